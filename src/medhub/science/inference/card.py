@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The card of a classifier: what it is, what it was made from, what it reached, and what it must not be used for."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from medhub.errors import Invalid, NotFound
+from medhub.science.inference.preprocessing import Preprocessing
+
+CARD_FILE = "card.toml"
+MODEL_FILE = "model.onnx"
+UNCERTAIN = "Uncertain"
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Text = Annotated[str, Field(min_length=1)]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class ClassifierNotFound(NotFound):
+    """There is no classifier in this folder."""
+
+    code = "classifier-not-found"
+    title = "No such classifier"
+
+
+class ClassifierBroken(Invalid):
+    """The folder of a classifier holds something that cannot be used; nothing was classified."""
+
+    code = "classifier-broken"
+    title = "The classifier cannot be used"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Start(_Part):
+    """The weights that training began with."""
+
+    name: Text
+    source: Text
+    licence: Text
+
+
+class Novelty(_Part):
+    """Above which distance an image counts as unlike the training data, and how that limit was found."""
+
+    limit: Annotated[float, Field(gt=0)]
+    quantile: Annotated[float, Field(gt=0, le=1)]
+    method: Text
+    basis: Text
+
+
+class Data(_Part):
+    """One set of images that the classifier was made or measured with."""
+
+    name: Text
+    use: Text
+    licence: Text
+    attribution: Text
+    source: Text
+    split: Text
+    images: Annotated[int, Field(ge=0)]
+
+
+class Figure(_Part):
+    """A measured share with its 95 % interval, the number of images behind it, and the command that prints it."""
+
+    name: Text
+    value: Share
+    low: Share
+    high: Share
+    n: Annotated[int, Field(gt=0)]
+    interval: Text
+    command: Text
+
+    @model_validator(mode="after")
+    def _lies_in_its_interval(self) -> Figure:
+        if not self.low <= self.value <= self.high:
+            raise ValueError("the value lies outside its interval")
+        return self
+
+
+class Measure(_Part):
+    """A measured number that is not a share of images, such as a calibration error."""
+
+    name: Text
+    value: float
+    n: Annotated[int, Field(gt=0)]
+    command: Text
+
+
+class LabelFigure(_Part):
+    """How often one label was found, and how often it was right when given."""
+
+    label: Text
+    n: Annotated[int, Field(ge=0)]
+    recall: Share
+    precision: Share
+
+
+class Stranger(_Part):
+    """A kind of image that the classifier was not made for, and how much of it came out Uncertain."""
+
+    name: Text
+    n: Annotated[int, Field(gt=0)]
+    uncertain: Share
+    novel: Share
+    seen_in_training: bool = False
+
+
+class Card(_Part):
+    """Everything that ``card.toml`` says; see ``docs/model-cards`` for the same as a page."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+    version: Text
+    title: Text
+    architecture: Text
+    licence: Text
+    labels: Annotated[tuple[Text, ...], Field(min_length=2)]
+    label_names: dict[str, str] = Field(default_factory=dict)
+    model_sha256: Digest
+    temperature: Annotated[float, Field(gt=0)]
+    intended_use: Text
+    not_for: Annotated[tuple[Text, ...], Field(min_length=1)]
+    limitations: tuple[Text, ...] = ()
+    trained_with: Text
+    preprocessing: Preprocessing
+    novelty: Novelty
+    start: Start | None = None
+    data: tuple[Data, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    measures: tuple[Measure, ...] = ()
+    per_label: tuple[LabelFigure, ...] = ()
+    strangers: tuple[Stranger, ...] = ()
+    format: Literal[1] = 1
+
+    @model_validator(mode="after")
+    def _labels_are_distinct(self) -> Card:
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError("a label occurs twice")
+        if UNCERTAIN in self.labels:
+            raise ValueError(f'no label may be called "{UNCERTAIN}": that word stands for an abstention')
+        if unknown := set(self.label_names) - set(self.labels):
+            raise ValueError(f"label_names names {sorted(unknown)}, which is not a label")
+        return self
+
+
+def read_card(text: str) -> Card:
+    """Read a card from the text of a ``card.toml``.
+
+    Parameters
+    ----------
+    text
+        TOML 1.0.
+
+    Returns
+    -------
+    Card
+
+    Raises
+    ------
+    ClassifierBroken
+        The text is not TOML, or something in it is missing, unknown or out of range.
+    """
+    try:
+        return Card.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise ClassifierBroken(f"{CARD_FILE} is not valid TOML: {error}.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the card as a whole"
+        raise ClassifierBroken(f"{CARD_FILE} cannot be used: {place}: {first['msg']}.", field=place) from error
+
+
+def load_card(folder: Path) -> Card:
+    """Read the card of the classifier that lies in a folder.
+
+    Parameters
+    ----------
+    folder
+        The folder with ``card.toml`` and ``model.onnx``.
+
+    Returns
+    -------
+    Card
+
+    Raises
+    ------
+    ClassifierNotFound
+        There is no folder, or no card in it.
+    ClassifierBroken
+        The card cannot be read.
+    """
+    try:
+        text = (folder / CARD_FILE).read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ClassifierNotFound(
+            f'There is no classifier "{folder.name}": its folder has no {CARD_FILE}.', classifier=folder.name
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ClassifierBroken(f"{CARD_FILE} is not UTF-8 text.", classifier=folder.name) from error
+    return read_card(text)
