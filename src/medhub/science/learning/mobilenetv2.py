@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""MobileNetV2 (Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", CVPR 2018), width 1.0.
+
+Module names follow those of timm's ``mobilenetv2_100``, so that state dicts can be exchanged.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from medhub.science.learning.network import Network
+
+# Table 2 of the paper: expansion, channels, repeats, stride of the first repeat.
+STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+STEM_CHANNELS = 32
+HEAD_CHANNELS = 1280
+# Stages whose maps are given out beside the last: strides 4, 8, 16 and 32.
+_GIVEN_OUT = (1, 2, 4, 6)
+
+
+class MobileNetV2(Network):
+    """MobileNetV2 for square images whose side is a multiple of 32.
+
+    Parameters
+    ----------
+    classes
+        Number of labels.
+    folded
+        Without batch normalization: convolutions carry a bias instead. That is the form of weights that were
+        prepared for inference (batch normalization folded into the convolutions).
+    same_padding
+        TensorFlow's padding: where a stride of 2 leaves an odd pixel over, it goes right and below. Weights trained
+        there need it; with symmetric padding every map is shifted.
+    """
+
+    def __init__(self, classes: int, *, folded: bool = False, same_padding: bool = False) -> None:
+        super().__init__()
+        self.conv_stem = _convolution(3, STEM_CHANNELS, 3, stride=2, bias=folded, same_padding=same_padding)
+        self.bn1 = _normalization(STEM_CHANNELS, folded)
+        self.act1 = nn.ReLU6(inplace=True)
+        stages: list[nn.Module] = []
+        channels = STEM_CHANNELS
+        for expansion, out_channels, repeats, first_stride in STAGES:
+            blocks: list[nn.Module] = []
+            for repeat in range(repeats):
+                stride = first_stride if repeat == 0 else 1
+                if expansion == 1:
+                    block: nn.Module = DepthwiseSeparable(channels, out_channels, folded)
+                else:
+                    block = InvertedResidual(channels, out_channels, expansion, stride, folded, same_padding)
+                blocks.append(block)
+                channels = out_channels
+            stages.append(nn.Sequential(*blocks))
+        self.blocks = nn.ModuleList(stages)
+        self.conv_head = _convolution(channels, HEAD_CHANNELS, 1, bias=folded)
+        self.bn2 = _normalization(HEAD_CHANNELS, folded)
+        self.act2 = nn.ReLU6(inplace=True)
+        self.classifier = nn.Linear(HEAD_CHANNELS, classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out")
+
+    def maps(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Compute feature maps with 24, 32, 96, 320 and 1280 channels."""
+        given: list[Tensor] = []
+        x = self.act1(self.bn1(self.conv_stem(images)))
+        for index, stage in enumerate(self.blocks):
+            x = stage(x)
+            if index in _GIVEN_OUT:
+                given.append(x)
+        return (*given, self.act2(self.bn2(self.conv_head(x))))
+
+
+class DepthwiseSeparable(nn.Module):
+    """The first block, which expands nothing: depthwise, then a linear projection."""
+
+    def __init__(self, channels: int, out_channels: int, folded: bool) -> None:
+        super().__init__()
+        self.conv_dw = _convolution(channels, channels, 3, groups=channels, bias=folded)
+        self.bn1 = _normalization(channels, folded)
+        self.act1 = nn.ReLU6(inplace=True)
+        self.conv_pw = _convolution(channels, out_channels, 1, bias=folded)
+        self.bn2 = _normalization(out_channels, folded)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map N x channels x h x w to N x out_channels x h x w."""
+        x = self.act1(self.bn1(self.conv_dw(x)))
+        projected: Tensor = self.bn2(self.conv_pw(x))
+        return projected
+
+
+class InvertedResidual(nn.Module):
+    """Figure 3b of the paper: expand, depthwise, project linearly; added to its input where the shapes agree."""
+
+    def __init__(
+        self, channels: int, out_channels: int, expansion: int, stride: int, folded: bool, same_padding: bool
+    ) -> None:
+        super().__init__()
+        inner = channels * expansion
+        self.residual = stride == 1 and channels == out_channels
+        self.conv_pw = _convolution(channels, inner, 1, bias=folded)
+        self.bn1 = _normalization(inner, folded)
+        self.act1 = nn.ReLU6(inplace=True)
+        self.conv_dw = _convolution(
+            inner, inner, 3, stride=stride, groups=inner, bias=folded, same_padding=same_padding
+        )
+        self.bn2 = _normalization(inner, folded)
+        self.act2 = nn.ReLU6(inplace=True)
+        self.conv_pwl = _convolution(inner, out_channels, 1, bias=folded)
+        self.bn3 = _normalization(out_channels, folded)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map N x channels x h x w to N x out_channels x h/stride x w/stride."""
+        y = self.act1(self.bn1(self.conv_pw(x)))
+        y = self.act2(self.bn2(self.conv_dw(y)))
+        y = self.bn3(self.conv_pwl(y))
+        return x + y if self.residual else y
+
+
+class _Conv2dSame(nn.Conv2d):
+    """A 3 x 3 convolution of stride 2 that pads an even image as TensorFlow's SAME does: right and below only."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(nn.functional.pad(x, (0, 1, 0, 1)))
+
+
+def _convolution(
+    channels: int,
+    out_channels: int,
+    kernel: int,
+    *,
+    stride: int = 1,
+    groups: int = 1,
+    bias: bool,
+    same_padding: bool = False,
+) -> nn.Conv2d:
+    if same_padding and stride == 2:
+        return _Conv2dSame(channels, out_channels, kernel, stride=2, groups=groups, bias=bias)
+    return nn.Conv2d(channels, out_channels, kernel, stride=stride, padding=kernel // 2, groups=groups, bias=bias)
+
+
+def _normalization(channels: int, folded: bool) -> nn.Module:
+    return nn.Identity() if folded else nn.BatchNorm2d(channels)
