@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Text as it can be printed: which characters the bundled fonts hold, where long words may break, which way it runs.
+
+PDF/A refuses a glyph that no font holds, and people write anything into notes. So each text passes here on its way to
+the page. What is printed may differ from what was written in a few signs; the record inside the PDF keeps the original.
+"""
+
+from __future__ import annotations
+
+import struct
+import unicodedata
+from functools import cache
+from pathlib import Path
+
+FONTS = Path(__file__).parent / "fonts"
+REPLACEMENT = "\ufffd"
+BREAK = "\u200b"
+"""Zero width space: a line may end here, and nothing is printed."""
+
+_SHAPING = {0x200C, 0x200D, 0x200E, 0x200F}
+"""Joiners and marks of direction: no glyph of their own, needed by Persian, Malayalam and others."""
+
+_BIDI_CONTROLS = {*range(0x202A, 0x202F), *range(0x2066, 0x206A)}
+"""Overrides could print a text in another order than the one it has; the report sets its own."""
+
+SEAL_WORD = "medhub-seal"
+"""The mark by which a seal is found in a file; no other text may carry it."""
+
+
+@cache
+def printable() -> frozenset[int]:
+    """Return the code points that the bundled fonts can print, read from the fonts themselves."""
+    points: set[int] = set()
+    for path in sorted(FONTS.glob("*.[ot]tf")):
+        points |= _characters(path.read_bytes())
+    return frozenset(points)
+
+
+def clean(text: str) -> str:
+    """Return ``text`` as it can be printed: known characters, line ends as ``\\n``, no hidden change of direction."""
+    text = unicodedata.normalize("NFC", text.replace("\r\n", "\n"))
+    known = printable()
+    out = []
+    for sign in text:
+        point = ord(sign)
+        if sign in "\n\r\x0b\x0c\x85\u2028\u2029":
+            out.append("\n")
+        elif sign == "\t":
+            out.append(" ")
+        elif point in _SHAPING:
+            out.append(sign)
+        elif point in _BIDI_CONTROLS or point in (0x00AD, 0xFEFF, 0x200B, 0x2060):
+            continue
+        elif point in known and unicodedata.category(sign) not in ("Cc", "Cf", "Co", "Cs"):
+            out.append(sign)
+        else:
+            out.append(REPLACEMENT)
+    return "".join(out).strip().replace(SEAL_WORD, SEAL_WORD.replace("-", " "))
+
+
+def one_line(text: str) -> str:
+    """Return the text cleaned, with line ends and runs of spaces as one space."""
+    return " ".join(clean(text).split())
+
+
+def breakable(text: str, longest: int = 24) -> str:
+    """Return the text with chances to break inside words longer than ``longest``, which would leave the page."""
+    out: list[str] = []
+    run = 0
+    for sign in text:
+        if sign.isspace() or unicodedata.east_asian_width(sign) in "WF":
+            run = 0
+        elif run >= longest and unicodedata.category(sign) not in ("Mn", "Mc", "Me", "Cf"):
+            out.append(BREAK)
+            run = 1
+        else:
+            run += 1
+        out.append(sign)
+    return "".join(out)
+
+
+def shorten(text: str, longest: int) -> str:
+    """Return the text, or its beginning and an ellipsis when it is longer than ``longest``."""
+    if len(text) <= longest:
+        return text
+    end = longest - 1
+    while end > 0 and unicodedata.category(text[end]) in ("Mn", "Mc", "Me", "Cf"):
+        end -= 1
+    return text[:end].rstrip() + "…"
+
+
+def right_to_left(text: str) -> bool:
+    """Tell whether the first letter with a direction runs from right to left (rule P2 of Unicode's annex 9)."""
+    depth = 0
+    for sign in text:
+        direction = unicodedata.bidirectional(sign)
+        if direction == "FSI":
+            depth += 1
+        elif direction == "PDI":
+            depth -= 1
+        elif depth == 0 and direction in ("R", "AL", "L"):
+            return direction != "L"
+    return False
+
+
+def isolated(text: str) -> str:
+    """Return a text from right to left closed off, so that it does not pull its neighbors in a line along."""
+    if any(unicodedata.bidirectional(sign) in ("R", "AL", "AN") for sign in text):
+        return f"\u2068{text}\u2069"
+    return text
+
+
+def _characters(font: bytes) -> set[int]:
+    """Read the code points of an OpenType font from the formats 4 and 12 of its ``cmap`` table."""
+    for index in range(struct.unpack_from(">H", font, 4)[0]):
+        tag, _, offset, _ = struct.unpack_from(">4sIII", font, 12 + 16 * index)
+        if tag == b"cmap":
+            break
+    else:
+        return set()
+    points: set[int] = set()
+    for index in range(struct.unpack_from(">H", font, offset + 2)[0]):
+        start = offset + struct.unpack_from(">I", font, offset + 8 + 8 * index)[0]
+        kind = struct.unpack_from(">H", font, start)[0]
+        if kind == 4:
+            points |= _format_4(font, start)
+        elif kind == 12:
+            groups = struct.unpack_from(">I", font, start + 12)[0]
+            for group in range(groups):
+                first, last, _ = struct.unpack_from(">III", font, start + 16 + 12 * group)
+                points.update(range(first, last + 1))
+    return points
+
+
+def _format_4(font: bytes, start: int) -> set[int]:
+    """Read the segments of a ``cmap`` subtable of format 4, leaving out what maps to the glyph of no character."""
+    segments = struct.unpack_from(">H", font, start + 6)[0] // 2
+    words = f">{segments}H"
+    ends = struct.unpack_from(words, font, start + 14)
+    starts = struct.unpack_from(words, font, start + 16 + 2 * segments)
+    deltas = struct.unpack_from(words, font, start + 16 + 4 * segments)
+    offsets_at = start + 16 + 6 * segments
+    offsets = struct.unpack_from(words, font, offsets_at)
+    points: set[int] = set()
+    for index, (first, last, delta, offset) in enumerate(zip(starts, ends, deltas, offsets, strict=True)):
+        for point in range(first, min(last, 0xFFFE) + 1):
+            if offset == 0:
+                glyph = (point + delta) & 0xFFFF
+            else:
+                at = offsets_at + 2 * index + offset + 2 * (point - first)
+                glyph = struct.unpack_from(">H", font, at)[0]
+            if glyph:
+                points.add(point)
+    return points
