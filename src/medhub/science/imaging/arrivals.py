@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What becomes of received bytes: an image without identity, ready to be stored, or a refusal with its reason."""
+
+from __future__ import annotations
+
+from medhub.science.imaging.limits import Limits, Reason, Unacceptable
+from medhub.science.imaging.photographs import read_photograph
+from medhub.science.imaging.prepared import Context, Prepared
+from medhub.science.imaging.wrapping import wrap_photograph
+
+__all__ = ["Context", "Limits", "Prepared", "Reason", "Unacceptable", "prepare_arrival"]
+
+
+def prepare_arrival(data: bytes, *, context: Context, limits: Limits) -> Prepared:
+    """Make received bytes into an image without identity.
+
+    Parameters
+    ----------
+    data
+        The received bytes, whatever they are; the name of the file plays no part.
+    context
+        What is written in place of what was received.
+    limits
+        What is taken.
+
+    Returns
+    -------
+    Prepared
+        The image as DICOM, with its thumbnail.
+
+    Raises
+    ------
+    Unacceptable
+        When the bytes cannot be taken; the reason and a sentence for the person are in it.
+    """
+    if not data:
+        raise Unacceptable(
+            "The file is empty (0 bytes). Copy it again from where it was made.",
+            reason="empty",
+        )
+    if len(data) > limits.max_bytes:
+        raise Unacceptable(
+            f"The file has {len(data):,} bytes; at most {limits.max_bytes:,} are taken. Save it smaller.",
+            reason="too-many-bytes",
+        )
+    return wrap_photograph(read_photograph(data, limits), data, context)

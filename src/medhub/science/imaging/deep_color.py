@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Photographs of more than eight bits a sample, read without losing any of them."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+# Pillow keeps one byte a sample of colors and takes the more significant one. Told that the bytes lie the other way
+# round, it takes the less significant one; both together are the sample.
+_OTHER_ORDER = {
+    "RGB;16B": "RGB;16L",
+    "RGB;16L": "RGB;16B",
+    "RGB;16N": "RGB;16B" if np.little_endian else "RGB;16L",
+    "RGBA;16B": "RGBA;16L",
+    "RGBA;16L": "RGBA;16B",
+    "RGBA;16N": "RGBA;16B" if np.little_endian else "RGBA;16L",
+    "RGBX;16B": "RGBX;16L",
+    "RGBX;16L": "RGBX;16B",
+    "RGBX;16N": "RGBX;16B" if np.little_endian else "RGBX;16L",
+}
+
+
+def read_deep(image: Image.Image, data: bytes, kind: str) -> tuple[NDArray[np.uint16], bool] | None:
+    """Read the samples of an opened image that has more than eight bits a sample.
+
+    Parameters
+    ----------
+    image
+        The image, opened and not yet decoded.
+    data
+        The bytes that it was opened from.
+    kind
+        "PNG" or "TIFF"; no other kind has so many bits.
+
+    Returns
+    -------
+    (ndarray of uint16, bool) or None
+        Array of shape (rows, columns) or (rows, columns, 3), and whether nothing was lost (it was opaque);
+        ``None`` when the image has eight bits a sample or fewer.
+    """
+    if image.mode.startswith("I;16"):
+        return np.asarray(image).astype(np.uint16), True
+    rawmode = _rawmode(image)
+    if rawmode not in _OTHER_ORDER:
+        return None
+    high = np.asarray(image)
+    with Image.open(BytesIO(data), formats=(kind,)) as again:
+        _set_rawmode(again, _OTHER_ORDER[rawmode])
+        low = np.asarray(again)
+    samples = high.astype(np.uint16) << 8 | low
+    if samples.shape[-1] == 3 or rawmode.startswith("RGBX"):
+        return np.ascontiguousarray(samples[..., :3]), True
+    alpha = samples[..., 3]
+    if bool((alpha == 65535).all()):
+        return np.ascontiguousarray(samples[..., :3]), True
+    a = alpha.astype(np.uint64)[..., None]
+    return ((samples[..., :3] * a + (65535 - a) * 65535 + 32767) // 65535).astype(np.uint16), False
+
+
+def _rawmode(image: Image.Image) -> str:
+    tiles: list[Any] = getattr(image, "tile", [])
+    if not tiles:
+        return ""
+    arguments = tiles[0].args
+    return arguments if isinstance(arguments, str) else str(arguments[0]) if arguments else ""
+
+
+def _set_rawmode(image: Image.Image, rawmode: str) -> None:
+    tiles: list[Any] = image.tile  # type: ignore[attr-defined]
+    image.tile = [  # type: ignore[attr-defined]
+        tile._replace(args=rawmode if isinstance(tile.args, str) else (rawmode, *tile.args[1:])) for tile in tiles
+    ]

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures of an image for people: as large as a screen needs, and the original that can be handed out."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from medhub.science.imaging.frames import jpeg_frame, read_frame
+
+Form = Literal["webp", "jpeg", "png"]
+MEDIA_TYPES: dict[Form, str] = {"webp": "image/webp", "jpeg": "image/jpeg", "png": "image/png"}
+
+
+def render(image: NDArray[np.uint8], size: int, form: Form = "webp") -> bytes:
+    """Write a picture at most ``size`` pixels long at its longest side; it is never enlarged.
+
+    Parameters
+    ----------
+    image
+        Array of shape (rows, columns, 3), RGB.
+    size
+        Longest side in pixels, at least 1.
+    form
+        "webp" and "jpeg" lose a little, "png" loses nothing.
+
+    Returns
+    -------
+    bytes
+        The encoded picture.
+    """
+    return _write(Image.fromarray(image), size, form)
+
+
+def render_file(
+    dicom: bytes, size: int, form: Form = "webp", *, frame: int = 0, window: tuple[float, float] | None = None
+) -> bytes:
+    """Write a picture of one frame of a DICOM file; a JPEG photograph is decoded no larger than needed.
+
+    Parameters
+    ----------
+    dicom
+        A file that ``prepare_arrival`` made.
+    size
+        Longest side in pixels, at least 1; the picture is never enlarged.
+    form
+        "webp", "jpeg" or "png".
+    frame
+        Number of the frame, from 0.
+    window
+        Center and width in modality units, instead of the window of the file.
+
+    Returns
+    -------
+    bytes
+        The encoded picture.
+
+    Raises
+    ------
+    Unacceptable
+        When the frame cannot be decoded.
+    """
+    stream = jpeg_frame(dicom) if frame == 0 and window is None else None
+    if stream is None:
+        return render(read_frame(dicom, frame, window=window), size, form)
+    with Image.open(BytesIO(stream), formats=("JPEG",)) as image:
+        if max(image.size) > size:
+            # libjpeg reduces by 2, 4 or 8 while it decodes; it stops above the size, where resizing goes on.
+            longest = max(image.size)
+            image.draft(image.mode, (-(-image.width * size // longest), -(-image.height * size // longest)))
+        return _write(image.convert("RGB"), size, form)
+
+
+def original(dicom: bytes) -> tuple[bytes, str]:
+    """Hand out a photograph as a file that any program opens.
+
+    Parameters
+    ----------
+    dicom
+        A file that ``prepare_arrival`` made of a photograph.
+
+    Returns
+    -------
+    (bytes, str)
+        The JPEG stream that was received, without its metadata, or else a PNG of the same pixels (in 16 bits where
+        they have more than eight); and its media type.
+    """
+    stream = jpeg_frame(dicom)
+    if stream is not None:
+        return stream, "image/jpeg"
+    out = BytesIO()
+    Image.fromarray(read_frame(dicom)).save(out, "PNG", compress_level=3)
+    return out.getvalue(), "image/png"
+
+
+def _write(picture: Image.Image, size: int, form: Form) -> bytes:
+    longest = max(picture.size)
+    if longest > size:
+        target = (max(1, round(picture.width * size / longest)), max(1, round(picture.height * size / longest)))
+        picture = picture.resize(target, Image.Resampling.BICUBIC, reducing_gap=2.0)
+    out = BytesIO()
+    if form == "webp":
+        picture.save(out, "WEBP", quality=85, method=1)
+    elif form == "jpeg":
+        picture.save(out, "JPEG", quality=90)
+    else:
+        picture.save(out, "PNG", compress_level=3)
+    return out.getvalue()
