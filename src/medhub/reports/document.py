@@ -53,6 +53,8 @@ STANDARDS: list[Any] = ["a-3a", "ua-1"]
 LONG_NOTE = 260
 """A longer note moves from beside its image to a section of its own, where it may run over pages."""
 LONG_NOTE_LINES = 4
+LONG_FIELD = 90
+"""A longer value of a field is printed over the whole width."""
 SIDE_ALONE, SIDE_MANY = 1000, 480
 """Longest side of a picture in pixels: at least 280 dpi at the size it is printed."""
 UNCERTAIN = "Uncertain"
@@ -109,6 +111,7 @@ def _page_values(facts: ReportFacts, record: dict[str, Any]) -> dict[str, Any]:
         "issued": _when(facts.issued_at, facts.time_zone),
         "patient_code": _line(facts.patient_code),
         "patient": _patient_rows(facts),
+        "long_fields": [_field_row(*pair) for pair in facts.fields if _is_long(pair[1])],
         "identity": facts.identity and _identity_rows(facts.identity),
         "case_rows": _case_rows(facts),
         "supersedes": old
@@ -134,7 +137,7 @@ def _patient_rows(facts: ReportFacts) -> list[dict[str, Any]]:
         _row("Sex", _line(facts.sex or "not stated")),
         _row("Born", str(facts.birth_year) if facts.birth_year else "not stated"),
     ]
-    return rows + [_row(label, breakable(cleaned(value))) for label, value in facts.fields]
+    return rows + [_field_row(*pair) for pair in facts.fields if not _is_long(pair[1])]
 
 
 def _identity_rows(identity: Identity) -> list[dict[str, Any]]:
@@ -143,7 +146,7 @@ def _identity_rows(identity: Identity) -> list[dict[str, Any]]:
         rows.append(_row("Hospital number", _line(identity.hospital_number), code=True))
     if identity.birth_date:
         rows.append(_row("Birth date", _line(_day(identity.birth_date))))
-    return rows + [_row(label, breakable(cleaned(value))) for label, value in identity.more]
+    return rows + [_field_row(label, value) for label, value in identity.more]
 
 
 def _case_rows(facts: ReportFacts) -> list[dict[str, Any]]:
@@ -183,8 +186,7 @@ def _summary(facts: ReportFacts) -> dict[str, Any]:
     return {
         "total": len(images),
         "rows": [
-            {"label": _line(shorten(label, 60)), "verdicts": verdicts.get(label, 0), "said": said.get(label, 0)}
-            for label in labels
+            {"label": _label(label), "verdicts": verdicts.get(label, 0), "said": said.get(label, 0)} for label in labels
         ],
         "classified": len(classified),
         "sure": len(sure),
@@ -208,13 +210,13 @@ def _image_values(index: int, image: ImageFinding, facts: ReportFacts) -> dict[s
         "size": f"{image.width} × {image.height} px",
         "digest": _grouped(image.image_digest[:32], 8),
         "evidence": image.evidence is not None,
-        "label": _line(shorten(image.classifier_label, 60)) if image.classifier_label else None,
+        "label": _label(image.classifier_label) if image.classifier_label else None,
         "confidence": image.confidence,
         "threshold": image.threshold,
         "uncertain": image.uncertain,
         "reason": _line(shorten(one_line(image.uncertain_reason), LONG_NOTE)) if image.uncertain_reason else None,
-        "bars": [{"label": _line(shorten(label, 40)), "value": value} for label, value in ranked],
-        "verdict": _line(shorten(image.verdict_label, 60)),
+        "bars": [{"label": _label(label), "value": value} for label, value in ranked],
+        "verdict": _label(image.verdict_label),
         "by": _who(image.verdict_by, image.verdict_role),
         "at": _when(image.verdict_at, facts.time_zone),
         "agrees": image.agrees,
@@ -265,12 +267,24 @@ def _note(text: str) -> dict[str, Any]:
     return {"text": printed, "rtl": right_to_left(printed)}
 
 
+def _label(text: str) -> str:
+    return isolated(_line(shorten(one_line(text), 60)))
+
+
+def _is_long(value: str) -> bool:
+    return len(value) > LONG_FIELD or "\n" in value
+
+
+def _field_row(label: str, value: str) -> dict[str, Any]:
+    return _row(label, breakable(cleaned(value)))
+
+
 def _row(label: str, printed: str, *, code: bool = False) -> dict[str, Any]:
     return {"label": _line(label), "text": printed, "rtl": right_to_left(printed), "code": code}
 
 
 def _grouped(digest: str, size: int) -> str:
-    digest = _line(digest)
+    digest = one_line(digest)
     return " ".join(digest[start : start + size] for start in range(0, len(digest), size))
 
 

@@ -37,7 +37,7 @@ def printable() -> frozenset[int]:
 
 
 def clean(text: str) -> str:
-    """Return ``text`` as it can be printed: known characters, line ends as ``\\n``, no hidden change of direction."""
+    """Return ``text`` as it can be printed: known characters, one kind of line end, no hidden change of direction."""
     text = unicodedata.normalize("NFC", text.replace("\r\n", "\n"))
     known = printable()
     out = []

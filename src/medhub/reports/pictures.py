@@ -7,7 +7,7 @@ import base64
 import io
 import warnings
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from medhub.errors import Invalid
 
@@ -24,17 +24,19 @@ def jpeg(picture: bytes, longest_side: int) -> tuple[bytes, int, int]:
         # Refused below by the same number, with words; Pillow would only warn.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(picture), formats=("JPEG", "PNG", "WEBP"))
+            image: Image.Image = Image.open(io.BytesIO(picture), formats=("JPEG", "PNG", "WEBP"))
         if image.width * image.height > LARGEST_PIXELS:
             raise Invalid(f"A picture of {image.width} by {image.height} pixels is too large for a report.")
         if image.format == "JPEG" and max(image.size) <= longest_side and _bare(image):
             image.load()
             return picture, image.width, image.height
         image.draft("RGB", (longest_side, longest_side))
-        image = _flat(image)
+        image = _flat(ImageOps.exif_transpose(image))
         image.thumbnail((longest_side, longest_side), Image.Resampling.LANCZOS)
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise Invalid("A picture for the report could not be read as JPEG, PNG or WebP.") from error
+    # Pillow would write a comment that it read back into the new file.
+    image.info.clear()
     out = io.BytesIO()
     image.save(out, "JPEG", quality=QUALITY, optimize=True)
     return out.getvalue(), image.width, image.height

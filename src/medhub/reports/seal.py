@@ -7,9 +7,9 @@ its XMP metadata, neither of them compressed::
     medhub-seal:1:<SHA-256 of the file>:<public key>:<signature>        64, 64 and 128 hexadecimal digits
 
 The digest is taken over the whole file with these digits as zeros, and the Ed25519 signature over the digest. Sealing
-writes in place, so that every offset in the file stays right. A change of any byte outside the places changes the digest;
-a change inside one makes the places differ, or leaves a place that is no place any more. The public key is part of
-the seal so that damage to it shows without knowing any key; who issued the report shows only against a key that the
+writes in place, so that every offset in the file stays right. A change of any byte outside the places changes the
+digest; a change inside one makes the places differ, or leaves a place that is no place any more. The public key is part
+of the seal so that damage to it shows without knowing any key; who issued the report shows only against a key that the
 reader trusts.
 """
 
@@ -78,7 +78,7 @@ def key_id(public_key: Ed25519PublicKey) -> str:
 
 
 def seal(pdf: bytes, private_key: Ed25519PrivateKey) -> bytes:
-    """Return the report with its seal; raise ``Invalid`` when it has no place for one, ``AlreadySealed`` on a second."""
+    """Return the report with its seal; ``Invalid`` when it has no place for one, ``AlreadySealed`` on a second."""
     places = _places(pdf)
     if places is None:
         raise Invalid("This file has no place for a seal: it is not a report as Medhub writes it.")
@@ -98,7 +98,9 @@ def verify(pdf: bytes, public_key: Ed25519PublicKey | None) -> Verification:
         return _refused("This is not a PDF file.", public_key)
     places = _places(pdf)
     if places is None:
-        return _refused("This PDF carries no seal of Medhub, or its seal was damaged: nothing can be said of it.", public_key)
+        return _refused(
+            "This PDF carries no seal of Medhub, or its seal was damaged: nothing can be said of it.", public_key
+        )
     texts = {pdf[slice(*place)] for place in places}
     blank = BLANK_SEAL.encode()
     digest = hashlib.sha256(_filled(pdf, places, blank)).digest()
@@ -110,11 +112,15 @@ def verify(pdf: bytes, public_key: Ed25519PublicKey | None) -> Verification:
     stated, public, signature = (bytes.fromhex(part.decode()) for part in text.split(b":")[2:])
     name = _key_id(public)
     if stated != digest:
-        return _refused("This file was changed after it was sealed: its content does not have its digest.", public_key, digest, name)
+        return _refused(
+            "This file was changed after it was sealed: its content does not have its digest.", public_key, digest, name
+        )
     try:
         Ed25519PublicKey.from_public_bytes(public).verify(signature, _DOMAIN + digest)
     except (InvalidSignature, ValueError):
-        return _refused("This file was changed after it was sealed: its signature does not hold.", public_key, digest, name)
+        return _refused(
+            "This file was changed after it was sealed: its signature does not hold.", public_key, digest, name
+        )
     authentic = None if public_key is None else public_key.public_bytes_raw() == public
     record, matches = _record(pdf)
     return Verification(True, authentic, digest.hex(), name, _sentence(authentic, matches, name), record, matches)
@@ -126,7 +132,10 @@ def _sentence(authentic: bool | None, matches: bool | None, name: str) -> str:
     elif authentic:
         text = f"Every byte is as it was issued, and the key given ({name}) sealed it."
     else:
-        text = f"Every byte is as it was sealed by the key {name}; without that key from a source you trust, nobody knows whose."
+        text = (
+            f"Every byte is as it was sealed by the key {name}; "
+            "without that key from a source you trust, nobody knows whose."
+        )
     if matches is None:
         return text + " The record of its facts could not be read."
     return text if matches else text + " The record inside does not have the digest that the pages print."
@@ -134,7 +143,7 @@ def _sentence(authentic: bool | None, matches: bool | None, name: str) -> str:
 
 def _refused(reason: str, trusted: object, digest: bytes | None = None, name: str | None = None) -> Verification:
     authentic = None if trusted is None else False
-    return Verification(False, authentic, digest and digest.hex(), name, reason, None, None)
+    return Verification(False, authentic, digest.hex() if digest else None, name, reason, None, None)
 
 
 def _places(pdf: bytes) -> list[tuple[int, int]] | None:
@@ -165,13 +174,12 @@ def _record(pdf: bytes) -> tuple[dict[str, Any] | None, bool | None]:
         reader = PdfReader(io.BytesIO(pdf))
         attached = reader.attachments[RECORD_NAME][0]
         record = json.loads(attached)
-        keywords = str((reader.metadata or {}).get("/Keywords", ""))
+        keywords = "" if reader.metadata is None else str(reader.metadata.get("/Keywords", ""))
         stated = re.search(_FACTS + r"([0-9a-f]{64})", keywords)
         matches = (
-            stated is not None
-            and hashlib.sha256(attached).hexdigest() == stated[1]
-            and canonical(record) == attached
+            stated is not None and hashlib.sha256(attached).hexdigest() == stated[1] and canonical(record) == attached
         )
-    except Exception:  # noqa: BLE001 - a stranger's file may break a parser in any way; the seal is judged already
+    except Exception:
+        # A stranger's file may break a parser in any way; the seal is judged already, and the answer says that.
         return None, None
     return (record, matches) if isinstance(record, dict) else (None, None)

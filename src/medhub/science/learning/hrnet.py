@@ -121,7 +121,7 @@ class Basic(nn.Module):
 
 
 class Exchange(nn.Module):
-    """One module of a stage: each branch by itself, then every branch receives the sum of all (figure 3 of the paper)."""
+    """One module of a stage: each branch by itself, then each receives the sum of all (figure 3 of the paper)."""
 
     def __init__(self, channels: tuple[int, ...]) -> None:
         super().__init__()
@@ -138,10 +138,10 @@ class Exchange(nn.Module):
         maps = [branch(x) for branch, x in zip(self.branches, maps, strict=True)]
         fused: list[Tensor] = []
         for row in self.fuse_layers:
-            total: Tensor | None = None
-            for step, x in zip(row, maps, strict=True):  # type: ignore[arg-type]  # A ModuleList of ModuleLists.
-                total = step(x) if total is None else total + step(x)
-            assert total is not None  # noqa: S101  # There are at least two branches.
+            steps = list(row.children())
+            total = steps[0](maps[0])
+            for step, x in zip(steps[1:], maps[1:], strict=True):
+                total = total + step(x)
             fused.append(torch.relu(total))
         return fused
 

@@ -113,8 +113,8 @@ class InvertedResidual(nn.Module):
         """Map N x channels x h x w to N x out_channels x h/stride x w/stride."""
         y = self.act1(self.bn1(self.conv_pw(x)))
         y = self.act2(self.bn2(self.conv_dw(y)))
-        y = self.bn3(self.conv_pwl(y))
-        return x + y if self.residual else y
+        projected: Tensor = self.bn3(self.conv_pwl(y))
+        return x + projected if self.residual else projected
 
 
 class _Conv2dSame(nn.Conv2d):

@@ -130,9 +130,7 @@ def _body(network: MobileNetV2) -> list[nn.Conv2d]:
     return [module for module in network.modules() if isinstance(module, nn.Conv2d)]
 
 
-def _fill(
-    targets: list[nn.Conv2d], sources: list[tuple[NDArray[np.float32], NDArray[np.float32]]]
-) -> None:
+def _fill(targets: list[nn.Conv2d], sources: list[tuple[NDArray[np.float32], NDArray[np.float32]]]) -> None:
     with torch.no_grad():
         for target, (weight, bias) in zip(targets, sources, strict=True):
             if target.bias is None:

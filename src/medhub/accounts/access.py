@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The gate before every route: who calls, and whether any role of theirs allows it.
+
+A route without a gate does not start: ``entrypoints/web.py`` refuses to build an application in which a route names
+neither ``allow(action)`` nor ``PUBLIC``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from fastapi import Depends, Request
+from fastapi.params import Depends as DependsParameter
+from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
+
+from medhub.accounts import signing_in
+from medhub.accounts.actor import Actor
+from medhub.accounts.permissions import PERMISSIONS
+from medhub.errors import NotAllowed, NotAuthenticated
+from medhub.foundation.installation import Installation
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+COOKIE = "medhub"
+SECURE_COOKIE = "__Host-medhub"
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request by a person: the installation, the person, and sessions whose acts are recorded."""
+
+    house: Installation
+    actor: Actor
+    believed: signing_in.Believed
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A session that reads."""
+        with self.house.database.reading() as session:
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A session that writes, and commits at the end of the block."""
+        with self.house.database.writing() as session:
+            yield session
+
+
+def origin_of(request: Request) -> str:
+    """The address that a request came from."""
+    return request.client.host[:64] if request.client else "unknown"
+
+
+def csrf_token(house: Installation, sign_in_id: str) -> str:
+    """The token that a page must send back with every change; it is bound to the sign-in."""
+    return hmac.new(house.keys.derive("csrf"), sign_in_id.encode(), hashlib.sha256).hexdigest()
+
+
+def secret_in_cookie(request: Request) -> str | None:
+    """The secret that a browser sends, if any."""
+    return request.cookies.get(SECURE_COOKIE) or request.cookies.get(COOKIE)
+
+
+async def authenticate(request: Request) -> Call:
+    """Find out who calls, by API token or by cookie; a change by cookie needs the CSRF token too."""
+    house: Installation = request.app.state.house
+    believed: signing_in.Believed = request.app.state.believed
+    scheme, _, credential = request.headers.get("authorization", "").partition(" ")
+    by_cookie = False
+    if credential and scheme.lower() == "bearer":
+        kind: signing_in.Kind = "token"
+        row_id = signing_in.row_of_token(house, credential.strip())
+    elif secret := secret_in_cookie(request):
+        kind, by_cookie = "browser", True
+        row_id = hashlib.sha256(secret.encode()).hexdigest()
+    else:
+        raise NotAuthenticated("Sign in first.")
+    actor = believed.get(row_id)
+    if actor is None:
+        actor = await run_in_threadpool(_load, house, row_id, kind)
+        believed.put(row_id, actor)
+    if by_cookie and request.method not in SAFE_METHODS:
+        _refuse_foreign_pages(request, house, actor)
+    return Call(house, replace(actor, origin=origin_of(request)), believed)
+
+
+def _load(house: Installation, row_id: str, kind: signing_in.Kind) -> Actor:
+    with house.database.reading() as session:
+        return signing_in.load_actor(session, row_id, kind)
+
+
+def _refuse_foreign_pages(request: Request, house: Installation, actor: Actor) -> None:
+    given = request.headers.get("x-csrf-token", "")
+    origin = request.headers.get("origin")
+    foreign = origin is not None and origin.partition("://")[2] != request.headers.get("host", "")
+    if foreign or not hmac.compare_digest(given.encode(), csrf_token(house, actor.sign_in_id).encode()):
+        raise NotAllowed("This request did not come from a page of Medhub. Reload the page and try again.", action="csrf")
+
+
+class Gate:
+    """The dependency that lets a call through, or not; tests read the action from it."""
+
+    def __init__(self, action: str) -> None:
+        if action not in PERMISSIONS:
+            raise ValueError(f"{action} is not in the table of permissions")
+        self.action = action
+
+    async def __call__(self, request: Request) -> Call:
+        """Let through whom some role allows the action; the rest depends on the object and is the service's to say."""
+        call = await authenticate(request)
+        request.state.action, request.state.call = self.action, call
+        if not call.actor.may_anywhere(self.action):
+            raise NotAllowed(
+                f"None of your roles allows this. It is for: {', '.join(sorted(PERMISSIONS[self.action]))}.",
+                action=self.action,
+            )
+        return call
+
+
+def allow(action: str) -> DependsParameter:
+    """Let through who may do the action somewhere."""
+    gate: Callable[[Request], Awaitable[Call]] = Gate(action)
+    return Depends(gate)  # type: ignore[no-any-return]
+
+
+def public() -> None:
+    """Marks a route that anybody may call."""
+
+
+PUBLIC = Depends(public)

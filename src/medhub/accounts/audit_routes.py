@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Routes of the audit log; they lie here since who may read it is a matter of accounts."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import AwareDatetime
+
+from medhub.accounts import service
+from medhub.accounts.access import Call, allow
+from medhub.accounts.routes import Paging
+from medhub.audit import service as audit
+from medhub.foundation.http import Id, Moment, Page, Schema, Text
+
+audit_routes = APIRouter(prefix="/api/audit", tags=["audit"])
+
+FilterText = Annotated[Text | None, Query(max_length=100)]
+
+
+class AuditEntryOut(Schema):
+    """Who did what to which object, when, from where, and how it ended."""
+
+    seq: int
+    at: Moment
+    actor_id: str | None
+    actor: str
+    action: str
+    object_type: str
+    object_id: str | None
+    project_id: str | None
+    patient_id: str | None
+    origin: str
+    outcome: str
+    detail: dict[str, Any]
+    hash: str
+
+
+@audit_routes.get("", summary="Audit log")
+def list_entries(
+    call: Annotated[Call, allow("audit.read")],
+    paging: Paging,
+    project_id: Annotated[Id | None, Query()] = None,
+    action: FilterText = None,
+    actor_id: FilterText = None,
+    object_type: FilterText = None,
+    object_id: FilterText = None,
+    patient_id: FilterText = None,
+    outcome: FilterText = None,
+    since: Annotated[AwareDatetime | None, Query(description="From this moment on.")] = None,
+    until: Annotated[AwareDatetime | None, Query(description="Before this moment.")] = None,
+) -> Page[AuditEntryOut]:
+    """The entries of the projects that the asker administers, newest first."""
+    projects = call.actor.projects("audit.read", project_id)
+    with call.reading() as session:
+        wanted = audit.Filter(
+            project_ids=projects,
+            actor_ids=service.list_members(session, projects),
+            query=paging.query,
+            action=action,
+            actor_id=actor_id,
+            object_type=object_type,
+            object_id=object_id,
+            patient_id=patient_id,
+            outcome=outcome,
+            since=since,
+            until=until,
+        )
+        found, total = audit.find(session, wanted, offset=paging.offset, limit=paging.page_size)
+        return paging.of([AuditEntryOut.model_validate(entry) for entry in found], total)
+
+
+@audit_routes.get("/actions", summary="Kinds of acts")
+def list_actions(call: Annotated[Call, allow("audit.read")]) -> list[str]:
+    """Every kind of act that was ever recorded."""
+    with call.reading() as session:
+        return audit.actions(session)

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may do what: one table of actions and roles. What does not stand here is allowed to nobody."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """What a person is in a project."""
+
+    PATIENT = "patient"
+    TECHNOLOGIST = "technologist"
+    PHYSICIAN = "physician"
+    PHARMACIST = "pharmacist"
+    RESEARCHER = "researcher"
+    VIEWER = "viewer"
+    ADMINISTRATOR = "administrator"
+
+
+_CARE = frozenset({Role.TECHNOLOGIST, Role.PHYSICIAN, Role.ADMINISTRATOR})
+_READERS = frozenset(Role) - {Role.PATIENT}
+_ANYONE = frozenset(Role)
+_ADMINISTRATOR = frozenset({Role.ADMINISTRATOR})
+
+PERMISSIONS: dict[str, frozenset[Role]] = {
+    # Every member, patients too.
+    "account.read": _ANYONE,
+    "account.change": _ANYONE,
+    "project.read": _ANYONE,
+    "pathway.read": _ANYONE,
+    # Projects and people.
+    "project.create": _ADMINISTRATOR,
+    "project.change": _ADMINISTRATOR,
+    "project.delete": _ADMINISTRATOR,
+    "user.read": _ADMINISTRATOR,
+    "user.create": _ADMINISTRATOR,
+    "user.change": _ADMINISTRATOR,
+    "user.delete": _ADMINISTRATOR,
+    "audit.read": _ADMINISTRATOR,
+    # Records.
+    "patient.read": _READERS,
+    "patient.create": _CARE,
+    "patient.change": _CARE,
+    "patient.delete": _ADMINISTRATOR,
+    "patient.erase": _ADMINISTRATOR,
+    "identity.read": _CARE,
+    "identity.change": _CARE,
+    "study.read": _READERS,
+    "study.create": _CARE,
+    "study.change": _CARE,
+    "study.delete": _ADMINISTRATOR,
+    "field.read": _READERS,
+    "field.define": frozenset({Role.TECHNOLOGIST, Role.PHYSICIAN, Role.RESEARCHER, Role.ADMINISTRATOR}),
+    "dashboard.read": _READERS,
+    # Images. Who uploads, gives verdicts and signs is said more closely by each pathway.
+    "image.read": _READERS,
+    "image.upload": _CARE,
+    "image.delete": frozenset({Role.TECHNOLOGIST, Role.ADMINISTRATOR}),
+    "arrival.read": _CARE,
+    "classifier.read": _READERS,
+    # Review and reports.
+    "case.read": _READERS,
+    "verdict.give": frozenset({Role.PHYSICIAN, Role.PHARMACIST, Role.TECHNOLOGIST, Role.ADMINISTRATOR}),
+    "case.sign": frozenset({Role.PHYSICIAN, Role.PHARMACIST, Role.TECHNOLOGIST, Role.ADMINISTRATOR}),
+    "case.correct": frozenset({Role.PHYSICIAN}),
+    "report.read": _READERS,
+}

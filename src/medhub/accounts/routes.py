@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Routes of signing in, people and projects."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Form, Path, Query, Request, Response
+
+from medhub.accounts import service, signing_in
+from medhub.accounts.access import COOKIE, PUBLIC, SECURE_COOKIE, Call, allow, csrf_token, origin_of
+from medhub.accounts.actor import Actor
+from medhub.accounts.models import Project
+from medhub.accounts.passwords import new_password
+from medhub.accounts.permissions import Role
+from medhub.accounts.schemas import (
+    Me,
+    MembershipOut,
+    PasswordChange,
+    ProjectChange,
+    ProjectCreate,
+    ProjectOut,
+    RoleChange,
+    SignInRequest,
+    Token,
+    UserBrief,
+    UserChange,
+    UserCreate,
+    UserCreated,
+    UserOut,
+)
+from medhub.foundation.http import Id, Page, PageQuery, Text
+from medhub.foundation.installation import Installation
+
+auth = APIRouter(prefix="/api/auth", tags=["sign in"])
+people = APIRouter(prefix="/api/users", tags=["people"])
+projects = APIRouter(prefix="/api/projects", tags=["projects"])
+
+ItemId = Annotated[Id, Path(description="Id of the object.")]
+Paging = Annotated[PageQuery, Depends()]
+
+
+def _is_secure(request: Request) -> bool:
+    """Whether browsers will return a Secure cookie: over HTTPS, and on this machine itself."""
+    return request.url.scheme == "https" or request.url.hostname in {"127.0.0.1", "localhost", "::1"}
+
+
+def _me(house: Installation, actor: Actor) -> Me:
+    return Me(
+        user=UserBrief(id=actor.user_id, email=actor.email, name=actor.name),
+        csrf_token=csrf_token(house, actor.sign_in_id),
+        memberships=[
+            MembershipOut(project_id=project_id, project=actor.project_names[project_id], role=role)
+            for project_id, role in sorted(actor.roles.items(), key=lambda item: actor.project_names[item[0]].lower())
+        ],
+    )
+
+
+@auth.post("/session", dependencies=[PUBLIC], summary="Sign in with a browser")
+def open_session(request: Request, response: Response, given: SignInRequest) -> Me:
+    """Check an e-mail address and a password, and set the cookie of the sign-in."""
+    house: Installation = request.app.state.house
+    secret, _user = signing_in.sign_in(house, given.email, given.password, "browser", origin_of(request))
+    with house.database.reading() as session:
+        actor = signing_in.actor_of_secret(session, secret)
+    secure = _is_secure(request)
+    response.set_cookie(
+        SECURE_COOKIE if secure else COOKIE,
+        secret,
+        max_age=house.settings.session_hours * 3600,
+        path="/",
+        secure=secure,
+        httponly=True,
+        samesite="strict",
+    )
+    return _me(house, actor)
+
+
+@auth.get("/session", summary="Who is signed in")
+def read_session(call: Annotated[Call, allow("account.read")]) -> Me:
+    """The person, the roles, and the token that every change must carry."""
+    return _me(call.house, call.actor)
+
+
+@auth.delete("/session", status_code=204, summary="Sign out")
+def close_session(call: Annotated[Call, allow("account.read")], response: Response) -> None:
+    """End the sign-in; its cookie is worth nothing from now on."""
+    with call.writing() as session:
+        signing_in.sign_out(session, call.actor)
+    call.believed.forget()
+    response.delete_cookie(SECURE_COOKIE, secure=True, httponly=True, samesite="strict")
+    response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+
+
+@auth.post("/password", status_code=204, summary="Change the own password")
+def change_password(call: Annotated[Call, allow("account.change")], given: PasswordChange) -> None:
+    """Change the own password; every other sign-in of the person ends."""
+    with call.writing() as session:
+        service.change_own_password(session, call.actor, given.current, given.new)
+    call.believed.forget()
+
+
+@auth.post("/token", dependencies=[PUBLIC], summary="Get a token for an API client")
+def open_token(
+    request: Request,
+    username: Annotated[Text, Form(max_length=254, description="The e-mail address.")],
+    password: Annotated[Text, Form(max_length=256)],
+    grant_type: Annotated[Text, Form(pattern="^password$")] = "password",
+    scope: Annotated[Text, Form(max_length=200, description="Not used.")] = "",
+) -> Token:
+    """The OAuth2 password form; the token is sent as ``Authorization: Bearer``."""
+    house: Installation = request.app.state.house
+    token, _user = signing_in.sign_in(house, username, password, "token", origin_of(request))
+    return Token(access_token=token, expires_in=house.settings.token_minutes * 60)
+
+
+@auth.post("/revoke", status_code=204, summary="Revoke the token in use")
+def revoke(call: Annotated[Call, allow("account.read")]) -> None:
+    """End the sign-in that this request came with."""
+    with call.writing() as session:
+        signing_in.sign_out(session, call.actor)
+    call.believed.forget()
+
+
+@people.get("", summary="People")
+def list_users(
+    call: Annotated[Call, allow("user.read")],
+    paging: Paging,
+    role: Role | None = None,
+    active: bool | None = None,
+    project_id: Annotated[Id | None, Query()] = None,
+) -> Page[UserOut]:
+    """The people in the projects that the asker administers."""
+    visible = call.actor.projects("user.read", project_id)
+    with call.reading() as session:
+        users, total = service.list_users(
+            session,
+            call.actor,
+            query=paging.query,
+            role=role,
+            active=active,
+            project_id=project_id,
+            sort=paging.sort,
+            offset=paging.offset,
+            limit=paging.page_size,
+        )
+        return paging.of([UserOut.of(user, visible) for user in users], total)
+
+
+@people.post("", status_code=201, summary="Add a person")
+def create_user(call: Annotated[Call, allow("user.create")], given: UserCreate) -> UserCreated:
+    """Add a person with a role in a project."""
+    project_id = call.actor.choose_project("user.create", given.project_id or given.project)
+    chosen = None if given.password else new_password()
+    with call.writing() as session:
+        user = service.add_user(
+            session,
+            email=given.email,
+            name=given.name,
+            password=given.password or chosen or "",
+            role=given.role,
+            project_id=project_id,
+            actor=call.actor,
+        )
+        session.expire(user, ["memberships"])
+        out = UserOut.of(service.get_user(session, call.actor, user.id), call.actor.projects("user.read"))
+        return UserCreated(**out.model_dump(), generated_password=chosen)
+
+
+@people.get("/{id}", summary="One person")
+def read_user(call: Annotated[Call, allow("user.read")], id: ItemId) -> UserOut:
+    """A person in a project that the asker administers."""
+    with call.reading() as session:
+        return UserOut.of(service.get_user(session, call.actor, id), call.actor.projects("user.read"))
+
+
+@people.patch("/{id}", summary="Change a person")
+def change_user(call: Annotated[Call, allow("user.change")], id: ItemId, given: UserChange) -> UserOut:
+    """Change name, e-mail address, password or role, or deactivate; what is left out stays."""
+    with call.writing() as session:
+        account = given.model_dump(exclude={"role", "project_id"}, exclude_none=True)
+        if account:
+            service.change_user(session, call.actor, id, **account)
+        if given.role is not None:
+            project_id = call.actor.choose_project("user.change", given.project_id)
+            service.set_role(session, call.actor, id, project_id, given.role)
+        user = service.get_user(session, call.actor, id)
+        out = UserOut.of(user, call.actor.projects("user.read"))
+    call.believed.forget()
+    return out
+
+
+@people.delete("/{id}", status_code=204, summary="Delete a person")
+def delete_user(call: Annotated[Call, allow("user.delete")], id: ItemId) -> None:
+    """Delete an account that has not worked on patients' data; others are deactivated instead."""
+    with call.writing() as session:
+        service.delete_user(session, call.actor, id)
+    call.believed.forget()
+
+
+@people.put("/{id}/memberships/{project_id}", summary="Give a role in a project")
+def put_membership(
+    call: Annotated[Call, allow("user.change")], id: ItemId, project_id: ItemId, given: RoleChange
+) -> UserOut:
+    """Give a person a role in a project, a new one or instead of the old one."""
+    with call.writing() as session:
+        user = service.set_role(session, call.actor, id, project_id, given.role)
+        out = UserOut.of(user, call.actor.projects("user.read"))
+    call.believed.forget()
+    return out
+
+
+@people.delete("/{id}/memberships/{project_id}", status_code=204, summary="Take out of a project")
+def delete_membership(call: Annotated[Call, allow("user.change")], id: ItemId, project_id: ItemId) -> None:
+    """Take a person out of a project."""
+    with call.writing() as session:
+        service.remove_role(session, call.actor, id, project_id)
+    call.believed.forget()
+
+
+def _project_out(actor: Actor, project: Project) -> ProjectOut:
+    return ProjectOut(
+        id=project.id,
+        name=project.name,
+        description=project.description,
+        created_at=project.created_at,
+        my_role=actor.roles.get(project.id, Role.ADMINISTRATOR),
+    )
+
+
+@projects.get("", summary="Projects")
+def list_projects(call: Annotated[Call, allow("project.read")], paging: Paging) -> Page[ProjectOut]:
+    """The projects that the asker belongs to."""
+    with call.reading() as session:
+        found, total = service.list_projects(
+            session, call.actor, query=paging.query, sort=paging.sort, offset=paging.offset, limit=paging.page_size
+        )
+        return paging.of([_project_out(call.actor, project) for project in found], total)
+
+
+@projects.post("", status_code=201, summary="Add a project")
+def create_project(call: Annotated[Call, allow("project.create")], given: ProjectCreate) -> ProjectOut:
+    """Add a project; who adds it becomes its administrator."""
+    with call.writing() as session:
+        project = service.add_project(session, given.name, given.description, call.actor)
+        out = _project_out(call.actor, project)
+    call.believed.forget()
+    return out
+
+
+@projects.get("/{id}", summary="One project")
+def read_project(call: Annotated[Call, allow("project.read")], id: ItemId) -> ProjectOut:
+    """A project that the asker belongs to."""
+    with call.reading() as session:
+        return _project_out(call.actor, service.get_project(session, call.actor, id))
+
+
+@projects.patch("/{id}", summary="Change a project")
+def change_project(call: Annotated[Call, allow("project.change")], id: ItemId, given: ProjectChange) -> ProjectOut:
+    """Rename a project or describe it anew."""
+    with call.writing() as session:
+        project = service.change_project(session, call.actor, id, name=given.name, description=given.description)
+        out = _project_out(call.actor, project)
+    call.believed.forget()
+    return out
+
+
+@projects.delete("/{id}", status_code=204, summary="Delete a project")
+def delete_project(call: Annotated[Call, allow("project.delete")], id: ItemId) -> None:
+    """Delete a project that holds no records any more."""
+    with call.writing() as session:
+        service.delete_project(session, call.actor, id)
+    call.believed.forget()

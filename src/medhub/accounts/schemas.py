@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the JSON API sends and takes of people and projects."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+
+from medhub.accounts.models import User
+from medhub.accounts.permissions import Role
+from medhub.foundation.http import Id, Line, Moment, Schema, Text
+
+Email = Annotated[Text, Field(min_length=3, max_length=254, examples=["technologist@example.org"])]
+Password = Annotated[Text, Field(min_length=1, max_length=256, examples=["correct horse battery staple"])]
+
+
+class SignInRequest(Schema):
+    """An e-mail address and a password."""
+
+    email: Email
+    password: Password
+
+
+class PasswordChange(Schema):
+    """The password in use, and the new one (at least 12 characters)."""
+
+    current: Password
+    new: Annotated[Text, Field(min_length=12, max_length=256)]
+
+
+class MembershipOut(Schema):
+    """The role of a person in a project."""
+
+    project_id: str
+    project: str
+    role: Role
+
+
+class UserBrief(Schema):
+    """Who is signed in."""
+
+    id: str
+    email: str
+    name: str
+
+
+class Me(Schema):
+    """Who is signed in, what they may do, and the token that their pages must send with every change."""
+
+    user: UserBrief
+    csrf_token: str
+    memberships: list[MembershipOut]
+
+
+class Token(Schema):
+    """A short-lived token for API clients."""
+
+    access_token: str
+    token_type: str = "bearer"
+    expires_in: Annotated[int, Field(description="Seconds for which the token is good.")]
+
+
+class UserOut(Schema):
+    """A person with an account."""
+
+    id: str
+    email: str
+    name: str
+    active: bool
+    created_at: Moment
+    last_seen_at: Moment | None
+    memberships: list[MembershipOut]
+
+    @classmethod
+    def of(cls, user: User, visible: frozenset[str]) -> UserOut:
+        """The person, with the roles in the projects that the asker administers."""
+        return cls(
+            id=user.id,
+            email=user.email,
+            name=user.name,
+            active=user.active,
+            created_at=user.created_at,
+            last_seen_at=user.last_seen_at,
+            memberships=[
+                MembershipOut(project_id=m.project_id, project=m.project.name, role=Role(m.role))
+                for m in user.memberships
+                if m.project_id in visible
+            ],
+        )
+
+
+class UserCreated(UserOut):
+    """The new person; a password that Medhub chose is shown this one time."""
+
+    generated_password: str | None = None
+
+
+class UserCreate(Schema):
+    """A new person with a role in a project."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"email": "aisyah@example.org", "name": "Nur Aisyah", "role": "physician"}],
+        }
+    )
+
+    email: Email
+    name: Line
+    role: Role
+    project_id: Annotated[Id | None, Field(description="Id or name; may be left out by who has one project.")] = None
+    project: Annotated[Id | None, Field(description="The same as project_id.")] = None
+    password: Annotated[
+        Text | None, Field(min_length=12, max_length=256, description="Left out, Medhub chooses one and shows it once.")
+    ] = None
+
+
+class UserChange(Schema):
+    """What is to be changed of a person; what is left out stays."""
+
+    name: Line | None = None
+    email: Email | None = None
+    active: bool | None = None
+    password: Annotated[Text, Field(min_length=12, max_length=256)] | None = None
+    role: Role | None = None
+    project_id: Id | None = None
+
+
+class RoleChange(Schema):
+    """A role."""
+
+    role: Role
+
+
+class ProjectCreate(Schema):
+    """A new project."""
+
+    name: Line
+    description: Annotated[Text, Field(max_length=2000)] = ""
+
+
+class ProjectChange(Schema):
+    """What is to be changed of a project; what is left out stays."""
+
+    name: Line | None = None
+    description: Annotated[Text, Field(max_length=2000)] | None = None
+
+
+class ProjectOut(Schema):
+    """A project of the asker's."""
+
+    id: str
+    name: str
+    description: str
+    created_at: Moment
+    my_role: Role

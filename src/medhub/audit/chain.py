@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The hash chain: each entry's hash covers its content and the hash of the entry before it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from medhub.audit.models import AuditEntry
+from medhub.foundation import clock
+
+GENESIS = "0" * 64
+
+
+def content(entry: AuditEntry) -> Mapping[str, object]:
+    """What of an entry is covered by its hash: everything but the hashes."""
+    return {
+        "seq": entry.seq,
+        "at": clock.iso(entry.at),
+        "actor_id": entry.actor_id,
+        "actor": entry.actor,
+        "action": entry.action,
+        "object_type": entry.object_type,
+        "object_id": entry.object_id,
+        "project_id": entry.project_id,
+        "patient_id": entry.patient_id,
+        "origin": entry.origin,
+        "outcome": entry.outcome,
+        "detail": entry.detail,
+    }
+
+
+def entry_hash(entry: AuditEntry, previous_hash: str) -> str:
+    """SHA-256 over the previous hash and the entry's content as canonical JSON."""
+    text = json.dumps(content(entry), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(previous_hash.encode() + text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class ChainCheck:
+    """What walking the chain found; ``broken_at`` is the number of the first entry that does not hold."""
+
+    entries: int
+    last_hash: str
+    broken_at: int | None = None
+    reason: str | None = None
+
+
+def check(entries: Iterable[AuditEntry]) -> ChainCheck:
+    """Walk entries in their order and stop at the first that does not hold."""
+    previous, expected = GENESIS, 1
+    for entry in entries:
+        reason = None
+        if entry.seq != expected:
+            reason = f"Entry {expected} is missing."
+        elif entry.previous_hash != previous:
+            reason = f"Entry {entry.seq} does not follow the entry before it."
+        elif entry.hash != entry_hash(entry, previous):
+            reason = f"Entry {entry.seq} was altered."
+        if reason is not None:
+            return ChainCheck(expected - 1, previous, broken_at=expected, reason=reason)
+        previous, expected = entry.hash, expected + 1
+    return ChainCheck(expected - 1, previous)

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Routes of evidence maps and classifiers."""
+
+from __future__ import annotations
+
+import io
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from PIL import Image as Picture
+
+from medhub.accounts.access import Call, allow
+from medhub.accounts.routes import ItemId
+from medhub.classification import service
+from medhub.classification.registry import all_cards, folder_of
+from medhub.classification.schemas import ClassifierOut
+from medhub.foundation.caching import answer, unchanged
+from medhub.records import studies
+from medhub.science.inference.classifier import digest
+from medhub.science.inference.explanation import colorize
+
+images = APIRouter(prefix="/api/images", tags=["images"])
+classifiers = APIRouter(prefix="/api/classifiers", tags=["classifiers"])
+
+PNG = {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}, "description": "A PNG picture."}
+
+
+@images.get(
+    "/{id}/evidence",
+    summary="Evidence map",
+    response_class=Response,
+    responses={200: PNG, 304: {"description": "The browser has it already."}},
+)
+def read_evidence(
+    request: Request,
+    call: Annotated[Call, allow("image.read")],
+    id: ItemId,
+    size: Annotated[int, Query(ge=16, le=4096, description="Pixels at the longest side.")] = 1024,
+) -> Response:
+    """What the classifier looked at, as a translucent layer of the image's aspect; it is not a diagnosis."""
+    with call.reading() as session:
+        image, evidence, evidence_digest = service.evidence_of(session, call.house, call.actor, id)
+        studies.record_image(session, call.actor, "image.view", image, what="evidence")
+    etag = f"{evidence_digest[:32]}-{size}"
+    if unchanged(request, etag):
+        return answer(request, etag, None, "image/png")
+    scale = min(1.0, size / max(image.width, image.height))
+    layer = colorize(evidence, max(1, round(image.height * scale)), max(1, round(image.width * scale)))
+    buffer = io.BytesIO()
+    Picture.fromarray(layer).save(buffer, "PNG", compress_level=3)
+    return answer(request, etag, buffer.getvalue(), "image/png")
+
+
+@classifiers.get("", summary="Classifiers")
+def list_classifiers(call: Annotated[Call, allow("classifier.read")]) -> list[ClassifierOut]:
+    """The classifiers of this installation, with what their cards say."""
+    folder = folder_of(call.house.settings)
+    return [
+        ClassifierOut(
+            name=card.name,
+            version=str(card.version),
+            digest=digest(folder / card.name),
+            architecture=card.architecture,
+            labels=list(card.labels),
+            licence=card.licence,
+            figures={f.name: {"value": f.value, "low": f.low, "high": f.high, "n": f.n} for f in card.figures},
+            intended_use=card.intended_use,
+            not_for=list(card.not_for),
+        )
+        for card in all_cards(call.house.settings)
+    ]

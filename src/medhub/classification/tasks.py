@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What classification does in the background."""
+
+from __future__ import annotations
+
+from medhub.classification import service
+from medhub.foundation.installation import Installation
+from medhub.records import pixels
+from medhub.records.models import Image
+from medhub.science.imaging.limits import Unacceptable
+
+
+def classify(house: Installation, image_id: str) -> None:
+    """Read an image with the classifier of its pathway."""
+    with house.database.reading() as session:
+        image = session.get(Image, image_id)
+    if image is None:
+        return
+    try:
+        picture = pixels.frame(house, image.blob)
+    except Unacceptable:
+        # Trying again would not help: a person decides without a classifier.
+        service.give_up(house, image_id)
+        return
+    service.classify_image(house, image_id, picture)
+
+
+def give_up(house: Installation, image_id: str) -> None:
+    """Note that reading an image failed again and again."""
+    service.give_up(house, image_id)

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Putting an installation together from its settings."""
+
+from __future__ import annotations
+
+from medhub.audit.service import Recorder
+from medhub.entrypoints.flow import FLOW
+from medhub.foundation.blobs import BlobStore
+from medhub.foundation.database import Database
+from medhub.foundation.installation import Installation
+from medhub.foundation.isolation import Isolation
+from medhub.foundation.keys import load_keys
+from medhub.foundation.migration import upgrade
+from medhub.foundation.settings import Settings
+
+
+def build(settings: Settings, *, migrate: bool = True) -> Installation:
+    """Open the data folder (made if it is new), bring its database up to date, and return the parts."""
+    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    keys = load_keys(settings)
+    database = open_database(settings)
+    if migrate:
+        upgrade(database)
+    return Installation(
+        settings=settings,
+        database=database,
+        blobs=BlobStore(settings.blobs_folder),
+        keys=keys,
+        isolation=Isolation(
+            workers=settings.decoder_workers,
+            memory_bytes=settings.decoder_memory_bytes,
+            timeout_s=settings.decoder_timeout_s,
+        ),
+    )
+
+
+def open_database(settings: Settings) -> Database:
+    """The database with what its sessions carry: the flow of events, and who writes the acts of readers."""
+    info: dict[str, object] = {"flow": FLOW}
+    database = Database(settings.sqlalchemy_url, info=info)
+    database.carry("recorder", Recorder(lambda: database))
+    return database

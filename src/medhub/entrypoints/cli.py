@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: ``medhub COMMAND``.
+
+Exit codes: 0 done; 1 done, but something was found or refused (a quarantined file, a broken chain, a report that is
+not what it was); 2 wrong usage or input that cannot be accepted; 3 there is no such thing; 4 not possible now;
+5 a part that is needed does not answer; 70 a fault of Medhub.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from medhub import __version__
+from medhub.accounts import service as accounts
+from medhub.accounts.actor import COMMAND_LINE
+from medhub.accounts.permissions import Role
+from medhub.entrypoints import cli_images, cli_serve
+from medhub.entrypoints.assembly import build
+from medhub.errors import Conflict, Invalid, MedhubError, NotAllowed, NotFound, Unavailable
+from medhub.foundation import logging
+from medhub.foundation.installation import Installation
+from medhub.foundation.settings import Settings
+from medhub.records import definitions
+from medhub.records import service as records
+
+app = typer.Typer(
+    name="medhub",
+    help="Medical images from arrival to signed report.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+project_app = typer.Typer(help="Projects: the boundaries of access.", no_args_is_help=True)
+user_app = typer.Typer(help="People and their roles.", no_args_is_help=True)
+patient_app = typer.Typer(help="Patients.", no_args_is_help=True)
+audit_app = typer.Typer(help="The audit log.", no_args_is_help=True)
+report_app = typer.Typer(help="Issued reports.", no_args_is_help=True)
+for name, part in (
+    ("project", project_app),
+    ("user", user_app),
+    ("patient", patient_app),
+    ("audit", audit_app),
+    ("report", report_app),
+):
+    app.add_typer(part, name=name)
+
+Data = Annotated[
+    Path | None, typer.Option("--data", help="Folder of the database, blobs and keys; MEDHUB_DATA if not given.")
+]
+AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
+
+EXIT_CODES: dict[type[MedhubError], int] = {
+    Invalid: 2,
+    NotFound: 3,
+    Conflict: 4,
+    NotAllowed: 4,
+    Unavailable: 5,
+    MedhubError: 2,
+}
+
+
+def settings_of(data: Path | None) -> Settings:
+    """The settings, with the data folder that was named."""
+    return Settings(data=data.absolute()) if data is not None else Settings()
+
+
+@contextmanager
+def opened(data: Path | None) -> Iterator[Installation]:
+    """The installation in a data folder."""
+    house = build(settings_of(data))
+    try:
+        yield house
+    finally:
+        house.close()
+
+
+def say(value: Any, as_json: bool, words: str) -> None:
+    """Print a result, for a person or for a script."""
+    print(json.dumps(value, ensure_ascii=False) if as_json else words)
+
+
+@app.callback()
+def main_options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.", is_eager=True)] = False,
+) -> None:
+    """Medical images from arrival to signed report."""
+    if version:
+        print(f"medhub {__version__}")
+        raise typer.Exit
+
+
+@project_app.command("add")
+def add_project(
+    name: Annotated[str, typer.Argument(help="Name of the project.")], data: Data = None, as_json: AsJSON = False
+) -> None:
+    """Add a project and print its id."""
+    with opened(data) as house, house.database.writing() as session:
+        project = accounts.add_project(session, name)
+        COMMAND_LINE.record(session, "project.create", "project", project.id, project_id=project.id)
+        say({"id": project.id, "name": project.name}, as_json, project.id)
+
+
+@user_app.command("add")
+def add_user(
+    email: Annotated[str, typer.Option(help="E-mail address, with which the person signs in.")],
+    name: Annotated[str, typer.Option(help="Name of the person.")],
+    role: Annotated[Role, typer.Option(help="Role in the project.")],
+    project: Annotated[str, typer.Option(help="Name or id of the project.")],
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Read the password from standard input.")
+    ] = False,
+    data: Data = None,
+    as_json: AsJSON = False,
+) -> None:
+    """Add a person with a role in a project, and print the id."""
+    if password_stdin:
+        password = sys.stdin.readline().rstrip("\r\n")
+    elif sys.stdin.isatty():
+        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    else:
+        raise Invalid("Give the password on standard input with --password-stdin; it is never an argument.")
+    with opened(data) as house, house.database.writing() as session:
+        known = accounts.find_project(session, project)
+        user = accounts.add_user(
+            session, email=email, name=name, password=password, role=role, project_id=known.id, actor=None
+        )
+        COMMAND_LINE.record(session, "user.create", "user", user.id, project_id=known.id, role=role.value)
+        say({"id": user.id, "email": user.email, "role": role.value}, as_json, user.id)
+
+
+@patient_app.command("add")
+def add_patient(
+    project: Annotated[str, typer.Option(help="Name or id of the project.")],
+    sex: Annotated[str, typer.Option(help="F, M, O, or U where it is not known.")] = "U",
+    birth_year: Annotated[int | None, typer.Option(help="Year of birth.")] = None,
+    field: Annotated[list[str] | None, typer.Option(help="A field of the project, as key=value; repeatable.")] = None,
+    data: Data = None,
+    as_json: AsJSON = False,
+) -> None:
+    """Register a patient and print the code."""
+    if sex not in {"F", "M", "O", "U"}:
+        raise Invalid("The sex is one of F, M, O, U.", field="sex")
+    with opened(data) as house, house.database.writing() as session:
+        known = accounts.find_project(session, project)
+        patient = records.create_patient(
+            session,
+            house.keys,
+            project_id=known.id,
+            sex=sex,
+            birth_year=birth_year,
+            fields=definitions.parse_pairs(field or []),
+            identity=None,
+            by=COMMAND_LINE,
+        )
+        say({"id": patient.id, "code": patient.code}, as_json, patient.code)
+
+
+@audit_app.command("verify")
+def verify_audit(data: Data = None, as_json: AsJSON = False) -> None:
+    """Walk the audit log's chain and name the first entry that does not hold; exit code 1 if there is one."""
+    from medhub.audit.service import verify
+
+    with opened(data) as house, house.database.reading() as session:
+        found = verify(session)
+    value = {
+        "entries": found.entries,
+        "intact": found.broken_at is None,
+        "broken_at": found.broken_at,
+        "reason": found.reason,
+        "last_hash": found.last_hash,
+    }
+    words = (
+        f"The chain holds: {found.entries} entries, the last hash is {found.last_hash}."
+        if found.broken_at is None
+        else f"The chain is broken at entry {found.broken_at}: {found.reason}"
+    )
+    say(value, as_json, words)
+    if found.broken_at is not None:
+        raise typer.Exit(1)
+
+
+@report_app.command("verify")
+def verify_report(
+    file: Annotated[Path, typer.Argument(help="The PDF file of a report.")],
+    key: Annotated[
+        str | None, typer.Option(help="Public key of the issuer, 64 hexadecimal digits; else that of the data folder.")
+    ] = None,
+    data: Data = None,
+    as_json: AsJSON = False,
+) -> None:
+    """Tell, offline, whether a report is as it was issued; exit code 1 if it is not."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    from medhub.foundation.keys import MasterKeyMissing, load_keys
+    from medhub.reports.seal import verify
+
+    try:
+        pdf = file.read_bytes()
+    except OSError as error:
+        raise NotFound(f"{file} cannot be read: {error.strerror}.") from error
+    trusted: Ed25519PublicKey | None = None
+    if key is not None:
+        try:
+            trusted = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key))
+        except ValueError as error:
+            raise Invalid("A public key has 64 hexadecimal digits.", field="key") from error
+    else:
+        try:
+            trusted = load_keys(settings_of(data), create=False).signing_key().public_key()
+        except MasterKeyMissing:
+            trusted = None
+    found = verify(pdf, trusted)
+    value = {
+        "intact": found.intact,
+        "authentic": found.authentic,
+        "digest": found.digest,
+        "key_id": found.key_id,
+        "facts_digest_matches": found.facts_digest_matches,
+        "reason": found.reason,
+        "record": found.record,
+    }
+    say(value, as_json, f"{found.reason}\nDigest: {found.digest or 'none'}")
+    if not found.intact or found.authentic is False or found.facts_digest_matches is False:
+        raise typer.Exit(1)
+
+
+@report_app.command("key")
+def report_key(data: Data = None) -> None:
+    """Print the public key with which this installation's reports can be checked elsewhere."""
+    from medhub.foundation.keys import load_keys
+
+    print(load_keys(settings_of(data), create=False).signing_key().public_key().public_bytes_raw().hex())
+
+
+cli_serve.install(app)
+cli_images.install(app)
+
+
+def main() -> None:
+    """Run the command line; what goes wrong is said in a sentence, with an exit code of its kind."""
+    logging.configure()
+    try:
+        app(standalone_mode=True)
+    except MedhubError as error:
+        Console(stderr=True).print(f"[red]{error.title}.[/red] ", end="", highlight=False)
+        print(error.message, file=sys.stderr)
+        code = next(EXIT_CODES[kind] for kind in type(error).__mro__ if kind in EXIT_CODES)
+        raise SystemExit(code) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Commands that run: the server, a worker; and the demonstration."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvicorn
+from rich.console import Console
+
+from medhub.entrypoints.assembly import build
+from medhub.entrypoints.demonstration import make_demonstration
+from medhub.entrypoints.flow import abandoned, handlers
+from medhub.foundation import logging
+from medhub.foundation.installation import Installation
+from medhub.foundation.jobs import Runner
+from medhub.foundation.settings import Settings
+from medhub.ingest.service import destroy_expired
+
+Data = Annotated[
+    Path | None, typer.Option("--data", help="Folder of the database, blobs and keys; MEDHUB_DATA if not given.")
+]
+HOUSEKEEPING_S = 3600
+
+
+def _open(data: Path | None) -> Installation:
+    settings = Settings(data=data.absolute()) if data is not None else Settings()
+    logging.configure(as_json=settings.log_json)
+    return build(settings)
+
+
+def serve(
+    data: Data = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; 127.0.0.1 if not given.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 8000 if not given.")] = None,
+    demo: Annotated[bool, typer.Option("--demo", help="Set up the demonstration project if it is not there.")] = False,
+) -> None:
+    """Start everything: web server, job runner, decoding processes, on an embedded database unless told otherwise."""
+    from medhub.entrypoints.web import create_app
+
+    house = _open(data)
+    console = Console(stderr=True, highlight=False)
+    settings = house.settings
+    address, number = host or settings.host, port if port is not None else settings.port
+    if demo:
+        make_demonstration(house, console)
+    house.blobs.sweep()
+    stop = _keep_house(house)
+    console.print(f"Medhub is at http://{address}:{number}  (data in {settings.data}; Ctrl+C ends it)")
+    try:
+        uvicorn.run(
+            create_app(house),
+            host=address,
+            port=number,
+            log_level="warning",
+            access_log=False,  # addresses may hold what was searched for
+            server_header=False,
+            proxy_headers=settings.trusted_proxy,
+            forwarded_allow_ips="*" if settings.trusted_proxy else None,
+            timeout_graceful_shutdown=10,
+            h11_max_incomplete_event_size=64 * 1024,
+        )
+    finally:
+        stop.set()
+        house.close()
+
+
+def _keep_house(house: Installation) -> threading.Event:
+    """Destroy what has expired, now and every hour, until the event is set."""
+    stop = threading.Event()
+
+    def keep() -> None:
+        log = logging.get_logger()
+        while True:
+            try:
+                destroy_expired(house)
+            except Exception as error:
+                log.error("housekeeping.failed", error=type(error).__name__)
+            if stop.wait(HOUSEKEEPING_S):
+                return
+
+    threading.Thread(target=keep, name="housekeeping", daemon=True).start()
+    return stop
+
+
+def worker(
+    data: Data = None,
+    threads: Annotated[int, typer.Option(help="Jobs that run side by side.", min=1, max=64)] = 1,
+) -> None:
+    """Run jobs beside the server, on this machine or on another that reaches the same database and blobs."""
+    house = _open(data)
+    runners = [
+        Runner(house.database, handlers(house), abandoned=abandoned(house), lease_s=house.settings.job_lease_s)
+        for _ in range(threads)
+    ]
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    for runner in runners:
+        runner.start()
+    ended.wait()
+    for runner in runners:
+        runner.stop()
+    house.close()
+
+
+def demo(data: Data = None) -> None:
+    """Set up the demonstration project: accounts for each role, patients, real cell images."""
+    house = _open(data)
+    try:
+        make_demonstration(house, Console(stderr=True, highlight=False))
+    finally:
+        house.close()
+
+
+def install(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("serve")(serve)
+    app.command("worker")(worker)
+    app.command("demo")(demo)

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which event starts which job, and what each job does: the whole flow on one page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+from medhub.classification import tasks as classification
+from medhub.classification.events import ImageClassified
+from medhub.foundation.events import Flow
+from medhub.foundation.installation import Installation
+from medhub.foundation.jobs import Handler
+from medhub.ingest.events import ImageStored
+from medhub.records.service import destroy_unnamed_blobs
+from medhub.reports.service import issue
+from medhub.review.events import CaseSigned
+from medhub.review.service import open_case
+
+FLOW: Flow = {
+    ImageStored: ("classify",),
+    ImageClassified: ("open-case",),
+    CaseSigned: ("issue-report",),
+}
+
+
+def handlers(house: Installation) -> Mapping[str, Handler]:
+    """What each job does; all of it is done once even when it is run twice."""
+    return {
+        "classify": partial(classification.classify, house),
+        "open-case": partial(open_case, house),
+        "issue-report": partial(issue, house),
+        "destroy-blobs": partial(destroy_unnamed_blobs, house),
+    }
+
+
+def abandoned(house: Installation) -> Mapping[str, Handler]:
+    """What is done when a job has failed for the last time."""
+    return {"classify": partial(classification.give_up, house)}

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything that an operator may set, in one frozen object built by an entrypoint and passed down.
+
+Every setting is an environment variable with the prefix ``MEDHUB_``. Secrets are read from files or from the
+environment; none has a default value.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from platformdirs import user_data_path
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def default_data_folder() -> Path:
+    """The folder of the user's in which Medhub keeps everything when none is named."""
+    return user_data_path("medhub", appauthor=False)
+
+
+class Settings(BaseSettings):
+    """What an operator may set; see ``docs/reference/settings.md``."""
+
+    model_config = SettingsConfigDict(env_prefix="MEDHUB_", frozen=True, extra="ignore")
+
+    data: Annotated[Path, Field(description="Folder of the database, the blobs and the keys.")] = Field(
+        default_factory=default_data_folder
+    )
+    database_url: Annotated[
+        str | None, Field(description="SQLAlchemy URL of a PostgreSQL; without it SQLite lies in the data folder.")
+    ] = None
+    master_key: Annotated[
+        SecretStr | None, Field(description="Master key, 32 bytes in hexadecimal; takes precedence over the file.")
+    ] = None
+    master_key_file: Annotated[
+        Path | None, Field(description="File with the master key; `keys/master.key` in the data folder if not set.")
+    ] = None
+    classifiers: Annotated[
+        Path | None, Field(description="Folder of classifiers; the ones that ship with Medhub if not set.")
+    ] = None
+    pathways: Annotated[
+        Path | None, Field(description="Folder of pathway files beside the ones that ship with Medhub.")
+    ] = None
+    web: Annotated[Path | None, Field(description="Folder of the built web app.")] = None
+    host: Annotated[str, Field(description="Address that the server listens on.")] = "127.0.0.1"
+    port: Annotated[int, Field(description="Port that the server listens on.", ge=0, le=65535)] = 8000
+    trusted_proxy: Annotated[
+        bool, Field(description="Believe X-Forwarded-For and X-Forwarded-Proto of the connection's other end.")
+    ] = False
+    session_hours: Annotated[int, Field(description="Hours after which a browser must sign in again.", ge=1)] = 12
+    token_minutes: Annotated[int, Field(description="Minutes for which an API token is good.", ge=1, le=1440)] = 30
+    upload_max_bytes: Annotated[int, Field(description="Largest file that is taken, in bytes.", ge=1)] = 200 * 1024**2
+    upload_max_pixels: Annotated[int, Field(description="Largest image that is taken, in pixels.", ge=1)] = 100_000_000
+    upload_max_files: Annotated[int, Field(description="Most files in one upload request.", ge=1)] = 500
+    quarantine_days: Annotated[int, Field(description="Days after which quarantined bytes are destroyed.", ge=1)] = 30
+    decoder_workers: Annotated[int, Field(description="Processes that decode received files.", ge=1)] = 2
+    decoder_memory_bytes: Annotated[int, Field(description="Memory of one decoding process, in bytes.")] = 2 * 1024**3
+    decoder_timeout_s: Annotated[float, Field(description="Seconds after which a decoding process is ended.")] = 30.0
+    job_runners: Annotated[int, Field(description="Threads of the server that run jobs; 0 leaves them to workers.")] = 1
+    job_lease_s: Annotated[float, Field(description="Seconds for which a job is leased to its runner.", gt=0)] = 30.0
+    log_json: Annotated[bool, Field(description="Write the log as JSON lines.")] = False
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        """The URL of the database in use."""
+        if self.database_url:
+            return self.database_url
+        return f"sqlite:///{self.data / 'medhub.sqlite'}"
+
+    @property
+    def blobs_folder(self) -> Path:
+        """Where the blobs lie."""
+        return self.data / "blobs"
+
+    @property
+    def keys_folder(self) -> Path:
+        """Where the keys lie that were made at the first start."""
+        return self.data / "keys"

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sorting a list by a column that the caller names, out of those that a list offers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import ColumnElement, nulls_last
+from sqlalchemy.sql.elements import UnaryExpression
+
+from medhub.errors import Invalid
+
+
+def ordering(sort: str | None, columns: Mapping[str, Any], default: str) -> UnaryExpression[Any]:
+    """The ORDER BY of a named column; a minus before the name sorts descending, and missing values come last."""
+    name = sort or default
+    descending = name.startswith("-")
+    column: ColumnElement[Any] | None = columns.get(name.removeprefix("-"))
+    if column is None:
+        raise Invalid(f"This list cannot be sorted by that. Sort by one of: {', '.join(sorted(columns))}.", field="sort")
+    return nulls_last(column.desc() if descending else column.asc())

@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What ingest announces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from medhub.foundation.events import Event
+
+
+@dataclass(frozen=True)
+class ImageStored(Event):
+    """An image has been accepted and is durable."""
+
+    image_id: str

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Routes of uploading, and of looking at what came in."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from starlette.concurrency import run_in_threadpool
+
+from medhub.accounts.access import Call, allow
+from medhub.accounts.routes import Paging
+from medhub.errors import Invalid
+from medhub.foundation.http import Id, Page
+from medhub.ingest import service
+from medhub.ingest.multipart import Part, UploadReader
+from medhub.ingest.schemas import ArrivalOut, UploadAnswer, UploadItem
+from medhub.ingest.service import Outcome, Receiving
+from medhub.science.imaging.arrivals import Unacceptable
+
+uploads = APIRouter(prefix="/api/images", tags=["images"])
+arrivals = APIRouter(prefix="/api/arrivals", tags=["arrivals"])
+
+# Files that come before the fields that say whose they are wait in memory, up to this.
+MOST_WAITING_BYTES = 256 * 1024**2
+
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["files", "patient_id", "pathway"],
+                    "properties": {
+                        "patient_id": {"type": "string", "description": "Id of the patient. Send it before the files."},
+                        "pathway": {"type": "string", "examples": ["smear-review"]},
+                        "files": {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1},
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+@uploads.post("", summary="Upload images", openapi_extra=_BODY)
+async def upload(request: Request, call: Annotated[Call, allow("image.upload")]) -> UploadAnswer:
+    """Take in images of a patient; each file gets an answer of its own, and only those accepted are kept."""
+    settings = call.house.settings
+    reader = UploadReader(
+        request.headers.get("content-type", ""), largest_file_bytes=settings.upload_max_bytes
+    )
+    given: dict[str, str] = {}
+    waiting: list[Part] = []
+    receiving: Receiving | None = None
+    items: list[UploadItem] = []
+    async for part in reader.parts(request.stream()):
+        if part.filename is None:
+            given[part.name] = part.data.decode("utf-8", "replace")
+        elif part.name == "files":
+            waiting.append(part)
+        if len(items) + len(waiting) > settings.upload_max_files:
+            raise Invalid(f"At most {settings.upload_max_files} files go into one upload. Send the rest apart.", field="files")
+        if receiving is None and {"patient_id", "pathway"} <= given.keys():
+            receiving = await run_in_threadpool(_begin, call, given["patient_id"], given["pathway"])
+        if receiving is not None:
+            for one in waiting:
+                items.append(await run_in_threadpool(_receive, call, receiving, one))
+            waiting = []
+        elif sum(len(one.data) for one in waiting) > MOST_WAITING_BYTES:
+            raise Invalid("Send patient_id and pathway before the files.", field="patient_id")
+    for name in ("patient_id", "pathway"):
+        if name not in given:
+            raise Invalid(f"The upload does not say its {name}.", field=name)
+    if not items:
+        raise Invalid("The upload has no files. Choose at least one.", field="files")
+    return UploadAnswer(items=items)
+
+
+def _begin(call: Call, patient_id: str, pathway: str) -> Receiving:
+    with call.reading() as session:
+        return service.begin(session, call.house, call.actor, patient_id.replace("\x00", ""), pathway)
+
+
+def _receive(call: Call, receiving: Receiving, part: Part) -> UploadItem:
+    filename = (part.filename or "")[:255]
+    if part.truncated:
+        most = call.house.settings.upload_max_bytes // 1024**2
+        refusal = Unacceptable(
+            f"This file has {part.size // 1024**2} MB; at most {most} MB are taken. "
+            "Export it smaller, or ask the administrator to raise the limit. Nothing was stored.",
+            reason="too-many-bytes",
+        )
+        answer = service.quarantine(call.house, call.actor, receiving, b"", refusal, part.size)
+    else:
+        answer = service.receive(call.house, call.actor, receiving, bytes(part.data))
+    return UploadItem(filename=filename, outcome=answer.outcome, reason=answer.reason, image_id=answer.image_id)
+
+
+@arrivals.get("", summary="Arrivals")
+def list_arrivals(
+    call: Annotated[Call, allow("arrival.read")],
+    paging: Paging,
+    outcome: Outcome | None = None,
+    patient_id: Annotated[Id | None, Query()] = None,
+    project_id: Annotated[Id | None, Query()] = None,
+) -> Page[ArrivalOut]:
+    """What came in and what became of it, newest first."""
+    with call.reading() as session:
+        found, total = service.list_arrivals(
+            session,
+            call.actor,
+            project_id=project_id,
+            patient_id=patient_id,
+            outcome=outcome,
+            offset=paging.offset,
+            limit=paging.page_size,
+        )
+        return paging.of([ArrivalOut.of(arrival, code) for arrival, code in found], total)

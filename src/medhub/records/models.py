@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tables of patients and what hangs on them, of the fields that projects define, and of the identity vault."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from medhub.foundation.database import Base
+
+
+class Patient(Base):
+    """A person known by a generated code; who that is lies in the vault."""
+
+    __tablename__ = "patients"
+    __table_args__ = (
+        UniqueConstraint("project_id", "code"),
+        Index("ix_patients_project_id_created_at", "project_id", "created_at"),
+    )
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    code: Mapped[str] = mapped_column(String(32))
+    sex: Mapped[str] = mapped_column(String(1))  # F, M, O, or U where it is not known
+    birth_year: Mapped[int | None]
+    fields: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+    changed_at: Mapped[datetime]
+
+    identity: Mapped[Identity | None] = relationship(lazy="raise", passive_deletes=True)
+
+
+class Identity(Base):
+    """Who a patient is, sealed under the patient's own key, which is sealed under the master key."""
+
+    __tablename__ = "vault"
+
+    patient_id: Mapped[str] = mapped_column(ForeignKey("patients.id", ondelete="CASCADE"), primary_key=True)
+    sealed_key: Mapped[bytes] = mapped_column(LargeBinary)
+    sealed_identity: Mapped[bytes | None] = mapped_column(LargeBinary)
+
+
+class IdentityTerm(Base):
+    """A keyed hash of one word of an identity, by which entitled people find a patient."""
+
+    __tablename__ = "vault_terms"
+    __table_args__ = (Index("ix_vault_terms_term", "project_id", "term"),)
+
+    patient_id: Mapped[str] = mapped_column(ForeignKey("patients.id", ondelete="CASCADE"), primary_key=True)
+    term: Mapped[str] = mapped_column(String(64), primary_key=True)
+    project_id: Mapped[str] = mapped_column(String(32))
+
+
+class FieldDefinition(Base):
+    """A field that a project defined for its patients or studies."""
+
+    __tablename__ = "field_definitions"
+    __table_args__ = (UniqueConstraint("project_id", "subject", "key"),)
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
+    subject: Mapped[str] = mapped_column(String(8))  # patient, study
+    key: Mapped[str] = mapped_column(String(40))
+    label: Mapped[str] = mapped_column(String(100))
+    kind: Mapped[str] = mapped_column(String(8))  # text, integer, decimal, date, boolean, choice
+    required: Mapped[bool] = mapped_column(default=False)
+    unit: Mapped[str | None] = mapped_column(String(20))
+    choices: Mapped[list[str]]
+    position: Mapped[int] = mapped_column(default=0)
+
+
+class Study(Base):
+    """What was examined together, as in DICOM."""
+
+    __tablename__ = "studies"
+    __table_args__ = (
+        UniqueConstraint("project_id", "study_uid"),
+        Index("ix_studies_patient_id", "patient_id", "created_at"),
+    )
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    patient_id: Mapped[str] = mapped_column(ForeignKey("patients.id", ondelete="CASCADE"))
+    study_uid: Mapped[str] = mapped_column(String(64))
+    description: Mapped[str] = mapped_column(Text, default="")
+    pathway: Mapped[str | None] = mapped_column(String(60))
+    fields: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+
+
+class Series(Base):
+    """Images of a study that were made in one go, as in DICOM."""
+
+    __tablename__ = "series"
+    __table_args__ = (UniqueConstraint("study_id", "series_uid"),)
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    study_id: Mapped[str] = mapped_column(ForeignKey("studies.id", ondelete="CASCADE"))
+    series_uid: Mapped[str] = mapped_column(String(64))
+    modality: Mapped[str] = mapped_column(String(16))
+    description: Mapped[str] = mapped_column(Text, default="")
+    created_at: Mapped[datetime]
+
+
+class Image(Base):
+    """One DICOM object with pixels, of one frame or many."""
+
+    __tablename__ = "images"
+    __table_args__ = (
+        UniqueConstraint("project_id", "sop_instance_uid"),
+        Index("ix_images_project_id_verified", "project_id", "verified", "created_at"),
+        Index("ix_images_patient_id", "patient_id", "created_at"),
+        Index("ix_images_study_id", "study_id", "number"),
+    )
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    patient_id: Mapped[str] = mapped_column(ForeignKey("patients.id", ondelete="CASCADE"))
+    study_id: Mapped[str] = mapped_column(ForeignKey("studies.id", ondelete="CASCADE"))
+    series_id: Mapped[str] = mapped_column(ForeignKey("series.id", ondelete="CASCADE"), index=True)
+    number: Mapped[int]
+    sop_class_uid: Mapped[str] = mapped_column(String(64))
+    sop_instance_uid: Mapped[str] = mapped_column(String(64))
+    transfer_syntax_uid: Mapped[str] = mapped_column(String(64))
+    modality: Mapped[str] = mapped_column(String(16))
+    kind: Mapped[str] = mapped_column(String(10))  # photograph, dicom
+    width: Mapped[int]
+    height: Mapped[int]
+    frames: Mapped[int]
+    size_bytes: Mapped[int]
+    blob: Mapped[str] = mapped_column(String(64))
+    thumbnail: Mapped[str | None] = mapped_column(String(64))
+    state: Mapped[str] = mapped_column(String(10))  # waiting, read, unreadable: what became of the classifier's reading
+    verified: Mapped[bool] = mapped_column(default=False)
+    locked: Mapped[bool] = mapped_column(default=False)  # part of a signed case: it stays
+    created_at: Mapped[datetime]
+
+    patient: Mapped[Patient] = relationship(lazy="raise")
+
+
+class PatientBlob(Base):
+    """Bytes that were made from a patient's data and go with the patient."""
+
+    __tablename__ = "patient_blobs"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    patient_id: Mapped[str] = mapped_column(ForeignKey("patients.id", ondelete="CASCADE"), primary_key=True)
+    image_id: Mapped[str | None] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"), index=True)

@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Routes of patients, studies, series and fields."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from medhub.accounts.access import Call, allow
+from medhub.accounts.routes import ItemId, Paging
+from medhub.foundation import ids
+from medhub.foundation.http import Id, Page
+from medhub.records import definitions, service, studies
+from medhub.records.fields import Subject
+from medhub.records.schemas import (
+    FieldChange,
+    FieldCreate,
+    FieldOut,
+    PatientChange,
+    PatientCreate,
+    PatientErased,
+    PatientOut,
+    PatientRow,
+    SeriesChange,
+    SeriesCreate,
+    SeriesOut,
+    Sex,
+    StudyChange,
+    StudyCreate,
+    StudyOut,
+)
+from medhub.records.service import PatientCounts
+
+patients = APIRouter(prefix="/api/patients", tags=["patients"])
+fields = APIRouter(prefix="/api/fields", tags=["fields"])
+study_routes = APIRouter(prefix="/api/studies", tags=["studies"])
+series_routes = APIRouter(prefix="/api/series", tags=["studies"])
+
+
+def _field_values(request: Request) -> dict[str, str]:
+    """The query parameters of the form ``field.<key>=value``."""
+    return {
+        name.removeprefix("field."): value
+        for name, value in request.query_params.items()
+        if name.startswith("field.") and "\x00" not in value
+    }
+
+
+@patients.get("", summary="Patients")
+def list_patients(
+    request: Request,
+    call: Annotated[Call, allow("patient.read")],
+    paging: Paging,
+    project_id: Annotated[Id | None, Query()] = None,
+    sex: Sex | None = None,
+) -> Page[PatientRow]:
+    """The patients of the asker's projects; ``field.<key>=value`` filters by a field, ``sort=field.<key>`` sorts."""
+    with call.reading() as session:
+        found, total = service.list_patients(
+            session,
+            call.house.keys,
+            call.actor,
+            project_id=project_id,
+            query=paging.query,
+            sex=sex,
+            field_values=_field_values(request),
+            sort=paging.sort,
+            offset=paging.offset,
+            limit=paging.page_size,
+        )
+        found_ids = [patient.id for patient in found]
+        counts = service.counts_of(session, found_ids)
+        known = service.with_identity(session, found_ids)
+        return paging.of(
+            [
+                PatientRow.of(
+                    patient,
+                    counts.get(patient.id, PatientCounts()),
+                    patient.id in known and call.actor.may("identity.read", patient.project_id),
+                )
+                for patient in found
+            ],
+            total,
+        )
+
+
+@patients.post("", status_code=201, summary="Register a patient")
+def create_patient(call: Annotated[Call, allow("patient.create")], given: PatientCreate) -> PatientOut:
+    """Register a patient under a new code."""
+    project_id = call.actor.choose_project("patient.create", given.project_id)
+    with call.writing() as session:
+        identity = given.identity.given() if given.identity else {}
+        patient = service.add_patient(
+            session,
+            call.house.keys,
+            call.actor,
+            project_id=project_id,
+            sex=given.sex,
+            birth_year=given.birth_year,
+            fields=given.fields,
+            identity=identity,
+        )
+        return PatientOut.whole(patient, PatientCounts(), identity or None, bool(identity))
+
+
+@patients.get("/{id}", summary="One patient")
+def read_patient(call: Annotated[Call, allow("patient.read")], id: ItemId) -> PatientOut:
+    """A patient; the identity is there only for who may see it."""
+    with call.reading() as session:
+        patient = service.get_patient(session, call.actor, id)
+        call.actor.record(
+            session, "patient.read", "patient", patient.id, project_id=patient.project_id, patient_id=patient.id
+        )
+        identity, exists = service.identity_of(session, call.house.keys, call.actor, patient)
+        counts = service.counts_of(session, [patient.id]).get(patient.id, PatientCounts())
+        return PatientOut.whole(patient, counts, identity, exists)
+
+
+@patients.patch("/{id}", summary="Change a patient")
+def change_patient(call: Annotated[Call, allow("patient.change")], id: ItemId, given: PatientChange) -> PatientOut:
+    """Change a patient; an identity that is given replaces the one before, an empty one clears it."""
+    with call.writing() as session:
+        patient = service.change_patient(
+            session,
+            call.house.keys,
+            call.actor,
+            id,
+            sex=given.sex,
+            birth_year=given.birth_year,
+            fields=given.fields,
+            identity=given.identity.given() if given.identity is not None else None,
+        )
+        identity, exists = service.identity_of(session, call.house.keys, call.actor, patient)
+        counts = service.counts_of(session, [patient.id]).get(patient.id, PatientCounts())
+        return PatientOut.whole(patient, counts, identity, exists)
+
+
+@patients.delete(
+    "/{id}",
+    summary="Delete or erase a patient",
+    response_model=PatientErased,
+    responses={204: {"description": "The patient, on whom nothing hung, is deleted."}},
+)
+def delete_patient(
+    call: Annotated[Call, allow("patient.delete")],
+    id: ItemId,
+    erase: Annotated[bool, Query(description="Destroy the identity's key, the images and all that hangs on them.")] = False,
+) -> PatientErased | Response:
+    """Delete a patient on whom nothing hangs; with ``erase=true`` destroy the person's data for good."""
+    with call.writing() as session:
+        if not erase:
+            service.delete_patient(session, call.actor, id)
+            return Response(status_code=204)
+        code, images = service.erase_patient(session, call.house, call.actor, id)
+        return PatientErased(code=code, images=images)
+
+
+@fields.get("", summary="Fields")
+def list_fields(
+    call: Annotated[Call, allow("field.read")],
+    project_id: Annotated[Id | None, Query()] = None,
+    subject: Subject | None = None,
+) -> list[FieldOut]:
+    """The fields that the asker's projects defined."""
+    projects = call.actor.projects("field.read", project_id)
+    with call.reading() as session:
+        return [FieldOut.model_validate(d) for d in definitions.of_projects(session, projects, subject)]
+
+
+@fields.post("", status_code=201, summary="Define a field")
+def create_field(call: Annotated[Call, allow("field.define")], given: FieldCreate) -> FieldOut:
+    """Define a field for the patients or studies of a project."""
+    project_id = call.actor.choose_project("field.define", given.project_id)
+    with call.writing() as session:
+        values = given.model_dump(exclude={"project_id"})
+        return FieldOut.model_validate(definitions.define_field(session, call.actor, project_id=project_id, **values))
+
+
+@fields.patch("/{id}", summary="Change a field")
+def change_field(call: Annotated[Call, allow("field.define")], id: ItemId, given: FieldChange) -> FieldOut:
+    """Change label, unit, choices, order, or whether it is required; key and kind stay."""
+    with call.writing() as session:
+        changed = definitions.change_field(session, call.actor, id, **given.model_dump(exclude_none=True))
+        return FieldOut.model_validate(changed)
+
+
+@fields.delete("/{id}", status_code=204, summary="Delete a field")
+def delete_field(call: Annotated[Call, allow("field.define")], id: ItemId) -> None:
+    """Delete a field that has no values."""
+    with call.writing() as session:
+        definitions.delete_field(session, call.actor, id)
+
+
+@study_routes.get("", summary="Studies")
+def list_studies(
+    request: Request,
+    call: Annotated[Call, allow("study.read")],
+    paging: Paging,
+    patient_id: Annotated[Id | None, Query()] = None,
+    project_id: Annotated[Id | None, Query()] = None,
+) -> Page[StudyOut]:
+    """Studies, newest first unless sorted otherwise."""
+    with call.reading() as session:
+        found, total = studies.list_studies(
+            session,
+            call.actor,
+            patient_id=patient_id,
+            project_id=project_id,
+            query=paging.query,
+            field_values=_field_values(request),
+            sort=paging.sort,
+            offset=paging.offset,
+            limit=paging.page_size,
+        )
+        return paging.of([StudyOut.of(facts) for facts in found], total)
+
+
+@study_routes.post("", status_code=201, summary="Add a study")
+def create_study(call: Annotated[Call, allow("study.create")], given: StudyCreate) -> StudyOut:
+    """Add an empty study to a patient."""
+    with call.writing() as session:
+        study = studies.add_study(
+            session,
+            call.actor,
+            patient_id=given.patient_id,
+            study_uid=ids.new_uid(),
+            description=given.description,
+            fields=given.fields,
+        )
+        return StudyOut.of(studies.StudyFacts(study, 0, None))
+
+
+@study_routes.get("/{id}", summary="One study")
+def read_study(call: Annotated[Call, allow("study.read")], id: ItemId) -> StudyOut:
+    """A study."""
+    with call.reading() as session:
+        return StudyOut.of(studies.read_study(session, call.actor, id))
+
+
+@study_routes.patch("/{id}", summary="Change a study")
+def change_study(call: Annotated[Call, allow("study.change")], id: ItemId, given: StudyChange) -> StudyOut:
+    """Change description and fields; what is left out stays."""
+    with call.writing() as session:
+        return StudyOut.of(
+            studies.change_study(session, call.actor, id, description=given.description, fields=given.fields)
+        )
+
+
+@study_routes.delete("/{id}", status_code=204, summary="Delete a study")
+def delete_study(call: Annotated[Call, allow("study.delete")], id: ItemId) -> None:
+    """Delete a study with its images, unless it belongs to a signed case."""
+    with call.writing() as session:
+        studies.delete_study(session, call.actor, id)
+
+
+@series_routes.get("", summary="Series")
+def list_series(
+    call: Annotated[Call, allow("study.read")], paging: Paging, study_id: Annotated[Id | None, Query()] = None
+) -> Page[SeriesOut]:
+    """Series, oldest first."""
+    with call.reading() as session:
+        found, total = studies.list_series(
+            session, call.actor, study_id=study_id, offset=paging.offset, limit=paging.page_size
+        )
+        return paging.of([SeriesOut.of(series, images) for series, images in found], total)
+
+
+@series_routes.post("", status_code=201, summary="Add a series")
+def create_series(call: Annotated[Call, allow("study.create")], given: SeriesCreate) -> SeriesOut:
+    """Add an empty series to a study."""
+    with call.writing() as session:
+        study = studies.get_study(session, call.actor, given.study_id, "study.create")
+        series = studies.new_series(
+            session, study, series_uid=ids.new_uid(), modality=given.modality, description=given.description
+        )
+        call.actor.record(
+            session, "series.create", "study", study.id, project_id=study.project_id, patient_id=study.patient_id
+        )
+        return SeriesOut.of(series, 0)
+
+
+@series_routes.get("/{id}", summary="One series")
+def read_series(call: Annotated[Call, allow("study.read")], id: ItemId) -> SeriesOut:
+    """A series."""
+    with call.reading() as session:
+        series, study, images = studies.get_series(session, call.actor, id)
+        call.actor.record(
+            session, "series.read", "study", study.id, project_id=study.project_id, patient_id=study.patient_id
+        )
+        return SeriesOut.of(series, images)
+
+
+@series_routes.patch("/{id}", summary="Change a series")
+def change_series(call: Annotated[Call, allow("study.change")], id: ItemId, given: SeriesChange) -> SeriesOut:
+    """Describe a series anew."""
+    with call.writing() as session:
+        return SeriesOut.of(*studies.change_series(session, call.actor, id, given.description))
+
+
+@series_routes.delete("/{id}", status_code=204, summary="Delete a series")
+def delete_series(call: Annotated[Call, allow("study.delete")], id: ItemId) -> None:
+    """Delete a series with its images, unless it belongs to a signed case."""
+    with call.writing() as session:
+        studies.delete_series(session, call.actor, id)

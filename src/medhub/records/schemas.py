@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the JSON API sends and takes of patients, studies, series and fields."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+from medhub.foundation import clock
+from medhub.foundation.http import Id, Moment, Schema, Text
+from medhub.records.fields import Kind, Subject
+from medhub.records.models import Patient, Series
+from medhub.records.service import PatientCounts
+from medhub.records.studies import StudyFacts
+
+Sex = Literal["F", "M", "O", "U"]
+FieldValue = str | int | float | bool | None
+FieldValues = dict[Annotated[Text, Field(max_length=40)], Annotated[Text, Field(max_length=2000)] | int | float | bool | None]
+IdentityLine = Annotated[Text, Field(max_length=300)]
+
+
+class IdentityIn(Schema):
+    """Who a patient is; this goes to the encrypted vault and nowhere else."""
+
+    name: IdentityLine | None = None
+    hospital_number: IdentityLine | None = None
+    birth_date: Annotated[Text, Field(max_length=10, pattern=r"^(\d{4}-\d{2}-\d{2})?$")] | None = None
+    email: IdentityLine | None = None
+    phone: IdentityLine | None = None
+
+    def given(self) -> dict[str, str]:
+        """What was given, without what is empty."""
+        return {k: v.strip() for k, v in self.model_dump().items() if v and v.strip()}
+
+
+class IdentityOut(Schema):
+    """Who a patient is."""
+
+    name: str | None = None
+    hospital_number: str | None = None
+    birth_date: str | None = None
+    email: str | None = None
+    phone: str | None = None
+
+
+class PatientCreate(Schema):
+    """A new patient."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "sex": "F",
+                    "birth_year": 1980,
+                    "fields": {},
+                    "identity": {"name": "Siti binti Abdullah", "hospital_number": "H-100234"},
+                }
+            ]
+        }
+    )
+
+    project_id: Id | None = None
+    sex: Sex = "U"
+    birth_year: Annotated[int, Field(ge=1000, le=9999)] | None = None
+    fields: FieldValues = {}
+    identity: IdentityIn | None = None
+
+
+class PatientChange(Schema):
+    """What is to be changed of a patient; what is left out stays."""
+
+    sex: Sex | None = None
+    birth_year: Annotated[int, Field(ge=1000, le=9999)] | None = None
+    fields: FieldValues | None = None
+    identity: IdentityIn | None = None
+
+
+class PatientRow(Schema):
+    """A patient as lists show it."""
+
+    id: str
+    project_id: str
+    code: str
+    sex: Sex
+    birth_year: int | None
+    age: Annotated[int | None, Field(description="Years, from the birth year alone.")]
+    fields: dict[str, FieldValue]
+    created_at: Moment
+    images: int
+    unverified: int
+    identity_available: Annotated[bool, Field(description="Whether the asker could see an identity.")]
+
+    @classmethod
+    def of(cls, patient: Patient, counts: PatientCounts, identity_available: bool) -> PatientRow:
+        """The patient with what hangs on it."""
+        return cls(**_row(patient, counts, identity_available))
+
+
+def _row(patient: Patient, counts: PatientCounts, identity_available: bool) -> dict[str, object]:
+    year = patient.birth_year
+    return {
+        "id": patient.id,
+        "project_id": patient.project_id,
+        "code": patient.code,
+        "sex": patient.sex,
+        "birth_year": year,
+        "age": clock.now().year - year if year is not None else None,
+        "fields": patient.fields,
+        "created_at": patient.created_at,
+        "images": counts.images,
+        "unverified": counts.unverified,
+        "identity_available": identity_available,
+    }
+
+
+class PatientOut(PatientRow):
+    """A patient, with the identity where the asker may see it."""
+
+    identity: IdentityOut | None
+    identity_hidden: Annotated[bool, Field(description="There is an identity that the asker may not see.")]
+
+    @classmethod
+    def whole(cls, patient: Patient, counts: PatientCounts, identity: dict[str, str] | None, exists: bool) -> PatientOut:
+        """The patient with what hangs on it, and who it is."""
+        return cls(
+            **_row(patient, counts, identity is not None),
+            identity=IdentityOut(**identity) if identity is not None else None,
+            identity_hidden=exists and identity is None,
+        )
+
+
+class PatientErased(Schema):
+    """What was destroyed."""
+
+    erased: bool = True
+    code: str
+    images: int
+
+
+class FieldCreate(Schema):
+    """A new field for the patients or studies of a project."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "subject": "patient",
+                    "key": "haemoglobin",
+                    "label": "Haemoglobin",
+                    "kind": "decimal",
+                    "unit": "g/dL",
+                    "required": False,
+                }
+            ]
+        }
+    )
+
+    project_id: Id | None = None
+    subject: Subject
+    key: Annotated[Text, Field(min_length=1, max_length=40)]
+    label: Annotated[Text, Field(min_length=1, max_length=100)]
+    kind: Kind
+    required: bool = False
+    unit: Annotated[Text, Field(max_length=20)] | None = None
+    choices: Annotated[list[Annotated[Text, Field(max_length=100)]], Field(max_length=200)] = []
+    position: Annotated[int, Field(ge=0, le=10_000)] = 0
+
+
+class FieldChange(Schema):
+    """What is to be changed of a field; what is left out stays."""
+
+    label: Annotated[Text, Field(min_length=1, max_length=100)] | None = None
+    required: bool | None = None
+    unit: Annotated[Text, Field(max_length=20)] | None = None
+    choices: Annotated[list[Annotated[Text, Field(max_length=100)]], Field(max_length=200)] | None = None
+    position: Annotated[int, Field(ge=0, le=10_000)] | None = None
+
+
+class FieldOut(Schema):
+    """A field that a project defined."""
+
+    id: str
+    project_id: str
+    subject: Subject
+    key: str
+    label: str
+    kind: Kind
+    required: bool
+    unit: str | None
+    choices: list[str]
+    position: int
+
+
+class StudyCreate(Schema):
+    """A new study of a patient."""
+
+    patient_id: Id
+    description: Annotated[Text, Field(max_length=2000)] = ""
+    fields: FieldValues = {}
+
+
+class StudyChange(Schema):
+    """What is to be changed of a study; what is left out stays."""
+
+    description: Annotated[Text, Field(max_length=2000)] | None = None
+    fields: FieldValues | None = None
+
+
+class StudyOut(Schema):
+    """A study."""
+
+    id: str
+    patient_id: str
+    project_id: str
+    study_uid: str
+    description: str
+    pathway: str | None
+    fields: dict[str, FieldValue]
+    created_at: Moment
+    images: int
+    modality: str | None
+
+    @classmethod
+    def of(cls, facts: StudyFacts) -> StudyOut:
+        """The study with its counts."""
+        study = facts.study
+        return cls(
+            id=study.id,
+            patient_id=study.patient_id,
+            project_id=study.project_id,
+            study_uid=study.study_uid,
+            description=study.description,
+            pathway=study.pathway,
+            fields=study.fields,
+            created_at=study.created_at,
+            images=facts.images,
+            modality=facts.modality,
+        )
+
+
+class SeriesCreate(Schema):
+    """A new series of a study."""
+
+    study_id: Id
+    modality: Annotated[Text, Field(min_length=1, max_length=16, pattern=r"^[A-Z]{2,16}$")]
+    description: Annotated[Text, Field(max_length=2000)] = ""
+
+
+class SeriesChange(Schema):
+    """A series described anew."""
+
+    description: Annotated[Text, Field(max_length=2000)]
+
+
+class SeriesOut(Schema):
+    """A series."""
+
+    id: str
+    study_id: str
+    series_uid: str
+    modality: str
+    description: str
+    created_at: Moment
+    images: int
+
+    @classmethod
+    def of(cls, series: Series, images: int) -> SeriesOut:
+        """The series with its count."""
+        return cls(
+            id=series.id,
+            study_id=series.study_id,
+            series_uid=series.series_uid,
+            modality=series.modality,
+            description=series.description,
+            created_at=series.created_at,
+            images=images,
+        )

@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What review announces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from medhub.foundation.events import Event
+
+
+@dataclass(frozen=True)
+class CaseSigned(Event):
+    """A person has signed a case."""
+
+    case_id: str

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tables of cases, of what happened to them, and of verdicts."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from medhub.foundation.database import Base
+
+
+class Case(Base):
+    """A study on its way along a pathway; a correction is a case of the next version that names the one before."""
+
+    __tablename__ = "cases"
+    __table_args__ = (
+        UniqueConstraint("study_id", "version"),
+        Index("ix_cases_project_id_stage", "project_id", "stage", "opened_at"),
+        Index("ix_cases_patient_id", "patient_id"),
+    )
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    patient_id: Mapped[str] = mapped_column(ForeignKey("patients.id", ondelete="CASCADE"))
+    study_id: Mapped[str] = mapped_column(ForeignKey("studies.id", ondelete="CASCADE"))
+    pathway: Mapped[str] = mapped_column(String(60))
+    pathway_digest: Mapped[str] = mapped_column(String(64))
+    stage: Mapped[str] = mapped_column(String(60))
+    version: Mapped[int]
+    supersedes_id: Mapped[str | None] = mapped_column(ForeignKey("cases.id", ondelete="CASCADE"), index=True)
+    superseded: Mapped[bool] = mapped_column(default=False)
+    correction_reason: Mapped[str | None] = mapped_column(Text)
+    opened_at: Mapped[datetime]
+    signed_at: Mapped[datetime | None]
+    signed_by_id: Mapped[str | None] = mapped_column(String(32))
+    signed_by: Mapped[str | None] = mapped_column(String(200))
+    signed_role: Mapped[str | None] = mapped_column(String(16))
+    sign_note: Mapped[str | None] = mapped_column(Text)
+
+
+class CaseEvent(Base):
+    """Something that happened to a case, for its history."""
+
+    __tablename__ = "case_events"
+    __table_args__ = (Index("ix_case_events_case_id", "case_id", "id"),)
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id", ondelete="CASCADE"))
+    image_id: Mapped[str | None] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"), index=True)
+    at: Mapped[datetime]
+    by_id: Mapped[str | None] = mapped_column(String(32))
+    by: Mapped[str] = mapped_column(String(200))
+    role: Mapped[str | None] = mapped_column(String(16))
+    action: Mapped[str] = mapped_column(String(40))
+    detail: Mapped[dict[str, Any]]
+
+
+class Verdict(Base):
+    """What a person said of an image in a case."""
+
+    __tablename__ = "verdicts"
+
+    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id", ondelete="CASCADE"), primary_key=True)
+    image_id: Mapped[str] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"), primary_key=True, index=True)
+    label: Mapped[str] = mapped_column(String(100))
+    note: Mapped[str | None] = mapped_column(Text)
+    by_id: Mapped[str] = mapped_column(String(32))
+    by: Mapped[str] = mapped_column(String(200))
+    role: Mapped[str] = mapped_column(String(16))
+    at: Mapped[datetime]
+    agrees: Mapped[bool]  # with what the classifier said
+    prediction_digest: Mapped[str | None] = mapped_column(String(64))  # of the classifier that was shown

@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finding cases and images, with all that their lists show, in few questions to the database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Select, exists, func, select
+from sqlalchemy.orm import Session
+
+from medhub.accounts.actor import Actor
+from medhub.classification import service as classification
+from medhub.classification.models import Prediction
+from medhub.foundation import clock
+from medhub.foundation.settings import Settings
+from medhub.foundation.sorting import ordering
+from medhub.records.models import Image, Patient, Study
+from medhub.records.pathway import all_pathways
+from medhub.review.models import Case, Verdict
+from medhub.review.rules import waiting_roles
+
+
+@dataclass(frozen=True)
+class ImageFilter:
+    """Which images are asked for."""
+
+    project_id: str | None = None
+    patient_id: str | None = None
+    study_id: str | None = None
+    case_id: str | None = None
+    verified: bool | None = None
+    label: str | None = None
+    uncertain: bool | None = None
+    pathway: str | None = None
+    query: str | None = None
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """An image with what its lists show."""
+
+    image: Image
+    patient_code: str
+    case: Case | None
+    prediction: Prediction | None
+    verdict: Verdict | None
+
+
+def select_images(actor: Actor, wanted: ImageFilter) -> Select[tuple[Image]]:
+    """The images that a filter lets through, of the actor's projects."""
+    chosen = select(Image).where(Image.project_id.in_(actor.projects("image.read", wanted.project_id)))
+    if wanted.patient_id is not None:
+        chosen = chosen.where(Image.patient_id == wanted.patient_id)
+    if wanted.study_id is not None:
+        chosen = chosen.where(Image.study_id == wanted.study_id)
+    if wanted.case_id is not None:
+        chosen = chosen.where(Image.study_id.in_(select(Case.study_id).where(Case.id == wanted.case_id)))
+    if wanted.verified is not None:
+        chosen = chosen.where(Image.verified == wanted.verified)
+    if wanted.pathway is not None:
+        chosen = chosen.where(Image.study_id.in_(select(Study.id).where(Study.pathway == wanted.pathway)))
+    said = select(Prediction.id).where(Prediction.image_id == Image.id)
+    if wanted.label is not None:
+        chosen = chosen.where(exists(said.where(Prediction.label == wanted.label)))
+    if wanted.uncertain is not None:
+        chosen = chosen.where(exists(said.where(Prediction.uncertain == wanted.uncertain)))
+    if wanted.query:
+        matching = select(Patient.id).where(func.lower(Patient.code).contains(wanted.query.lower(), autoescape=True))
+        chosen = chosen.where(Image.patient_id.in_(matching) | (Image.id == wanted.query))
+    return chosen
+
+
+def count_images(session: Session, actor: Actor, wanted: ImageFilter) -> int:
+    """How many images a filter lets through."""
+    return session.scalar(select(func.count()).select_from(select_images(actor, wanted).subquery())) or 0
+
+
+def list_images(
+    session: Session, actor: Actor, wanted: ImageFilter, *, sort: str | None, offset: int, limit: int
+) -> tuple[list[ImageFacts], int]:
+    """A page of images; unless sorted otherwise the oldest first, as a reading queue goes."""
+    total = count_images(session, actor, wanted)
+    confidence = (
+        select(func.max(Prediction.confidence)).where(Prediction.image_id == Image.id).correlate(Image).scalar_subquery()
+    )
+    columns = {"created_at": Image.created_at, "confidence": confidence, "number": Image.number}
+    chosen = select_images(actor, wanted).order_by(ordering(sort, columns, "created_at"), Image.number, Image.id)
+    images = list(session.scalars(chosen.offset(offset).limit(limit)))
+    return facts_of(session, images), total
+
+
+def facts_of(session: Session, images: Sequence[Image], case: Case | None = None) -> list[ImageFacts]:
+    """Images with their patients' codes, cases, predictions and verdicts; of one case, or of the current ones."""
+    image_ids = [image.id for image in images]
+    codes = dict(
+        session.execute(
+            select(Patient.id, Patient.code).where(Patient.id.in_({image.patient_id for image in images}))
+        ).tuples()
+    )
+    if case is not None:
+        cases = {case.study_id: case}
+    else:
+        study_ids = {image.study_id for image in images}
+        found = session.scalars(select(Case).where(Case.study_id.in_(study_ids), Case.superseded.is_(False)))
+        cases = {one.study_id: one for one in found}
+    case_ids = [one.id for one in cases.values()]
+    verdicts = {
+        verdict.image_id: verdict
+        for verdict in session.scalars(
+            select(Verdict).where(Verdict.case_id.in_(case_ids), Verdict.image_id.in_(image_ids))
+        )
+    }
+    predictions = classification.latest(session, image_ids)
+    return [
+        ImageFacts(
+            image,
+            codes.get(image.patient_id, ""),
+            cases.get(image.study_id),
+            predictions.get(image.id),
+            verdicts.get(image.id),
+        )
+        for image in images
+    ]
+
+
+@dataclass(frozen=True)
+class CaseFilter:
+    """Which cases are asked for."""
+
+    project_id: str | None = None
+    stage: str | None = None
+    pathway: str | None = None
+    patient_id: str | None = None
+    mine: bool | None = None
+    query: str | None = None
+
+
+@dataclass(frozen=True)
+class CaseFacts:
+    """A case with what its lists show."""
+
+    case: Case
+    patient: Patient
+    images: int
+    waiting: int
+    verified: int
+    uncertain: int
+    superseded_by_id: str | None
+
+
+def my_turn(settings: Settings, actor: Actor) -> Any:
+    """The condition under which a case waits for the actor: the stage leads on by an act of the actor's role."""
+    turns = []
+    for pathway in all_pathways(settings).values():
+        for stage in pathway.stages:
+            roles = waiting_roles(pathway, stage.name)
+            projects = [project for project, role in actor.roles.items() if role in roles]
+            if projects:
+                turns.append(
+                    (Case.pathway == pathway.name) & (Case.stage == stage.name) & Case.project_id.in_(projects)
+                )
+    condition: Any = Case.id.is_(None)
+    for turn in turns:
+        condition = condition | turn
+    return condition & Case.superseded.is_(False)
+
+
+def select_cases(settings: Settings, actor: Actor, wanted: CaseFilter) -> Select[tuple[Case]]:
+    """The cases that a filter lets through, of the actor's projects."""
+    chosen = select(Case).where(Case.project_id.in_(actor.projects("case.read", wanted.project_id)))
+    if wanted.stage is not None:
+        chosen = chosen.where(Case.stage == wanted.stage)
+    if wanted.pathway is not None:
+        chosen = chosen.where(Case.pathway == wanted.pathway)
+    if wanted.patient_id is not None:
+        chosen = chosen.where(Case.patient_id == wanted.patient_id)
+    if wanted.mine is not None:
+        chosen = chosen.where(my_turn(settings, actor) if wanted.mine else ~my_turn(settings, actor))
+    if wanted.query:
+        matching = select(Patient.id).where(func.lower(Patient.code).contains(wanted.query.lower(), autoescape=True))
+        chosen = chosen.where(Case.patient_id.in_(matching) | (Case.id == wanted.query))
+    return chosen
+
+
+def list_cases(
+    session: Session,
+    settings: Settings,
+    actor: Actor,
+    wanted: CaseFilter,
+    *,
+    sort: str | None,
+    offset: int,
+    limit: int,
+) -> tuple[list[CaseFacts], int]:
+    """A page of cases; unless sorted otherwise the latest opened first."""
+    chosen = select_cases(settings, actor, wanted)
+    total = session.scalar(select(func.count()).select_from(chosen.subquery())) or 0
+    columns = {"opened_at": Case.opened_at, "signed_at": Case.signed_at, "stage": Case.stage, "version": Case.version}
+    page = chosen.order_by(ordering(sort, columns, "-opened_at"), Case.id).offset(offset).limit(limit)
+    return case_facts(session, list(session.scalars(page))), total
+
+
+def case_facts(session: Session, cases: Sequence[Case]) -> list[CaseFacts]:
+    """Cases with their patients and counts."""
+    study_ids = {case.study_id for case in cases}
+    case_ids = [case.id for case in cases]
+    patients = {
+        patient.id: patient
+        for patient in session.scalars(select(Patient).where(Patient.id.in_({case.patient_id for case in cases})))
+    }
+    image_rows = session.execute(
+        select(Image.study_id, func.count(), func.count().filter(Image.state == "waiting"))
+        .where(Image.study_id.in_(study_ids))
+        .group_by(Image.study_id)
+    )
+    images = {study_id: (total, waiting) for study_id, total, waiting in image_rows}
+    uncertain = dict(
+        session.execute(
+            select(Image.study_id, func.count(func.distinct(Image.id)))
+            .join(Prediction, Prediction.image_id == Image.id)
+            .where(Image.study_id.in_(study_ids), Prediction.uncertain)
+            .group_by(Image.study_id)
+        ).tuples()
+    )
+    verified = dict(
+        session.execute(
+            select(Verdict.case_id, func.count()).where(Verdict.case_id.in_(case_ids)).group_by(Verdict.case_id)
+        ).tuples()
+    )
+    successors = dict(
+        session.execute(select(Case.supersedes_id, Case.id).where(Case.supersedes_id.in_(case_ids))).tuples()
+    )
+    return [
+        CaseFacts(
+            case,
+            patients[case.patient_id],
+            *images.get(case.study_id, (0, 0)),
+            verified=verified.get(case.id, 0),
+            uncertain=uncertain.get(case.study_id, 0),
+            superseded_by_id=successors.get(case.id),
+        )
+        for case in cases
+    ]
+
+
+def uploads_by_day(session: Session, project_ids: frozenset[str], days: int = 30) -> list[tuple[str, int]]:
+    """How many images came in on each of the last days, without gaps."""
+    today = clock.now().date()
+    first = clock.now() - timedelta(days=days)
+    per_day: dict[str, int] = {(today - timedelta(days=back)).isoformat(): 0 for back in reversed(range(days))}
+    # Grouped by hand: the two databases have no common word for the day of a moment.
+    for moment in session.scalars(
+        select(Image.created_at).where(Image.project_id.in_(project_ids), Image.created_at >= first)
+    ):
+        day = moment.date().isoformat()
+        if day in per_day:
+            per_day[day] += 1
+    return list(per_day.items())

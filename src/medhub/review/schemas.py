@@ -1,0 +1,365 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the JSON API sends and takes of images under review, verdicts and cases."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from medhub.classification.models import Prediction
+from medhub.classification.schemas import PredictionOut
+from medhub.foundation import clock
+from medhub.foundation.http import Moment, Schema, Text
+from medhub.records.pathway import Pathway
+from medhub.review.models import CaseEvent, Verdict
+from medhub.review.queries import CaseFacts, ImageFacts
+
+ImageState = Literal["waiting", "read", "unreadable", "verified", "signed"]
+
+
+class VerdictIn(Schema):
+    """A verdict; a note is needed where the classifier was uncertain."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"label": "eosinophil", "note": "Bilobed, red granules."}]})
+
+    label: Annotated[Text, Field(min_length=1, max_length=100)]
+    note: Annotated[Text, Field(max_length=4000)] | None = None
+
+
+class VerdictOut(Schema):
+    """What a person said of an image."""
+
+    label: str
+    note: str | None
+    by: str
+    by_id: str
+    role: str
+    at: Moment
+    agrees: bool
+
+    @classmethod
+    def of(cls, verdict: Verdict) -> VerdictOut:
+        """The verdict as it is sent."""
+        return cls(
+            label=verdict.label,
+            note=verdict.note,
+            by=verdict.by,
+            by_id=verdict.by_id,
+            role=verdict.role,
+            at=verdict.at,
+            agrees=verdict.agrees,
+        )
+
+
+class EventOut(Schema):
+    """Something that happened."""
+
+    at: Moment
+    by: str
+    role: str | None
+    action: str
+    image_id: str | None
+    detail: dict[str, Any]
+
+    @classmethod
+    def of(cls, event: CaseEvent) -> EventOut:
+        """The event as it is sent."""
+        return cls(
+            at=event.at, by=event.by, role=event.role, action=event.action, image_id=event.image_id, detail=event.detail
+        )
+
+
+class ImageRow(Schema):
+    """An image as lists show it."""
+
+    id: str
+    project_id: str
+    patient_id: str
+    patient_code: str
+    study_id: str
+    series_id: str
+    case_id: str | None
+    number: int
+    modality: str
+    kind: Literal["photograph", "dicom"]
+    width: int
+    height: int
+    frames: int
+    size_bytes: int
+    created_at: Moment
+    verified: bool
+    state: ImageState
+    prediction: PredictionOut | None
+    verdict: VerdictOut | None
+
+    @classmethod
+    def of(cls, facts: ImageFacts) -> ImageRow:
+        """The image with what was said of it."""
+        return cls(**image_fields(facts))
+
+
+def image_fields(facts: ImageFacts) -> dict[str, Any]:
+    """The fields of an image's row."""
+    image = facts.image
+    signed = facts.case is not None and facts.case.signed_at is not None
+    state = "signed" if signed else "verified" if facts.verdict is not None else image.state
+    return {
+        "id": image.id,
+        "project_id": image.project_id,
+        "patient_id": image.patient_id,
+        "patient_code": facts.patient_code,
+        "study_id": image.study_id,
+        "series_id": image.series_id,
+        "case_id": facts.case.id if facts.case is not None else None,
+        "number": image.number,
+        "modality": image.modality,
+        "kind": image.kind,
+        "width": image.width,
+        "height": image.height,
+        "frames": image.frames,
+        "size_bytes": image.size_bytes,
+        "created_at": image.created_at,
+        "verified": image.verified,
+        "state": state,
+        "prediction": PredictionOut.of(facts.prediction) if facts.prediction is not None else None,
+        "verdict": VerdictOut.of(facts.verdict) if facts.verdict is not None else None,
+    }
+
+
+class CaseBrief(Schema):
+    """The case of an image."""
+
+    id: str
+    stage: str
+    pathway: str
+    version: int
+    signed: bool
+
+
+class ImageOut(ImageRow):
+    """An image with everything that was said of it."""
+
+    predictions: list[PredictionOut]
+    history: list[EventOut]
+    labels: list[str]
+    case: CaseBrief | None
+
+    @classmethod
+    def whole(
+        cls, facts: ImageFacts, predictions: list[Prediction], events: list[CaseEvent], pathway: Pathway | None
+    ) -> ImageOut:
+        """The image with its predictions and history."""
+        case = facts.case
+        return cls(
+            **image_fields(facts),
+            predictions=[PredictionOut.of(prediction) for prediction in predictions],
+            history=[EventOut.of(event) for event in events],
+            labels=list(pathway.labels) if pathway is not None else [],
+            case=None
+            if case is None
+            else CaseBrief(
+                id=case.id,
+                stage=case.stage,
+                pathway=case.pathway,
+                version=case.version,
+                signed=case.signed_at is not None,
+            ),
+        )
+
+
+class ImageChange(Schema):
+    """What is to be changed of an image."""
+
+    number: Annotated[int, Field(ge=1, le=1_000_000, description="Its place in the study.")]
+
+
+class Count(Schema):
+    """A number of things."""
+
+    count: int
+
+
+class CaseRow(Schema):
+    """A case as lists show it."""
+
+    id: str
+    project_id: str
+    project: str
+    patient_id: str
+    patient_code: str
+    patient_sex: str
+    patient_age: int | None
+    study_id: str
+    pathway: str
+    stage: str
+    stage_title: str
+    version: int
+    supersedes_id: str | None
+    superseded_by_id: str | None
+    correction_reason: str | None
+    opened_at: Moment
+    signed_at: Moment | None
+    signed_by: str | None
+    images: int
+    verified: int
+    uncertain: int
+    waiting: int
+    waiting_for_me: bool
+
+    @classmethod
+    def of(cls, facts: CaseFacts, project: str, pathway: Pathway, mine: bool) -> CaseRow:
+        """The case with its counts."""
+        return cls(**case_fields(facts, project, pathway, mine))
+
+
+def case_fields(facts: CaseFacts, project: str, pathway: Pathway, mine: bool) -> dict[str, Any]:
+    """The fields of a case's row."""
+    case, patient = facts.case, facts.patient
+    return {
+        "id": case.id,
+        "project_id": case.project_id,
+        "project": project,
+        "patient_id": patient.id,
+        "patient_code": patient.code,
+        "patient_sex": patient.sex,
+        "patient_age": clock.now().year - patient.birth_year if patient.birth_year is not None else None,
+        "study_id": case.study_id,
+        "pathway": case.pathway,
+        "stage": case.stage,
+        "stage_title": pathway.stage(case.stage).title,
+        "version": case.version,
+        "supersedes_id": case.supersedes_id,
+        "superseded_by_id": facts.superseded_by_id,
+        "correction_reason": case.correction_reason,
+        "opened_at": case.opened_at,
+        "signed_at": case.signed_at,
+        "signed_by": case.signed_by,
+        "images": facts.images,
+        "verified": facts.verified,
+        "uncertain": facts.uncertain,
+        "waiting": facts.waiting,
+        "waiting_for_me": mine,
+    }
+
+
+class Allowed(Schema):
+    """What the asker may do with a case as it stands."""
+
+    verdict: bool
+    sign: bool
+    correct: bool
+
+
+class CaseOut(CaseRow):
+    """A case with its images and its history."""
+
+    images_list: list[ImageRow]
+    labels: list[str]
+    threshold: float
+    sign_note: str | None
+    history: list[EventOut]
+    allowed: Allowed
+    blockers: list[str]
+
+
+class SignIn(Schema):
+    """A signature, with a closing note if wanted."""
+
+    note: Annotated[Text, Field(max_length=4000)] | None = None
+
+
+class CorrectIn(Schema):
+    """Why a signed case is corrected."""
+
+    reason: Annotated[Text, Field(min_length=1, max_length=4000, examples=["Image 3 shows a basophil."])]
+
+
+class StageOut(Schema):
+    """A stage of a pathway."""
+
+    name: str
+    title: str
+    report: bool
+    roles: list[str]
+    acts: list[dict[str, Any]]
+
+
+class PathwayOut(Schema):
+    """A pathway as its file says."""
+
+    name: str
+    title: str
+    version: int
+    digest: str
+    modality: str
+    labels: list[str]
+    not_counted: list[str]
+    threshold: float
+    classifier: str
+    stages: list[StageOut]
+
+    @classmethod
+    def of(cls, pathway: Pathway) -> PathwayOut:
+        """The pathway as it is sent."""
+        return cls(
+            name=pathway.name,
+            title=pathway.title,
+            version=pathway.version,
+            digest=pathway.digest,
+            modality=pathway.modality,
+            labels=list(pathway.labels),
+            not_counted=list(pathway.not_counted),
+            threshold=pathway.threshold,
+            classifier=pathway.classifier,
+            stages=[
+                StageOut(
+                    name=stage.name,
+                    title=stage.title,
+                    report=stage.report,
+                    roles=sorted({role for act in stage.acts for role in act.roles}),
+                    acts=[act.model_dump(mode="json") for act in stage.acts],
+                )
+                for stage in pathway.stages
+            ],
+        )
+
+
+class PatientSummary(Schema):
+    """How much hangs on a patient."""
+
+    patient_id: str
+    images: int
+    unverified: int
+    cases: int
+    open_cases: int
+    last_upload_at: Moment | None
+
+
+class DayCount(Schema):
+    """How many on a day."""
+
+    date: str
+    count: int
+
+
+class LabelCount(Schema):
+    """How many with a label."""
+
+    label: str
+    count: int
+
+
+class Dashboard(Schema):
+    """What a person sees first."""
+
+    patients: int
+    images: int
+    unverified: int
+    cases_waiting_for_me: int
+    cases_open: int
+    cases_signed: int
+    reports: int
+    quarantined: int
+    uploads: list[DayCount]
+    labels: list[LabelCount]

@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cases on their way: opening, verdicts, signing, correcting."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from medhub.accounts.actor import Actor
+from medhub.audit.service import Act, record
+from medhub.classification import service as classification
+from medhub.errors import Conflict, Invalid, NotFound
+from medhub.foundation import clock, ids
+from medhub.foundation.events import announce
+from medhub.foundation.installation import Installation
+from medhub.foundation.settings import Settings
+from medhub.records import studies
+from medhub.records.models import Image, Study
+from medhub.records.pathway import get_pathway
+from medhub.review import rules
+from medhub.review.events import CaseSigned
+from medhub.review.models import Case, CaseEvent, Verdict
+
+
+class CaseNotFound(NotFound):
+    """There is no such case, or not in a project of the asker's."""
+
+    code = "case-not-found"
+
+
+class NotReadYet(Conflict):
+    """The classifier has not read the image yet."""
+
+    code = "not-read-yet"
+
+
+def open_case(house: Installation, study_id: str) -> None:
+    """Open the case of a study once its first image is classified; done twice, it is opened once."""
+    with house.database.writing() as session:
+        study = session.get(Study, study_id)
+        if study is None or study.pathway is None or current_case(session, study_id) is not None:
+            return
+        pathway = get_pathway(house.settings, study.pathway)
+        act = pathway.act(pathway.first_stage.name, "classify")
+        stage = act.leads_to if act is not None and act.leads_to is not None else pathway.first_stage.name
+        case = Case(
+            id=ids.new_id(),
+            project_id=study.project_id,
+            patient_id=study.patient_id,
+            study_id=study.id,
+            pathway=pathway.name,
+            pathway_digest=pathway.digest,
+            stage=stage,
+            version=1,
+            opened_at=clock.now(),
+        )
+        session.add(case)
+        session.flush()
+        _remember(session, case, None, "opened", stage=stage)
+        record(
+            session,
+            Act("case.open", "case", case.id, project_id=case.project_id, patient_id=case.patient_id),
+        )
+
+
+def current_case(session: Session, study_id: str) -> Case | None:
+    """The case of a study in its latest version."""
+    return session.scalars(select(Case).where(Case.study_id == study_id, Case.superseded.is_(False))).one_or_none()
+
+
+def get_case(session: Session, actor: Actor, case_id: str, action: str = "case.read") -> Case:
+    """A case in a project of the actor's."""
+    case = session.get(Case, case_id)
+    if case is None:
+        raise CaseNotFound("There is no such case, or not in a project of yours.")
+    actor.require(action, case.project_id, "case")
+    return case
+
+
+def record_case(session: Session, actor: Actor, action: str, case: Case, **detail: Any) -> None:
+    """Have an act on a case recorded."""
+    actor.record(session, action, "case", case.id, project_id=case.project_id, patient_id=case.patient_id, **detail)
+
+
+def _remember(
+    session: Session, case: Case, actor: Actor | None, action: str, image_id: str | None = None, **detail: Any
+) -> None:
+    session.add(
+        CaseEvent(
+            id=ids.new_id(),
+            case_id=case.id,
+            image_id=image_id,
+            at=clock.now(),
+            by_id=actor.user_id if actor else None,
+            by=actor.name if actor else "Medhub",
+            role=actor.roles.get(case.project_id) if actor else None,
+            action=action,
+            detail=detail,
+        )
+    )
+
+
+def _case_for_verdict(session: Session, actor: Actor, image: Image) -> Case:
+    actor.require("verdict.give", image.project_id, "image")
+    case = current_case(session, image.study_id)
+    if case is None or image.state == "waiting":
+        raise NotReadYet("The classifier has not read this image yet. It takes a few seconds; try again then.")
+    return case
+
+
+def give_verdict(
+    session: Session, settings: Settings, actor: Actor, image_id: str, label: str, note: str | None
+) -> Image:
+    """Say what an image shows; said again, the newer verdict stands and the history keeps both."""
+    image = studies.get_image(session, actor, image_id)
+    case = _case_for_verdict(session, actor, image)
+    pathway = get_pathway(settings, case.pathway)
+    act = rules.require_act(pathway, case.stage, "verdict", actor.roles.get(case.project_id))
+    note = note.strip() if note and note.strip() else None
+    prediction = classification.latest(session, [image.id]).get(image.id)
+    # Where no classifier could read the image, it has said nothing that one could lean on: that is uncertain too.
+    uncertain = prediction is None or prediction.uncertain
+    predicted = prediction.label if prediction is not None and not prediction.uncertain else None
+    rules.check_verdict(pathway, act, label, note, uncertain=uncertain, predicted=predicted)
+    verdict = session.get(Verdict, (case.id, image.id))
+    if verdict is None:
+        verdict = Verdict(case_id=case.id, image_id=image.id)
+        session.add(verdict)
+    verdict.label, verdict.note = label, note
+    verdict.by_id, verdict.by, verdict.role = actor.user_id, actor.name, actor.roles[case.project_id]
+    verdict.at = clock.now()
+    verdict.agrees = predicted == label
+    verdict.prediction_digest = prediction.digest if prediction is not None else None
+    studies.mark_verified(session, image.id, True)
+    _remember(session, case, actor, "verdict", image.id, label=label, note=note)
+    studies.record_image(session, actor, "verdict.give", image, case_id=case.id, label=label)
+    return image
+
+
+def take_back_verdict(session: Session, settings: Settings, actor: Actor, image_id: str) -> Image:
+    """Take back the actor's own verdict, as long as the case is not signed."""
+    image = studies.get_image(session, actor, image_id)
+    case = _case_for_verdict(session, actor, image)
+    rules.require_act(get_pathway(settings, case.pathway), case.stage, "verdict", actor.roles.get(case.project_id))
+    verdict = session.get(Verdict, (case.id, image.id))
+    if verdict is None:
+        raise NotFound("This image has no verdict that could be taken back.")
+    if verdict.by_id != actor.user_id:
+        raise rules.WrongRole(
+            f"This verdict was given by {verdict.by}. Give your own verdict instead; the history keeps both.",
+            action="verdict",
+        )
+    session.delete(verdict)
+    studies.mark_verified(session, image.id, False)
+    _remember(session, case, actor, "verdict taken back", image.id, label=verdict.label)
+    studies.record_image(session, actor, "verdict.take-back", image, case_id=case.id)
+    return image
+
+
+def counts(session: Session, case: Case) -> tuple[int, int, int]:
+    """How many images a case has, how many wait for the classifier, how many have a verdict in this version."""
+    images, waiting = session.execute(
+        select(func.count(), func.count().filter(Image.state == "waiting")).where(Image.study_id == case.study_id)
+    ).one()
+    verified = session.scalar(select(func.count()).select_from(Verdict).where(Verdict.case_id == case.id)) or 0
+    return images, waiting, verified
+
+
+def sign(session: Session, settings: Settings, actor: Actor, case_id: str, note: str | None) -> Case:
+    """Sign a case whose images all have verdicts; from then on it does not change."""
+    case = get_case(session, actor, case_id)
+    actor.require("case.sign", case.project_id, "case")
+    pathway = get_pathway(settings, case.pathway)
+    act = rules.require_act(pathway, case.stage, "sign", actor.roles.get(case.project_id))
+    images, waiting, verified = counts(session, case)
+    if missing := rules.blockers(act, images=images, waiting=waiting, verified=verified):
+        raise rules.CaseNotReady("The case cannot be signed yet. " + " ".join(missing), blockers=missing)
+    case.signed_at = clock.now()
+    case.signed_by_id, case.signed_by = actor.user_id, actor.name
+    case.signed_role = actor.roles[case.project_id]
+    case.sign_note = note.strip() if note and note.strip() else None
+    case.stage = act.leads_to or case.stage
+    studies.lock_images(session, case.study_id)
+    _remember(session, case, actor, "signed", note=case.sign_note)
+    record_case(session, actor, "case.sign", case, version=case.version)
+    if pathway.stage(case.stage).report:
+        announce(session, CaseSigned(case_id=case.id))
+    return case
+
+
+def correct(session: Session, settings: Settings, actor: Actor, case_id: str, reason: str) -> Case:
+    """Open a new version of a signed case; the old one stays as it is and is named by the new one."""
+    old = get_case(session, actor, case_id)
+    actor.require("case.correct", old.project_id, "case")
+    if old.superseded:
+        raise Conflict("There is a newer version of this case already. Correct that one.")
+    pathway = get_pathway(settings, old.pathway)
+    act = pathway.act(old.stage, "correct")
+    if act is None:
+        raise rules.WrongStage("The case is not signed yet: change its verdicts directly.", stage=old.stage)
+    rules.require_act(pathway, old.stage, "correct", actor.roles.get(old.project_id))
+    if not reason.strip():
+        raise Invalid("Say why the case is corrected.", field="reason")
+    old.superseded = True
+    session.flush()
+    new = Case(
+        id=ids.new_id(),
+        project_id=old.project_id,
+        patient_id=old.patient_id,
+        study_id=old.study_id,
+        pathway=pathway.name,
+        pathway_digest=pathway.digest,
+        stage=act.leads_to or old.stage,
+        version=old.version + 1,
+        supersedes_id=old.id,
+        correction_reason=reason.strip(),
+        opened_at=clock.now(),
+    )
+    session.add(new)
+    session.flush()
+    for verdict in session.scalars(select(Verdict).where(Verdict.case_id == old.id)).all():
+        columns = {c.key: getattr(verdict, c.key) for c in Verdict.__table__.columns}
+        session.add(Verdict(**{**columns, "case_id": new.id}))
+    _remember(session, new, actor, "correction opened", reason=new.correction_reason, of_version=old.version)
+    record_case(session, actor, "case.correct", new, version=new.version, supersedes=old.id)
+    return new
+
+
+def history(session: Session, case: Case) -> list[CaseEvent]:
+    """What happened to a case in this and all earlier versions, oldest first."""
+    versions = select(Case.id).where(Case.study_id == case.study_id, Case.version <= case.version)
+    chosen = select(CaseEvent).where(CaseEvent.case_id.in_(versions))
+    return list(session.scalars(chosen.order_by(CaseEvent.at, CaseEvent.id)))
+
+
+def history_of_image(session: Session, image_id: str) -> list[CaseEvent]:
+    """What people said of an image, oldest first."""
+    chosen = select(CaseEvent).where(CaseEvent.image_id == image_id)
+    return list(session.scalars(chosen.order_by(CaseEvent.at, CaseEvent.id)))
+
+
+def verdicts_of(session: Session, case_id: str) -> dict[str, Verdict]:
+    """The verdicts of a case, by image."""
+    return {v.image_id: v for v in session.scalars(select(Verdict).where(Verdict.case_id == case_id))}

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Routes of renditions and originals."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from medhub.accounts.access import Call, allow
+from medhub.accounts.routes import ItemId
+from medhub.errors import Invalid
+from medhub.foundation.caching import answer, unchanged
+from medhub.records import pixels, studies
+from medhub.records.models import Image
+from medhub.viewing import service
+
+images = APIRouter(prefix="/api/images", tags=["images"])
+
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_UNCHANGED = {"description": "The browser has it already."}
+
+
+def _look(call: Call, image_id: str, what: str) -> Image:
+    with call.reading() as session:
+        image = studies.get_image(session, call.actor, image_id)
+        studies.record_image(session, call.actor, "image.view", image, what=what)
+        return image
+
+
+@images.get(
+    "/{id}/rendered",
+    summary="An image for the screen",
+    response_class=Response,
+    responses={200: {"content": {"image/webp": _BINARY}, "description": "A WebP picture."}, 304: _UNCHANGED},
+)
+def read_rendered(
+    request: Request,
+    call: Annotated[Call, allow("image.read")],
+    id: ItemId,
+    size: Annotated[int, Query(ge=16, le=4096, description="Pixels at the longest side; rounded up to a step.")] = 1024,
+    frame: Annotated[int, Query(ge=0, le=100_000, description="Number of the frame, from 0.")] = 0,
+) -> Response:
+    """One frame as a WebP picture that is never larger than the image; with an ETag, and never changing."""
+    size = service.rounded(size)
+    image = _look(call, id, "rendition")
+    if frame >= image.frames:
+        raise Invalid(f"This image has {image.frames} frames, numbered from 0.", field="frame")
+    etag = f"{image.blob[:32]}-{size}-{frame}"
+    content = None if unchanged(request, etag) else service.rendition(call.house, image, size, frame)
+    return answer(request, etag, content, "image/webp")
+
+
+@images.get(
+    "/{id}/original",
+    summary="An image in full",
+    response_class=Response,
+    responses={
+        200: {
+            "content": {"image/jpeg": _BINARY, "image/png": _BINARY, "application/dicom": _BINARY},
+            "description": "The photograph as it came but for its metadata, or the de-identified DICOM file.",
+        },
+        304: _UNCHANGED,
+    },
+)
+def read_original(
+    request: Request,
+    call: Annotated[Call, allow("image.read")],
+    id: ItemId,
+    form: Annotated[str | None, Query(pattern="^dicom$", description="`dicom` gives the stored DICOM file.")] = None,
+) -> Response:
+    """The image in full: of a photograph the JPEG or PNG, otherwise the de-identified DICOM file."""
+    image = _look(call, id, "original")
+    as_dicom = form == "dicom" or image.kind == "dicom"
+    etag = f"{image.blob[:32]}-{'dicom' if as_dicom else 'original'}"
+    if unchanged(request, etag):
+        return answer(request, etag, None, "image/jpeg")
+    if as_dicom:
+        content, media_type, ending = call.house.blobs.get(image.blob), "application/dicom", "dcm"
+    else:
+        content, media_type = pixels.photograph(call.house, image.blob)
+        ending = media_type.removeprefix("image/").replace("jpeg", "jpg")
+    response = answer(request, etag, content, media_type)
+    response.headers["Content-Disposition"] = f'attachment; filename="{image.id}.{ending}"'
+    return response
