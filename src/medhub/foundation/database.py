@@ -84,7 +84,6 @@ class Database:
         """A session that only reads; what was asked to happen after the reading happens when it has ended well."""
         with self._sessions(info={**self._info, "writing": False}) as session:
             yield session
-            session.rollback()
         for act in session.info.pop("after_reading", ()):
             act()
 

@@ -22,6 +22,7 @@ from medhub.errors import NotAllowed
 from medhub.foundation import clock, ids
 from medhub.foundation.events import announce
 from medhub.foundation.installation import Installation
+from medhub.foundation.isolation import DecoderFailed
 from medhub.ingest.events import ImageStored
 from medhub.ingest.models import Arrival, Receipt
 from medhub.records import pixels, studies, vault
@@ -92,6 +93,11 @@ def receive(house: Installation, actor: Actor, receiving: Receiving, data: bytes
     try:
         prepared = pixels.prepare(house, data, context, limits_of(house))
     except Unacceptable as refusal:
+        return quarantine(house, actor, receiving, data, refusal)
+    except DecoderFailed as failure:
+        refusal = Unacceptable(
+            f"{failure.message} It is kept apart until a person has looked at it.", reason=str(failure.facts.get("how"))
+        )
         return quarantine(house, actor, receiving, data, refusal)
     dicom, thumbnail = house.blobs.put(prepared.dicom), house.blobs.put(prepared.thumbnail)
     try:
