@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the server says when it refuses (RFC 9457), as an error that carries words for the reader.
+
+export type FieldError = { field: string; message: string };
+
+export class Problem extends Error {
+  readonly status: number;
+  readonly title: string;
+  readonly detail: string;
+  readonly code: string;
+  readonly errors: FieldError[];
+  readonly retryAfterSeconds: number | null;
+
+  constructor(facts: {
+    status: number;
+    title: string;
+    detail?: string;
+    code?: string;
+    errors?: FieldError[];
+    retryAfterSeconds?: number | null;
+  }) {
+    super(facts.detail || facts.title);
+    this.name = 'Problem';
+    this.status = facts.status;
+    this.title = facts.title;
+    this.detail = facts.detail ?? '';
+    this.code = facts.code ?? '';
+    this.errors = facts.errors ?? [];
+    this.retryAfterSeconds = facts.retryAfterSeconds ?? null;
+  }
+
+  get isNetwork(): boolean {
+    return this.status === 0;
+  }
+}
+
+export function networkProblem(): Problem {
+  return new Problem({
+    status: 0,
+    code: 'network',
+    title: 'Medhub cannot be reached',
+    detail: 'The network or the server is down. Nothing was changed. Check the connection, then try again.',
+  });
+}
+
+// A refusal without words of its own (a proxy's page, say) still gets a sentence and a way on.
+const FALLBACKS: Record<number, [string, string]> = {
+  400: ['Medhub did not understand this request', 'Load the page again and repeat the last step.'],
+  401: ['You are signed out', 'Sign in again to go on where you were.'],
+  403: ['Your role does not allow this', 'Ask an administrator of the project if you need it.'],
+  404: ['This does not exist', 'It may have been erased, or it belongs to a project that is not yours.'],
+  409: ['This has changed meanwhile', 'Load the page again to see its present state.'],
+  413: ['This file is too large', 'Export it smaller and upload it once more. Nothing was stored.'],
+  429: ['Too many attempts', 'Wait a little, then try again.'],
+  502: ['Medhub cannot be reached', 'The server behind the proxy does not answer. Try again in a minute.'],
+  503: ['Medhub is not ready', 'The server is starting or one of its parts is down. Try again in a minute.'],
+};
+
+type Body = { title?: unknown; detail?: unknown; code?: unknown; errors?: unknown };
+
+function fieldErrors(value: unknown): FieldError[] {
+  if (!Array.isArray(value)) return [];
+  return value.flatMap((entry: unknown) => {
+    if (typeof entry !== 'object' || entry === null) return [];
+    const { field, message } = entry as { field?: unknown; message?: unknown };
+    return typeof message === 'string' ? [{ field: typeof field === 'string' ? field : '', message }] : [];
+  });
+}
+
+export function problemOf(status: number, body: unknown, retryAfter: string | null = null): Problem {
+  const facts: Body = typeof body === 'object' && body !== null ? body : {};
+  const [title, detail] = FALLBACKS[status] ?? [
+    'The server failed to do this',
+    'Nothing was changed that it did not confirm. Try again; if it stays so, tell your administrator the time.',
+  ];
+  const seconds = retryAfter === null ? Number.NaN : Number(retryAfter);
+  return new Problem({
+    status,
+    title: typeof facts.title === 'string' && facts.title ? facts.title : title,
+    detail: typeof facts.detail === 'string' && facts.detail ? facts.detail : detail,
+    code: typeof facts.code === 'string' ? facts.code : '',
+    errors: fieldErrors(facts.errors),
+    retryAfterSeconds: Number.isFinite(seconds) ? seconds : null,
+  });
+}
+
+/** Any failure as a problem with words; an abort stays an abort. */
+export function asProblem(error: unknown): Problem {
+  if (error instanceof Problem) return error;
+  if (error instanceof TypeError) return networkProblem();
+  return new Problem({
+    status: -1,
+    title: 'This page failed',
+    detail: `${error instanceof Error ? error.message : String(error)}. Load the page again.`,
+  });
+}

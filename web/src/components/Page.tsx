@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+import { useDocumentTitle } from '@mantine/hooks';
+import { Link } from '@tanstack/react-router';
+import type { ReactNode } from 'react';
+import { IconChevronRight } from './icons';
+import classes from './Page.module.css';
+
+type Props = {
+  title: string;
+  /** What stands in the heading if it is more than the title's words. */
+  heading?: ReactNode;
+  lead?: ReactNode;
+  trail?: { to: string; title: string }[];
+  actions?: ReactNode;
+  width?: 'wide' | 'text';
+  children: ReactNode;
+};
+
+/** The frame of every page: where it lies, its title, what can be done, its parts. */
+export function Page({ title, heading, lead, trail = [], actions, width = 'wide', children }: Props) {
+  useDocumentTitle(`${title} · Medhub`);
+  return (
+    <div className={classes.page} data-width={width}>
+      {trail.length > 0 && (
+        <nav aria-label="Where this page lies">
+          <ol className={classes.trail}>
+            {trail.map((step) => (
+              <li key={step.to}>
+                <Link to={step.to}>{step.title}</Link>
+                <IconChevronRight size={14} />
+              </li>
+            ))}
+          </ol>
+        </nav>
+      )}
+      <div className={classes.head}>
+        <div>
+          <h1 className={classes.title}>{heading ?? title}</h1>
+          {lead && <p className={classes.lead}>{lead}</p>}
+        </div>
+        {actions && <div className={classes.actions}>{actions}</div>}
+      </div>
+      {children}
+    </div>
+  );
+}
+
+export function Panel({ title, side, children, id }: { title?: string; side?: ReactNode; children: ReactNode; id?: string }) {
+  return (
+    <section className={classes.panel} aria-label={title} id={id}>
+      {title && (
+        <div className={classes.panelHead}>
+          <h2>{title}</h2>
+          {side}
+        </div>
+      )}
+      {children}
+    </section>
+  );
+}
+
+export function Columns({ left, right }: { left: ReactNode; right: ReactNode }) {
+  return (
+    <div className={classes.columns}>
+      <div className={classes.stack}>{left}</div>
+      <div className={classes.stack}>{right}</div>
+    </div>
+  );
+}

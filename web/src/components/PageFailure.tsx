@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Button } from '@mantine/core';
+import { useRouter, type ErrorComponentProps } from '@tanstack/react-router';
+import { asProblem } from '@/api/problem';
+import { Go } from './Go';
+import { EmptyState } from './EmptyState';
+import { IconWarning } from './icons';
+
+export function PageFailure({ error, reset }: ErrorComponentProps) {
+  const router = useRouter();
+  const problem = asProblem(error);
+  return (
+    <EmptyState
+      icon={<IconWarning size={32} />}
+      title={problem.title}
+      text={problem.detail}
+      heading
+      action={
+        <Button
+          onClick={() => {
+            reset();
+            void router.invalidate();
+          }}
+        >
+          Try again
+        </Button>
+      }
+    />
+  );
+}
+
+export function PageMissing() {
+  return (
+    <EmptyState
+      icon={<IconWarning size={32} />}
+      title="There is no such page"
+      text="The address may be mistyped, or what it named has been erased."
+      heading
+      action={
+        <Button component={Go} to="/">
+          Go to the start page
+        </Button>
+      }
+    />
+  );
+}

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Alert, Button, Select, TextInput } from '@mantine/core';
+import { useDisclosure } from '@mantine/hooks';
+import { useQueryClient, useSuspenseQuery } from '@tanstack/react-query';
+import { Link, useNavigate, useParams } from '@tanstack/react-router';
+import { useState, type FormEvent } from 'react';
+import { accounts } from '@/api/calls';
+import { asProblem, type Problem } from '@/api/problem';
+import { useSession } from '@/api/session';
+import type { Membership, Role, User } from '@/api/types';
+import { Badge } from '@/components/Badge';
+import { Facts } from '@/components/Facts';
+import { Go } from '@/components/Go';
+import { IconInfo, IconTrash, IconWarning } from '@/components/icons';
+import { tellProblem, tellSuccess } from '@/components/notify';
+import { Columns, Page, Panel } from '@/components/Page';
+import { TimeAgo } from '@/components/TimeAgo';
+import { TypedConfirm } from '@/components/TypedConfirm';
+import { ROLE_TITLES } from '@/lib/roles';
+import classes from './accounts.module.css';
+
+export function PersonPage() {
+  const { userId } = useParams({ strict: false }) as { userId: string };
+  const { data: user } = useSuspenseQuery({
+    queryKey: ['users', 'one', userId],
+    queryFn: ({ signal }) => accounts.user(userId, signal),
+  });
+  const { me } = useSession();
+  const client = useQueryClient();
+  const navigate = useNavigate();
+  const [deleting, remove] = useDisclosure(false);
+  const [busy, setBusy] = useState(false);
+  const myself = user.id === me.user.id;
+  const changed = () => client.invalidateQueries({ queryKey: ['users'] });
+
+  const setActive = async (active: boolean) => {
+    setBusy(true);
+    try {
+      await accounts.changeUser(user.id, { active });
+      await changed();
+      tellSuccess(active ? `${user.name} can sign in again` : `${user.name} is deactivated`, active ? '' : 'Open sessions have ended.');
+    } catch (error) {
+      tellProblem(error, `The account of ${user.name} is unchanged`);
+    } finally {
+      setBusy(false);
+    }
+  };
+
+  return (
+    <Page
+      title={user.name}
+      heading={
+        <>
+          {user.name} <Badge tone={user.active ? 'green' : 'gray'}>{user.active ? 'Active' : 'Deactivated'}</Badge>
+        </>
+      }
+      trail={[{ to: '/people', title: 'People' }]}
+      actions={
+        !myself && (
+          <>
+            <Button variant="default" loading={busy} onClick={() => void setActive(!user.active)}>
+              {user.active ? 'Deactivate' : 'Activate'}
+            </Button>
+            <Button variant="default" leftSection={<IconTrash size={18} />} onClick={remove.open}>
+              Delete person
+            </Button>
+          </>
+        )
+      }
+    >
+      <Columns
+        left={
+          <>
+            {myself && (
+              <Alert color="gray" icon={<IconInfo />} title="This is you">
+                Somebody else must change your role, deactivate or delete you. Your password is under{' '}
+                <Link to="/settings">Settings</Link>.
+              </Alert>
+            )}
+            <Roles user={user} locked={myself} />
+            <Details key={user.email + user.name} user={user} />
+          </>
+        }
+        right={
+          <Panel title="Facts">
+            <Facts
+              facts={[
+                ['E-mail', user.email],
+                ['Added', <TimeAgo key="added" at={user.created_at} />],
+                ['Last seen', <TimeAgo key="seen" at={user.last_seen_at} />],
+                [
+                  'Acts',
+                  <Go key="acts" to={`/audit?query=${user.email}`}>
+                    In the audit log
+                  </Go>,
+                ],
+              ]}
+            />
+          </Panel>
+        }
+      />
+      <TypedConfirm
+        opened={deleting}
+        onClose={remove.close}
+        title={`Delete ${user.name}`}
+        code={user.email}
+        codeName="e-mail"
+        verb="Delete person"
+        consequence={`${user.name} can no longer sign in, and the account is gone. What ${user.name} did stays in the audit log and on signed reports.`}
+        act={async () => {
+          await accounts.deleteUser(user.id);
+          await navigate({ to: '/people' });
+          client.removeQueries({ queryKey: ['users', 'one', user.id] });
+          await changed();
+          tellSuccess(`${user.name} is deleted`);
+        }}
+      />
+    </Page>
+  );
+}
+
+function Roles({ user, locked }: { user: User; locked: boolean }) {
+  const { memberships } = useSession();
+  const client = useQueryClient();
+  const mine = memberships.filter((entry) => entry.role === 'administrator');
+  const shown: Membership[] = [
+    ...user.memberships,
+    ...mine
+      .filter((entry) => !user.memberships.some((one) => one.project_id === entry.project_id))
+      .map((entry): Membership => ({ ...entry, role: '' as Role })),
+  ];
+
+  const change = async (entry: Membership, role: string) => {
+    try {
+      if (role === '') await accounts.removeRole(user.id, entry.project_id);
+      else await accounts.setRole(user.id, entry.project_id, role as Role);
+      await client.invalidateQueries({ queryKey: ['users'] });
+      tellSuccess(role ? `${user.name} is ${ROLE_TITLES[role]?.toLowerCase() ?? role} in ${entry.project}` : `${user.name} left ${entry.project}`);
+    } catch (error) {
+      tellProblem(error, `The role of ${user.name} is unchanged`);
+    }
+  };
+
+  return (
+    <Panel title="Role by project">
+      <ul className={classes.roles}>
+        {shown.map((entry) => (
+          <li key={entry.project_id}>
+            <span className={classes.project}>{entry.project}</span>
+            <Select
+              aria-label={`Role in ${entry.project}`}
+              disabled={locked || !mine.some((one) => one.project_id === entry.project_id)}
+              data={[{ value: '', label: 'No role' }, ...Object.entries(ROLE_TITLES).map(([value, label]) => ({ value, label }))]}
+              value={entry.role}
+              onChange={(value) => void change(entry, value ?? '')}
+            />
+          </li>
+        ))}
+      </ul>
+    </Panel>
+  );
+}
+
+function Details({ user }: { user: User }) {
+  const client = useQueryClient();
+  const [name, setName] = useState(user.name);
+  const [email, setEmail] = useState(user.email);
+  const [problem, setProblem] = useState<Problem | null>(null);
+  const [busy, setBusy] = useState(false);
+  const same = name.trim() === user.name && email.trim() === user.email;
+
+  const submit = async (event: FormEvent) => {
+    event.preventDefault();
+    setBusy(true);
+    setProblem(null);
+    try {
+      await accounts.changeUser(user.id, { name: name.trim(), email: email.trim() });
+      await client.invalidateQueries({ queryKey: ['users'] });
+      tellSuccess('Changes are saved');
+    } catch (error) {
+      setProblem(asProblem(error));
+    } finally {
+      setBusy(false);
+    }
+  };
+
+  const errorOf = (field: string) => problem?.errors.find((entry) => entry.field === field)?.message;
+  return (
+    <Panel title="Name and e-mail">
+      <form onSubmit={(event) => void submit(event)} className={classes.form} noValidate>
+        <TextInput label="Name" value={name} error={errorOf('name')} onChange={(event) => setName(event.currentTarget.value)} autoComplete="off" />
+        <TextInput label="E-mail" type="email" value={email} error={errorOf('email')} onChange={(event) => setEmail(event.currentTarget.value)} autoComplete="off" />
+        {problem && (
+          <Alert color="red.9" icon={<IconWarning />} title={problem.title} role="alert">
+            {problem.detail}
+          </Alert>
+        )}
+        <div className={`${classes.buttons} ${classes.start}`}>
+          <Button type="submit" loading={busy} disabled={same}>
+            Save changes
+          </Button>
+        </div>
+      </form>
+    </Panel>
+  );
+}

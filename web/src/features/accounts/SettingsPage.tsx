@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Alert, Button, PasswordInput, SegmentedControl, useMantineColorScheme, type MantineColorScheme } from '@mantine/core';
+import { useState, type FormEvent } from 'react';
+import { accounts } from '@/api/calls';
+import { asProblem, type Problem } from '@/api/problem';
+import { useSession } from '@/api/session';
+import { Facts } from '@/components/Facts';
+import { Go } from '@/components/Go';
+import { IconWarning } from '@/components/icons';
+import { tellSuccess } from '@/components/notify';
+import { Page, Panel } from '@/components/Page';
+import { ROLE_SENTENCES, ROLE_TITLES } from '@/lib/roles';
+import classes from './accounts.module.css';
+
+export function SettingsPage() {
+  const { me, memberships, can } = useSession();
+  const { colorScheme, setColorScheme } = useMantineColorScheme();
+  return (
+    <Page title="Settings" width="text">
+      <Panel title="Me">
+        <Facts
+          facts={[
+            ['Name', me.user.name],
+            ['E-mail', me.user.email],
+            ...memberships.map((entry): [string, string] => [
+              entry.project,
+              `${ROLE_TITLES[entry.role] ?? entry.role}. ${ROLE_SENTENCES[entry.role] ?? ''}`,
+            ]),
+          ]}
+        />
+      </Panel>
+      <Panel title="Theme">
+        <SegmentedControl
+          aria-label="Theme"
+          value={colorScheme}
+          onChange={(value) => setColorScheme(value as MantineColorScheme)}
+          data={[
+            { value: 'auto', label: 'As the device' },
+            { value: 'light', label: 'Light' },
+            { value: 'dark', label: 'Dark' },
+          ]}
+        />
+        <p className={classes.muted} style={{ marginBlockStart: 8 }}>
+          Images stay on the same dark ground in both, so that stain colors are judged alike.
+        </p>
+      </Panel>
+      {can('define-fields') && (
+        <Panel title="Fields of patients and studies">
+          <p className={classes.muted}>What this project wants to know of each patient and study, besides sex and birth year.</p>
+          <div style={{ marginBlockStart: 12 }}>
+            <Button component={Go} to="/settings/fields" variant="default">
+              Define fields
+            </Button>
+          </div>
+        </Panel>
+      )}
+      <Password />
+    </Page>
+  );
+}
+
+const LEAST = 12;
+
+function Password() {
+  const [current, setCurrent] = useState('');
+  const [next, setNext] = useState('');
+  const [again, setAgain] = useState('');
+  const [errors, setErrors] = useState<Record<string, string>>({});
+  const [problem, setProblem] = useState<Problem | null>(null);
+  const [busy, setBusy] = useState(false);
+
+  const submit = async (event: FormEvent<HTMLFormElement>) => {
+    event.preventDefault();
+    const form = event.currentTarget;
+    const found: Record<string, string> = {};
+    if (!current) found.current = 'Type your present password.';
+    if (next.length < LEAST) found.new = `Take at least ${LEAST} characters; a few words are easy to remember.`;
+    else if (next !== again) found.again = 'This differs from the new password.';
+    setErrors(found);
+    setProblem(null);
+    if (Object.keys(found).length === 0) {
+      setBusy(true);
+      try {
+        await accounts.changePassword(current, next);
+        setCurrent('');
+        setNext('');
+        setAgain('');
+        tellSuccess('The password is changed', 'Other sessions of yours have ended.');
+      } catch (error) {
+        const refused = asProblem(error);
+        setProblem(refused);
+        setErrors(Object.fromEntries(refused.errors.map((entry) => [entry.field, entry.message])));
+      } finally {
+        setBusy(false);
+      }
+    }
+    requestAnimationFrame(() => form.querySelector<HTMLElement>('[aria-invalid="true"]')?.focus());
+  };
+
+  const eye = { 'aria-label': 'Show the password' };
+  return (
+    <Panel title="Password" id="password">
+      <form onSubmit={(event) => void submit(event)} noValidate className={classes.form}>
+        <PasswordInput
+          label="Present password"
+          autoComplete="current-password"
+          value={current}
+          error={errors.current}
+          visibilityToggleButtonProps={eye}
+          onChange={(event) => setCurrent(event.currentTarget.value)}
+        />
+        <PasswordInput
+          label="New password"
+          autoComplete="new-password"
+          value={next}
+          error={errors.new}
+          visibilityToggleButtonProps={eye}
+          onChange={(event) => setNext(event.currentTarget.value)}
+        />
+        <PasswordInput
+          label="New password once more"
+          autoComplete="new-password"
+          value={again}
+          error={errors.again}
+          visibilityToggleButtonProps={eye}
+          onChange={(event) => setAgain(event.currentTarget.value)}
+        />
+        {problem && (
+          <Alert color="red.9" icon={<IconWarning />} title={problem.title} role="alert">
+            {problem.detail}
+          </Alert>
+        )}
+        <div className={`${classes.buttons} ${classes.start}`}>
+          <Button type="submit" loading={busy}>
+            Change password
+          </Button>
+        </div>
+      </form>
+    </Panel>
+  );
+}

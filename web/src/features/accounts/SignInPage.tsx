@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Alert, Button, PasswordInput, TextInput } from '@mantine/core';
+import { useDocumentTitle } from '@mantine/hooks';
+import { useMutation, useQueryClient } from '@tanstack/react-query';
+import { useNavigate, useSearch } from '@tanstack/react-router';
+import { useEffect, useRef, useState, type FormEvent } from 'react';
+import { accounts } from '@/api/calls';
+import { setCsrfToken } from '@/api/http';
+import { asProblem } from '@/api/problem';
+import { meQuery } from '@/api/session';
+import { IconWarning } from '@/components/icons';
+import { Logo } from '@/components/Logo';
+import { safeNext } from '@/lib/search';
+import classes from './SignInPage.module.css';
+
+export function SignInPage() {
+  useDocumentTitle('Sign in · Medhub');
+  const { next } = useSearch({ strict: false });
+  const navigate = useNavigate();
+  const client = useQueryClient();
+  const [email, setEmail] = useState('');
+  const [password, setPassword] = useState('');
+  const [missing, setMissing] = useState<{ email?: string; password?: string }>({});
+  const emailField = useRef<HTMLInputElement>(null);
+  const passwordField = useRef<HTMLInputElement>(null);
+
+  useEffect(() => emailField.current?.focus(), []);
+
+  const signIn = useMutation({
+    mutationFn: () => accounts.signIn(email.trim(), password),
+    onSuccess: async (me) => {
+      setCsrfToken(me.csrf_token);
+      client.clear();
+      client.setQueryData(meQuery.queryKey, me);
+      await navigate({ href: safeNext(next), replace: true });
+    },
+    onError: () => passwordField.current?.select(),
+  });
+
+  const submit = (event: FormEvent) => {
+    event.preventDefault();
+    const gaps = {
+      ...(email.trim() ? {} : { email: 'Type your e-mail address.' }),
+      ...(password ? {} : { password: 'Type your password.' }),
+    };
+    setMissing(gaps);
+    if (gaps.email) emailField.current?.focus();
+    else if (gaps.password) passwordField.current?.focus();
+    else signIn.mutate();
+  };
+
+  const problem = signIn.error ? asProblem(signIn.error) : null;
+
+  return (
+    <main className={classes.page}>
+      <div className={classes.card}>
+        <div className={classes.brand}>
+          <Logo size={36} />
+          <h1>Medhub</h1>
+        </div>
+        <p className={classes.lead}>
+          {next ? 'You were signed out. Sign in to go on where you were.' : 'Sign in with the account of your laboratory.'}
+        </p>
+        <form onSubmit={submit} noValidate className={classes.form}>
+          <TextInput
+            ref={emailField}
+            label="E-mail"
+            type="email"
+            name="email"
+            autoComplete="username"
+            size="md"
+            value={email}
+            error={missing.email}
+            onChange={(event) => setEmail(event.currentTarget.value)}
+          />
+          <PasswordInput
+            ref={passwordField}
+            label="Password"
+            name="password"
+            autoComplete="current-password"
+            size="md"
+            value={password}
+            error={missing.password}
+            visibilityToggleButtonProps={{ 'aria-label': 'Show the password' }}
+            onChange={(event) => setPassword(event.currentTarget.value)}
+          />
+          {problem && (
+            <Alert color="red.9" icon={<IconWarning />} title={problem.title} role="alert">
+              {problem.detail}
+            </Alert>
+          )}
+          <Button type="submit" size="md" loading={signIn.isPending}>
+            Sign in
+          </Button>
+        </form>
+        <p className={classes.foot}>No account, or the password is lost? An administrator of your project can help.</p>
+      </div>
+    </main>
+  );
+}

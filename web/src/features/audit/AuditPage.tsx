@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Drawer } from '@mantine/core';
+import { useQuery } from '@tanstack/react-query';
+import { useState } from 'react';
+import { audit } from '@/api/calls';
+import { useSession } from '@/api/session';
+import type { AuditEntry } from '@/api/types';
+import { Badge } from '@/components/Badge';
+import { Code } from '@/components/Code';
+import { Facts } from '@/components/Facts';
+import { IconAudit } from '@/components/icons';
+import { ListPage } from '@/components/ListPage';
+import { capital, count, dateTime, dateTimeWithZone, words } from '@/lib/format';
+
+function outcomeTone(outcome: string): 'green' | 'red' | 'gray' {
+  if (/^(ok|done|success|allowed)$/i.test(outcome)) return 'green';
+  if (/(fail|refus|denied|error)/i.test(outcome)) return 'red';
+  return 'gray';
+}
+
+function detailText(detail: AuditEntry['detail']): string {
+  if (!detail) return '';
+  if (typeof detail === 'string') return detail;
+  return Object.entries(detail)
+    .map(([name, value]) => `${words(name)}: ${typeof value === 'object' ? JSON.stringify(value) : String(value)}`)
+    .join(', ');
+}
+
+export function AuditPage() {
+  const { projectId } = useSession();
+  const [open, setOpen] = useState<AuditEntry | null>(null);
+  const { data: actions = [] } = useQuery({
+    queryKey: ['audit', 'actions'],
+    queryFn: ({ signal }) => audit.actions(signal),
+    staleTime: 60_000,
+  });
+  return (
+    <>
+      <ListPage<AuditEntry>
+        name="audit"
+        title="Audit log"
+        lead="Every act on a patient's data, in a chain in which each entry carries the hash of the one before."
+        columns={[
+          { id: 'seq', header: 'No.', align: 'end', phone: true, cell: (row) => count(row.seq) },
+          {
+            id: 'at',
+            header: 'When',
+            cell: (row) => (
+              <time dateTime={row.at} title={dateTimeWithZone(row.at)}>
+                {dateTime(row.at)}
+              </time>
+            ),
+          },
+          { id: 'actor', header: 'Who', phone: true, cell: (row) => row.actor },
+          { id: 'action', header: 'What', phone: true, cell: (row) => capital(words(row.action)) },
+          { id: 'object', header: 'On', cell: (row) => capital(words(row.object_type)) },
+          { id: 'patient', header: 'Patient', cell: (row) => (row.patient_code ? <span className="mh-code">{row.patient_code}</span> : '–') },
+          { id: 'outcome', header: 'Outcome', cell: (row) => <Badge tone={outcomeTone(row.outcome)}>{capital(row.outcome)}</Badge> },
+          { id: 'origin', header: 'From', hidden: true, cell: (row) => row.origin },
+          { id: 'hash', header: 'Hash', hidden: true, cell: (row) => <Code value={row.hash} what="the hash" shown={10} /> },
+        ]}
+        filters={[
+          { id: 'action', label: 'Action', options: actions.map((action) => ({ value: action, label: capital(words(action)) })) },
+          {
+            id: 'outcome',
+            label: 'Outcome',
+            options: [
+              { value: 'ok', label: 'Done' },
+              { value: 'refused', label: 'Refused' },
+              { value: 'failed', label: 'Failed' },
+            ],
+          },
+          { id: 'since', label: 'Since', kind: 'date' },
+          { id: 'until', label: 'Until', kind: 'date' },
+        ]}
+        searchLabel="Search person, patient code, detail"
+        fixed={{ project_id: projectId }}
+        load={audit.entries}
+        rowId={(row) => String(row.seq)}
+        onRow={setOpen}
+        empty={{ icon: <IconAudit size={32} />, title: 'Nothing has been done yet', text: 'Acts appear here as they happen.' }}
+      />
+      <Drawer opened={open !== null} onClose={() => setOpen(null)} position="right" title={open ? `Entry ${count(open.seq)}` : ''} size="md">
+        {open && (
+          <Facts
+            facts={[
+              ['When', dateTimeWithZone(open.at)],
+              ['Who', open.actor],
+              ['What', capital(words(open.action))],
+              ['On', open.object_id ? <Code key="object" value={`${open.object_type} ${open.object_id}`} what="the object" /> : open.object_type],
+              ['Patient', open.patient_code],
+              ['From', open.origin],
+              ['Outcome', capital(open.outcome)],
+              ['Detail', detailText(open.detail)],
+              ['Hash', <Code key="hash" value={open.hash} what="the hash" />],
+            ]}
+          />
+        )}
+      </Drawer>
+    </>
+  );
+}

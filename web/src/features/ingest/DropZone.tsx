@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Button } from '@mantine/core';
+import { useRef, useState, type DragEvent } from 'react';
+import { IconFolder, IconImages, IconUpload } from '@/components/icons';
+import { droppedFiles, withoutHidden } from '@/lib/droppedFiles';
+import classes from './ingest.module.css';
+
+type Props = { disabled?: boolean; hint?: string; onFiles: (files: File[]) => void };
+
+export function DropZone({ disabled = false, hint, onFiles }: Props) {
+  const [over, setOver] = useState(false);
+  const files = useRef<HTMLInputElement>(null);
+  const folder = useRef<HTMLInputElement>(null);
+
+  const drop = async (event: DragEvent) => {
+    event.preventDefault();
+    setOver(false);
+    if (disabled) return;
+    const found = await droppedFiles(event.dataTransfer);
+    if (found.length > 0) onFiles(found);
+  };
+
+  const take = (input: HTMLInputElement) => {
+    const chosen = withoutHidden([...(input.files ?? [])]);
+    input.value = '';
+    if (chosen.length > 0) onFiles(chosen);
+  };
+
+  return (
+    <div
+      className={classes.zone}
+      data-over={over || undefined}
+      data-disabled={disabled || undefined}
+      onDragOver={(event) => {
+        event.preventDefault();
+        if (!disabled) setOver(true);
+      }}
+      onDragLeave={() => setOver(false)}
+      onDrop={(event) => void drop(event)}
+    >
+      <IconUpload size={32} />
+      <p className={classes.zoneTitle}>{over ? 'Let go to upload' : 'Drop photographs or a folder here'}</p>
+      <p className={classes.zoneText}>{hint ?? 'JPEG, PNG, TIFF, BMP, WebP or DICOM. Names, places and dates inside the files are removed.'}</p>
+      <div className={classes.zoneButtons}>
+        <Button disabled={disabled} leftSection={<IconImages size={18} />} onClick={() => files.current?.click()}>
+          Choose files
+        </Button>
+        <Button disabled={disabled} variant="default" leftSection={<IconFolder size={18} />} onClick={() => folder.current?.click()}>
+          Choose a folder
+        </Button>
+      </div>
+      <input
+        ref={files}
+        type="file"
+        multiple
+        hidden
+        disabled={disabled}
+        aria-label="Image files"
+        accept="image/*,.dcm,.dicom,application/dicom"
+        onChange={(event) => take(event.currentTarget)}
+      />
+      <input
+        ref={folder}
+        type="file"
+        hidden
+        disabled={disabled}
+        aria-label="Folder of image files"
+        {...{ webkitdirectory: '' }}
+        onChange={(event) => take(event.currentTarget)}
+      />
+    </div>
+  );
+}

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+import { ingest } from '@/api/calls';
+import { useSession } from '@/api/session';
+import type { Arrival } from '@/api/types';
+import { IconQuarantine } from '@/components/icons';
+import { ListPage } from '@/components/ListPage';
+import { TimeAgo } from '@/components/TimeAgo';
+import { bytes } from '@/lib/format';
+
+export function QuarantinePage() {
+  const { projectId } = useSession();
+  return (
+    <ListPage<Arrival>
+      name="arrivals"
+      title="Quarantine"
+      lead="Files that could not be accepted, each with its reason. Mend the file at its source and upload it once more; what stays here is destroyed when its time is up."
+      columns={[
+        { id: 'reason', header: 'Reason', phone: true, cell: (row) => <span style={{ whiteSpace: 'normal' }}>{row.reason}</span> },
+        {
+          id: 'detail',
+          header: 'What to do',
+          cell: (row) => <span style={{ display: 'block', whiteSpace: 'normal', minInlineSize: '18em' }}>{row.detail || '–'}</span>,
+        },
+        { id: 'patient', header: 'For patient', phone: true, cell: (row) => <span className="mh-code">{row.patient_code ?? '–'}</span> },
+        { id: 'size', header: 'Size', align: 'end', cell: (row) => bytes(row.size_bytes) },
+        { id: 'by', header: 'From', cell: (row) => row.by },
+        { id: 'created', header: 'Received', cell: (row) => <TimeAgo at={row.created_at} /> },
+        { id: 'expires', header: 'Destroyed', cell: (row) => (row.expires_at ? <TimeAgo at={row.expires_at} /> : '–') },
+      ]}
+      fixed={{ outcome: 'quarantined', project_id: projectId }}
+      load={ingest.arrivals}
+      rowId={(row) => row.id}
+      empty={{
+        icon: <IconQuarantine size={32} />,
+        title: 'Nothing is in quarantine',
+        text: 'A file comes here when it is damaged, too large, or not an image.',
+      }}
+    />
+  );
+}

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Button } from '@mantine/core';
+import { useQueries, useQueryClient } from '@tanstack/react-query';
+import { useEffect, useMemo } from 'react';
+import { viewing } from '@/api/calls';
+import { useSession } from '@/api/session';
+import type { ImageRow } from '@/api/types';
+import { Badge } from '@/components/Badge';
+import { Go } from '@/components/Go';
+import { IconRefresh } from '@/components/icons';
+import { Thumbnail } from '@/components/ImageTile';
+import { Mark } from '@/components/Mark';
+import { Panel } from '@/components/Page';
+import { Bar, sortedProbabilities } from '@/components/Probabilities';
+import { bytes, plural, probability } from '@/lib/format';
+import classes from './ingest.module.css';
+import { isDone, overallProgress, uploadQueue, type Upload } from './uploadQueue';
+
+const POLL_MS = 700;
+
+/** The images that came out of these uploads, asked for until each has been classified. */
+function useArrivedImages(uploads: readonly Upload[]): Map<string, ImageRow> {
+  const patients = [...new Set(uploads.filter((upload) => upload.imageId).map((upload) => upload.patientId))];
+  const wanted = useMemo(() => new Set(uploads.flatMap((upload) => (upload.imageId ? [upload.imageId] : []))), [uploads]);
+  const client = useQueryClient();
+  // A newly accepted file is not in the last answer yet.
+  useEffect(() => {
+    if (wanted.size > 0) void client.invalidateQueries({ queryKey: ['images', 'arrived'] });
+  }, [wanted.size, client]);
+  const answers = useQueries({
+    queries: patients.map((patientId) => ({
+      queryKey: ['images', 'arrived', patientId],
+      queryFn: ({ signal }: { signal: AbortSignal }) =>
+        viewing.images({ patient_id: patientId, sort: '-created_at', page_size: 200 }, signal),
+      refetchInterval: (query: { state: { data?: { items: ImageRow[] } } }) => {
+        const items = query.state.data?.items;
+        if (!items) return POLL_MS;
+        return items.some((image) => wanted.has(image.id) && (image.state === 'waiting' || image.case_id === null)) ? POLL_MS : false;
+      },
+    })),
+  });
+  return new Map(answers.flatMap((answer) => (answer.data?.items ?? []).filter((image) => wanted.has(image.id)).map((image) => [image.id, image])));
+}
+
+export function UploadList({ uploads }: { uploads: readonly Upload[] }) {
+  const { can } = useSession();
+  const images = useArrivedImages(uploads);
+  const done = uploads.filter((upload) => isDone(upload.state));
+  const failed = uploads.filter((upload) => upload.state === 'failed');
+  const by = (state: string) => uploads.filter((upload) => upload.state === state).length;
+  const classified = [...images.values()].filter((image) => image.state !== 'waiting').length;
+  const cases = [...new Set([...images.values()].flatMap((image) => (image.case_id ? [image.case_id] : [])))];
+  const percent = Math.round(overallProgress(uploads) * 100);
+
+  const sentence = [
+    `${done.length} of ${plural(uploads.length, 'file')} answered`,
+    by('accepted') > 0 && `${by('accepted')} accepted`,
+    by('duplicate') > 0 && plural(by('duplicate'), 'duplicate'),
+    by('quarantined') > 0 && `${by('quarantined')} quarantined`,
+    failed.length > 0 && `${failed.length} not sent`,
+    images.size > 0 && `${classified} of ${images.size} classified`,
+  ]
+    .filter(Boolean)
+    .join(', ');
+
+  return (
+    <Panel
+      title="3. What became of them"
+      side={
+        <span className={classes.acts}>
+          {failed.length > 0 && (
+            <Button size="compact-sm" variant="default" leftSection={<IconRefresh size={16} />} onClick={() => uploadQueue.retry()}>
+              Send {failed.length} again
+            </Button>
+          )}
+          {done.length > 0 && (
+            <Button size="compact-sm" variant="default" onClick={() => uploadQueue.clear()}>
+              Clear the answered
+            </Button>
+          )}
+          {cases.map((id) => (
+            <Button key={id} size="compact-sm" variant="default" component={Go} to={`/cases/${id}`}>
+              Open the case
+            </Button>
+          ))}
+          {cases[0] && can('give-verdicts') && (
+            <Button size="compact-sm" component={Go} to={`/worklist?case_id=${cases[0]}`}>
+              Read now
+            </Button>
+          )}
+        </span>
+      }
+    >
+      <p className={classes.sentence} role="status">
+        {sentence}.
+      </p>
+      <div className={classes.progress} role="progressbar" aria-label="All files" aria-valuemin={0} aria-valuemax={100} aria-valuenow={percent}>
+        <span style={{ inlineSize: `${percent}%` }} data-done={percent === 100 || undefined} />
+      </div>
+      <ul className={classes.uploads}>
+        {uploads.map((upload) => (
+          <UploadRow key={upload.id} upload={upload} image={upload.imageId ? images.get(upload.imageId) : undefined} />
+        ))}
+      </ul>
+    </Panel>
+  );
+}
+
+function UploadRow({ upload, image }: { upload: Upload; image: ImageRow | undefined }) {
+  const percent = Math.round(upload.progress * 100);
+  return (
+    <li className={classes.upload}>
+      <span className={classes.thumb}>{image && image.state !== 'waiting' && <Thumbnail image={image} />}</span>
+      <span className={classes.file}>
+        <span className={classes.fileName} title={upload.file.name}>
+          {upload.file.name}
+        </span>
+        <span className={classes.size}>{bytes(upload.file.size)}</span>
+      </span>
+      <span className={classes.outcome}>
+        {isDone(upload.state) ? (
+          <OutcomeBadge upload={upload} />
+        ) : (
+          <span
+            className={classes.progress}
+            role="progressbar"
+            aria-label={upload.file.name}
+            aria-valuemin={0}
+            aria-valuemax={100}
+            aria-valuenow={percent}
+          >
+            <span style={{ inlineSize: `${percent}%` }} />
+          </span>
+        )}
+      </span>
+      <span className={classes.result}>
+        {upload.reason && <span>{upload.reason}</span>}
+        {upload.state === 'failed' && (
+          <Button size="compact-xs" variant="default" onClick={() => uploadQueue.retry(upload.id)}>
+            Send again
+          </Button>
+        )}
+        {upload.state === 'duplicate' && upload.imageId && <Go to={`/images/${upload.imageId}`}>See the first one</Go>}
+        {upload.state === 'accepted' && <Reading image={image} />}
+      </span>
+    </li>
+  );
+}
+
+function OutcomeBadge({ upload }: { upload: Upload }) {
+  switch (upload.state) {
+    case 'accepted':
+      return <Badge tone="green">Accepted</Badge>;
+    case 'duplicate':
+      return <Badge tone="gray">Duplicate</Badge>;
+    case 'quarantined':
+      return <Badge tone="amber">Quarantined</Badge>;
+    default:
+      return <Badge tone="red">Not sent</Badge>;
+  }
+}
+
+function Reading({ image }: { image: ImageRow | undefined }) {
+  if (!image || !image.prediction) {
+    return image?.state === 'unreadable' ? <Mark image={image} /> : <span className={classes.size}>Classifying</span>;
+  }
+  const { prediction } = image;
+  const value = sortedProbabilities(prediction)[0]?.[1] ?? 0;
+  return (
+    <Go to={`/images/${image.id}`} className={classes.reading}>
+      <Mark image={image} words={prediction.label} />
+      <Bar value={value} threshold={prediction.threshold} tone={prediction.uncertain ? 'unsure' : 'sure'} />
+      <span className="mh-tabular">{probability(value)}</span>
+    </Go>
+  );
+}

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Alert, Button, Checkbox, Modal, Select, Skeleton, TagsInput, TextInput } from '@mantine/core';
+import { useDisclosure } from '@mantine/hooks';
+import { useQuery, useQueryClient } from '@tanstack/react-query';
+import { useState, type FormEvent } from 'react';
+import { records } from '@/api/calls';
+import { asProblem, type Problem } from '@/api/problem';
+import { fieldsQuery } from '@/api/queries';
+import { useSession } from '@/api/session';
+import type { Field, FieldKind } from '@/api/types';
+import { EmptyState } from '@/components/EmptyState';
+import { IconFields, IconPencil, IconPlus, IconTrash, IconWarning } from '@/components/icons';
+import { tellSuccess } from '@/components/notify';
+import { Page, Panel } from '@/components/Page';
+import { TypedConfirm } from '@/components/TypedConfirm';
+import { fieldKey } from './fieldKey';
+import classes from './records.module.css';
+
+const KINDS: Record<FieldKind, string> = {
+  text: 'Text',
+  integer: 'Whole number',
+  decimal: 'Number',
+  date: 'Date',
+  boolean: 'Yes or no',
+  choice: 'One of a list',
+};
+
+export function FieldsPage() {
+  const { homeProjectId, memberships } = useSession();
+  const [projectId, setProjectId] = useState(homeProjectId);
+  const [editing, setEditing] = useState<{ subject: 'patient' | 'study'; field: Field | null } | null>(null);
+  const [deleting, setDeleting] = useState<Field | null>(null);
+  const client = useQueryClient();
+  const changed = () => client.invalidateQueries({ queryKey: ['fields'] });
+
+  return (
+    <Page
+      title="Fields"
+      trail={[{ to: '/settings', title: 'Settings' }]}
+      lead="What this project wants to know besides sex and birth year. Values are checked, searchable and sortable."
+    >
+      {memberships.length > 1 && (
+        <Select
+          label="Project"
+          maw={320}
+          data={memberships.map((entry) => ({ value: entry.project_id, label: entry.project }))}
+          value={projectId ?? null}
+          onChange={(value) => setProjectId(value ?? undefined)}
+        />
+      )}
+      {(['patient', 'study'] as const).map((subject) => (
+        <FieldPanel
+          key={subject}
+          subject={subject}
+          projectId={projectId}
+          onAdd={() => setEditing({ subject, field: null })}
+          onEdit={(field) => setEditing({ subject, field })}
+          onDelete={setDeleting}
+        />
+      ))}
+      {editing && projectId && (
+        <FieldDialog
+          key={editing.field?.id ?? `new-${editing.subject}`}
+          subject={editing.subject}
+          field={editing.field}
+          projectId={projectId}
+          onClose={() => setEditing(null)}
+          onSaved={changed}
+        />
+      )}
+      {deleting && (
+        <TypedConfirm
+          opened
+          onClose={() => setDeleting(null)}
+          title={`Delete the field ${deleting.label}`}
+          code={deleting.key}
+          codeName="key"
+          verb="Delete field"
+          consequence={`The field leaves all forms and lists of the project, and its values are no longer shown.`}
+          act={async () => {
+            await records.deleteField(deleting.id);
+            await changed();
+            tellSuccess(`The field ${deleting.label} is deleted`);
+          }}
+        />
+      )}
+    </Page>
+  );
+}
+
+type PanelProps = {
+  subject: 'patient' | 'study';
+  projectId: string | undefined;
+  onAdd: () => void;
+  onEdit: (field: Field) => void;
+  onDelete: (field: Field) => void;
+};
+
+function FieldPanel({ subject, projectId, onAdd, onEdit, onDelete }: PanelProps) {
+  const { data: fields, error } = useQuery(fieldsQuery(projectId, subject));
+  const problem = error ? asProblem(error) : null;
+  const name = subject === 'patient' ? 'Of each patient' : 'Of each study';
+  return (
+    <Panel
+      title={name}
+      side={
+        <Button size="compact-md" variant="default" leftSection={<IconPlus size={16} />} onClick={onAdd}>
+          Add a field of {subject === 'patient' ? 'patients' : 'studies'}
+        </Button>
+      }
+    >
+      {problem && (
+        <Alert color="red.9" icon={<IconWarning />} title={problem.title} role="alert">
+          {problem.detail}
+        </Alert>
+      )}
+      {!fields && !problem && <Skeleton height={60} />}
+      {fields?.length === 0 && (
+        <EmptyState icon={<IconFields size={28} />} title="No fields yet" text="For instance: leukocytes in 10⁹/L, ward, pregnant." />
+      )}
+      {fields && fields.length > 0 && (
+        <ul className={classes.fields}>
+          {fields.map((field) => (
+            <li key={field.id}>
+              <span>
+                <strong>{field.label}</strong> <code>{field.key}</code>
+              </span>
+              <span className={classes.note}>
+                {KINDS[field.kind]}
+                {field.unit && `, ${field.unit}`}
+                {field.required && ', required'}
+                {field.choices.length > 0 && `: ${field.choices.join(', ')}`}
+              </span>
+              <span className={classes.buttons}>
+                <Button size="compact-sm" variant="default" leftSection={<IconPencil size={14} />} onClick={() => onEdit(field)} aria-label={`Change ${field.label}`}>
+                  Change
+                </Button>
+                <Button size="compact-sm" variant="default" leftSection={<IconTrash size={14} />} onClick={() => onDelete(field)} aria-label={`Delete ${field.label}`}>
+                  Delete
+                </Button>
+              </span>
+            </li>
+          ))}
+        </ul>
+      )}
+    </Panel>
+  );
+}
+
+type DialogProps = {
+  subject: 'patient' | 'study';
+  field: Field | null;
+  projectId: string;
+  onClose: () => void;
+  onSaved: () => Promise<unknown>;
+};
+
+function FieldDialog({ subject, field, projectId, onClose, onSaved }: DialogProps) {
+  const [opened, { close }] = useDisclosure(true);
+  const [label, setLabel] = useState(field?.label ?? '');
+  const [key, setKey] = useState(field?.key ?? '');
+  const [kind, setKind] = useState<FieldKind>(field?.kind ?? 'text');
+  const [unit, setUnit] = useState(field?.unit ?? '');
+  const [required, setRequired] = useState(field?.required ?? false);
+  const [choices, setChoices] = useState<string[]>(field?.choices ?? []);
+  const [errors, setErrors] = useState<Record<string, string>>({});
+  const [problem, setProblem] = useState<Problem | null>(null);
+  const [busy, setBusy] = useState(false);
+  const shownKey = key || fieldKey(label);
+
+  const leave = () => {
+    close();
+    onClose();
+  };
+
+  const submit = async (event: FormEvent) => {
+    event.preventDefault();
+    const found: Record<string, string> = {};
+    if (!label.trim()) found.label = 'Give the field a name.';
+    if (!shownKey && label.trim()) found.key = 'Give a key of letters, digits and underscores.';
+    if (kind === 'choice' && choices.length === 0) found.choices = 'List at least one choice; press Enter after each.';
+    setErrors(found);
+    setProblem(null);
+    if (Object.keys(found).length > 0) return;
+    setBusy(true);
+    const numeric = kind === 'integer' || kind === 'decimal';
+    const facts = { label: label.trim(), required, unit: numeric && unit.trim() ? unit.trim() : null, choices: kind === 'choice' ? choices : [] };
+    try {
+      if (field) await records.changeField(field.id, facts);
+      else await records.addField({ ...facts, project_id: projectId, subject, key: shownKey, kind });
+      await onSaved();
+      tellSuccess(`The field ${label.trim()} is saved`);
+      leave();
+    } catch (error) {
+      const refused = asProblem(error);
+      setProblem(refused);
+      setErrors(Object.fromEntries(refused.errors.map((entry) => [entry.field, entry.message])));
+    } finally {
+      setBusy(false);
+    }
+  };
+
+  return (
+    <Modal opened={opened} onClose={leave} title={field ? `Change ${field.label}` : `New field of ${subject === 'patient' ? 'patients' : 'studies'}`}>
+      <form onSubmit={(event) => void submit(event)} noValidate className={classes.form}>
+        <TextInput label="Name" required value={label} error={errors.label} onChange={(event) => setLabel(event.currentTarget.value)} data-autofocus autoComplete="off" />
+        <TextInput
+          label="Key"
+          description="How programs name it. It does not change later."
+          value={shownKey}
+          disabled={field !== null}
+          error={errors.key}
+          onChange={(event) => setKey(event.currentTarget.value)}
+          autoComplete="off"
+        />
+        <Select
+          label="Kind"
+          disabled={field !== null}
+          data={Object.entries(KINDS).map(([value, text]) => ({ value, label: text }))}
+          value={kind}
+          onChange={(value) => setKind((value as FieldKind | null) ?? kind)}
+        />
+        {(kind === 'integer' || kind === 'decimal') && (
+          <TextInput label="Unit" description="Such as 10⁹/L or g/dL; empty if it has none." value={unit} error={errors.unit} onChange={(event) => setUnit(event.currentTarget.value)} autoComplete="off" />
+        )}
+        {kind === 'choice' && (
+          <TagsInput label="Choices" description="Press Enter after each." value={choices} error={errors.choices} onChange={setChoices} />
+        )}
+        <Checkbox label="Required" checked={required} onChange={(event) => setRequired(event.currentTarget.checked)} />
+        {problem && (
+          <Alert color="red.9" icon={<IconWarning />} title={problem.title} role="alert">
+            {problem.detail}
+          </Alert>
+        )}
+        <div className={classes.buttons}>
+          <Button type="submit" loading={busy}>
+            Save field
+          </Button>
+          <Button variant="default" onClick={leave}>
+            Cancel
+          </Button>
+        </div>
+      </form>
+    </Modal>
+  );
+}

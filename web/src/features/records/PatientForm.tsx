@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+// The fields of a patient, for a new one and for changes: facts, the project's own fields, and who it is.
+import { Alert, Button, NumberInput, SegmentedControl, Select, TextInput } from '@mantine/core';
+import { useState, type FormEvent } from 'react';
+import type { PatientInput } from '@/api/calls';
+import { asProblem, type Problem } from '@/api/problem';
+import type { Field, FieldValue, Identity, Sex } from '@/api/types';
+import { IconLock, IconWarning } from '@/components/icons';
+import { Panel } from '@/components/Page';
+import { SEXES } from '@/lib/format';
+import { checkPatient, type PatientDraft } from './checkPatient';
+import classes from './records.module.css';
+
+const IDENTITY: { key: keyof Identity; label: string; type?: string; autoComplete?: string }[] = [
+  { key: 'name', label: 'Name' },
+  { key: 'hospital_number', label: 'Hospital number' },
+  { key: 'birth_date', label: 'Birth date', type: 'date' },
+  { key: 'email', label: 'E-mail', type: 'email' },
+  { key: 'phone', label: 'Phone', type: 'tel' },
+];
+
+type Props = {
+  start: PatientDraft;
+  fields: Field[];
+  withIdentity: boolean;
+  verb: string;
+  save: (input: PatientInput) => Promise<void>;
+  onCancel: () => void;
+};
+
+export function PatientForm({ start, fields, withIdentity, verb, save, onCancel }: Props) {
+  const [draft, setDraft] = useState(start);
+  const [errors, setErrors] = useState<Record<string, string>>({});
+  const [problem, setProblem] = useState<Problem | null>(null);
+  const [busy, setBusy] = useState(false);
+
+  const setField = (key: string, value: FieldValue) => setDraft((old) => ({ ...old, fields: { ...old.fields, [key]: value } }));
+
+  const submit = async (event: FormEvent<HTMLFormElement>) => {
+    event.preventDefault();
+    const form = event.currentTarget;
+    const found = checkPatient(draft, fields, new Date().getFullYear());
+    setErrors(found);
+    setProblem(null);
+    if (Object.keys(found).length === 0) {
+      setBusy(true);
+      try {
+        await save({
+          sex: draft.sex,
+          birth_year: draft.birth_year,
+          fields: Object.fromEntries(Object.entries(draft.fields).filter(([, value]) => value !== null && value !== '')),
+          ...(withIdentity
+            ? { identity: Object.fromEntries(Object.entries(draft.identity).filter(([, value]) => value)) as Identity }
+            : {}),
+        });
+      } catch (error) {
+        const refused = asProblem(error);
+        setProblem(refused);
+        setErrors(Object.fromEntries(refused.errors.map((entry) => [entry.field.replace(/^body\./, ''), entry.message])));
+      } finally {
+        setBusy(false);
+      }
+    }
+    requestAnimationFrame(() => form.querySelector<HTMLElement>('[aria-invalid="true"]')?.focus());
+  };
+
+  return (
+    <form onSubmit={(event) => void submit(event)} noValidate className={classes.form}>
+      <Panel title="Facts">
+        <div className={classes.grid}>
+          <div>
+            <div className={classes.label} id="sex-label">
+              Sex
+            </div>
+            <SegmentedControl
+              aria-labelledby="sex-label"
+              fullWidth
+              value={draft.sex}
+              onChange={(value) => setDraft({ ...draft, sex: value as Sex })}
+              data={Object.entries(SEXES).map(([value, label]) => ({ value, label }))}
+            />
+          </div>
+          <NumberInput
+            label="Birth year"
+            description="Four figures; leave it empty when it is not known."
+            value={draft.birth_year ?? ''}
+            onChange={(value) => setDraft({ ...draft, birth_year: value === '' ? null : Number(value) })}
+            error={errors.birth_year}
+            allowDecimal={false}
+            allowNegative={false}
+            hideControls
+            thousandSeparator=""
+          />
+          {fields.map((field) => (
+            <FieldInput
+              key={field.id}
+              field={field}
+              value={draft.fields[field.key] ?? null}
+              error={errors[`fields.${field.key}`] ?? errors[field.key]}
+              onChange={(value) => setField(field.key, value)}
+            />
+          ))}
+        </div>
+      </Panel>
+      {withIdentity && (
+        <Panel title="Who it is">
+          <p className={classes.hint}>
+            <IconLock size={16} /> Kept encrypted, apart from the images; only technologists, physicians and administrators of this
+            project can read it. Everywhere else the patient is a code.
+          </p>
+          <div className={classes.grid}>
+            {IDENTITY.map(({ key, label, type }) => (
+              <TextInput
+                key={key}
+                label={label}
+                type={type ?? 'text'}
+                autoComplete="off"
+                value={draft.identity[key] ?? ''}
+                error={errors[`identity.${key}`]}
+                onChange={(event) => {
+                  const value = event.currentTarget.value;
+                  setDraft((old) => ({ ...old, identity: { ...old.identity, [key]: value } }));
+                }}
+              />
+            ))}
+          </div>
+        </Panel>
+      )}
+      {problem && (
+        <Alert color="red.9" icon={<IconWarning />} title={problem.title} role="alert">
+          {problem.detail}
+        </Alert>
+      )}
+      <div className={classes.buttons}>
+        <Button type="submit" loading={busy}>
+          {verb}
+        </Button>
+        <Button variant="default" onClick={onCancel}>
+          Cancel
+        </Button>
+      </div>
+    </form>
+  );
+}
+
+export function FieldInput({
+  field,
+  value,
+  error,
+  onChange,
+}: {
+  field: Field;
+  value: FieldValue;
+  error?: string;
+  onChange: (value: FieldValue) => void;
+}) {
+  const label = field.unit ? `${field.label} (${field.unit})` : field.label;
+  const common = { label, error, required: field.required, withAsterisk: field.required };
+  switch (field.kind) {
+    case 'integer':
+    case 'decimal':
+      return (
+        <NumberInput
+          {...common}
+          value={value === null ? '' : Number(value)}
+          allowDecimal={field.kind === 'decimal'}
+          hideControls
+          onChange={(next) => onChange(next === '' ? null : Number(next))}
+        />
+      );
+    case 'boolean':
+      return (
+        <Select
+          {...common}
+          placeholder="Not given"
+          clearable={!field.required}
+          data={[
+            { value: 'true', label: 'Yes' },
+            { value: 'false', label: 'No' },
+          ]}
+          value={value === null ? null : String(value)}
+          onChange={(next) => onChange(next === null ? null : next === 'true')}
+        />
+      );
+    case 'choice':
+      return (
+        <Select
+          {...common}
+          placeholder="Not given"
+          clearable={!field.required}
+          data={field.choices}
+          value={value === null ? null : String(value)}
+          onChange={(next) => onChange(next)}
+        />
+      );
+    default:
+      return (
+        <TextInput
+          {...common}
+          type={field.kind === 'date' ? 'date' : 'text'}
+          value={value === null ? '' : String(value)}
+          onChange={(event) => onChange(event.currentTarget.value || null)}
+        />
+      );
+  }
+}

@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Anchor, Button, Menu, Modal, Skeleton } from '@mantine/core';
+import { useDisclosure } from '@mantine/hooks';
+import { useQuery, useQueryClient, useSuspenseQuery } from '@tanstack/react-query';
+import { useNavigate, useParams } from '@tanstack/react-router';
+import { records, review, viewing } from '@/api/calls';
+import { fieldsQuery, patientQuery } from '@/api/queries';
+import { useSession } from '@/api/session';
+import type { Patient } from '@/api/types';
+import { CaseList } from '@/components/CaseList';
+import { Code } from '@/components/Code';
+import { EmptyState } from '@/components/EmptyState';
+import { Facts } from '@/components/Facts';
+import { Go } from '@/components/Go';
+import { IconDots, IconPencil, IconTrash, IconUpload, IconWorklist } from '@/components/icons';
+import { ImageGrid } from '@/components/ImageTile';
+import { tellSuccess } from '@/components/notify';
+import { Columns, Page, Panel } from '@/components/Page';
+import { TimeAgo } from '@/components/TimeAgo';
+import { TypedConfirm } from '@/components/TypedConfirm';
+import { count, day, plural, sex } from '@/lib/format';
+import { fieldText } from './fieldText';
+import { PatientForm } from './PatientForm';
+import classes from './records.module.css';
+
+const SHOWN_IMAGES = 24;
+
+export function PatientPage() {
+  const { patientId } = useParams({ strict: false }) as { patientId: string };
+  const { data: patient } = useSuspenseQuery(patientQuery(patientId));
+  const { can, memberships } = useSession();
+  const [editing, edit] = useDisclosure(false);
+  const [erasing, erase] = useDisclosure(false);
+  const client = useQueryClient();
+  const navigate = useNavigate();
+  const { data: fields = [] } = useQuery(fieldsQuery(patient.project_id, 'patient'));
+
+  const left = (
+    <>
+      <Cases patient={patient} />
+      <Images patient={patient} />
+      <Studies patient={patient} />
+    </>
+  );
+
+  const right = (
+    <>
+      <Summary patientId={patient.id} />
+      <Panel title="Facts">
+        <Facts
+          facts={[
+            ['Sex', sex(patient.sex)],
+            ['Age', patient.age === null ? null : `${patient.age} years`],
+            ['Birth year', patient.birth_year],
+            ...fields.map((field): [string, string] => [
+              field.label,
+              `${fieldText(field, patient.fields[field.key])}${field.unit && patient.fields[field.key] != null ? ` ${field.unit}` : ''}`,
+            ]),
+            memberships.length > 1 && [
+              'Project',
+              memberships.find((entry) => entry.project_id === patient.project_id)?.project ?? '',
+            ],
+            ['Registered', <TimeAgo key="at" at={patient.created_at} />],
+          ]}
+        />
+      </Panel>
+      <Who patient={patient} />
+    </>
+  );
+
+  return (
+    <Page
+      title={`Patient ${patient.code}`}
+      heading={
+        <>
+          Patient <Code value={patient.code} what="the code" />
+        </>
+      }
+      trail={[{ to: '/patients', title: 'Patients' }]}
+      actions={
+        <>
+          {can('upload') && (
+            <Button component={Go} to={`/upload?patient_id=${patient.id}`} leftSection={<IconUpload size={18} />}>
+              Upload images
+            </Button>
+          )}
+          {can('give-verdicts') && patient.unverified > 0 && (
+            <Button
+              component={Go}
+              to={`/worklist?patient_id=${patient.id}`}
+              variant="default"
+              leftSection={<IconWorklist size={18} />}
+            >
+              Read {plural(patient.unverified, 'image')}
+            </Button>
+          )}
+          {can('write-records') && (
+            <Button variant="default" leftSection={<IconPencil size={18} />} onClick={edit.open}>
+              Edit
+            </Button>
+          )}
+          {can('erase') && (
+            <Menu position="bottom-end">
+              <Menu.Target>
+                <Button variant="default" px={10} aria-label="More acts">
+                  <IconDots />
+                </Button>
+              </Menu.Target>
+              <Menu.Dropdown>
+                <Menu.Item leftSection={<IconTrash size={18} />} onClick={erase.open}>
+                  Erase patient
+                </Menu.Item>
+              </Menu.Dropdown>
+            </Menu>
+          )}
+        </>
+      }
+    >
+      <Columns left={left} right={right} />
+      <Modal opened={editing} onClose={edit.close} title={`Edit patient ${patient.code}`} size="xl">
+        <PatientForm
+          start={{ sex: patient.sex, birth_year: patient.birth_year, fields: patient.fields, identity: patient.identity ?? {} }}
+          fields={fields}
+          withIdentity={can('see-identity') && !patient.identity_hidden}
+          verb="Save changes"
+          onCancel={edit.close}
+          save={async (input) => {
+            await records.changePatient(patient.id, input);
+            await client.invalidateQueries({ queryKey: ['patients'] });
+            edit.close();
+            tellSuccess(`Patient ${patient.code} is changed`);
+          }}
+        />
+      </Modal>
+      <TypedConfirm
+        opened={erasing}
+        onClose={erase.close}
+        title={`Erase patient ${patient.code}`}
+        codeName="code"
+        code={patient.code}
+        verb="Erase patient"
+        consequence={
+          <>
+            This destroys who {patient.code} is, {plural(patient.images, 'image')} with all readings, and cannot be undone, by nobody.
+            The audit log keeps that a patient was erased, by whom and when.
+          </>
+        }
+        act={async () => {
+          const answer = await records.erasePatient(patient.id);
+          client.removeQueries({ queryKey: ['patients', 'one', patient.id] });
+          await navigate({ to: '/patients' });
+          await client.invalidateQueries();
+          tellSuccess(`Patient ${answer.code} is erased`, `${plural(answer.images, 'image')} destroyed with it.`);
+        }}
+      />
+    </Page>
+  );
+}
+
+function Summary({ patientId }: { patientId: string }) {
+  const { data } = useQuery({
+    queryKey: ['patients', 'summary', patientId],
+    queryFn: ({ signal }) => records.summary(patientId, signal),
+  });
+  if (!data) return <Skeleton height={150} />;
+  return (
+    <Panel title="Summary">
+      <dl className={classes.numbers}>
+        <div>
+          <dt>Images</dt>
+          <dd>{count(data.images)}</dd>
+        </div>
+        <div>
+          <dt>To verify</dt>
+          <dd>{count(data.unverified)}</dd>
+        </div>
+        <div>
+          <dt>Cases</dt>
+          <dd>{count(data.cases)}</dd>
+        </div>
+        <div>
+          <dt>Open cases</dt>
+          <dd>{count(data.open_cases)}</dd>
+        </div>
+      </dl>
+      <p className={classes.note} style={{ marginBlockStart: 10 }}>
+        Last upload: <TimeAgo at={data.last_upload_at} />
+      </p>
+    </Panel>
+  );
+}
+
+function Who({ patient }: { patient: Patient }) {
+  const { identity } = patient;
+  const given = identity && Object.values(identity).some(Boolean);
+  return (
+    <Panel title="Who it is">
+      {identity && given ? (
+        <Facts
+          facts={[
+            ['Name', identity.name],
+            ['Hospital number', identity.hospital_number],
+            ['Birth date', identity.birth_date ? day(`${identity.birth_date}T12:00:00`) : null],
+            ['E-mail', identity.email && <Anchor href={`mailto:${identity.email}`}>{identity.email}</Anchor>],
+            ['Phone', identity.phone],
+          ]}
+        />
+      ) : (
+        <p className={classes.note}>
+          {patient.identity_hidden
+            ? 'Known to the project, and hidden from your role.'
+            : 'No name or number was given. Use Edit to add it.'}
+        </p>
+      )}
+    </Panel>
+  );
+}
+
+function Cases({ patient }: { patient: Patient }) {
+  const { data } = useQuery({
+    queryKey: ['cases', 'of-patient', patient.id],
+    queryFn: ({ signal }) => review.cases({ patient_id: patient.id, sort: '-opened_at', page_size: 50 }, signal),
+    refetchInterval: 5_000,
+  });
+  return (
+    <Panel title="Cases">
+      {data === undefined ? (
+        <Skeleton height={60} />
+      ) : data.items.length === 0 ? (
+        <p className={classes.note}>A case opens by itself when uploaded images have been classified.</p>
+      ) : (
+        <CaseList cases={data.items} />
+      )}
+    </Panel>
+  );
+}
+
+function Images({ patient }: { patient: Patient }) {
+  const { can } = useSession();
+  const { data } = useQuery({
+    queryKey: ['images', 'of-patient', patient.id],
+    queryFn: ({ signal }) => viewing.images({ patient_id: patient.id, sort: '-created_at', page_size: SHOWN_IMAGES }, signal),
+    refetchInterval: (query) => (query.state.data?.items.some((image) => image.state === 'waiting') ? 1_500 : false),
+  });
+  return (
+    <Panel
+      title="Images"
+      side={
+        data && data.total > SHOWN_IMAGES ? (
+          <Go to={`/images?patient_id=${patient.id}`}>All {count(data.total)} images</Go>
+        ) : undefined
+      }
+    >
+      {data === undefined ? (
+        <Skeleton height={180} />
+      ) : data.items.length === 0 ? (
+        <EmptyState
+          title="No images yet"
+          text="Drop photographs of the smear on the upload page; each is classified within seconds."
+          action={
+            can('upload') && (
+              <Button component={Go} to={`/upload?patient_id=${patient.id}`}>
+                Upload images
+              </Button>
+            )
+          }
+        />
+      ) : (
+        <ImageGrid images={data.items} showPatient={false} />
+      )}
+    </Panel>
+  );
+}
+
+function Studies({ patient }: { patient: Patient }) {
+  const { data } = useQuery({
+    queryKey: ['studies', patient.id],
+    queryFn: ({ signal }) => records.studies({ patient_id: patient.id, page_size: 50 }, signal),
+  });
+  if (!data || data.items.length === 0) return null;
+  return (
+    <Panel title="Studies">
+      <ul style={{ margin: 0, paddingInlineStart: 18 }}>
+        {data.items.map((study) => (
+          <li key={study.id}>
+            <Go to={`/images?study_id=${study.id}`}>{study.description || 'Study'}</Go>, {study.modality},{' '}
+            {plural(study.images, 'image')}, <TimeAgo at={study.created_at} />
+          </li>
+        ))}
+      </ul>
+    </Panel>
+  );
+}

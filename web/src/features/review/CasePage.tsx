@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Alert, Button, List, Modal, Textarea } from '@mantine/core';
+import { useDisclosure } from '@mantine/hooks';
+import { useQuery, useQueryClient, useSuspenseQuery } from '@tanstack/react-query';
+import { Link, useNavigate, useParams } from '@tanstack/react-router';
+import { useState } from 'react';
+import { reports, review } from '@/api/calls';
+import { asProblem } from '@/api/problem';
+import { caseQuery, pathwaysQuery } from '@/api/queries';
+import { useSession } from '@/api/session';
+import type { Case } from '@/api/types';
+import { StageBadge } from '@/components/CaseList';
+import { Code } from '@/components/Code';
+import { Facts } from '@/components/Facts';
+import { History } from '@/components/History';
+import { Go } from '@/components/Go';
+import { IconDownload, IconFlag, IconInfo, IconSign, IconWarning, IconWorklist } from '@/components/icons';
+import { ImageGrid } from '@/components/ImageTile';
+import { tellSuccess } from '@/components/notify';
+import { Columns, Page, Panel } from '@/components/Page';
+import { TimeAgo } from '@/components/TimeAgo';
+import { age, capital, plural, probability, sex, words } from '@/lib/format';
+import { SignDialog } from './SignDialog';
+import classes from './SignDialog.module.css';
+
+export function CasePage() {
+  const { caseId } = useParams({ strict: false }) as { caseId: string };
+  const { data } = useSuspenseQuery({
+    ...caseQuery(caseId),
+    // The report is issued a moment after the signature; the images may still be with the classifier.
+    refetchInterval: (query) => {
+      const found = query.state.data;
+      return found && ((found.signed_at && !found.report) || found.waiting > 0) ? 1_200 : 15_000;
+    },
+  });
+  const { can } = useSession();
+  const { data: pathways = [] } = useQuery(pathwaysQuery);
+  const [signing, sign] = useDisclosure(false);
+  const [correcting, correct] = useDisclosure(false);
+  const title = pathways.find((entry) => entry.name === data.pathway)?.title ?? capital(words(data.pathway));
+  const readable = can('give-verdicts') && data.allowed.verdict && !data.signed_at;
+
+  return (
+    <Page
+      title={`Case of ${data.patient_code}`}
+      heading={
+        <>
+          Case of <code>{data.patient_code}</code> <StageBadge row={data} />
+        </>
+      }
+      lead={`${title}${data.version > 1 ? `, version ${data.version}` : ''}`}
+      trail={[{ to: '/cases', title: 'Cases' }]}
+      actions={
+        <>
+          {readable && data.images > data.verified && (
+            <Button
+              component={Go}
+              to={`/worklist?case_id=${data.id}`}
+              leftSection={<IconWorklist size={18} />}
+            >
+              Read images
+            </Button>
+          )}
+          {data.allowed.sign && !data.signed_at && (
+            <Button
+              variant={data.blockers.length === 0 ? 'filled' : 'default'}
+              leftSection={<IconSign size={18} />}
+              onClick={sign.open}
+            >
+              Sign case
+            </Button>
+          )}
+          {data.report && (
+            <Button component="a" href={reports.pdfUrl(data.id)} download leftSection={<IconDownload size={18} />}>
+              Download report
+            </Button>
+          )}
+          {data.allowed.correct && (
+            <Button variant="default" leftSection={<IconFlag size={18} />} onClick={correct.open}>
+              Correct
+            </Button>
+          )}
+        </>
+      }
+    >
+      {data.superseded_by_id && (
+        <Alert color="gray" icon={<IconInfo />} title="A later version corrects this case">
+          <Link to="/cases/$caseId" params={{ caseId: data.superseded_by_id }}>
+            Open version {data.version + 1}
+          </Link>
+        </Alert>
+      )}
+      {!data.signed_at && data.blockers.length > 0 && (
+        <Alert color="gray" icon={<IconInfo />} title="Before this case can be signed">
+          <List size="sm">
+            {data.blockers.map((blocker) => (
+              <List.Item key={blocker}>{blocker}</List.Item>
+            ))}
+          </List>
+        </Alert>
+      )}
+      <Columns
+        left={
+          <Panel title="Images" side={<span>{verifiedWords(data)}</span>}>
+            <ImageGrid
+              images={data.images_list}
+              showPatient={false}
+              toOf={readable ? (image) => `/worklist?case_id=${data.id}&image=${image.id}` : undefined}
+            />
+          </Panel>
+        }
+        right={
+          <>
+            <Panel title="Facts">
+              <Facts
+                facts={[
+                  [
+                    'Patient',
+                    <Link key="patient" to="/patients/$patientId" params={{ patientId: data.patient_id }}>
+                      <code>{data.patient_code}</code>
+                    </Link>,
+                  ],
+                  ['Sex, age', `${sex(data.patient_sex)}, ${age(data.patient_age)}`],
+                  ['Project', data.project],
+                  ['Limit', probability(data.threshold)],
+                  ['Opened', <TimeAgo key="opened" at={data.opened_at} />],
+                  data.signed_at !== null && ['Signed', <TimeAgo key="signed" at={data.signed_at} />],
+                  data.signed_by !== null && ['Signed by', data.signed_by],
+                  data.supersedes_id !== null && [
+                    'Corrects',
+                    <Link key="old" to="/cases/$caseId" params={{ caseId: data.supersedes_id }}>
+                      version {data.version - 1}
+                    </Link>,
+                  ],
+                  data.report !== null && ['Report', <TimeAgo key="issued" at={data.report.issued_at} />],
+                  data.report !== null && ['Its digest', <Code key="digest" value={data.report.digest} what="the digest" shown={16} />],
+                ]}
+              />
+              {data.signed_at && !data.report && <p role="status">The report is being issued.</p>}
+            </Panel>
+            <Panel title="History">
+              <History entries={data.history} />
+            </Panel>
+          </>
+        }
+      />
+      <SignDialog
+        caseId={data.id}
+        opened={signing}
+        onClose={sign.close}
+        onSigned={(signed) => tellSuccess(`Case of ${signed.patient_code} is signed`, 'Its report is being issued.')}
+      />
+      <CorrectDialog case_={data} opened={correcting} onClose={correct.close} />
+    </Page>
+  );
+}
+
+function verifiedWords(data: Case): string {
+  const parts = [`${data.verified} of ${plural(data.images, 'image')} verified`];
+  if (data.uncertain > 0) parts.push(`${data.uncertain} uncertain`);
+  if (data.waiting > 0) parts.push(`${data.waiting} with the classifier`);
+  return parts.join(', ');
+}
+
+function CorrectDialog({ case_, opened, onClose }: { case_: Case; opened: boolean; onClose: () => void }) {
+  const client = useQueryClient();
+  const navigate = useNavigate();
+  const [reason, setReason] = useState('');
+  const [missing, setMissing] = useState(false);
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState<unknown>(null);
+  const problem = error ? asProblem(error) : null;
+
+  const submit = async () => {
+    setMissing(reason.trim() === '');
+    if (reason.trim() === '') return;
+    setBusy(true);
+    setError(null);
+    try {
+      const made = await review.correct(case_.id, reason.trim());
+      await client.invalidateQueries({ queryKey: ['cases'] });
+      onClose();
+      tellSuccess(`Version ${made.version} is open`, 'Change the verdicts that were wrong, then sign it.');
+      await navigate({ to: '/cases/$caseId', params: { caseId: made.id } });
+    } catch (refused) {
+      setError(refused);
+    } finally {
+      setBusy(false);
+    }
+  };
+
+  return (
+    <Modal opened={opened} onClose={onClose} title={`Correct the case of ${case_.patient_code}`}>
+      <div className={classes.body}>
+        <p className={classes.facts}>
+          The signed version {case_.version} and its report stay as they are. A new version opens with its verdicts, names the old one,
+          and is signed anew.
+        </p>
+        <Textarea
+          label="Reason"
+          description="Stands in the history and in the new report."
+          required
+          withAsterisk
+          autosize
+          minRows={2}
+          data-autofocus
+          value={reason}
+          error={missing ? 'Say what is being corrected and why.' : undefined}
+          onChange={(event) => setReason(event.currentTarget.value)}
+        />
+        {problem && (
+          <Alert color="red.9" icon={<IconWarning />} title={problem.title} role="alert">
+            {problem.detail}
+          </Alert>
+        )}
+        <div className={classes.buttons}>
+          <Button variant="default" onClick={onClose}>
+            Leave it
+          </Button>
+          <Button loading={busy} onClick={() => void submit()}>
+            Open version {case_.version + 1}
+          </Button>
+        </div>
+      </div>
+    </Modal>
+  );
+}

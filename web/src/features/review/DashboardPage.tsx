@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Alert, Button, Skeleton } from '@mantine/core';
+import { useQuery } from '@tanstack/react-query';
+import { Link } from '@tanstack/react-router';
+import { review } from '@/api/calls';
+import { asProblem } from '@/api/problem';
+import { useSession } from '@/api/session';
+import { CaseList } from '@/components/CaseList';
+import { DailyChart, LabelChart } from '@/components/Chart';
+import { Go } from '@/components/Go';
+import { IconUpload, IconWarning, IconWorklist } from '@/components/icons';
+import { Page, Panel } from '@/components/Page';
+import { count, plural } from '@/lib/format';
+import classes from './DashboardPage.module.css';
+
+export function DashboardPage() {
+  const { projectId, can, me } = useSession();
+  const { data, error, refetch } = useQuery({
+    queryKey: ['dashboard', projectId],
+    queryFn: ({ signal }) => review.dashboard({ project_id: projectId }, signal),
+    refetchInterval: 15_000,
+  });
+  const problem = error ? asProblem(error) : null;
+  const first = me.user.name.split(' ')[0];
+
+  return (
+    <Page
+      title="Dashboard"
+      lead={data && lead(first ?? '', data.cases_waiting_for_me, data.unverified, can('give-verdicts'))}
+      actions={
+        <>
+          {can('upload') && (
+            <Button component={Go} to="/upload" variant={can('give-verdicts') ? 'default' : 'filled'} leftSection={<IconUpload size={18} />}>
+              Upload images
+            </Button>
+          )}
+          {can('give-verdicts') && (
+            <Button component={Go} to="/worklist" leftSection={<IconWorklist size={18} />}>
+              Open the worklist
+            </Button>
+          )}
+        </>
+      }
+    >
+      {problem && !data && (
+        <Alert color="red.9" icon={<IconWarning />} title={problem.title} role="alert">
+          <div>{problem.detail}</div>
+          <Button mt="sm" size="xs" variant="default" onClick={() => void refetch()}>
+            Try again
+          </Button>
+        </Alert>
+      )}
+      <ul className={classes.counts}>
+        <Count to="/patients" name="Patients" value={data?.patients} />
+        <Count to="/images" name="Images" value={data?.images} />
+        <Count to="/images" search={{ verified: 'false' }} name="Images to verify" value={data?.unverified} />
+        <Count to="/cases" search={{ mine: 'true' }} name="Cases waiting for me" value={data?.cases_waiting_for_me} />
+        <Count to="/cases" name="Open cases" value={data?.cases_open} />
+        <Count to="/reports" name="Reports" value={data?.reports} />
+        {can('resolve-quarantine') && <Count to="/quarantine" name="Quarantined files" value={data?.quarantined} />}
+      </ul>
+      <div className={classes.pair}>
+        {data ? <DailyChart title="Uploads" days={data.uploads} unit="Images" /> : <Skeleton height={330} />}
+        {data ? (
+          <LabelChart title="Labels" labels={data.labels} unit="Images" axis="Label" />
+        ) : (
+          <Skeleton height={330} />
+        )}
+      </div>
+      <WaitingForMe />
+    </Page>
+  );
+}
+
+function lead(name: string, waiting: number, unverified: number, reads: boolean): string {
+  if (waiting > 0) return `Good to see you, ${name}. ${plural(waiting, 'case waits', 'cases wait')} for you.`;
+  if (reads && unverified > 0) return `Good to see you, ${name}. ${plural(unverified, 'image waits', 'images wait')} to be verified.`;
+  return `Good to see you, ${name}. Nothing waits for you.`;
+}
+
+function Count({ to, search, name, value }: { to: string; search?: Record<string, string>; name: string; value: number | undefined }) {
+  return (
+    <li>
+      <Link to={to} search={(search ?? {}) as never} className={classes.count}>
+        <span className={classes.name}>{name}</span>
+        <span className={classes.value}>{value === undefined ? <Skeleton height={28} width={48} /> : count(value)}</span>
+      </Link>
+    </li>
+  );
+}
+
+function WaitingForMe() {
+  const { projectId } = useSession();
+  const { data } = useQuery({
+    queryKey: ['cases', 'list', 'mine', projectId],
+    queryFn: ({ signal }) => review.cases({ mine: true, project_id: projectId, sort: 'opened_at', page_size: 8 }, signal),
+    refetchInterval: 15_000,
+  });
+  return (
+    <Panel
+      title="Cases waiting for me"
+      side={
+        data && data.total > data.items.length ? (
+          <Go to={`/cases?mine=true`}>
+            All {count(data.total)}
+          </Go>
+        ) : undefined
+      }
+    >
+      {data === undefined ? (
+        <Skeleton height={80} />
+      ) : data.items.length === 0 ? (
+        <p className={classes.none}>None. Cases come here when their stage names your role.</p>
+      ) : (
+        <CaseList cases={data.items} showPatient />
+      )}
+    </Panel>
+  );
+}

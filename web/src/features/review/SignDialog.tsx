@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Alert, Button, List, Modal, Textarea } from '@mantine/core';
+import { useQuery, useQueryClient } from '@tanstack/react-query';
+import { useState } from 'react';
+import { review } from '@/api/calls';
+import { asProblem } from '@/api/problem';
+import { caseQuery } from '@/api/queries';
+import type { Case } from '@/api/types';
+import { IconInfo, IconSign, IconWarning } from '@/components/icons';
+import { plural } from '@/lib/format';
+import classes from './SignDialog.module.css';
+
+type Props = { caseId: string | null; opened: boolean; onClose: () => void; onSigned: (signed: Case) => void };
+
+export function SignDialog({ caseId, opened, onClose, onSigned }: Props) {
+  const client = useQueryClient();
+  const [note, setNote] = useState('');
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState<unknown>(null);
+  const { data: found, error: failed } = useQuery({
+    ...caseQuery(caseId ?? ''),
+    enabled: opened && caseId !== null,
+    staleTime: 0,
+  });
+
+  const close = () => {
+    setError(null);
+    setNote('');
+    onClose();
+  };
+
+  const sign = async () => {
+    if (!caseId) return;
+    setBusy(true);
+    setError(null);
+    try {
+      const signed = await review.sign(caseId, note.trim());
+      await client.invalidateQueries({ predicate: (query) => !['me', 'reading'].includes(String(query.queryKey[0])) });
+      close();
+      onSigned(signed);
+    } catch (refused) {
+      setError(refused);
+    } finally {
+      setBusy(false);
+    }
+  };
+
+  const problem = error || failed ? asProblem(error ?? failed) : null;
+  const verdicts = (found?.images_list ?? []).flatMap((image) => (image.verdict ? [image.verdict] : []));
+  const agreed = verdicts.filter((verdict) => verdict.agrees).length;
+  const ready = found !== undefined && found.allowed.sign && found.blockers.length === 0;
+
+  return (
+    <Modal opened={opened} onClose={close} title={found ? `Sign case of ${found.patient_code}` : 'Sign case'} size="lg">
+      <div className={classes.body}>
+        {found && (
+          <p className={classes.facts}>
+            {plural(found.images, 'image')}: {agreed} as the classifier said, {verdicts.length - agreed} otherwise
+            {found.images > verdicts.length && `, ${found.images - verdicts.length} without a verdict`}.
+          </p>
+        )}
+        {found && found.blockers.length > 0 && (
+          <Alert color="gray" icon={<IconInfo />} title="Not yet ready to sign">
+            <List size="sm">
+              {found.blockers.map((blocker) => (
+                <List.Item key={blocker}>{blocker}</List.Item>
+              ))}
+            </List>
+          </Alert>
+        )}
+        {found && found.blockers.length === 0 && !found.allowed.sign && (
+          <Alert color="gray" icon={<IconInfo />} title={found.signed_at ? 'This case is signed' : 'Your role does not sign in this stage'}>
+            {found.signed_at ? `By ${found.signed_by}. A correction makes a new version.` : 'The pathway names who signs.'}
+          </Alert>
+        )}
+        {ready && (
+          <>
+            <Textarea
+              label="Note for the report"
+              description="Optional."
+              autosize
+              minRows={2}
+              value={note}
+              onChange={(event) => setNote(event.currentTarget.value)}
+            />
+            <p className={classes.facts}>A signed case does not change. A correction later is a new version that names this one.</p>
+          </>
+        )}
+        {problem && (
+          <Alert color="red.9" icon={<IconWarning />} title={problem.title} role="alert">
+            {problem.detail}
+          </Alert>
+        )}
+        <div className={classes.buttons}>
+          <Button variant="default" onClick={close}>
+            Not now
+          </Button>
+          <Button
+            leftSection={<IconSign size={18} />}
+            disabled={!ready}
+            loading={busy}
+            onClick={() => void sign()}
+            data-autofocus
+            key={ready ? 'ready' : 'not'}
+            autoFocus={ready}
+          >
+            Sign case
+          </Button>
+        </div>
+      </div>
+    </Modal>
+  );
+}

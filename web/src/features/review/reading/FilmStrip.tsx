@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+import { memo, useEffect, useLayoutEffect, useRef } from 'react';
+import { viewing } from '@/api/calls';
+import type { ImageRow } from '@/api/types';
+import { labelLine } from '@/components/ImageTile';
+import { MarkIcon, markOf, markWords } from '@/components/Mark';
+import classes from './ReadingRoom.module.css';
+
+type Props = { images: readonly ImageRow[]; index: number; onChoose: (index: number) => void };
+
+export function FilmStrip({ images, index, onChoose }: Props) {
+  const strip = useRef<HTMLOListElement>(null);
+  const choose = useRef(onChoose);
+  choose.current = onChoose;
+  const stable = useRef((at: number) => choose.current(at));
+
+  useLayoutEffect(() => {
+    const box = strip.current;
+    const current = box?.children[index] as HTMLElement | undefined;
+    if (!box || !current) return;
+    if (box.contains(document.activeElement)) current.querySelector('button')?.focus({ preventScroll: true });
+  }, [index]);
+
+  // Scrolling measures the layout: it comes after the picture has been drawn.
+  useEffect(() => {
+    const frame = requestAnimationFrame(() => {
+      const box = strip.current;
+      const current = box?.children[index] as HTMLElement | undefined;
+      if (!box || !current) return;
+      box.scrollLeft = current.offsetLeft - box.clientWidth / 2 + current.clientWidth / 2;
+    });
+    return () => cancelAnimationFrame(frame);
+  }, [index]);
+
+  return (
+    <nav aria-label="Film strip" className={classes.stripFrame}>
+      <ol ref={strip} className={classes.strip}>
+        {images.map((image, at) => (
+          <Frame
+            key={image.id}
+            image={image}
+            at={at}
+            current={at === index}
+            newCase={at > 0 && images[at - 1]?.case_id !== image.case_id}
+            onChoose={stable.current}
+          />
+        ))}
+      </ol>
+    </nav>
+  );
+}
+
+type FrameProps = { image: ImageRow; at: number; current: boolean; newCase: boolean; onChoose: (at: number) => void };
+
+const Frame = memo(function Frame({ image, at, current, newCase, onChoose }: FrameProps) {
+  const mark = markOf(image);
+  return (
+    <li data-new-case={newCase || undefined}>
+      <button
+        type="button"
+        className={classes.frame}
+        aria-current={current ? 'true' : undefined}
+        aria-label={`Image ${at + 1}, ${labelLine(image)}, ${markWords(mark)}`}
+        tabIndex={current ? 0 : -1}
+        onClick={() => onChoose(at)}
+      >
+        {image.state !== 'unreadable' && (
+          <img src={viewing.renderedUrl(image.id, 256)} alt="" loading="lazy" decoding="async" width={52} height={52} draggable={false} />
+        )}
+        <span className={classes.frameMark}>
+          <MarkIcon mark={mark} size={15} />
+        </span>
+      </button>
+    </li>
+  );
+});

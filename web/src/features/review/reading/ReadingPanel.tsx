@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Alert, Button, Textarea } from '@mantine/core';
+import { useQuery } from '@tanstack/react-query';
+import { Link } from '@tanstack/react-router';
+import type { RefObject } from 'react';
+import { viewing } from '@/api/calls';
+import type { Problem } from '@/api/problem';
+import type { Case, ImageRow } from '@/api/types';
+import { History } from '@/components/History';
+import { IconCheck, IconInfo, IconSign, IconUndo, IconWarning } from '@/components/icons';
+import { Mark } from '@/components/Mark';
+import { Bar, UncertainBand } from '@/components/Probabilities';
+import { TimeAgo } from '@/components/TimeAgo';
+import { age, probability, sex } from '@/lib/format';
+import { acceptable, choices, isOpen, noteNeeded } from './queue';
+import classes from './ReadingRoom.module.css';
+
+type Props = {
+  image: ImageRow;
+  labels: readonly string[];
+  case_: Case | undefined;
+  caseNumber: string;
+  position: string;
+  note: string;
+  noteField: RefObject<HTMLTextAreaElement | null>;
+  pending: string | null;
+  hint: string | null;
+  refusal: Problem | null;
+  mayRead: boolean;
+  undoWords: string | null;
+  onNote: (text: string) => void;
+  onNoteKey: (event: React.KeyboardEvent<HTMLTextAreaElement>) => void;
+  onAccept: () => void;
+  onLabel: (label: string) => void;
+  onUndo: () => void;
+  onSign: () => void;
+};
+
+export function ReadingPanel(props: Props) {
+  const { image, case_, labels, note, pending, refusal, mayRead } = props;
+  const { prediction, verdict } = image;
+  const accept = acceptable(prediction);
+  const rows = choices(labels, prediction);
+  const signed = image.state === 'signed' || Boolean(case_?.signed_at);
+  const canGive = mayRead && !signed;
+  const needed = noteNeeded(image);
+  const left = case_ ? case_.images - case_.verified : 0;
+
+  return (
+    <div className={classes.panel}>
+      <header className={classes.subject}>
+        <div className={classes.small}>
+          {props.caseNumber}
+          {image.case_id && (
+            <>
+              {' '}
+              <Link to="/cases/$caseId" params={{ caseId: image.case_id }}>
+                Open case
+              </Link>
+            </>
+          )}
+        </div>
+        <div className={classes.patient}>
+          <Link to="/patients/$patientId" params={{ patientId: image.patient_id }}>
+            <code>{image.patient_code}</code>
+          </Link>
+          {case_ && (
+            <span className={classes.small}>
+              {sex(case_.patient_sex)}, {age(case_.patient_age)}
+            </span>
+          )}
+        </div>
+        <div className={classes.small}>{props.position}</div>
+      </header>
+
+      {prediction ? (
+        <div className={classes.says}>
+          {prediction.uncertain ? (
+            <UncertainBand prediction={prediction} />
+          ) : (
+            <>
+              <span className={classes.small}>Classifier says</span>
+              <span className={classes.label}>
+                {prediction.label} <span className={classes.value}>{probability(prediction.probabilities[prediction.label] ?? 0)}</span>
+              </span>
+            </>
+          )}
+        </div>
+      ) : (
+        <Alert color="gray" icon={<IconInfo />} title={image.state === 'unreadable' ? 'No prediction' : 'Waiting for the classifier'}>
+          {image.state === 'unreadable' ? 'The classifier could not read this file.' : 'Its answer comes within seconds.'}
+        </Alert>
+      )}
+
+      {canGive && accept && (
+        <Button
+          fullWidth
+          leftSection={<IconCheck size={18} />}
+          rightSection={<kbd className={classes.key}>Enter</kbd>}
+          justify="space-between"
+          onClick={props.onAccept}
+        >
+          Accept {accept}
+        </Button>
+      )}
+
+      <ul className={classes.choices} aria-label="Labels by probability">
+        {rows.map((row, index) => (
+          <li key={row.label}>
+            <button
+              type="button"
+              className={classes.choice}
+              disabled={!canGive}
+              data-given={verdict?.label === row.label || undefined}
+              data-pending={pending === row.label || undefined}
+              aria-pressed={verdict?.label === row.label}
+              aria-label={`Give ${row.label}${row.value === null ? '' : `, probability ${probability(row.value)}`}`}
+              onClick={() => props.onLabel(row.label)}
+            >
+              <kbd className={classes.key}>{row.key ?? ''}</kbd>
+              <span className={classes.choiceLabel}>{row.label}</span>
+              {prediction && row.value !== null && (
+                <>
+                  <Bar value={row.value} threshold={prediction.threshold} tone={index > 0 ? 'rest' : prediction.uncertain ? 'unsure' : 'sure'} />
+                  <span className={classes.number}>{probability(row.value)}</span>
+                </>
+              )}
+            </button>
+          </li>
+        ))}
+      </ul>
+      {prediction && (
+        <p className={classes.caption}>
+          The upright line is the limit of this pathway: {probability(prediction.threshold)}.
+        </p>
+      )}
+
+      {canGive && (
+        <Textarea
+          ref={props.noteField}
+          label={
+            <>
+              Note <kbd className={classes.key}>N</kbd>
+            </>
+          }
+          aria-label="Note"
+          placeholder={needed ? 'What do you see? Needed here.' : 'Optional'}
+          required={needed}
+          withAsterisk={needed}
+          autosize
+          minRows={2}
+          maxRows={6}
+          value={note}
+          error={props.hint}
+          onChange={(event) => props.onNote(event.currentTarget.value)}
+          onKeyDown={props.onNoteKey}
+        />
+      )}
+
+      {refusal && (
+        <Alert color="red.9" icon={<IconWarning />} title={refusal.title} role="alert">
+          {refusal.detail}
+        </Alert>
+      )}
+
+      {verdict && (
+        <div className={classes.verdict}>
+          <Mark image={image} words={`${verdict.label}, ${verdict.agrees ? 'as the classifier said' : 'other than the classifier said'}`} />
+          {verdict.note && <q>{verdict.note}</q>}
+          <span className={classes.small}>
+            {verdict.by}, <TimeAgo at={verdict.at} />
+          </span>
+        </div>
+      )}
+
+      {!mayRead && (
+        <Alert color="gray" icon={<IconInfo />} title="You look on">
+          Verdicts are given by the roles that the pathway names for this stage.
+        </Alert>
+      )}
+
+      <div className={classes.acts}>
+        <Button
+          variant="default"
+          size="sm"
+          leftSection={<IconUndo size={16} />}
+          rightSection={<kbd className={classes.key}>U</kbd>}
+          disabled={!props.undoWords}
+          onClick={props.onUndo}
+          aria-label={props.undoWords ?? 'Undo'}
+        >
+          Undo
+        </Button>
+        <Button
+          variant={case_ && left === 0 && !signed && !isOpen(image) ? 'filled' : 'default'}
+          size="sm"
+          leftSection={<IconSign size={16} />}
+          rightSection={<kbd className={classes.key}>S</kbd>}
+          disabled={!image.case_id || signed}
+          onClick={props.onSign}
+        >
+          Sign case
+        </Button>
+      </div>
+      {case_ && !signed && (
+        <p className={classes.caption} role="status">
+          {left > 0 ? `${left} of ${case_.images} images of this case have no verdict.` : 'All images of this case have a verdict.'}
+        </p>
+      )}
+
+      <ImageHistory image={image} />
+    </div>
+  );
+}
+
+function ImageHistory({ image }: { image: ImageRow }) {
+  const { data } = useQuery({
+    queryKey: ['images', 'one', image.id],
+    queryFn: ({ signal }) => viewing.image(image.id, signal),
+    staleTime: 30_000,
+  });
+  const { prediction } = image;
+  return (
+    <details className={classes.details}>
+      <summary>History, who and when</summary>
+      {prediction && (
+        <p className={classes.caption}>
+          {prediction.classifier} {prediction.version}, {Math.round(prediction.milliseconds)} ms,{' '}
+          <code title={prediction.digest}>{prediction.digest.slice(0, 12)}</code>
+        </p>
+      )}
+      {data && <History entries={data.history} />}
+    </details>
+  );
+}

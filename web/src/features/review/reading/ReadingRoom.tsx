@@ -1,0 +1,435 @@
+// SPDX-License-Identifier: Apache-2.0
+// The reading room: the eye stays on the image, the hand on the keyboard.
+import { ActionIcon, Button, Modal, Popover, Slider, Tooltip } from '@mantine/core';
+import { useDisclosure, useDocumentTitle } from '@mantine/hooks';
+import { useQuery } from '@tanstack/react-query';
+import { useNavigate, useSearch } from '@tanstack/react-router';
+import { useEffect, useMemo, useRef, useState, type KeyboardEvent as ReactKeyboardEvent } from 'react';
+import { asProblem } from '@/api/problem';
+import { caseQuery, pathwaysQuery } from '@/api/queries';
+import { useSession } from '@/api/session';
+import type { ImageRow } from '@/api/types';
+import { EmptyState } from '@/components/EmptyState';
+import { Go } from '@/components/Go';
+import { IconBrightness, IconCircleCheck, IconEvidence, IconKeyboard, IconMaximize, IconRefresh, IconWarning } from '@/components/icons';
+import { ImageStage, type StageHandle, type StageImage } from '@/components/ImageStage';
+import { markOf, markWords } from '@/components/Mark';
+import { tellSuccess } from '@/components/notify';
+import { sortedProbabilities } from '@/components/Probabilities';
+import { plural, probability } from '@/lib/format';
+import { NORMAL_LIGHT, type Light } from '@/viewer/imageCanvas';
+import { SignDialog } from '../SignDialog';
+import { FilmStrip } from './FilmStrip';
+import { isControl, isTyping, KEYS } from './keys';
+import { measureNextImage } from './measureNextImage';
+import { acceptable, isOpen, nextOpen, noteNeeded } from './queue';
+import { ReadingPanel } from './ReadingPanel';
+import classes from './ReadingRoom.module.css';
+import { useReadingQueue } from './useReadingQueue';
+
+const AHEAD = [1, 2, -1, 3, -2, -3];
+
+function staged(image: ImageRow): StageImage {
+  return {
+    id: image.id,
+    width: image.width,
+    height: image.height,
+    unreadable: image.state === 'unreadable',
+    evidence: image.prediction?.evidence ?? false,
+  };
+}
+
+function describe(image: ImageRow, position: string): string {
+  const { prediction, verdict } = image;
+  if (verdict) return `${position}, verdict ${verdict.label}, ${markWords(markOf(image))}`;
+  if (!prediction) return `${position}, ${markWords(markOf(image))}`;
+  const top = sortedProbabilities(prediction)[0];
+  const value = top ? probability(top[1]) : '';
+  return prediction.uncertain
+    ? `${position}, classifier is uncertain, most likely ${top?.[0] ?? ''} ${value}`
+    : `${position}, classifier says ${prediction.label} ${value}`;
+}
+
+export function ReadingRoom() {
+  useDocumentTitle('Worklist · Medhub');
+  const search = useSearch({ strict: false });
+  const queue = useReadingQueue({ caseId: search.case_id, patientId: search.patient_id, imageId: search.image });
+  const { images, source } = queue;
+
+  if (source.error && !images) {
+    const problem = asProblem(source.error);
+    return (
+      <EmptyState
+        icon={<IconWarning size={32} />}
+        title={problem.title}
+        text={problem.detail}
+        heading
+        action={<Button onClick={() => void source.refetch()}>Try again</Button>}
+      />
+    );
+  }
+  if (!images) {
+    return (
+      <div className={classes.room} aria-busy="true">
+        <h1 className="mh-visually-hidden">Worklist</h1>
+        <div className={classes.stage} />
+      </div>
+    );
+  }
+  if (images.length === 0) {
+    const waiting = (source.data ?? []).length;
+    return (
+      <EmptyState
+        icon={<IconCircleCheck size={36} />}
+        heading
+        title={waiting > 0 ? `${plural(waiting, 'image')} with the classifier` : 'Nothing waits to be read'}
+        text={waiting > 0 ? 'They appear here as soon as it has answered.' : 'New images appear here as soon as the classifier has read them.'}
+        action={
+          <Button component={Go} to="/cases" variant="default">
+            See the cases
+          </Button>
+        }
+      />
+    );
+  }
+  return <Reading queue={queue} images={images} />;
+}
+
+function Reading({ queue, images }: { queue: ReturnType<typeof useReadingQueue>; images: ImageRow[] }) {
+  const { can } = useSession();
+  const navigate = useNavigate();
+  const index = Math.min(queue.index, images.length - 1);
+  const image = images[index] as ImageRow;
+  const [notes, setNotes] = useState<Record<string, string>>({});
+  const [pending, setPending] = useState<{ id: string; label: string } | null>(null);
+  const [hint, setHint] = useState<{ id: string; text: string } | null>(null);
+  const [light, setLight] = useState<Light>(NORMAL_LIGHT);
+  const [evidence, setEvidence] = useState({ shown: false, opacity: 0.5 });
+  const [signing, sign] = useDisclosure(false);
+  const [showingKeys, keys] = useDisclosure(false);
+  const [lightOpen, lightMenu] = useDisclosure(false);
+  const stage = useRef<StageHandle>(null);
+  const noteField = useRef<HTMLTextAreaElement>(null);
+  const measure = useRef(measureNextImage()).current;
+
+  const { data: pathways = [] } = useQuery(pathwaysQuery);
+  const { data: case_ } = useQuery({ ...caseQuery(image.case_id ?? ''), enabled: image.case_id !== null });
+  const pathway = pathways.find((entry) => entry.name === case_?.pathway) ?? pathways[0];
+  const labels = useMemo(
+    () => case_?.labels ?? pathway?.labels ?? Object.keys(image.prediction?.probabilities ?? {}),
+    [case_, pathway, image.prediction],
+  );
+
+  const cases = useMemo(() => [...new Set(images.map((entry) => entry.case_id ?? entry.id))], [images]);
+  const caseNumber = `Case ${cases.indexOf(image.case_id ?? image.id) + 1} of ${cases.length}`;
+  const position = `Image ${index + 1} of ${images.length}`;
+  const open = images.filter(isOpen).length;
+  const note = notes[image.id] ?? image.verdict?.note ?? '';
+  const mayRead = can('give-verdicts') && (case_?.allowed.verdict ?? true);
+  const undoable = queue.undoable();
+
+  // The address names the image, so that a reload comes back to it; not on every key, so that keys stay fast.
+  useEffect(() => {
+    const timer = window.setTimeout(() => {
+      void navigate({ to: '/worklist', search: (before: Record<string, unknown>) => ({ ...before, image: image.id }), replace: true } as never);
+    }, 600);
+    return () => window.clearTimeout(timer);
+  }, [image.id, navigate]);
+
+  const go = (to: number, at: number) => {
+    const next = Math.min(Math.max(to, 0), images.length - 1);
+    const target = images[next];
+    if (!target || next === index) return;
+    measure.begin(target.id, at);
+    queue.setIndex(next);
+  };
+
+  const give = (label: string, at: number) => {
+    if (!mayRead || image.state === 'signed') return;
+    if (noteNeeded(image) && note.trim() === '') {
+      setPending({ id: image.id, label });
+      setHint({ id: image.id, text: `Say why it is ${label}, then press Enter.` });
+      requestAnimationFrame(() => noteField.current?.focus());
+      return;
+    }
+    setPending(null);
+    setHint(null);
+    const following = images[nextOpen(images.map((entry) => (entry.id === image.id ? { ...entry, verified: true } : entry)), index)];
+    if (following && following.id !== image.id) measure.begin(following.id, at);
+    void queue.give(image, label, note.trim());
+    stage.current?.focus();
+  };
+
+  const accept = (at: number) => {
+    const label = acceptable(image.prediction);
+    if (label) give(label, at);
+    else if (mayRead) setHint({ id: image.id, text: 'The classifier gives no label here. Choose one by its number, and write a note.' });
+  };
+
+  const undo = () => {
+    if (undoable) void queue.undo(undoable);
+  };
+
+  const changeLight = (part: keyof Light, by: number) =>
+    setLight((old) => ({ ...old, [part]: Math.min(3, Math.max(0.2, Math.round((old[part] + by) * 100) / 100)) }));
+
+  const reset = () => {
+    setLight(NORMAL_LIGHT);
+    stage.current?.fit();
+  };
+
+  const heard = (event: KeyboardEvent) => {
+    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || signing || showingKeys) return;
+    if (isTyping(event.target)) return;
+    const slider = event.target instanceof HTMLElement && event.target.getAttribute('role') === 'slider';
+    const act = (): boolean => {
+      if (/^[1-9]$/.test(event.key)) {
+        const label = labels[Number(event.key) - 1];
+        if (label) give(label, event.timeStamp);
+        return Boolean(label);
+      }
+      switch (event.key) {
+        case 'Enter':
+          if (isControl(event.target)) return false;
+          accept(event.timeStamp);
+          return true;
+        case 'ArrowRight':
+        case 'ArrowDown':
+        case 'j':
+        case 'J':
+          if (slider) return false;
+          go(index + 1, event.timeStamp);
+          return true;
+        case 'ArrowLeft':
+        case 'ArrowUp':
+        case 'k':
+        case 'K':
+          if (slider) return false;
+          go(index - 1, event.timeStamp);
+          return true;
+        case 'n':
+        case 'N':
+          noteField.current?.focus();
+          return true;
+        case 'h':
+        case 'H':
+          setEvidence((old) => ({ ...old, shown: !old.shown }));
+          return true;
+        case 'u':
+        case 'U':
+          undo();
+          return true;
+        case 's':
+        case 'S':
+          if (image.case_id && image.state !== 'signed') sign.open();
+          return true;
+        case 'r':
+        case 'R':
+          reset();
+          return true;
+        case 'b':
+          changeLight('brightness', 0.1);
+          return true;
+        case 'B':
+          changeLight('brightness', -0.1);
+          return true;
+        case 'c':
+          changeLight('contrast', 0.1);
+          return true;
+        case 'C':
+          changeLight('contrast', -0.1);
+          return true;
+        case '+':
+        case '=':
+          stage.current?.zoom(1.25);
+          return true;
+        case '-':
+          stage.current?.zoom(0.8);
+          return true;
+        case '?':
+          keys.open();
+          return true;
+        default:
+          return false;
+      }
+    };
+    if (act()) event.preventDefault();
+  };
+  const listener = useRef(heard);
+  listener.current = heard;
+  useEffect(() => {
+    const hear = (event: KeyboardEvent) => listener.current(event);
+    window.addEventListener('keydown', hear);
+    return () => window.removeEventListener('keydown', hear);
+  }, []);
+
+  const noteKey = (event: ReactKeyboardEvent<HTMLTextAreaElement>) => {
+    if (event.key === 'Escape') {
+      event.preventDefault();
+      stage.current?.focus();
+    }
+    if (event.key === 'Enter' && !event.shiftKey && !event.nativeEvent.isComposing) {
+      event.preventDefault();
+      const label = (pending?.id === image.id ? pending.label : null) ?? image.verdict?.label ?? acceptable(image.prediction);
+      if (label) give(label, event.timeStamp);
+      else {
+        setHint({ id: image.id, text: 'Now choose the label by its number.' });
+        stage.current?.focus();
+      }
+    }
+  };
+
+  const refusal = queue.refusal?.imageId === image.id ? queue.refusal.problem : null;
+  const neighbours = AHEAD.flatMap((step) => {
+    const one = images[index + step];
+    return one ? [staged(one)] : [];
+  });
+  const litUp = light.brightness !== 1 || light.contrast !== 1;
+
+  return (
+    <div className={classes.room}>
+      <h1 className="mh-visually-hidden">Worklist, {plural(open, 'image')} to verify</h1>
+      <div className={classes.stage}>
+        <ImageStage
+          handle={stage}
+          image={staged(image)}
+          neighbours={neighbours}
+          label={describe(image, position)}
+          light={light}
+          evidence={evidence}
+          onDrawn={measure.drawn}
+        />
+        <div className={classes.tools} role="toolbar" aria-label="Image">
+          <Tooltip label={image.prediction?.evidence ? 'Evidence (H)' : 'This image has no evidence map'}>
+            <ActionIcon
+              className={classes.tool}
+              variant="transparent"
+              aria-label="Evidence map"
+              aria-pressed={evidence.shown}
+              onClick={() => setEvidence({ ...evidence, shown: !evidence.shown })}
+            >
+              <IconEvidence />
+            </ActionIcon>
+          </Tooltip>
+          <Popover opened={lightOpen} onChange={lightMenu.toggle} position="top-start" trapFocus>
+            <Popover.Target>
+              <Tooltip label="Brightness and contrast (B, C)">
+                <ActionIcon
+                  className={classes.tool}
+                  variant="transparent"
+                  aria-label="Brightness and contrast"
+                  data-on={litUp || undefined}
+                  onClick={lightMenu.toggle}
+                >
+                  <IconBrightness />
+                </ActionIcon>
+              </Tooltip>
+            </Popover.Target>
+            <Popover.Dropdown w={240} aria-label="Brightness and contrast">
+              <LightSlider name="Brightness" value={light.brightness} onChange={(brightness) => setLight({ ...light, brightness })} />
+              <LightSlider name="Contrast" value={light.contrast} onChange={(contrast) => setLight({ ...light, contrast })} />
+            </Popover.Dropdown>
+          </Popover>
+          <Tooltip label="Fit the image">
+            <ActionIcon className={classes.tool} variant="transparent" aria-label="Fit the image" onClick={() => stage.current?.fit()}>
+              <IconMaximize />
+            </ActionIcon>
+          </Tooltip>
+          <Tooltip label="Reset light and view (R)">
+            <ActionIcon className={classes.tool} variant="transparent" aria-label="Reset light and view" onClick={reset}>
+              <IconRefresh />
+            </ActionIcon>
+          </Tooltip>
+          <Tooltip label="Keys (?)">
+            <ActionIcon className={classes.tool} variant="transparent" aria-label="Show the keys" onClick={keys.open}>
+              <IconKeyboard />
+            </ActionIcon>
+          </Tooltip>
+        </div>
+        {evidence.shown && (
+          <div className={classes.evidence}>
+            <span>
+              {image.prediction?.evidence ? 'What the classifier looked at, not a diagnosis' : 'This image has no evidence map'}
+            </span>
+            <Slider
+              className={classes.slider}
+              size="sm"
+              min={0}
+              max={1}
+              step={0.05}
+              value={evidence.opacity}
+              onChange={(opacity) => setEvidence({ ...evidence, opacity })}
+              label={(value) => `${Math.round(value * 100)} %`}
+              thumbLabel="Opacity of the evidence map"
+            />
+          </div>
+        )}
+      </div>
+      <ReadingPanel
+        image={image}
+        labels={labels}
+        case_={case_}
+        caseNumber={caseNumber}
+        position={`${position}, ${open} to verify`}
+        note={note}
+        noteField={noteField}
+        pending={pending?.id === image.id ? pending.label : null}
+        hint={hint?.id === image.id ? hint.text : null}
+        refusal={refusal}
+        mayRead={mayRead}
+        undoWords={undoable ? `Undo the verdict on image ${images.indexOf(undoable) + 1}` : null}
+        onNote={(text) => setNotes((old) => ({ ...old, [image.id]: text }))}
+        onNoteKey={noteKey}
+        onAccept={() => accept(performance.now())}
+        onLabel={(label) => give(label, performance.now())}
+        onUndo={undo}
+        onSign={sign.open}
+      />
+      <FilmStrip images={images} index={index} onChoose={(at) => go(at, performance.now())} />
+      <SignDialog
+        caseId={image.case_id}
+        opened={signing}
+        onClose={sign.close}
+        onSigned={(signed) => {
+          for (const entry of signed.images_list) queue.put(entry);
+          tellSuccess(`Case of ${signed.patient_code} is signed`, 'Its report is being issued; find it on the case page.');
+          const next = nextOpen(
+            images.map((entry) => (entry.case_id === signed.id ? { ...entry, state: 'signed', verified: true } : entry)),
+            index,
+          );
+          if (next >= 0) go(next, performance.now());
+          else void navigate({ to: '/cases/$caseId', params: { caseId: signed.id } });
+        }}
+      />
+      <Modal opened={showingKeys} onClose={keys.close} title="Keys of the reading room">
+        <table className={classes.keys}>
+          <tbody>
+            {KEYS.map(([name, act]) => (
+              <tr key={name}>
+                <th scope="row">
+                  {name.split(/\s{2,}/).map((one) => (
+                    <kbd key={one} className={classes.key}>
+                      {one}
+                    </kbd>
+                  ))}
+                </th>
+                <td>{act}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </Modal>
+    </div>
+  );
+}
+
+function LightSlider({ name, value, onChange }: { name: string; value: number; onChange: (value: number) => void }) {
+  return (
+    <div className={classes.lightRow}>
+      <span>
+        {name} {Math.round(value * 100)} %
+      </span>
+      <Slider min={0.2} max={3} step={0.05} value={value} onChange={onChange} label={null} thumbLabel={name} />
+    </div>
+  );
+}

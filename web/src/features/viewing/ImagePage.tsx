@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Button, Menu, Slider, Switch } from '@mantine/core';
+import { useDisclosure } from '@mantine/hooks';
+import { useQueryClient, useSuspenseQuery } from '@tanstack/react-query';
+import { useNavigate, useParams } from '@tanstack/react-router';
+import { useMemo, useRef, useState } from 'react';
+import { viewing } from '@/api/calls';
+import { useSession } from '@/api/session';
+import { Code } from '@/components/Code';
+import { Facts } from '@/components/Facts';
+import { History } from '@/components/History';
+import { Go } from '@/components/Go';
+import { IconDots, IconDownload, IconMaximize, IconTrash, IconWorklist } from '@/components/icons';
+import { ImageStage, type StageHandle } from '@/components/ImageStage';
+import { Mark } from '@/components/Mark';
+import { tellSuccess } from '@/components/notify';
+import { Columns, Page, Panel } from '@/components/Page';
+import { Probabilities, UncertainBand } from '@/components/Probabilities';
+import { TimeAgo } from '@/components/TimeAgo';
+import { TypedConfirm } from '@/components/TypedConfirm';
+import { bytes, probability } from '@/lib/format';
+import type { Light } from '@/viewer/imageCanvas';
+import classes from './viewing.module.css';
+
+export function ImagePage() {
+  const { imageId } = useParams({ strict: false }) as { imageId: string };
+  const { data: image } = useSuspenseQuery({
+    queryKey: ['images', 'one', imageId],
+    queryFn: ({ signal }) => viewing.image(imageId, signal),
+    refetchInterval: (query) => (query.state.data?.state === 'waiting' ? 1_000 : false),
+  });
+  const { can } = useSession();
+  const navigate = useNavigate();
+  const client = useQueryClient();
+  const stage = useRef<StageHandle>(null);
+  const [evidence, setEvidence] = useState({ shown: false, opacity: 0.5 });
+  const [brightness, setBrightness] = useState(1);
+  const [contrast, setContrast] = useState(1);
+  const [frame, setFrame] = useState(0);
+  const [deleting, remove] = useDisclosure(false);
+  const light = useMemo<Light>(() => ({ brightness, contrast }), [brightness, contrast]);
+  const { prediction, verdict } = image;
+  const name = `Image ${image.number}`;
+
+  return (
+    <Page
+      title={`${name} of ${image.patient_code}`}
+      heading={
+        <>
+          {name} of <code>{image.patient_code}</code>
+        </>
+      }
+      trail={[
+        { to: '/images', title: 'Images' },
+        { to: `/patients/${image.patient_id}`, title: image.patient_code },
+      ]}
+      actions={
+        <>
+          {can('give-verdicts') && image.case_id && !image.case?.signed && (
+            <Button
+              component={Go}
+              to={`/worklist?case_id=${image.case_id}&image=${image.id}`}
+              leftSection={<IconWorklist size={18} />}
+            >
+              Read it
+            </Button>
+          )}
+          {image.case_id && (
+            <Button component={Go} to={`/cases/${image.case_id}`} variant="default">
+              Open case
+            </Button>
+          )}
+          <Button component="a" href={viewing.originalUrl(image.id)} download variant="default" leftSection={<IconDownload size={18} />}>
+            Original
+          </Button>
+          {can('write-records') && (
+            <Menu position="bottom-end">
+              <Menu.Target>
+                <Button variant="default" px={10} aria-label="More acts">
+                  <IconDots />
+                </Button>
+              </Menu.Target>
+              <Menu.Dropdown>
+                <Menu.Item leftSection={<IconTrash size={18} />} onClick={remove.open}>
+                  Delete image
+                </Menu.Item>
+              </Menu.Dropdown>
+            </Menu>
+          )}
+        </>
+      }
+    >
+      <Columns
+        left={
+          <Panel>
+            <div className={classes.stage}>
+              <ImageStage
+                handle={stage}
+                image={{
+                  id: image.id,
+                  width: image.width,
+                  height: image.height,
+                  unreadable: image.state === 'unreadable',
+                  evidence: prediction?.evidence ?? false,
+                }}
+                frame={frame}
+                label={`${name} of patient ${image.patient_code}`}
+                light={light}
+                evidence={evidence}
+              />
+            </div>
+            <div className={classes.controls}>
+              <Button variant="default" size="sm" leftSection={<IconMaximize size={16} />} onClick={() => stage.current?.fit()}>
+                Fit
+              </Button>
+              {prediction?.evidence && (
+                <>
+                  <Switch
+                    label="Evidence: what the classifier looked at, not a diagnosis"
+                    checked={evidence.shown}
+                    onChange={(event) => setEvidence({ ...evidence, shown: event.currentTarget.checked })}
+                  />
+                  {evidence.shown && (
+                    <Slider
+                      className={classes.opacity}
+                      min={0}
+                      max={1}
+                      step={0.05}
+                      value={evidence.opacity}
+                      onChange={(opacity) => setEvidence({ ...evidence, opacity })}
+                      label={(value) => `${Math.round(value * 100)} %`}
+                      thumbLabel="Opacity of the evidence map"
+                    />
+                  )}
+                </>
+              )}
+              <LightSlider name="Brightness" value={brightness} onChange={setBrightness} />
+              <LightSlider name="Contrast" value={contrast} onChange={setContrast} />
+              {image.frames > 1 && (
+                <div className={classes.opacity}>
+                  <span className={classes.muted}>
+                    Frame {frame + 1} of {image.frames}
+                  </span>
+                  <Slider min={0} max={image.frames - 1} value={frame} onChange={setFrame} label={(value) => value + 1} thumbLabel="Frame" />
+                </div>
+              )}
+            </div>
+          </Panel>
+        }
+        right={
+          <>
+            <Panel title="What was said">
+              <div className={classes.says}>
+                <Mark image={image} />
+                {verdict && (
+                  <div>
+                    <div className={classes.label}>{verdict.label}</div>
+                    {verdict.note && <q>{verdict.note}</q>}
+                    <p className={classes.muted}>
+                      {verdict.by}, <TimeAgo at={verdict.at} />
+                    </p>
+                  </div>
+                )}
+                {prediction ? (
+                  <>
+                    {prediction.uncertain ? (
+                      <UncertainBand prediction={prediction} noteNeeded={!verdict} />
+                    ) : (
+                      <div>
+                        <span className={classes.muted}>Classifier says</span>
+                        <div className={classes.label}>
+                          {prediction.label} {probability(prediction.probabilities[prediction.label] ?? 0)}
+                        </div>
+                      </div>
+                    )}
+                    <Probabilities prediction={prediction} />
+                    <p className={classes.muted}>The upright line is the limit of the pathway: {probability(prediction.threshold)}.</p>
+                  </>
+                ) : (
+                  <p className={classes.muted}>
+                    {image.state === 'unreadable' ? 'The classifier could not read this file.' : 'The classifier has not answered yet.'}
+                  </p>
+                )}
+              </div>
+            </Panel>
+            <Panel title="Facts">
+              <Facts
+                facts={[
+                  ['Kind', image.kind === 'dicom' ? `DICOM, ${image.modality}` : 'Photograph'],
+                  ['Pixels', `${image.width} × ${image.height}`],
+                  image.frames > 1 && ['Frames', image.frames],
+                  ['Size', bytes(image.size_bytes)],
+                  ['Uploaded', <TimeAgo key="at" at={image.created_at} />],
+                  prediction && ['Classifier', `${prediction.classifier} ${prediction.version}`],
+                  prediction && ['Its digest', <Code key="digest" value={prediction.digest} what="the digest" shown={16} />],
+                  prediction && ['Took', `${Math.round(prediction.milliseconds)} ms`],
+                ]}
+              />
+            </Panel>
+            <Panel title="History">
+              <History entries={image.history} />
+            </Panel>
+          </>
+        }
+      />
+      <TypedConfirm
+        opened={deleting}
+        onClose={remove.close}
+        title={`Delete image ${image.number} of ${image.patient_code}`}
+        code={image.patient_code}
+        codeName="patient code"
+        verb="Delete image"
+        consequence="The picture, its prediction and its verdict are destroyed, and cannot be brought back. Images of a signed case cannot be deleted."
+        act={async () => {
+          await viewing.deleteImage(image.id);
+          await navigate({ to: '/patients/$patientId', params: { patientId: image.patient_id } });
+          client.removeQueries({ queryKey: ['images', 'one', image.id] });
+          await client.invalidateQueries();
+          tellSuccess(`Image ${image.number} of ${image.patient_code} is deleted`);
+        }}
+      />
+    </Page>
+  );
+}
+
+function LightSlider({ name, value, onChange }: { name: string; value: number; onChange: (value: number) => void }) {
+  return (
+    <div className={classes.opacity}>
+      <span className={classes.muted}>
+        {name} {Math.round(value * 100)} %
+      </span>
+      <Slider min={0.2} max={3} step={0.05} value={value} onChange={onChange} label={null} thumbLabel={name} />
+    </div>
+  );
+}
