@@ -29,7 +29,8 @@ def picture(seed: int, side: int) -> bytes:
     image = Image.new("RGB", (side, side), (245, 222, 196))
     draw = ImageDraw.Draw(image)
     for _ in range(30):
-        x, y, r = [*random.uniform(0, side, 2).tolist(), random.uniform(0.05, 0.12) * side]
+        x, y = (float(at) for at in random.uniform(0, side, 2))
+        r = float(random.uniform(0.05, 0.12)) * side
         draw.ellipse((x - r, y - r, x + r, y + r), fill=(214, 160, 170), outline=(170, 110, 130))
     middle = side / 2
     draw.ellipse((middle - side / 6, middle - side / 6, middle + side / 6, middle + side / 6), fill=(92, 40, 140))
