@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
-from medhub.science.imaging.limits import Limits, Reason, Unacceptable
+from medhub.science.imaging.dicom_arrivals import prepare_dicom
+from medhub.science.imaging.limits import Limits, Reason, Unacceptable, refuse_length
 from medhub.science.imaging.photographs import read_photograph
 from medhub.science.imaging.prepared import Context, Prepared
+from medhub.science.imaging.received_dicom import is_dicom
 from medhub.science.imaging.wrapping import wrap_photograph
 
 __all__ = ["Context", "Limits", "Prepared", "Reason", "Unacceptable", "prepare_arrival"]
@@ -33,14 +35,7 @@ def prepare_arrival(data: bytes, *, context: Context, limits: Limits) -> Prepare
     Unacceptable
         When the bytes cannot be taken; the reason and a sentence for the person are in it.
     """
-    if not data:
-        raise Unacceptable(
-            "The file is empty (0 bytes). Copy it again from where it was made.",
-            reason="empty",
-        )
-    if len(data) > limits.max_bytes:
-        raise Unacceptable(
-            f"The file has {len(data):,} bytes; at most {limits.max_bytes:,} are taken. Save it smaller.",
-            reason="too-many-bytes",
-        )
+    refuse_length(data, limits)
+    if is_dicom(data):
+        return prepare_dicom(data, context, limits)
     return wrap_photograph(read_photograph(data, limits), data, context)

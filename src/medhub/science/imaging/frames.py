@@ -3,44 +3,206 @@
 
 from __future__ import annotations
 
+import struct
 from io import BytesIO
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydicom import Dataset
-from pydicom.pixels.utils import pixel_array
-from pydicom.uid import JPEGBaseline8Bit
+from pydicom import Dataset, dcmread
+from pydicom.encaps import get_frame
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.processing import convert_color_space
+from pydicom.pixels.utils import as_pixel_options
+from pydicom.uid import (
+    UID,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    VLMicroscopicImageStorage,
+    VLPhotographicImageStorage,
+)
 
+from medhub.errors import Invalid
+from medhub.science.imaging.grey import FrameValues, grey_levels, palette_colors
+from medhub.science.imaging.jpeg import JpegFault, clean_jpeg
 from medhub.science.imaging.limits import Unacceptable
+from medhub.science.imaging.received_dicom import number_of_frames, quiet
+
+_PHOTOGRAPHS = (VLPhotographicImageStorage, VLMicroscopicImageStorage)
+_PLUGINS = {JPEGLSLossless: "pyjpegls", JPEGLSNearLossless: "pyjpegls"}
+
+
+class _Opened(NamedTuple):
+    """A DICOM file read up to its pixels; ``stream`` stands at the first byte of their value."""
+
+    dataset: Dataset
+    syntax: UID
+    stream: BytesIO
 
 
 def read_frame(dicom: bytes, frame: int = 0, *, window: tuple[float, float] | None = None) -> NDArray[np.uint8]:
-    """Read one frame as a picture; the other frames are not decoded."""
-    stream = jpeg_frame(dicom) if frame == 0 and window is None else None
-    if stream is not None:
-        with Image.open(BytesIO(stream), formats=("JPEG",)) as image:
-            return np.asarray(image.convert("RGB"))
-    dataset = Dataset()
-    pixels = pixel_array(BytesIO(dicom), ds_out=dataset, index=frame)
-    bits = int(dataset.BitsStored)
-    if bits > 8:
-        pixels = pixels >> (bits - 8)
-    if pixels.ndim == 2:
-        pixels = np.repeat(pixels[..., None], 3, axis=2)
-    return np.ascontiguousarray(pixels.astype(np.uint8))
+    """Read one frame of a stored file as a picture; the other frames are not decoded.
+
+    Grey values go through the modality transform, the window (or the table of values of interest) and the
+    presentation shape in that order (PS3.4, N.2); without any window, pixels of up to eight bits are shown as they
+    are, and others from the smallest to the largest value of the frame. Colors are converted to RGB (PS3.3,
+    C.7.6.3.1.2). Of more than eight bits the upper eight are shown.
+
+    Parameters
+    ----------
+    dicom
+        A file that ``prepare_arrival`` made.
+    frame
+        Number of the frame, from 0.
+    window
+        Center and width in modality units, instead of the window of the file; without effect on colors.
+
+    Returns
+    -------
+    ndarray of uint8
+        Array of shape (rows, columns, 3), RGB.
+
+    Raises
+    ------
+    Invalid
+        When the file has no such frame.
+    Unacceptable
+        When the frame cannot be decoded.
+    """
+    with quiet():
+        try:
+            opened = _open(dicom)
+            frames = number_of_frames(opened.dataset)
+            if not 0 <= frame < frames:
+                raise Invalid(f"The image has {frames} frames; there is no frame {frame}.", field="frame")
+            return _picture(opened, frame, window)
+        except Invalid:
+            raise
+        except MemoryError as error:
+            raise Unacceptable(
+                "Decoding this image takes more memory than an image is given.", reason="too-many-pixels"
+            ) from error
+        # A decoder of hostile bytes may raise anything; all mean the same.
+        except Exception as error:
+            raise Unacceptable(
+                "The pixels of this file are damaged and cannot be decoded. Copy or export it again from its source.",
+                reason="damaged",
+            ) from error
 
 
 def jpeg_frame(dicom: bytes) -> bytes | None:
-    """Find the JPEG stream of a photograph that was kept as it came; ``None`` for every other file."""
-    from pydicom import dcmread
-    from pydicom.encaps import get_frame
+    """Find the JPEG stream of a photograph that was kept as it came.
 
-    dataset = dcmread(BytesIO(dicom))
-    if dataset.file_meta.TransferSyntaxUID != JPEGBaseline8Bit or int(dataset.get("NumberOfFrames", 1)) != 1:
-        return None
-    stream = get_frame(dataset.PixelData, 0, number_of_frames=1)
-    return stream[: stream.rfind(b"\xff\xd9") + 2] or None
+    Parameters
+    ----------
+    dicom
+        A file that ``prepare_arrival`` made.
+
+    Returns
+    -------
+    bytes or None
+        The stream, if the picture is what any JPEG decoder makes of it; ``None`` for every other file.
+    """
+    with quiet():
+        dataset, syntax, stream = _open(dicom)
+        if (
+            syntax != JPEGBaseline8Bit
+            or dataset.get("SOPClassUID") not in _PHOTOGRAPHS
+            or number_of_frames(dataset) != 1
+            or "WindowCenter" in dataset
+            or "RescaleSlope" in dataset
+        ):
+            return None
+        data = _encapsulated_frame(stream, dataset, 0)
+    header = clean_jpeg(data, metadata=False)
+    meant = "MONOCHROME2" if header.components == 1 else "RGB" if header.rgb else "YBR_FULL_422"
+    return data[: data.rfind(b"\xff\xd9") + 2] if dataset.get("PhotometricInterpretation") == meant else None
 
 
-__all__ = ["Unacceptable", "jpeg_frame", "read_frame"]
+def stored_samples(dicom: bytes) -> NDArray[np.uint16] | None:
+    """Read the samples of a photograph of more than eight bits, as they are stored.
+
+    Parameters
+    ----------
+    dicom
+        A file that ``prepare_arrival`` made.
+
+    Returns
+    -------
+    ndarray of uint16 or None
+        Array of shape (rows, columns) or (rows, columns, 3); ``None`` for eight bits and fewer.
+    """
+    with quiet():
+        opened = _open(dicom)
+        if int(opened.dataset.BitsStored) <= 8 or int(opened.dataset.get("PixelRepresentation", 0)) == 1:
+            return None
+        return _decode(opened, 0)[0].astype(np.uint16)
+
+
+def _open(dicom: bytes) -> _Opened:
+    stream = BytesIO(dicom)
+    dataset = dcmread(stream, stop_before_pixels=True)
+    syntax = UID(dataset.file_meta.TransferSyntaxUID)
+    # Now comes the pixel data element: tag, value representation and two bytes of zero, length (PS3.5, 7.1.2).
+    head = stream.read(12)
+    if struct.unpack_from("<HH", head) != (0x7FE0, 0x0010) or not head[4:6].isalpha():
+        raise ValueError("no pixel data")
+    return _Opened(dataset, syntax, stream)
+
+
+def _encapsulated_frame(stream: BytesIO, dataset: Dataset, frame: int) -> bytes:
+    return get_frame(stream, frame, number_of_frames=number_of_frames(dataset))
+
+
+def _picture(opened: _Opened, frame: int, window: tuple[float, float] | None) -> NDArray[np.uint8]:
+    dataset, syntax, stream = opened
+    samples = int(dataset.SamplesPerPixel)
+    eight_bits = int(dataset.BitsStored) <= 8
+    if syntax in (JPEGBaseline8Bit, JPEGExtended12Bit) and samples == 3 and eight_bits:
+        return _jpeg_colors(_encapsulated_frame(stream, dataset, frame), dataset)
+    pixels, photometric = _decode(opened, frame)
+    if samples == 3:
+        if photometric.startswith("YBR"):
+            pixels = convert_color_space(pixels, photometric, "RGB")
+        bits = int(dataset.BitsStored)
+        if bits > 8:
+            pixels = pixels >> (bits - 8)
+        elif bits < 8:
+            pixels = pixels.astype(np.uint16) * 255 // (2**bits - 1)
+        return np.ascontiguousarray(pixels.astype(np.uint8))
+    values = FrameValues.of(dataset, frame)
+    if photometric == "PALETTE COLOR":
+        return palette_colors(pixels, values)
+    return np.repeat(grey_levels(pixels, values, window)[..., None], 3, axis=2)
+
+
+def _decode(opened: _Opened, frame: int) -> tuple[NDArray[Any], str]:
+    dataset, syntax, stream = opened
+    options: dict[str, Any] = as_pixel_options(dataset, pixel_keyword="PixelData", pixel_vr="OW")
+    options["transfer_syntax_uid"] = syntax
+    if not syntax.is_encapsulated:
+        options["pixel_vr"] = "OB" if int(dataset.BitsAllocated) <= 8 else "OW"
+    array, meta = get_decoder(syntax).as_array(
+        stream, index=frame, raw=False, decoding_plugin=_PLUGINS.get(syntax, ""), **options
+    )
+    return array, str(meta["photometric_interpretation"])
+
+
+def _jpeg_colors(data: bytes, dataset: Dataset) -> NDArray[np.uint8]:
+    """Decode a color JPEG; whether its components are RGB, the stream says better than the dataset, if it says it."""
+    try:
+        header = clean_jpeg(data, metadata=False)
+    except JpegFault as fault:
+        raise ValueError(str(fault)) from fault
+    if (header.rows, header.columns) != (int(dataset.Rows), int(dataset.Columns)):
+        raise ValueError("the stream has another size than the dataset")
+    silent = not header.jfif and header.adobe_transform is None and not header.rgb
+    with Image.open(BytesIO(data), formats=("JPEG",)) as image:
+        if silent and dataset.get("PhotometricInterpretation") == "RGB":
+            # Asked for YCbCr, libjpeg leaves the components as they are, and here they are red, green and blue.
+            image.draft("YCbCr", image.size)
+            return np.asarray(image)
+        return np.asarray(image.convert("RGB"))

@@ -92,3 +92,27 @@ def refuse_oversized(rows: int, columns: int, limits: Limits) -> None:
             "Save it smaller, or cut it into fields.",
             reason="too-many-pixels",
         )
+
+
+def refuse_length(data: bytes, limits: Limits) -> None:
+    """Raise when a file is empty or longer than the limit.
+
+    Parameters
+    ----------
+    data
+        The received bytes.
+    limits
+        What is taken.
+
+    Raises
+    ------
+    Unacceptable
+        With the reason ``empty`` or ``too-many-bytes``.
+    """
+    if not data:
+        raise Unacceptable("The file is empty (0 bytes). Copy it again from where it was made.", reason="empty")
+    if len(data) > limits.max_bytes:
+        raise Unacceptable(
+            f"The file has {len(data):,} bytes; at most {limits.max_bytes:,} are taken. Save it smaller.",
+            reason="too-many-bytes",
+        )

@@ -350,7 +350,10 @@ def _samples(image: Image.Image, data: bytes, kind: str) -> tuple[NDArray[Any], 
         samples, exact = deep
         if not exact:
             notes.append("Transparent parts were laid on white.")
-        return samples, max(9, int(samples.max()).bit_length()), exact, notes
+        bits = int(samples.max()).bit_length()
+        if bits <= 8:
+            return samples.astype(np.uint8), 8, exact, notes
+        return samples, bits, exact, notes
     mode = image.mode
     if mode in ("I", "F"):
         raise Unacceptable(
@@ -430,6 +433,32 @@ def turn(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     if orientation in (3, 4, 7, 8):
         pixels = pixels[::-1]
     return np.ascontiguousarray(pixels)
+
+
+def rgb(photograph: Photograph) -> NDArray[np.uint8]:
+    """Show a photograph as it will be shown once it is stored.
+
+    Parameters
+    ----------
+    photograph
+        The photograph.
+
+    Returns
+    -------
+    ndarray of uint8
+        Array of shape (rows, columns, 3), RGB; of more than eight bits the upper eight, of grey the whole range.
+    """
+    if photograph.stream is not None:
+        with Image.open(BytesIO(photograph.stream.data), formats=("JPEG",)) as image:
+            return np.asarray(image.convert("RGB"))
+    pixels: NDArray[Any] = np.asarray(photograph.pixels)
+    if photograph.bits > 8 and pixels.ndim == 2:
+        pixels = np.rint(pixels / (2**photograph.bits - 1) * 255)
+    elif photograph.bits > 8:
+        pixels = pixels >> (photograph.bits - 8)
+    if pixels.ndim == 2:
+        pixels = np.repeat(pixels[..., None], 3, axis=2)
+    return np.ascontiguousarray(pixels.astype(np.uint8))
 
 
 def small(pixels: NDArray[Any], bits: int = 8) -> Image.Image:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from io import BytesIO
 from typing import Literal
 
@@ -10,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from medhub.science.imaging.frames import jpeg_frame, read_frame
+from medhub.science.imaging.frames import jpeg_frame, read_frame, stored_samples
 
 Form = Literal["webp", "jpeg", "png"]
 MEDIA_TYPES: dict[Form, str] = {"webp": "image/webp", "jpeg": "image/jpeg", "png": "image/png"}
@@ -92,9 +94,29 @@ def original(dicom: bytes) -> tuple[bytes, str]:
     stream = jpeg_frame(dicom)
     if stream is not None:
         return stream, "image/jpeg"
+    deep = stored_samples(dicom)
+    if deep is not None:
+        return _deep_png(deep), "image/png"
     out = BytesIO()
     Image.fromarray(read_frame(dicom)).save(out, "PNG", compress_level=3)
     return out.getvalue(), "image/png"
+
+
+def _deep_png(samples: NDArray[np.uint16]) -> bytes:
+    """Write samples of 16 bits, grey or RGB, which Pillow does only for grey (PNG specification, sections 5 and 11)."""
+    rows, columns = samples.shape[:2]
+    color = 0 if samples.ndim == 2 else 2
+    lines = np.zeros((rows, 1 + samples[0].nbytes), np.uint8)
+    lines[:, 1:] = samples.astype(">u2").reshape(rows, -1).view(np.uint8)
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", columns, rows, 16, color, 0, 0, 0)),
+        (b"IDAT", zlib.compress(lines.tobytes(), 3)),
+        (b"IEND", b""),
+    )
+    parts = [
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
 def _write(picture: Image.Image, size: int, form: Form) -> bytes:

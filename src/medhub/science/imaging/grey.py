@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From stored grey values to what a screen shows: modality transform, window, presentation (PS3.4, N.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+from pydicom.pixels.processing import apply_color_lut
+
+_WIDEST_TABLE = 2**20
+_COLORS = ("Red", "Green", "Blue")
+
+
+@dataclass(frozen=True)
+class FrameValues:
+    """The attributes that say what the values of one frame mean, wherever in the dataset they stand.
+
+    Attributes
+    ----------
+    dataset
+        The dataset of the file.
+    modality
+        Where the modality transform stands.
+    interest
+        Where the window or the table of values of interest stands.
+    """
+
+    dataset: Dataset
+    modality: Dataset
+    interest: Dataset
+
+    @classmethod
+    def of(cls, dataset: Dataset, frame: int) -> FrameValues:
+        """Find the attributes of one frame: its own functional group, else the shared one, else the top level.
+
+        Parameters
+        ----------
+        dataset
+            The dataset of the file.
+        frame
+            Number of the frame, from 0.
+
+        Returns
+        -------
+        FrameValues
+            Where the attributes of the frame stand (PS3.3, C.7.6.16).
+        """
+        groups: list[Dataset] = []
+        per_frame = dataset.get("PerFrameFunctionalGroupsSequence")
+        if per_frame is not None and frame < len(per_frame):
+            groups.append(per_frame[frame])
+        groups += list(dataset.get("SharedFunctionalGroupsSequence") or [])[:1]
+
+        def find(keyword: str) -> Dataset:
+            for group in groups:
+                items = group.get(keyword)
+                if items:
+                    found: Dataset = items[0]
+                    return found
+            return dataset
+
+        return cls(dataset, find("PixelValueTransformationSequence"), find("FrameVOILUTSequence"))
+
+    @property
+    def bits(self) -> int:
+        """Bits of a stored value."""
+        return int(self.dataset.BitsStored)
+
+    @property
+    def signed(self) -> bool:
+        """Whether stored values are signed."""
+        return int(self.dataset.get("PixelRepresentation", 0) or 0) == 1
+
+
+def grey_levels(
+    pixels: NDArray[Any], values: FrameValues, window: tuple[float, float] | None = None
+) -> NDArray[np.uint8]:
+    """Turn stored values into grey levels.
+
+    Parameters
+    ----------
+    pixels
+        Stored values, an integer array of shape (rows, columns).
+    values
+        What they mean.
+    window
+        Center and width in modality units, instead of those of the file.
+
+    Returns
+    -------
+    ndarray of uint8
+        Array of the same shape; 0 is black.
+    """
+    low, high = int(pixels.min()), int(pixels.max())
+    if high - low < _WIDEST_TABLE:
+        # Each value is worked out once; the frame then only looks them up.
+        domain = np.arange(low, high + 1, dtype=np.int64)
+        table = _levels(domain, pixels, values, window)
+        return table[pixels.astype(np.int64) - low] if low else table[pixels]
+    return _levels(pixels.astype(np.int64), pixels, values, window)
+
+
+def _levels(
+    stored: NDArray[np.int64], pixels: NDArray[Any], values: FrameValues, window: tuple[float, float] | None
+) -> NDArray[np.uint8]:
+    measured = modality_values(stored, values)
+    interest = values.interest
+    if window is not None:
+        shares = linear_window(measured, *window)
+    elif interest.get("VOILUTSequence"):
+        shares = _from_table(measured, interest.VOILUTSequence[0], values.signed)
+    elif _window_of(interest) is not None:
+        center, width = _window_of(interest) or (0.0, 1.0)
+        function = str(interest.get("VOILUTFunction") or "LINEAR").upper()
+        shares = _windowed(measured, center, width, function)
+    elif values.bits <= 8 and not values.signed and measured is stored:
+        shares = stored / (2**values.bits - 1)
+    else:
+        low, high = _extent(pixels, values)
+        shares = (measured - low) / (high - low) if high > low else np.zeros(measured.shape)
+    shares = np.clip(shares, 0.0, 1.0)
+    if _inverted(values.dataset):
+        shares = 1.0 - shares
+    return np.rint(shares * 255).astype(np.uint8)
+
+
+def _inverted(dataset: Dataset) -> bool:
+    """White is the smallest value (PS3.3, C.7.6.3.1.2 and C.11.6.1); either attribute says the same thing once."""
+    return "MONOCHROME1" in str(dataset.get("PhotometricInterpretation")) or "INVERSE" in str(
+        dataset.get("PresentationLUTShape")
+    )
+
+
+def modality_values(stored: NDArray[np.int64], values: FrameValues) -> NDArray[Any]:
+    """Apply the modality transform: a table, or slope and intercept (PS3.3, C.11.1).
+
+    Parameters
+    ----------
+    stored
+        Stored values.
+    values
+        What they mean.
+
+    Returns
+    -------
+    ndarray
+        Values in modality units, for example Hounsfield units; ``stored`` itself without a transform.
+    """
+    source = values.modality
+    if source.get("ModalityLUTSequence"):
+        table, first, _ = _table(source.ModalityLUTSequence[0], values.signed)
+        return table[np.clip(stored - first, 0, len(table) - 1)]
+    slope, intercept = source.get("RescaleSlope"), source.get("RescaleIntercept")
+    if slope is None or intercept is None or (float(slope), float(intercept)) == (1.0, 0.0):
+        return stored
+    return stored * float(slope) + float(intercept)
+
+
+def linear_window(measured: NDArray[Any], center: float, width: float) -> NDArray[np.float64]:
+    """Apply a linear window (PS3.3, C.11.2.1.2.1).
+
+    Parameters
+    ----------
+    measured
+        Values in modality units.
+    center, width
+        The window; a width below 1 counts as 1.
+
+    Returns
+    -------
+    ndarray of float64
+        0 below the window, 1 above it.
+    """
+    center, width = center - 0.5, max(width, 1.0) - 1.0
+    if width == 0:
+        return (measured > center).astype(np.float64)
+    return np.clip((measured - center) / width + 0.5, 0.0, 1.0)
+
+
+def _windowed(measured: NDArray[Any], center: float, width: float, function: str) -> NDArray[np.float64]:
+    if function == "SIGMOID" and width > 0:
+        return 1.0 / (1.0 + np.exp(np.clip(-4.0 * (measured - center) / width, -700, 700)))
+    if function == "LINEAR_EXACT" and width > 0:
+        return np.clip((measured - center) / width + 0.5, 0.0, 1.0)
+    return linear_window(measured, center, width)
+
+
+def _window_of(source: Dataset) -> tuple[float, float] | None:
+    """The first window of a dataset; several are alternatives (PS3.3, C.11.2.1.2)."""
+    pair: list[float] = []
+    for keyword in ("WindowCenter", "WindowWidth"):
+        value = source.get(keyword)
+        if value is None or value == "":
+            return None
+        pair.append(float(value if isinstance(value, int | float | str) else value[0]))
+    return pair[0], pair[1]
+
+
+def _extent(pixels: NDArray[Any], values: FrameValues) -> tuple[float, float]:
+    """Smallest and largest value of a frame in modality units, without the value that fills up what is no image."""
+    inside = pixels
+    padding = values.dataset.get("PixelPaddingValue")
+    if isinstance(padding, int):
+        limit = values.dataset.get("PixelPaddingRangeLimit")
+        other = limit if isinstance(limit, int) else padding
+        outside = (pixels >= min(padding, other)) & (pixels <= max(padding, other))
+        if not outside.all():
+            inside = pixels[~outside]
+    if values.modality.get("ModalityLUTSequence"):
+        measured = modality_values(inside.astype(np.int64), values)
+    else:
+        measured = modality_values(np.array([inside.min(), inside.max()], np.int64), values)
+    return float(measured.min()), float(measured.max())
+
+
+def _from_table(measured: NDArray[Any], item: Dataset, signed: bool) -> NDArray[np.float64]:
+    table, first, bits = _table(item, signed)
+    index = np.clip(np.floor(measured).astype(np.int64) - first, 0, len(table) - 1)
+    shares: NDArray[np.float64] = table[index] / (2**bits - 1)
+    return shares
+
+
+def _table(item: Dataset, signed: bool) -> tuple[NDArray[np.int64], int, int]:
+    """Read a lookup table: its entries, the first value that it maps, and the bits of an entry (PS3.3, C.11.1.1)."""
+    entries, first, bits = (int(number) for number in item.LUTDescriptor)
+    entries = entries or 2**16
+    if signed and first >= 2**15:
+        first -= 2**16
+    data = item.LUTData
+    if isinstance(data, bytes):
+        kind = "u1" if len(data) < 2 * entries else "<u2"
+        table = np.frombuffer(data, kind, count=min(entries, len(data) // np.dtype(kind).itemsize)).astype(np.int64)
+    else:
+        table = np.atleast_1d(np.asarray(data, np.int64))[:entries]
+    if not 8 <= bits <= 16 or not len(table):
+        raise ValueError("the lookup table has no entries, or entries of an unknown size")
+    return table, first, bits
+
+
+def palette_colors(pixels: NDArray[Any], values: FrameValues) -> NDArray[np.uint8]:
+    """Look the colors of a palette up (PS3.3, C.7.6.3.1.5 and C.7.9).
+
+    Parameters
+    ----------
+    pixels
+        Stored values, an integer array of shape (rows, columns).
+    values
+        What they mean; the palette stands in their dataset.
+
+    Returns
+    -------
+    ndarray of uint8
+        Array of shape (rows, columns, 3), RGB.
+    """
+    dataset = values.dataset
+    entries, first, bits = (int(number) for number in dataset.RedPaletteColorLookupTableDescriptor)
+    entries = entries or 2**16
+    if values.signed and first >= 2**15:
+        first -= 2**16
+    if "RedPaletteColorLookupTableData" in dataset:
+        columns = []
+        for color in _COLORS:
+            data = dataset[f"{color}PaletteColorLookupTableData"].value
+            kind = "u1" if len(data) < 2 * entries else "<u2"
+            columns.append(np.frombuffer(data, kind)[:entries])
+        table = np.stack(columns, axis=1)
+    else:
+        table = apply_color_lut(np.arange(first, first + entries), dataset)[:, :3]
+    # Some writers say 16 bits and fill eight: a table that never goes above 255 is taken at its word.
+    if bits > 8 and table.max(initial=0) > 255:
+        table = table >> (bits - 8)
+    table = table.astype(np.uint8)
+    return table[np.clip(pixels.astype(np.int64) - first, 0, len(table) - 1)]
