@@ -98,7 +98,9 @@ def _refuse_foreign_pages(request: Request, house: Installation, actor: Actor) -
     origin = request.headers.get("origin")
     foreign = origin is not None and origin.partition("://")[2] != request.headers.get("host", "")
     if foreign or not hmac.compare_digest(given.encode(), csrf_token(house, actor.sign_in_id).encode()):
-        raise NotAllowed("This request did not come from a page of Medhub. Reload the page and try again.", action="csrf")
+        raise NotAllowed(
+            "This request did not come from a page of Medhub. Reload the page and try again.", action="csrf"
+        )
 
 
 class Gate:

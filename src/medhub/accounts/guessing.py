@@ -24,7 +24,8 @@ def wait_after(failures: int, free: int) -> timedelta:
     """How long to wait after so many failures in a row."""
     if failures < free:
         return timedelta(0)
-    return min(LONGEST_WAIT, timedelta(minutes=1) * 2 ** min(failures - free, 10))
+    doubled: int = 2 ** min(failures - free, 10)
+    return min(LONGEST_WAIT, timedelta(minutes=doubled))
 
 
 def guarded(keys: Keys, email: str, origin: str) -> dict[str, int]:
@@ -80,5 +81,3 @@ def has_failures(session: Session, counted: dict[str, int]) -> bool:
 
 def _in_words(wait_s: int) -> str:
     return f"{wait_s} seconds" if wait_s < 90 else f"{round(wait_s / 60)} minutes"
-
-

@@ -57,7 +57,7 @@ class Token(Schema):
     """A short-lived token for API clients."""
 
     access_token: str
-    token_type: str = "bearer"
+    token_type: str = "bearer"  # noqa: S105 - the name of the scheme
     expires_in: Annotated[int, Field(description="Seconds for which the token is good.")]
 
 

@@ -336,8 +336,6 @@ def names_of(session: Session, user_ids: Iterable[str]) -> dict[str, str]:
     return dict(session.execute(select(User.id, User.name).where(User.id.in_(wanted))).tuples().all())
 
 
-
-
 def has_users(session: Session) -> bool:
     """Whether anybody has an account."""
     return session.scalar(select(User.id).limit(1)) is not None

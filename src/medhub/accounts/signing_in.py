@@ -2,7 +2,8 @@
 """Signing in and out: opaque secrets for browsers, short signed tokens for API clients, both revocable at once.
 
 Either way there is a row that makes the sign-in good. What a browser holds is a random secret of which only the hash
-is stored; what an API client holds is a JWT (RFC 7519) whose algorithm is fixed to HS256 and whose ``jti`` names the row.
+is stored; what an API client holds is a JWT (RFC 7519) whose algorithm is fixed to HS256 and whose ``jti`` names
+the row.
 """
 
 from __future__ import annotations
@@ -50,14 +51,18 @@ def sign_in(house: Installation, email: str, password: str, kind: Kind, origin: 
     with house.database.writing() as session:
         if not good or user is None:
             guessing.count_failure(session, counted)
-            record(session, Act("account.sign-in", "account", user.id if user else None, origin=origin, outcome="refused"))
+            record(
+                session, Act("account.sign-in", "account", user.id if user else None, origin=origin, outcome="refused")
+            )
         else:
             if had_failures:
                 guessing.forget_failures(session, counted)
             secret = _open(house, session, user, kind)
             record(
                 session,
-                Act("account.sign-in", "account", user.id, user.id, user.name[:120], origin=origin, detail={"by": kind}),
+                Act(
+                    "account.sign-in", "account", user.id, user.id, user.name[:120], origin=origin, detail={"by": kind}
+                ),
             )
             return secret, user
     raise NotAuthenticated("The e-mail address or the password is not right.")

@@ -23,7 +23,9 @@ class AuditEntry(Base):
         Index("ix_audit_entries_action", "action", "seq"),
     )
 
-    seq: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False)
+    seq: Mapped[int] = mapped_column(
+        BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False
+    )
     at: Mapped[datetime]
     actor_id: Mapped[str | None] = mapped_column(String(32))
     actor: Mapped[str] = mapped_column(String(120))  # the account's name at that time, or the part of Medhub that acted

@@ -103,10 +103,13 @@ def _to_png(evidence: NDArray[np.float32]) -> bytes:
 def read_evidence(blobs: BlobStore, digest: str) -> NDArray[np.float32]:
     """An evidence map, h x w in 0..1."""
     with Picture.open(io.BytesIO(blobs.get(digest))) as picture:
-        return np.asarray(picture, dtype=np.float32) / 255
+        evidence: NDArray[np.float32] = np.asarray(picture, dtype=np.float32) / np.float32(255)
+        return evidence
 
 
-def evidence_of(session: Session, house: Installation, actor: Actor, image_id: str) -> tuple[Image, NDArray[np.float32], str]:
+def evidence_of(
+    session: Session, house: Installation, actor: Actor, image_id: str
+) -> tuple[Image, NDArray[np.float32], str]:
     """An image, the evidence map of its latest prediction, and that map's digest."""
     image = studies.get_image(session, actor, image_id)
     prediction = latest(session, [image_id]).get(image_id)

@@ -21,8 +21,8 @@ from medhub.errors import Invalid, NotFound
 from medhub.foundation.settings import Settings
 from medhub.ingest import service as ingest
 from medhub.records import service as records
-from medhub.science.imaging.limits import Limits, Unacceptable
 from medhub.science.imaging.decoding import decode_photograph
+from medhub.science.imaging.limits import Limits, Unacceptable
 from medhub.science.inference.decision import decide
 
 Paths = Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")]

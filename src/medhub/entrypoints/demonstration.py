@@ -98,9 +98,7 @@ def make_demonstration(house: Installation, console: Console) -> None:
     with console.status(f"Bringing in {len(files)} images of the demonstration"):
         for index, path in enumerate(files):
             with house.database.reading() as session:
-                receiving = ingest.begin(
-                    session, house, COMMAND_LINE, patient_ids[index % len(patient_ids)], PATHWAY
-                )
+                receiving = ingest.begin(session, house, COMMAND_LINE, patient_ids[index % len(patient_ids)], PATHWAY)
             ingest.receive(house, COMMAND_LINE, receiving, path.read_bytes())
     table = Table("role", "e-mail", "password", title="Accounts of the demonstration; the passwords are shown only now")
     for role in Role:

@@ -12,7 +12,9 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-NOT_BUILT = "The web app is not built. Run `make install`, then start the server again. The API works: /api/openapi.json\n"
+NOT_BUILT = (
+    "The web app is not built. Run `make install`, then start the server again. The API works: /api/openapi.json\n"
+)
 
 
 def built_web_app() -> Path | None:
@@ -26,7 +28,9 @@ def built_web_app() -> Path | None:
 
 def install(app: FastAPI, folder: Path | None) -> None:
     """Serve the web app at every address that is not the API's."""
-    files = {} if folder is None else {"/" + p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
+    files = (
+        {} if folder is None else {"/" + p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
+    )
 
     async def page(request: Request) -> Response:
         path = request.url.path

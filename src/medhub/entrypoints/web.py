@@ -82,7 +82,9 @@ def create_app(house: Installation, *, run_jobs: bool | None = None, web: Path |
         openapi_url="/api/openapi.json",
         lifespan=life,
         responses=problems.RESPONSES,
-        generate_unique_id_function=lambda route: f"{route.tags[0] if route.tags else 'x'}-{route.name}".replace(" ", "-"),
+        generate_unique_id_function=lambda route: f"{route.tags[0] if route.tags else 'x'}-{route.name}".replace(
+            " ", "-"
+        ),
     )
     app.state.house = house
     app.state.believed = signing_in.Believed()
@@ -106,7 +108,7 @@ def refuse_routes_without_gate(app: FastAPI) -> None:
     """Deny by default: each route says which action it is, or that anybody may call it."""
     for route in app.routes:
         if isinstance(route, APIRoute) and gate_of(route) is None:
-            raise RouteWithoutGate(f"{sorted(route.methods)} {route.path} names nobody who may call it")
+            raise RouteWithoutGate(f"{sorted(route.methods or ())} {route.path} names nobody who may call it")
 
 
 def gate_of(route: APIRoute) -> str | None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 
 def now() -> datetime:
-    """This moment in UTC."""
+    """The present moment in UTC."""
     return datetime.now(UTC)
 
 

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import JSON, DateTime, MetaData, create_engine, event, text
 from sqlalchemy.dialects.postgresql import JSONB
@@ -61,7 +61,7 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {datetime: UTCDateTime, dict[str, Any]: Document, list[str]: Document}
+    type_annotation_map: ClassVar[dict[Any, Any]] = {datetime: UTCDateTime, dict[str, Any]: Document, list[str]: Document}
 
 
 class Database:
@@ -74,6 +74,7 @@ class Database:
         self._info = dict(info or {})
         # Inside one process writers of SQLite queue here, in turn, instead of polling the file's lock.
         self._write_lock = threading.Lock()
+        self._writer: int | None = None
 
     def carry(self, name: str, value: object) -> None:
         """Give every session something to carry along in its ``info``."""
@@ -90,8 +91,7 @@ class Database:
     @contextmanager
     def writing(self, *, durable: bool = True) -> Iterator[Session]:
         """A session that writes and commits; ``durable`` waits until a loss of power cannot undo it."""
-        if self.is_sqlite and not self._write_lock.acquire(timeout=LOCK_TIMEOUT_S):
-            raise Unavailable("The database is busy. Try again in a minute; nothing was changed.")
+        self._take_write_lock()
         try:
             with self._sessions(info={**self._info, "writing": True}) as session:
                 session.connection(execution_options={"medhub_writing": True, "medhub_durable": durable})
@@ -106,9 +106,19 @@ class Database:
                     raise
         finally:
             if self.is_sqlite:
+                self._writer = None
                 self._write_lock.release()
         for done in session.info.pop("after_commit", ()):
             done()
+
+    def _take_write_lock(self) -> None:
+        if not self.is_sqlite:
+            return
+        if self._writer == threading.get_ident():
+            raise RuntimeError("A writing session was opened inside another one of the same thread.")
+        if not self._write_lock.acquire(timeout=LOCK_TIMEOUT_S):
+            raise Unavailable("The database is busy. Try again in a minute; nothing was changed.")
+        self._writer = threading.get_ident()
 
     def check(self) -> None:
         """Raise unless the database answers."""
@@ -172,7 +182,9 @@ def _create_engine(url: str, pool_size: int, *, is_sqlite: bool) -> Engine:
     def begin(connection: Connection) -> None:
         options = connection.get_execution_options()
         if options.get("medhub_writing"):
-            connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if options.get('medhub_durable', True) else 'NORMAL'}")
+            connection.exec_driver_sql(
+                f"PRAGMA synchronous={'FULL' if options.get('medhub_durable', True) else 'NORMAL'}"
+            )
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         else:
             connection.exec_driver_sql("BEGIN")

@@ -86,7 +86,9 @@ def load_keys(settings: Settings, *, create: bool = True) -> Keys:
     path = settings.master_key_file or settings.keys_folder / "master.key"
     if not path.exists():
         if not create or settings.master_key_file is not None:
-            raise MasterKeyMissing(f"There is no master key at {path}. Restore it from its backup; nothing was changed.")
+            raise MasterKeyMissing(
+                f"There is no master key at {path}. Restore it from its backup; nothing was changed."
+            )
         _create(path)
     return Keys(_parse(path.read_text(), str(path)))
 

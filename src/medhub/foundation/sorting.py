@@ -18,5 +18,8 @@ def ordering(sort: str | None, columns: Mapping[str, Any], default: str) -> Unar
     descending = name.startswith("-")
     column: ColumnElement[Any] | None = columns.get(name.removeprefix("-"))
     if column is None:
-        raise Invalid(f"This list cannot be sorted by that. Sort by one of: {', '.join(sorted(columns))}.", field="sort")
-    return nulls_last(column.desc() if descending else column.asc())
+        raise Invalid(
+            f"This list cannot be sorted by that. Sort by one of: {', '.join(sorted(columns))}.", field="sort"
+        )
+    order: UnaryExpression[Any] = nulls_last(column.desc() if descending else column.asc())
+    return order

@@ -70,7 +70,9 @@ class UploadReader:
                 for start in range(0, len(chunk), 65536):
                     self._parser.write(chunk[start : start + 65536])
             except MultipartParseError as error:
-                raise Invalid("The upload is not a whole multipart/form-data message. Send it again.", field="files") from error
+                raise Invalid(
+                    "The upload is not a whole multipart/form-data message. Send it again.", field="files"
+                ) from error
             finished, self._finished = self._finished, []
             for part in finished:
                 yield part

@@ -48,9 +48,7 @@ _BODY: dict[str, Any] = {
 async def upload(request: Request, call: Annotated[Call, allow("image.upload")]) -> UploadAnswer:
     """Take in images of a patient; each file gets an answer of its own, and only those accepted are kept."""
     settings = call.house.settings
-    reader = UploadReader(
-        request.headers.get("content-type", ""), largest_file_bytes=settings.upload_max_bytes
-    )
+    reader = UploadReader(request.headers.get("content-type", ""), largest_file_bytes=settings.upload_max_bytes)
     given: dict[str, str] = {}
     waiting: list[Part] = []
     receiving: Receiving | None = None
@@ -61,7 +59,9 @@ async def upload(request: Request, call: Annotated[Call, allow("image.upload")])
         elif part.name == "files":
             waiting.append(part)
         if len(items) + len(waiting) > settings.upload_max_files:
-            raise Invalid(f"At most {settings.upload_max_files} files go into one upload. Send the rest apart.", field="files")
+            raise Invalid(
+                f"At most {settings.upload_max_files} files go into one upload. Send the rest apart.", field="files"
+            )
         if receiving is None and {"patient_id", "pathway"} <= given.keys():
             receiving = await run_in_threadpool(_begin, call, given["patient_id"], given["pathway"])
         if receiving is not None:

@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from medhub.accounts.actor import Actor
-from medhub.errors import NotAllowed
+from medhub.errors import Invalid, NotAllowed
 from medhub.foundation import clock, ids
 from medhub.foundation.events import announce
 from medhub.foundation.installation import Installation
@@ -27,10 +27,17 @@ from medhub.ingest.events import ImageStored
 from medhub.ingest.models import Arrival, Receipt
 from medhub.records import pixels, studies, vault
 from medhub.records import service as records
-from medhub.records.models import Image, Patient, Series, Study
+from medhub.records.models import Image, Patient, PatientBlob, Series, Study
 from medhub.records.pathway import Pathway, get_pathway
 from medhub.science.imaging.arrivals import Context, Prepared, Unacceptable
 from medhub.science.imaging.limits import Limits
+
+
+class ArrivalRefused(Invalid):
+    """A whole file that does not fit what is here already; the fact ``reason`` says in a word why."""
+
+    code = "arrival-refused"
+
 
 Outcome = Literal["accepted", "duplicate", "quarantined"]
 
@@ -74,7 +81,7 @@ def limits_of(house: Installation) -> Limits:
 
 
 def receive(house: Installation, actor: Actor, receiving: Receiving, data: bytes) -> Answer:
-    """Take in one file: accepted, duplicate, or quarantined with a reason; never lost, never an exception for its content."""
+    """Take in one file: accepted, duplicate, or quarantined with a reason; never lost."""
     received_hash = house.keys.fingerprint("arrivals", receiving.project_id.encode() + hashlib.sha256(data).digest())
     with house.database.reading() as session:
         known = session.get(Receipt, (receiving.project_id, received_hash))
@@ -95,10 +102,8 @@ def receive(house: Installation, actor: Actor, receiving: Receiving, data: bytes
     except Unacceptable as refusal:
         return quarantine(house, actor, receiving, data, refusal)
     except DecoderFailed as failure:
-        refusal = Unacceptable(
-            f"{failure.message} It is kept apart until a person has looked at it.", reason=str(failure.facts.get("how"))
-        )
-        return quarantine(house, actor, receiving, data, refusal)
+        words = f"{failure.message} It is kept apart until a person has looked at it."
+        return quarantine(house, actor, receiving, data, ArrivalRefused(words, reason=failure.facts.get("how")))
     dicom, thumbnail = house.blobs.put(prepared.dicom), house.blobs.put(prepared.thumbnail)
     try:
         with house.database.writing() as session:
@@ -113,11 +118,11 @@ def receive(house: Installation, actor: Actor, receiving: Receiving, data: bytes
         if known is not None:
             return _note_duplicate(house, actor, receiving, known.image_id, len(data))
         return quarantine(house, actor, receiving, data, _SAME_UID)
-    except Unacceptable as refusal:
+    except ArrivalRefused as refusal:
         return quarantine(house, actor, receiving, data, refusal)
 
 
-_SAME_UID = Unacceptable(
+_SAME_UID = ArrivalRefused(
     "Another image with the same identifier is already here, and its content differs. "
     "Nothing was replaced. Delete the old image first if this one is meant to take its place.",
     reason="conflicting",
@@ -150,7 +155,7 @@ def _store(
 ) -> Image:
     patient = session.get(Patient, receiving.patient_id)
     if patient is None:
-        raise Unacceptable("The patient was erased while the file came in. Nothing was stored.", reason="erased")
+        raise ArrivalRefused("The patient was erased while the file came in. Nothing was stored.", reason="erased")
     study = session.scalars(
         select(Study).where(Study.project_id == patient.project_id, Study.study_uid == prepared.study_instance_uid)
     ).one_or_none()
@@ -159,12 +164,12 @@ def _store(
             session, patient, study_uid=prepared.study_instance_uid, pathway=receiving.pathway.name
         )
     elif study.patient_id != patient.id:
-        raise Unacceptable(
+        raise ArrivalRefused(
             "This study already belongs to another patient. Check for whom the file is; nothing was stored.",
             reason="conflicting",
         )
     elif session.scalar(select(Image.id).where(Image.study_id == study.id, Image.locked).limit(1)) is not None:
-        raise Unacceptable(
+        raise ArrivalRefused(
             "The study that this file belongs to is signed and stays as it is. "
             "Ask the physician to open a correction; nothing was stored.",
             reason="signed",
@@ -173,9 +178,7 @@ def _store(
         select(Series).where(Series.study_id == study.id, Series.series_uid == prepared.series_instance_uid)
     ).one_or_none()
     if series is None:
-        series = studies.new_series(
-            session, study, series_uid=prepared.series_instance_uid, modality=prepared.modality
-        )
+        series = studies.new_series(session, study, series_uid=prepared.series_instance_uid, modality=prepared.modality)
     image = Image(
         id=ids.new_id(),
         project_id=patient.project_id,
@@ -260,7 +263,12 @@ def _note_duplicate(house: Installation, actor: Actor, receiving: Receiving, ima
 
 
 def quarantine(
-    house: Installation, actor: Actor, receiving: Receiving, data: bytes, refusal: Unacceptable, size_bytes: int | None = None
+    house: Installation,
+    actor: Actor,
+    receiving: Receiving,
+    data: bytes,
+    refusal: Unacceptable | ArrivalRefused,
+    size_bytes: int | None = None,
 ) -> Answer:
     """Keep a refused file sealed under the patient's key, with its reason, until it expires."""
     code = str(refusal.facts.get("reason", "unsupported"))
@@ -332,6 +340,6 @@ def destroy_expired(house: Installation) -> int:
         digests = [arrival.sealed_bytes for arrival in expired if arrival.sealed_bytes is not None]
         for arrival in expired:
             arrival.sealed_bytes = None
-        session.execute(delete(records.PatientBlob).where(records.PatientBlob.digest.in_(digests)))
+        session.execute(delete(PatientBlob).where(PatientBlob.digest.in_(digests)))
         records.destroy_blobs(session, digests)
     return len(digests)

@@ -152,7 +152,7 @@ def delete_field(session: Session, actor: Actor, field_id: str) -> None:
 
 def _in_use(session: Session, definition: FieldDefinition, choice: str | None) -> bool:
     table: type[Patient] | type[Study] = Patient if definition.subject == "patient" else Study
-    value = table.fields[definition.key].as_string()  # type: ignore[index]
+    value = table.fields[definition.key].as_string()
     chosen = select(table.id).where(table.project_id == definition.project_id, value.is_not(None))
     if choice is not None:
         chosen = chosen.where(value == choice)

@@ -145,7 +145,9 @@ def change_patient(call: Annotated[Call, allow("patient.change")], id: ItemId, g
 def delete_patient(
     call: Annotated[Call, allow("patient.delete")],
     id: ItemId,
-    erase: Annotated[bool, Query(description="Destroy the identity's key, the images and all that hangs on them.")] = False,
+    erase: Annotated[
+        bool, Query(description="Destroy the identity's key, the images and all that hangs on them.")
+    ] = False,
 ) -> PatientErased | Response:
     """Delete a patient on whom nothing hangs; with ``erase=true`` destroy the person's data for good."""
     with call.writing() as session:

@@ -16,7 +16,9 @@ from medhub.records.studies import StudyFacts
 
 Sex = Literal["F", "M", "O", "U"]
 FieldValue = str | int | float | bool | None
-FieldValues = dict[Annotated[Text, Field(max_length=40)], Annotated[Text, Field(max_length=2000)] | int | float | bool | None]
+FieldValues = dict[
+    Annotated[Text, Field(max_length=40)], Annotated[Text, Field(max_length=2000)] | int | float | bool | None
+]
 IdentityLine = Annotated[Text, Field(max_length=300)]
 
 
@@ -63,7 +65,7 @@ class PatientCreate(Schema):
     project_id: Id | None = None
     sex: Sex = "U"
     birth_year: Annotated[int, Field(ge=1000, le=9999)] | None = None
-    fields: FieldValues = {}
+    fields: FieldValues = Field(default_factory=dict)
     identity: IdentityIn | None = None
 
 
@@ -121,7 +123,9 @@ class PatientOut(PatientRow):
     identity_hidden: Annotated[bool, Field(description="There is an identity that the asker may not see.")]
 
     @classmethod
-    def whole(cls, patient: Patient, counts: PatientCounts, identity: dict[str, str] | None, exists: bool) -> PatientOut:
+    def whole(
+        cls, patient: Patient, counts: PatientCounts, identity: dict[str, str] | None, exists: bool
+    ) -> PatientOut:
         """The patient with what hangs on it, and who it is."""
         return cls(
             **_row(patient, counts, identity is not None),
@@ -163,7 +167,9 @@ class FieldCreate(Schema):
     kind: Kind
     required: bool = False
     unit: Annotated[Text, Field(max_length=20)] | None = None
-    choices: Annotated[list[Annotated[Text, Field(max_length=100)]], Field(max_length=200)] = []
+    choices: Annotated[list[Annotated[Text, Field(max_length=100)]], Field(max_length=200)] = Field(
+        default_factory=list
+    )
     position: Annotated[int, Field(ge=0, le=10_000)] = 0
 
 
@@ -197,7 +203,7 @@ class StudyCreate(Schema):
 
     patient_id: Id
     description: Annotated[Text, Field(max_length=2000)] = ""
-    fields: FieldValues = {}
+    fields: FieldValues = Field(default_factory=dict)
 
 
 class StudyChange(Schema):

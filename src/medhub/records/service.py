@@ -136,9 +136,7 @@ def identity_of(session: Session, keys: Keys, actor: Actor, patient: Patient) ->
     exists = row is not None and row.sealed_identity is not None
     if not exists or not actor.may("identity.read", patient.project_id):
         return None, exists
-    actor.record(
-        session, "identity.read", "patient", patient.id, project_id=patient.project_id, patient_id=patient.id
-    )
+    actor.record(session, "identity.read", "patient", patient.id, project_id=patient.project_id, patient_id=patient.id)
     return vault.read_identity(keys, row), True
 
 
@@ -203,7 +201,7 @@ def _matches(
     return or_(*ways)
 
 
-def _known_as(keys: Keys, project_id: str, query: str) -> Select[tuple[str]]:
+def _known_as(keys: Keys, project_id: str, query: str) -> Select[str]:
     words = vault.fold(query).split() or [query]
     alternatives = [vault.terms(keys, project_id, word) for word in words]
     found = select(IdentityTerm.patient_id).where(IdentityTerm.project_id == project_id)
@@ -216,9 +214,9 @@ def _known_as(keys: Keys, project_id: str, query: str) -> Select[tuple[str]]:
 def counts_of(session: Session, patient_ids: list[str]) -> dict[str, PatientCounts]:
     """How many images each patient has, and how many of them nobody has verified."""
     rows = session.execute(
-        select(
-            Image.patient_id, func.count(), func.count().filter(Image.verified.is_(False))
-        ).where(Image.patient_id.in_(patient_ids)).group_by(Image.patient_id)
+        select(Image.patient_id, func.count(), func.count().filter(Image.verified.is_(False)))
+        .where(Image.patient_id.in_(patient_ids))
+        .group_by(Image.patient_id)
     )
     return {patient_id: PatientCounts(images, unverified) for patient_id, images, unverified in rows}
 
@@ -296,9 +294,7 @@ def delete_patient(session: Session, actor: Actor, patient_id: str) -> None:
             images=images,
         )
     _remove(session, patient)
-    actor.record(
-        session, "patient.delete", "patient", patient_id, project_id=patient.project_id, patient_id=patient_id
-    )
+    actor.record(session, "patient.delete", "patient", patient_id, project_id=patient.project_id, patient_id=patient_id)
 
 
 def erase_patient(session: Session, house: Installation, actor: Actor, patient_id: str) -> tuple[str, int]:

@@ -115,9 +115,7 @@ def get_study(session: Session, actor: Actor, study_id: str, action: str = "stud
 
 
 def _record(session: Session, actor: Actor, action: str, study: Study, **detail: Any) -> None:
-    actor.record(
-        session, action, "study", study.id, project_id=study.project_id, patient_id=study.patient_id, **detail
-    )
+    actor.record(session, action, "study", study.id, project_id=study.project_id, patient_id=study.patient_id, **detail)
 
 
 def read_study(session: Session, actor: Actor, study_id: str) -> StudyFacts:
@@ -212,9 +210,7 @@ def delete_study(session: Session, actor: Actor, study_id: str) -> None:
     destroy_blobs(session, digests)
 
 
-def get_series(
-    session: Session, actor: Actor, series_id: str, action: str = "study.read"
-) -> tuple[Series, Study, int]:
+def get_series(session: Session, actor: Actor, series_id: str, action: str = "study.read") -> tuple[Series, Study, int]:
     """A series in a project of the actor's, its study, and how many images it has."""
     series = session.get(Series, series_id)
     if series is None:
@@ -278,9 +274,7 @@ def get_image(session: Session, actor: Actor, image_id: str, action: str = "imag
 
 def record_image(session: Session, actor: Actor, action: str, image: Image, **detail: Any) -> None:
     """Have an act on an image recorded."""
-    actor.record(
-        session, action, "image", image.id, project_id=image.project_id, patient_id=image.patient_id, **detail
-    )
+    actor.record(session, action, "image", image.id, project_id=image.project_id, patient_id=image.patient_id, **detail)
 
 
 def change_image(session: Session, actor: Actor, image_id: str, number: int) -> Image:

@@ -67,7 +67,9 @@ def terms(keys: Keys, project_id: str, text: str) -> list[str]:
     folded = fold(text)
     words = {folded, folded.replace(" ", ""), *folded.split()}
     return [
-        keys.fingerprint("vault-terms", f"{project_id} {word}".encode()) for word in words if len(word) >= _SHORTEST_TERM
+        keys.fingerprint("vault-terms", f"{project_id} {word}".encode())
+        for word in words
+        if len(word) >= _SHORTEST_TERM
     ]
 
 

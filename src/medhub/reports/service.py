@@ -48,7 +48,8 @@ from medhub.review.service import get_case, history, record_case
 from medhub.science.inference.card import ClassifierNotFound
 from medhub.science.inference.explanation import overlay
 
-PICTURE_SIDE = 512
+# The pages print pictures no larger than this.
+PICTURE_SIDE = 480
 
 
 class NotSigned(Conflict):
@@ -119,7 +120,8 @@ def _facts(session: Session, house: Installation, case: Case) -> ReportFacts:
             licence, notice = card.licence, " ".join(card.not_for)
         except ClassifierNotFound:
             notice = "The classifier's card is no longer installed."
-    assert case.signed_at is not None and case.signed_by is not None  # noqa: S101 - only signed cases come here
+    if case.signed_at is None or case.signed_by is None:
+        raise NotSigned("There is no report yet: the case is not signed.")
     return ReportFacts(
         case_id=case.id,
         version=case.version,
@@ -136,7 +138,7 @@ def _facts(session: Session, house: Installation, case: Case) -> ReportFacts:
         images=tuple(_finding(house, facts) for facts in images),
         signed_by=Person(case.signed_by, case.signed_role or ""),
         signed_at=case.signed_at,
-        issued_at=clock.now(),
+        issued_at=clock.now().replace(microsecond=0),  # PDF knows seconds
         software_version=__version__,
         fields=_fields(session, patient, study),
         supersedes=_superseded(session, case),
@@ -153,7 +155,9 @@ def _facts(session: Session, house: Installation, case: Case) -> ReportFacts:
 def _fields(session: Session, patient: Patient, study: Study) -> tuple[tuple[str, str], ...]:
     lines = []
     for subject, values in (("patient", patient.fields), ("study", study.fields)):
-        for definition in definitions.of_projects(session, [patient.project_id], "patient" if subject == "patient" else "study"):
+        for definition in definitions.of_projects(
+            session, [patient.project_id], "patient" if subject == "patient" else "study"
+        ):
             if definition.key in values:
                 value = values[definition.key]
                 words = ("yes" if value else "no") if isinstance(value, bool) else str(value)

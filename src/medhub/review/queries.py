@@ -49,7 +49,7 @@ class ImageFacts:
     verdict: Verdict | None
 
 
-def select_images(actor: Actor, wanted: ImageFilter) -> Select[tuple[Image]]:
+def select_images(actor: Actor, wanted: ImageFilter) -> Select[Image]:
     """The images that a filter lets through, of the actor's projects."""
     chosen = select(Image).where(Image.project_id.in_(actor.projects("image.read", wanted.project_id)))
     if wanted.patient_id is not None:
@@ -84,7 +84,10 @@ def list_images(
     """A page of images; unless sorted otherwise the oldest first, as a reading queue goes."""
     total = count_images(session, actor, wanted)
     confidence = (
-        select(func.max(Prediction.confidence)).where(Prediction.image_id == Image.id).correlate(Image).scalar_subquery()
+        select(func.max(Prediction.confidence))
+        .where(Prediction.image_id == Image.id)
+        .correlate(Image)
+        .scalar_subquery()
     )
     columns = {"created_at": Image.created_at, "confidence": confidence, "number": Image.number}
     chosen = select_images(actor, wanted).order_by(ordering(sort, columns, "created_at"), Image.number, Image.id)
@@ -96,9 +99,9 @@ def facts_of(session: Session, images: Sequence[Image], case: Case | None = None
     """Images with their patients' codes, cases, predictions and verdicts; of one case, or of the current ones."""
     image_ids = [image.id for image in images]
     codes = dict(
-        session.execute(
-            select(Patient.id, Patient.code).where(Patient.id.in_({image.patient_id for image in images}))
-        ).tuples().all()
+        session.execute(select(Patient.id, Patient.code).where(Patient.id.in_({image.patient_id for image in images})))
+        .tuples()
+        .all()
     )
     if case is not None:
         cases = {case.study_id: case}
@@ -168,7 +171,7 @@ def my_turn(settings: Settings, actor: Actor) -> Any:
     return condition & Case.superseded.is_(False)
 
 
-def select_cases(settings: Settings, actor: Actor, wanted: CaseFilter) -> Select[tuple[Case]]:
+def select_cases(settings: Settings, actor: Actor, wanted: CaseFilter) -> Select[Case]:
     """The cases that a filter lets through, of the actor's projects."""
     chosen = select(Case).where(Case.project_id.in_(actor.projects("case.read", wanted.project_id)))
     if wanted.stage is not None:
@@ -223,12 +226,16 @@ def case_facts(session: Session, cases: Sequence[Case]) -> list[CaseFacts]:
             .join(Prediction, Prediction.image_id == Image.id)
             .where(Image.study_id.in_(study_ids), Prediction.uncertain)
             .group_by(Image.study_id)
-        ).tuples().all()
+        )
+        .tuples()
+        .all()
     )
     verified = dict(
         session.execute(
             select(Verdict.case_id, func.count()).where(Verdict.case_id.in_(case_ids)).group_by(Verdict.case_id)
-        ).tuples().all()
+        )
+        .tuples()
+        .all()
     )
     successors = dict(
         session.execute(select(Case.supersedes_id, Case.id).where(Case.supersedes_id.in_(case_ids))).tuples().all()

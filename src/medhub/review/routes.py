@@ -154,17 +154,13 @@ def case_out(session: Session, call: Call, case: Case) -> CaseOut:
         pathway.act(case.stage, "sign"), images=facts.images, waiting=facts.waiting, verified=facts.verified
     )
     return CaseOut(
-        **case_fields(
-            facts, call.actor.project_names.get(case.project_id, ""), pathway, _is_mine(call, case, pathway)
-        ),
+        **case_fields(facts, call.actor.project_names.get(case.project_id, ""), pathway, _is_mine(call, case, pathway)),
         images_list=[ImageRow.of(one) for one in shown],
         labels=list(pathway.labels),
         threshold=pathway.threshold,
         sign_note=case.sign_note,
         history=[EventOut.of(event) for event in service.history(session, case)],
-        allowed=Allowed(
-            verdict="verdict" in acts, sign="sign" in acts and not missing, correct="correct" in acts
-        ),
+        allowed=Allowed(verdict="verdict" in acts, sign="sign" in acts and not missing, correct="correct" in acts),
         blockers=missing,
     )
 
@@ -257,17 +253,16 @@ def dashboard(
     """Counts, the uploads of the last 30 days and what the classifiers said."""
     projects = call.actor.projects("dashboard.read", project_id)
     with call.reading() as session:
-        current = select(func.count()).select_from(Case).where(Case.project_id.in_(projects), Case.superseded.is_(False))
+        current = (
+            select(func.count()).select_from(Case).where(Case.project_id.in_(projects), Case.superseded.is_(False))
+        )
         signed = session.scalar(current.where(Case.signed_at.is_not(None))) or 0
         return Dashboard(
             patients=session.scalar(select(func.count()).select_from(Patient).where(Patient.project_id.in_(projects)))
             or 0,
             images=queries.count_images(session, call.actor, ImageFilter(project_id=project_id)),
             unverified=queries.count_images(session, call.actor, ImageFilter(project_id=project_id, verified=False)),
-            cases_waiting_for_me=session.scalar(
-                current.where(queries.my_turn(call.house.settings, call.actor))
-            )
-            or 0,
+            cases_waiting_for_me=session.scalar(current.where(queries.my_turn(call.house.settings, call.actor))) or 0,
             cases_open=session.scalar(current.where(Case.signed_at.is_(None))) or 0,
             cases_signed=signed,
             reports=signed,

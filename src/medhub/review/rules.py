@@ -73,12 +73,15 @@ def check_verdict(
 ) -> None:
     """Refuse a label that the pathway does not know, and a verdict without a note where one is needed."""
     if label not in pathway.labels:
-        raise LabelUnknown(f"“{label}” is no label of this pathway. Its labels: {', '.join(pathway.labels)}.", field="label")
+        raise LabelUnknown(
+            f"“{label}” is no label of this pathway. Its labels: {', '.join(pathway.labels)}.", field="label"
+        )
     if note:
         return
     if uncertain and "uncertain" in act.note_when:
         raise NoteRequired(
-            "The classifier was uncertain here. Write in a note what you see, then give the verdict again.", field="note"
+            "The classifier was uncertain here. Write in a note what you see, then give the verdict again.",
+            field="note",
         )
     if predicted is not None and label != predicted and "disagreeing" in act.note_when:
         raise NoteRequired("The verdict differs from the classifier's. Write in a note why.", field="note")
@@ -104,4 +107,9 @@ def _images(count: int) -> str:
 
 def waiting_roles(pathway: Pathway, stage: str) -> Collection[Role]:
     """Whose turn it is in a stage: those who may do what leads on."""
-    return {role for act in pathway.stage(stage).acts if act.leads_to is not None and act.act != "correct" for role in act.roles}
+    return {
+        role
+        for act in pathway.stage(stage).acts
+        if act.leads_to is not None and act.act != "correct"
+        for role in act.roles
+    }

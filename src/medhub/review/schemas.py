@@ -21,7 +21,9 @@ ImageState = Literal["waiting", "read", "unreadable", "verified", "signed"]
 class VerdictIn(Schema):
     """A verdict; a note is needed where the classifier was uncertain."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"label": "eosinophil", "note": "Bilobed, red granules."}]})
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"label": "eosinophil", "note": "Bilobed, red granules."}]}
+    )
 
     label: Annotated[Text, Field(min_length=1, max_length=100)]
     note: Annotated[Text, Field(max_length=4000)] | None = None

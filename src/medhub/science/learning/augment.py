@@ -7,9 +7,12 @@ lamp, camera) and sharpness vary between laboratories, within limits: color and 
 
 from __future__ import annotations
 
+import io
 import math
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
@@ -20,9 +23,12 @@ GAIN = 0.08
 CONTRAST = 0.20
 BRIGHTNESS = 0.08
 SATURATION = 0.25
-BLUR_SHARE = 0.25
-NOISE_SHARE = 0.25
+SMALL_SHARE = 0.3
+SMALLEST = 0.35
+NOISE_SHARE = 0.2
 NOISE = 0.03
+JPEG_SHARE = 0.3
+JPEG_QUALITY = (30, 95)
 
 
 def vary(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -76,17 +82,33 @@ def recolor(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def degrade(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Take sharpness from some images, as a small or recompressed file has lost it, and add noise to some."""
+    """Send some images through what files go through: made small, noisy, compressed as JPEG."""
     count, _, height, width = images.shape
     images = images.clone()
-    for index in torch.nonzero(torch.rand(count, generator=generator) < BLUR_SHARE).flatten().tolist():
-        factor = float(_between(1, 0.3, 0.9, generator))
+    for index in _some(count, SMALL_SHARE, generator):
+        factor = float(_between(1, SMALLEST, 1, generator))
         size = (max(1, round(height * factor)), max(1, round(width * factor)))
         small = functional.interpolate(images[index : index + 1], size, mode="bilinear", antialias=True)
         images[index] = functional.interpolate(small, (height, width), mode="bilinear")[0]
-    chosen = (torch.rand(count, generator=generator) < NOISE_SHARE).view(-1, 1, 1, 1)
-    strength = _between(count, 0, NOISE, generator).view(-1, 1, 1, 1)
-    return images + chosen * strength * torch.randn(images.shape, generator=generator)
+    for index in _some(count, NOISE_SHARE, generator):
+        strength = _between(1, 0, NOISE, generator)
+        images[index] += strength * torch.randn(images[index].shape, generator=generator)
+    for index in _some(count, JPEG_SHARE, generator):
+        images[index] = _recompressed(images[index], int(_between(1, *JPEG_QUALITY, generator)))
+    return images
+
+
+def _recompressed(image: Tensor, quality: int) -> Tensor:
+    buffer = io.BytesIO()
+    pixels = (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality)
+    with Image.open(buffer) as again:
+        return torch.from_numpy(np.asarray(again).copy()).permute(2, 0, 1).float() / 255
+
+
+def _some(count: int, share: float, generator: torch.Generator) -> list[int]:
+    chosen: list[int] = torch.nonzero(torch.rand(count, generator=generator) < share).flatten().tolist()
+    return chosen
 
 
 def _between(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:

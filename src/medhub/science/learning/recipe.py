@@ -53,7 +53,7 @@ class NoveltyRecipe(_Part):
     """How the distance from the training data is fitted, and where its limit lies."""
 
     quantile: Share = 0.99
-    components: Annotated[int, Field(ge=1)] = 128
+    components: Annotated[int, Field(ge=1)] = 32
     passes: Annotated[int, Field(ge=1)] = 2
 
 

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Making patients, images that a classifier has read, and cases."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sqlalchemy import select
+
+from medhub.accounts.actor import Actor
+from medhub.accounts.permissions import Role
+from medhub.classification import service as classification
+from medhub.entrypoints.flow import abandoned, handlers
+from medhub.foundation.installation import Installation
+from medhub.foundation.jobs import Runner
+from medhub.ingest import service as ingest
+from medhub.records import service as records
+from medhub.records.models import Image
+from medhub.review.models import Case
+from medhub.science.inference.classifier import Reading
+from tests.factories.accounts import People
+from tests.factories.images import photograph
+
+IDENTITY = {"name": "Siti binti Abdullah", "hospital_number": "H-100234", "birth_date": "1980-03-14"}
+PATHWAY = "smear-review"
+LABELS = ("basophil", "eosinophil", "erythroblast", "ig", "lymphocyte", "monocyte", "neutrophil", "platelet")
+
+
+@dataclass
+class FakeCard:
+    """The little that is asked of a card."""
+
+    name: str = "blood-cells"
+    version: str = "0"
+    licence: str = "Apache-2.0"
+    not_for: tuple[str, ...] = ("diagnosis",)
+
+
+class ScriptedClassifier:
+    """Says what the test wrote down, one reading after the other; it stands for a network, not for a decision."""
+
+    digest = "c" * 64
+    card = FakeCard()
+
+    def __init__(self, confidences: list[float]) -> None:
+        self.confidences = confidences
+        self.read = 0
+
+    def classify(self, image: NDArray[np.uint8]) -> Reading:
+        """The next reading."""
+        confidence = self.confidences[self.read % len(self.confidences)]
+        self.read += 1
+        rest = (1 - confidence) / (len(LABELS) - 1)
+        probabilities = {label: confidence if label == "neutrophil" else rest for label in LABELS}
+        return Reading(probabilities, 1.0, False, np.linspace(0, 1, 25, dtype=np.float32).reshape(5, 5), 1.0)
+
+
+def use_classifier(monkeypatch: pytest.MonkeyPatch, *confidences: float) -> ScriptedClassifier:
+    """Have images read by a classifier that is as sure as the test says."""
+    scripted = ScriptedClassifier(list(confidences) or [0.97])
+    monkeypatch.setattr(classification, "get_classifier", lambda _settings, _name: scripted)
+    monkeypatch.setattr("medhub.reports.service.get_classifier", lambda _settings, _name: scripted)
+    return scripted
+
+
+def run_jobs(house: Installation) -> int:
+    """Run every job that is ready."""
+    return Runner(house.database, handlers(house), abandoned=abandoned(house)).run_pending()
+
+
+def make_patient(house: Installation, people: People, *, identity: bool = True) -> str:
+    """Register a patient in the first project and return the id."""
+    technologist = people.actor(house, Role.TECHNOLOGIST)
+    with house.database.writing() as session:
+        return records.add_patient(
+            session,
+            house.keys,
+            technologist,
+            project_id=people.project_id,
+            sex="F",
+            birth_year=1980,
+            identity=IDENTITY if identity else None,
+        ).id
+
+
+def upload(house: Installation, actor: Actor, patient_id: str, *files: bytes) -> list[ingest.Answer]:
+    """Bring files in for a patient."""
+    with house.database.reading() as session:
+        receiving = ingest.begin(session, house, actor, patient_id, PATHWAY)
+    return [ingest.receive(house, actor, receiving, data) for data in files]
+
+
+def make_case(
+    house: Installation, people: People, patient_id: str, images: int = 2, seed: int = 0
+) -> tuple[str, list[str]]:
+    """Bring in photographs, have them read, and return the case with its images."""
+    technologist = people.actor(house, Role.TECHNOLOGIST)
+    answers = upload(house, technologist, patient_id, *(photograph(seed + i) for i in range(images)))
+    run_jobs(house)
+    image_ids = [answer.image_id for answer in answers if answer.image_id is not None]
+    with house.database.reading() as session:
+        image = session.get_one(Image, image_ids[0])
+        case = session.scalars(select(Case).where(Case.study_id == image.study_id, Case.superseded.is_(False))).one()
+        return case.id, image_ids
