@@ -1,0 +1,60 @@
+# make run: install, build, and serve Medhub with its demonstration.  make test: exactly what CI runs.
+PYTHON ?= python3
+DATA ?=
+BIN := .venv/bin
+WEB_SOURCES := $(shell find web/src web/public -type f 2>/dev/null) web/index.html web/vite.config.ts web/tsconfig.json
+
+.PHONY: install run test lint check-web check-python api clean
+
+install: .make/python .make/web
+
+.make/venv:
+	@mkdir -p .make
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Medhub needs Python 3.11 or newer; name it by PYTHON=..."; exit 1; }
+	@$(PYTHON) -m venv .venv || { echo "The module venv is missing. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	@touch $@
+
+.make/python: .make/venv pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -e . -c constraints.txt
+	@touch $@
+
+.make/node_modules: web/package.json web/package-lock.json
+	@mkdir -p .make
+	@node -e 'process.exit(parseInt(process.versions.node) < 20)' || { echo "Medhub needs Node 20 or newer."; exit 1; }
+	cd web && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+.make/web: .make/node_modules $(WEB_SOURCES)
+	cd web && npm run --silent build
+	@touch $@
+
+# DATA=... names another folder than the user's own.
+run: install
+	@exec $(BIN)/medhub serve --demo $(if $(DATA),--data $(DATA))
+
+# What the tests need beside what runs: tools, and torch for the tests of training.
+.make/dev: .make/python
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev,train]' -c constraints.txt
+	@touch $@
+
+lint: .make/dev
+	$(BIN)/ruff check src tests bench
+	$(BIN)/ruff format --check src tests bench
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check-web: .make/node_modules
+	cd web && npm run --silent check
+	cd web && npm test --silent
+
+# MEDHUB_TEST_STRICT=1 makes a missing part fail instead of skip. TESTS=... runs a part.
+test: install lint check-web
+	$(BIN)/python -m pytest $(TESTS)
+
+# The API's document, and the web app's client made from it.
+api: .make/dev .make/node_modules
+	$(BIN)/python -m medhub.entrypoints.openapi > web/openapi.json
+	cd web && npm run --silent api
+
+clean:
+	rm -rf .make .venv web/node_modules web/dist
