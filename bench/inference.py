@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Time from the bytes of an image to its result, one thread: ``python bench/inference.py``.
+
+Both architectures with random weights of the real shapes (the time does not depend on their values), exported by the
+project's own export and read by the class that serves; next to it the same network run by torch, in the same run and
+in turn, so that other load on the machine falls on both. Also the classifier that ships, as it ships.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from medhub.science.inference.card import CARD_FILE, MODEL_FILE, Card, Novelty
+from medhub.science.inference.classifier import Classifier
+from medhub.science.inference.preprocessing import Preprocessing, prepare
+from medhub.science.learning.architectures import build
+from medhub.science.learning.card_file import card_text
+from medhub.science.learning.export import Graph, export
+from medhub.science.learning.novelty import Novelty as Distance
+from medhub.science.learning.novelty import fit_gaussians
+
+ROOT = Path(__file__).resolve().parents[1]
+LABELS = ("a", "b", "c", "d")
+TARGETS_MS = {"mobilenetv2": 30.0, "hrnet-w18-small": 60.0}
+
+
+def photographs() -> list[bytes]:
+    return [path.read_bytes() for path in sorted((ROOT / "demo").glob("*/*/*.jpg"))]
+
+
+def decode(data: bytes) -> NDArray[np.uint8]:
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def with_random_weights(name: str, folder: Path) -> tuple[Classifier, Graph]:
+    chance = np.random.default_rng(0)
+    torch.manual_seed(0)
+    preprocessing = Preprocessing(size=224, mean=(127.5,) * 3, std=(127.5,) * 3)
+    network = build(name, len(LABELS)).eval()
+    with torch.inference_mode():
+        widths = [one.shape[1] for one in network.maps(torch.zeros(1, 3, 224, 224))]
+    targets = np.arange(200) % len(LABELS)
+    distance = Distance([fit_gaussians(chance.normal(size=(200, width)), targets, 32) for width in widths], [1.0] * 5)
+    images = np.stack([np.asarray(Image.fromarray(decode(data)).resize((224, 224))) for data in photographs()[:4]])
+    exported = export(network, distance, LABELS, preprocessing, images)
+    card = Card(
+        name=name, version="0", title="for timing", architecture=name, licence="none", labels=LABELS,
+        model_sha256=exported.sha256, temperature=1, intended_use="timing", not_for=("anything else",),
+        trained_with="random weights", preprocessing=preprocessing,
+        novelty=Novelty(limit=1, quantile=0.99, method="random", basis="random"),
+    )  # fmt: skip
+    folder.mkdir()
+    (folder / MODEL_FILE).write_bytes(exported.model)
+    (folder / CARD_FILE).write_text(card_text(card), encoding="utf-8")
+    return Classifier.load(folder), Graph(network, distance).eval()
+
+
+def measure(ways: dict[str, Callable[[bytes], object]], rounds: int) -> dict[str, list[float]]:
+    images = photographs()
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for way in ways.values():
+        for data in images[:3]:
+            way(data)
+    for index in range(rounds):
+        data = images[index % len(images)]
+        for name, way in ways.items():
+            start = time.perf_counter()
+            way(data)
+            times[name].append((time.perf_counter() - start) * 1000)
+    return times
+
+
+def by_torch(graph: Graph, preprocessing: Preprocessing) -> Callable[[bytes], object]:
+    def run(data: bytes) -> object:
+        with torch.inference_mode():
+            return graph(torch.from_numpy(prepare(decode(data), preprocessing)))
+
+    return run
+
+
+def by_classifier(classifier: Classifier) -> Callable[[bytes], object]:
+    return lambda data: classifier.classify(decode(data))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=100)
+    rounds = parser.parse_args().rounds
+    torch.set_num_threads(1)
+    ways: dict[str, Callable[[bytes], object]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in TARGETS_MS:
+            classifier, graph = with_random_weights(name, Path(folder) / name)
+            ways[f"{name} | ONNX Runtime"] = by_classifier(classifier)
+            ways[f"{name} | torch eager"] = by_torch(graph, classifier.card.preprocessing)
+        shipped = Classifier.load(ROOT / "models" / "blood-cells")
+        ways[f"blood-cells as it ships, {shipped.card.preprocessing.size} px | ONNX Runtime"] = by_classifier(shipped)
+        times = measure(ways, rounds)
+    print(
+        f"Decode to result of one JPEG of 224 px, one thread, {rounds} rounds, in turn; random weights unless it says"
+    )
+    print(f"otherwise. onnxruntime {onnxruntime.__version__}, torch {torch.__version__}, {platform.machine()},")
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}.\n")
+    print("| network | run by | median ms | 10 % | 90 % | target ms |")
+    print("|---|---|---|---|---|---|")
+    for name, found in times.items():
+        deciles = statistics.quantiles(found, n=10)
+        target = TARGETS_MS.get(name.split(" | ")[0])
+        limit = f"< {target:g}" if target and "ONNX" in name else ""
+        print(f"| {name} | {statistics.median(found):.1f} | {deciles[0]:.1f} | {deciles[-1]:.1f} | {limit} |")
+
+
+if __name__ == "__main__":
+    main()
