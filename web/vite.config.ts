@@ -9,7 +9,13 @@ export default defineConfig({
   plugins: [react()],
   resolve: { alias: { '@': fileURLToPath(new URL('./src', import.meta.url)) } },
   // Nothing is inlined as data: the content security policy allows scripts and styles of our own origin only.
-  build: { target: 'es2022', assetsInlineLimit: 0, modulePreload: { polyfill: false } },
+  build: {
+    target: 'es2022',
+    // These know light-dark(); for older ones it would be rewritten into variables that Mantine's schemes do not set.
+    cssTarget: ['chrome123', 'firefox120', 'safari17.5'],
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+  },
   server: { proxy: { '/api': server } },
   test: { include: ['tests/**/*.test.ts'] },
 });

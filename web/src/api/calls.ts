@@ -1,88 +1,61 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every call that the pages make, by capability.
-import { address, send, sendFiles, type Query } from './http';
+// Every call that the pages make, by capability; paths, bodies and answers are checked against the server's document.
+import { answered, filled, sendFiles, server, type Query } from './http';
 import type {
-  Arrival,
-  AuditEntry,
-  Case,
-  CaseRow,
-  Classifier,
-  Dashboard,
-  Field,
-  FieldKind,
-  FieldValue,
-  Identity,
-  Image,
-  ImageRow,
-  Me,
-  Page,
-  Pathway,
-  Patient,
-  PatientRow,
-  PatientSummary,
-  Project,
-  ReportRow,
+  FieldChange,
+  FieldInput,
+  PatientChange,
+  PatientInput,
   Role,
-  Sex,
-  Study,
-  UploadItem,
-  User,
+  UploadAnswer,
+  UserChange,
+  UserInput,
 } from './types';
 
 type Signal = AbortSignal | undefined;
 
+// Lists pass on what stands in the address; the server refuses what it does not know.
+const search = (query: Query, signal: Signal) => ({ params: { query: filled(query) as never }, signal });
+const one = (id: string, signal?: Signal) => ({ params: { path: { id } }, signal });
+
 export const accounts = {
   signIn: (email: string, password: string) =>
-    send<Me>('POST', '/api/auth/session', { body: { email, password }, quiet: true }),
-  me: (signal?: Signal) => send<Me>('GET', '/api/auth/session', { signal, quiet: true }),
-  signOut: () => send<void>('DELETE', '/api/auth/session', { quiet: true }),
+    answered(server.POST('/api/auth/session', { body: { email, password } }), true),
+  me: (signal?: Signal) => answered(server.GET('/api/auth/session', { signal }), true),
+  signOut: () => answered(server.DELETE('/api/auth/session'), true),
   changePassword: (current: string, next: string) =>
-    send<void>('POST', '/api/auth/password', { body: { current, new: next }, quiet: true }),
-  users: (query: Query, signal?: Signal) => send<Page<User>>('GET', '/api/users', { query, signal }),
-  user: (id: string, signal?: Signal) => send<User>('GET', `/api/users/${id}`, { signal }),
-  addUser: (body: { email: string; name: string; password?: string; project_id: string; role: Role }) =>
-    send<User & { generated_password?: string }>('POST', '/api/users', { body }),
-  changeUser: (id: string, body: { name?: string; email?: string; active?: boolean; password?: string }) =>
-    send<User>('PATCH', `/api/users/${id}`, { body }),
-  deleteUser: (id: string) => send<void>('DELETE', `/api/users/${id}`),
+    answered(server.POST('/api/auth/password', { body: { current, new: next } }), true),
+  users: (query: Query, signal?: Signal) => answered(server.GET('/api/users', search(query, signal))),
+  user: (id: string, signal?: Signal) => answered(server.GET('/api/users/{id}', one(id, signal))),
+  addUser: (body: UserInput) => answered(server.POST('/api/users', { body })),
+  changeUser: (id: string, body: UserChange) => answered(server.PATCH('/api/users/{id}', { ...one(id), body })),
+  deleteUser: (id: string) => answered(server.DELETE('/api/users/{id}', one(id))),
   setRole: (id: string, projectId: string, role: Role) =>
-    send<unknown>('PUT', `/api/users/${id}/memberships/${projectId}`, { body: { role } }),
-  removeRole: (id: string, projectId: string) => send<void>('DELETE', `/api/users/${id}/memberships/${projectId}`),
-};
-
-export type PatientInput = {
-  project_id?: string;
-  sex: Sex;
-  birth_year: number | null;
-  fields: Record<string, FieldValue>;
-  identity?: Identity | null;
-};
-
-export type FieldInput = {
-  project_id: string;
-  subject: 'patient' | 'study';
-  key: string;
-  label: string;
-  kind: FieldKind;
-  required: boolean;
-  unit: string | null;
-  choices: string[];
+    answered(
+      server.PUT('/api/users/{id}/memberships/{project_id}', {
+        params: { path: { id, project_id: projectId } },
+        body: { role },
+      }),
+    ),
+  removeRole: (id: string, projectId: string) =>
+    answered(
+      server.DELETE('/api/users/{id}/memberships/{project_id}', { params: { path: { id, project_id: projectId } } }),
+    ),
 };
 
 export const records = {
-  projects: (signal?: Signal) => send<Page<Project>>('GET', '/api/projects', { query: { page_size: 200 }, signal }),
-  fields: (query: Query, signal?: Signal) => send<Page<Field> | Field[]>('GET', '/api/fields', { query, signal }),
-  addField: (body: FieldInput) => send<Field>('POST', '/api/fields', { body }),
-  changeField: (id: string, body: Partial<FieldInput>) => send<Field>('PATCH', `/api/fields/${id}`, { body }),
-  deleteField: (id: string) => send<void>('DELETE', `/api/fields/${id}`),
-  patients: (query: Query, signal?: Signal) => send<Page<PatientRow>>('GET', '/api/patients', { query, signal }),
-  patient: (id: string, signal?: Signal) => send<Patient>('GET', `/api/patients/${id}`, { signal }),
-  addPatient: (body: PatientInput) => send<Patient>('POST', '/api/patients', { body }),
-  changePatient: (id: string, body: Partial<PatientInput>) => send<Patient>('PATCH', `/api/patients/${id}`, { body }),
+  fields: (query: Query, signal?: Signal) => answered(server.GET('/api/fields', search(query, signal))),
+  addField: (body: FieldInput) => answered(server.POST('/api/fields', { body })),
+  changeField: (id: string, body: FieldChange) => answered(server.PATCH('/api/fields/{id}', { ...one(id), body })),
+  deleteField: (id: string) => answered(server.DELETE('/api/fields/{id}', one(id))),
+  patients: (query: Query, signal?: Signal) => answered(server.GET('/api/patients', search(query, signal))),
+  patient: (id: string, signal?: Signal) => answered(server.GET('/api/patients/{id}', one(id, signal))),
+  addPatient: (body: PatientInput) => answered(server.POST('/api/patients', { body })),
+  changePatient: (id: string, body: PatientChange) => answered(server.PATCH('/api/patients/{id}', { ...one(id), body })),
   erasePatient: (id: string) =>
-    send<{ erased: true; images: number; code: string }>('DELETE', `/api/patients/${id}`, { query: { erase: true } }),
-  summary: (id: string, signal?: Signal) => send<PatientSummary>('GET', `/api/patients/${id}/summary`, { signal }),
-  studies: (query: Query, signal?: Signal) => send<Page<Study>>('GET', '/api/studies', { query, signal }),
+    answered(server.DELETE('/api/patients/{id}', { params: { path: { id }, query: { erase: true } } })),
+  summary: (id: string, signal?: Signal) => answered(server.GET('/api/patients/{id}/summary', one(id, signal))),
+  studies: (query: Query, signal?: Signal) => answered(server.GET('/api/studies', search(query, signal))),
 };
 
 export const ingest = {
@@ -90,50 +63,50 @@ export const ingest = {
     file: File,
     facts: { patientId: string; pathway: string },
     onProgress: (fraction: number) => void,
-    signal?: Signal,
+    signal?: AbortSignal,
   ) => {
     const form = new FormData();
     form.set('patient_id', facts.patientId);
     form.set('pathway', facts.pathway);
     form.append('files', file, file.name);
-    return sendFiles<{ items: UploadItem[] }>('/api/images', form, onProgress, signal);
+    return sendFiles<UploadAnswer>('/api/images', form, onProgress, signal);
   },
-  arrivals: (query: Query, signal?: Signal) => send<Page<Arrival>>('GET', '/api/arrivals', { query, signal }),
+  arrivals: (query: Query, signal?: Signal) => answered(server.GET('/api/arrivals', search(query, signal))),
 };
 
 export const viewing = {
-  images: (query: Query, signal?: Signal) => send<Page<ImageRow>>('GET', '/api/images', { query, signal }),
-  count: (query: Query, signal?: Signal) => send<{ count: number }>('GET', '/api/images/count', { query, signal }),
-  image: (id: string, signal?: Signal) => send<Image>('GET', `/api/images/${id}`, { signal }),
-  deleteImage: (id: string) => send<void>('DELETE', `/api/images/${id}`),
-  renderedUrl: (id: string, size: 256 | 512 | 1024 | 2048, frame = 0) =>
-    address(`/api/images/${id}/rendered`, frame > 0 ? { size, frame } : { size }),
-  evidenceUrl: (id: string, size: 256 | 512 | 1024 | 2048) => address(`/api/images/${id}/evidence`, { size }),
+  images: (query: Query, signal?: Signal) => answered(server.GET('/api/images', search(query, signal))),
+  image: (id: string, signal?: Signal) => answered(server.GET('/api/images/{id}', one(id, signal))),
+  deleteImage: (id: string) => answered(server.DELETE('/api/images/{id}', one(id))),
+  renderedUrl: (id: string, size: number, frame = 0) =>
+    `/api/images/${id}/rendered?size=${size}${frame > 0 ? `&frame=${frame}` : ''}`,
+  evidenceUrl: (id: string, size: number) => `/api/images/${id}/evidence?size=${size}`,
   originalUrl: (id: string) => `/api/images/${id}/original`,
 };
 
 export const review = {
   giveVerdict: (imageId: string, label: string, note: string) =>
-    send<Image>('PUT', `/api/images/${imageId}/verdict`, { body: { label, note } }),
-  undoVerdict: (imageId: string) => send<Image>('DELETE', `/api/images/${imageId}/verdict`),
-  cases: (query: Query, signal?: Signal) => send<Page<CaseRow>>('GET', '/api/cases', { query, signal }),
-  case: (id: string, signal?: Signal) => send<Case>('GET', `/api/cases/${id}`, { signal }),
-  sign: (id: string, note: string) => send<Case>('POST', `/api/cases/${id}/sign`, { body: note ? { note } : {} }),
-  correct: (id: string, reason: string) => send<Case>('POST', `/api/cases/${id}/correct`, { body: { reason } }),
-  pathways: (signal?: Signal) => send<Pathway[]>('GET', '/api/pathways', { signal }),
-  dashboard: (query: Query, signal?: Signal) => send<Dashboard>('GET', '/api/dashboard', { query, signal }),
+    answered(server.PUT('/api/images/{id}/verdict', { ...one(imageId), body: { label, note: note || null } })),
+  undoVerdict: (imageId: string) => answered(server.DELETE('/api/images/{id}/verdict', one(imageId))),
+  cases: (query: Query, signal?: Signal) => answered(server.GET('/api/cases', search(query, signal))),
+  case: (id: string, signal?: Signal) => answered(server.GET('/api/cases/{id}', one(id, signal))),
+  sign: (id: string, note: string) =>
+    answered(server.POST('/api/cases/{id}/sign', { ...one(id), body: { note: note || null } })),
+  correct: (id: string, reason: string) => answered(server.POST('/api/cases/{id}/correct', { ...one(id), body: { reason } })),
+  pathways: (signal?: Signal) => answered(server.GET('/api/pathways', { signal })),
+  dashboard: (query: Query, signal?: Signal) => answered(server.GET('/api/dashboard', search(query, signal))),
 };
 
 export const reports = {
-  list: (query: Query, signal?: Signal) => send<Page<ReportRow>>('GET', '/api/reports', { query, signal }),
+  list: (query: Query, signal?: Signal) => answered(server.GET('/api/reports', search(query, signal))),
   pdfUrl: (caseId: string) => `/api/cases/${caseId}/report.pdf`,
 };
 
 export const classification = {
-  classifiers: (signal?: Signal) => send<Classifier[]>('GET', '/api/classifiers', { signal }),
+  classifiers: (signal?: Signal) => answered(server.GET('/api/classifiers', { signal })),
 };
 
 export const audit = {
-  entries: (query: Query, signal?: Signal) => send<Page<AuditEntry>>('GET', '/api/audit', { query, signal }),
-  actions: (signal?: Signal) => send<string[]>('GET', '/api/audit/actions', { signal }),
+  entries: (query: Query, signal?: Signal) => answered(server.GET('/api/audit', search(query, signal))),
+  actions: (signal?: Signal) => answered(server.GET('/api/audit/actions', { signal })),
 };

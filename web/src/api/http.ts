@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // One way to the server: cookie session, CSRF token on what changes things, problems as errors.
+import createClient from 'openapi-fetch';
 import { networkProblem, problemOf } from './problem';
+import type { paths } from './schema';
 
 let csrfToken = '';
 let signedOut: () => void = () => {};
@@ -15,45 +17,36 @@ export function onSignedOut(listener: () => void): void {
 }
 
 export type Query = Record<string, string | number | boolean | null | undefined>;
-export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
-export function address(path: string, query: Query = {}): string {
-  const search = new URLSearchParams();
-  for (const [key, value] of Object.entries(query)) {
-    if (value !== undefined && value !== null && value !== '') search.set(key, String(value));
-  }
-  const text = search.toString();
-  return text ? `${path}?${text}` : path;
+export const server = createClient<paths>({ credentials: 'same-origin', headers: { Accept: 'application/json' } });
+
+server.use({
+  onRequest({ request }) {
+    if (request.method !== 'GET' && csrfToken) request.headers.set('X-CSRF-Token', csrfToken);
+    return request;
+  },
+});
+
+/** What a query holds, without the empty parts. */
+export function filled(query: Query): Record<string, string | number | boolean> {
+  return Object.fromEntries(
+    Object.entries(query).filter((entry): entry is [string, string | number | boolean] => ![undefined, null, ''].includes(entry[1] as never)),
+  );
 }
 
-export async function send<T>(
-  method: Method,
-  path: string,
-  options: { query?: Query; body?: unknown; signal?: AbortSignal; quiet?: boolean } = {},
-): Promise<T> {
-  const headers: Record<string, string> = { Accept: 'application/json' };
-  if (options.body !== undefined) headers['Content-Type'] = 'application/json';
-  if (method !== 'GET' && csrfToken) headers['X-CSRF-Token'] = csrfToken;
-  let response: Response;
+/** The body of an answer; a refusal or a missing answer becomes a problem. */
+export async function answered<T>(call: Promise<{ data?: T; error?: unknown; response: Response }>, quiet = false): Promise<T> {
+  let answer;
   try {
-    response = await fetch(address(path, options.query), {
-      method,
-      headers,
-      credentials: 'same-origin',
-      ...(options.body === undefined ? {} : { body: JSON.stringify(options.body) }),
-      ...(options.signal ? { signal: options.signal } : {}),
-    });
+    answer = await call;
   } catch (error) {
     if (error instanceof DOMException && error.name === 'AbortError') throw error;
     throw networkProblem();
   }
-  if (!response.ok) {
-    if (response.status === 401 && !options.quiet) signedOut();
-    const body: unknown = await response.json().catch(() => null);
-    throw problemOf(response.status, body, response.headers.get('Retry-After'));
-  }
-  if (response.status === 204) return undefined as T;
-  return (await response.json()) as T;
+  const { data, error, response } = answer;
+  if (response.ok) return data as T;
+  if (response.status === 401 && !quiet) signedOut();
+  throw problemOf(response.status, error, response.headers.get('Retry-After'));
 }
 
 /** Sends files with progress, which fetch cannot tell. */

@@ -16,8 +16,7 @@ export const fieldsQuery = (projectId: string | undefined, subject: 'patient' | 
   queryOptions({
     queryKey: ['fields', projectId ?? 'all', subject],
     queryFn: async ({ signal }): Promise<Field[]> => {
-      const answer = await records.fields({ project_id: projectId, subject, page_size: 200 }, signal);
-      const fields = Array.isArray(answer) ? answer : answer.items;
+      const fields = await records.fields({ project_id: projectId, subject }, signal);
       return [...fields].sort((a, b) => a.position - b.position);
     },
     staleTime: 5 * MINUTES,

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Who is here, in which project, and what that role finds in the app.
-import { queryOptions, useQueryClient, useSuspenseQuery } from '@tanstack/react-query';
+import { queryOptions, useQuery, useQueryClient, useSuspenseQuery } from '@tanstack/react-query';
 import { createContext, useContext, useMemo, useState, type ReactNode } from 'react';
 import { remember, remembered } from '@/lib/remembered';
-import { abilitiesOf, type Ability } from '@/lib/roles';
+import { abilitiesOf, type Ability, type StageAct } from '@/lib/roles';
 import { accounts } from './calls';
 import { setCsrfToken } from './http';
+import { pathwaysQuery } from './queries';
 import { Problem } from './problem';
 import type { Me, Membership } from './types';
 
@@ -41,6 +42,7 @@ const SessionContext = createContext<Session | null>(null);
 
 export function SessionProvider({ children }: { children: ReactNode }) {
   const { data: me } = useSuspenseQuery(meQuery);
+  const { data: pathways } = useQuery({ ...pathwaysQuery, enabled: Boolean(me) });
   const client = useQueryClient();
   const [chosen, setChosen] = useState<string | undefined>(() => remembered<string | undefined>('project', undefined));
 
@@ -50,7 +52,8 @@ export function SessionProvider({ children }: { children: ReactNode }) {
     const projectId = memberships.some((m) => m.project_id === chosen) ? chosen : undefined;
     const inScope = projectId ? memberships.filter((m) => m.project_id === projectId) : memberships;
     const roles = [...new Set(inScope.map((m) => m.role))];
-    const abilities = abilitiesOf(roles);
+    const acts = (pathways ?? []).flatMap((pathway) => pathway.stages.flatMap((stage) => stage.acts as StageAct[]));
+    const abilities = abilitiesOf(roles, acts);
     return {
       me,
       memberships,
@@ -64,7 +67,7 @@ export function SessionProvider({ children }: { children: ReactNode }) {
       roles,
       can: (ability) => abilities.has(ability),
     };
-  }, [me, chosen, client]);
+  }, [me, chosen, client, pathways]);
 
   if (!session) return null;
   return <SessionContext.Provider value={session}>{children}</SessionContext.Provider>;

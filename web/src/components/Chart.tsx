@@ -157,7 +157,7 @@ export function LabelChart({ title, labels, unit, axis }: { title: string; label
               <text x={left - 10} y={index * row + 17} textAnchor="end" className={classes.name}>
                 {entry.label}
               </text>
-              <rect x={left} y={index * row + 5} width={Math.max(0, x(entry.count) - left)} height={row - 10} rx={2} className={classes.bar} />
+              <rect x={left} y={index * row + 5} width={Math.max(0, x(entry.count) - left)} height={row - 10} rx={2} className={entry.label === 'Uncertain' ? classes.uncertain : classes.bar} />
               <text x={x(entry.count) + 6} y={index * row + 17} className={classes.tick}>
                 {count(entry.count)}
               </text>

@@ -8,32 +8,33 @@ export type Ability =
   | 'see-identity'
   | 'upload'
   | 'give-verdicts'
+  | 'delete-images'
   | 'resolve-quarantine'
   | 'manage-people'
   | 'read-audit'
   | 'define-fields'
   | 'erase';
 
-const RECORDS: Ability[] = ['read-records'];
-const STAFF: Ability[] = [
-  ...RECORDS,
-  'dashboard',
-  'write-records',
-  'see-identity',
-  'upload',
-  'resolve-quarantine',
-  'define-fields',
-];
+const READER: Ability[] = ['read-records', 'dashboard'];
+const STAFF: Ability[] = [...READER, 'write-records', 'see-identity', 'resolve-quarantine', 'define-fields'];
 
 const ABILITIES: Record<string, readonly Ability[]> = {
-  technologist: STAFF,
-  physician: [...STAFF, 'give-verdicts'],
-  administrator: [...STAFF, 'manage-people', 'read-audit', 'erase'],
-  pharmacist: RECORDS,
-  researcher: RECORDS,
-  viewer: RECORDS,
+  technologist: [...STAFF, 'delete-images'],
+  physician: STAFF,
+  administrator: [...STAFF, 'delete-images', 'manage-people', 'read-audit', 'erase'],
+  pharmacist: READER,
+  researcher: [...READER, 'define-fields'],
+  viewer: READER,
   patient: [],
 };
+
+/** What an act of a pathway's stage says of who does it. */
+export type StageAct = { act: string; roles: readonly string[] };
+
+const OF_PATHWAY: [act: string, ability: Ability][] = [
+  ['upload', 'upload'],
+  ['verdict', 'give-verdicts'],
+];
 
 export const ROLE_TITLES: Record<string, string> = {
   technologist: 'Technologist',
@@ -55,6 +56,11 @@ export const ROLE_SENTENCES: Record<string, string> = {
   patient: 'Sees the own reports.',
 };
 
-export function abilitiesOf(roles: readonly string[]): ReadonlySet<Ability> {
-  return new Set(roles.flatMap((role) => ABILITIES[role] ?? []));
+/** What these roles find; who uploads and who reads is said by the pathways' stages. */
+export function abilitiesOf(roles: readonly string[], acts: readonly StageAct[]): ReadonlySet<Ability> {
+  const found = new Set(roles.flatMap((role) => ABILITIES[role] ?? []));
+  for (const [act, ability] of OF_PATHWAY) {
+    if (acts.some((entry) => entry.act === act && entry.roles.some((role) => roles.includes(role)))) found.add(ability);
+  }
+  return found;
 }

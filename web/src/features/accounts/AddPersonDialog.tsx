@@ -5,13 +5,11 @@ import { useState, type FormEvent } from 'react';
 import { accounts } from '@/api/calls';
 import { asProblem, type Problem } from '@/api/problem';
 import { useSession } from '@/api/session';
-import type { Role, User } from '@/api/types';
+import type { Role, UserCreated } from '@/api/types';
 import { Code } from '@/components/Code';
 import { IconWarning } from '@/components/icons';
 import { ROLE_SENTENCES, ROLE_TITLES } from '@/lib/roles';
 import classes from './accounts.module.css';
-
-type Added = User & { generated_password?: string };
 
 export function AddPersonDialog({ opened, onClose }: { opened: boolean; onClose: () => void }) {
   const { memberships, homeProjectId } = useSession();
@@ -24,7 +22,7 @@ export function AddPersonDialog({ opened, onClose }: { opened: boolean; onClose:
   const [errors, setErrors] = useState<Record<string, string>>({});
   const [problem, setProblem] = useState<Problem | null>(null);
   const [busy, setBusy] = useState(false);
-  const [added, setAdded] = useState<Added | null>(null);
+  const [added, setAdded] = useState<UserCreated | null>(null);
 
   const close = () => {
     setName('');

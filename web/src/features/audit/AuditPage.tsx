@@ -8,22 +8,17 @@ import type { AuditEntry } from '@/api/types';
 import { Badge } from '@/components/Badge';
 import { Code } from '@/components/Code';
 import { Facts } from '@/components/Facts';
+import { Go } from '@/components/Go';
 import { IconAudit } from '@/components/icons';
 import { ListPage } from '@/components/ListPage';
+import { detailText } from '@/lib/details';
 import { capital, count, dateTime, dateTimeWithZone, words } from '@/lib/format';
 
-function outcomeTone(outcome: string): 'green' | 'red' | 'gray' {
-  if (/^(ok|done|success|allowed)$/i.test(outcome)) return 'green';
-  if (/(fail|refus|denied|error)/i.test(outcome)) return 'red';
-  return 'gray';
-}
-
-function detailText(detail: AuditEntry['detail']): string {
-  if (!detail) return '';
-  if (typeof detail === 'string') return detail;
-  return Object.entries(detail)
-    .map(([name, value]) => `${words(name)}: ${typeof value === 'object' ? JSON.stringify(value) : String(value)}`)
-    .join(', ');
+/** A day of the address as the moment at which it begins here; `after` of them later. */
+function startOf(day: string | number | boolean | null | undefined, after: number): string | undefined {
+  if (typeof day !== 'string' || !/^\d{4}-\d{2}-\d{2}$/.test(day)) return undefined;
+  const [year = 0, month = 1, date = 1] = day.split('-').map(Number);
+  return new Date(year, month - 1, date + after).toISOString();
 }
 
 export function AuditPage() {
@@ -54,8 +49,8 @@ export function AuditPage() {
           { id: 'actor', header: 'Who', phone: true, cell: (row) => row.actor },
           { id: 'action', header: 'What', phone: true, cell: (row) => capital(words(row.action)) },
           { id: 'object', header: 'On', cell: (row) => capital(words(row.object_type)) },
-          { id: 'patient', header: 'Patient', cell: (row) => (row.patient_code ? <span className="mh-code">{row.patient_code}</span> : '–') },
-          { id: 'outcome', header: 'Outcome', cell: (row) => <Badge tone={outcomeTone(row.outcome)}>{capital(row.outcome)}</Badge> },
+          { id: 'patient', header: 'Patient', cell: (row) => (row.patient_id ? <Go to={`/patients/${row.patient_id}`}>Open</Go> : '–') },
+          { id: 'outcome', header: 'Outcome', cell: (row) => <Badge tone={row.outcome === 'done' ? 'green' : 'red'}>{capital(row.outcome)}</Badge> },
           { id: 'origin', header: 'From', hidden: true, cell: (row) => row.origin },
           { id: 'hash', header: 'Hash', hidden: true, cell: (row) => <Code value={row.hash} what="the hash" shown={10} /> },
         ]}
@@ -65,9 +60,8 @@ export function AuditPage() {
             id: 'outcome',
             label: 'Outcome',
             options: [
-              { value: 'ok', label: 'Done' },
+              { value: 'done', label: 'Done' },
               { value: 'refused', label: 'Refused' },
-              { value: 'failed', label: 'Failed' },
             ],
           },
           { id: 'since', label: 'Since', kind: 'date' },
@@ -75,7 +69,9 @@ export function AuditPage() {
         ]}
         searchLabel="Search person, patient code, detail"
         fixed={{ project_id: projectId }}
-        load={audit.entries}
+        load={(query, signal) =>
+          audit.entries({ ...query, since: startOf(query.since, 0), until: startOf(query.until, 1) }, signal)
+        }
         rowId={(row) => String(row.seq)}
         onRow={setOpen}
         empty={{ icon: <IconAudit size={32} />, title: 'Nothing has been done yet', text: 'Acts appear here as they happen.' }}
@@ -88,7 +84,7 @@ export function AuditPage() {
               ['Who', open.actor],
               ['What', capital(words(open.action))],
               ['On', open.object_id ? <Code key="object" value={`${open.object_type} ${open.object_id}`} what="the object" /> : open.object_type],
-              ['Patient', open.patient_code],
+              open.patient_id !== null && ['Patient', <Go key="patient" to={`/patients/${open.patient_id}`}>Open the patient</Go>],
               ['From', open.origin],
               ['Outcome', capital(open.outcome)],
               ['Detail', detailText(open.detail)],

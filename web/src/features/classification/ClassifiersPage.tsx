@@ -6,11 +6,11 @@ import { asProblem } from '@/api/problem';
 import type { Classifier } from '@/api/types';
 import { Code } from '@/components/Code';
 import { EmptyState } from '@/components/EmptyState';
-import { Facts, type Fact } from '@/components/Facts';
+import { Facts } from '@/components/Facts';
 import { IconClassifiers, IconWarning } from '@/components/icons';
-import { Markdown } from '@/components/Markdown';
 import { Columns, Page, Panel } from '@/components/Page';
 import { capital, words } from '@/lib/format';
+import classes from './ClassifiersPage.module.css';
 
 export function ClassifiersPage() {
   const { data, error } = useQuery({
@@ -35,36 +35,26 @@ export function ClassifiersPage() {
   );
 }
 
-function figureText(value: unknown): string {
-  if (typeof value === 'number') return String(Math.round(value * 10_000) / 10_000);
-  if (Array.isArray(value)) return value.map(figureText).join(' to ');
-  if (typeof value === 'object' && value !== null) {
-    return Object.entries(value)
-      .map(([name, inner]) => `${words(name)} ${figureText(inner)}`)
-      .join(', ');
-  }
-  return String(value);
-}
-
 function Card({ classifier }: { classifier: Classifier }) {
-  const figures = Object.entries(classifier.figures).map(([name, value]): Fact => [capital(words(name)), figureText(value)]);
   return (
     <Columns
       left={
-        <Panel title={`${classifier.name} ${classifier.version}`}>
-          <Markdown text={classifier.card} />
-        </Panel>
+        <>
+          <Panel title={`${classifier.name} ${classifier.version}`}>
+            <p className={classes.use}>{classifier.intended_use}</p>
+          </Panel>
+          <Panel title="Must not be used for">
+            <ul className={classes.list}>
+              {classifier.not_for.map((line) => (
+                <li key={line}>{line}</li>
+              ))}
+            </ul>
+          </Panel>
+          <Figures classifier={classifier} />
+        </>
       }
       right={
         <>
-          <Panel title="Use">
-            <Facts
-              facts={[
-                ['Meant for', classifier.intended_use],
-                ['Not for', classifier.not_for],
-              ]}
-            />
-          </Panel>
           <Panel title="Facts">
             <Facts
               facts={[
@@ -75,13 +65,46 @@ function Card({ classifier }: { classifier: Classifier }) {
               ]}
             />
           </Panel>
-          {figures.length > 0 && (
-            <Panel title="Figures">
-              <Facts facts={figures} />
-            </Panel>
-          )}
         </>
       }
     />
+  );
+}
+
+type Figure = { value?: unknown; low?: unknown; high?: unknown; n?: unknown };
+
+function numberText(value: unknown): string {
+  return typeof value === 'number' ? value.toLocaleString(undefined, { maximumFractionDigits: 4 }) : '–';
+}
+
+/** Measured shares with their 95 % interval and the number of images behind them. */
+function Figures({ classifier }: { classifier: Classifier }) {
+  const figures = Object.entries(classifier.figures) as [string, Figure][];
+  if (figures.length === 0) return null;
+  return (
+    <Panel title="Figures">
+      <div className={classes.frame} tabIndex={0} role="region" aria-label="Table of figures">
+        <table className={classes.table}>
+          <thead>
+            <tr>
+              <th scope="col">Figure</th>
+              <th scope="col">Value</th>
+              <th scope="col">95 % interval</th>
+              <th scope="col">n</th>
+            </tr>
+          </thead>
+          <tbody>
+            {figures.map(([name, figure]) => (
+              <tr key={name}>
+                <th scope="row">{capital(words(name))}</th>
+                <td>{numberText(figure.value)}</td>
+                <td>{figure.low === undefined ? '–' : `${numberText(figure.low)} to ${numberText(figure.high)}`}</td>
+                <td>{numberText(figure.n)}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </Panel>
   );
 }

@@ -39,7 +39,7 @@ export function UploadPage() {
     return (
       <Page title="Upload">
         <Alert color="gray" icon={<IconInfo />} title="Your role does not upload">
-          Technologists, physicians and administrators of a project upload images.
+          The pathway of this project names who uploads; technologists do.
         </Alert>
       </Page>
     );

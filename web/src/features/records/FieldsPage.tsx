@@ -25,10 +25,12 @@ const KINDS: Record<FieldKind, string> = {
   choice: 'One of a list',
 };
 
+type Editing = { subject: 'patient' | 'study'; field: Field | null; position: number };
+
 export function FieldsPage() {
   const { homeProjectId, memberships } = useSession();
   const [projectId, setProjectId] = useState(homeProjectId);
-  const [editing, setEditing] = useState<{ subject: 'patient' | 'study'; field: Field | null } | null>(null);
+  const [editing, setEditing] = useState<Editing | null>(null);
   const [deleting, setDeleting] = useState<Field | null>(null);
   const client = useQueryClient();
   const changed = () => client.invalidateQueries({ queryKey: ['fields'] });
@@ -53,8 +55,8 @@ export function FieldsPage() {
           key={subject}
           subject={subject}
           projectId={projectId}
-          onAdd={() => setEditing({ subject, field: null })}
-          onEdit={(field) => setEditing({ subject, field })}
+          onAdd={(position) => setEditing({ subject, field: null, position })}
+          onEdit={(field) => setEditing({ subject, field, position: field.position })}
           onDelete={setDeleting}
         />
       ))}
@@ -63,6 +65,7 @@ export function FieldsPage() {
           key={editing.field?.id ?? `new-${editing.subject}`}
           subject={editing.subject}
           field={editing.field}
+          position={editing.position}
           projectId={projectId}
           onClose={() => setEditing(null)}
           onSaved={changed}
@@ -91,7 +94,7 @@ export function FieldsPage() {
 type PanelProps = {
   subject: 'patient' | 'study';
   projectId: string | undefined;
-  onAdd: () => void;
+  onAdd: (position: number) => void;
   onEdit: (field: Field) => void;
   onDelete: (field: Field) => void;
 };
@@ -104,7 +107,7 @@ function FieldPanel({ subject, projectId, onAdd, onEdit, onDelete }: PanelProps)
     <Panel
       title={name}
       side={
-        <Button size="compact-md" variant="default" leftSection={<IconPlus size={16} />} onClick={onAdd}>
+        <Button size="compact-md" variant="default" leftSection={<IconPlus size={16} />} onClick={() => onAdd(Math.max(0, ...(fields ?? []).map((field) => field.position + 1)))}>
           Add a field of {subject === 'patient' ? 'patients' : 'studies'}
         </Button>
       }
@@ -150,12 +153,14 @@ function FieldPanel({ subject, projectId, onAdd, onEdit, onDelete }: PanelProps)
 type DialogProps = {
   subject: 'patient' | 'study';
   field: Field | null;
+  /** Where a new field stands: behind those already there. */
+  position: number;
   projectId: string;
   onClose: () => void;
   onSaved: () => Promise<unknown>;
 };
 
-function FieldDialog({ subject, field, projectId, onClose, onSaved }: DialogProps) {
+function FieldDialog({ subject, field, position, projectId, onClose, onSaved }: DialogProps) {
   const [opened, { close }] = useDisclosure(true);
   const [label, setLabel] = useState(field?.label ?? '');
   const [key, setKey] = useState(field?.key ?? '');
@@ -187,7 +192,7 @@ function FieldDialog({ subject, field, projectId, onClose, onSaved }: DialogProp
     const facts = { label: label.trim(), required, unit: numeric && unit.trim() ? unit.trim() : null, choices: kind === 'choice' ? choices : [] };
     try {
       if (field) await records.changeField(field.id, facts);
-      else await records.addField({ ...facts, project_id: projectId, subject, key: shownKey, kind });
+      else await records.addField({ ...facts, project_id: projectId, subject, key: shownKey, kind, position });
       await onSaved();
       tellSuccess(`The field ${label.trim()} is saved`);
       leave();

@@ -2,9 +2,8 @@
 // The fields of a patient, for a new one and for changes: facts, the project's own fields, and who it is.
 import { Alert, Button, NumberInput, SegmentedControl, Select, TextInput } from '@mantine/core';
 import { useState, type FormEvent } from 'react';
-import type { PatientInput } from '@/api/calls';
 import { asProblem, type Problem } from '@/api/problem';
-import type { Field, FieldValue, Identity, Sex } from '@/api/types';
+import type { Field, FieldValue, Identity, PatientInput, Sex } from '@/api/types';
 import { IconLock, IconWarning } from '@/components/icons';
 import { Panel } from '@/components/Page';
 import { SEXES } from '@/lib/format';

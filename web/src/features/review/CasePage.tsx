@@ -8,7 +8,7 @@ import { reports, review } from '@/api/calls';
 import { asProblem } from '@/api/problem';
 import { caseQuery, pathwaysQuery } from '@/api/queries';
 import { useSession } from '@/api/session';
-import type { Case } from '@/api/types';
+import type { Case, ReportRow } from '@/api/types';
 import { StageBadge } from '@/components/CaseList';
 import { Code } from '@/components/Code';
 import { Facts } from '@/components/Facts';
@@ -27,12 +27,12 @@ export function CasePage() {
   const { caseId } = useParams({ strict: false }) as { caseId: string };
   const { data } = useSuspenseQuery({
     ...caseQuery(caseId),
-    // The report is issued a moment after the signature; the images may still be with the classifier.
     refetchInterval: (query) => {
       const found = query.state.data;
-      return found && ((found.signed_at && !found.report) || found.waiting > 0) ? 1_200 : 15_000;
+      return found && found.waiting > 0 ? 1_200 : 15_000;
     },
   });
+  const report = useReport(data);
   const { can } = useSession();
   const { data: pathways = [] } = useQuery(pathwaysQuery);
   const [signing, sign] = useDisclosure(false);
@@ -70,7 +70,7 @@ export function CasePage() {
               Sign case
             </Button>
           )}
-          {data.report && (
+          {report && (
             <Button component="a" href={reports.pdfUrl(data.id)} download leftSection={<IconDownload size={18} />}>
               Download report
             </Button>
@@ -132,14 +132,14 @@ export function CasePage() {
                       version {data.version - 1}
                     </Link>,
                   ],
-                  data.report !== null && ['Report', <TimeAgo key="issued" at={data.report.issued_at} />],
-                  data.report !== null && ['Its digest', <Code key="digest" value={data.report.digest} what="the digest" shown={16} />],
+                  report !== null && ['Report', <TimeAgo key="issued" at={report.issued_at} />],
+                  report !== null && ['Its digest', <Code key="digest" value={report.digest} what="the digest" shown={16} />],
                 ]}
               />
-              {data.signed_at && !data.report && <p role="status">The report is being issued.</p>}
+              {data.signed_at && !report && <p role="status">The report is being issued.</p>}
             </Panel>
             <Panel title="History">
-              <History entries={data.history} />
+              <History entries={data.history} images={data.images_list} />
             </Panel>
           </>
         }
@@ -153,6 +153,20 @@ export function CasePage() {
       <CorrectDialog case_={data} opened={correcting} onClose={correct.close} />
     </Page>
   );
+}
+
+/** The report of a signed case; it is issued a moment after the signature. */
+function useReport(data: Case): ReportRow | null {
+  const { data: found } = useQuery({
+    queryKey: ['reports', 'of-case', data.id],
+    queryFn: async ({ signal }) => {
+      const page = await reports.list({ query: data.patient_code, project_id: data.project_id, page_size: 200 }, signal);
+      return page.items.find((row) => row.case_id === data.id) ?? null;
+    },
+    enabled: data.signed_at !== null,
+    refetchInterval: (query) => (query.state.data ? false : 1_000),
+  });
+  return found ?? null;
 }
 
 function verifiedWords(data: Case): string {

@@ -14,19 +14,18 @@ import { count, plural } from '@/lib/format';
 import classes from './DashboardPage.module.css';
 
 export function DashboardPage() {
-  const { projectId, can, me } = useSession();
+  const { projectId, can } = useSession();
   const { data, error, refetch } = useQuery({
     queryKey: ['dashboard', projectId],
     queryFn: ({ signal }) => review.dashboard({ project_id: projectId }, signal),
     refetchInterval: 15_000,
   });
   const problem = error ? asProblem(error) : null;
-  const first = me.user.name.split(' ')[0];
 
   return (
     <Page
       title="Dashboard"
-      lead={data && lead(first ?? '', data.cases_waiting_for_me, data.unverified, can('give-verdicts'))}
+      lead={data && lead(data.cases_waiting_for_me, data.unverified, can('give-verdicts'))}
       actions={
         <>
           {can('upload') && (
@@ -53,11 +52,11 @@ export function DashboardPage() {
       <ul className={classes.counts}>
         <Count to="/patients" name="Patients" value={data?.patients} />
         <Count to="/images" name="Images" value={data?.images} />
-        <Count to="/images" search={{ verified: 'false' }} name="Images to verify" value={data?.unverified} />
-        <Count to="/cases" search={{ mine: 'true' }} name="Cases waiting for me" value={data?.cases_waiting_for_me} />
+        <Count to="/images" search={{ verified: 'false' }} name="To verify" value={data?.unverified} />
+        <Count to="/cases" search={{ mine: 'true' }} name="Waiting for me" value={data?.cases_waiting_for_me} />
         <Count to="/cases" name="Open cases" value={data?.cases_open} />
         <Count to="/reports" name="Reports" value={data?.reports} />
-        {can('resolve-quarantine') && <Count to="/quarantine" name="Quarantined files" value={data?.quarantined} />}
+        {can('resolve-quarantine') && <Count to="/quarantine" name="Quarantined" value={data?.quarantined} />}
       </ul>
       <div className={classes.pair}>
         {data ? <DailyChart title="Uploads" days={data.uploads} unit="Images" /> : <Skeleton height={330} />}
@@ -72,10 +71,10 @@ export function DashboardPage() {
   );
 }
 
-function lead(name: string, waiting: number, unverified: number, reads: boolean): string {
-  if (waiting > 0) return `Good to see you, ${name}. ${plural(waiting, 'case waits', 'cases wait')} for you.`;
-  if (reads && unverified > 0) return `Good to see you, ${name}. ${plural(unverified, 'image waits', 'images wait')} to be verified.`;
-  return `Good to see you, ${name}. Nothing waits for you.`;
+function lead(waiting: number, unverified: number, reads: boolean): string {
+  if (waiting > 0) return `${plural(waiting, 'case waits', 'cases wait')} for you.`;
+  if (reads && unverified > 0) return `${plural(unverified, 'image waits', 'images wait')} to be verified.`;
+  return 'Nothing waits for you.';
 }
 
 function Count({ to, search, name, value }: { to: string; search?: Record<string, string>; name: string; value: number | undefined }) {

@@ -73,7 +73,7 @@ export function ImagePage() {
           <Button component="a" href={viewing.originalUrl(image.id)} download variant="default" leftSection={<IconDownload size={18} />}>
             Original
           </Button>
-          {can('write-records') && (
+          {can('delete-images') && (
             <Menu position="bottom-end">
               <Menu.Target>
                 <Button variant="default" px={10} aria-label="More acts">

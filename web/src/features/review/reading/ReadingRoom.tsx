@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The reading room: the eye stays on the image, the hand on the keyboard.
-import { ActionIcon, Button, Modal, Popover, Slider, Tooltip } from '@mantine/core';
+import { Button, Modal, Popover, Slider } from '@mantine/core';
 import { useDisclosure, useDocumentTitle } from '@mantine/hooks';
 import { useQuery } from '@tanstack/react-query';
 import { useNavigate, useSearch } from '@tanstack/react-router';
@@ -24,6 +24,7 @@ import { isControl, isTyping, KEYS } from './keys';
 import { measureNextImage } from './measureNextImage';
 import { acceptable, isOpen, nextOpen, noteNeeded } from './queue';
 import { ReadingPanel } from './ReadingPanel';
+import { Tool } from './Tool';
 import classes from './ReadingRoom.module.css';
 import { useReadingQueue } from './useReadingQueue';
 
@@ -299,53 +300,6 @@ function Reading({ queue, images }: { queue: ReturnType<typeof useReadingQueue>;
           evidence={evidence}
           onDrawn={measure.drawn}
         />
-        <div className={classes.tools} role="toolbar" aria-label="Image">
-          <Tooltip label={image.prediction?.evidence ? 'Evidence (H)' : 'This image has no evidence map'}>
-            <ActionIcon
-              className={classes.tool}
-              variant="transparent"
-              aria-label="Evidence map"
-              aria-pressed={evidence.shown}
-              onClick={() => setEvidence({ ...evidence, shown: !evidence.shown })}
-            >
-              <IconEvidence />
-            </ActionIcon>
-          </Tooltip>
-          <Popover opened={lightOpen} onChange={lightMenu.toggle} position="top-start" trapFocus>
-            <Popover.Target>
-              <Tooltip label="Brightness and contrast (B, C)">
-                <ActionIcon
-                  className={classes.tool}
-                  variant="transparent"
-                  aria-label="Brightness and contrast"
-                  data-on={litUp || undefined}
-                  onClick={lightMenu.toggle}
-                >
-                  <IconBrightness />
-                </ActionIcon>
-              </Tooltip>
-            </Popover.Target>
-            <Popover.Dropdown w={240} aria-label="Brightness and contrast">
-              <LightSlider name="Brightness" value={light.brightness} onChange={(brightness) => setLight({ ...light, brightness })} />
-              <LightSlider name="Contrast" value={light.contrast} onChange={(contrast) => setLight({ ...light, contrast })} />
-            </Popover.Dropdown>
-          </Popover>
-          <Tooltip label="Fit the image">
-            <ActionIcon className={classes.tool} variant="transparent" aria-label="Fit the image" onClick={() => stage.current?.fit()}>
-              <IconMaximize />
-            </ActionIcon>
-          </Tooltip>
-          <Tooltip label="Reset light and view (R)">
-            <ActionIcon className={classes.tool} variant="transparent" aria-label="Reset light and view" onClick={reset}>
-              <IconRefresh />
-            </ActionIcon>
-          </Tooltip>
-          <Tooltip label="Keys (?)">
-            <ActionIcon className={classes.tool} variant="transparent" aria-label="Show the keys" onClick={keys.open}>
-              <IconKeyboard />
-            </ActionIcon>
-          </Tooltip>
-        </div>
         {evidence.shown && (
           <div className={classes.evidence}>
             <span>
@@ -364,6 +318,36 @@ function Reading({ queue, images }: { queue: ReturnType<typeof useReadingQueue>;
             />
           </div>
         )}
+      </div>
+      <div className={classes.tools} role="toolbar" aria-label="Image">
+        <Tool
+          name="Evidence map"
+          words="Evidence"
+          letter="H"
+          icon={<IconEvidence size={18} />}
+          pressed={evidence.shown}
+          onClick={() => setEvidence({ ...evidence, shown: !evidence.shown })}
+        />
+        <Popover opened={lightOpen} onChange={lightMenu.toggle} position="top-start" trapFocus>
+          <Popover.Target>
+            <Tool
+              name="Brightness and contrast"
+              words="Light"
+              letter="B C"
+              icon={<IconBrightness size={18} />}
+              on={litUp}
+              onClick={lightMenu.toggle}
+            />
+          </Popover.Target>
+          <Popover.Dropdown w={240} aria-label="Brightness and contrast">
+            <LightSlider name="Brightness" value={light.brightness} onChange={(brightness) => setLight({ ...light, brightness })} />
+            <LightSlider name="Contrast" value={light.contrast} onChange={(contrast) => setLight({ ...light, contrast })} />
+          </Popover.Dropdown>
+        </Popover>
+        <Tool name="Fit the image" words="Fit" icon={<IconMaximize size={18} />} onClick={() => stage.current?.fit()} />
+        <Tool name="Reset light and view" words="Reset" letter="R" icon={<IconRefresh size={18} />} onClick={reset} />
+        <span className={classes.gap} />
+        <Tool name="Show the keys" words="Keys" letter="?" icon={<IconKeyboard size={18} />} onClick={keys.open} />
       </div>
       <ReadingPanel
         image={image}

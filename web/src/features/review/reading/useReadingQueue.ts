@@ -82,6 +82,7 @@ export function useReadingQueue({ caseId, patientId, imageId }: Scope) {
       note,
       by: me.user.name,
       by_id: me.user.id,
+      role: 'physician',
       at: new Date().toISOString(),
       agrees: image.prediction?.label === label,
     });
