@@ -59,6 +59,7 @@ def list_classifiers(call: Annotated[Call, allow("classifier.read")]) -> list[Cl
         ClassifierOut(
             name=card.name,
             version=str(card.version),
+            title=card.title,
             digest=digest(folder / card.name),
             architecture=card.architecture,
             labels=list(card.labels),
@@ -66,6 +67,10 @@ def list_classifiers(call: Annotated[Call, allow("classifier.read")]) -> list[Cl
             figures={f.name: {"value": f.value, "low": f.low, "high": f.high, "n": f.n} for f in card.figures},
             intended_use=card.intended_use,
             not_for=list(card.not_for),
+            limitations=list(card.limitations),
+            per_label=[part.model_dump() for part in card.per_label],
+            strangers=[part.model_dump() for part in card.strangers],
+            data=[part.model_dump() for part in card.data],
         )
         for card in all_cards(call.house.settings)
     ]

@@ -55,6 +55,7 @@ class ClassifierOut(Schema):
 
     name: str
     version: str
+    title: str
     digest: str
     architecture: str
     labels: list[str]
@@ -62,3 +63,7 @@ class ClassifierOut(Schema):
     figures: dict[str, Any]
     intended_use: str
     not_for: list[str]
+    limitations: list[str]
+    per_label: list[dict[str, Any]]
+    strangers: list[dict[str, Any]]
+    data: list[dict[str, Any]]

@@ -28,24 +28,28 @@ def built_web_app() -> Path | None:
 
 def install(app: FastAPI, folder: Path | None) -> None:
     """Serve the web app at every address that is not the API's."""
-    files = (
-        {} if folder is None else {"/" + p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
-    )
-
     async def page(request: Request) -> Response:
         path = request.url.path
         if path.startswith("/api/") or path in {"/api", "/metrics"}:
             raise HTTPException(404, "There is no such route.")
         if folder is None:
             return PlainTextResponse(NOT_BUILT, status_code=503)
-        found = files.get(path)
+        found = _find(folder, path)
         if found is None and "." in path.rpartition("/")[2]:
             raise HTTPException(404, "There is no such file.")
         if found is not None and path.startswith("/assets/"):
             return _file(found, "public, max-age=31536000, immutable")
-        return _file(found or files["/index.html"], "no-cache")
+        return _file(found or folder / "index.html", "no-cache")
 
     app.router.routes.append(Route("/{path:path}", page, methods=["GET", "HEAD"], include_in_schema=False))
+
+
+def _find(folder: Path, path: str) -> Path | None:
+    """The file at an address, if it lies in the folder."""
+    if "\x00" in path:
+        return None
+    candidate = (folder / path.lstrip("/")).resolve()
+    return candidate if candidate.is_relative_to(folder.resolve()) and candidate.is_file() else None
 
 
 def _file(path: Path, cache: str) -> FileResponse:

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 
 from medhub import __version__
 from medhub.accounts import audit_routes, signing_in
@@ -104,14 +104,19 @@ def create_app(house: Installation, *, run_jobs: bool | None = None, web: Path |
     return app
 
 
+def routes_of(app: FastAPI) -> Iterator[RouteContext]:
+    """Every route of the application, those of included routers too: ``app.routes`` holds the routers, not these."""
+    return iter_route_contexts(app.routes)
+
+
 def refuse_routes_without_gate(app: FastAPI) -> None:
     """Deny by default: each route says which action it is, or that anybody may call it."""
-    for route in app.routes:
-        if isinstance(route, APIRoute) and gate_of(route) is None:
+    for route in routes_of(app):
+        if isinstance(route.original_route, APIRoute) and gate_of(route) is None:
             raise RouteWithoutGate(f"{sorted(route.methods or ())} {route.path} names nobody who may call it")
 
 
-def gate_of(route: APIRoute) -> str | None:
+def gate_of(route: RouteContext) -> str | None:
     """The action of a route, "public", or none."""
     for dependency in route.dependant.dependencies:
         if isinstance(dependency.call, Gate):

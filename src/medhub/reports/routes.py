@@ -57,7 +57,10 @@ def read_report(call: Annotated[Call, allow("report.read")], id: ItemId) -> Resp
 
 @reports.get("", summary="Reports")
 def list_reports(
-    call: Annotated[Call, allow("report.read")], paging: Paging, project_id: Annotated[Id | None, Query()] = None
+    call: Annotated[Call, allow("report.read")],
+    paging: Paging,
+    project_id: Annotated[Id | None, Query()] = None,
+    case_id: Annotated[Id | None, Query()] = None,
 ) -> Page[ReportOut]:
     """Issued reports, newest first unless sorted otherwise."""
     with call.reading() as session:
@@ -65,6 +68,7 @@ def list_reports(
             session,
             call.actor,
             project_id=project_id,
+            case_id=case_id,
             query=paging.query,
             sort=paging.sort,
             offset=paging.offset,

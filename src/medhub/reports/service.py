@@ -256,6 +256,7 @@ def list_reports(
     actor: Actor,
     *,
     project_id: str | None,
+    case_id: str | None,
     query: str | None,
     sort: str | None,
     offset: int,
@@ -268,6 +269,8 @@ def list_reports(
         .join(Patient, Patient.id == Case.patient_id)
         .where(Case.project_id.in_(actor.projects("report.read", project_id)))
     )
+    if case_id is not None:
+        chosen = chosen.where(Report.case_id == case_id)
     if query:
         matching = func.lower(Patient.code).contains(query.lower(), autoescape=True)
         chosen = chosen.where(matching | Report.digest.startswith(query.lower(), autoescape=True))

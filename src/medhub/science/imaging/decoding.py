@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from medhub.science.imaging.dicom_arrivals import prepare_dicom
 from medhub.science.imaging.frames import read_frame
 from medhub.science.imaging.limits import Limits, refuse_length
-from medhub.science.imaging.photographs import read_photograph, rgb
+from medhub.science.imaging.photograph import rgb
+from medhub.science.imaging.photographs import read_photograph
 from medhub.science.imaging.prepared import Context
 from medhub.science.imaging.received_dicom import is_dicom
 

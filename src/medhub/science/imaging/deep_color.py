@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from io import BytesIO
 from typing import Any
 
@@ -46,6 +48,8 @@ def read_deep(image: Image.Image, data: bytes, kind: str) -> tuple[NDArray[np.ui
     if image.mode.startswith("I;16"):
         return np.asarray(image).astype(np.uint16), True
     rawmode = _rawmode(image)
+    if rawmode == "LA;16B":
+        return _read_deep_grey_alpha(data)
     if rawmode not in _OTHER_ORDER:
         return None
     high = np.asarray(image)
@@ -55,11 +59,27 @@ def read_deep(image: Image.Image, data: bytes, kind: str) -> tuple[NDArray[np.ui
     samples = high.astype(np.uint16) << 8 | low
     if samples.shape[-1] == 3 or rawmode.startswith("RGBX"):
         return np.ascontiguousarray(samples[..., :3]), True
-    alpha = samples[..., 3]
+    return _on_white(samples[..., :3], samples[..., 3])
+
+
+def _read_deep_grey_alpha(png: bytes) -> tuple[NDArray[np.uint16], bool]:
+    """Read grey and opacity of 16 bits each as four bytes a pixel, which to a decoder is RGBA of eight bits."""
+    header = bytearray(png[12:29])
+    header[12:14] = b"\x08\x06"
+    with Image.open(
+        BytesIO(png[:12] + header + struct.pack(">I", zlib.crc32(header)) + png[33:]), formats=("PNG",)
+    ) as image:
+        pairs = np.asarray(image).copy().view(">u2").astype(np.uint16)
+    return _on_white(pairs[..., 0], pairs[..., 1])
+
+
+def _on_white(color: NDArray[np.uint16], alpha: NDArray[np.uint16]) -> tuple[NDArray[np.uint16], bool]:
     if bool((alpha == 65535).all()):
-        return np.ascontiguousarray(samples[..., :3]), True
-    a = alpha.astype(np.uint64)[..., None]
-    return ((samples[..., :3] * a + (65535 - a) * 65535 + 32767) // 65535).astype(np.uint16), False
+        return np.ascontiguousarray(color), True
+    opacity = alpha.astype(np.uint64)
+    if color.ndim == 3:
+        opacity = opacity[..., None]
+    return ((color * opacity + (65535 - opacity) * 65535 + 32767) // 65535).astype(np.uint16), False
 
 
 def _rawmode(image: Image.Image) -> str:

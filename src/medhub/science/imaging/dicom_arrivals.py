@@ -18,7 +18,7 @@ from medhub.science.deid.uids import keyed_uid
 from medhub.science.imaging.codestreams import FrameFault, clean_frame
 from medhub.science.imaging.frames import read_frame
 from medhub.science.imaging.limits import Limits, Unacceptable
-from medhub.science.imaging.photographs import small, thumbnail
+from medhub.science.imaging.photograph import small, thumbnail
 from medhub.science.imaging.prepared import Context, Prepared
 from medhub.science.imaging.received_dicom import number_of_frames, quiet, read_received
 from medhub.science.imaging.wrapping import write_file, write_subject

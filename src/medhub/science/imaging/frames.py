@@ -161,9 +161,14 @@ def _picture(opened: _Opened, frame: int, window: tuple[float, float] | None) ->
     dataset, syntax, stream = opened
     samples = int(dataset.SamplesPerPixel)
     eight_bits = int(dataset.BitsStored) <= 8
-    if syntax in (JPEGBaseline8Bit, JPEGExtended12Bit) and samples == 3 and eight_bits:
-        return _jpeg_colors(_encapsulated_frame(stream, dataset, frame), dataset)
-    pixels, photometric = _decode(opened, frame)
+    if syntax in (JPEGBaseline8Bit, JPEGExtended12Bit) and eight_bits:
+        picture = _decode_jpeg(_encapsulated_frame(stream, dataset, frame), dataset)
+        if picture.ndim == 3:
+            return picture
+        pixels: NDArray[Any] = picture
+        photometric = str(dataset.PhotometricInterpretation)
+    else:
+        pixels, photometric = _decode(opened, frame)
     if samples == 3:
         if photometric.startswith("YBR"):
             pixels = convert_color_space(pixels, photometric, "RGB")
@@ -191,13 +196,14 @@ def _decode(opened: _Opened, frame: int) -> tuple[NDArray[Any], str]:
     return array, str(meta["photometric_interpretation"])
 
 
-def _jpeg_colors(data: bytes, dataset: Dataset) -> NDArray[np.uint8]:
-    """Decode a color JPEG; whether its components are RGB, the stream says better than the dataset, if it says it."""
+def _decode_jpeg(data: bytes, dataset: Dataset) -> NDArray[np.uint8]:
+    """Decode a JPEG of eight bits; whether its colors are RGB, the stream says better than the dataset, if it does."""
     try:
         header = clean_jpeg(data, metadata=False)
     except JpegFault as fault:
         raise ValueError(str(fault)) from fault
-    if (header.rows, header.columns) != (int(dataset.Rows), int(dataset.Columns)):
+    size = (header.rows, header.columns, header.components)
+    if size != (int(dataset.Rows), int(dataset.Columns), int(dataset.SamplesPerPixel)):
         raise ValueError("the stream has another size than the dataset")
     silent = not header.jfif and header.adobe_transform is None and not header.rgb
     with Image.open(BytesIO(data), formats=("JPEG",)) as image:
@@ -205,4 +211,4 @@ def _jpeg_colors(data: bytes, dataset: Dataset) -> NDArray[np.uint8]:
             # Asked for YCbCr, libjpeg leaves the components as they are, and here they are red, green and blue.
             image.draft("YCbCr", image.size)
             return np.asarray(image)
-        return np.asarray(image.convert("RGB"))
+        return np.asarray(image.convert("L" if header.components == 1 else "RGB"))

@@ -26,6 +26,9 @@ _SCAN_END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _SCAN_END_LS = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
 
 
+_FrameHeader = tuple[int, int, int, tuple[int, ...], tuple[tuple[int, int], ...]]
+
+
 class JpegFault(ValueError):
     """The bytes are no whole JPEG stream; ``truncated`` tells whether they only end too early."""
 
@@ -57,6 +60,8 @@ class JpegStream:
         Color transform of the Adobe segment: 0 none, 1 YCbCr, 2 YCCK; ``None`` without the segment.
     orientation
         EXIF orientation 1 to 8; 1 when there is none.
+    scans
+        Number of scans; 0 when they were not read.
     removed_bytes
         How many bytes of the input are not in ``data``.
     """
@@ -71,6 +76,7 @@ class JpegStream:
     jfif: bool
     adobe_transform: int | None
     orientation: int
+    scans: int
     removed_bytes: int
 
     @property
@@ -111,7 +117,7 @@ def clean_jpeg(data: bytes, *, metadata: bool = True) -> JpegStream:
     if data[:2] != b"\xff\xd8":
         raise JpegFault("it does not begin as a JPEG does", truncated=False)
     kept: list[bytes] = [b"\xff\xd8"]
-    frame: bytes | None = None
+    frame: _FrameHeader | None = None
     process = 0
     jfif = False
     adobe: int | None = None
@@ -136,7 +142,7 @@ def clean_jpeg(data: bytes, *, metadata: bool = True) -> JpegStream:
         elif marker in _FRAME_HEADERS:
             if frame is not None:
                 raise JpegFault("it has two frame headers", truncated=False)
-            frame, process = body, marker
+            frame, process = _frame_header(body), marker
             kept.append(data[at - 2 : after])
         elif marker in _TABLES:
             kept.append(data[at - 2 : after])
@@ -155,10 +161,10 @@ def clean_jpeg(data: bytes, *, metadata: bool = True) -> JpegStream:
     if metadata and not scans:
         raise JpegFault("it has no scan", truncated=False)
     kept.append(b"\xff\xd9")
-    bits, rows, columns, ids, sampling = _frame_header(frame)
+    bits, rows, columns, ids, sampling = frame
     cleaned = b"".join(kept) if metadata else b""
     return JpegStream(
-        cleaned, process, bits, rows, columns, ids, sampling, jfif, adobe, orientation, len(data) - len(cleaned)
+        cleaned, process, bits, rows, columns, ids, sampling, jfif, adobe, orientation, scans, len(data) - len(cleaned)
     )
 
 
@@ -199,7 +205,7 @@ def _end_of_scan(data: bytes, at: int, process: int) -> int:
     return end
 
 
-def _frame_header(body: bytes) -> tuple[int, int, int, tuple[int, ...], tuple[tuple[int, int], ...]]:
+def _frame_header(body: bytes) -> _FrameHeader:
     if len(body) < 6 or len(body) < 6 + 3 * body[5]:
         raise JpegFault("its frame header is too short", truncated=False)
     bits, rows, columns, count = struct.unpack(">BHHB", body[:6])

@@ -24,7 +24,7 @@ from pydicom.uid import (
 )
 
 from medhub.science.deid.uids import keyed_uid
-from medhub.science.imaging.photographs import Photograph, thumbnail
+from medhub.science.imaging.photograph import Photograph, thumbnail
 from medhub.science.imaging.prepared import Context, Prepared
 
 IMPLEMENTATION_CLASS_UID = UID("2.25.288017411629370246532207353157466437881")
@@ -218,8 +218,7 @@ def _write_pixels(dataset: Dataset, photograph: Photograph, encoded: _Encoded) -
         # The whole range of the stored bits, so that every viewer shows the same grey (PS3.3, C.11.2.1.2).
         dataset.WindowCenter = 2 ** (photograph.bits - 1)
         dataset.WindowWidth = 2**photograph.bits
-    if photograph.lossy is not None:
-        dataset.LossyImageCompression = "01" if photograph.lossy else "00"
+    dataset.LossyImageCompression = "01" if photograph.lossy else "00"
     if photograph.stream is not None:
         raw = encoded.rows * encoded.columns * encoded.samples
         dataset.LossyImageCompressionRatio = f"{raw / encoded.size_bytes:.2f}"

@@ -40,8 +40,8 @@ def page(card: Card) -> str:
         "## What limits it",
         _list(card.limitations),
         "## When it abstains",
-        f"It says **Uncertain** where the likeliest label stays below the threshold of the pathway, and where the image "
-        f"is unlike the training data: novelty above {card.novelty.limit:g}.",
+        "It says **Uncertain** where the likeliest label stays below the threshold of the pathway, and where the "
+        f"image is unlike the training data: novelty above {card.novelty.limit:g}.",
         f"- Novelty: {card.novelty.method}.\n- Limit: {card.novelty.basis}",
         "## What it reached",
         "Measured on the files that ship, through the code that serves. The command that prints every figure again:",
@@ -69,7 +69,8 @@ def page(card: Card) -> str:
         ),
         "## Images",
         "\n\n".join(
-            f"**{d.name}.** {d.images} images; {d.use}. Licence: {d.licence}. {d.attribution} {d.source}. Split: {d.split}."
+            f"**{d.name}.** {d.images} images; {d.use}. Licence: {d.licence}. {d.attribution} {d.source}. "
+            f"Split: {d.split}."
             for d in card.data
         ),
     ]
