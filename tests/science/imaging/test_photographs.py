@@ -19,7 +19,7 @@ from medhub.science.imaging.arrivals import prepare_arrival
 from medhub.science.imaging.decoding import decode_photograph
 from medhub.science.imaging.frames import read_frame
 from medhub.science.imaging.limits import Limits, Unacceptable
-from medhub.science.imaging.photographs import turn
+from medhub.science.imaging.photograph import turn
 from medhub.science.imaging.prepared import Prepared
 from medhub.science.imaging.renditions import original
 from tests.science.imaging.pictures import (
@@ -161,6 +161,14 @@ def test_a_file_cut_anywhere_is_refused(form: str, share: float) -> None:
     assert refusal(cut).reason in ("truncated", "damaged")
 
 
+@pytest.mark.parametrize("share", [0.3, 0.61, 0.95])
+def test_a_cut_jpeg_that_was_given_an_end_marker_is_refused_all_the_same(share: float) -> None:
+    data = encode(cells(), "JPEG", quality=90)
+    repaired = data[: int(len(data) * share)] + b"\xff\xd9"
+    assert decoded(repaired).shape == (120, 160, 3)
+    assert refusal(repaired).reason == "truncated"
+
+
 def test_a_progressive_jpeg_that_is_cut_off_is_refused() -> None:
     data = encode(cells(), "JPEG", progressive=True)
     assert refusal(data[: len(data) * 61 // 100]).reason == "truncated"
@@ -252,6 +260,15 @@ def test_sixteen_bits_a_color_are_kept() -> None:
     assert np.array_equal(stored(prepared), values)
     assert np.array_equal(read_frame(prepared.dicom), values >> 8)
     assert np.array_equal(stored(prepare(original(prepared.dicom)[0])), values)
+
+
+@pytest.mark.parametrize("samples", [2, 4])
+def test_sixteen_bits_with_an_opaque_alpha_are_kept(samples: int) -> None:
+    values = deep(samples=samples)
+    values[..., -1] = 65535
+    prepared = prepare(deep_png(values))
+    assert prepared.lossless
+    assert np.array_equal(stored(prepared), values[..., 0] if samples == 2 else values[..., :3])
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -549,7 +566,7 @@ ODD_TIFFS = SHARED_DATA / "slides" / "large_image"
 
 @pytest.mark.skipif(not ODD_TIFFS.is_dir(), reason="the shared data are not here")
 def test_odd_and_broken_images_are_taken_or_refused_with_a_reason() -> None:
-    outcomes = set()
+    outcomes: set[str] = set()
     for path in sorted(path for path in ODD_TIFFS.rglob("*") if path.is_file()):
         try:
             outcomes.add(prepare(path.read_bytes()).kind)

@@ -14,6 +14,7 @@ from medhub.science.imaging.jpeg_photographs import read_jpeg
 from medhub.science.imaging.limits import Limits, Unacceptable
 from medhub.science.imaging.photograph import Photograph
 from medhub.science.imaging.raster_photographs import needed_png, read_raster
+from medhub.science.imaging.refusals import animated
 
 # Pillow only warns of large images, and at a size of its own; here every size is checked against Limits before pixels
 # are decoded.
