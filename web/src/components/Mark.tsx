@@ -76,11 +76,11 @@ export function MarkIcon({ mark, size = 16 }: { mark: MarkName; size?: number })
 
 export function Mark({ image, words }: { image: Pick<ImageRow, 'state' | 'prediction' | 'verdict'>; words?: string }) {
   const mark = markOf(image);
-  const text = words ?? WORDS[mark];
+  const known = WORDS[mark];
   return (
     <span className={classes.mark}>
       <MarkIcon mark={mark} />
-      {text.charAt(0).toUpperCase() + text.slice(1)}
+      <span>{words ?? known.charAt(0).toUpperCase() + known.slice(1)}</span>
     </span>
   );
 }

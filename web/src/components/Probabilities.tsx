@@ -45,7 +45,7 @@ export function UncertainBand({ prediction, noteNeeded = true }: { prediction: P
       <strong>Uncertain</strong>
       <span>
         {/[.!?]$/.test(sentence) ? sentence : `${sentence}.`}
-        {noteNeeded ? ' A note is needed.' : ''}
+        {noteNeeded && !/\bnote\b/i.test(sentence) ? ' A note is needed.' : ''}
       </span>
     </div>
   );

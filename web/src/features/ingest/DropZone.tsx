@@ -5,9 +5,9 @@ import { IconFolder, IconImages, IconUpload } from '@/components/icons';
 import { droppedFiles, withoutHidden } from '@/lib/droppedFiles';
 import classes from './ingest.module.css';
 
-type Props = { disabled?: boolean; hint?: string; onFiles: (files: File[]) => void };
+type Props = { disabled?: boolean; small?: boolean; hint?: string; onFiles: (files: File[]) => void };
 
-export function DropZone({ disabled = false, hint, onFiles }: Props) {
+export function DropZone({ disabled = false, small = false, hint, onFiles }: Props) {
   const [over, setOver] = useState(false);
   const files = useRef<HTMLInputElement>(null);
   const folder = useRef<HTMLInputElement>(null);
@@ -30,6 +30,7 @@ export function DropZone({ disabled = false, hint, onFiles }: Props) {
     <div
       className={classes.zone}
       data-over={over || undefined}
+      data-small={small || undefined}
       data-disabled={disabled || undefined}
       onDragOver={(event) => {
         event.preventDefault();
@@ -64,7 +65,7 @@ export function DropZone({ disabled = false, hint, onFiles }: Props) {
         type="file"
         hidden
         disabled={disabled}
-        aria-label="Folder of image files"
+        aria-label="Whole folder"
         {...{ webkitdirectory: '' }}
         onChange={(event) => take(event.currentTarget)}
       />

@@ -25,7 +25,9 @@ function useArrivedImages(uploads: readonly Upload[]): Map<string, ImageRow> {
   const client = useQueryClient();
   // A newly accepted file is not in the last answer yet.
   useEffect(() => {
-    if (wanted.size > 0) void client.invalidateQueries({ queryKey: ['images', 'arrived'] });
+    if (wanted.size === 0) return;
+    void client.invalidateQueries({ queryKey: ['images', 'arrived'] });
+    void client.invalidateQueries({ queryKey: ['patients', 'one'] });
   }, [wanted.size, client]);
   const answers = useQueries({
     queries: patients.map((patientId) => ({

@@ -81,6 +81,7 @@ export function UploadPage() {
       </Panel>
       <Panel title="2. Photographs">
         <DropZone
+          small={uploads.length > 0}
           disabled={!patient}
           hint={patient ? undefined : 'Choose the patient first.'}
           onFiles={(files) => patient && uploadQueue.add(files, { patientId: patient.id, pathway })}

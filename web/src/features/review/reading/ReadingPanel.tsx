@@ -92,7 +92,7 @@ export function ReadingPanel(props: Props) {
         </Alert>
       )}
 
-      {canGive && accept && (
+      {canGive && accept && !verdict && (
         <Button
           fullWidth
           leftSection={<IconCheck size={18} />}

@@ -162,9 +162,15 @@ function Reading({ queue, images }: { queue: ReturnType<typeof useReadingQueue>;
   };
 
   const accept = (at: number) => {
+    // What a person has said is not overwritten by the key that accepts what the classifier says.
+    if (image.verdict || !mayRead) {
+      const following = nextOpen(images, index);
+      go(following >= 0 ? following : index + 1, at);
+      return;
+    }
     const label = acceptable(image.prediction);
     if (label) give(label, at);
-    else if (mayRead) setHint({ id: image.id, text: 'The classifier gives no label here. Choose one by its number, and write a note.' });
+    else setHint({ id: image.id, text: 'The classifier gives no label here. Choose one by its number; a note is needed.' });
   };
 
   const undo = () => {

@@ -2,7 +2,7 @@
 // The keys of the reading room, as they are shown and as they are heard.
 
 export const KEYS: readonly [keys: string, act: string][] = [
-  ['Enter', 'Accept what the classifier says'],
+  ['Enter', 'Accept what the classifier says; on an answered image, go on'],
   ['1 … 9', 'Give the label with this number'],
   ['N', 'Write a note (Enter gives the verdict, Esc goes back)'],
   ['J  →', 'Next image'],
