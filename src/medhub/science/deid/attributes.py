@@ -103,10 +103,10 @@ def _value(
     """Write one value anew, as a value representation and a value; ``None`` when it may not stay."""
     if value is None or value == "":
         return None
-    if standard_vr == "CS":
+    if keyword in allowed.vocabulary:
         words = [str(word).strip() for word in _several(value)]
         known = [word for word in words if word in allowed.vocabulary[keyword]]
-        return ("CS", known if len(known) != 1 else known[0]) if known else None
+        return (standard_vr, known if len(known) != 1 else known[0]) if known else None
     if standard_vr == "UI":
         uid = str(value) if isinstance(value, str) else ""
         if keyword == "SOPClassUID":

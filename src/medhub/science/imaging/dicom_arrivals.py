@@ -20,7 +20,7 @@ from medhub.science.imaging.frames import read_frame
 from medhub.science.imaging.limits import Limits, Unacceptable
 from medhub.science.imaging.photograph import small, thumbnail
 from medhub.science.imaging.prepared import Context, Prepared
-from medhub.science.imaging.received_dicom import number_of_frames, quiet, read_received
+from medhub.science.imaging.received_dicom import Received, number_of_frames, quiet, read_received
 from medhub.science.imaging.wrapping import write_file, write_subject
 
 _RECOPY = "Copy or export it again from its source."
@@ -61,24 +61,40 @@ def prepare_dicom(data: bytes, context: Context, limits: Limits) -> Prepared:
     Unacceptable
         When the file cannot be taken.
     """
-    received, syntax = read_received(data, limits)
-    key, code = context.uid_key, context.patient_code
+    received = read_received(data, limits)
     with quiet():
         try:
-            dataset = keep_allowed(
-                received,
-                lambda uid: keyed_uid(key, "dicom", code, uid),
-                max_depth=limits.max_depth,
-                little_endian=syntax != ExplicitVRBigEndian,
-            )
+            return _prepare(received, data, context, limits)
+        except Unacceptable:
+            raise
         except NestedTooDeep as error:
             raise Unacceptable(
-                f"The sequences of this DICOM file lie deeper than {limits.max_depth} levels in one another. "
-                "The file is damaged or made with bad intent.",
+                f"The sequences of this DICOM file lie deeper than {limits.max_depth} levels in one another, as no "
+                "device writes them. The file is damaged or made with bad intent.",
                 reason="damaged",
             ) from error
-        pixels = _pixels(received, syntax, limits)
-    del received
+        except MemoryError as error:
+            raise Unacceptable(
+                "Reading this DICOM file takes more memory than a file is given. Export it in parts.",
+                reason="too-many-pixels",
+            ) from error
+        # Hostile attributes make a parser raise anything, and only once they are looked at; all mean the same.
+        except Exception as error:
+            raise Unacceptable(
+                f"This DICOM file is damaged: its attributes cannot be read. {_RECOPY}", reason="damaged"
+            ) from error
+
+
+def _prepare(file: Received, data: bytes, context: Context, limits: Limits) -> Prepared:
+    received, syntax = file
+    key, code = context.uid_key, context.patient_code
+    dataset = keep_allowed(
+        received,
+        lambda uid: keyed_uid(key, "dicom", code, uid),
+        max_depth=limits.max_depth,
+        little_endian=syntax != ExplicitVRBigEndian,
+    )
+    pixels = _pixels(received, syntax)
     notes: tuple[str, ...] = ()
     if "SOPClassUID" not in dataset:
         dataset.SOPClassUID = SecondaryCaptureImageStorage
@@ -99,10 +115,9 @@ def prepare_dicom(data: bytes, context: Context, limits: Limits) -> Prepared:
     element = DataElement("PixelData", _pixel_vr(dataset, pixels.transfer_syntax), pixels.data)
     element.is_undefined_length = pixels.transfer_syntax.is_encapsulated
     dataset["PixelData"] = element
-    with quiet():
-        file = write_file(dataset, pixels.transfer_syntax)
+    stored = write_file(dataset, pixels.transfer_syntax)
     return Prepared(
-        dicom=file,
+        dicom=stored,
         sop_class_uid=str(dataset.SOPClassUID),
         sop_instance_uid=str(dataset.SOPInstanceUID),
         study_instance_uid=str(dataset.StudyInstanceUID),
@@ -116,7 +131,7 @@ def prepare_dicom(data: bytes, context: Context, limits: Limits) -> Prepared:
         samples=int(dataset.SamplesPerPixel),
         bits=int(dataset.BitsStored),
         lossless=True,
-        thumbnail=thumbnail(_preview(file)),
+        thumbnail=thumbnail(_preview(stored)),
         notes=notes,
     )
 
@@ -130,7 +145,7 @@ def _pixel_vr(dataset: Dataset, syntax: UID) -> str:
     return "OB" if syntax.is_encapsulated or int(dataset.BitsAllocated) <= 8 else "OW"
 
 
-def _pixels(received: Dataset, syntax: UID, limits: Limits) -> _Pixels:
+def _pixels(received: Dataset, syntax: UID) -> _Pixels:
     element = received["PixelData"]
     value = element.value
     if not isinstance(value, bytes) or bool(element.is_undefined_length) != syntax.is_encapsulated:

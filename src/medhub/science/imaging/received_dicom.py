@@ -88,6 +88,10 @@ def read_received(data: bytes, limits: Limits) -> Received:
     with quiet():
         try:
             dataset, syntax = _parse(data, limits)
+            # A parser drops pixels without an end; their tag is there all the same.
+            if "PixelData" not in dataset and "Rows" in dataset and b"\xe0\x7f\x10\x00" in data:
+                raise Unacceptable(f"This DICOM file ends in the middle of its pixels. {_RECOPY}", reason="truncated")
+            check_image(dataset, syntax, limits)
         except (Unacceptable, MemoryError):
             raise
         except (InvalidDicomError, EOFError, struct.error) as error:
@@ -99,10 +103,6 @@ def read_received(data: bytes, limits: Limits) -> Received:
             raise Unacceptable(
                 f"This DICOM file is damaged: it cannot be parsed. {_RECOPY}", reason="damaged"
             ) from error
-        # A parser drops pixels without an end; their tag is there all the same.
-        if "PixelData" not in dataset and "Rows" in dataset and b"\xe0\x7f\x10\x00" in data:
-            raise Unacceptable(f"This DICOM file ends in the middle of its pixels. {_RECOPY}", reason="truncated")
-        check_image(dataset, syntax, limits)
     return Received(dataset, syntax)
 
 
