@@ -53,8 +53,8 @@ def make_people(house: Installation) -> People:
     with house.database.writing() as session:
         project = service.add_project(session, "Haematology")
         other = service.add_project(session, "Radiology")
-        users = {role: _user(f"{role}@lab.example", f"The {role}") for role in Role}
-        outsider = _user("outsider@lab.example", "The outsider")
+        users = {role: make_user(f"{role}@lab.example", f"The {role}") for role in Role}
+        outsider = make_user("outsider@lab.example", "The outsider")
         session.add_all([*users.values(), outsider])
         session.flush()
         for role, user in users.items():
@@ -63,7 +63,8 @@ def make_people(house: Installation) -> People:
     return People(project.id, other.id, {role: user.id for role, user in users.items()}, outsider.id)
 
 
-def _user(email: str, name: str) -> User:
+def make_user(email: str, name: str) -> User:
+    """A person who is in no project yet, to be added to a session; the password is the tests' own."""
     return User(id=ids.new_id(), email=email, name=name, password_hash=_hash(), active=True, created_at=clock.now())
 
 
@@ -101,4 +102,4 @@ def client_of(app: FastAPI, house: Installation, email: str) -> TestClient:
     return TestClient(app, headers={"Authorization": f"Bearer {token}"}, raise_server_exceptions=False)
 
 
-__all__ = ["PASSWORD", "People", "client_of", "make_people", "signed_in"]
+__all__ = ["PASSWORD", "People", "client_of", "make_people", "make_user", "signed_in"]

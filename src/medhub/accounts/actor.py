@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from medhub.accounts.permissions import PERMISSIONS, Role
+from medhub.accounts.permissions import OF_ONESELF, PERMISSIONS, Role
 from medhub.audit.service import Act, record
 from medhub.errors import Invalid, NotAllowed, NotFound
 
@@ -35,8 +35,8 @@ class Actor:
         return role is not None and role in PERMISSIONS[action]
 
     def may_anywhere(self, action: str) -> bool:
-        """Whether the person's role in any project allows an action."""
-        return any(role in PERMISSIONS[action] for role in self.roles.values())
+        """Whether the person's role in any project allows an action, or it concerns the own account alone."""
+        return action in OF_ONESELF or any(role in PERMISSIONS[action] for role in self.roles.values())
 
     def has_role(self, project_id: str, roles: Collection[Role]) -> bool:
         """Whether the person's role in a project is one of some."""

@@ -23,6 +23,9 @@ _READERS = frozenset(Role) - {Role.PATIENT}
 _ANYONE = frozenset(Role)
 _ADMINISTRATOR = frozenset({Role.ADMINISTRATOR})
 
+# What concerns a person's own account is allowed even to who is in no project (any more): to sign out, for one.
+OF_ONESELF = frozenset({"account.read", "account.change"})
+
 PERMISSIONS: dict[str, frozenset[Role]] = {
     # Every member, patients too.
     "account.read": _ANYONE,

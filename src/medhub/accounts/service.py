@@ -333,7 +333,7 @@ def names_of(session: Session, user_ids: Iterable[str]) -> dict[str, str]:
     wanted = set(user_ids)
     if not wanted:
         return {}
-    return dict(session.execute(select(User.id, User.name).where(User.id.in_(wanted))).tuples().all())
+    return dict(session.execute(select(User.id, User.name).where(User.id.in_(wanted))).all())
 
 
 def has_users(session: Session) -> bool:

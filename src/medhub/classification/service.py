@@ -140,4 +140,4 @@ def label_counts(session: Session, project_ids: Iterable[str]) -> list[tuple[str
         .group_by(Prediction.label)
         .order_by(func.count().desc(), Prediction.label)
     )
-    return list(rows.tuples())
+    return [(label, count) for label, count in rows]

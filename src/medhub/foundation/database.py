@@ -61,7 +61,11 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map: ClassVar[dict[Any, Any]] = {datetime: UTCDateTime, dict[str, Any]: Document, list[str]: Document}
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime: UTCDateTime,
+        dict[str, Any]: Document,
+        list[str]: Document,
+    }
 
 
 class Database:
@@ -84,6 +88,9 @@ class Database:
     def reading(self) -> Iterator[Session]:
         """A session that only reads; what was asked to happen after the reading happens when it has ended well."""
         with self._sessions(info={**self._info, "writing": False}) as session:
+            if not self.is_sqlite:
+                # PostgreSQL's usual level shows each statement another state; a list and its total must agree.
+                session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
             yield session
         for act in session.info.pop("after_reading", ()):
             act()
@@ -156,13 +163,19 @@ def _to_json(value: object) -> str:
 def _create_engine(url: str, pool_size: int, *, is_sqlite: bool) -> Engine:
     if not is_sqlite:
         return create_engine(
-            url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True, json_serializer=_to_json
+            url,
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_pre_ping=True,
+            json_serializer=_to_json,
+            hide_parameters=True,  # an error's text may end in a log; what was to be written may name a patient
         )
     engine = create_engine(
         url,
         pool_size=pool_size,
         max_overflow=pool_size,
         json_serializer=_to_json,
+        hide_parameters=True,
         connect_args={"check_same_thread": False, "timeout": LOCK_TIMEOUT_S},
     )
 

@@ -314,7 +314,7 @@ def list_arrivals(
     total = session.scalar(select(func.count()).select_from(chosen.subquery())) or 0
     page = session.execute(chosen.order_by(Arrival.created_at.desc(), Arrival.id).offset(offset).limit(limit))
     actor.record(session, "arrival.list", "patient", patient_id, patient_id=patient_id, found=total)
-    return list(page.tuples()), total
+    return [(arrival, code) for arrival, code in page], total
 
 
 def count_quarantined(session: Session, project_ids: frozenset[str]) -> int:

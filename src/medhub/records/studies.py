@@ -234,7 +234,7 @@ def list_series(
         .where(Image.series_id.in_([series.id for series in found]))
         .group_by(Image.series_id)
     )
-    counted = dict(rows.tuples().all())
+    counted = dict(rows.all())
     actor.record(session, "series.list", "study", study_id, found=total)
     return [(series, counted.get(series.id, 0)) for series in found], total
 

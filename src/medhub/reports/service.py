@@ -278,4 +278,4 @@ def list_reports(
     columns = {"issued_at": Report.issued_at, "patient_code": Patient.code}
     page = chosen.order_by(ordering(sort, columns, "-issued_at"), Report.case_id).offset(offset).limit(limit)
     actor.record(session, "report.list", "report", None, found=total)
-    return list(session.execute(page).tuples()), total
+    return [(report, case, code) for report, case, code in session.execute(page)], total

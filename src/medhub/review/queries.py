@@ -99,9 +99,9 @@ def facts_of(session: Session, images: Sequence[Image], case: Case | None = None
     """Images with their patients' codes, cases, predictions and verdicts; of one case, or of the current ones."""
     image_ids = [image.id for image in images]
     codes = dict(
-        session.execute(select(Patient.id, Patient.code).where(Patient.id.in_({image.patient_id for image in images})))
-        .tuples()
-        .all()
+        session.execute(
+            select(Patient.id, Patient.code).where(Patient.id.in_({image.patient_id for image in images}))
+        ).all()
     )
     if case is not None:
         cases = {case.study_id: case}
@@ -226,19 +226,15 @@ def case_facts(session: Session, cases: Sequence[Case]) -> list[CaseFacts]:
             .join(Prediction, Prediction.image_id == Image.id)
             .where(Image.study_id.in_(study_ids), Prediction.uncertain)
             .group_by(Image.study_id)
-        )
-        .tuples()
-        .all()
+        ).all()
     )
     verified = dict(
         session.execute(
             select(Verdict.case_id, func.count()).where(Verdict.case_id.in_(case_ids)).group_by(Verdict.case_id)
-        )
-        .tuples()
-        .all()
+        ).all()
     )
     successors = dict(
-        session.execute(select(Case.supersedes_id, Case.id).where(Case.supersedes_id.in_(case_ids))).tuples().all()
+        session.execute(select(Case.supersedes_id, Case.id).where(Case.supersedes_id.in_(case_ids))).all()
     )
     return [
         CaseFacts(

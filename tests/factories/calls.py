@@ -1,0 +1,318 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One good call for every route of the application, on objects of the first project."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from sqlalchemy import select
+
+from medhub.accounts import service as accounts
+from medhub.accounts.models import Membership, User
+from medhub.accounts.permissions import Role
+from medhub.entrypoints.web import create_app
+from medhub.foundation.installation import Installation
+from medhub.records import definitions
+from medhub.records.models import Image
+from medhub.review import service as review
+from tests.factories.accounts import PASSWORD, People, client_of, make_user
+from tests.factories.cases import PATHWAY, make_case, make_patient, run_jobs
+from tests.factories.images import photograph
+
+
+@dataclass(frozen=True)
+class Call:
+    """What is sent to a route."""
+
+    path: str
+    send: dict[str, Any] = field(default_factory=dict)
+
+
+class World:
+    """An installation with something behind every route, and ways to make more of it."""
+
+    def __init__(self, house: Installation, people: People, web: Path) -> None:
+        (web / "index.html").write_text("<!doctype html><title>Medhub</title>")
+        self.house, self.people = house, people
+        self.app: FastAPI = create_app(house, run_jobs=False, web=web)
+        self._numbers = itertools.count(1)
+        self._clients: dict[str | None, TestClient] = {}
+        with house.database.writing() as session:
+            for role in Role:
+                user = make_user(f"foreign-{role}@lab.example", f"The other {role}")
+                session.add(user)
+                session.flush()
+                session.add(Membership(user_id=user.id, project_id=people.other_project_id, role=role))
+            both = make_user("both@lab.example", "Viewer here, administrator there")
+            session.add(both)
+            session.flush()
+            session.add(Membership(user_id=both.id, project_id=people.project_id, role=Role.VIEWER))
+            session.add(Membership(user_id=both.id, project_id=people.other_project_id, role=Role.ADMINISTRATOR))
+            session.add(make_user("alone@lab.example", "In no project"))
+        self.patient_id = make_patient(house, people)
+        self.case_id, self.image_ids = make_case(house, people, self.patient_id)
+        self.image_id = self.image_ids[0]
+        self.study_id, self.series_id = self._parents(self.image_id)
+        self.signed_case_id, _ = self.signed_case()
+        self.field_id = self.field()
+        run_jobs(house)
+
+    def client(self, email: str | None) -> TestClient:
+        """A client of a person, or of nobody; the same each time, until ``forget_clients``."""
+        if email not in self._clients:
+            self._clients[email] = (
+                TestClient(self.app, raise_server_exceptions=False)
+                if email is None
+                else client_of(self.app, self.house, email)
+            )
+        return self._clients[email]
+
+    def forget_clients(self) -> None:
+        """Have everybody sign in anew."""
+        self._clients.clear()
+
+    @property
+    def secrets(self) -> list[str]:
+        """What only members of the first project may read anywhere."""
+        return [
+            self.people.project_id,
+            self.patient_id,
+            self.image_id,
+            self.study_id,
+            self.series_id,
+            self.case_id,
+            self.signed_case_id,
+        ]
+
+    def number(self) -> int:
+        """A number that was not given before."""
+        return next(self._numbers)
+
+    def _parents(self, image_id: str) -> tuple[str, str]:
+        with self.house.database.reading() as session:
+            image = session.get_one(Image, image_id)
+            return image.study_id, image.series_id
+
+    def patient(self) -> str:
+        """A patient on whom nothing hangs."""
+        return make_patient(self.house, self.people, identity=False)
+
+    def case(self, *, verdicts: bool = False) -> tuple[str, str]:
+        """A case of one image, and the image; with a verdict if wanted."""
+        case_id, (image_id,) = make_case(
+            self.house, self.people, self.patient(), images=1, seed=1000 + 10 * self.number()
+        )
+        if verdicts:
+            physician = self.people.actor(self.house, Role.PHYSICIAN)
+            with self.house.database.writing() as session:
+                review.give_verdict(session, self.house.settings, physician, image_id, "neutrophil", None)
+        return case_id, image_id
+
+    def signed_case(self) -> tuple[str, str]:
+        """A signed case with its report, and its image."""
+        case_id, image_id = self.case(verdicts=True)
+        physician = self.people.actor(self.house, Role.PHYSICIAN)
+        with self.house.database.writing() as session:
+            review.sign(session, self.house.settings, physician, case_id, None)
+        return case_id, image_id
+
+    def study_of(self, image_id: str) -> str:
+        """The study of an image."""
+        return self._parents(image_id)[0]
+
+    def series_of(self, image_id: str) -> str:
+        """The series of an image."""
+        return self._parents(image_id)[1]
+
+    def field(self) -> str:
+        """A field without values."""
+        administrator = self.people.actor(self.house, Role.ADMINISTRATOR)
+        with self.house.database.writing() as session:
+            return definitions.define_field(
+                session,
+                administrator,
+                project_id=self.people.project_id,
+                subject="patient",
+                key=f"field_{self.number()}",
+                label="Haemoglobin",
+                kind="decimal",
+                required=False,
+                unit="g/dL",
+                choices=[],
+                position=0,
+            ).id
+
+    def user(self) -> str:
+        """A viewer of the first project who has done nothing."""
+        with self.house.database.writing() as session:
+            user = make_user(f"person-{self.number()}@lab.example", "A person")
+            session.add(user)
+            session.flush()
+            session.add(Membership(user_id=user.id, project_id=self.people.project_id, role=Role.VIEWER))
+            return user.id
+
+    def project(self, email: str) -> str:
+        """A project without records, administered by a person."""
+        with self.house.database.writing() as session:
+            user_id = session.scalars(select(User.id).where(User.email == email)).one()
+            project = accounts.add_project(session, f"Empty {self.number()}")
+            session.add(Membership(user_id=user_id, project_id=project.id, role=Role.ADMINISTRATOR))
+            return project.id
+
+
+# A call may change or destroy: what it needs is made anew when it is going to be allowed (`fresh`), and who is not
+# allowed to make the call is refused on an object that stays.
+Maker = Callable[[World, bool, str], Call]
+
+
+def _form(world: World, email: str) -> Call:
+    return Call("/api/auth/token", {"data": {"username": email, "password": PASSWORD, "grant_type": "password"}})
+
+
+def _sign_in(world: World, email: str) -> Call:
+    return Call("/api/auth/session", {"json": {"email": email, "password": PASSWORD}})
+
+
+def _upload(world: World) -> Call:
+    return Call(
+        "/api/images",
+        {
+            "data": {"patient_id": world.patient_id, "pathway": PATHWAY},
+            "files": [("files", ("smear.jpg", photograph(5000 + world.number()), "image/jpeg"))],
+        },
+    )
+
+
+def _at(path: str, **send: Any) -> Maker:
+    """The same call each time; names in braces stand for what the world has."""
+
+    def make(world: World, _fresh: bool, _email: str) -> Call:
+        return Call(path.format(w=world, project=world.people.project_id), send)
+
+    return make
+
+
+CALLS: dict[str, Maker] = {
+    "GET /api/openapi.json": _at("/api/openapi.json"),
+    "GET /api/health": _at("/api/health"),
+    "GET /api/ready": _at("/api/ready"),
+    "GET /metrics": _at("/metrics"),
+    "GET /{path:path}": _at("/patients"),
+    "POST /api/auth/session": lambda w, _, email: _sign_in(w, email),
+    "GET /api/auth/session": _at("/api/auth/session"),
+    "DELETE /api/auth/session": _at("/api/auth/session"),
+    "POST /api/auth/password": _at("/api/auth/password", json={"current": PASSWORD, "new": PASSWORD}),
+    "POST /api/auth/token": lambda w, _, email: _form(w, email),
+    "POST /api/auth/revoke": _at("/api/auth/revoke"),
+    "GET /api/users": _at("/api/users?project_id={project}"),
+    "POST /api/users": lambda w, *_: Call(
+        "/api/users",
+        {
+            "json": {
+                "email": f"new-{w.number()}@lab.example",
+                "name": "New",
+                "role": "viewer",
+                "project_id": w.people.project_id,
+                "password": PASSWORD,
+            }
+        },
+    ),
+    "GET /api/users/{id}": lambda w, *_: Call(f"/api/users/{w.people.user_ids[Role.VIEWER]}"),
+    "PATCH /api/users/{id}": lambda w, fresh, _: Call(
+        f"/api/users/{w.user() if fresh else w.people.user_ids[Role.VIEWER]}", {"json": {"name": "Renamed"}}
+    ),
+    "DELETE /api/users/{id}": lambda w, fresh, _: Call(
+        f"/api/users/{w.user() if fresh else w.people.user_ids[Role.VIEWER]}"
+    ),
+    "PUT /api/users/{id}/memberships/{project_id}": lambda w, fresh, _: Call(
+        f"/api/users/{w.user() if fresh else w.people.user_ids[Role.VIEWER]}/memberships/{w.people.project_id}",
+        {"json": {"role": "researcher"}},
+    ),
+    "DELETE /api/users/{id}/memberships/{project_id}": lambda w, fresh, _: Call(
+        f"/api/users/{w.user() if fresh else w.people.user_ids[Role.VIEWER]}/memberships/{w.people.project_id}"
+    ),
+    "GET /api/projects": _at("/api/projects"),
+    "POST /api/projects": lambda w, *_: Call("/api/projects", {"json": {"name": f"Project {w.number()}"}}),
+    "GET /api/projects/{id}": _at("/api/projects/{project}"),
+    "PATCH /api/projects/{id}": _at("/api/projects/{project}", json={"description": "Blood"}),
+    "DELETE /api/projects/{id}": lambda w, fresh, email: Call(
+        f"/api/projects/{w.project(email) if fresh else w.people.project_id}"
+    ),
+    "GET /api/fields": _at("/api/fields?project_id={project}"),
+    "POST /api/fields": lambda w, *_: Call(
+        "/api/fields",
+        {
+            "json": {
+                "project_id": w.people.project_id,
+                "subject": "patient",
+                "key": f"key_{w.number()}",
+                "label": "Ward",
+                "kind": "text",
+            }
+        },
+    ),
+    "PATCH /api/fields/{id}": _at("/api/fields/{w.field_id}", json={"label": "Hb"}),
+    "DELETE /api/fields/{id}": lambda w, fresh, _: Call(f"/api/fields/{w.field() if fresh else w.field_id}"),
+    "GET /api/pathways": _at("/api/pathways"),
+    "GET /api/classifiers": _at("/api/classifiers"),
+    "GET /api/dashboard": _at("/api/dashboard?project_id={project}"),
+    "GET /api/patients": _at("/api/patients?project_id={project}"),
+    "POST /api/patients": lambda w, *_: Call(
+        "/api/patients",
+        {"json": {"project_id": w.people.project_id, "sex": "M", "birth_year": 1956, "identity": {"name": "A B"}}},
+    ),
+    "GET /api/patients/{id}": _at("/api/patients/{w.patient_id}"),
+    "PATCH /api/patients/{id}": _at("/api/patients/{w.patient_id}", json={"sex": "F"}),
+    "DELETE /api/patients/{id}": lambda w, fresh, _: Call(f"/api/patients/{w.patient() if fresh else w.patient_id}"),
+    "DELETE /api/patients/{id}?erase=true": lambda w, fresh, _: Call(
+        f"/api/patients/{w.patient() if fresh else w.patient_id}?erase=true"
+    ),
+    "GET /api/patients/{id}/summary": _at("/api/patients/{w.patient_id}/summary"),
+    "GET /api/studies": _at("/api/studies?patient_id={w.patient_id}"),
+    "POST /api/studies": lambda w, *_: Call("/api/studies", {"json": {"patient_id": w.patient_id}}),
+    "GET /api/studies/{id}": _at("/api/studies/{w.study_id}"),
+    "PATCH /api/studies/{id}": _at("/api/studies/{w.study_id}", json={"description": "Day 1"}),
+    "DELETE /api/studies/{id}": lambda w, fresh, _: Call(
+        f"/api/studies/{w.study_of(w.case()[1]) if fresh else w.study_id}"
+    ),
+    "GET /api/series": _at("/api/series?study_id={w.study_id}"),
+    "POST /api/series": lambda w, *_: Call("/api/series", {"json": {"study_id": w.study_id, "modality": "GM"}}),
+    "GET /api/series/{id}": _at("/api/series/{w.series_id}"),
+    "PATCH /api/series/{id}": _at("/api/series/{w.series_id}", json={"description": "First slide"}),
+    "DELETE /api/series/{id}": lambda w, fresh, _: Call(
+        f"/api/series/{w.series_of(w.case()[1]) if fresh else w.series_id}"
+    ),
+    "POST /api/images": lambda w, *_: _upload(w),
+    "GET /api/arrivals": _at("/api/arrivals?patient_id={w.patient_id}"),
+    "GET /api/images": _at("/api/images?patient_id={w.patient_id}"),
+    "GET /api/images/count": _at("/api/images/count?patient_id={w.patient_id}"),
+    "GET /api/images/{id}": _at("/api/images/{w.image_id}"),
+    "PATCH /api/images/{id}": _at("/api/images/{w.image_id}", json={"number": 1}),
+    "DELETE /api/images/{id}": lambda w, fresh, _: Call(f"/api/images/{w.case()[1] if fresh else w.image_id}"),
+    "GET /api/images/{id}/rendered": _at("/api/images/{w.image_id}/rendered?size=64"),
+    "GET /api/images/{id}/evidence": _at("/api/images/{w.image_id}/evidence?size=64"),
+    "GET /api/images/{id}/original": _at("/api/images/{w.image_id}/original"),
+    "PUT /api/images/{id}/verdict": _at("/api/images/{w.image_id}/verdict", json={"label": "neutrophil"}),
+    "DELETE /api/images/{id}/verdict": lambda w, fresh, _: Call(
+        f"/api/images/{w.case(verdicts=True)[1] if fresh else w.image_id}/verdict"
+    ),
+    "GET /api/cases": _at("/api/cases?patient_id={w.patient_id}"),
+    "GET /api/cases/{id}": _at("/api/cases/{w.case_id}"),
+    "POST /api/cases/{id}/sign": lambda w, fresh, _: Call(
+        f"/api/cases/{w.case(verdicts=True)[0] if fresh else w.case_id}/sign"
+    ),
+    "POST /api/cases/{id}/correct": lambda w, fresh, _: Call(
+        f"/api/cases/{w.signed_case()[0] if fresh else w.signed_case_id}/correct",
+        {"json": {"reason": "Image 1 is a basophil."}},
+    ),
+    "GET /api/cases/{id}/report.pdf": _at("/api/cases/{w.signed_case_id}/report.pdf"),
+    "GET /api/reports": _at("/api/reports?project_id={project}"),
+    "GET /api/audit": _at("/api/audit?project_id={project}"),
+    "GET /api/audit/actions": _at("/api/audit/actions"),
+}

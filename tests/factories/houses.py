@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Installations that a whole module of tests shares, each with a database of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy
+
+from medhub.entrypoints.assembly import open_database
+from medhub.foundation.blobs import BlobStore
+from medhub.foundation.installation import Installation
+from medhub.foundation.isolation import Isolation
+from medhub.foundation.keys import Keys
+from medhub.foundation.migration import upgrade
+from medhub.foundation.settings import Settings
+
+
+@contextmanager
+def open_house(
+    folder: Path, isolation: Isolation, database_url: str | None = None, **settings: object
+) -> Iterator[Installation]:
+    """An empty installation in a folder, on SQLite unless a URL is given."""
+    chosen = Settings(data=folder, database_url=database_url, job_runners=0, **settings)  # type: ignore[arg-type]
+    folder.mkdir(parents=True, exist_ok=True)
+    database = open_database(chosen)
+    upgrade(database)
+    try:
+        yield Installation(chosen, database, BlobStore(chosen.blobs_folder), Keys(b"\x07" * 32), isolation)
+    finally:
+        database.close()
+
+
+@contextmanager
+def schema_of_its_own(url: str, name: str) -> Iterator[str]:
+    """The URL of a new, empty schema of a PostgreSQL, which is dropped at the end."""
+    schema = f"medhub_test_{name}_{os.getpid()}"
+    engine = sqlalchemy.create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(sqlalchemy.text(f"CREATE SCHEMA {schema}"))
+    try:
+        yield f"{url}?options=-csearch_path%3D{schema}"
+    finally:
+        with engine.begin() as connection:
+            connection.execute(sqlalchemy.text(f"DROP SCHEMA {schema} CASCADE"))
+        engine.dispose()

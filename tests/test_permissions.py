@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may call what: every route by every role by ownership, as one table.
+
+Three columns a route. The first: the seven roles, on objects of their own project. The second: people of the same
+roles in another project, on those same objects. The third: nobody signed in. The order of roles is
+
+    patient technologist physician pharmacist researcher viewer administrator
+
+A number is the status of the answer. ``0`` is a list that is answered (200) without anything of the first project
+in it. ``404`` means that the object is not even there for people of another project; ``403`` is what they get where
+their role allows the act nowhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from medhub.accounts.permissions import Role
+from medhub.entrypoints.web import routes_of
+from medhub.foundation.installation import Installation
+from medhub.foundation.isolation import Isolation
+from tests.conftest import POSTGRESQL_URL
+from tests.factories.accounts import make_people
+from tests.factories.calls import CALLS, World
+from tests.factories.cases import use_classifier
+from tests.factories.houses import open_house, schema_of_its_own
+
+# fmt: off
+TABLE: dict[str, str] = {
+    #                                                 own project                 | of another project          | nobody
+    #                                                 pat tec phy pha res vie adm | pat tec phy pha res vie adm
+    "GET /{path:path}":                              "200 200 200 200 200 200 200 | 200 200 200 200 200 200 200 | 200",
+    "GET /metrics":                                  "200 200 200 200 200 200 200 | 200 200 200 200 200 200 200 | 200",
+    "GET /api/health":                               "200 200 200 200 200 200 200 | 200 200 200 200 200 200 200 | 200",
+    "GET /api/ready":                                "200 200 200 200 200 200 200 | 200 200 200 200 200 200 200 | 200",
+    "GET /api/openapi.json":                         "200 200 200 200 200 200 200 | 200 200 200 200 200 200 200 | 200",
+
+    "POST /api/auth/session":                        "200 200 200 200 200 200 200 | 200 200 200 200 200 200 200 | 200",
+    "POST /api/auth/token":                          "200 200 200 200 200 200 200 | 200 200 200 200 200 200 200 | 200",
+    "GET /api/auth/session":                         "200 200 200 200 200 200 200 | 200 200 200 200 200 200 200 | 401",
+    "DELETE /api/auth/session":                      "204 204 204 204 204 204 204 | 204 204 204 204 204 204 204 | 401",
+    "POST /api/auth/revoke":                         "204 204 204 204 204 204 204 | 204 204 204 204 204 204 204 | 401",
+    "POST /api/auth/password":                       "204 204 204 204 204 204 204 | 204 204 204 204 204 204 204 | 401",
+
+    "GET /api/users":                                "403 403 403 403 403 403 200 | 403 403 403 403 403 403 404 | 401",
+    "POST /api/users":                               "403 403 403 403 403 403 201 | 403 403 403 403 403 403 404 | 401",
+    "GET /api/users/{id}":                           "403 403 403 403 403 403 200 | 403 403 403 403 403 403 404 | 401",
+    "PATCH /api/users/{id}":                         "403 403 403 403 403 403 200 | 403 403 403 403 403 403 404 | 401",
+    "DELETE /api/users/{id}":                        "403 403 403 403 403 403 204 | 403 403 403 403 403 403 404 | 401",
+    "PUT /api/users/{id}/memberships/{project_id}":  "403 403 403 403 403 403 200 | 403 403 403 403 403 403 404 | 401",
+    "DELETE /api/users/{id}/memberships/{project_id}":
+                                                     "403 403 403 403 403 403 204 | 403 403 403 403 403 403 404 | 401",
+
+    "GET /api/projects":                             "200 200 200 200 200 200 200 |   0   0   0   0   0   0   0 | 401",
+    "POST /api/projects":                            "403 403 403 403 403 403 201 | 403 403 403 403 403 403 201 | 401",
+    "GET /api/projects/{id}":                        "200 200 200 200 200 200 200 | 404 404 404 404 404 404 404 | 401",
+    "PATCH /api/projects/{id}":                      "403 403 403 403 403 403 200 | 403 403 403 403 403 403 404 | 401",
+    "DELETE /api/projects/{id}":                     "403 403 403 403 403 403 204 | 403 403 403 403 403 403 404 | 401",
+
+    "GET /api/fields":                               "403 200 200 200 200 200 200 | 403 404 404 404 404 404 404 | 401",
+    "POST /api/fields":                              "403 201 201 403 201 403 201 | 403 404 404 403 404 403 404 | 401",
+    "PATCH /api/fields/{id}":                        "403 200 200 403 200 403 200 | 403 404 404 403 404 403 404 | 401",
+    "DELETE /api/fields/{id}":                       "403 204 204 403 204 403 204 | 403 404 404 403 404 403 404 | 401",
+
+    "GET /api/pathways":                             "200 200 200 200 200 200 200 | 200 200 200 200 200 200 200 | 401",
+    "GET /api/classifiers":                          "403 200 200 200 200 200 200 | 403 200 200 200 200 200 200 | 401",
+    "GET /api/dashboard":                            "403 200 200 200 200 200 200 | 403 404 404 404 404 404 404 | 401",
+
+    "GET /api/patients":                             "403 200 200 200 200 200 200 | 403 404 404 404 404 404 404 | 401",
+    "POST /api/patients":                            "403 201 201 403 403 403 201 | 403 404 404 403 403 403 404 | 401",
+    "GET /api/patients/{id}":                        "403 200 200 200 200 200 200 | 403 404 404 404 404 404 404 | 401",
+    "PATCH /api/patients/{id}":                      "403 200 200 403 403 403 200 | 403 404 404 403 403 403 404 | 401",
+    "DELETE /api/patients/{id}":                     "403 403 403 403 403 403 204 | 403 403 403 403 403 403 404 | 401",
+    "DELETE /api/patients/{id}?erase=true":          "403 403 403 403 403 403 200 | 403 403 403 403 403 403 404 | 401",
+    "GET /api/patients/{id}/summary":                "403 200 200 200 200 200 200 | 403 404 404 404 404 404 404 | 401",
+
+    "GET /api/studies":                              "403 200 200 200 200 200 200 | 403   0   0   0   0   0   0 | 401",
+    "POST /api/studies":                             "403 201 201 403 403 403 201 | 403 404 404 403 403 403 404 | 401",
+    "GET /api/studies/{id}":                         "403 200 200 200 200 200 200 | 403 404 404 404 404 404 404 | 401",
+    "PATCH /api/studies/{id}":                       "403 200 200 403 403 403 200 | 403 404 404 403 403 403 404 | 401",
+    "DELETE /api/studies/{id}":                      "403 403 403 403 403 403 204 | 403 403 403 403 403 403 404 | 401",
+    "GET /api/series":                               "403 200 200 200 200 200 200 | 403   0   0   0   0   0   0 | 401",
+    "POST /api/series":                              "403 201 201 403 403 403 201 | 403 404 404 403 403 403 404 | 401",
+    "GET /api/series/{id}":                          "403 200 200 200 200 200 200 | 403 404 404 404 404 404 404 | 401",
+    "PATCH /api/series/{id}":                        "403 200 200 403 403 403 200 | 403 404 404 403 403 403 404 | 401",
+    "DELETE /api/series/{id}":                       "403 403 403 403 403 403 204 | 403 403 403 403 403 403 404 | 401",
+
+    "POST /api/images":                              "403 200 403 403 403 403 403 | 403 404 404 403 403 403 404 | 401",
+    "GET /api/arrivals":                             "403 200 200 403 403 403 200 | 403   0   0 403 403 403   0 | 401",
+    "GET /api/images":                               "403 200 200 200 200 200 200 | 403   0   0   0   0   0   0 | 401",
+    "GET /api/images/count":                         "403 200 200 200 200 200 200 | 403   0   0   0   0   0   0 | 401",
+    "GET /api/images/{id}":                          "403 200 200 200 200 200 200 | 403 404 404 404 404 404 404 | 401",
+    "PATCH /api/images/{id}":                        "403 200 200 403 403 403 200 | 403 404 404 403 403 403 404 | 401",
+    "DELETE /api/images/{id}":                       "403 204 403 403 403 403 204 | 403 404 403 403 403 403 404 | 401",
+    "GET /api/images/{id}/rendered":                 "403 200 200 200 200 200 200 | 403 404 404 404 404 404 404 | 401",
+    "GET /api/images/{id}/evidence":                 "403 200 200 200 200 200 200 | 403 404 404 404 404 404 404 | 401",
+    "GET /api/images/{id}/original":                 "403 200 200 200 200 200 200 | 403 404 404 404 404 404 404 | 401",
+    "PUT /api/images/{id}/verdict":                  "403 403 200 403 403 403 403 | 403 404 404 404 403 403 404 | 401",
+    "DELETE /api/images/{id}/verdict":               "403 403 200 403 403 403 403 | 403 404 404 404 403 403 404 | 401",
+
+    "GET /api/cases":                                "403 200 200 200 200 200 200 | 403   0   0   0   0   0   0 | 401",
+    "GET /api/cases/{id}":                           "403 200 200 200 200 200 200 | 403 404 404 404 404 404 404 | 401",
+    "POST /api/cases/{id}/sign":                     "403 403 200 403 403 403 403 | 403 404 404 404 403 403 404 | 401",
+    "POST /api/cases/{id}/correct":                  "403 403 201 403 403 403 403 | 403 403 404 403 403 403 403 | 401",
+    "GET /api/cases/{id}/report.pdf":                "403 200 200 200 200 200 200 | 403 404 404 404 404 404 404 | 401",
+    "GET /api/reports":                              "403 200 200 200 200 200 200 | 403 404 404 404 404 404 404 | 401",
+
+    "GET /api/audit":                                "403 403 403 403 403 403 200 | 403 403 403 403 403 403 404 | 401",
+    "GET /api/audit/actions":                        "403 403 403 403 403 403 200 | 403 403 403 403 403 403 200 | 401",
+}
+# fmt: on
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def house(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, isolation: Isolation
+) -> Iterator[Installation]:
+    """One installation for all rows of the table, on each of the two databases."""
+    folder = tmp_path_factory.mktemp("permissions")
+    (folder / "classifiers").mkdir()
+    if request.param == "sqlite":
+        with open_house(folder / "data", isolation, classifiers=folder / "classifiers") as house:
+            yield house
+        return
+    request.getfixturevalue("postgresql")  # skips where there is none
+    with (
+        schema_of_its_own(POSTGRESQL_URL, "permissions") as url,
+        open_house(folder / "data", isolation, url, classifiers=folder / "classifiers") as house,
+    ):
+        yield house
+
+
+@pytest.fixture(scope="module")
+def world(house: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        use_classifier(monkeypatch)
+        yield World(house, make_people(house), tmp_path_factory.mktemp("web"))
+
+
+def expected(route: str) -> tuple[list[int], list[int], int]:
+    own, foreign, nobody = TABLE[route].split("|")
+    columns = [int(n) for n in own.split()], [int(n) for n in foreign.split()], int(nobody)
+    assert len(columns[0]) == len(columns[1]) == len(Role)
+    return columns
+
+
+def ask(world: World, route: str, email: str | None, *, allowed: bool) -> tuple[int, str]:
+    call = CALLS[route](world, allowed, email or f"{Role.VIEWER}@lab.example")
+    answer = world.client(email).request(route.partition(" ")[0], call.path, **call.send)
+    if "/api/auth/" in route:  # these end sign-ins, or give cookies
+        world.forget_clients()
+    return answer.status_code, answer.text
+
+
+def test_the_table_and_the_application_name_the_same_routes(world: World) -> None:
+    served = {
+        f"{method} {route.path}" for route in routes_of(world.app) for method in (route.methods or set()) - {"HEAD"}
+    }
+    named = {route.partition("?")[0] for route in TABLE}
+    assert served - named == set(), "a route is missing from the table"
+    assert named - served == set(), "the table names a route that is not served"
+    assert set(CALLS) == set(TABLE)
+
+
+@pytest.mark.parametrize("route", TABLE)
+def test_every_role_by_ownership(world: World, route: str) -> None:
+    own, foreign, nobody = expected(route)
+    wrong = []
+    for role, status in zip(Role, own, strict=True):
+        found, _ = ask(world, route, f"{role}@lab.example", allowed=status < 300)
+        if found != status:
+            wrong.append(f"a {role} of the project got {found} instead of {status}")
+    for role, status in zip(Role, foreign, strict=True):
+        found, text = ask(world, route, f"foreign-{role}@lab.example", allowed=False)
+        if status == 0:
+            seen = [secret for secret in world.secrets if secret in text]
+            if found != 200 or seen:
+                wrong.append(f"a foreign {role} got {found} and saw {seen} instead of nothing")
+        elif found != status:
+            wrong.append(f"a foreign {role} got {found} instead of {status}")
+    found, _ = ask(world, route, None, allowed=False)
+    if found != nobody:
+        wrong.append(f"nobody got {found} instead of {nobody}")
+    assert wrong == []
+
+
+@pytest.mark.parametrize("route", [route for route in TABLE if expected(route)[0] != expected(route)[1]])
+def test_a_role_in_one_project_lends_no_rights_in_another(world: World, route: str) -> None:
+    """Who views the first project and administers the second is a viewer in the first."""
+    own, _, _ = expected(route)
+    status = own[list(Role).index(Role.VIEWER)]
+    found, text = ask(world, route, "both@lab.example", allowed=False)
+    if status == 403:  # or there is nothing to see, where the rights in the second project open the route
+        assert found in {403, 404} or (found == 200 and not any(secret in text for secret in world.secrets))
+    else:
+        assert found == status
+
+
+@pytest.mark.parametrize("route", TABLE)
+def test_an_account_without_a_project_reaches_only_itself(world: World, route: str) -> None:
+    own, _, nobody = expected(route)
+    found, _ = ask(world, route, "alone@lab.example", allowed=False)
+    assert found == (own[0] if "/api/auth/" in route or nobody == 200 else 403)
+
+
+def test_a_refused_act_changes_nothing_and_is_recorded(world: World) -> None:
+    before = world.client("administrator@lab.example").get(f"/api/patients/{world.patient_id}").json()
+    assert world.client("viewer@lab.example").delete(f"/api/patients/{world.patient_id}?erase=true").status_code == 403
+    assert world.client("administrator@lab.example").get(f"/api/patients/{world.patient_id}").json() == before
+    entries = world.client("administrator@lab.example").get("/api/audit?outcome=refused").json()["items"]
+    assert (entries[0]["action"], entries[0]["actor"], entries[0]["object_id"]) == (
+        "patient.delete",
+        "The viewer",
+        world.patient_id,
+    )
