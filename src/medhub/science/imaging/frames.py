@@ -190,9 +190,15 @@ def _decode(opened: _Opened, frame: int) -> tuple[NDArray[Any], str]:
     options["transfer_syntax_uid"] = syntax
     if not syntax.is_encapsulated:
         options["pixel_vr"] = "OB" if int(dataset.BitsAllocated) <= 8 else "OW"
-    array, meta = get_decoder(syntax).as_array(
-        stream, index=frame, raw=False, decoding_plugin=_PLUGINS.get(syntax, ""), **options
-    )
+    try:
+        array, meta = get_decoder(syntax).as_array(
+            stream, index=frame, raw=False, decoding_plugin=_PLUGINS.get(syntax, ""), **options
+        )
+    except BaseException as error:
+        # A decoder written in Rust panics on bad bytes, and its panic is no Exception.
+        if type(error).__name__ == "PanicException":
+            raise ValueError("the decoder gave up") from error
+        raise
     return array, str(meta["photometric_interpretation"])
 
 
