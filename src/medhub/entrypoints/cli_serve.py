@@ -50,12 +50,13 @@ def serve(
         make_demonstration(house, console)
     house.blobs.sweep()
     stop = _keep_house(house)
-    console.print(f"Medhub is at http://{address}:{number}  (data in {settings.data}; Ctrl+C ends it)")
+    console.print(f"Medhub is at http://{address}:{number}  (data in {settings.data}; Ctrl+C ends it)", soft_wrap=True)
     try:
         uvicorn.run(
             create_app(house),
             host=address,
             port=number,
+            log_config=None,  # its messages go through ours, which writes no text of an exception
             log_level="warning",
             access_log=False,  # addresses may hold what was searched for
             server_header=False,
