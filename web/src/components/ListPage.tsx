@@ -282,10 +282,11 @@ function FilterField({ filter, value, onChange }: { filter: Filter; value: strin
   }
   return (
     <TextInput
-      className={classes.filter}
+      className={filter.kind === 'date' ? classes.date : classes.filter}
       aria-label={filter.label}
       placeholder={filter.label}
-      title={filter.label}
+      leftSection={filter.kind === 'date' ? <span className={classes.prefix}>{filter.label}</span> : undefined}
+      leftSectionWidth={filter.kind === 'date' ? 58 : undefined}
       type={filter.kind === 'date' ? 'date' : 'text'}
       value={text}
       onChange={(event) => {

@@ -16,14 +16,18 @@ export function PageFailure({ error, reset }: ErrorComponentProps) {
       text={problem.detail}
       heading
       action={
-        <Button
-          onClick={() => {
-            reset();
-            void router.invalidate();
-          }}
-        >
-          Try again
-        </Button>
+        problem.status === 404 || problem.status === 403 ? (
+          <Button onClick={() => router.history.back()}>Go back</Button>
+        ) : (
+          <Button
+            onClick={() => {
+              reset();
+              void router.invalidate();
+            }}
+          >
+            Try again
+          </Button>
+        )
       }
     />
   );

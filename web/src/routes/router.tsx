@@ -110,6 +110,7 @@ const pages = [
     ...page('/settings/fields'),
     component: lazyRouteComponent(() => import('@/features/records/FieldsPage'), 'FieldsPage'),
   }),
+  createRoute({ ...page('$'), component: PageMissing }),
 ] as const;
 
 const routeTree = rootRoute.addChildren([signInRoute, shellRoute.addChildren(pages)]);

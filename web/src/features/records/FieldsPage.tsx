@@ -107,7 +107,7 @@ function FieldPanel({ subject, projectId, onAdd, onEdit, onDelete }: PanelProps)
     <Panel
       title={name}
       side={
-        <Button size="compact-md" variant="default" leftSection={<IconPlus size={16} />} onClick={() => onAdd(Math.max(0, ...(fields ?? []).map((field) => field.position + 1)))}>
+        <Button size="compact-sm" variant="default" leftSection={<IconPlus size={16} />} onClick={() => onAdd(Math.max(0, ...(fields ?? []).map((field) => field.position + 1)))}>
           Add a field of {subject === 'patient' ? 'patients' : 'studies'}
         </Button>
       }

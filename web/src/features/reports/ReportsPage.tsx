@@ -3,6 +3,7 @@ import { Anchor } from '@mantine/core';
 import { reports } from '@/api/calls';
 import { useSession } from '@/api/session';
 import type { ReportRow } from '@/api/types';
+import { Badge } from '@/components/Badge';
 import { Code } from '@/components/Code';
 import { IconDownload, IconReports } from '@/components/icons';
 import { ListPage } from '@/components/ListPage';
@@ -19,8 +20,13 @@ export function ReportsPage() {
         { id: 'patient', header: 'Patient', phone: true, cell: (row) => <span className="mh-code">{row.patient_code}</span> },
         { id: 'pathway', header: 'Pathway', cell: (row) => capital(words(row.pathway)) },
         { id: 'version', header: 'Version', align: 'end', cell: (row) => row.version },
+        {
+          id: 'state',
+          header: 'State',
+          cell: (row) => <Badge tone={row.superseded ? 'gray' : 'green'}>{row.superseded ? 'Superseded' : 'In force'}</Badge>,
+        },
         { id: 'issued', header: 'Issued', phone: true, cell: (row) => <TimeAgo at={row.issued_at} /> },
-        { id: 'signer', header: 'Signed by', cell: (row) => row.signed_by },
+        { id: 'signer', header: 'Signed by', cell: (row) => row.signed_by ?? '–' },
         { id: 'digest', header: 'Digest', cell: (row) => <Code value={row.digest} what="the digest" shown={12} /> },
         {
           id: 'pdf',

@@ -12,7 +12,7 @@ import { Mark } from '@/components/Mark';
 import { Bar, UncertainBand } from '@/components/Probabilities';
 import { TimeAgo } from '@/components/TimeAgo';
 import { age, probability, sex } from '@/lib/format';
-import { acceptable, choices, isOpen, noteNeeded } from './queue';
+import { acceptable, choices, isOpen } from './queue';
 import classes from './ReadingRoom.module.css';
 
 type Props = {
@@ -22,6 +22,7 @@ type Props = {
   caseNumber: string;
   position: string;
   note: string;
+  noteRequired: boolean;
   noteField: RefObject<HTMLTextAreaElement | null>;
   pending: string | null;
   hint: string | null;
@@ -43,7 +44,6 @@ export function ReadingPanel(props: Props) {
   const rows = choices(labels, prediction);
   const signed = image.state === 'signed' || Boolean(case_?.signed_at);
   const canGive = mayRead && !signed;
-  const needed = noteNeeded(image);
   const left = case_ ? case_.images - case_.verified : 0;
 
   return (
@@ -76,7 +76,7 @@ export function ReadingPanel(props: Props) {
       {prediction ? (
         <div className={classes.says}>
           {prediction.uncertain ? (
-            <UncertainBand prediction={prediction} />
+            <UncertainBand prediction={prediction} noteNeeded={props.noteRequired} />
           ) : (
             <>
               <span className={classes.small}>Classifier says</span>
@@ -144,9 +144,9 @@ export function ReadingPanel(props: Props) {
             </>
           }
           aria-label="Note"
-          placeholder={needed ? 'What do you see? Needed here.' : 'Optional'}
-          required={needed}
-          withAsterisk={needed}
+          placeholder={props.noteRequired ? 'What do you see? Needed here.' : 'Optional'}
+          required={props.noteRequired}
+          withAsterisk={props.noteRequired}
           autosize
           minRows={2}
           maxRows={6}

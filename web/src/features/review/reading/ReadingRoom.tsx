@@ -8,7 +8,7 @@ import { useEffect, useMemo, useRef, useState, type KeyboardEvent as ReactKeyboa
 import { asProblem } from '@/api/problem';
 import { caseQuery, pathwaysQuery } from '@/api/queries';
 import { useSession } from '@/api/session';
-import type { ImageRow } from '@/api/types';
+import type { ImageRow, Pathway } from '@/api/types';
 import { EmptyState } from '@/components/EmptyState';
 import { Go } from '@/components/Go';
 import { IconBrightness, IconCircleCheck, IconEvidence, IconKeyboard, IconMaximize, IconRefresh, IconWarning } from '@/components/icons';
@@ -22,7 +22,7 @@ import { SignDialog } from '../SignDialog';
 import { FilmStrip } from './FilmStrip';
 import { isControl, isTyping, KEYS } from './keys';
 import { measureNextImage } from './measureNextImage';
-import { acceptable, isOpen, nextOpen, noteNeeded } from './queue';
+import { acceptable, isOpen, nextOpen, noteNeeded, type NoteWhen } from './queue';
 import { ReadingPanel } from './ReadingPanel';
 import { Tool } from './Tool';
 import classes from './ReadingRoom.module.css';
@@ -38,6 +38,18 @@ function staged(image: ImageRow): StageImage {
     unreadable: image.state === 'unreadable',
     evidence: image.prediction?.evidence ?? false,
   };
+}
+
+type Act = { act?: unknown; note_when?: unknown };
+
+function hasVerdict(stage: Pathway['stages'][number]): boolean {
+  return (stage.acts as Act[]).some((act) => act.act === 'verdict');
+}
+
+/** When the stage's verdicts want a note; until the pathway is known, where the classifier was uncertain. */
+function noteWhenOf(stage: Pathway['stages'][number] | undefined): NoteWhen {
+  const found = (stage?.acts as Act[] | undefined)?.find((act) => act.act === 'verdict')?.note_when;
+  return Array.isArray(found) ? (found as string[]) : ['uncertain'];
 }
 
 function describe(image: ImageRow, position: string): string {
@@ -121,6 +133,10 @@ function Reading({ queue, images }: { queue: ReturnType<typeof useReadingQueue>;
     [case_, pathway, image.prediction],
   );
 
+  const noteWhen = useMemo(
+    () => noteWhenOf(pathway?.stages.find((stage) => stage.name === case_?.stage) ?? pathway?.stages.find((stage) => hasVerdict(stage))),
+    [pathway, case_?.stage],
+  );
   const cases = useMemo(() => [...new Set(images.map((entry) => entry.case_id ?? entry.id))], [images]);
   const caseNumber = `Case ${cases.indexOf(image.case_id ?? image.id) + 1} of ${cases.length}`;
   const position = `Image ${index + 1} of ${images.length}`;
@@ -147,7 +163,7 @@ function Reading({ queue, images }: { queue: ReturnType<typeof useReadingQueue>;
 
   const give = (label: string, at: number) => {
     if (!mayRead || image.state === 'signed') return;
-    if (noteNeeded(image) && note.trim() === '') {
+    if (noteNeeded(image, noteWhen, label) && note.trim() === '') {
       setPending({ id: image.id, label });
       setHint({ id: image.id, text: `Say why it is ${label}, then press Enter.` });
       requestAnimationFrame(() => noteField.current?.focus());
@@ -363,6 +379,7 @@ function Reading({ queue, images }: { queue: ReturnType<typeof useReadingQueue>;
         position={`${position}, ${open} to verify`}
         note={note}
         noteField={noteField}
+        noteRequired={noteNeeded(image, noteWhen, pending?.id === image.id ? pending.label : null)}
         pending={pending?.id === image.id ? pending.label : null}
         hint={hint?.id === image.id ? hint.text : null}
         refusal={refusal}

@@ -42,8 +42,13 @@ export function acceptable(prediction: Prediction | null): string | null {
   return prediction && !prediction.uncertain ? prediction.label : null;
 }
 
-export function noteNeeded(image: ImageRow): boolean {
-  return image.prediction?.uncertain === true;
+export type NoteWhen = readonly string[];
+
+/** Whether the pathway wants a note with this label; a file that no classifier could read counts as uncertain. */
+export function noteNeeded(image: ImageRow, when: NoteWhen, label: string | null = null): boolean {
+  const uncertain = image.prediction?.uncertain ?? true;
+  if (uncertain) return when.includes('uncertain');
+  return label !== null && label !== image.prediction?.label && when.includes('disagreeing');
 }
 
 /** Labels with their keys 1..9 by the pathway's order, so that a key always means the same label; drawn by probability. */
