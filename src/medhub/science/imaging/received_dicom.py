@@ -49,7 +49,7 @@ def is_dicom(data: bytes) -> bool:
         return False
     group, element = struct.unpack_from("<HH", data)
     explicit = data[4:6].isalpha() and data[4:6].isupper()
-    if group == 2 and element in (0, 1):
+    if group == 2 and element <= 0x0102:
         return explicit
     # Without file meta information a dataset begins in group 8, with a short first value.
     if group == 8 and element <= 0x18:

@@ -103,7 +103,7 @@ class Classifier:
                 classifier=folder.name,
             )
         try:
-            session = onnxruntime.InferenceSession(model, _session_options(), providers=["CPUExecutionProvider"])
+            session = onnxruntime.InferenceSession(model, session_options(), providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's errors have no common base below Exception.
             raise ClassifierBroken(f"{MODEL_FILE} cannot be loaded by ONNX Runtime.", classifier=folder.name) from error
         _check(session, card)
@@ -201,7 +201,8 @@ def evidence_of(activation: NDArray[np.float32], index: int) -> NDArray[np.float
     return evidence
 
 
-def _session_options() -> onnxruntime.SessionOptions:
+def session_options() -> onnxruntime.SessionOptions:
+    """Say how ONNX Runtime runs here: on the calling thread alone."""
     options = onnxruntime.SessionOptions()
     # One thread a classification: several run side by side in one server, and two threads on two busy cores are slower.
     options.intra_op_num_threads = 1

@@ -81,4 +81,4 @@ def decide(reading: Reading, threshold: float) -> Decision:
 
 def _cut(probability: float) -> str:
     # Cut, not rounded: 0.7496 must not read "0.75 of 0.75".
-    return f"{math.floor(probability * 100) / 100:.2f}"
+    return f"{math.floor(probability * 100) / 100:.2f}" if math.isfinite(probability) else "no number"

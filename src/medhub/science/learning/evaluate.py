@@ -87,12 +87,12 @@ def measure(classifier: Classifier, recipe: Recipe, data: Path) -> Findings:
             "Wilson 95 %",
         ),
         _figure("test images taken for unlike the training data", wilson(int(plain.novel.sum()), n), "Wilson 95 %"),
-        _figure(
-            f"accuracy where a label is said at {THRESHOLD:g}",
-            wilson(int((right & said).sum()), int(said.sum())),
-            "Wilson 95 %",
-        ),
     ]
+    if said.any():
+        hits = int((right & said).sum())
+        figures.append(
+            _figure(f"accuracy where a label is said at {THRESHOLD:g}", wilson(hits, int(said.sum())), "Wilson 95 %")
+        )
     for name, change in _CHANGES.items():
         changed = _read(classifier, (change(image) for image in images))
         hits = int((changed.probabilities.argmax(1) == targets).sum())

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from medhub.errors import MedhubError
-from medhub.science.inference.classifier import INPUT, OUTPUTS
+from medhub.science.inference.classifier import INPUT, OUTPUTS, session_options
 from medhub.science.inference.preprocessing import Preprocessing, normalize
 from medhub.science.learning.network import Network
 from medhub.science.learning.novelty import Novelty
@@ -149,7 +149,7 @@ def compare(graph: Graph, model: bytes, batch: Tensor, batch_size: int = 16) -> 
     float
         Relative to the greatest value of an output where that is above 1, absolute elsewhere.
     """
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(model, session_options(), providers=["CPUExecutionProvider"])
     worst = 0.0
     with torch.inference_mode():
         for first in range(0, len(batch), batch_size):

@@ -33,6 +33,7 @@ BASIS = (
     "files of users vary: turned, zoomed, recolored, made small, noisy, compressed. No image of a stranger had a part "
     "in it."
 )
+SMALLEST_SPREAD = 1e-3
 _BATCH = 64
 
 
@@ -61,8 +62,8 @@ class Gaussians:
         """Compute the distance of each of N x D features to the nearest mean, divided by the root of D."""
         apart = features[:, None, :] - self.means[None]
         along = apart @ self.axes
-        square = ((along / self.spreads) ** 2).sum(-1)
-        square += ((apart**2).sum(-1) - (along**2).sum(-1)).clip(0) / self.rest**2
+        beside = apart - along @ self.axes.T
+        square = ((along / self.spreads) ** 2).sum(-1) + ((beside / self.rest) ** 2).sum(-1)
         nearest: NDArray[np.float64] = np.sqrt(square.min(1) / features.shape[1])
         return nearest
 
@@ -90,8 +91,10 @@ def fit_gaussians(features: NDArray[np.float64], targets: NDArray[np.int64], com
     values, vectors = np.linalg.eigh(covariance)
     values, vectors = values[::-1], vectors[:, ::-1]
     kept = min(components, len(values) - 1)
-    rest = max(float(values[kept:].mean()), float(values[0]) * 1e-6, 1e-12)
-    return Gaussians(means, vectors[:, :kept], np.sqrt(np.maximum(values[:kept], rest)), float(np.sqrt(rest)))
+    # Below this share of the features' size, a spread is the rounding of 32-bit numbers and no property of images.
+    floor = max(SMALLEST_SPREAD**2 * float((features**2).mean()), 1e-12)
+    rest = max(float(values[kept:].mean()), floor)
+    return Gaussians(means, vectors[:, :kept], np.sqrt(np.maximum(values[:kept], floor)), float(np.sqrt(rest)))
 
 
 def fit_novelty(
@@ -164,15 +167,14 @@ class Novelty(nn.Module):
         super().__init__()
         self.depths = len(depths)
         for index, (gaussians, scale) in enumerate(zip(depths, scales, strict=True)):
-            # Whitened once here: in the graph it is one small product and a sum of squares for each depth.
             center = gaussians.means.mean(0)
             unit = np.sqrt(gaussians.means.shape[1]) * scale
             parts = {
                 "center": center,
                 "means": gaussians.means - center,
                 "axes": gaussians.axes,
-                "weights": 1 / (gaussians.spreads * unit) ** 2 - 1 / (gaussians.rest * unit) ** 2,
-                "rest": np.array(1 / (gaussians.rest * unit) ** 2),
+                "along": 1 / (gaussians.spreads * unit),
+                "beside": np.array(1 / (gaussians.rest * unit)),
             }
             for name, value in parts.items():
                 self.register_buffer(f"{name}{index}", torch.from_numpy(np.array(value, np.float32)))
@@ -181,11 +183,12 @@ class Novelty(nn.Module):
         """Map pooled features, each N x D, to N distances."""
         found = []
         for index, features in enumerate(pooled):
-            center, means, axes, weights, rest = (
-                getattr(self, f"{name}{index}") for name in ("center", "means", "axes", "weights", "rest")
+            center, means, axes, per_axis, per_rest = (
+                getattr(self, f"{name}{index}") for name in ("center", "means", "axes", "along", "beside")
             )
             apart = (features - center).unsqueeze(1) - means
             along = apart @ axes
-            square = (along * along * weights).sum(-1) + (apart * apart).sum(-1) * rest
-            found.append(square.clamp_min(0).amin(1))
+            beside = (apart - along @ axes.T) * per_rest
+            square = (along * per_axis).square().sum(-1) + beside.square().sum(-1)
+            found.append(square.amin(1))
         return torch.stack(found).amax(0).sqrt()

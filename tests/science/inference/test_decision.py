@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from medhub.errors import Invalid
+from medhub.science.inference.classifier import Reading
+from medhub.science.inference.decision import UNCERTAIN, decide
+
+
+def _reading(best: float, *, novel: bool = False) -> Reading:
+    return Reading({"a": best, "b": 1 - best}, 1.0, novel, np.zeros((2, 2), np.float32), 1.0)
+
+
+def test_a_sure_reading_gets_its_label() -> None:
+    decision = decide(_reading(0.9), 0.75)
+    assert decision.label == "a"
+    assert not decision.uncertain
+    assert decision.reason is None
+    assert decision.confidence == 0.9
+
+
+def test_below_the_threshold_it_abstains_and_says_by_how_much() -> None:
+    decision = decide(_reading(0.61), 0.75)
+    assert decision.label == UNCERTAIN == "Uncertain"
+    assert decision.uncertain
+    assert decision.reason == "Below the limit of this pathway: 0.61 of 0.75. A note is needed."
+    assert decision.likeliest == "a"
+
+
+def test_a_probability_at_the_threshold_is_enough() -> None:
+    assert not decide(_reading(0.75), 0.75).uncertain
+
+
+def test_a_probability_just_below_does_not_read_as_if_it_were_enough() -> None:
+    reason = decide(_reading(0.7499), 0.75).reason
+    assert reason is not None
+    assert "0.74 of 0.75" in reason
+
+
+def test_a_novel_image_is_uncertain_however_sure_the_probabilities_are() -> None:
+    decision = decide(_reading(0.9999, novel=True), 0.75)
+    assert decision.label == "Uncertain"
+    assert decision.reason == "Not like the images this classifier was trained on. A note is needed."
+    assert decision.confidence == 0.9999
+
+
+def test_a_probability_that_is_no_number_is_uncertain() -> None:
+    assert decide(
+        Reading({"a": float("nan"), "b": float("nan")}, 0, False, np.zeros((1, 1), np.float32), 1), 0.5
+    ).uncertain
+
+
+@pytest.mark.parametrize("threshold", [0, -1, 1.01, float("nan")])
+def test_a_threshold_outside_its_range_is_refused(threshold: float) -> None:
+    with pytest.raises(Invalid):
+        decide(_reading(0.9), threshold)
