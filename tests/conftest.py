@@ -113,7 +113,7 @@ def house(settings: Settings, isolation: Isolation) -> Iterator[Installation]:
     else:
         with database.engine.begin() as connection:
             names = ", ".join(table.name for table in Base.metadata.sorted_tables)
-            connection.execute(sqlalchemy.text(f"TRUNCATE {names}"))
+            connection.execute(sqlalchemy.text(f"TRUNCATE {names} CASCADE"))
     yield Installation(settings, database, BlobStore(settings.blobs_folder), Keys(b"\x07" * 32), isolation)
     database.close()
 

@@ -34,7 +34,9 @@ class BlobStore:
         path = self._path(digest)
         if path.exists():
             return digest
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        new_folders = [folder for folder in (path.parent, path.parent.parent) if not folder.exists()]
+        for folder in reversed(new_folders):
+            folder.mkdir(exist_ok=True, mode=0o700)
         handle, name = tempfile.mkstemp(dir=self.folder / "incoming")
         try:
             with os.fdopen(handle, "wb") as file:
@@ -46,6 +48,8 @@ class BlobStore:
             Path(name).unlink(missing_ok=True)
             raise
         _sync_folder(path.parent)
+        for folder in new_folders:  # a folder is durable once the one above it is synced
+            _sync_folder(folder.parent)
         return digest
 
     def get(self, digest: str) -> bytes:

@@ -68,7 +68,7 @@ def unseal(key: bytes, sealed: bytes, bound_to: str) -> bytes:
     """Decrypt what ``seal`` made; anything altered or bound elsewhere is refused."""
     try:
         return AESGCM(key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], bound_to.encode())
-    except InvalidTag as error:
+    except (InvalidTag, ValueError) as error:  # ValueError: too few bytes to hold a nonce
         raise Unavailable(
             "A sealed record does not open with the master key in use. Start the server with the key that sealed it."
         ) from error

@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: PT012 - a transaction is more than one statement
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+from structlog.testing import capture_logs
+
+from medhub.errors import Conflict
+from medhub.foundation import clock, jobs
+from medhub.foundation.installation import Installation
+from medhub.foundation.jobs import MOST_ATTEMPTS, Job, Runner, count_unfinished, enqueue
+from tests.factories.threads import together
+from tests.factories.time import Hands
+
+
+@pytest.fixture
+def hands(monkeypatch: pytest.MonkeyPatch) -> Hands:
+    return Hands(monkeypatch)
+
+
+def add(house: Installation, *numbers: int, kind: str = "note") -> None:
+    with house.database.writing() as session:
+        for number in numbers:
+            enqueue(session, kind, {"number": number})
+
+
+def only_job(house: Installation) -> Job:
+    with house.database.reading() as session:
+        return session.scalars(select(Job)).one()
+
+
+def runner(house: Installation, note: Callable[..., None], **more: Any) -> Runner:
+    return Runner(house.database, {"note": note}, **more)
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        time.sleep(0.01)
+
+
+class Broken(Conflict):
+    code = "broken"
+
+
+def test_a_job_runs_with_its_arguments_and_is_done(house: Installation) -> None:
+    ran: list[int] = []
+    add(house, 7)
+    assert runner(house, lambda number: ran.append(number)).run_pending() == 1
+    assert ran == [7]
+    job = only_job(house)
+    assert (job.state, job.attempts, job.owner, job.leased_until, job.error) == ("done", 1, None, None, None)
+    assert job.finished_at is not None
+    assert runner(house, lambda number: ran.append(number)).run_pending() == 0
+
+
+def test_a_job_of_a_transaction_that_is_rolled_back_does_not_exist(house: Installation) -> None:
+    with pytest.raises(KeyError), house.database.writing() as session:
+        enqueue(session, "note", {"number": 1})
+        raise KeyError
+    with house.database.reading() as session:
+        assert count_unfinished(session) == 0
+
+
+def test_jobs_run_in_the_order_in_which_they_were_written(house: Installation) -> None:
+    ran: list[int] = []
+    for number in range(5):
+        add(house, number)
+    runner(house, lambda number: ran.append(number)).run_pending()
+    assert ran == [0, 1, 2, 3, 4]
+
+
+def test_runners_at_the_same_time_run_each_job_once(house: Installation) -> None:
+    ran: list[int] = []
+
+    def note(number: int) -> None:
+        ran.append(number)
+
+    add(house, *range(60))
+    counts = together(*(runner(house, note).run_pending for _ in range(4)))
+    assert Counter(ran) == Counter(range(60))
+    assert sum(counts) == 60
+    with house.database.reading() as session:
+        assert {(job.state, job.attempts) for job in session.scalars(select(Job))} == {("done", 1)}
+
+
+def test_a_leased_job_is_left_alone_until_its_lease_has_ended(house: Installation, hands: Hands) -> None:
+    at_work, go_on = threading.Event(), threading.Event()
+    ran: list[str] = []
+
+    def slow(number: int) -> None:
+        at_work.set()
+        go_on.wait(60)
+        ran.append("slow")
+        raise Broken("late")
+
+    add(house, 1)
+    first = threading.Thread(target=runner(house, slow, lease_s=30).run_pending)
+    first.start()
+    assert at_work.wait(60)
+    other = runner(house, lambda number: ran.append("other"), lease_s=30)
+    assert other.run_pending() == 0
+    hands.move(seconds=31)  # nobody renewed the lease: the first runner is taken for dead
+    assert other.run_pending() == 1
+    done = only_job(house)
+    assert (done.state, done.attempts) == ("done", 2)
+    go_on.set()  # but it lives, and comes too late
+    first.join(60)
+    assert ran == ["other", "slow"]
+    job = only_job(house)
+    assert (job.state, job.attempts, job.error, job.finished_at) == ("done", 2, None, done.finished_at)
+
+
+def test_a_runner_at_work_renews_its_lease(house: Installation) -> None:
+    at_work, go_on = threading.Event(), threading.Event()
+
+    def slow(number: int) -> None:
+        at_work.set()
+        go_on.wait(60)
+
+    def leased_until() -> datetime:
+        until = only_job(house).leased_until
+        assert until is not None
+        return until
+
+    add(house, 1)
+    working = runner(house, slow, lease_s=0.2)
+    working.start()
+    assert at_work.wait(60)
+    first = leased_until()
+    eventually(lambda: leased_until() > first + timedelta(seconds=0.2))
+    assert only_job(house).attempts == 1
+    go_on.set()
+    working.stop(60)
+    assert not working.alive
+    assert only_job(house).state == "done"
+
+
+def test_a_job_that_fails_is_tried_again_after_a_growing_wait(house: Installation, hands: Hands) -> None:
+    def fail(number: int) -> None:
+        raise Broken("not today")
+
+    add(house, 1)
+    failing = runner(house, fail)
+    waits = []
+    for attempt in range(1, MOST_ATTEMPTS):
+        before = clock.now()
+        assert failing.run_pending() == 1
+        job = only_job(house)
+        assert (job.state, job.attempts, job.error) == ("waiting", attempt, "broken")
+        waits.append((job.run_after - before).total_seconds())
+        assert failing.run_pending() == 0
+        hands.move(seconds=waits[-1] + 0.1)
+    assert [round(wait) for wait in waits] == [2, 4, 8, 16]
+    assert failing.run_pending() == 1
+    job = only_job(house)
+    assert (job.state, job.attempts, job.error) == ("failed", MOST_ATTEMPTS, "broken")
+    hands.move(days=1)
+    assert failing.run_pending() == 0
+
+
+def test_what_was_given_up_is_told_once(house: Installation, hands: Hands) -> None:
+    given_up: list[int] = []
+
+    def fail(number: int) -> None:
+        raise Broken("never")
+
+    add(house, 3)
+    failing = runner(house, fail, abandoned={"note": lambda number: given_up.append(number)})
+    for _ in range(MOST_ATTEMPTS + 2):
+        failing.run_pending()
+        hands.move(minutes=5)
+    assert given_up == [3]
+
+
+def test_a_job_whose_processes_died_each_time_is_given_up_without_another_try(
+    house: Installation, hands: Hands
+) -> None:
+    ran: list[int] = []
+    given_up: list[int] = []
+    add(house, 9)
+    with house.database.writing() as session:
+        session.execute(
+            update(Job).values(
+                state="running", owner="dead", attempts=MOST_ATTEMPTS, leased_until=clock.now() - timedelta(seconds=1)
+            )
+        )
+    heir = runner(house, lambda number: ran.append(number), abandoned={"note": lambda number: given_up.append(number)})
+    assert heir.run_pending() == 1
+    assert (ran, given_up) == ([], [9])
+    job = only_job(house)
+    assert (job.state, job.error, job.owner) == ("failed", "process-died", None)
+
+
+def test_a_failure_leaves_its_kind_and_never_its_words(house: Installation) -> None:
+    def fail(number: int) -> None:
+        raise ValueError("Siti binti Abdullah")
+
+    add(house, 1)
+    with capture_logs() as logged:
+        runner(house, fail).run_pending()
+    assert only_job(house).error == "ValueError"
+    assert logged[0]["event"] == "job.failed"
+    assert "Siti" not in str(logged)
+
+
+def test_a_job_of_a_kind_that_nobody_handles_is_not_lost(house: Installation) -> None:
+    add(house, 1, kind="unheard-of")
+    assert runner(house, lambda number: None).run_pending() == 1
+    job = only_job(house)
+    assert (job.state, job.error) == ("waiting", "KeyError")
+
+
+def test_one_failure_does_not_keep_the_others_waiting(house: Installation) -> None:
+    ran: list[int] = []
+
+    def some(number: int) -> None:
+        if number == 1:
+            raise Broken("this one")
+        ran.append(number)
+
+    add(house, 1, 2, 3)
+    assert runner(house, some).run_pending() == 3
+    assert ran == [2, 3]
+
+
+def test_a_runner_wakes_as_soon_as_a_job_is_committed(house: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "POLL_S", 3600.0)
+    ran = threading.Event()
+    working = runner(house, lambda number: ran.set())
+    working.start()
+    assert working.alive
+    try:
+        eventually(lambda: not jobs._wake.is_set())
+        add(house, 1)
+        assert ran.wait(60)
+    finally:
+        working.stop(60)
+    assert not working.alive
+
+
+def test_a_runner_outlives_a_database_that_is_away_for_a_while(
+    house: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = threading.Event()
+    working = runner(house, lambda number: ran.set())
+    claim = working._claim
+    failures: list[int] = []
+
+    def away_at_first() -> Job | None:
+        if len(failures) < 2:
+            failures.append(1)
+            raise OSError("the server said: Siti")
+        return claim()
+
+    monkeypatch.setattr(working, "_claim", away_at_first)
+    add(house, 1)
+    with capture_logs() as logged:
+        working.start()
+        assert ran.wait(60)
+        working.stop(60)
+    assert [entry["error"] for entry in logged if entry["event"] == "jobs.runner_failed"] == ["OSError", "OSError"]
+    assert "Siti" not in str(logged)
+
+
+def test_unfinished_jobs_are_counted(house: Installation) -> None:
+    add(house, 1, 2, 3)
+
+    def count(number: int) -> None:
+        with house.database.reading() as session:
+            left.append(count_unfinished(session))
+
+    left: list[int] = []
+    runner(house, count).run_pending()
+    assert left == [3, 2, 1]

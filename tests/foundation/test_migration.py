@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import inspect, text
+
+from medhub.entrypoints import web  # noqa: F401 - brings in every table
+from medhub.foundation.database import Base, Database
+from medhub.foundation.migration import config, upgrade
+
+
+def differences(database: Database) -> list[object]:
+    with database.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        found: list[object] = compare_metadata(context, Base.metadata)
+        return found
+
+
+def tables(database: Database) -> set[str]:
+    return set(inspect(database.engine).get_table_names())
+
+
+def test_an_empty_database_that_is_upgraded_is_what_the_models_say(empty: Database) -> None:
+    upgrade(empty)
+    assert tables(empty) == {*Base.metadata.tables, "alembic_version"}
+    assert differences(empty) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ALTER TABLE patients DROP COLUMN birth_year",
+        "ALTER TABLE patients ADD COLUMN surname VARCHAR(10)",
+        "DROP INDEX ix_jobs_ready",
+        "CREATE TABLE strangers (id INTEGER)",
+    ],
+)
+def test_the_comparison_notices_what_differs(empty: Database, change: str) -> None:
+    upgrade(empty)
+    with empty.engine.begin() as connection:
+        connection.execute(text(change))
+    assert len(differences(empty)) == 1
+
+
+def test_upgrading_again_leaves_everything_as_it_is(empty: Database) -> None:
+    upgrade(empty)
+    with empty.engine.begin() as connection:
+        connection.execute(
+            text("INSERT INTO projects (id, name, description, created_at) VALUES ('p', 'One', '', '2026-11-21')")
+        )
+    upgrade(empty)
+    with empty.engine.connect() as connection:
+        assert connection.execute(text("SELECT id, name FROM projects")).all() == [("p", "One")]
+        assert len(connection.execute(text("SELECT version_num FROM alembic_version")).all()) == 1
+
+
+def test_a_downgrade_takes_every_table_away_and_the_way_back_up_is_open(empty: Database) -> None:
+    upgrade(empty)
+    with empty.engine.connect() as connection:
+        connection = connection.execution_options(medhub_writing=True)
+        with connection.begin():
+            command.downgrade(config(connection), "base")
+    assert tables(empty) == {"alembic_version"}
+    upgrade(empty)
+    assert differences(empty) == []
+
+
+def test_an_upgrade_that_fails_half_way_leaves_nothing(empty: Database) -> None:
+    with empty.engine.begin() as connection:
+        connection.execute(text("CREATE TABLE patients (id INTEGER)"))  # in the way of the first migration
+    with pytest.raises(sqlalchemy.exc.DBAPIError):
+        upgrade(empty)
+    assert tables(empty) == {"patients"}
+
+
+def test_processes_that_start_together_upgrade_one_after_the_other(empty_url: str, tmp_path: Path) -> None:
+    program = (
+        "import sys; from medhub.entrypoints.assembly import open_database; "
+        "from medhub.foundation.migration import upgrade; from medhub.foundation.settings import Settings; "
+        "sys.stdin.readline(); upgrade(open_database(Settings(database_url=sys.argv[1])))"
+    )
+    processes = [
+        subprocess.Popen([sys.executable, "-c", program, empty_url], stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(3)
+    ]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write(b"go\n")
+        process.stdin.flush()
+    for process in processes:
+        _out, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors.decode()
+    database = Database(empty_url)
+    assert differences(database) == []
+    database.close()
