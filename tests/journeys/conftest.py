@@ -9,12 +9,12 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -81,9 +81,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     try:
         for _ in range(300):
             try:
-                urllib.request.urlopen(f"{url}/api/ready", timeout=2).close()
+                httpx.get(f"{url}/api/ready", timeout=2).raise_for_status()
                 break
-            except OSError:
+            except httpx.HTTPError:
                 if process.poll() is not None:
                     raise
                 time.sleep(0.1)

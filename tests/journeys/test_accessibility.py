@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
@@ -25,7 +23,7 @@ AXE_OPTIONS = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa
 
 
 @pytest.fixture(scope="module")
-def filled(browser: Browser, server: Server) -> Iterator[Server]:
+def filled(browser: Browser, server: Server) -> Server:
     """The server with a patient and some images that were read."""
     page = browser.new_page()
     sign_in(page, server, Role.TECHNOLOGIST)
@@ -38,7 +36,7 @@ def filled(browser: Browser, server: Server) -> Iterator[Server]:
     page.locator("input[type=file]").first.set_input_files(cells)
     page.get_by_text("4 of 4 classified").wait_for(timeout=60_000)
     page.context.close()
-    yield server
+    return server
 
 
 def visit(page: Page, server: Server, path: str) -> list[str]:
@@ -66,7 +64,7 @@ def test_a_page_has_no_violation_and_no_error(browser: Browser, filled: Server, 
     for path in ("/patients", "/cases"):
         page.goto(f"{filled.url}{path}")
         page.locator("tbody tr").first.click()
-        page.wait_for_load_state("networkidle")
+        page.wait_for_url(f"{filled.url}{path}/*")
         violations += visit(page, filled, page.url.removeprefix(filled.url))
     context.close()
     assert violations == []

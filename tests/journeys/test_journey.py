@@ -37,7 +37,7 @@ def whole_field(folder: Path) -> Path:
     picture = np.full((480, 640, 3), (232, 220, 214), np.float64)
     for _ in range(140):
         cx, cy, r = random.uniform(0, 640), random.uniform(0, 480), random.uniform(14, 20)
-        picture[(x - cx) ** 2 + (y - cy) ** 2 < r**2] = (208, 150, 150) + random.normal(0, 8, 3)
+        picture[(x - cx) ** 2 + (y - cy) ** 2 < r**2] = np.add((208, 150, 150), random.normal(0, 8, 3))
     path = folder / "field.png"
     Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(path)
     return path
