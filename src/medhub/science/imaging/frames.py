@@ -177,7 +177,7 @@ def _picture(opened: _Opened, frame: int, window: tuple[float, float] | None) ->
             pixels = pixels >> (bits - 8)
         elif bits < 8:
             pixels = pixels.astype(np.uint16) * 255 // (2**bits - 1)
-        return np.ascontiguousarray(pixels.astype(np.uint8))
+        return np.ascontiguousarray(pixels.astype(np.uint8, copy=False))
     values = FrameValues.of(dataset, frame)
     if photometric == "PALETTE COLOR":
         return palette_colors(pixels, values)
@@ -190,6 +190,7 @@ def _decode(opened: _Opened, frame: int) -> tuple[NDArray[Any], str]:
     options["transfer_syntax_uid"] = syntax
     if not syntax.is_encapsulated:
         options["pixel_vr"] = "OB" if int(dataset.BitsAllocated) <= 8 else "OW"
+        options["view_only"] = True
     try:
         array, meta = get_decoder(syntax).as_array(
             stream, index=frame, raw=False, decoding_plugin=_PLUGINS.get(syntax, ""), **options

@@ -138,13 +138,15 @@ def small(pixels: NDArray[Any], bits: int = 8) -> Image.Image:
         RGB.
     """
     factor = max(1, max(pixels.shape[:2]) // (2 * PREVIEW))
-    if pixels.dtype != np.uint8:
-        pixels = (pixels[::factor, ::factor] >> (bits - 8)).astype(np.uint8)
-        factor = 1
-    image = Image.fromarray(np.ascontiguousarray(pixels))
-    if factor > 1:
-        image = image.reduce(factor)
-    return image.convert("RGB")
+    # A strip at a time, because a picture of Pillow is a copy of its pixels.
+    height = factor * max(1, 1_000_000 // (factor * pixels.shape[1]))
+    strips = []
+    for top in range(0, pixels.shape[0], height):
+        strip = pixels[top : top + height]
+        if strip.dtype != np.uint8:
+            strip = (strip >> (bits - 8)).astype(np.uint8)
+        strips.append(np.asarray(Image.fromarray(np.ascontiguousarray(strip)).reduce(factor)))
+    return Image.fromarray(np.concatenate(strips)).convert("RGB")
 
 
 def thumbnail(preview: Image.Image) -> bytes:

@@ -167,7 +167,9 @@ def _samples(image: Image.Image, data: bytes, kind: str) -> tuple[NDArray[Any], 
         return pixels, 8, opaque, notes
     if mode in ("1", "L"):
         return np.asarray(image.convert("L")), 8, True, notes
-    if mode in ("RGB", "RGBX", "P"):
+    if mode == "RGB":
+        return np.asarray(image), 8, True, notes
+    if mode in ("RGBX", "P"):
         return np.asarray(image.convert("RGB")), 8, True, notes
     if mode in ("CMYK", "YCbCr"):
         if mode == "CMYK":

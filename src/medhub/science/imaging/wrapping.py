@@ -31,6 +31,9 @@ IMPLEMENTATION_CLASS_UID = UID("2.25.288017411629370246532207353157466437881")
 IMPLEMENTATION_VERSION_NAME = "MEDHUB_1"
 DEIDENTIFICATION_METHOD = "Attributes kept by allow-list; pixels not screened"
 
+# JPEG-LS halves a photograph, but takes about a tenth of a second a million pixels at every reading.
+_MOST_COMPRESSED_PIXELS = 4_200_000
+
 
 class _Encoded(NamedTuple):
     """Pixels as the file carries them."""
@@ -49,8 +52,8 @@ def wrap_photograph(photograph: Photograph, data: bytes, context: Context) -> Pr
     """Write a photograph as DICOM.
 
     A kept JPEG stream becomes the one frame of a JPEG Baseline file, byte for byte (PS3.5, A.4.1). Decoded pixels are
-    stored in JPEG-LS without loss (A.4.3) or, where that saves nothing, as they are. Pixels of more than eight bits go
-    into Secondary Capture, because visible-light objects have eight (PS3.3, C.8.12.1).
+    stored in JPEG-LS without loss (A.4.3) or, where that saves nothing or would make reading slow, as they are. Pixels
+    of more than eight bits go into Secondary Capture, because visible-light objects have eight (PS3.3, C.8.12.1).
 
     Parameters
     ----------
@@ -190,14 +193,16 @@ def _encode(photograph: Photograph) -> _Encoded:
     if compressed is not None:
         size = len(compressed)
         return _Encoded(JPEGLSLossless, encapsulate([compressed]), photometric, rows, columns, samples, allocated, size)
-    native = pixels.astype(pixels.dtype.newbyteorder("<")).tobytes()
+    native = pixels.astype(pixels.dtype.newbyteorder("<"), copy=False).tobytes()
     return _Encoded(ExplicitVRLittleEndian, native, photometric, rows, columns, samples, allocated, len(native))
 
 
 def _compress(pixels: NDArray[Any]) -> bytes | None:
     """Compress without loss by JPEG-LS; ``None`` when that saves nothing."""
+    if not 1_024 <= pixels.shape[0] * pixels.shape[1] <= _MOST_COMPRESSED_PIXELS:
+        return None
     # The codec describes sizes in 16 bits.
-    if max(pixels.shape[:2]) > 65_535 or pixels.size < 1_024:
+    if max(pixels.shape[:2]) > 65_535:
         return None
     interleave = 0 if pixels.ndim == 2 else 2
     compressed = bytes(jpeg_ls.encode_array(pixels, interleave_mode=interleave))
