@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -136,7 +137,9 @@ class _Ticket:
 
 def verify(session: Session) -> ChainCheck:
     """Walk the whole chain, oldest first."""
-    return check(session.scalars(select(AuditEntry).order_by(AuditEntry.seq).execution_options(yield_per=2000)))
+    chosen = select(AuditEntry).order_by(AuditEntry.seq).execution_options(yield_per=2000)
+    with closing(session.scalars(chosen)) as entries:
+        return check(entries)
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,7 @@ class Runner:
         with self._database.writing(durable=False) as session:
             return session.scalars(
                 update(Job)
-                .where(Job.id.in_(chosen.scalar_subquery()))
+                .where(Job.id == chosen.scalar_subquery())  # IN would let PostgreSQL choose more than one
                 .values(
                     state="running", owner=self._owner, leased_until=moment + self._lease, attempts=Job.attempts + 1
                 )
