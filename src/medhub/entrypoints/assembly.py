@@ -12,10 +12,12 @@ from medhub.foundation.isolation import Isolation
 from medhub.foundation.keys import load_keys
 from medhub.foundation.migration import upgrade
 from medhub.foundation.settings import Settings
+from medhub.records.pathway import all_pathways
 
 
 def build(settings: Settings, *, migrate: bool = True) -> Installation:
     """Open the data folder (made if it is new), bring its database up to date, and return the parts."""
+    all_pathways(settings)  # a file that cannot be followed is said now, not at the first upload
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     keys = load_keys(settings)
     database = open_database(settings)

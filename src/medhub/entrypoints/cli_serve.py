@@ -12,14 +12,17 @@ import typer
 import uvicorn
 from rich.console import Console
 
+from medhub.classification.registry import get_classifier
 from medhub.entrypoints.assembly import build
 from medhub.entrypoints.demonstration import make_demonstration
 from medhub.entrypoints.flow import abandoned, handlers
+from medhub.errors import MedhubError
 from medhub.foundation import logging
 from medhub.foundation.installation import Installation
 from medhub.foundation.jobs import Runner
 from medhub.foundation.settings import Settings
 from medhub.ingest.service import destroy_expired
+from medhub.records.pathway import all_pathways
 
 Data = Annotated[
     Path | None, typer.Option("--data", help="Folder of the database, blobs and keys; MEDHUB_DATA if not given.")
@@ -48,6 +51,13 @@ def serve(
     address, number = host or settings.host, port if port is not None else settings.port
     if demo:
         make_demonstration(house, console)
+    for pathway in all_pathways(settings).values():
+        try:
+            get_classifier(settings, pathway.classifier)
+        except MedhubError as error:
+            console.print(
+                f"The pathway {pathway.name} has no classifier, so all its images go to people: {error.message}"
+            )
     house.blobs.sweep()
     stop = _keep_house(house)
     console.print(f"Medhub is at http://{address}:{number}  (data in {settings.data}; Ctrl+C ends it)", soft_wrap=True)

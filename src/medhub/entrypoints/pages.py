@@ -28,6 +28,7 @@ def built_web_app() -> Path | None:
 
 def install(app: FastAPI, folder: Path | None) -> None:
     """Serve the web app at every address that is not the API's."""
+
     async def page(request: Request) -> Response:
         path = request.url.path
         if path.startswith("/api/") or path in {"/api", "/metrics"}:
