@@ -323,6 +323,19 @@ def test_transparent_parts_are_laid_on_white_and_what_they_hid_is_gone(sixteen: 
     assert np.array_equal(shown[60:], cells()[60:])
 
 
+def test_transparent_grey_stays_grey() -> None:
+    grey = cells()[..., 0]
+    pixels = np.dstack([grey, np.full_like(grey, 255)])
+    pixels[:20, :, 1] = 0
+    prepared = prepare(encode(Image.fromarray(pixels, "LA"), "PNG"))
+    shown = read_frame(prepared.dicom)[..., 0]
+    assert prepared.samples == 1
+    assert (shown[:20] == 255).all()
+    assert np.array_equal(shown[20:], grey[20:])
+    marked = prepare(encode(grey, "PNG", transparency=int(grey[0, 0])))
+    assert (read_frame(marked.dicom)[..., 0][grey == grey[0, 0]] == 255).all()
+
+
 def test_a_palette_is_looked_up_with_its_transparency() -> None:
     image = Image.fromarray(cells()).quantize(16)
     plain = prepare(encode(image, "PNG"))
@@ -567,7 +580,7 @@ ODD_TIFFS = SHARED_DATA / "slides" / "large_image"
 @pytest.mark.skipif(not ODD_TIFFS.is_dir(), reason="the shared data are not here")
 def test_odd_and_broken_images_are_taken_or_refused_with_a_reason() -> None:
     outcomes: set[str] = set()
-    for path in sorted(path for path in ODD_TIFFS.rglob("*") if path.is_file()):
+    for path in sorted(path for path in ODD_TIFFS.rglob("*") if path.is_file() and path.stat().st_size < 40_000):
         try:
             outcomes.add(prepare(path.read_bytes()).kind)
         except Unacceptable as refused:

@@ -74,12 +74,16 @@ def _read_deep_grey_alpha(png: bytes) -> tuple[NDArray[np.uint16], bool]:
 
 
 def _on_white(color: NDArray[np.uint16], alpha: NDArray[np.uint16]) -> tuple[NDArray[np.uint16], bool]:
+    """Lay transparent parts on white, a strip at a time because the sums need four times the memory."""
     if bool((alpha == 65535).all()):
         return np.ascontiguousarray(color), True
-    opacity = alpha.astype(np.uint64)
-    if color.ndim == 3:
-        opacity = opacity[..., None]
-    return ((color * opacity + (65535 - opacity) * 65535 + 32767) // 65535).astype(np.uint16), False
+    laid = np.empty(color.shape, np.uint16)
+    for top in range(0, len(color), 256):
+        opacity = alpha[top : top + 256].astype(np.uint64)
+        if color.ndim == 3:
+            opacity = opacity[..., None]
+        laid[top : top + 256] = (color[top : top + 256] * opacity + (65535 - opacity) * 65535 + 32767) // 65535
+    return laid, False
 
 
 def _rawmode(image: Image.Image) -> str:

@@ -75,27 +75,6 @@ def turn(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     return np.ascontiguousarray(pixels)
 
 
-def blend(color: NDArray[Any], alpha: NDArray[Any], white: int) -> NDArray[np.uint32]:
-    """Lay samples on white by their opacity, rounded to the nearest value.
-
-    Parameters
-    ----------
-    color
-        Array of shape (rows, columns) or (rows, columns, 3), not multiplied by the opacity.
-    alpha
-        Array of shape (rows, columns), 0 to ``white``.
-    white
-        Largest value of a sample.
-
-    Returns
-    -------
-    ndarray of uint32
-        Array of the shape of ``color``.
-    """
-    a = alpha.astype(np.uint32) if color.ndim == 2 else alpha.astype(np.uint32)[..., None]
-    return (color * a + (white - a) * white + white // 2) // white
-
-
 def rgb(photograph: Photograph) -> NDArray[np.uint8]:
     """Show a photograph as it will be shown once it is stored.
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from medhub.science.imaging.deep_color import read_deep
 from medhub.science.imaging.limits import Limits, Unacceptable, refuse_oversized
-from medhub.science.imaging.photograph import Photograph, blend, small, turn
+from medhub.science.imaging.photograph import Photograph, small, turn
 from medhub.science.imaging.refusals import animated, damaged, decoding, truncated
 
 
@@ -182,11 +182,11 @@ def _samples(image: Image.Image, data: bytes, kind: str) -> tuple[NDArray[Any], 
 
 def _flatten(image: Image.Image) -> tuple[NDArray[np.uint8], bool]:
     """Lay transparent parts on white; what lies hidden under them is not kept."""
-    grey = image.mode in ("LA", "La", "L")
-    layered = np.asarray(image.convert("RGBA"))
-    color, alpha = layered[..., :3], layered[..., 3]
-    if grey:
-        color = color[..., 0]
-    if bool((alpha == 255).all()):
-        return np.ascontiguousarray(color), True
-    return blend(color, alpha, 255).astype(np.uint8), False
+    mode = "L" if image.mode in ("LA", "La", "L") else "RGB"
+    layered = image.convert("LA" if mode == "L" else "RGBA")
+    alpha = layered.getchannel("A")
+    if alpha.getextrema() == (255, 255):
+        return np.asarray(layered.convert(mode)), True
+    ground = Image.new(mode, image.size, "white")
+    ground.paste(layered.convert(mode), mask=alpha)
+    return np.asarray(ground), False

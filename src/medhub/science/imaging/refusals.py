@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from PIL import UnidentifiedImageError
+
 from medhub.science.imaging.limits import Unacceptable
 
 RECOPY = "It was probably cut off while it was copied; copy it again from where it was made."
@@ -22,6 +24,11 @@ def decoding(kind: str) -> Iterator[None]:
         raise Unacceptable(
             f"Reading this {kind} file takes more memory than a file is given. Save it smaller.",
             reason="too-many-pixels",
+        ) from error
+    except UnidentifiedImageError as error:
+        raise Unacceptable(
+            f"This {kind} file is damaged, or of a form that is not read here. Save it again as a PNG file.",
+            reason="damaged",
         ) from error
     except OSError as error:
         if "truncated" in str(error):
