@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -39,26 +41,28 @@ class BodyLimit:
         if not declared.isdigit() or int(declared) > LARGEST_BODY_BYTES:
             await answer(scope, receive, send)
             return
-        seen, started = 0, False
+        seen, started, over = 0, False, False
 
         async def counted() -> Message:
-            nonlocal seen
+            nonlocal seen, over
             message = await receive()
             seen += len(message.get("body", b""))
             if seen > LARGEST_BODY_BYTES:
+                over = True
                 raise _TooLarge
             return message
 
         async def noted(message: Message) -> None:
             nonlocal started
+            if over and not started:
+                return  # whoever read the body took the interruption for a broken body; the true reason follows
             started = True
             await send(message)
 
-        try:
+        with suppress(_TooLarge):
             await self.app(scope, counted, noted)
-        except _TooLarge:
-            if not started:
-                await answer(scope, receive, send)
+        if over and not started:
+            await answer(scope, receive, send)
 
 
 class SecurityHeaders:

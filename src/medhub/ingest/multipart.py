@@ -60,6 +60,7 @@ class UploadReader:
                 "on_header_end": self._header_end,
                 "on_end": self._finish,
             },
+            max_header_size=LONGEST_HEADER_BYTES,  # a file may have a name of ten thousand characters
         )
 
     async def parts(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[Part]:

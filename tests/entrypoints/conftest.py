@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The application on an empty installation, and clients of its people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from medhub.entrypoints.web import create_app
+from medhub.foundation.installation import Installation
+from medhub.foundation.settings import Settings
+from tests.factories.accounts import People, client_of
+
+ClientOf = Callable[[str], TestClient]
+
+
+@pytest.fixture
+def database_url() -> str | None:
+    """What the doors do does not depend on the database: one of the two is enough (the capabilities use both)."""
+    return None
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings under which a test can reach the limits."""
+    return Settings(data=tmp_path / "data", job_runners=0, upload_max_bytes=300_000, upload_max_files=20)
+
+
+@pytest.fixture
+def app(house: Installation, people: People, tmp_path: Path) -> FastAPI:
+    """The application, with a web app of two files; jobs run when a test says so."""
+    web = tmp_path / "web"
+    (web / "assets").mkdir(parents=True)
+    (web / "index.html").write_text("<!doctype html><title>Medhub</title>")
+    (web / "assets" / "index-1a2b3c.js").write_text("export {};")
+    return create_app(house, run_jobs=False, web=web)
+
+
+@pytest.fixture
+def nobody(app: FastAPI) -> TestClient:
+    """A client of nobody, over HTTP on a name that is not this machine's own."""
+    return TestClient(app, base_url="http://medhub.test", raise_server_exceptions=False)
+
+
+@pytest.fixture
+def client(app: FastAPI, house: Installation) -> ClientOf:
+    """Makes the client of a role, which sends an API token."""
+    return lambda role: client_of(app, house, f"{role}@lab.example")
