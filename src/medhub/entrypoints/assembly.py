@@ -32,6 +32,7 @@ def build(settings: Settings, *, migrate: bool = True) -> Installation:
             workers=settings.decoder_workers,
             memory_bytes=settings.decoder_memory_bytes,
             timeout_s=settings.decoder_timeout_s,
+            preload=("medhub.science.imaging.wire",),
         ),
     )
 
