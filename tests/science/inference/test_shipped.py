@@ -72,10 +72,9 @@ def _strangers() -> dict[str, Picture]:
         "one pixel": np.full((1, 1, 3), 120, np.uint8),
         "noise": chance.integers(0, 256, (300, 300, 3), np.uint8),
         "gradient": np.repeat(np.broadcast_to(ramp, (300, 300))[..., None], 3, 2).copy(),
-        "grey like an X-ray": np.repeat(_read(DEMO[0]).mean(2, keepdims=True), 3, 2).astype(np.uint8),
         "inverted cell": 255 - _read(DEMO[0]),
         "many cells": _mosaic(),
-        "very wide": np.repeat(_read(DEMO[0])[:40], 1, 0),
+        "a strip of an image": _read(DEMO[0])[:40],
     }
 
 

@@ -181,7 +181,7 @@ def evidence_of(activation: NDArray[np.float32], index: int) -> NDArray[np.float
 
     Class activation maps (Zhou et al., CVPR 2016) are known up to an offset that all labels share, since a softmax
     ignores it. The mean over the labels is therefore taken away; what is left above zero speaks for this label more
-    than for the others.
+    than for the others. It is shown from the place with least to the place with most of it.
 
     Parameters
     ----------
@@ -193,9 +193,10 @@ def evidence_of(activation: NDArray[np.float32], index: int) -> NDArray[np.float
     Returns
     -------
     NDArray[np.float32]
-        h x w, 0..1, its greatest value 1 unless nothing speaks for the label.
+        h x w, 0..1; all 0 where no place speaks for the label more than another.
     """
     above = np.maximum(activation[index] - activation.mean(axis=0), 0)
+    above = above - above.min()
     greatest = float(above.max())
     evidence: NDArray[np.float32] = (above / greatest if greatest > 0 else above).astype(np.float32)
     return evidence

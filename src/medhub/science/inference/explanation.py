@@ -70,7 +70,7 @@ def colorize(evidence: NDArray[np.float32], height: int, width: int) -> NDArray[
     return np.dstack((color_table()[strength], strength))
 
 
-def overlay(image: NDArray[np.uint8], evidence: NDArray[np.float32], opacity: float = 0.55) -> NDArray[np.uint8]:
+def overlay(image: NDArray[np.uint8], evidence: NDArray[np.float32], opacity: float = 0.45) -> NDArray[np.uint8]:
     """Lay an evidence map over its image.
 
     Parameters

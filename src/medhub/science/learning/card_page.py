@@ -69,8 +69,8 @@ def page(card: Card) -> str:
         ),
         "## Images",
         "\n\n".join(
-            f"**{d.name}.** {d.images} images; {d.use}. Licence: {d.licence}. {d.attribution} {d.source}. "
-            f"Split: {d.split}."
+            f"**{d.name}.** {d.images} images; {d.use}. Licence: {d.licence}. Attribution: {d.attribution}. "
+            f"Source: {d.source}. Split: {d.split}."
             for d in card.data
         ),
     ]

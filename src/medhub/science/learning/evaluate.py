@@ -30,7 +30,8 @@ from medhub.science.learning.strangers import generated, stored
 
 THRESHOLD = 0.75
 GENERATED_OF_EACH_KIND = 50
-COMMAND = "python -m medhub.science.learning.evaluate RECIPE --classifier FOLDER --data DATA"
+RECIPES = "src/medhub/science/learning/recipes"
+COMMAND = "python -m medhub.science.learning.evaluate {recipes}/{name}.toml --classifier models/{name} --data DATA"
 
 Picture = NDArray[np.uint8]
 
@@ -78,32 +79,41 @@ def measure(classifier: Classifier, recipe: Recipe, data: Path) -> Findings:
     right = predicted == targets
     said = ~plain.uncertain
     n = len(targets)
+    command = COMMAND.format(recipes=RECIPES, name=recipe.about.name)
     figures = [
-        _figure("accuracy on the test part", wilson(int(right.sum()), n), "Wilson 95 %"),
-        _figure("accuracy on the test part", bootstrap(right), "bootstrap 95 %, 10,000 draws over images"),
+        _figure("accuracy on the test part", wilson(int(right.sum()), n), "Wilson 95 %", command),
+        _figure("accuracy on the test part", bootstrap(right), "bootstrap 95 %, 10,000 draws over images", command),
         _figure(
             f"test images that come out Uncertain at {THRESHOLD:g}",
             wilson(int(plain.uncertain.sum()), n),
             "Wilson 95 %",
+            command,
         ),
-        _figure("test images taken for unlike the training data", wilson(int(plain.novel.sum()), n), "Wilson 95 %"),
+        _figure(
+            "test images taken for unlike the training data", wilson(int(plain.novel.sum()), n), "Wilson 95 %", command
+        ),
     ]
     if said.any():
         hits = int((right & said).sum())
         figures.append(
-            _figure(f"accuracy where a label is said at {THRESHOLD:g}", wilson(hits, int(said.sum())), "Wilson 95 %")
+            _figure(
+                f"accuracy where a label is said at {THRESHOLD:g}",
+                wilson(hits, int(said.sum())),
+                "Wilson 95 %",
+                command,
+            )
         )
     for name, change in _CHANGES.items():
         changed = _read(classifier, (change(image) for image in images))
         hits = int((changed.probabilities.argmax(1) == targets).sum())
-        figures.append(_figure(f"accuracy, {name}", wilson(hits, n), "Wilson 95 %"))
-        figures.append(_figure(f"Uncertain, {name}", wilson(int(changed.uncertain.sum()), n), "Wilson 95 %"))
+        figures.append(_figure(f"accuracy, {name}", wilson(hits, n), "Wilson 95 %", command))
+        figures.append(_figure(f"Uncertain, {name}", wilson(int(changed.uncertain.sum()), n), "Wilson 95 %", command))
     error = calibration_error(plain.probabilities, targets)
     found = per_label(predicted.astype(np.int64), targets, len(labels))
     return Findings(
         figures=tuple(figures),
         measures=(
-            Measure(name="expected calibration error, 15 bins, test part", value=round(error, 4), n=n, command=COMMAND),
+            Measure(name="expected calibration error, 15 bins, test part", value=round(error, 4), n=n, command=command),
         ),
         per_label=tuple(
             LabelFigure(label=label, n=one.n, recall=round(one.recall, 4), precision=round(one.precision, 4))
@@ -138,7 +148,7 @@ def _read(classifier: Classifier, images: Iterable[Picture]) -> _Readings:
     )
 
 
-def _figure(name: str, interval: Interval, kind: str) -> Figure:
+def _figure(name: str, interval: Interval, kind: str, command: str) -> Figure:
     return Figure(
         name=name,
         value=round(interval.value, 4),
@@ -146,7 +156,7 @@ def _figure(name: str, interval: Interval, kind: str) -> Figure:
         high=round(interval.high, 4),
         n=interval.n,
         interval=kind,
-        command=COMMAND,
+        command=command,
     )
 
 
@@ -170,12 +180,17 @@ def _turned(image: Picture) -> Picture:
     return np.ascontiguousarray(np.rot90(image))
 
 
+def _without_color(image: Picture) -> Picture:
+    return np.repeat(image.mean(2, keepdims=True), 3, 2).astype(np.uint8)
+
+
 _CHANGES: dict[str, Callable[[Picture], Picture]] = {
     "images of 100 x 100 px": _resized(100, 100),
     "images of 363 x 360 px": _resized(363, 360),
     "images of 512 x 512 px": _resized(512, 512),
     "JPEG again at quality 50": _recompressed(50),
     "a quarter turned": _turned,
+    "colors taken away": _without_color,
 }
 
 

@@ -9,6 +9,7 @@ SAME, so the network is built with ``folded=True, same_padding=True``. The input
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ def read_convolutions(path: Path) -> list[tuple[NDArray[np.float32], NDArray[np.
             bias = _real(model, graph.Tensors(int(inputs[2])), axis=0)
             # OHWI of a convolution and 1HWC of a depthwise one, both to OIHW.
             found.append((weight.transpose(3, 0, 1, 2) if depthwise else weight.transpose(0, 3, 1, 2), bias))
-    except (IndexError, AttributeError, TypeError, ValueError) as error:
+    except (IndexError, AttributeError, TypeError, ValueError, struct.error) as error:
         raise Invalid(f"{path.name} is not an int8 TFLite MobileNetV2: {error}.") from error
     if len(found) != _CONVOLUTIONS:
         raise Invalid(f"{path.name} has {len(found)} convolutions; MobileNetV2 has {_CONVOLUTIONS}.")

@@ -22,7 +22,7 @@ from medhub.science.learning.architectures import build
 from medhub.science.learning.calibration import fit_temperature
 from medhub.science.learning.card_file import card_text
 from medhub.science.learning.dataset import ImageSet, labels_of, load_images, part_of, read_split
-from medhub.science.learning.evaluate import Findings, measure, show
+from medhub.science.learning.evaluate import RECIPES, Findings, measure, show
 from medhub.science.learning.export import Exported, export
 from medhub.science.learning.loop import Epoch, one_thread, predict, train
 from medhub.science.learning.mobilenetv2 import MobileNetV2
@@ -32,6 +32,7 @@ from medhub.science.learning.recipe import Recipe, load_recipe
 from medhub.science.learning.tflite_weights import load_start
 
 PARITY_IMAGES = 100
+COMMAND = "python -m medhub.science.learning.train {recipes}/{name}.toml --data DATA --out models/{name}"
 
 
 def make(
@@ -178,9 +179,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--checkpoint", type=Path, help="keep the learned weights here, and take them from here")
     options = parser.parse_args(arguments)
     console = Console()
-    command = f"python -m medhub.science.learning.train recipes/{options.recipe.name} --data DATA --out FOLDER"
     try:
         recipe = load_recipe(options.recipe)
+        command = COMMAND.format(recipes=RECIPES, name=recipe.about.name)
         findings = make(recipe, options.data, options.out, command, console, options.checkpoint)
     except MedhubError as error:
         console.print(f"[red]{error.message}[/red]")
