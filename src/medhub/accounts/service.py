@@ -123,7 +123,7 @@ def add_user(
     project_id: str,
     actor: Actor | None = None,
 ) -> User:
-    """Add a person with a role in a project; somebody who has an account already only gains the role."""
+    """Add a person with a role in a project; an e-mail address belongs to one account."""
     email = normalize_email(email)
     if actor is not None:
         actor.require("user.create", project_id, "project")
@@ -268,6 +268,9 @@ def remove_role(session: Session, actor: Actor, user_id: str, project_id: str) -
     actor.require("user.change", project_id, "project")
     user = get_user(session, actor, user_id, "user.change")
     _keep_an_administrator(session, user, project_id)
+    if all(membership.project_id == project_id for membership in user.memberships):
+        # Nobody would administer the account any more, and its address would stay taken.
+        raise Conflict("This is the person's only project. Deactivate or delete the account instead.")
     session.execute(delete(Membership).where(Membership.user_id == user.id, Membership.project_id == project_id))
     actor.record(session, "user.change", "user", user.id, project_id=project_id, role=None)
 

@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import base64
+import json
+import time
+from datetime import timedelta
+from typing import Any
+
+import jwt
+import pytest
+from sqlalchemy import select, update
+
+from medhub.accounts import guessing, service, signing_in
+from medhub.accounts.models import FailedSignIn, SignIn, User
+from medhub.accounts.permissions import Role
+from medhub.accounts.signing_in import Believed, row_of_token, sign_in
+from medhub.audit.models import AuditEntry
+from medhub.errors import NotAuthenticated, TooManyRequests
+from medhub.foundation import clock
+from medhub.foundation.installation import Installation
+from medhub.foundation.keys import Keys
+from tests.factories.accounts import PASSWORD, People
+from tests.factories.threads import together
+from tests.factories.time import Hands
+
+EMAIL = "physician@lab.example"
+HERE = "127.0.0.1"
+
+
+@pytest.fixture
+def hands(monkeypatch: pytest.MonkeyPatch) -> Hands:
+    return Hands(monkeypatch)
+
+
+def fail(house: Installation, email: str = EMAIL, times: int = 1, origin: str = HERE) -> None:
+    for _ in range(times):
+        with pytest.raises(NotAuthenticated):
+            sign_in(house, email, "not the password", "token", origin)
+
+
+def claims(house: Installation, **changes: Any) -> dict[str, Any]:
+    token, _ = sign_in(house, EMAIL, PASSWORD, "token", HERE)
+    body: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
+    return {key: value for key, value in {**body, **changes}.items() if value is not None}
+
+
+def test_a_right_password_opens_a_sign_in(house: Installation, people: People) -> None:
+    secret, user = sign_in(house, f"  {EMAIL.upper()} ", PASSWORD, "browser", HERE)
+    assert user.id == people.user_ids[Role.PHYSICIAN]
+    with house.database.reading() as session:
+        actor = signing_in.actor_of_secret(session, secret)
+        assert session.get_one(User, user.id).last_seen_at is not None
+    assert (actor.user_id, actor.roles) == (user.id, {people.project_id: Role.PHYSICIAN})
+
+
+def test_what_opens_a_sign_in_is_not_stored(house: Installation, people: People) -> None:
+    secret, _ = sign_in(house, EMAIL, PASSWORD, "browser", HERE)
+    token, _ = sign_in(house, EMAIL, PASSWORD, "token", HERE)
+    with house.database.reading() as session:
+        rows = session.scalars(select(SignIn)).all()
+    assert {row.kind for row in rows} == {"browser", "token"}
+    stored = " ".join(row.id for row in rows)
+    assert secret not in stored
+    assert token not in stored
+
+
+@pytest.mark.parametrize(
+    ("email", "password"),
+    [
+        (EMAIL, "wrong"),
+        (EMAIL, ""),
+        (EMAIL, PASSWORD + " "),
+        ("nobody@lab.example", PASSWORD),
+        ("", ""),
+        ("x" * 500, "y" * 500),
+    ],
+)
+def test_everything_else_is_refused_in_the_same_words(
+    house: Installation, people: People, email: str, password: str
+) -> None:
+    with pytest.raises(NotAuthenticated, match=r"^The e-mail address or the password is not right\.$"):
+        sign_in(house, email, password, "browser", HERE)
+    with house.database.reading() as session:
+        assert session.scalars(select(SignIn)).all() == []
+        (entry,) = session.scalars(select(AuditEntry))
+    assert (entry.action, entry.outcome, entry.actor_id) == ("account.sign-in", "refused", None)
+
+
+def test_somebody_who_was_deactivated_is_refused_in_the_same_words(house: Installation, people: People) -> None:
+    with house.database.writing() as session:
+        session.execute(update(User).where(User.email == EMAIL).values(active=False))
+    with pytest.raises(NotAuthenticated, match="is not right"):
+        sign_in(house, EMAIL, PASSWORD, "browser", HERE)
+
+
+def test_a_deactivation_ends_what_is_signed_in(house: Installation, people: People) -> None:
+    token, _ = sign_in(house, EMAIL, PASSWORD, "token", HERE)
+    administrator = people.actor(house, Role.ADMINISTRATOR)
+    with house.database.writing() as session:
+        service.change_user(session, administrator, people.user_ids[Role.PHYSICIAN], active=False)
+    with pytest.raises(NotAuthenticated, match="has ended"), house.database.reading() as session:
+        signing_in.load_actor(session, row_of_token(house, token), "token")
+
+
+def test_a_sign_in_ends_by_itself(house: Installation, people: People, hands: Hands) -> None:
+    secret, _ = sign_in(house, EMAIL, PASSWORD, "browser", HERE)
+    hands.move(hours=house.settings.session_hours, seconds=1)
+    with pytest.raises(NotAuthenticated), house.database.reading() as session:
+        signing_in.actor_of_secret(session, secret)
+    sign_in(house, EMAIL, PASSWORD, "browser", HERE)
+    with house.database.reading() as session:  # the next sign-in clears the ended ones away
+        assert len(session.scalars(select(SignIn).where(SignIn.kind == "browser")).all()) == 1
+
+
+def test_a_browsers_secret_is_no_token_and_a_tokens_row_no_secret(house: Installation, people: People) -> None:
+    secret, _ = sign_in(house, EMAIL, PASSWORD, "browser", HERE)
+    token, _ = sign_in(house, EMAIL, PASSWORD, "token", HERE)
+    for act in (
+        lambda session: signing_in.load_actor(session, row_of_token(house, token), "browser"),
+        lambda session: signing_in.actor_of_secret(session, row_of_token(house, token)),
+        lambda _session: row_of_token(house, secret),
+    ):
+        with pytest.raises(NotAuthenticated), house.database.reading() as session:
+            act(session)
+
+
+def test_signing_out_ends_this_sign_in_and_no_other(house: Installation, people: People) -> None:
+    first, _ = sign_in(house, EMAIL, PASSWORD, "browser", HERE)
+    second, _ = sign_in(house, EMAIL, PASSWORD, "browser", HERE)
+    with house.database.reading() as session:
+        actor = signing_in.actor_of_secret(session, first)
+    with house.database.writing() as session:
+        signing_in.sign_out(session, actor)
+    with house.database.reading() as session:
+        assert signing_in.actor_of_secret(session, second).user_id == actor.user_id
+    with pytest.raises(NotAuthenticated), house.database.reading() as session:
+        signing_in.actor_of_secret(session, first)
+
+
+def test_a_new_password_ends_every_other_sign_in(house: Installation, people: People) -> None:
+    mine, _ = sign_in(house, EMAIL, PASSWORD, "browser", HERE)
+    other, _ = sign_in(house, EMAIL, PASSWORD, "browser", HERE)
+    with house.database.reading() as session:
+        actor = signing_in.actor_of_secret(session, mine)
+    with house.database.writing() as session:
+        service.change_own_password(session, actor, PASSWORD, "another password of mine")
+    with house.database.reading() as session:
+        assert signing_in.actor_of_secret(session, mine).user_id == actor.user_id
+    with pytest.raises(NotAuthenticated), house.database.reading() as session:
+        signing_in.actor_of_secret(session, other)
+    fail(house)
+    sign_in(house, EMAIL, "another password of mine", "browser", HERE)
+
+
+def unsigned(body: dict[str, Any]) -> str:
+    def part(value: object) -> str:
+        return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
+
+    return f"{part({'alg': 'none', 'typ': 'JWT'})}.{part(body)}."
+
+
+@pytest.mark.filterwarnings("ignore::jwt.warnings.InsecureKeyLengthWarning")  # of the forger's own algorithms
+def test_only_a_token_of_this_installation_and_algorithm_is_believed(house: Installation, people: People) -> None:
+    key = house.keys.derive("api-tokens")
+    good = claims(house)
+    assert row_of_token(house, jwt.encode(good, key, "HS256")) == good["jti"]
+    forged = [
+        unsigned(good),
+        jwt.encode(good, key, "HS384"),
+        jwt.encode(good, key, "HS512"),
+        jwt.encode(good, Keys(b"\x08" * 32).derive("api-tokens"), "HS256"),
+        jwt.encode(good, house.keys.derive("csrf"), "HS256"),
+        jwt.encode({**good, "aud": "another"}, key, "HS256"),
+        jwt.encode({**good, "exp": clock.now() - timedelta(seconds=1)}, key, "HS256"),
+        *(
+            jwt.encode({k: v for k, v in good.items() if k != left_out}, key, "HS256")
+            for left_out in good
+            if left_out != "iat"
+        ),
+        "",
+        "a.b.c",
+        "é" * 40,
+    ]
+    for token in forged:
+        with pytest.raises(NotAuthenticated, match="not valid or has expired"):
+            row_of_token(house, token)
+
+
+def test_a_token_is_revoked_at_once(house: Installation, people: People) -> None:
+    token, _ = sign_in(house, EMAIL, PASSWORD, "token", HERE)
+    row_id = row_of_token(house, token)
+    with house.database.reading() as session:
+        actor = signing_in.load_actor(session, row_id, "token")
+    with house.database.writing() as session:
+        signing_in.sign_out(session, actor)
+    with pytest.raises(NotAuthenticated), house.database.reading() as session:
+        signing_in.load_actor(session, row_of_token(house, token), "token")
+
+
+def test_guessing_at_an_account_is_slowed_down(house: Installation, people: People, hands: Hands) -> None:
+    fail(house, times=guessing.FREE_FAILURES_ACCOUNT)
+    waits = []
+    for _ in range(3):
+        with pytest.raises(TooManyRequests) as caught:
+            sign_in(house, EMAIL, PASSWORD, "token", HERE)  # not even the right password helps now
+        waits.append(caught.value.facts["retry_after_s"])
+        hands.move(seconds=float(str(waits[-1])) + 1)
+        fail(house)
+    assert [round(int(str(wait)) / 60) for wait in waits] == [1, 2, 4]
+    hands.move(hours=2)
+    sign_in(house, EMAIL, PASSWORD, "token", HERE)
+
+
+def test_the_lock_is_of_one_account_and_says_nothing_of_whether_it_exists(house: Installation, people: People) -> None:
+    for email in (EMAIL, "nobody@lab.example"):
+        fail(house, email, times=guessing.FREE_FAILURES_ACCOUNT)
+        with pytest.raises(TooManyRequests, match="Try again in"):
+            sign_in(house, email, PASSWORD, "token", "10.0.0.9")
+    sign_in(house, "technologist@lab.example", PASSWORD, "token", HERE)
+
+
+def test_a_good_sign_in_forgets_the_failures_before_it(house: Installation, people: People) -> None:
+    fail(house, times=guessing.FREE_FAILURES_ACCOUNT - 1)
+    sign_in(house, EMAIL, PASSWORD, "token", HERE)
+    fail(house, times=guessing.FREE_FAILURES_ACCOUNT - 1)
+    sign_in(house, EMAIL, PASSWORD, "token", HERE)
+
+
+def test_failures_are_forgotten_after_a_day(house: Installation, people: People, hands: Hands) -> None:
+    fail(house, times=guessing.FREE_FAILURES_ACCOUNT - 1)
+    hands.move(hours=25)
+    fail(house, times=guessing.FREE_FAILURES_ACCOUNT - 1)
+    sign_in(house, EMAIL, PASSWORD, "token", HERE)
+
+
+def test_one_address_that_guesses_at_many_accounts_is_slowed_down(
+    house: Installation, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guessing, "FREE_FAILURES_ORIGIN", 8)
+    for number in range(8):
+        fail(house, f"person{number}@lab.example")
+    with pytest.raises(TooManyRequests):
+        sign_in(house, EMAIL, PASSWORD, "token", HERE)
+    sign_in(house, EMAIL, PASSWORD, "token", "10.0.0.9")
+
+
+def test_failures_at_the_same_moment_are_all_counted(house: Installation, people: People) -> None:
+    def guess() -> str:
+        try:
+            sign_in(house, EMAIL, "not the password", "token", HERE)
+        except (NotAuthenticated, TooManyRequests) as error:
+            return error.code
+        return "in"
+
+    assert "in" not in together(*[guess] * 8)
+    with house.database.reading() as session:
+        rows = session.scalars(select(FailedSignIn)).all()
+        refused = len(session.scalars(select(AuditEntry).where(AuditEntry.outcome == "refused")).all())
+    assert sorted({row.failures for row in rows}) == [refused]
+    assert refused >= guessing.FREE_FAILURES_ACCOUNT
+    with pytest.raises(TooManyRequests):
+        sign_in(house, EMAIL, PASSWORD, "token", HERE)
+
+
+def test_neither_address_nor_account_is_stored_with_the_failures(house: Installation, people: People) -> None:
+    fail(house)
+    with house.database.reading() as session:
+        rows = session.scalars(select(FailedSignIn)).all()
+    assert len(rows) == 2
+    assert all(len(row.key) == 64 and set(row.key) <= set("0123456789abcdef") for row in rows)
+
+
+@pytest.mark.parametrize("free", [5, 50])
+def test_waits_grow_to_an_hour_and_no_further(free: int) -> None:
+    waits = [guessing.wait_after(failures, free) for failures in range(200)]
+    assert waits == sorted(waits)
+    assert waits[free - 1] == timedelta(0) < waits[free] == timedelta(minutes=1)
+    assert max(waits) == timedelta(hours=1)
+
+
+def test_what_is_believed_of_a_sign_in_is_forgotten_when_rights_change(
+    house: Installation, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    actor = people.actor(house, Role.PHYSICIAN)
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    believed = Believed()
+    believed.put("row", actor)
+    assert believed.get("row") is actor
+    assert believed.get("other") is None
+    now[0] += signing_in.BELIEVED_S + 0.01
+    assert believed.get("row") is None
+    believed.put("row", actor)
+    believed.forget()
+    assert believed.get("row") is None
