@@ -34,15 +34,6 @@ onSignedOut(() => {
   void router.navigate({ to: '/sign-in', search: { next: router.state.location.href } });
 });
 
-// A page of an older build asks for a part that a newer one has replaced: load the newer one, once.
-window.addEventListener('vite:preloadError', (event) => {
-  const last = Number(sessionStorage.getItem('medhub.reloaded') ?? 0);
-  if (Date.now() - last < 20_000) return;
-  sessionStorage.setItem('medhub.reloaded', String(Date.now()));
-  event.preventDefault();
-  window.location.reload();
-});
-
 const root = document.getElementById('root');
 if (!root) throw new Error('index.html has no #root');
 createRoot(root).render(

@@ -41,6 +41,11 @@ const dark: MantineColorsTuple = [
   '#0d1011',
 ];
 
+// The header of a dialog is a <header>; it must not pass for a second banner of the page.
+const DIALOG_PARTS = { header: { role: 'presentation' } };
+
+const LISTBOX = { maxHeight: 280, overflowY: 'auto' } as const;
+
 export const theme = createTheme({
   colors: { teal, gray, dark },
   primaryColor: 'teal',
@@ -56,16 +61,22 @@ export const theme = createTheme({
     Modal: {
       defaultProps: {
         closeButtonProps: { 'aria-label': 'Close' },
+        attributes: DIALOG_PARTS,
         centered: true,
         transitionProps: { duration: 120 },
         overlayProps: { backgroundOpacity: 0.5 },
       },
     },
-    Drawer: { defaultProps: { closeButtonProps: { 'aria-label': 'Close' }, transitionProps: { duration: 120 } } },
+    Drawer: {
+      defaultProps: { closeButtonProps: { 'aria-label': 'Close' }, attributes: DIALOG_PARTS, transitionProps: { duration: 120 } },
+    },
     Anchor: { defaultProps: { c: 'var(--mantine-color-text)', underline: 'always' } },
-    Menu: { defaultProps: { transitionProps: { duration: 100 } } },
+    Menu: { defaultProps: { withInitialFocusPlaceholder: false,  transitionProps: { duration: 100 } } },
     Popover: { defaultProps: { transitionProps: { duration: 100 } } },
     Tooltip: { defaultProps: { transitionProps: { duration: 100 }, openDelay: 300, events: { hover: true, focus: true, touch: false } } },
-    Select: { defaultProps: { allowDeselect: false, comboboxProps: { transitionProps: { duration: 100 } } } },
+    Portal: { defaultProps: { target: '#overlays' } },
+    // The list itself scrolls: it is what the field controls, and so needs no focus of its own.
+    TagsInput: { defaultProps: { withScrollArea: false }, styles: { options: LISTBOX } },
+    Select: { styles: { options: LISTBOX }, defaultProps: { withScrollArea: false, allowDeselect: false, comboboxProps: { transitionProps: { duration: 100 } } } },
   },
 });

@@ -43,6 +43,15 @@ export function networkProblem(): Problem {
   });
 }
 
+export function olderBuildProblem(): Problem {
+  return new Problem({
+    status: 0,
+    code: 'older-build',
+    title: 'A newer Medhub has been installed',
+    detail: 'This page belongs to the one before and lacks a part. Save what you are typing elsewhere, then try again.',
+  });
+}
+
 // A refusal without words of its own (a proxy's page, say) still gets a sentence and a way on.
 const FALLBACKS: Record<number, [string, string]> = {
   400: ['Medhub did not understand this request', 'Load the page again and repeat the last step.'],

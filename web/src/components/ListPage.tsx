@@ -1,40 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 // The list of this app: title with count, search and filters kept in the address, server pages, sortable columns,
 // column choice, density, selection with actions, arrow keys, skeletons, and an empty state that says what to do first.
-import { ActionIcon, Alert, Button, Checkbox, Menu, Pagination, Select, Skeleton, TextInput, Tooltip } from '@mantine/core';
-import { useDebouncedCallback } from '@mantine/hooks';
+import { ActionIcon, Button, Pagination, Tooltip } from '@mantine/core';
 import { keepPreviousData, useQuery } from '@tanstack/react-query';
-import { Link, useNavigate, useSearch } from '@tanstack/react-router';
-import { useEffect, useState, type KeyboardEvent, type MouseEvent, type ReactNode } from 'react';
+import { useNavigate, useSearch } from '@tanstack/react-router';
+import { useState, type ReactNode } from 'react';
 import { asProblem } from '@/api/problem';
 import type { Query } from '@/api/http';
 import type { Page as PageOf } from '@/api/types';
 import { count, plural } from '@/lib/format';
 import { remember, remembered } from '@/lib/remembered';
 import { EmptyState } from './EmptyState';
-import { IconChevronDown, IconChevronUp, IconColumns, IconCross, IconDensity, IconSearch, IconSelector, IconWarning } from './icons';
+import { IconDensity, IconSearch } from './icons';
 import classes from './ListPage.module.css';
+import { ListRows } from './ListRows';
+import { Chips, ColumnChoice, FilterField, SearchField } from './ListTools';
+import type { Column, Filter } from './listTypes';
+import { Notice } from './Notice';
 import { Page } from './Page';
 
-export type Column<T> = {
-  id: string;
-  header: string;
-  cell: (row: T) => ReactNode;
-  /** The name by which the server sorts, if it does. */
-  sort?: string;
-  align?: 'end';
-  /** Left out until someone chooses it. */
-  hidden?: boolean;
-  /** Kept on a phone. */
-  phone?: boolean;
-};
-
-export type Filter = {
-  id: string;
-  label: string;
-  options?: { value: string; label: string }[];
-  kind?: 'choice' | 'text' | 'date';
-};
+export type { Column, Filter };
 
 type Props<T> = {
   name: string;
@@ -176,12 +161,12 @@ export function ListPage<T>(props: Props<T>) {
         </div>
       )}
       {problem && (
-        <Alert color="red.9" icon={<IconWarning />} title={problem.title} role="alert">
+        <Notice tone="red" title={problem.title}>
           <div>{problem.detail}</div>
           <Button mt="sm" size="xs" variant="default" onClick={() => void list.refetch()}>
             Try again
           </Button>
-        </Alert>
+        </Notice>
       )}
       {rows && rows.length === 0 ? (
         <div className={classes.frame}>
@@ -207,10 +192,15 @@ export function ListPage<T>(props: Props<T>) {
         props.draw(rows)
       ) : (
         !(problem && !rows) && (
-          <Rows
-            {...props}
+          <ListRows
+            title={props.title}
             columns={shown}
             rows={rows}
+            rowId={props.rowId}
+            rowLink={props.rowLink}
+            rowName={props.rowName}
+            onRow={props.onRow}
+            selectable={Boolean(props.selection)}
             sort={sort}
             dense={dense}
             stale={list.isPlaceholderData}
@@ -235,247 +225,5 @@ export function ListPage<T>(props: Props<T>) {
         </div>
       )}
     </Page>
-  );
-}
-
-function SearchField({ label, value, onChange }: { label: string; value: string; onChange: (text: string) => void }) {
-  const [text, setText] = useState(value);
-  const tell = useDebouncedCallback(onChange, 220);
-  useEffect(() => setText(value), [value]);
-  return (
-    <TextInput
-      className={classes.search}
-      type="search"
-      aria-label={label}
-      placeholder={label}
-      leftSection={<IconSearch size={18} />}
-      value={text}
-      onChange={(event) => {
-        setText(event.currentTarget.value);
-        tell(event.currentTarget.value.trim());
-      }}
-      onKeyDown={(event) => {
-        if (event.key !== 'ArrowDown') return;
-        event.preventDefault();
-        document.querySelector<HTMLElement>('[data-row-link]')?.focus();
-      }}
-    />
-  );
-}
-
-function FilterField({ filter, value, onChange }: { filter: Filter; value: string; onChange: (value: string) => void }) {
-  const [text, setText] = useState(value);
-  const tell = useDebouncedCallback(onChange, 300);
-  useEffect(() => setText(value), [value]);
-  if (filter.options) {
-    return (
-      <Select
-        className={classes.filter}
-        aria-label={filter.label}
-        placeholder={filter.label}
-        data={[{ value: '', label: `${filter.label}: any` }, ...filter.options]}
-        value={value || null}
-        onChange={(next) => onChange(next ?? '')}
-        searchable={filter.options.length > 12}
-      />
-    );
-  }
-  return (
-    <TextInput
-      className={filter.kind === 'date' ? classes.date : classes.filter}
-      aria-label={filter.label}
-      placeholder={filter.label}
-      leftSection={filter.kind === 'date' ? <span className={classes.prefix}>{filter.label}</span> : undefined}
-      leftSectionWidth={filter.kind === 'date' ? 58 : undefined}
-      type={filter.kind === 'date' ? 'date' : 'text'}
-      value={text}
-      onChange={(event) => {
-        setText(event.currentTarget.value);
-        tell(event.currentTarget.value);
-      }}
-    />
-  );
-}
-
-function Chips({ active, filters, onRemove }: { active: [string, string][]; filters: Filter[]; onRemove: (id: string) => void }) {
-  return (
-    <ul className={classes.chips} aria-label="Filters in use">
-      {active.map(([id, value]) => {
-        const filter = filters.find((entry) => entry.id === id);
-        const words = filter?.options?.find((option) => option.value === value)?.label ?? value;
-        const text = `${filter?.label ?? id}: ${words}`;
-        return (
-          <li key={id}>
-            <button type="button" className={classes.chip} onClick={() => onRemove(id)} aria-label={`Remove the filter ${text}`}>
-              {text}
-              <IconCross size={14} />
-            </button>
-          </li>
-        );
-      })}
-    </ul>
-  );
-}
-
-function ColumnChoice<T>({
-  columns,
-  shown,
-  onChange,
-}: {
-  columns: Column<T>[];
-  shown: ReadonlySet<string>;
-  onChange: (id: string, on: boolean) => void;
-}) {
-  return (
-    <Menu closeOnItemClick={false} position="bottom-end">
-      <Menu.Target>
-        <Tooltip label="Choose columns">
-          <ActionIcon variant="default" size={36} aria-label="Choose columns">
-            <IconColumns />
-          </ActionIcon>
-        </Tooltip>
-      </Menu.Target>
-      <Menu.Dropdown>
-        {columns.slice(1).map((column) => (
-          <Menu.Item
-            key={column.id}
-            role="menuitemcheckbox"
-            aria-checked={shown.has(column.id)}
-            onClick={() => onChange(column.id, !shown.has(column.id))}
-            leftSection={<span className={classes.tick}>{shown.has(column.id) ? '✓' : ''}</span>}
-          >
-            {column.header}
-          </Menu.Item>
-        ))}
-      </Menu.Dropdown>
-    </Menu>
-  );
-}
-
-type RowsProps<T> = Props<T> & {
-  rows: T[] | undefined;
-  sort: string;
-  dense: boolean;
-  stale: boolean;
-  chosen: ReadonlySet<string>;
-  onChoose: (chosen: ReadonlySet<string>) => void;
-  onSort: (sort: string) => void;
-};
-
-function Rows<T>({ title, columns, rows, rowId, rowLink, rowName, onRow, sort, dense, stale, chosen, onChoose, onSort, selection }: RowsProps<T>) {
-  const navigate = useNavigate();
-
-  const move = (event: KeyboardEvent<HTMLTableSectionElement>) => {
-    if (event.key !== 'ArrowDown' && event.key !== 'ArrowUp') return;
-    const links = [...event.currentTarget.querySelectorAll<HTMLElement>('[data-row-link]')];
-    const at = links.indexOf(document.activeElement as HTMLElement);
-    if (at < 0) return;
-    event.preventDefault();
-    links[at + (event.key === 'ArrowDown' ? 1 : -1)]?.focus();
-  };
-
-  const open = (event: MouseEvent, row: T) => {
-    if ((event.target as HTMLElement).closest('a,button,input,label') || window.getSelection()?.toString()) return;
-    if (onRow) onRow(row);
-    else if (rowLink) void navigate({ to: rowLink(row) });
-  };
-
-  const all = rows !== undefined && rows.length > 0 && rows.every((row) => chosen.has(rowId(row)));
-
-  return (
-    <div className={classes.frame} data-stale={stale || undefined} role="region" aria-label={`Table of ${title.toLowerCase()}`} tabIndex={0}>
-      <table className={classes.table} data-dense={dense || undefined} aria-busy={rows === undefined || stale}>
-        <thead>
-          <tr>
-            {selection && (
-              <th className={classes.check}>
-                <Checkbox
-                  size="xs"
-                  aria-label="Choose all rows of this page"
-                  checked={all}
-                  onChange={() => onChoose(all ? new Set() : new Set((rows ?? []).map(rowId)))}
-                />
-              </th>
-            )}
-            {columns.map((column) => (
-              <Head key={column.id} column={column} sort={sort} onSort={onSort} />
-            ))}
-          </tr>
-        </thead>
-        <tbody onKeyDown={move}>
-          {rows === undefined
-            ? Array.from({ length: 8 }, (_, index) => (
-                <tr key={index}>
-                  {selection && <td />}
-                  {columns.map((column) => (
-                    <td key={column.id} data-phone={column.phone || undefined}>
-                      <Skeleton height={14} width={`${50 + ((index * 17 + column.id.length * 11) % 40)}%`} />
-                    </td>
-                  ))}
-                </tr>
-              ))
-            : rows.map((row) => (
-                <tr key={rowId(row)} onClick={(event) => open(event, row)} data-clickable={Boolean(rowLink || onRow) || undefined}>
-                  {selection && (
-                    <td className={classes.check}>
-                      <Checkbox
-                        size="xs"
-                        aria-label={`Choose ${rowName?.(row) ?? rowId(row)}`}
-                        checked={chosen.has(rowId(row))}
-                        onChange={(event) => {
-                          const next = new Set(chosen);
-                          if (event.currentTarget.checked) next.add(rowId(row));
-                          else next.delete(rowId(row));
-                          onChoose(next);
-                        }}
-                      />
-                    </td>
-                  )}
-                  {columns.map((column, index) => (
-                    <td key={column.id} data-align={column.align} data-phone={column.phone || index === 0 || undefined}>
-                      {index === 0 && rowLink ? (
-                        <Link to={rowLink(row)} data-row-link className={classes.link}>
-                          {column.cell(row)}
-                        </Link>
-                      ) : index === 0 && onRow ? (
-                        <button type="button" data-row-link className={classes.link} onClick={() => onRow(row)}>
-                          {column.cell(row)}
-                        </button>
-                      ) : (
-                        column.cell(row)
-                      )}
-                    </td>
-                  ))}
-                </tr>
-              ))}
-        </tbody>
-      </table>
-    </div>
-  );
-}
-
-function Head<T>({ column, sort, onSort }: { column: Column<T>; sort: string; onSort: (sort: string) => void }) {
-  const descending = sort === `-${column.sort}`;
-  const ascending = column.sort !== undefined && sort === column.sort;
-  const first = column.header;
-  if (!column.sort) {
-    return (
-      <th scope="col" data-align={column.align} data-phone={column.phone || undefined}>
-        {first}
-      </th>
-    );
-  }
-  return (
-    <th
-      scope="col"
-      data-align={column.align}
-      data-phone={column.phone || undefined}
-      aria-sort={ascending ? 'ascending' : descending ? 'descending' : 'none'}
-    >
-      <button type="button" className={classes.sort} onClick={() => onSort(ascending ? `-${column.sort}` : (column.sort ?? ''))}>
-        {first}
-        {ascending ? <IconChevronUp size={14} /> : descending ? <IconChevronDown size={14} /> : <IconSelector size={14} className={classes.idle} />}
-      </button>
-    </th>
   );
 }

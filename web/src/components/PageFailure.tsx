@@ -3,6 +3,7 @@ import { Button } from '@mantine/core';
 import { useRouter, type ErrorComponentProps } from '@tanstack/react-router';
 import { asProblem } from '@/api/problem';
 import { Go } from './Go';
+import { reloadIfReachable } from '@/api/reload';
 import { EmptyState } from './EmptyState';
 import { IconWarning } from './icons';
 
@@ -21,6 +22,10 @@ export function PageFailure({ error, reset }: ErrorComponentProps) {
         ) : (
           <Button
             onClick={() => {
+              if (problem.isNetwork) {
+                void reloadIfReachable();
+                return;
+              }
               reset();
               void router.invalidate();
             }}

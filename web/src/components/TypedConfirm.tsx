@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Alert, Button, Modal, TextInput } from '@mantine/core';
+import { Button, Modal, TextInput } from '@mantine/core';
 import { useState, type FormEvent, type ReactNode } from 'react';
 import { asProblem } from '@/api/problem';
-import { IconWarning } from './icons';
+import { Notice } from './Notice';
 
 type Props = {
   opened: boolean;
@@ -61,9 +61,9 @@ export function TypedConfirm({ opened, onClose, title, consequence, code, codeNa
           data-autofocus
         />
         {problem && (
-          <Alert color="red.9" icon={<IconWarning />} title={problem.title} role="alert">
+          <Notice tone="red" title={problem.title}>
             {problem.detail}
-          </Alert>
+          </Notice>
         )}
         <div style={{ display: 'flex', justifyContent: 'flex-end', gap: 8 }}>
           <Button variant="default" onClick={close}>

@@ -5,7 +5,6 @@ import {
   createRootRouteWithContext,
   createRoute,
   createRouter,
-  lazyRouteComponent,
   Outlet,
   redirect,
 } from '@tanstack/react-router';
@@ -13,11 +12,16 @@ import { meQuery } from '@/api/session';
 import { PageFailure, PageMissing } from '@/components/PageFailure';
 import { parseSearch, stringifySearch, type Search } from '@/lib/search';
 import { SignInPage } from '@/features/accounts/SignInPage';
+import { lazyPage } from './lazyPage';
 
 const rootRoute = createRootRouteWithContext<{ client: QueryClient }>()({
   component: Outlet,
   validateSearch: (search: Record<string, unknown>): Search =>
-    Object.fromEntries(Object.entries(search).map(([key, value]) => [key, String(value)])),
+    Object.fromEntries(
+      Object.entries(search)
+        .filter(([, value]) => value !== undefined && value !== null && value !== '')
+        .map(([key, value]) => [key, String(value)]),
+    ),
 });
 
 const signInRoute = createRoute({ getParentRoute: () => rootRoute, path: '/sign-in', component: SignInPage });
@@ -32,7 +36,7 @@ const shellRoute = createRoute({
       throw redirect({ to: '/sign-in', search: next ? { next } : {} });
     }
   },
-  component: lazyRouteComponent(() => import('./shell/Shell'), 'Shell'),
+  component: lazyPage(() => import('./shell/Shell'), 'Shell'),
 });
 
 const page = <P extends string>(path: P) => ({ getParentRoute: () => shellRoute, path });
@@ -40,75 +44,75 @@ const page = <P extends string>(path: P) => ({ getParentRoute: () => shellRoute,
 const pages = [
   createRoute({
     ...page('/'),
-    component: lazyRouteComponent(() => import('@/features/review/DashboardPage'), 'DashboardPage'),
+    component: lazyPage(() => import('@/features/review/DashboardPage'), 'DashboardPage'),
   }),
   createRoute({
     ...page('/worklist'),
-    component: lazyRouteComponent(() => import('@/features/review/reading/ReadingRoom'), 'ReadingRoom'),
+    component: lazyPage(() => import('@/features/review/reading/ReadingRoom'), 'ReadingRoom'),
   }),
   createRoute({
     ...page('/cases'),
-    component: lazyRouteComponent(() => import('@/features/review/CasesPage'), 'CasesPage'),
+    component: lazyPage(() => import('@/features/review/CasesPage'), 'CasesPage'),
   }),
   createRoute({
     ...page('/cases/$caseId'),
-    component: lazyRouteComponent(() => import('@/features/review/CasePage'), 'CasePage'),
+    component: lazyPage(() => import('@/features/review/CasePage'), 'CasePage'),
   }),
   createRoute({
     ...page('/patients'),
-    component: lazyRouteComponent(() => import('@/features/records/PatientsPage'), 'PatientsPage'),
+    component: lazyPage(() => import('@/features/records/PatientsPage'), 'PatientsPage'),
   }),
   createRoute({
     ...page('/patients/new'),
-    component: lazyRouteComponent(() => import('@/features/records/NewPatientPage'), 'NewPatientPage'),
+    component: lazyPage(() => import('@/features/records/NewPatientPage'), 'NewPatientPage'),
   }),
   createRoute({
     ...page('/patients/$patientId'),
-    component: lazyRouteComponent(() => import('@/features/records/PatientPage'), 'PatientPage'),
+    component: lazyPage(() => import('@/features/records/PatientPage'), 'PatientPage'),
   }),
   createRoute({
     ...page('/upload'),
-    component: lazyRouteComponent(() => import('@/features/ingest/UploadPage'), 'UploadPage'),
+    component: lazyPage(() => import('@/features/ingest/UploadPage'), 'UploadPage'),
   }),
   createRoute({
     ...page('/quarantine'),
-    component: lazyRouteComponent(() => import('@/features/ingest/QuarantinePage'), 'QuarantinePage'),
+    component: lazyPage(() => import('@/features/ingest/QuarantinePage'), 'QuarantinePage'),
   }),
   createRoute({
     ...page('/images'),
-    component: lazyRouteComponent(() => import('@/features/viewing/ImagesPage'), 'ImagesPage'),
+    component: lazyPage(() => import('@/features/viewing/ImagesPage'), 'ImagesPage'),
   }),
   createRoute({
     ...page('/images/$imageId'),
-    component: lazyRouteComponent(() => import('@/features/viewing/ImagePage'), 'ImagePage'),
+    component: lazyPage(() => import('@/features/viewing/ImagePage'), 'ImagePage'),
   }),
   createRoute({
     ...page('/reports'),
-    component: lazyRouteComponent(() => import('@/features/reports/ReportsPage'), 'ReportsPage'),
+    component: lazyPage(() => import('@/features/reports/ReportsPage'), 'ReportsPage'),
   }),
   createRoute({
     ...page('/classifiers'),
-    component: lazyRouteComponent(() => import('@/features/classification/ClassifiersPage'), 'ClassifiersPage'),
+    component: lazyPage(() => import('@/features/classification/ClassifiersPage'), 'ClassifiersPage'),
   }),
   createRoute({
     ...page('/people'),
-    component: lazyRouteComponent(() => import('@/features/accounts/PeoplePage'), 'PeoplePage'),
+    component: lazyPage(() => import('@/features/accounts/PeoplePage'), 'PeoplePage'),
   }),
   createRoute({
     ...page('/people/$userId'),
-    component: lazyRouteComponent(() => import('@/features/accounts/PersonPage'), 'PersonPage'),
+    component: lazyPage(() => import('@/features/accounts/PersonPage'), 'PersonPage'),
   }),
   createRoute({
     ...page('/audit'),
-    component: lazyRouteComponent(() => import('@/features/audit/AuditPage'), 'AuditPage'),
+    component: lazyPage(() => import('@/features/audit/AuditPage'), 'AuditPage'),
   }),
   createRoute({
     ...page('/settings'),
-    component: lazyRouteComponent(() => import('@/features/accounts/SettingsPage'), 'SettingsPage'),
+    component: lazyPage(() => import('@/features/accounts/SettingsPage'), 'SettingsPage'),
   }),
   createRoute({
     ...page('/settings/fields'),
-    component: lazyRouteComponent(() => import('@/features/records/FieldsPage'), 'FieldsPage'),
+    component: lazyPage(() => import('@/features/records/FieldsPage'), 'FieldsPage'),
   }),
   createRoute({ ...page('$'), component: PageMissing }),
 ] as const;

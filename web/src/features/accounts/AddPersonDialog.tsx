@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Alert, Button, Modal, Select, TextInput } from '@mantine/core';
+import { Button, Modal, Select, TextInput } from '@mantine/core';
 import { useQueryClient } from '@tanstack/react-query';
 import { useState, type FormEvent } from 'react';
 import { accounts } from '@/api/calls';
@@ -7,7 +7,7 @@ import { asProblem, type Problem } from '@/api/problem';
 import { useSession } from '@/api/session';
 import type { Role, UserCreated } from '@/api/types';
 import { Code } from '@/components/Code';
-import { IconWarning } from '@/components/icons';
+import { Notice } from '@/components/Notice';
 import { ROLE_SENTENCES, ROLE_TITLES } from '@/lib/roles';
 import classes from './accounts.module.css';
 
@@ -107,9 +107,9 @@ export function AddPersonDialog({ opened, onClose }: { opened: boolean; onClose:
             onChange={(value) => setRole((value as Role | null) ?? role)}
           />
           {problem && (
-            <Alert color="red.9" icon={<IconWarning />} title={problem.title} role="alert">
+            <Notice tone="red" title={problem.title}>
               {problem.detail}
-            </Alert>
+            </Notice>
           )}
           <div className={classes.buttons}>
             <Button variant="default" onClick={close}>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Alert, Button, Select, TextInput } from '@mantine/core';
+import { Button, Select, TextInput } from '@mantine/core';
 import { useDisclosure } from '@mantine/hooks';
 import { useQueryClient, useSuspenseQuery } from '@tanstack/react-query';
 import { Link, useNavigate, useParams } from '@tanstack/react-router';
@@ -11,7 +11,8 @@ import type { Membership, Role, User } from '@/api/types';
 import { Badge } from '@/components/Badge';
 import { Facts } from '@/components/Facts';
 import { Go } from '@/components/Go';
-import { IconInfo, IconTrash, IconWarning } from '@/components/icons';
+import { IconTrash } from '@/components/icons';
+import { Notice } from '@/components/Notice';
 import { tellProblem, tellSuccess } from '@/components/notify';
 import { Columns, Page, Panel } from '@/components/Page';
 import { TimeAgo } from '@/components/TimeAgo';
@@ -72,10 +73,10 @@ export function PersonPage() {
         left={
           <>
             {myself && (
-              <Alert color="gray" icon={<IconInfo />} title="This is you">
+              <Notice title="This is you">
                 Somebody else must change your role, deactivate or delete you. Your password is under{' '}
                 <Link to="/settings">Settings</Link>.
-              </Alert>
+              </Notice>
             )}
             <Roles user={user} locked={myself} />
             <Details key={user.email + user.name} user={user} />
@@ -191,9 +192,9 @@ function Details({ user }: { user: User }) {
         <TextInput label="Name" value={name} error={errorOf('name')} onChange={(event) => setName(event.currentTarget.value)} autoComplete="off" />
         <TextInput label="E-mail" type="email" value={email} error={errorOf('email')} onChange={(event) => setEmail(event.currentTarget.value)} autoComplete="off" />
         {problem && (
-          <Alert color="red.9" icon={<IconWarning />} title={problem.title} role="alert">
+          <Notice tone="red" title={problem.title}>
             {problem.detail}
-          </Alert>
+          </Notice>
         )}
         <div className={`${classes.buttons} ${classes.start}`}>
           <Button type="submit" loading={busy} disabled={same}>

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Alert, Button, PasswordInput, SegmentedControl, useMantineColorScheme, type MantineColorScheme } from '@mantine/core';
+import { Button, PasswordInput, SegmentedControl, useMantineColorScheme, type MantineColorScheme } from '@mantine/core';
 import { useState, type FormEvent } from 'react';
 import { accounts } from '@/api/calls';
 import { asProblem, type Problem } from '@/api/problem';
 import { useSession } from '@/api/session';
 import { Facts } from '@/components/Facts';
 import { Go } from '@/components/Go';
-import { IconWarning } from '@/components/icons';
+import { Notice } from '@/components/Notice';
 import { tellSuccess } from '@/components/notify';
 import { Page, Panel } from '@/components/Page';
 import { ROLE_SENTENCES, ROLE_TITLES } from '@/lib/roles';
@@ -126,9 +126,9 @@ function Password() {
           onChange={(event) => setAgain(event.currentTarget.value)}
         />
         {problem && (
-          <Alert color="red.9" icon={<IconWarning />} title={problem.title} role="alert">
+          <Notice tone="red" title={problem.title}>
             {problem.detail}
-          </Alert>
+          </Notice>
         )}
         <div className={`${classes.buttons} ${classes.start}`}>
           <Button type="submit" loading={busy}>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Alert, Button, PasswordInput, TextInput } from '@mantine/core';
+import { Button, PasswordInput, TextInput } from '@mantine/core';
 import { useDocumentTitle } from '@mantine/hooks';
 import { useMutation, useQueryClient } from '@tanstack/react-query';
 import { useNavigate, useSearch } from '@tanstack/react-router';
@@ -8,8 +8,8 @@ import { accounts } from '@/api/calls';
 import { setCsrfToken } from '@/api/http';
 import { asProblem } from '@/api/problem';
 import { meQuery } from '@/api/session';
-import { IconWarning } from '@/components/icons';
 import { Logo } from '@/components/Logo';
+import { Notice } from '@/components/Notice';
 import { safeNext } from '@/lib/search';
 import classes from './SignInPage.module.css';
 
@@ -85,9 +85,9 @@ export function SignInPage() {
             onChange={(event) => setPassword(event.currentTarget.value)}
           />
           {problem && (
-            <Alert color="red.9" icon={<IconWarning />} title={problem.title} role="alert">
+            <Notice tone="red" title={problem.status === 401 ? 'Not signed in' : problem.title}>
               {problem.detail}
-            </Alert>
+            </Notice>
           )}
           <Button type="submit" size="md" loading={signIn.isPending}>
             Sign in

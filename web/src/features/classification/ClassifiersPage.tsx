@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Alert, Skeleton } from '@mantine/core';
+import { Skeleton } from '@mantine/core';
 import { useQuery } from '@tanstack/react-query';
 import { classification } from '@/api/calls';
 import { asProblem } from '@/api/problem';
@@ -7,7 +7,8 @@ import type { Classifier } from '@/api/types';
 import { Code } from '@/components/Code';
 import { EmptyState } from '@/components/EmptyState';
 import { Facts } from '@/components/Facts';
-import { IconClassifiers, IconWarning } from '@/components/icons';
+import { IconClassifiers } from '@/components/icons';
+import { Notice } from '@/components/Notice';
 import { Columns, Page, Panel } from '@/components/Page';
 import { capital, words } from '@/lib/format';
 import classes from './ClassifiersPage.module.css';
@@ -22,9 +23,9 @@ export function ClassifiersPage() {
   return (
     <Page title="Classifiers" lead="What reads the images first. A classifier has no authority: nothing is reported without a person's verdict.">
       {problem && (
-        <Alert color="red.9" icon={<IconWarning />} title={problem.title} role="alert">
+        <Notice tone="red" title={problem.title}>
           {problem.detail}
-        </Alert>
+        </Notice>
       )}
       {!data && !problem && <Skeleton height={400} />}
       {data?.length === 0 && (

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Alert, Button, Select } from '@mantine/core';
+import { Button, Select } from '@mantine/core';
 import { useQuery } from '@tanstack/react-query';
 import { Link, useNavigate, useSearch } from '@tanstack/react-router';
 import { useEffect, useState, useSyncExternalStore } from 'react';
 import { pathwaysQuery, patientQuery } from '@/api/queries';
 import { useSession } from '@/api/session';
 import { Go } from '@/components/Go';
-import { IconInfo, IconPlus } from '@/components/icons';
+import { IconPlus } from '@/components/icons';
+import { Notice } from '@/components/Notice';
 import { Page, Panel } from '@/components/Page';
 import { PatientSelect } from '@/components/PatientSelect';
 import { plural } from '@/lib/format';
@@ -38,9 +39,9 @@ export function UploadPage() {
   if (!can('upload')) {
     return (
       <Page title="Upload">
-        <Alert color="gray" icon={<IconInfo />} title="Your role does not upload">
+        <Notice title="Your role does not upload">
           The pathway of this project names who uploads; technologists do.
-        </Alert>
+        </Notice>
       </Page>
     );
   }

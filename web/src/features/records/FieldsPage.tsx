@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Alert, Button, Checkbox, Modal, Select, Skeleton, TagsInput, TextInput } from '@mantine/core';
+import { Button, Checkbox, Modal, Select, Skeleton, TagsInput, TextInput } from '@mantine/core';
 import { useDisclosure } from '@mantine/hooks';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState, type FormEvent } from 'react';
@@ -9,7 +9,8 @@ import { fieldsQuery } from '@/api/queries';
 import { useSession } from '@/api/session';
 import type { Field, FieldKind } from '@/api/types';
 import { EmptyState } from '@/components/EmptyState';
-import { IconFields, IconPencil, IconPlus, IconTrash, IconWarning } from '@/components/icons';
+import { IconFields, IconPencil, IconPlus, IconTrash } from '@/components/icons';
+import { Notice } from '@/components/Notice';
 import { tellSuccess } from '@/components/notify';
 import { Page, Panel } from '@/components/Page';
 import { TypedConfirm } from '@/components/TypedConfirm';
@@ -113,9 +114,9 @@ function FieldPanel({ subject, projectId, onAdd, onEdit, onDelete }: PanelProps)
       }
     >
       {problem && (
-        <Alert color="red.9" icon={<IconWarning />} title={problem.title} role="alert">
+        <Notice tone="red" title={problem.title}>
           {problem.detail}
-        </Alert>
+        </Notice>
       )}
       {!fields && !problem && <Skeleton height={60} />}
       {fields?.length === 0 && (
@@ -233,9 +234,9 @@ function FieldDialog({ subject, field, position, projectId, onClose, onSaved }: 
         )}
         <Checkbox label="Required" checked={required} onChange={(event) => setRequired(event.currentTarget.checked)} />
         {problem && (
-          <Alert color="red.9" icon={<IconWarning />} title={problem.title} role="alert">
+          <Notice tone="red" title={problem.title}>
             {problem.detail}
-          </Alert>
+          </Notice>
         )}
         <div className={classes.buttons}>
           <Button type="submit" loading={busy}>

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The fields of a patient, for a new one and for changes: facts, the project's own fields, and who it is.
-import { Alert, Button, NumberInput, SegmentedControl, Select, TextInput } from '@mantine/core';
+import { Button, NumberInput, SegmentedControl, Select, TextInput } from '@mantine/core';
 import { useState, type FormEvent } from 'react';
 import { asProblem, type Problem } from '@/api/problem';
 import type { Field, FieldValue, Identity, PatientInput, Sex } from '@/api/types';
-import { IconLock, IconWarning } from '@/components/icons';
+import { IconLock } from '@/components/icons';
+import { Notice } from '@/components/Notice';
 import { Panel } from '@/components/Page';
 import { SEXES } from '@/lib/format';
 import { checkPatient, type PatientDraft } from './checkPatient';
@@ -126,9 +127,9 @@ export function PatientForm({ start, fields, withIdentity, verb, save, onCancel 
         </Panel>
       )}
       {problem && (
-        <Alert color="red.9" icon={<IconWarning />} title={problem.title} role="alert">
+        <Notice tone="red" title={problem.title}>
           {problem.detail}
-        </Alert>
+        </Notice>
       )}
       <div className={classes.buttons}>
         <Button type="submit" loading={busy}>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Alert, Button, List, Modal, Textarea } from '@mantine/core';
+import { Button, List, Modal, Textarea } from '@mantine/core';
 import { useDisclosure } from '@mantine/hooks';
 import { useQuery, useQueryClient, useSuspenseQuery } from '@tanstack/react-query';
 import { Link, useNavigate, useParams } from '@tanstack/react-router';
@@ -14,8 +14,9 @@ import { Code } from '@/components/Code';
 import { Facts } from '@/components/Facts';
 import { History } from '@/components/History';
 import { Go } from '@/components/Go';
-import { IconDownload, IconFlag, IconInfo, IconSign, IconWarning, IconWorklist } from '@/components/icons';
+import { IconDownload, IconFlag, IconSign, IconWorklist } from '@/components/icons';
 import { ImageGrid } from '@/components/ImageTile';
+import { Notice } from '@/components/Notice';
 import { tellSuccess } from '@/components/notify';
 import { Columns, Page, Panel } from '@/components/Page';
 import { TimeAgo } from '@/components/TimeAgo';
@@ -84,20 +85,20 @@ export function CasePage() {
       }
     >
       {data.superseded_by_id && (
-        <Alert color="gray" icon={<IconInfo />} title="A later version corrects this case">
+        <Notice title="A later version corrects this case">
           <Link to="/cases/$caseId" params={{ caseId: data.superseded_by_id }}>
             Open version {data.version + 1}
           </Link>
-        </Alert>
+        </Notice>
       )}
       {!data.signed_at && data.blockers.length > 0 && (
-        <Alert color="gray" icon={<IconInfo />} title="Before this case can be signed">
+        <Notice title="Before this case can be signed">
           <List size="sm">
             {data.blockers.map((blocker) => (
               <List.Item key={blocker}>{blocker}</List.Item>
             ))}
           </List>
-        </Alert>
+        </Notice>
       )}
       <Columns
         left={
@@ -223,9 +224,9 @@ function CorrectDialog({ case_, opened, onClose }: { case_: Case; opened: boolea
           onChange={(event) => setReason(event.currentTarget.value)}
         />
         {problem && (
-          <Alert color="red.9" icon={<IconWarning />} title={problem.title} role="alert">
+          <Notice tone="red" title={problem.title}>
             {problem.detail}
-          </Alert>
+          </Notice>
         )}
         <div className={classes.buttons}>
           <Button variant="default" onClick={onClose}>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Alert, Button, Skeleton } from '@mantine/core';
+import { Button, Skeleton } from '@mantine/core';
 import { useQuery } from '@tanstack/react-query';
 import { Link } from '@tanstack/react-router';
 import { review } from '@/api/calls';
@@ -8,12 +8,28 @@ import { useSession } from '@/api/session';
 import { CaseList } from '@/components/CaseList';
 import { DailyChart, LabelChart } from '@/components/Chart';
 import { Go } from '@/components/Go';
-import { IconUpload, IconWarning, IconWorklist } from '@/components/icons';
+import { EmptyState } from '@/components/EmptyState';
+import { IconReports, IconUpload, IconWorklist } from '@/components/icons';
+import { Notice } from '@/components/Notice';
 import { Page, Panel } from '@/components/Page';
 import { count, plural } from '@/lib/format';
 import classes from './DashboardPage.module.css';
 
 export function DashboardPage() {
+  const { can } = useSession();
+  if (can('dashboard')) return <Overview />;
+  return (
+    <Page title="Welcome">
+      <EmptyState
+        icon={<IconReports size={32} />}
+        title="There is nothing for you to do here yet"
+        text="When your report is ready, your doctor gives it to you. Ask there if you have a question."
+      />
+    </Page>
+  );
+}
+
+function Overview() {
   const { projectId, can } = useSession();
   const { data, error, refetch } = useQuery({
     queryKey: ['dashboard', projectId],
@@ -42,12 +58,12 @@ export function DashboardPage() {
       }
     >
       {problem && !data && (
-        <Alert color="red.9" icon={<IconWarning />} title={problem.title} role="alert">
+        <Notice tone="red" title={problem.title}>
           <div>{problem.detail}</div>
           <Button mt="sm" size="xs" variant="default" onClick={() => void refetch()}>
             Try again
           </Button>
-        </Alert>
+        </Notice>
       )}
       <ul className={classes.counts}>
         <Count to="/patients" name="Patients" value={data?.patients} />

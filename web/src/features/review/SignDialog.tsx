@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Alert, Button, List, Modal, Textarea } from '@mantine/core';
+import { Button, List, Modal, Textarea } from '@mantine/core';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
 import { review } from '@/api/calls';
 import { asProblem } from '@/api/problem';
 import { caseQuery } from '@/api/queries';
 import type { Case } from '@/api/types';
-import { IconInfo, IconSign, IconWarning } from '@/components/icons';
+import { IconSign } from '@/components/icons';
+import { Notice } from '@/components/Notice';
 import { plural } from '@/lib/format';
 import classes from './SignDialog.module.css';
 
@@ -60,18 +61,18 @@ export function SignDialog({ caseId, opened, onClose, onSigned }: Props) {
           </p>
         )}
         {found && found.blockers.length > 0 && (
-          <Alert color="gray" icon={<IconInfo />} title="Not yet ready to sign">
+          <Notice title="Not yet ready to sign">
             <List size="sm">
               {found.blockers.map((blocker) => (
                 <List.Item key={blocker}>{blocker}</List.Item>
               ))}
             </List>
-          </Alert>
+          </Notice>
         )}
         {found && found.blockers.length === 0 && !found.allowed.sign && (
-          <Alert color="gray" icon={<IconInfo />} title={found.signed_at ? 'This case is signed' : 'Your role does not sign in this stage'}>
+          <Notice title={found.signed_at ? 'This case is signed' : 'Your role does not sign in this stage'}>
             {found.signed_at ? `By ${found.signed_by}. A correction makes a new version.` : 'The pathway names who signs.'}
-          </Alert>
+          </Notice>
         )}
         {ready && (
           <>
@@ -87,9 +88,9 @@ export function SignDialog({ caseId, opened, onClose, onSigned }: Props) {
           </>
         )}
         {problem && (
-          <Alert color="red.9" icon={<IconWarning />} title={problem.title} role="alert">
+          <Notice tone="red" title={problem.title}>
             {problem.detail}
-          </Alert>
+          </Notice>
         )}
         <div className={classes.buttons}>
           <Button variant="default" onClick={close}>

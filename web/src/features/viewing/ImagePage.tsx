@@ -12,6 +12,7 @@ import { History } from '@/components/History';
 import { Go } from '@/components/Go';
 import { IconDots, IconDownload, IconMaximize, IconTrash, IconWorklist } from '@/components/icons';
 import { ImageStage, type StageHandle } from '@/components/ImageStage';
+import { LightSlider } from '@/components/LightSlider';
 import { Mark } from '@/components/Mark';
 import { tellSuccess } from '@/components/notify';
 import { Columns, Page, Panel } from '@/components/Page';
@@ -220,16 +221,5 @@ export function ImagePage() {
         }}
       />
     </Page>
-  );
-}
-
-function LightSlider({ name, value, onChange }: { name: string; value: number; onChange: (value: number) => void }) {
-  return (
-    <div className={classes.opacity}>
-      <span className={classes.muted}>
-        {name} {Math.round(value * 100)} %
-      </span>
-      <Slider min={0.2} max={3} step={0.05} value={value} onChange={onChange} label={null} thumbLabel={name} />
-    </div>
   );
 }

@@ -6,13 +6,13 @@ import { labelLine } from '@/components/ImageTile';
 import { MarkIcon, markOf, markWords } from '@/components/Mark';
 import classes from './ReadingRoom.module.css';
 
-type Props = { images: readonly ImageRow[]; index: number; onChoose: (index: number) => void };
+type Props = { images: readonly ImageRow[]; index: number; onChoose: (index: number, byPointer: boolean) => void };
 
 export function FilmStrip({ images, index, onChoose }: Props) {
   const strip = useRef<HTMLOListElement>(null);
   const choose = useRef(onChoose);
   choose.current = onChoose;
-  const stable = useRef((at: number) => choose.current(at));
+  const stable = useRef((at: number, byPointer: boolean) => choose.current(at, byPointer));
 
   useLayoutEffect(() => {
     const box = strip.current;
@@ -50,7 +50,7 @@ export function FilmStrip({ images, index, onChoose }: Props) {
   );
 }
 
-type FrameProps = { image: ImageRow; at: number; current: boolean; newCase: boolean; onChoose: (at: number) => void };
+type FrameProps = { image: ImageRow; at: number; current: boolean; newCase: boolean; onChoose: (at: number, byPointer: boolean) => void };
 
 const Frame = memo(function Frame({ image, at, current, newCase, onChoose }: FrameProps) {
   const mark = markOf(image);
@@ -62,7 +62,7 @@ const Frame = memo(function Frame({ image, at, current, newCase, onChoose }: Fra
         aria-current={current ? 'true' : undefined}
         aria-label={`Image ${at + 1}, ${labelLine(image)}, ${markWords(mark)}`}
         tabIndex={current ? 0 : -1}
-        onClick={() => onChoose(at)}
+        onClick={(event) => onChoose(at, event.detail > 0)}
       >
         {image.state !== 'unreadable' && (
           <img src={viewing.renderedUrl(image.id, 256)} alt="" loading="lazy" decoding="async" width={52} height={52} draggable={false} />

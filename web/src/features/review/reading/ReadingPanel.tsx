@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Alert, Button, Textarea } from '@mantine/core';
+import { Button, Textarea } from '@mantine/core';
 import { useQuery } from '@tanstack/react-query';
 import { Link } from '@tanstack/react-router';
 import type { RefObject } from 'react';
@@ -7,8 +7,9 @@ import { viewing } from '@/api/calls';
 import type { Problem } from '@/api/problem';
 import type { Case, ImageRow } from '@/api/types';
 import { History } from '@/components/History';
-import { IconCheck, IconInfo, IconSign, IconUndo, IconWarning } from '@/components/icons';
+import { IconCheck, IconSign, IconUndo } from '@/components/icons';
 import { Mark } from '@/components/Mark';
+import { Notice } from '@/components/Notice';
 import { Bar, UncertainBand } from '@/components/Probabilities';
 import { TimeAgo } from '@/components/TimeAgo';
 import { age, probability, sex } from '@/lib/format';
@@ -87,9 +88,9 @@ export function ReadingPanel(props: Props) {
           )}
         </div>
       ) : (
-        <Alert color="gray" icon={<IconInfo />} title={image.state === 'unreadable' ? 'No prediction' : 'Waiting for the classifier'}>
+        <Notice title={image.state === 'unreadable' ? 'No prediction' : 'Waiting for the classifier'}>
           {image.state === 'unreadable' ? 'The classifier could not read this file.' : 'Its answer comes within seconds.'}
-        </Alert>
+        </Notice>
       )}
 
       {canGive && accept && !verdict && (
@@ -158,9 +159,9 @@ export function ReadingPanel(props: Props) {
       )}
 
       {refusal && (
-        <Alert color="red.9" icon={<IconWarning />} title={refusal.title} role="alert">
+        <Notice tone="red" title={refusal.title}>
           {refusal.detail}
-        </Alert>
+        </Notice>
       )}
 
       {verdict && (
@@ -174,9 +175,9 @@ export function ReadingPanel(props: Props) {
       )}
 
       {!mayRead && (
-        <Alert color="gray" icon={<IconInfo />} title="You look on">
+        <Notice title="You look on">
           Verdicts are given by the roles that the pathway names for this stage.
-        </Alert>
+        </Notice>
       )}
 
       <div className={classes.acts}>

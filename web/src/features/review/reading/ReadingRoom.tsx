@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The reading room: the eye stays on the image, the hand on the keyboard.
-import { Button, Modal, Popover, Slider } from '@mantine/core';
+import { Button, Slider } from '@mantine/core';
 import { useDisclosure, useDocumentTitle } from '@mantine/hooks';
 import { useQuery } from '@tanstack/react-query';
 import { useNavigate, useSearch } from '@tanstack/react-router';
@@ -11,7 +11,7 @@ import { useSession } from '@/api/session';
 import type { ImageRow, Pathway } from '@/api/types';
 import { EmptyState } from '@/components/EmptyState';
 import { Go } from '@/components/Go';
-import { IconBrightness, IconCircleCheck, IconEvidence, IconKeyboard, IconMaximize, IconRefresh, IconWarning } from '@/components/icons';
+import { IconCircleCheck, IconWarning } from '@/components/icons';
 import { ImageStage, type StageHandle, type StageImage } from '@/components/ImageStage';
 import { markOf, markWords } from '@/components/Mark';
 import { tellSuccess } from '@/components/notify';
@@ -20,11 +20,12 @@ import { plural, probability } from '@/lib/format';
 import { NORMAL_LIGHT, type Light } from '@/viewer/imageCanvas';
 import { SignDialog } from '../SignDialog';
 import { FilmStrip } from './FilmStrip';
-import { isControl, isTyping, KEYS } from './keys';
+import { KeysDialog } from './KeysDialog';
 import { measureNextImage } from './measureNextImage';
 import { acceptable, isOpen, nextOpen, noteNeeded, type NoteWhen } from './queue';
 import { ReadingPanel } from './ReadingPanel';
-import { Tool } from './Tool';
+import { Toolbar } from './Toolbar';
+import { useReadingKeys } from './useReadingKeys';
 import classes from './ReadingRoom.module.css';
 import { useReadingQueue } from './useReadingQueue';
 
@@ -120,7 +121,6 @@ function Reading({ queue, images }: { queue: ReturnType<typeof useReadingQueue>;
   const [evidence, setEvidence] = useState({ shown: false, opacity: 0.5 });
   const [signing, sign] = useDisclosure(false);
   const [showingKeys, keys] = useDisclosure(false);
-  const [lightOpen, lightMenu] = useDisclosure(false);
   const stage = useRef<StageHandle>(null);
   const noteField = useRef<HTMLTextAreaElement>(null);
   const measure = useRef(measureNextImage()).current;
@@ -201,90 +201,26 @@ function Reading({ queue, images }: { queue: ReturnType<typeof useReadingQueue>;
     stage.current?.fit();
   };
 
-  const heard = (event: KeyboardEvent) => {
-    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || signing || showingKeys) return;
-    if (isTyping(event.target)) return;
-    const slider = event.target instanceof HTMLElement && event.target.getAttribute('role') === 'slider';
-    const act = (): boolean => {
-      if (/^[1-9]$/.test(event.key)) {
-        const label = labels[Number(event.key) - 1];
-        if (label) give(label, event.timeStamp);
-        return Boolean(label);
-      }
-      switch (event.key) {
-        case 'Enter':
-          if (isControl(event.target)) return false;
-          accept(event.timeStamp);
-          return true;
-        case 'ArrowRight':
-        case 'ArrowDown':
-        case 'j':
-        case 'J':
-          if (slider) return false;
-          go(index + 1, event.timeStamp);
-          return true;
-        case 'ArrowLeft':
-        case 'ArrowUp':
-        case 'k':
-        case 'K':
-          if (slider) return false;
-          go(index - 1, event.timeStamp);
-          return true;
-        case 'n':
-        case 'N':
-          noteField.current?.focus();
-          return true;
-        case 'h':
-        case 'H':
-          setEvidence((old) => ({ ...old, shown: !old.shown }));
-          return true;
-        case 'u':
-        case 'U':
-          undo();
-          return true;
-        case 's':
-        case 'S':
-          if (image.case_id && image.state !== 'signed') sign.open();
-          return true;
-        case 'r':
-        case 'R':
-          reset();
-          return true;
-        case 'b':
-          changeLight('brightness', 0.1);
-          return true;
-        case 'B':
-          changeLight('brightness', -0.1);
-          return true;
-        case 'c':
-          changeLight('contrast', 0.1);
-          return true;
-        case 'C':
-          changeLight('contrast', -0.1);
-          return true;
-        case '+':
-        case '=':
-          stage.current?.zoom(1.25);
-          return true;
-        case '-':
-          stage.current?.zoom(0.8);
-          return true;
-        case '?':
-          keys.open();
-          return true;
-        default:
-          return false;
-      }
-    };
-    if (act()) event.preventDefault();
-  };
-  const listener = useRef(heard);
-  listener.current = heard;
-  useEffect(() => {
-    const hear = (event: KeyboardEvent) => listener.current(event);
-    window.addEventListener('keydown', hear);
-    return () => window.removeEventListener('keydown', hear);
-  }, []);
+  useReadingKeys(!signing && !showingKeys, {
+    label: (number, at) => {
+      const label = labels[number - 1];
+      if (label) give(label, at);
+    },
+    accept,
+    next: (at) => go(index + 1, at),
+    previous: (at) => go(index - 1, at),
+    note: () => noteField.current?.focus(),
+    evidence: () => setEvidence((old) => ({ ...old, shown: !old.shown })),
+    undo,
+    sign: () => {
+      if (image.case_id && image.state !== 'signed') sign.open();
+    },
+    reset,
+    brighter: (by) => changeLight('brightness', by),
+    contrast: (by) => changeLight('contrast', by),
+    zoom: (factor) => stage.current?.zoom(factor),
+    keys: keys.open,
+  });
 
   const noteKey = (event: ReactKeyboardEvent<HTMLTextAreaElement>) => {
     if (event.key === 'Escape') {
@@ -307,7 +243,6 @@ function Reading({ queue, images }: { queue: ReturnType<typeof useReadingQueue>;
     const one = images[index + step];
     return one ? [staged(one)] : [];
   });
-  const litUp = light.brightness !== 1 || light.contrast !== 1;
 
   return (
     <div className={classes.room}>
@@ -341,36 +276,18 @@ function Reading({ queue, images }: { queue: ReturnType<typeof useReadingQueue>;
           </div>
         )}
       </div>
-      <div className={classes.tools} role="toolbar" aria-label="Image">
-        <Tool
-          name="Evidence map"
-          words="Evidence"
-          letter="H"
-          icon={<IconEvidence size={18} />}
-          pressed={evidence.shown}
-          onClick={() => setEvidence({ ...evidence, shown: !evidence.shown })}
-        />
-        <Popover opened={lightOpen} onChange={lightMenu.toggle} position="top-start" trapFocus>
-          <Popover.Target>
-            <Tool
-              name="Brightness and contrast"
-              words="Light"
-              letter="B C"
-              icon={<IconBrightness size={18} />}
-              on={litUp}
-              onClick={lightMenu.toggle}
-            />
-          </Popover.Target>
-          <Popover.Dropdown w={240} aria-label="Brightness and contrast">
-            <LightSlider name="Brightness" value={light.brightness} onChange={(brightness) => setLight({ ...light, brightness })} />
-            <LightSlider name="Contrast" value={light.contrast} onChange={(contrast) => setLight({ ...light, contrast })} />
-          </Popover.Dropdown>
-        </Popover>
-        <Tool name="Fit the image" words="Fit" icon={<IconMaximize size={18} />} onClick={() => stage.current?.fit()} />
-        <Tool name="Reset light and view" words="Reset" letter="R" icon={<IconRefresh size={18} />} onClick={reset} />
-        <span className={classes.gap} />
-        <Tool name="Show the keys" words="Keys" letter="?" icon={<IconKeyboard size={18} />} onClick={keys.open} />
-      </div>
+      <Toolbar
+        evidence={evidence.shown}
+        light={light}
+        onEvidence={(byPointer) => {
+          setEvidence({ ...evidence, shown: !evidence.shown });
+          if (byPointer) stage.current?.focus();
+        }}
+        onLight={setLight}
+        onFit={() => stage.current?.fit()}
+        onReset={reset}
+        onKeys={keys.open}
+      />
       <ReadingPanel
         image={image}
         labels={labels}
@@ -392,7 +309,14 @@ function Reading({ queue, images }: { queue: ReturnType<typeof useReadingQueue>;
         onUndo={undo}
         onSign={sign.open}
       />
-      <FilmStrip images={images} index={index} onChoose={(at) => go(at, performance.now())} />
+      <FilmStrip
+        images={images}
+        index={index}
+        onChoose={(at, byPointer) => {
+          go(at, performance.now());
+          if (byPointer) stage.current?.focus();
+        }}
+      />
       <SignDialog
         caseId={image.case_id}
         opened={signing}
@@ -408,35 +332,7 @@ function Reading({ queue, images }: { queue: ReturnType<typeof useReadingQueue>;
           else void navigate({ to: '/cases/$caseId', params: { caseId: signed.id } });
         }}
       />
-      <Modal opened={showingKeys} onClose={keys.close} title="Keys of the reading room">
-        <table className={classes.keys}>
-          <tbody>
-            {KEYS.map(([name, act]) => (
-              <tr key={name}>
-                <th scope="row">
-                  {name.split(/\s{2,}/).map((one) => (
-                    <kbd key={one} className={classes.key}>
-                      {one}
-                    </kbd>
-                  ))}
-                </th>
-                <td>{act}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </Modal>
-    </div>
-  );
-}
-
-function LightSlider({ name, value, onChange }: { name: string; value: number; onChange: (value: number) => void }) {
-  return (
-    <div className={classes.lightRow}>
-      <span>
-        {name} {Math.round(value * 100)} %
-      </span>
-      <Slider min={0.2} max={3} step={0.05} value={value} onChange={onChange} label={null} thumbLabel={name} />
+      <KeysDialog opened={showingKeys} onClose={keys.close} />
     </div>
   );
 }

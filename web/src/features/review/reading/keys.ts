@@ -22,7 +22,8 @@ export function isTyping(target: EventTarget | null): boolean {
   return target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName);
 }
 
-/** Enter and space on a control are the control's own. */
+/** Enter on a control is the control's own; the frame of the image in view is no control but that image. */
 export function isControl(target: EventTarget | null): boolean {
-  return target instanceof HTMLElement && target.closest('button,a,[role="menuitem"],[role="slider"],summary') !== null;
+  if (!(target instanceof HTMLElement)) return false;
+  return target.closest('button:not([aria-current="true"]),a,[role="menuitem"],[role="slider"],summary') !== null;
 }
