@@ -11,7 +11,7 @@ from medhub.accounts.access import Call, allow
 from medhub.accounts.routes import ItemId
 from medhub.errors import Invalid
 from medhub.foundation.caching import answer, unchanged
-from medhub.records import pixels, studies
+from medhub.records import studies
 from medhub.records.models import Image
 from medhub.viewing import service
 
@@ -78,7 +78,7 @@ def read_original(
     if as_dicom:
         content, media_type, ending = call.house.blobs.get(image.blob), "application/dicom", "dcm"
     else:
-        content, media_type = pixels.photograph(call.house, image.blob)
+        content, media_type = service.original(call.house, image)
         ending = media_type.removeprefix("image/").replace("jpeg", "jpg")
     response = answer(request, etag, content, media_type)
     response.headers["Content-Disposition"] = f'attachment; filename="{image.id}.{ending}"'
