@@ -10,9 +10,8 @@ from pydantic import AwareDatetime
 
 from medhub.accounts import service
 from medhub.accounts.access import Call, allow
-from medhub.accounts.routes import Paging
 from medhub.audit import service as audit
-from medhub.foundation.http import Id, Moment, Page, Schema, Text
+from medhub.foundation.http import Id, Moment, Page, Paging, Schema, Text
 
 audit_routes = APIRouter(prefix="/api/audit", tags=["audit"])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Form, Path, Query, Request, Response
+from fastapi import APIRouter, Form, Path, Query, Request, Response
 
 from medhub.accounts import service, signing_in
 from medhub.accounts.access import COOKIE, PUBLIC, SECURE_COOKIE, Call, allow, csrf_token, origin_of
@@ -29,7 +29,7 @@ from medhub.accounts.schemas import (
     UserCreated,
     UserOut,
 )
-from medhub.foundation.http import Id, Page, PageQuery, Text
+from medhub.foundation.http import Id, Page, Paging, Text
 from medhub.foundation.installation import Installation
 
 auth = APIRouter(prefix="/api/auth", tags=["sign in"])
@@ -37,7 +37,6 @@ people = APIRouter(prefix="/api/users", tags=["people"])
 projects = APIRouter(prefix="/api/projects", tags=["projects"])
 
 ItemId = Annotated[Id, Path(description="Id of the object.")]
-Paging = Annotated[PageQuery, Depends()]
 
 
 def _is_secure(request: Request) -> bool:

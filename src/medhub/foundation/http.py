@@ -6,7 +6,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Generic, TypeVar
 
-from fastapi import Query
+from fastapi import Depends, Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer
 
 from medhub.foundation import clock
@@ -51,15 +51,7 @@ class Page(Schema, Generic[T]):
 class PageQuery:
     """Which page of a list is asked for, searched and sorted how."""
 
-    def __init__(
-        self,
-        page: Annotated[int, Query(ge=1, le=MOST_PAGES, description="Number of the page, from 1.")] = 1,
-        page_size: Annotated[int, Query(ge=1, le=200, description="Items on a page.")] = 50,
-        query: Annotated[Text | None, Query(max_length=200, description="Text to search for.")] = None,
-        sort: Annotated[
-            Text | None, Query(max_length=100, description="Column to sort by; with a minus before it, descending.")
-        ] = None,
-    ) -> None:
+    def __init__(self, page: int = 1, page_size: int = 50, query: str | None = None, sort: str | None = None) -> None:
         self.page = page
         self.page_size = page_size
         self.query = query.strip() if query and query.strip() else None
@@ -73,3 +65,18 @@ class PageQuery:
     def of(self, items: list[T], total: int) -> Page[T]:
         """The page with these items."""
         return Page[T].model_construct(items=items, total=total, page=self.page, page_size=self.page_size)
+
+
+async def page_query(
+    page: Annotated[int, Query(ge=1, le=MOST_PAGES, description="Number of the page, from 1.")] = 1,
+    page_size: Annotated[int, Query(ge=1, le=200, description="Items on a page.")] = 50,
+    query: Annotated[Text | None, Query(max_length=200, description="Text to search for.")] = None,
+    sort: Annotated[
+        Text | None, Query(max_length=100, description="Column to sort by; with a minus before it, descending.")
+    ] = None,
+) -> PageQuery:
+    """The page that a request asks for; a coroutine, since FastAPI sends plain functions to another thread."""
+    return PageQuery(page, page_size, query, sort)
+
+
+Paging = Annotated[PageQuery, Depends(page_query)]

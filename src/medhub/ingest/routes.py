@@ -9,9 +9,8 @@ from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
 
 from medhub.accounts.access import Call, allow
-from medhub.accounts.routes import Paging
 from medhub.errors import Invalid
-from medhub.foundation.http import Id, Page
+from medhub.foundation.http import Id, Page, Paging
 from medhub.ingest import service
 from medhub.ingest.multipart import Part, UploadReader
 from medhub.ingest.schemas import ArrivalOut, UploadAnswer, UploadItem

@@ -8,9 +8,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from medhub.accounts.access import Call, allow
-from medhub.accounts.routes import ItemId, Paging
+from medhub.accounts.routes import ItemId
 from medhub.foundation import ids
-from medhub.foundation.http import Id, Page
+from medhub.foundation.http import Id, Page, Paging
 from medhub.records import definitions, service, studies
 from medhub.records.fields import Subject
 from medhub.records.schemas import (

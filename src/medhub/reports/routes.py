@@ -8,8 +8,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from medhub.accounts.access import Call, allow
-from medhub.accounts.routes import ItemId, Paging
-from medhub.foundation.http import Id, Moment, Page, Schema
+from medhub.accounts.routes import ItemId
+from medhub.foundation.http import Id, Moment, Page, Paging, Schema
 from medhub.reports import service
 
 cases = APIRouter(prefix="/api/cases", tags=["cases"])

@@ -10,9 +10,9 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from medhub.accounts.access import Call, allow
-from medhub.accounts.routes import ItemId, Paging
+from medhub.accounts.routes import ItemId
 from medhub.classification import service as classification
-from medhub.foundation.http import Id, Page, Text
+from medhub.foundation.http import Id, Page, Paging, Text
 from medhub.ingest import service as ingest
 from medhub.records import service as records
 from medhub.records import studies
@@ -48,7 +48,7 @@ overview = APIRouter(prefix="/api", tags=["overview"])
 FilterText = Annotated[Text | None, Query(max_length=200)]
 
 
-def image_filter(
+async def image_filter(
     project_id: Annotated[Id | None, Query()] = None,
     patient_id: Annotated[Id | None, Query()] = None,
     study_id: Annotated[Id | None, Query()] = None,
@@ -59,7 +59,7 @@ def image_filter(
     pathway: FilterText = None,
     query: FilterText = None,
 ) -> ImageFilter:
-    """Which images are asked for."""
+    """Which images are asked for; a coroutine, since FastAPI sends plain functions to another thread."""
     return ImageFilter(project_id, patient_id, study_id, case_id, verified, label, uncertain, pathway, query or None)
 
 
