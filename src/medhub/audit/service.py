@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 from medhub.audit.chain import GENESIS, ChainCheck, check, entry_hash
 from medhub.audit.models import AuditEntry
 from medhub.errors import Unavailable
-from medhub.foundation import clock
+from medhub.foundation import clock, listing
 from medhub.foundation.database import Database, after_reading, before_commit
 from medhub.foundation.logging import get_logger
 
@@ -77,7 +77,7 @@ def append(session: Session, acts: Sequence[Act]) -> None:
         digest = entry_hash(entry, previous)
         rows.append({"seq": seq, "at": moment, **vars(act), "previous_hash": previous, "hash": digest})
         previous = digest
-    session.execute(insert(AuditEntry), rows)
+    session.connection().execute(insert(AuditEntry), rows)
 
 
 class Recorder:
@@ -180,7 +180,7 @@ def find(session: Session, wanted: Filter, *, offset: int, limit: int) -> tuple[
         chosen = chosen.where(AuditEntry.at >= wanted.since)
     if wanted.until is not None:
         chosen = chosen.where(AuditEntry.at < wanted.until)
-    total = session.scalar(select(func.count()).select_from(chosen.subquery())) or 0
+    total = listing.count(session, chosen)
     page = session.scalars(chosen.order_by(AuditEntry.seq.desc()).offset(offset).limit(limit))
     return list(page), total
 

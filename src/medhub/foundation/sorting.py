@@ -21,5 +21,6 @@ def ordering(sort: str | None, columns: Mapping[str, Any], default: str) -> Unar
         raise Invalid(
             f"This list cannot be sorted by that. Sort by one of: {', '.join(sorted(columns))}.", field="sort"
         )
-    order: UnaryExpression[Any] = nulls_last(column.desc() if descending else column.asc())
-    return order
+    order: UnaryExpression[Any] = column.desc() if descending else column.asc()
+    # An index of the column gives the order of its values, but not that of missing ones behind them.
+    return nulls_last(order) if getattr(column, "nullable", True) else order

@@ -19,7 +19,8 @@ from sqlalchemy.orm import Session
 
 from medhub.accounts.actor import Actor
 from medhub.errors import Invalid, NotAllowed
-from medhub.foundation import clock, ids
+from medhub.foundation import clock, ids, listing
+from medhub.foundation.database import in_turn
 from medhub.foundation.events import announce
 from medhub.foundation.installation import Installation
 from medhub.foundation.isolation import DecoderFailed
@@ -104,14 +105,16 @@ def receive(house: Installation, actor: Actor, receiving: Receiving, data: bytes
     except DecoderFailed as failure:
         words = f"{failure.message} It is kept apart until a person has looked at it."
         return quarantine(house, actor, receiving, data, ArrivalRefused(words, reason=failure.facts.get("how")))
-    dicom, thumbnail = house.blobs.put(prepared.dicom), house.blobs.put(prepared.thumbnail)
+    # Written before the transaction, which only names them: writers do not wait for each other's disk.
+    blobs = [house.blobs.put(prepared.dicom), house.blobs.put(prepared.thumbnail)]
     try:
         with house.database.writing() as session:
-            image = _store(session, house, actor, receiving, prepared, dicom, thumbnail)
+            image = _store(session, house, actor, receiving, prepared)
             session.add(Receipt(project_id=receiving.project_id, received_hash=received_hash, image_id=image.id))
             session.flush()
         return Answer("accepted", image_id=image.id)
     except IntegrityError:
+        records.destroy_unnamed_blobs(house, blobs)
         # The same file came in twice at the same moment; the other was first.
         with house.database.reading() as session:
             known = session.get(Receipt, (receiving.project_id, received_hash))
@@ -119,6 +122,7 @@ def receive(house: Installation, actor: Actor, receiving: Receiving, data: bytes
             return _note_duplicate(house, actor, receiving, known.image_id, len(data))
         return quarantine(house, actor, receiving, data, _SAME_UID)
     except ArrivalRefused as refusal:
+        records.destroy_unnamed_blobs(house, blobs)
         return quarantine(house, actor, receiving, data, refusal)
 
 
@@ -150,9 +154,8 @@ def _store(
     actor: Actor,
     receiving: Receiving,
     prepared: Prepared,
-    dicom: str,
-    thumbnail: str,
 ) -> Image:
+    in_turn(session, f"patient {receiving.patient_id}")
     patient = session.get(Patient, receiving.patient_id)
     if patient is None:
         raise ArrivalRefused("The patient was erased while the file came in. Nothing was stored.", reason="erased")
@@ -195,15 +198,15 @@ def _store(
         height=prepared.rows,
         frames=prepared.frames,
         size_bytes=len(prepared.dicom),
-        blob=dicom,
-        thumbnail=thumbnail,
+        blob=hashlib.sha256(prepared.dicom).hexdigest(),
+        thumbnail=hashlib.sha256(prepared.thumbnail).hexdigest(),
         state="waiting",
         created_at=clock.now(),
     )
     session.add(image)
     session.flush()
-    records.name_blob(session, dicom, patient_id=patient.id, image_id=image.id)
-    records.name_blob(session, thumbnail, patient_id=patient.id, image_id=image.id)
+    for data in (prepared.dicom, prepared.thumbnail):
+        records.keep_blob(session, house, data, patient_id=patient.id, image_id=image.id)
     _note(session, actor, receiving, "accepted", len(prepared.dicom), image_id=image.id)
     announce(session, ImageStored(image_id=image.id))
     return image
@@ -311,7 +314,7 @@ def list_arrivals(
         chosen = chosen.where(Arrival.patient_id == patient_id)
     if outcome is not None:
         chosen = chosen.where(Arrival.outcome == outcome)
-    total = session.scalar(select(func.count()).select_from(chosen.subquery())) or 0
+    total = listing.count(session, chosen)
     page = session.execute(chosen.order_by(Arrival.created_at.desc(), Arrival.id).offset(offset).limit(limit))
     actor.record(session, "arrival.list", "patient", patient_id, patient_id=patient_id, found=total)
     return [(arrival, code) for arrival, code in page], total

@@ -14,7 +14,8 @@ from sqlalchemy.orm import Session
 
 from medhub.accounts.actor import Actor
 from medhub.errors import Conflict, Invalid, NotFound
-from medhub.foundation import clock, ids, jobs
+from medhub.foundation import clock, ids, jobs, listing
+from medhub.foundation.database import in_turn
 from medhub.foundation.installation import Installation
 from medhub.foundation.keys import Keys
 from medhub.foundation.sorting import ordering
@@ -163,7 +164,6 @@ def list_patients(
         chosen = chosen.where(_field_matches(defined, key, text))
     if query:
         chosen = chosen.where(_matches(keys, actor, projects, defined, query))
-    total = session.scalar(select(func.count()).select_from(chosen.subquery())) or 0
     columns: dict[str, Any] = {
         "code": Patient.code,
         "sex": Patient.sex,
@@ -172,8 +172,10 @@ def list_patients(
         **{f"field.{key}": definitions.column(Patient.fields, d) for key, d in defined.items()},
     }
     page = chosen.order_by(ordering(sort, columns, "-created_at"), Patient.id).offset(offset).limit(limit)
+    found = list(session.scalars(page))
+    total = listing.total(session, chosen, offset=offset, limit=limit, found=len(found))
     actor.record(session, "patient.list", "patient", None, project_id=_only(projects), found=total)
-    return list(session.scalars(page)), total
+    return found, total
 
 
 def _only(projects: frozenset[str]) -> str | None:
@@ -299,6 +301,7 @@ def delete_patient(session: Session, actor: Actor, patient_id: str) -> None:
 
 def erase_patient(session: Session, house: Installation, actor: Actor, patient_id: str) -> tuple[str, int]:
     """Destroy a patient's key, rows and blobs; the audit keeps an entry that names nobody."""
+    in_turn(session, f"patient {patient_id}")
     patient = get_patient(session, actor, patient_id, "patient.erase")
     images = counts_of(session, [patient.id]).get(patient.id, PatientCounts()).images
     digests = list(session.scalars(select(PatientBlob.digest).where(PatientBlob.patient_id == patient.id)))
@@ -334,23 +337,31 @@ def destroy_blobs(session: Session, digests: list[str]) -> None:
 
 def destroy_unnamed_blobs(house: Installation, digests: list[str]) -> None:
     """Delete the files of blobs that no row names any more."""
-    with house.database.reading() as session:
+    with house.database.writing(durable=False) as session:
+        in_turn(session, "blobs")
         named = set(session.scalars(select(PatientBlob.digest).where(PatientBlob.digest.in_(digests))))
-    for digest in digests:
-        if digest not in named:
-            house.blobs.delete(digest)
+        for digest in digests:
+            if digest not in named:
+                house.blobs.delete(digest)
+
+
+def destroy_forgotten_blobs(house: Installation, *, older_than_s: float = 3600.0) -> int:
+    """Delete what lies in the store without a row: a process died after it wrote the bytes and before their row."""
+    with house.database.reading() as session:
+        named = set(session.scalars(select(PatientBlob.digest).distinct()))
+    forgotten = [digest for digest in house.blobs.digests(older_than_s=older_than_s) if digest not in named]
+    for start in range(0, len(forgotten), 500):
+        destroy_unnamed_blobs(house, forgotten[start : start + 500])
+    return len(forgotten)
 
 
 def keep_blob(
     session: Session, house: Installation, data: bytes, *, patient_id: str, image_id: str | None = None
 ) -> str:
     """Keep bytes that were made from a patient's data, so that they go when the patient goes."""
+    # Not while others destroy: the same bytes may just lose the last row that named them.
+    in_turn(session, "blobs")
     digest = house.blobs.put(data)
-    name_blob(session, digest, patient_id=patient_id, image_id=image_id)
-    return digest
-
-
-def name_blob(session: Session, digest: str, *, patient_id: str, image_id: str | None = None) -> None:
-    """Note whose a blob is that is already kept."""
     if session.get(PatientBlob, (digest, patient_id)) is None:
         session.add(PatientBlob(digest=digest, patient_id=patient_id, image_id=image_id))
+    return digest

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from medhub.accounts.actor import Actor
 from medhub.errors import Conflict, NotFound
-from medhub.foundation import clock, ids
+from medhub.foundation import clock, ids, listing
 from medhub.foundation.sorting import ordering
 from medhub.records import definitions
 from medhub.records.fields import Value, check_values
@@ -154,15 +154,16 @@ def list_studies(
                 column = func.lower(definitions.column(Study.fields, definition))
                 matching |= column.contains(sought, autoescape=True)
         chosen = chosen.where(matching)
-    total = session.scalar(select(func.count()).select_from(chosen.subquery())) or 0
     columns: dict[str, Any] = {
         "created_at": Study.created_at,
         "description": Study.description,
         **{f"field.{key}": definitions.column(Study.fields, d) for key, d in defined.items()},
     }
     page = chosen.order_by(ordering(sort, columns, "-created_at"), Study.id).offset(offset).limit(limit)
+    found = list(session.scalars(page))
+    total = listing.total(session, chosen, offset=offset, limit=limit, found=len(found))
     actor.record(session, "study.list", "patient", patient_id, patient_id=patient_id, found=total)
-    return _facts(session, list(session.scalars(page))), total
+    return _facts(session, found), total
 
 
 def _facts(session: Session, studies: list[Study]) -> list[StudyFacts]:
@@ -227,8 +228,8 @@ def list_series(
     chosen = select(Series).join(Study).where(Study.project_id.in_(actor.projects("study.read")))
     if study_id is not None:
         chosen = chosen.where(Series.study_id == study_id)
-    total = session.scalar(select(func.count()).select_from(chosen.subquery())) or 0
     found = list(session.scalars(chosen.order_by(Series.created_at, Series.id).offset(offset).limit(limit)))
+    total = listing.total(session, chosen, offset=offset, limit=limit, found=len(found))
     rows = session.execute(
         select(Image.series_id, func.count())
         .where(Image.series_id.in_([series.id for series in found]))

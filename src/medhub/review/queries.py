@@ -9,12 +9,12 @@ from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Select, exists, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from medhub.accounts.actor import Actor
 from medhub.classification import service as classification
 from medhub.classification.models import Prediction
-from medhub.foundation import clock
+from medhub.foundation import clock, listing
 from medhub.foundation.settings import Settings
 from medhub.foundation.sorting import ordering
 from medhub.records.models import Image, Patient, Study
@@ -75,14 +75,13 @@ def select_images(actor: Actor, wanted: ImageFilter) -> Select[Image]:
 
 def count_images(session: Session, actor: Actor, wanted: ImageFilter) -> int:
     """How many images a filter lets through."""
-    return session.scalar(select(func.count()).select_from(select_images(actor, wanted).subquery())) or 0
+    return listing.count(session, select_images(actor, wanted))
 
 
 def list_images(
     session: Session, actor: Actor, wanted: ImageFilter, *, sort: str | None, offset: int, limit: int
 ) -> tuple[list[ImageFacts], int]:
     """A page of images; unless sorted otherwise the oldest first, as a reading queue goes."""
-    total = count_images(session, actor, wanted)
     confidence = (
         select(func.max(Prediction.confidence))
         .where(Prediction.image_id == Image.id)
@@ -90,43 +89,36 @@ def list_images(
         .scalar_subquery()
     )
     columns = {"created_at": Image.created_at, "confidence": confidence, "number": Image.number}
-    chosen = select_images(actor, wanted).order_by(ordering(sort, columns, "created_at"), Image.number, Image.id)
-    images = list(session.scalars(chosen.offset(offset).limit(limit)))
-    return facts_of(session, images), total
+    chosen = select_images(actor, wanted)
+    page = chosen.order_by(ordering(sort, columns, "created_at"), Image.number, Image.id).offset(offset).limit(limit)
+    found = _read_facts(session, page)
+    return found, listing.total(session, chosen, offset=offset, limit=limit, found=len(found))
 
 
 def facts_of(session: Session, images: Sequence[Image], case: Case | None = None) -> list[ImageFacts]:
     """Images with their patients' codes, cases, predictions and verdicts; of one case, or of the current ones."""
-    image_ids = [image.id for image in images]
-    codes = dict(
-        session.execute(
-            select(Patient.id, Patient.code).where(Patient.id.in_({image.patient_id for image in images}))
-        ).all()
-    )
-    if case is not None:
-        cases = {case.study_id: case}
-    else:
-        study_ids = {image.study_id for image in images}
-        found = session.scalars(select(Case).where(Case.study_id.in_(study_ids), Case.superseded.is_(False)))
-        cases = {one.study_id: one for one in found}
-    case_ids = [one.id for one in cases.values()]
-    verdicts = {
-        verdict.image_id: verdict
-        for verdict in session.scalars(
-            select(Verdict).where(Verdict.case_id.in_(case_ids), Verdict.image_id.in_(image_ids))
-        )
-    }
-    predictions = classification.latest(session, image_ids)
-    return [
-        ImageFacts(
-            image,
-            codes.get(image.patient_id, ""),
-            cases.get(image.study_id),
-            predictions.get(image.id),
-            verdicts.get(image.id),
-        )
-        for image in images
-    ]
+    chosen = select(Image).where(Image.id.in_([image.id for image in images]))
+    by_id = {facts.image.id: facts for facts in _read_facts(session, chosen, case)}
+    return [by_id[image.id] for image in images]
+
+
+# Under names of their own, so that filters which ask the same tables are not mixed up with them.
+_patient = aliased(Patient)
+_case = aliased(Case)
+
+
+def _read_facts(session: Session, chosen: Select[Image], case: Case | None = None) -> list[ImageFacts]:
+    """One statement for all but the predictions: each statement costs more than its rows do."""
+    of_case = _case.superseded.is_(False) if case is None else _case.id == case.id
+    rows = session.execute(
+        # Outer joins leave the order of the images to their index.
+        chosen.outerjoin(_patient, _patient.id == Image.patient_id)
+        .outerjoin(_case, (_case.study_id == Image.study_id) & of_case)
+        .outerjoin(Verdict, (Verdict.case_id == _case.id) & (Verdict.image_id == Image.id))
+        .add_columns(_patient.code, _case, Verdict)
+    ).all()
+    predictions = classification.latest(session, [row[0].id for row in rows])
+    return [ImageFacts(image, code, of, predictions.get(image.id), verdict) for image, code, of, verdict in rows]
 
 
 @dataclass(frozen=True)
@@ -200,10 +192,11 @@ def list_cases(
 ) -> tuple[list[CaseFacts], int]:
     """A page of cases; unless sorted otherwise the latest opened first."""
     chosen = select_cases(settings, actor, wanted)
-    total = session.scalar(select(func.count()).select_from(chosen.subquery())) or 0
     columns = {"opened_at": Case.opened_at, "signed_at": Case.signed_at, "stage": Case.stage, "version": Case.version}
     page = chosen.order_by(ordering(sort, columns, "-opened_at"), Case.id).offset(offset).limit(limit)
-    return case_facts(session, list(session.scalars(page))), total
+    found = list(session.scalars(page))
+    total = listing.total(session, chosen, offset=offset, limit=limit, found=len(found))
+    return case_facts(session, found), total
 
 
 def case_facts(session: Session, cases: Sequence[Case]) -> list[CaseFacts]:
