@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import json
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
+from sqlalchemy.exc import OperationalError
 
 from medhub import __version__
 from medhub.accounts import service as accounts
@@ -66,6 +69,7 @@ EXIT_CODES: dict[type[MedhubError], int] = {
     Unavailable: 5,
     MedhubError: 2,
 }
+FAULT = 70
 
 
 def settings_of(data: Path | None) -> Settings:
@@ -88,14 +92,19 @@ def say(value: Any, as_json: bool, words: str) -> None:
     print(json.dumps(value, ensure_ascii=False) if as_json else words)
 
 
-@app.callback()
-def main_options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and end.", is_eager=True)] = False,
-) -> None:
-    """Medical images from arrival to signed report."""
-    if version:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         print(f"medhub {__version__}")
         raise typer.Exit
+
+
+@app.callback()
+def main_options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and end.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Medical images from arrival to signed report."""
 
 
 @project_app.command("add")
@@ -251,10 +260,31 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except MedhubError as error:
-        Console(stderr=True).print(f"[red]{error.title}.[/red] ", end="", highlight=False)
-        print(error.message, file=sys.stderr)
         code = next(EXIT_CODES[kind] for kind in type(error).__mro__ if kind in EXIT_CODES)
-        raise SystemExit(code) from None
+        _end(code, error.title, error.message)
+    except ValidationError as error:
+        if error.title != Settings.__name__:
+            _end_broken(error)
+        wrong = (f"MEDHUB_{'.'.join(map(str, one['loc'])).upper()}: {one['msg']}." for one in error.errors())
+        _end(2, "A setting cannot be followed", " ".join(wrong))
+    except OperationalError:
+        _end(5, Unavailable.title, "The database does not answer. Check that it runs, and MEDHUB_DATABASE_URL.")
+    except OSError as error:
+        _end(5, Unavailable.title, f"{error.filename or 'The system'}: {error.strerror or type(error).__name__}.")
+    except Exception as error:
+        _end_broken(error)
+
+
+def _end(code: int, title: str, message: str) -> NoReturn:
+    Console(stderr=True).print(f"[red]{title}.[/red] ", end="", highlight=False)
+    print(message, file=sys.stderr)
+    raise SystemExit(code) from None
+
+
+def _end_broken(error: Exception) -> NoReturn:
+    # The text of a foreign error may quote a file or a person: only its kind and its places in the code are shown.
+    print("".join(traceback.format_tb(error.__traceback__)), end="", file=sys.stderr)
+    _end(FAULT, "Medhub made a mistake", f"This is a fault of Medhub: {type(error).__name__}. Please report it.")
 
 
 if __name__ == "__main__":
