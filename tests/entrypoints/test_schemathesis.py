@@ -114,6 +114,7 @@ def test_every_answer_is_as_the_document_says(world: World, route: str, mode: Ge
     )
     def run(case: Case[Any]) -> None:
         send(world, case, Role.ADMINISTRATOR)
+        world.require_no_field()
         put_real_ids(world, route, case)
         for role in Role:
             send(world, case, role)

@@ -11,7 +11,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from medhub.accounts import service as accounts
 from medhub.accounts.models import Membership, User
@@ -19,7 +19,7 @@ from medhub.accounts.permissions import Role
 from medhub.entrypoints.web import create_app
 from medhub.foundation.installation import Installation
 from medhub.records import definitions
-from medhub.records.models import Image
+from medhub.records.models import FieldDefinition, Image
 from medhub.review import service as review
 from tests.factories.accounts import PASSWORD, People, client_of, make_user
 from tests.factories.cases import PATHWAY, make_case, make_patient, run_jobs
@@ -147,6 +147,11 @@ class World:
                 choices=[],
                 position=0,
             ).id
+
+    def require_no_field(self) -> None:
+        """Have patients be registered without any field again, whatever fields were defined."""
+        with self.house.database.writing() as session:
+            session.execute(update(FieldDefinition).values(required=False))
 
     def user(self) -> str:
         """A viewer of the first project who has done nothing."""
