@@ -23,6 +23,7 @@ from medhub.foundation.jobs import Runner
 from medhub.foundation.settings import Settings
 from medhub.ingest.service import destroy_expired
 from medhub.records.pathway import all_pathways
+from medhub.records.service import destroy_forgotten_blobs
 
 Data = Annotated[
     Path | None, typer.Option("--data", help="Folder of the database, blobs and keys; MEDHUB_DATA if not given.")
@@ -89,6 +90,7 @@ def _keep_house(house: Installation) -> threading.Event:
         while True:
             try:
                 destroy_expired(house)
+                destroy_forgotten_blobs(house)
             except Exception as error:
                 log.error("housekeeping.failed", error=type(error).__name__)
             if stop.wait(HOUSEKEEPING_S):

@@ -8,6 +8,8 @@ import os
 import re
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from medhub.errors import NotFound
@@ -73,6 +75,14 @@ class BlobStore:
     def delete(self, digest: str) -> None:
         """Remove the bytes under a digest, if they are there."""
         self._path(digest).unlink(missing_ok=True)
+
+    def digests(self, *, older_than_s: float = 0.0) -> Iterator[str]:
+        """What is kept and was written longer ago than that."""
+        newest = time.time() - older_than_s
+        for path in self.folder.glob("[0-9a-f][0-9a-f]/[0-9a-f][0-9a-f]/*"):
+            with suppress(FileNotFoundError):  # deleted meanwhile
+                if _DIGEST.fullmatch(path.name) and path.stat().st_mtime <= newest:
+                    yield path.name
 
     def check(self) -> None:
         """Raise OSError unless the store can be written to."""

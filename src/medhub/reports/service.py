@@ -20,6 +20,7 @@ from medhub.classification.registry import get_classifier
 from medhub.classification.service import read_evidence
 from medhub.errors import Conflict, NotFound
 from medhub.foundation import clock
+from medhub.foundation.database import in_turn
 from medhub.foundation.events import announce
 from medhub.foundation.installation import Installation
 from medhub.foundation.sorting import ordering
@@ -71,6 +72,7 @@ def issue(house: Installation, case_id: str) -> None:
     plain = seal(render(facts), key)
     identified = seal(render(replace(facts, identity=identity)), key) if identity is not None else plain
     with house.database.writing() as session:
+        in_turn(session, f"patient {case.patient_id}")
         if session.get(Report, case_id) is not None or session.get(Case, case_id) is None:
             return
         blobs = {

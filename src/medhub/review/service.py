@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from medhub.accounts.actor import Actor
@@ -13,6 +13,7 @@ from medhub.audit.service import Act, record
 from medhub.classification import service as classification
 from medhub.errors import Conflict, Invalid, NotFound
 from medhub.foundation import clock, ids
+from medhub.foundation.database import in_turn
 from medhub.foundation.events import announce
 from medhub.foundation.installation import Installation
 from medhub.foundation.settings import Settings
@@ -39,6 +40,7 @@ class NotReadYet(Conflict):
 def open_case(house: Installation, study_id: str) -> None:
     """Open the case of a study once its first image is classified; done twice, it is opened once."""
     with house.database.writing() as session:
+        _in_turn(session, select(Study.patient_id).where(Study.id == study_id))
         study = session.get(Study, study_id)
         if study is None or study.pathway is None or current_case(session, study_id) is not None:
             return
@@ -63,6 +65,13 @@ def open_case(house: Installation, study_id: str) -> None:
             session,
             Act("case.open", "case", case.id, project_id=case.project_id, patient_id=case.patient_id),
         )
+
+
+def _in_turn(session: Session, patient: Select[str]) -> None:
+    """Decide on a patient's cases one after the other: who decides next sees what was decided before."""
+    patient_id = session.scalar(patient)
+    if patient_id is not None:
+        in_turn(session, f"patient {patient_id}")
 
 
 def current_case(session: Session, study_id: str) -> Case | None:
@@ -114,6 +123,7 @@ def give_verdict(
     session: Session, settings: Settings, actor: Actor, image_id: str, label: str, note: str | None
 ) -> Image:
     """Say what an image shows; said again, the newer verdict stands and the history keeps both."""
+    _in_turn(session, select(Image.patient_id).where(Image.id == image_id))
     image = studies.get_image(session, actor, image_id)
     case = _case_for_verdict(session, actor, image)
     pathway = get_pathway(settings, case.pathway)
@@ -141,6 +151,7 @@ def give_verdict(
 
 def take_back_verdict(session: Session, settings: Settings, actor: Actor, image_id: str) -> Image:
     """Take back the actor's own verdict, as long as the case is not signed."""
+    _in_turn(session, select(Image.patient_id).where(Image.id == image_id))
     image = studies.get_image(session, actor, image_id)
     case = _case_for_verdict(session, actor, image)
     rules.require_act(get_pathway(settings, case.pathway), case.stage, "verdict", actor.roles.get(case.project_id))
@@ -170,6 +181,7 @@ def counts(session: Session, case: Case) -> tuple[int, int, int]:
 
 def sign(session: Session, settings: Settings, actor: Actor, case_id: str, note: str | None) -> Case:
     """Sign a case whose images all have verdicts; from then on it does not change."""
+    _in_turn(session, select(Case.patient_id).where(Case.id == case_id))
     case = get_case(session, actor, case_id)
     actor.require("case.sign", case.project_id, "case")
     pathway = get_pathway(settings, case.pathway)
@@ -192,6 +204,7 @@ def sign(session: Session, settings: Settings, actor: Actor, case_id: str, note:
 
 def correct(session: Session, settings: Settings, actor: Actor, case_id: str, reason: str) -> Case:
     """Open a new version of a signed case; the old one stays as it is and is named by the new one."""
+    _in_turn(session, select(Case.patient_id).where(Case.id == case_id))
     old = get_case(session, actor, case_id)
     actor.require("case.correct", old.project_id, "case")
     if old.superseded:
