@@ -21,7 +21,6 @@ from medhub.accounts.actor import Actor
 from medhub.errors import Invalid, NotAllowed
 from medhub.foundation import clock, ids, listing
 from medhub.foundation.database import in_turn
-from medhub.foundation.database import in_turn
 from medhub.foundation.events import announce
 from medhub.foundation.installation import Installation
 from medhub.foundation.isolation import DecoderFailed

@@ -16,7 +16,6 @@ from medhub.accounts.actor import Actor
 from medhub.errors import Conflict, Invalid, NotFound
 from medhub.foundation import clock, ids, jobs, listing
 from medhub.foundation.database import in_turn
-from medhub.foundation.database import in_turn
 from medhub.foundation.installation import Installation
 from medhub.foundation.keys import Keys
 from medhub.foundation.sorting import ordering
@@ -302,7 +301,6 @@ def delete_patient(session: Session, actor: Actor, patient_id: str) -> None:
 
 def erase_patient(session: Session, house: Installation, actor: Actor, patient_id: str) -> tuple[str, int]:
     """Destroy a patient's key, rows and blobs; the audit keeps an entry that names nobody."""
-    in_turn(session, f"patient {patient_id}")
     in_turn(session, f"patient {patient_id}")
     patient = get_patient(session, actor, patient_id, "patient.erase")
     images = counts_of(session, [patient.id]).get(patient.id, PatientCounts()).images
