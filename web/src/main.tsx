@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import '@mantine/core/styles.css';
+import './mantine.css';
 import '@mantine/notifications/styles.css';
 import './global.css';
 import { MantineProvider } from '@mantine/core';

@@ -93,6 +93,22 @@ export function ReadingPanel(props: Props) {
         </Notice>
       )}
 
+      {verdict && (
+        <div className={classes.verdict}>
+          <Mark image={image} words={`${verdict.label}, ${verdict.agrees ? 'as the classifier said' : 'other than the classifier said'}`} />
+          {verdict.note && <q>{verdict.note}</q>}
+          <span className={classes.small}>
+            {verdict.by}, <TimeAgo at={verdict.at} />
+          </span>
+        </div>
+      )}
+
+      {refusal && (
+        <Notice tone="red" title={refusal.title}>
+          {refusal.detail}
+        </Notice>
+      )}
+
       {canGive && accept && !verdict && (
         <Button
           fullWidth
@@ -156,22 +172,6 @@ export function ReadingPanel(props: Props) {
           onChange={(event) => props.onNote(event.currentTarget.value)}
           onKeyDown={props.onNoteKey}
         />
-      )}
-
-      {refusal && (
-        <Notice tone="red" title={refusal.title}>
-          {refusal.detail}
-        </Notice>
-      )}
-
-      {verdict && (
-        <div className={classes.verdict}>
-          <Mark image={image} words={`${verdict.label}, ${verdict.agrees ? 'as the classifier said' : 'other than the classifier said'}`} />
-          {verdict.note && <q>{verdict.note}</q>}
-          <span className={classes.small}>
-            {verdict.by}, <TimeAgo at={verdict.at} />
-          </span>
-        </div>
       )}
 
       {!mayRead && (
