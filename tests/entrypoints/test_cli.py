@@ -291,7 +291,7 @@ def test_classify_takes_a_folder_of_images_and_a_folder_as_classifier(medhub: Ru
     folder = folder_of(Settings()) / shipped_classifier()
     found = medhub("classify", pictures(tmp_path / "pictures", 2), "--classifier", folder, "--json", on=None)
     assert (found.code, len(found.json)) == (0, 2)
-    table = medhub("classify", tmp_path / "pictures", "--classifier", folder, on=None)
+    table = medhub("classify", tmp_path / "pictures", "--classifier", folder)
     assert (table.code, "probability" in table.out) == (0, True)
 
 

@@ -153,13 +153,15 @@ class World:
         with self.house.database.writing() as session:
             session.execute(update(FieldDefinition).values(required=False))
 
-    def user(self) -> str:
-        """A viewer of the first project who has done nothing."""
+    def user(self, *, elsewhere: bool = False) -> str:
+        """A viewer of the first project who has done nothing; a member of the other project too, if wanted."""
         with self.house.database.writing() as session:
             user = make_user(f"person-{self.number()}@lab.example", "A person")
             session.add(user)
             session.flush()
             session.add(Membership(user_id=user.id, project_id=self.people.project_id, role=Role.VIEWER))
+            if elsewhere:
+                session.add(Membership(user_id=user.id, project_id=self.people.other_project_id, role=Role.VIEWER))
             return user.id
 
     def project(self, email: str) -> str:
@@ -240,7 +242,8 @@ CALLS: dict[str, Maker] = {
         {"json": {"role": "researcher"}},
     ),
     "DELETE /api/users/{id}/memberships/{project_id}": lambda w, fresh, _: Call(
-        f"/api/users/{w.user() if fresh else w.people.user_ids[Role.VIEWER]}/memberships/{w.people.project_id}"
+        f"/api/users/{w.user(elsewhere=True) if fresh else w.people.user_ids[Role.VIEWER]}"
+        f"/memberships/{w.people.project_id}"
     ),
     "GET /api/projects": _at("/api/projects"),
     "POST /api/projects": lambda w, *_: Call("/api/projects", {"json": {"name": f"Project {w.number()}"}}),

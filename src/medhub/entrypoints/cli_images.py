@@ -34,6 +34,10 @@ Data = Annotated[
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".dicom", ""})
 
 
+def _settings_of(data: Path | None) -> Settings:
+    return Settings(data=data.absolute()) if data is not None else Settings()
+
+
 def files_in(paths: list[Path]) -> list[Path]:
     """The files that are named, and the images in the folders that are named, in their order."""
     found: list[Path] = []
@@ -69,7 +73,7 @@ def ingest_command(
 ) -> None:
     """Bring image files in; exit code 1 if any was quarantined. The server classifies them as soon as it runs."""
     files = files_in(paths)
-    house = build(Settings(data=data.absolute()) if data is not None else Settings())
+    house = build(_settings_of(data))
     results: list[dict[str, Any]] = []
     try:
         with house.database.reading() as session:
@@ -108,13 +112,14 @@ def classify_command(
     paths: Paths,
     classifier: Annotated[str, typer.Option(help="Name of a classifier, or its folder.")] = "blood-cells",
     threshold: Annotated[float, typer.Option(help="Below this probability the answer is Uncertain.")] = 0.75,
+    data: Data = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a script.")] = False,
 ) -> None:
     """Read images with a classifier, without a server; exit code 1 if any could not be read."""
     if not 0 < threshold <= 1:
         raise Invalid("A threshold lies above 0 and is at most 1.", field="threshold")
     files = files_in(paths)
-    reader = get_classifier(Settings(), classifier)
+    reader = get_classifier(_settings_of(data), classifier)
     results: list[dict[str, Any]] = []
     for path in _with_bar(files, "Reading", as_json):
         try:

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every route that touches a patient's data leaves one entry in the audit log, with who, what, which and from where."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import func, select
+
+from medhub.accounts.permissions import Role
+from medhub.audit.models import AuditEntry
+from medhub.audit.service import verify
+from medhub.foundation.installation import Installation
+from medhub.foundation.isolation import Isolation
+from tests.factories.accounts import make_people
+from tests.factories.calls import CALLS, World
+from tests.factories.cases import IDENTITY, use_classifier
+from tests.factories.houses import open_house
+from tests.test_permissions import TABLE, expected
+
+# What each route is recorded as; a route that shows or changes nothing of a patient is recorded as nothing.
+ACTS: dict[str, tuple[str, ...]] = {
+    "GET /api/patients": ("patient.list",),
+    "POST /api/patients": ("patient.create",),
+    "GET /api/patients/{id}": ("patient.read", "identity.read"),
+    "PATCH /api/patients/{id}": ("patient.change", "identity.read"),
+    "DELETE /api/patients/{id}": ("patient.delete",),
+    "DELETE /api/patients/{id}?erase=true": ("patient.erase",),
+    "GET /api/patients/{id}/summary": ("patient.read",),
+    "GET /api/studies": ("study.list",),
+    "POST /api/studies": ("study.create",),
+    "GET /api/studies/{id}": ("study.read",),
+    "PATCH /api/studies/{id}": ("study.change",),
+    "DELETE /api/studies/{id}": ("study.delete",),
+    "GET /api/series": ("series.list",),
+    "POST /api/series": ("series.create",),
+    "GET /api/series/{id}": ("series.read",),
+    "PATCH /api/series/{id}": ("series.change",),
+    "DELETE /api/series/{id}": ("series.delete",),
+    "POST /api/images": ("image.receive",),
+    "GET /api/arrivals": ("arrival.list",),
+    "GET /api/images": ("image.list",),
+    "GET /api/images/{id}": ("image.read",),
+    "PATCH /api/images/{id}": ("image.change",),
+    "DELETE /api/images/{id}": ("image.delete",),
+    "GET /api/images/{id}/rendered": ("image.view",),
+    "GET /api/images/{id}/evidence": ("image.view",),
+    "GET /api/images/{id}/original": ("image.view",),
+    "PUT /api/images/{id}/verdict": ("verdict.give",),
+    "DELETE /api/images/{id}/verdict": ("verdict.take-back",),
+    "GET /api/cases": ("case.list",),
+    "GET /api/cases/{id}": ("case.read",),
+    "POST /api/cases/{id}/sign": ("case.sign",),
+    "POST /api/cases/{id}/correct": ("case.correct",),
+    "GET /api/cases/{id}/report.pdf": ("report.read",),
+    "GET /api/reports": ("report.list",),
+    # People, projects, fields, signing in: no patient's data, but acts that an auditor asks for.
+    "POST /api/users": ("user.create",),
+    "PATCH /api/users/{id}": ("user.change",),
+    "DELETE /api/users/{id}": ("user.delete",),
+    "PUT /api/users/{id}/memberships/{project_id}": ("user.change",),
+    "DELETE /api/users/{id}/memberships/{project_id}": ("user.change",),
+    "POST /api/projects": ("project.create",),
+    "PATCH /api/projects/{id}": ("project.change",),
+    "DELETE /api/projects/{id}": ("project.delete",),
+    "POST /api/fields": ("field.define",),
+    "PATCH /api/fields/{id}": ("field.change",),
+    "DELETE /api/fields/{id}": ("field.delete",),
+    "POST /api/auth/session": ("account.sign-in",),
+    "POST /api/auth/token": ("account.sign-in",),
+    "DELETE /api/auth/session": ("account.sign-out",),
+    "POST /api/auth/revoke": ("account.sign-out",),
+    "POST /api/auth/password": ("account.change",),
+    # Figures without a patient, and what says nothing of any.
+    "GET /api/images/count": (),
+    "GET /api/dashboard": (),
+    "GET /api/auth/session": (),
+    "GET /api/users": (),
+    "GET /api/users/{id}": (),
+    "GET /api/projects": (),
+    "GET /api/projects/{id}": (),
+    "GET /api/fields": (),
+    "GET /api/pathways": (),
+    "GET /api/classifiers": (),
+    "GET /api/audit": (),
+    "GET /api/audit/actions": (),
+    "GET /api/health": (),
+    "GET /api/ready": (),
+    "GET /api/openapi.json": (),
+    "GET /metrics": (),
+    "GET /{path:path}": (),
+}
+# What touches the data of one patient says whose; these lists are of several.
+OF_SEVERAL = {"GET /api/patients", "GET /api/series", "GET /api/reports"}
+OF_A_PATIENT = {
+    route
+    for route, acts in ACTS.items()
+    if acts and route not in OF_SEVERAL and not re.search(r"/api/(users|projects|fields|auth)", route)
+}
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory, isolation: Isolation) -> Iterator[Installation]:
+    folder = tmp_path_factory.mktemp("recorded")
+    (folder / "classifiers").mkdir()
+    with open_house(folder / "data", isolation, classifiers=folder / "classifiers") as house:
+        yield house
+
+
+@pytest.fixture(scope="module")
+def world(house: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        use_classifier(monkeypatch)
+        yield World(house, make_people(house), tmp_path_factory.mktemp("web"))
+
+
+def last_number(house: Installation) -> int:
+    with house.database.reading() as session:
+        return session.scalar(select(func.max(AuditEntry.seq))) or 0
+
+
+def entries_after(house: Installation, number: int) -> list[AuditEntry]:
+    with house.database.reading() as session:
+        return list(session.scalars(select(AuditEntry).where(AuditEntry.seq > number).order_by(AuditEntry.seq)))
+
+
+def test_every_route_is_in_the_table() -> None:
+    assert set(ACTS) == set(TABLE)
+
+
+@pytest.mark.parametrize("route", ACTS)
+def test_a_call_is_recorded_as_what_it_is(world: World, route: str) -> None:
+    role = next(role for role, status in zip(Role, expected(route)[0], strict=True) if status < 300)
+    email = f"{role}@lab.example"
+    client = world.client(email)
+    call = CALLS[route](world, True, email)
+    before = last_number(world.house)
+    answer = client.request(route.partition(" ")[0], call.path, **call.send)
+    world.forget_clients()
+    assert answer.status_code < 300, answer.text
+    found = entries_after(world.house, before)
+    assert tuple(entry.action for entry in found) == ACTS[route]
+    for entry in found:
+        assert (entry.actor_id, entry.actor) == (world.people.user_ids[role], f"The {role}")
+        assert (entry.outcome, entry.origin) == ("done", "testclient")
+        assert (entry.patient_id is not None) == (route in OF_A_PATIENT)
+        if "{id}" in route and "/api/series" not in route and not route.endswith("/correct"):
+            assert entry.object_id is not None
+            assert entry.object_id in call.path
+
+
+@pytest.mark.parametrize("route", [route for route in ACTS if 403 in expected(route)[0]])
+def test_a_refused_call_is_recorded_as_refused(world: World, route: str) -> None:
+    role = next(role for role, status in zip(Role, expected(route)[0], strict=True) if status == 403)
+    email = f"{role}@lab.example"
+    client = world.client(email)
+    call = CALLS[route](world, False, email)
+    before = last_number(world.house)
+    assert client.request(route.partition(" ")[0], call.path, **call.send).status_code == 403
+    (entry,) = entries_after(world.house, before)
+    assert (entry.outcome, entry.actor_id) == ("refused", world.people.user_ids[role])
+    if "{id}" in route:
+        assert entry.object_id is not None
+        assert entry.object_id in call.path
+
+
+def test_what_the_browser_has_already_is_recorded_as_seen(world: World) -> None:
+    url = f"/api/images/{world.image_id}/rendered?size=64"
+    client = world.client("viewer@lab.example")
+    etag = client.get(url).headers["etag"]
+    before = last_number(world.house)
+    assert client.get(url, headers={"If-None-Match": etag}).status_code == 304
+    (entry,) = entries_after(world.house, before)
+    assert (entry.action, entry.object_id) == ("image.view", world.image_id)
+
+
+def test_a_failed_act_leaves_no_entry_that_says_it_was_done(world: World) -> None:
+    client = world.client("administrator@lab.example")
+    before = last_number(world.house)
+    assert client.delete(f"/api/patients/{world.patient_id}").status_code == 409
+    assert client.patch(f"/api/patients/{world.patient_id}", json={"birth_year": 1001}).status_code == 422
+    assert entries_after(world.house, before) == []
+
+
+def test_a_wrong_password_is_recorded_without_the_name_that_was_tried(world: World) -> None:
+    before = last_number(world.house)
+    for email in ("viewer@lab.example", "siti@lab.example"):
+        form = {"username": email, "password": "not the password"}
+        assert world.client(None).post("/api/auth/token", data=form).status_code == 401
+    known, unknown = entries_after(world.house, before)
+    assert (known.action, known.outcome, known.object_id) == (
+        "account.sign-in",
+        "refused",
+        world.people.user_ids[Role.VIEWER],
+    )
+    assert unknown.object_id is None
+
+
+def test_the_chain_holds_and_names_no_patient(world: World) -> None:
+    world.client("physician@lab.example").get(f"/api/patients?query={IDENTITY['name']}")
+    with world.house.database.reading() as session:
+        assert verify(session).broken_at is None
+        told = [
+            f"{entry.actor} {entry.detail} {entry.object_id} {entry.origin}"
+            for entry in session.scalars(select(AuditEntry))
+        ]
+    words = {word for value in IDENTITY.values() for word in value.split()} | {"smear.jpg", "1980"}
+    assert [line for line in told if any(word in line for word in words)] == []
