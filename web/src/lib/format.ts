@@ -65,6 +65,12 @@ export function bytes(size: number): string {
   return `${step === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[step]}`;
 }
 
+const percents = new Intl.NumberFormat(undefined, { style: 'percent', maximumFractionDigits: 1 });
+
+export function share(value: number): string {
+  return percents.format(value);
+}
+
 export function probability(value: number): string {
   return value.toFixed(2);
 }

@@ -10,7 +10,8 @@ import { Facts } from '@/components/Facts';
 import { IconClassifiers } from '@/components/icons';
 import { Notice } from '@/components/Notice';
 import { Columns, Page, Panel } from '@/components/Page';
-import { capital, words } from '@/lib/format';
+import { capital, count, share } from '@/lib/format';
+import { CardTable } from './CardTable';
 import classes from './ClassifiersPage.module.css';
 
 export function ClassifiersPage() {
@@ -21,7 +22,10 @@ export function ClassifiersPage() {
   });
   const problem = error ? asProblem(error) : null;
   return (
-    <Page title="Classifiers" lead="What reads the images first. A classifier has no authority: nothing is reported without a person's verdict.">
+    <Page
+      title="Classifiers"
+      lead="What reads the images first. A classifier has no authority: nothing is reported without a person's verdict."
+    >
       {problem && (
         <Notice tone="red" title={problem.title}>
           {problem.detail}
@@ -29,29 +33,47 @@ export function ClassifiersPage() {
       )}
       {!data && !problem && <Skeleton height={400} />}
       {data?.length === 0 && (
-        <EmptyState icon={<IconClassifiers size={32} />} title="No classifier is installed" text="Ask an administrator to add one to the models folder." />
+        <EmptyState
+          icon={<IconClassifiers size={32} />}
+          title="No classifier is installed"
+          text="Ask an administrator to add one to the models folder."
+        />
       )}
       {data?.map((entry) => <Card key={`${entry.name}-${entry.version}`} classifier={entry} />)}
     </Page>
   );
 }
 
+function Lines({ title, lines }: { title: string; lines: readonly string[] }) {
+  if (lines.length === 0) return null;
+  return (
+    <Panel title={title}>
+      <ul className={classes.list}>
+        {lines.map((line) => (
+          <li key={line}>{line}</li>
+        ))}
+      </ul>
+    </Panel>
+  );
+}
+
+// The parts of a card that the API document leaves open; their shapes are those of card.toml.
+type LabelFigure = { label: string; n: number; recall: number; precision: number };
+type Stranger = { name: string; n: number; uncertain: number; seen_in_training: boolean };
+type Source = { name: string; use: string; licence: string; attribution: string };
+
 function Card({ classifier }: { classifier: Classifier }) {
   return (
     <Columns
       left={
         <>
-          <Panel title={`${classifier.name} ${classifier.version}`}>
+          <Panel title={classifier.title}>
             <p className={classes.use}>{classifier.intended_use}</p>
           </Panel>
-          <Panel title="Must not be used for">
-            <ul className={classes.list}>
-              {classifier.not_for.map((line) => (
-                <li key={line}>{line}</li>
-              ))}
-            </ul>
-          </Panel>
+          <Lines title="Must not be used for" lines={classifier.not_for} />
           <Figures classifier={classifier} />
+          <Strangers classifier={classifier} />
+          <Lines title="Limitations" lines={classifier.limitations} />
         </>
       }
       right={
@@ -59,12 +81,37 @@ function Card({ classifier }: { classifier: Classifier }) {
           <Panel title="Facts">
             <Facts
               facts={[
+                ['Name', <code key="name">{classifier.name}</code>],
+                ['Version', classifier.version],
                 ['Architecture', classifier.architecture],
-                ['Labels', classifier.labels.join(', ')],
                 ['License', classifier.licence],
+                ['Labels', classifier.labels.join(', ')],
                 ['Digest', <Code key="digest" value={classifier.digest} what="the digest" shown={16} />],
               ]}
             />
+          </Panel>
+          <Panel title="By label">
+            <CardTable
+              name="Recall and precision by label"
+              head={['Label', 'Recall', 'Precision', 'n']}
+              rows={(classifier.per_label as LabelFigure[]).map((entry) => [
+                entry.label,
+                share(entry.recall),
+                share(entry.precision),
+                count(entry.n),
+              ])}
+            />
+          </Panel>
+          <Panel title="Data">
+            {(classifier.data as Source[]).map((entry) => (
+              <div key={entry.name} className={classes.source}>
+                <strong>{entry.name}</strong>
+                <span>
+                  {capital(entry.use)}. {entry.licence}.
+                </span>
+                <span className={classes.muted}>{entry.attribution}</span>
+              </div>
+            ))}
           </Panel>
         </>
       }
@@ -74,8 +121,8 @@ function Card({ classifier }: { classifier: Classifier }) {
 
 type Figure = { value?: unknown; low?: unknown; high?: unknown; n?: unknown };
 
-function numberText(value: unknown): string {
-  return typeof value === 'number' ? value.toLocaleString(undefined, { maximumFractionDigits: 4 }) : '–';
+function shareOf(value: unknown): string {
+  return typeof value === 'number' ? share(value) : '–';
 }
 
 /** Measured shares with their 95 % interval and the number of images behind them. */
@@ -84,28 +131,36 @@ function Figures({ classifier }: { classifier: Classifier }) {
   if (figures.length === 0) return null;
   return (
     <Panel title="Figures">
-      <div className={classes.frame} tabIndex={0} role="region" aria-label="Table of figures">
-        <table className={classes.table}>
-          <thead>
-            <tr>
-              <th scope="col">Figure</th>
-              <th scope="col">Value</th>
-              <th scope="col">95 % interval</th>
-              <th scope="col">n</th>
-            </tr>
-          </thead>
-          <tbody>
-            {figures.map(([name, figure]) => (
-              <tr key={name}>
-                <th scope="row">{capital(words(name))}</th>
-                <td>{numberText(figure.value)}</td>
-                <td>{figure.low === undefined ? '–' : `${numberText(figure.low)} to ${numberText(figure.high)}`}</td>
-                <td>{numberText(figure.n)}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <CardTable
+        name="Figures"
+        head={['Figure', 'Value', '95 % interval', 'n']}
+        rows={figures.map(([name, figure]) => [
+          capital(name),
+          shareOf(figure.value),
+          figure.low === undefined ? '–' : `${shareOf(figure.low)} to ${shareOf(figure.high)}`,
+          typeof figure.n === 'number' ? count(figure.n) : '–',
+        ])}
+      />
+    </Panel>
+  );
+}
+
+/** What comes of images that the classifier was not made for. */
+function Strangers({ classifier }: { classifier: Classifier }) {
+  if (classifier.strangers.length === 0) return null;
+  return (
+    <Panel title="Images of other kinds">
+      <p className={classes.muted}>How many of them come out as Uncertain, as they should.</p>
+      <CardTable
+        name="Images of other kinds"
+        head={['Kind', 'Uncertain', 'Learned from', 'n']}
+        rows={(classifier.strangers as Stranger[]).map((entry) => [
+          capital(entry.name),
+          share(entry.uncertain),
+          entry.seen_in_training ? 'Yes' : 'No',
+          count(entry.n),
+        ])}
+      />
     </Panel>
   );
 }

@@ -220,7 +220,7 @@ function Cases({ patient }: { patient: Patient }) {
   const { data } = useQuery({
     queryKey: ['cases', 'of-patient', patient.id],
     queryFn: ({ signal }) => review.cases({ patient_id: patient.id, sort: '-opened_at', page_size: 50 }, signal),
-    refetchInterval: 5_000,
+    refetchInterval: 60_000,
   });
   return (
     <Panel title="Cases">

@@ -30,7 +30,7 @@ export function CasePage() {
     ...caseQuery(caseId),
     refetchInterval: (query) => {
       const found = query.state.data;
-      return found && found.waiting > 0 ? 1_200 : 15_000;
+      return found && found.waiting > 0 ? 1_200 : 60_000;
     },
   });
   const report = useReport(data);
@@ -161,8 +161,8 @@ function useReport(data: Case): ReportRow | null {
   const { data: found } = useQuery({
     queryKey: ['reports', 'of-case', data.id],
     queryFn: async ({ signal }) => {
-      const page = await reports.list({ query: data.patient_code, project_id: data.project_id, page_size: 200 }, signal);
-      return page.items.find((row) => row.case_id === data.id) ?? null;
+      const page = await reports.list({ case_id: data.id }, signal);
+      return page.items[0] ?? null;
     },
     enabled: data.signed_at !== null,
     refetchInterval: (query) => (query.state.data ? false : 1_000),

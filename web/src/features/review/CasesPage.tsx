@@ -62,7 +62,7 @@ export function CasesPage() {
       load={review.cases}
       rowId={(row) => row.id}
       rowLink={(row) => `/cases/${row.id}`}
-      refetchInterval={10_000}
+      refetchInterval={60_000}
       empty={{
         icon: <IconCases size={32} />,
         title: 'No cases yet',

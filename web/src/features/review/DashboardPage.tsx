@@ -34,7 +34,7 @@ function Overview() {
   const { data, error, refetch } = useQuery({
     queryKey: ['dashboard', projectId],
     queryFn: ({ signal }) => review.dashboard({ project_id: projectId }, signal),
-    refetchInterval: 15_000,
+    refetchInterval: 60_000,
   });
   const problem = error ? asProblem(error) : null;
 
@@ -109,7 +109,7 @@ function WaitingForMe() {
   const { data } = useQuery({
     queryKey: ['cases', 'list', 'mine', projectId],
     queryFn: ({ signal }) => review.cases({ mine: true, project_id: projectId, sort: 'opened_at', page_size: 8 }, signal),
-    refetchInterval: 15_000,
+    refetchInterval: 60_000,
   });
   return (
     <Panel

@@ -37,7 +37,7 @@ export function useReadingQueue({ caseId, patientId, imageId }: Scope) {
     staleTime: 0,
     refetchOnWindowFocus: false,
     // While the classifier is still at work, what it finishes joins the end of the queue.
-    refetchInterval: (query) => (query.state.data?.some((image) => image.state === 'waiting') ? 2_000 : 15_000),
+    refetchInterval: (query) => (query.state.data?.some((image) => image.state === 'waiting') ? 2_000 : 60_000),
   });
 
   const loadedScope = useRef('');
