@@ -91,6 +91,7 @@ def _keep_house(house: Installation) -> threading.Event:
             try:
                 destroy_expired(house)
                 destroy_forgotten_blobs(house)
+                house.database.forget_deleted()
             except Exception as error:
                 log.error("housekeeping.failed", error=type(error).__name__)
             if stop.wait(HOUSEKEEPING_S):

@@ -12,7 +12,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -133,6 +133,17 @@ class Database:
         with self.engine.connect() as connection:
             connection.execute(text("SELECT 1"))
 
+    def forget_deleted(self) -> None:
+        """Have SQLite's journal let go of what was deleted, as far as readers allow; PostgreSQL's vacuum does this."""
+        if not self.is_sqlite:
+            return
+        with closing(self.engine.raw_connection()) as connection:
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA busy_timeout=1000")  # long readers are not waited for: it is tried again each hour
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            cursor.execute(f"PRAGMA busy_timeout={LOCK_TIMEOUT_S * 1000}")
+            cursor.close()
+
     def close(self) -> None:
         """Close the connections."""
         self.engine.dispose()
@@ -199,6 +210,7 @@ def _create_engine(url: str, pool_size: int, *, is_sqlite: bool) -> Engine:
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.execute("PRAGMA temp_store=MEMORY")
+        cursor.execute("PRAGMA secure_delete=ON")  # what is deleted is overwritten: a patient's key, for one
         cursor.close()
         # SQLite's own lower() knows only ASCII.
         connection.create_function("lower", 1, _lower, deterministic=True)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from sqlalchemy import ColumnElement, func, select
@@ -39,6 +39,16 @@ def of_projects(session: Session, project_ids: Collection[str], subject: Subject
     if subject is not None:
         chosen = chosen.where(FieldDefinition.subject == subject)
     return list(session.scalars(chosen.order_by(FieldDefinition.position, FieldDefinition.label, FieldDefinition.id)))
+
+
+def by_key(defined: Iterable[FieldDefinition]) -> dict[str, FieldDefinition]:
+    """The fields by their keys; one that projects define as different kinds is compared as text."""
+    found: dict[str, FieldDefinition] = {}
+    for one in defined:
+        known = found.setdefault(one.key, one)
+        if known.kind != one.kind:
+            found[one.key] = FieldDefinition(key=one.key, label=one.label, kind="text", choices=[])
+    return found
 
 
 def column(values: Any, definition: FieldDefinition) -> ColumnElement[Any]:

@@ -69,7 +69,7 @@ def check_values(
     checked: dict[str, Value] = {}
     for definition in definitions:
         value = given.get(definition.key)
-        if value is None or value == "":
+        if value is None or (isinstance(value, str) and not value.strip()):
             if definition.required and complete:
                 raise FieldInvalid(f"“{definition.label}” is required.", field=f"fields.{definition.key}")
             continue
@@ -90,6 +90,7 @@ def check_value(value: Any, definition: Definition) -> Value:
 def _text(value: Any, _definition: Definition) -> Value:
     if not isinstance(value, str) or len(value) > LONGEST_TEXT or "\x00" in value:
         raise ValueError
+    value.encode()  # half a character (a lone surrogate) is none that could be stored
     return value.strip()
 
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from medhub.accounts.actor import Actor
 from medhub.errors import Conflict, Invalid, NotFound
 from medhub.foundation import clock, ids, jobs, listing
-from medhub.foundation.database import in_turn
+from medhub.foundation.database import after_commit, in_turn
 from medhub.foundation.installation import Installation
 from medhub.foundation.keys import Keys
 from medhub.foundation.sorting import ordering
@@ -156,7 +156,7 @@ def list_patients(
 ) -> tuple[list[Patient], int]:
     """A page of the patients in the actor's projects."""
     projects = actor.projects("patient.read", project_id)
-    defined = {d.key: d for d in definitions.of_projects(session, projects, "patient")}
+    defined = definitions.by_key(definitions.of_projects(session, projects, "patient"))
     chosen = select(Patient).where(Patient.project_id.in_(projects))
     if sex is not None:
         chosen = chosen.where(Patient.sex == sex)
@@ -204,13 +204,19 @@ def _matches(
 
 
 def _known_as(keys: Keys, project_id: str, query: str) -> Select[str]:
-    words = vault.fold(query).split() or [query]
-    alternatives = [vault.terms(keys, project_id, word) for word in words]
-    found = select(IdentityTerm.patient_id).where(IdentityTerm.project_id == project_id)
-    for hashes in alternatives:
-        having = select(IdentityTerm.patient_id).where(IdentityTerm.term.in_(hashes))
-        found = found.where(IdentityTerm.patient_id.in_(having))
-    return found
+    """Who has every word of a query in the identity, or has it with other marks between, such as H100234."""
+    words = vault.fold(query).split()
+    having = [_having(vault.terms(keys, project_id, word)) for word in words if len(word) >= vault.SHORTEST_TERM]
+    ways: list[ColumnElement[bool]] = [
+        IdentityTerm.patient_id.in_(_having(vault.terms(keys, project_id, "".join(words))))
+    ]
+    if having:
+        ways.append(and_(*(IdentityTerm.patient_id.in_(one) for one in having)))
+    return select(IdentityTerm.patient_id).where(IdentityTerm.project_id == project_id, or_(*ways))
+
+
+def _having(hashes: list[str]) -> Select[str]:
+    return select(IdentityTerm.patient_id).where(IdentityTerm.term.in_(hashes))
 
 
 def counts_of(session: Session, patient_ids: list[str]) -> dict[str, PatientCounts]:
@@ -308,6 +314,7 @@ def erase_patient(session: Session, house: Installation, actor: Actor, patient_i
     code, project_id = patient.code, patient.project_id
     _remove(session, patient)
     destroy_blobs(session, digests)
+    after_commit(session, house.database.forget_deleted)
     actor.record(
         session,
         "patient.erase",

@@ -139,7 +139,7 @@ def list_studies(
 ) -> tuple[list[StudyFacts], int]:
     """A page of studies, newest first unless sorted otherwise."""
     projects = actor.projects("study.read", project_id)
-    defined = {d.key: d for d in definitions.of_projects(session, projects, "study")}
+    defined = definitions.by_key(definitions.of_projects(session, projects, "study"))
     chosen = select(Study).where(Study.project_id.in_(projects))
     if patient_id is not None:
         chosen = chosen.where(Study.patient_id == patient_id)

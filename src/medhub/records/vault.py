@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The identity vault: one random key a patient, sealed under the master key; destroying it erases the person.
 
-Beside the identity, whatever else names the person (an issued report, for one) is sealed under the same key, so that
-one act erases all of it, in backups too.
+Beside the identity, whatever else names the person (an issued report, a quarantined file) is sealed under the same
+key, so that one act erases all of it: copies of those bytes in any backup open with nothing any more. The key itself
+lies, sealed, in the database. A backup of the database from before an erasure still holds it and opens with the master
+key, until that backup is destroyed in its turn.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from medhub.errors import NotFound
 from medhub.foundation.keys import Keys, new_key, seal, unseal
 from medhub.records.models import Identity, IdentityTerm, Patient
 
-_SHORTEST_TERM = 2
+SHORTEST_TERM = 2
 
 
 class VaultKeyDestroyed(NotFound):
@@ -67,15 +69,14 @@ def terms(keys: Keys, project_id: str, text: str) -> list[str]:
     folded = fold(text)
     words = {folded, folded.replace(" ", ""), *folded.split()}
     return [
-        keys.fingerprint("vault-terms", f"{project_id} {word}".encode())
-        for word in words
-        if len(word) >= _SHORTEST_TERM
+        keys.fingerprint("vault-terms", f"{project_id} {word}".encode()) for word in words if len(word) >= SHORTEST_TERM
     ]
 
 
 def fold(text: str) -> str:
     """A text as it is compared: without case, accents and marks between words."""
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    # Once more after casefolding, and casefolding after decomposing: 𝐀 is an A only then, ŉ an n with a mark.
+    decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
     letters = (c if c.isalnum() or unicodedata.category(c) in {"Mc", "Mn"} else " " for c in decomposed)
     return " ".join("".join(c for c in letters if not unicodedata.combining(c)).split())
 

@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is sealed, what an erasure destroys, and what of it a backup still holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import select, text
+
+from medhub.accounts.actor import Actor
+from medhub.accounts.permissions import Role
+from medhub.audit.models import AuditEntry
+from medhub.audit.service import verify
+from medhub.errors import NotAllowed, NotFound, Unavailable
+from medhub.foundation.database import Base
+from medhub.foundation.installation import Installation
+from medhub.foundation.keys import Keys, unseal
+from medhub.records import service, vault
+from medhub.records.models import Identity, Patient
+from medhub.records.vault import VaultKeyDestroyed
+from medhub.reports.models import Report
+from medhub.reports.service import read_report
+from medhub.review import service as review
+from tests.factories.accounts import People
+from tests.factories.cases import make_case, make_patient, run_jobs, upload, use_classifier
+from tests.records.conftest import Registering
+
+NAME = "Siti Nurhaliza"
+IDENTITY = {"name": NAME, "hospital_number": "H-884422", "phone": "+60127788990"}
+
+
+def everything_stored(house: Installation) -> bytes:
+    """Every byte of the database: SQLite's files with their journals, or all rows of PostgreSQL as text."""
+    if house.database.is_sqlite:
+        return b"".join(path.read_bytes() for path in sorted(house.settings.data.glob("medhub.sqlite*")))
+    with house.database.reading() as session:
+        rows = [
+            row
+            for table in Base.metadata.sorted_tables
+            for row in session.scalars(text(f"SELECT t::text FROM {table.name} AS t"))  # noqa: S608 - names of our own
+        ]
+    return "\n".join(rows).encode()
+
+
+def row_of(house: Installation, patient_id: str) -> Identity:
+    with house.database.reading() as session:
+        return session.get_one(Identity, patient_id)
+
+
+def test_an_identity_is_sealed_at_rest(house: Installation, register: Registering) -> None:
+    patient = register(identity=IDENTITY)
+    stored = everything_stored(house)
+    assert patient.id.encode() in stored
+    for value in (*IDENTITY.values(), *NAME.split(), "nurhaliza", "884422"):
+        assert value.encode() not in stored
+        assert value.encode().hex().encode() not in stored
+    assert vault.read_identity(house.keys, row_of(house, patient.id)) == IDENTITY
+
+
+def test_each_patient_has_a_key_of_its_own(house: Installation, register: Registering) -> None:
+    one, other = (row_of(house, register(identity=IDENTITY).id) for _ in range(2))
+    assert one.sealed_identity != other.sealed_identity
+    for row in (one, other):
+        assert len(unseal(house.keys.derive("vault"), row.sealed_key, row.patient_id)) == 32
+    assert vault._key(house.keys, one) != vault._key(house.keys, other)
+
+
+def test_an_identity_moved_to_another_patient_does_not_open(house: Installation, register: Registering) -> None:
+    one, other = (row_of(house, register(identity=IDENTITY).id) for _ in range(2))
+    moved = Identity(patient_id=other.patient_id, sealed_key=other.sealed_key, sealed_identity=one.sealed_identity)
+    stolen = Identity(patient_id=other.patient_id, sealed_key=one.sealed_key, sealed_identity=one.sealed_identity)
+    for row in (moved, stolen):
+        with pytest.raises(Unavailable):
+            vault.read_identity(house.keys, row)
+
+
+def test_another_master_key_opens_nothing(house: Installation, register: Registering) -> None:
+    row = row_of(house, register(identity=IDENTITY).id)
+    with pytest.raises(Unavailable, match="master key"):
+        vault.read_identity(Keys(b"\x09" * 32), row)
+
+
+def test_an_empty_identity_clears_the_old_one_and_its_marks(
+    house: Installation, technologist: Actor, register: Registering
+) -> None:
+    patient = register(identity=IDENTITY)
+    with house.database.writing() as session:
+        service.change_patient(session, house.keys, technologist, patient.id, identity={})
+    assert row_of(house, patient.id).sealed_identity is None
+    with house.database.reading() as session:
+        assert session.execute(text("SELECT count(*) FROM vault_terms")).scalar() == 0
+
+
+@given(st.text(max_size=40))
+def test_folding_forgets_case_and_settles_at_once(name: str) -> None:
+    folded = vault.fold(name)
+    assert vault.fold(folded) == folded
+    assert folded == " ".join(folded.split())
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Zoë", "ZOE"),
+        ("Zoe\u0308", "Zoë"),
+        ("O'Brien", "o brien"),
+        ("ＳＩＴＩ", "siti"),
+        ("Straße", "STRASSE"),
+        ("முருகன்", "முருகன்"),
+        ("Ｌee\u3000Ming", "lee ming"),
+    ],
+)
+def test_spellings_of_one_name_are_the_same(one: str, other: str) -> None:
+    assert vault.fold(one) == vault.fold(other)
+
+
+def test_names_that_differ_by_more_than_accents_stay_different() -> None:
+    assert len({vault.fold(name) for name in ("முருகன்", "முருகா", "陈", "陳", "عمر", "عمرو", "Siti", "Sita")}) == 8
+
+
+@pytest.fixture
+def whole_patient(house: Installation, people: People, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
+    """A patient with identity, images, quarantined bytes, a signed case and a report; and the case."""
+    use_classifier(monkeypatch)
+    patient_id = make_patient(house, people)
+    physician, technologist = people.actor(house, Role.PHYSICIAN), people.actor(house, Role.TECHNOLOGIST)
+    case_id, image_ids = make_case(house, people, patient_id)
+    upload(house, technologist, patient_id, b"Dear doctor, Siti binti Abdullah")
+    for image_id in image_ids:
+        with house.database.writing() as session:
+            review.give_verdict(session, house.settings, physician, image_id, "neutrophil", "She is a teacher")
+    with house.database.writing() as session:
+        review.sign(session, house.settings, physician, case_id, None)
+    run_jobs(house)
+    return patient_id, case_id
+
+
+def erase(house: Installation, people: People, patient_id: str) -> tuple[str, int]:
+    administrator = people.actor(house, Role.ADMINISTRATOR)
+    with house.database.writing() as session:
+        return service.erase_patient(session, house, administrator, patient_id)
+
+
+def test_erasing_destroys_key_rows_blobs_and_reports(
+    house: Installation, people: People, whole_patient: tuple[str, str]
+) -> None:
+    patient_id, case_id = whole_patient
+    stays = make_patient(house, people)
+    physician = people.actor(house, Role.PHYSICIAN)
+    read_report(house, physician, case_id)
+    assert len(list(house.blobs.digests())) == 8
+    with house.database.reading() as session:
+        code = session.get_one(Patient, patient_id).code
+    assert erase(house, people, patient_id) == (code, 2)
+    with pytest.raises(NotFound):
+        read_report(house, physician, case_id)
+    run_jobs(house)
+    assert list(house.blobs.digests()) == []
+    kept: dict[str, int] = {}
+    with house.database.reading() as session:
+        for table in Base.metadata.sorted_tables:
+            rows = session.execute(select(table)).all()
+            for row in rows:
+                if table.name != "audit_entries":
+                    assert patient_id not in str(row), table.name
+            kept[table.name] = len(rows)
+    assert {name for name, count in kept.items() if count} == {
+        "audit_entries", "jobs", "projects", "users", "memberships", "sign_ins", "patients", "vault", "vault_terms",
+    }  # fmt: skip
+    assert kept["patients"] == kept["vault"] == 1
+    assert row_of(house, stays).sealed_identity is not None
+
+
+def test_the_audit_keeps_that_a_patient_was_erased_and_not_who(
+    house: Installation, people: People, whole_patient: tuple[str, str]
+) -> None:
+    patient_id, _ = whole_patient
+    code, _ = erase(house, people, patient_id)
+    with house.database.reading() as session:
+        entry = session.scalars(select(AuditEntry).where(AuditEntry.action == "patient.erase")).one()
+        assert verify(session).broken_at is None
+        told = [
+            [str(getattr(e, c.key)) for c in AuditEntry.__table__.columns] for e in session.scalars(select(AuditEntry))
+        ]
+    assert (entry.object_id, entry.actor, entry.detail["images"]) == (patient_id, "The administrator", 2)
+    for secret in ("Siti", "Abdullah", "H-100234", "1980-03-14", "teacher", code):
+        assert secret not in str(told)
+
+
+def test_what_was_sealed_for_an_erased_patient_opens_with_nothing_that_is_left(
+    house: Installation, people: People, whole_patient: tuple[str, str]
+) -> None:
+    """The promise: reports and quarantined bytes in a backup of the blobs are worth nothing once the key is gone."""
+    patient_id, case_id = whole_patient
+    with house.database.reading() as session:
+        report = session.get_one(Report, case_id)
+    backup = house.blobs.get(report.identified_blob)
+    identity = row_of(house, patient_id).sealed_identity
+    assert identity is not None
+    erase(house, people, patient_id)
+    with pytest.raises(VaultKeyDestroyed), house.database.reading() as session:
+        vault.unseal_for(session, house.keys, patient_id, backup, f"report {case_id} identified")
+    other = row_of(house, make_patient(house, people))
+    left = [house.keys.derive("vault"), house.keys.derive(f"uids {people.project_id}"), vault._key(house.keys, other)]
+    for key in left:
+        for sealed, bound_to in ((backup, f"report {case_id} identified"), (identity, f"identity {patient_id}")):
+            with pytest.raises(Unavailable):
+                unseal(key, sealed, bound_to)
+
+
+def test_a_backup_of_the_whole_row_opens_with_the_master_key_until_it_is_destroyed_too(
+    house: Installation, people: People, whole_patient: tuple[str, str]
+) -> None:
+    """Not promised: a backup of the database from before an erasure holds the sealed key beside what it sealed."""
+    patient_id, _ = whole_patient
+    backup = row_of(house, patient_id)
+    erase(house, people, patient_id)
+    opened = vault.read_identity(house.keys, backup)
+    assert opened is not None
+    assert opened["name"] == "Siti binti Abdullah"
+    with pytest.raises(Unavailable):  # without the master key even that opens nothing
+        vault.read_identity(Keys(b"\x01" * 32), backup)
+
+
+def test_the_sealed_key_does_not_linger_in_the_files_of_the_database(
+    house: Installation, people: People, whole_patient: tuple[str, str]
+) -> None:
+    if not house.database.is_sqlite:
+        return  # PostgreSQL keeps dead rows until it is vacuumed; that is the operator's to set
+    patient_id, _ = whole_patient
+    row = row_of(house, patient_id)
+    assert row.sealed_identity is not None
+    assert row.sealed_key in everything_stored(house)
+    erase(house, people, patient_id)
+    stored = everything_stored(house)
+    assert row.sealed_key not in stored
+    assert row.sealed_identity not in stored
+    assert b"teacher" not in stored
+
+
+def test_only_an_administrator_erases(house: Installation, people: People, register: Registering) -> None:
+    patient = register(identity=IDENTITY)
+    for role in Role:
+        if role is Role.ADMINISTRATOR:
+            continue
+        actor = people.actor(house, role)
+        with pytest.raises(NotAllowed), house.database.writing() as session:
+            service.erase_patient(session, house, actor, patient.id)
+    outsider = people.outsider(house)
+    with pytest.raises(NotFound), house.database.writing() as session:
+        service.erase_patient(session, house, outsider, patient.id)
+
+
+def test_images_that_two_patients_share_stay_for_the_other(
+    house: Installation, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thumbnails of equal pictures are one blob; it goes with its last patient."""
+    one, other = make_patient(house, people), make_patient(house, people)
+    with house.database.writing() as session:
+        digest = service.keep_blob(session, house, b"the same picture", patient_id=one)
+        service.keep_blob(session, house, b"the same picture", patient_id=other)
+    erase(house, people, one)
+    run_jobs(house)
+    assert house.blobs.has(digest)
+    erase(house, people, other)
+    run_jobs(house)
+    assert not house.blobs.has(digest)
+
+
+def test_nothing_is_written_outside_the_data_folder(house: Installation, register: Registering, tmp_path: Path) -> None:
+    register(identity=IDENTITY)
+    outside: list[Any] = [p for p in tmp_path.rglob("*") if p.is_file() and house.settings.data not in p.parents]
+    assert outside == []
