@@ -21,11 +21,10 @@ from medhub.accounts.permissions import Role
 from medhub.entrypoints.web import routes_of
 from medhub.foundation.installation import Installation
 from medhub.foundation.isolation import Isolation
-from tests.conftest import POSTGRESQL_URL
 from tests.factories.accounts import make_people
 from tests.factories.calls import CALLS, World
 from tests.factories.cases import use_classifier
-from tests.factories.houses import open_house, schema_of_its_own
+from tests.factories.houses import open_house_on
 
 # fmt: off
 TABLE: dict[str, str] = {
@@ -118,17 +117,9 @@ def house(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, isolation: Isolation
 ) -> Iterator[Installation]:
     """One installation for all rows of the table, on each of the two databases."""
-    folder = tmp_path_factory.mktemp("permissions")
-    (folder / "classifiers").mkdir()
-    if request.param == "sqlite":
-        with open_house(folder / "data", isolation, classifiers=folder / "classifiers") as house:
-            yield house
-        return
-    request.getfixturevalue("postgresql")  # skips where there is none
-    with (
-        schema_of_its_own(POSTGRESQL_URL, "permissions") as url,
-        open_house(folder / "data", isolation, url, classifiers=folder / "classifiers") as house,
-    ):
+    with open_house_on(
+        request, request.param, tmp_path_factory.mktemp("permissions"), isolation, "permissions"
+    ) as house:
         yield house
 
 

@@ -19,15 +19,15 @@ ClientOf = Callable[[str], TestClient]
 
 
 @pytest.fixture
-def database_url() -> str | None:
-    """What the doors do does not depend on the database: one of the two is enough (the capabilities use both)."""
-    return None
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def settings(tmp_path: Path, database_url: str | None) -> Settings:
     """Settings under which a test can reach the limits."""
-    return Settings(data=tmp_path / "data", job_runners=0, upload_max_bytes=300_000, upload_max_files=20)
+    return Settings(
+        data=tmp_path / "data",
+        database_url=database_url,
+        job_runners=0,
+        upload_max_bytes=300_000,
+        upload_max_files=20,
+    )
 
 
 @pytest.fixture

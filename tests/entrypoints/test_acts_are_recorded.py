@@ -17,7 +17,7 @@ from medhub.foundation.isolation import Isolation
 from tests.factories.accounts import make_people
 from tests.factories.calls import CALLS, World
 from tests.factories.cases import IDENTITY, use_classifier
-from tests.factories.houses import open_house
+from tests.factories.houses import open_house_on
 from tests.test_permissions import TABLE, expected
 
 # What each route is recorded as; a route that shows or changes nothing of a patient is recorded as nothing.
@@ -101,11 +101,11 @@ OF_A_PATIENT = {
 }
 
 
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory, isolation: Isolation) -> Iterator[Installation]:
-    folder = tmp_path_factory.mktemp("recorded")
-    (folder / "classifiers").mkdir()
-    with open_house(folder / "data", isolation, classifiers=folder / "classifiers") as house:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def house(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, isolation: Isolation
+) -> Iterator[Installation]:
+    with open_house_on(request, request.param, tmp_path_factory.mktemp("recorded"), isolation, "recorded") as house:
         yield house
 
 

@@ -25,6 +25,12 @@ BOUNDARY = "xyzzy"
 
 
 @pytest.fixture
+def database_url() -> str | None:
+    """A database whose file can be searched; that of PostgreSQL lies elsewhere."""
+    return None
+
+
+@pytest.fixture
 def technologist(client: ClientOf) -> TestClient:
     return client("technologist")
 

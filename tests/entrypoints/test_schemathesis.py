@@ -29,7 +29,7 @@ from tests.conftest import ROOT
 from tests.factories.accounts import make_people
 from tests.factories.calls import CALLS, World
 from tests.factories.cases import use_classifier
-from tests.factories.houses import open_house
+from tests.factories.houses import open_house_on
 
 CHECKS: list[CheckFunction] = [
     not_a_server_error,
@@ -57,11 +57,13 @@ def has_input(route: str) -> bool:
     return "parameters" in described or "requestBody" in described
 
 
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory, isolation: Isolation) -> Iterator[Installation]:
-    folder = tmp_path_factory.mktemp("schemathesis")
-    (folder / "classifiers").mkdir()
-    with open_house(folder / "data", isolation, classifiers=folder / "classifiers") as house:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def house(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, isolation: Isolation
+) -> Iterator[Installation]:
+    with open_house_on(
+        request, request.param, tmp_path_factory.mktemp("schemathesis"), isolation, "schemathesis"
+    ) as house:
         yield house
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 import sqlalchemy
 
 from medhub.entrypoints.assembly import open_database
@@ -32,6 +33,25 @@ def open_house(
         yield Installation(chosen, database, BlobStore(chosen.blobs_folder), Keys(b"\x07" * 32), isolation)
     finally:
         database.close()
+
+
+@contextmanager
+def open_house_on(
+    request: pytest.FixtureRequest, kind: str, folder: Path, isolation: Isolation, name: str
+) -> Iterator[Installation]:
+    """An empty installation on SQLite, or on a schema of its own of the PostgreSQL of this machine."""
+    classifiers = folder / "classifiers"
+    classifiers.mkdir()
+    if kind == "sqlite":
+        with open_house(folder / "data", isolation, classifiers=classifiers) as house:
+            yield house
+        return
+    shared = request.getfixturevalue("postgresql")  # skips where there is none
+    with (
+        schema_of_its_own(shared.partition("?")[0], name) as url,
+        open_house(folder / "data", isolation, url, classifiers=classifiers) as house,
+    ):
+        yield house
 
 
 @contextmanager
