@@ -20,7 +20,7 @@ install: .make/python .make/web
 
 .make/node_modules: web/package.json web/package-lock.json
 	@mkdir -p .make
-	@node -e 'process.exit(parseInt(process.versions.node) < 20)' || { echo "Medhub needs Node 20 or newer."; exit 1; }
+	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' || { echo "Medhub needs Node 20 or newer."; exit 1; }
 	cd web && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
