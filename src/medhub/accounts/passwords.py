@@ -18,7 +18,8 @@ MOST_CHARACTERS = 256
 # OWASP's and ASVS 5.0's floor for Argon2id: 19 MiB, 2 passes, 1 lane.
 _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 # Each hash takes 19 MiB and a core; a flood of guesses must not take all of both.
-_hashing = threading.BoundedSemaphore(4)
+HASHING_AT_ONCE = 4
+_hashing = threading.BoundedSemaphore(HASHING_AT_ONCE)
 _NOBODY = _hasher.hash(secrets.token_hex(16))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from anyio import to_thread
 from fastapi import APIRouter, Form, Path, Query, Request, Response
 
 from medhub.accounts import service, signing_in
@@ -55,13 +56,21 @@ def _me(house: Installation, actor: Actor) -> Me:
     )
 
 
+async def _sign_in(request: Request, email: str, password: str, kind: signing_in.Kind) -> str:
+    """Sign in on a thread of the few that are kept for it, so that a flood of guesses leaves the others free."""
+    house: Installation = request.app.state.house
+    secret, _user = await to_thread.run_sync(
+        signing_in.sign_in, house, email, password, kind, origin_of(request), limiter=request.app.state.signing_in
+    )
+    return secret
+
+
 @auth.post("/session", dependencies=[PUBLIC], summary="Sign in with a browser")
-def open_session(request: Request, response: Response, given: SignInRequest) -> Me:
+async def open_session(request: Request, response: Response, given: SignInRequest) -> Me:
     """Check an e-mail address and a password, and set the cookie of the sign-in."""
     house: Installation = request.app.state.house
-    secret, _user = signing_in.sign_in(house, given.email, given.password, "browser", origin_of(request))
-    with house.database.reading() as session:
-        actor = signing_in.actor_of_secret(session, secret)
+    secret = await _sign_in(request, given.email, given.password, "browser")
+    actor = await to_thread.run_sync(_actor_of_secret, house, secret)
     secure = _is_secure(request)
     response.set_cookie(
         SECURE_COOKIE if secure else COOKIE,
@@ -73,6 +82,11 @@ def open_session(request: Request, response: Response, given: SignInRequest) -> 
         samesite="strict",
     )
     return _me(house, actor)
+
+
+def _actor_of_secret(house: Installation, secret: str) -> Actor:
+    with house.database.reading() as session:
+        return signing_in.actor_of_secret(session, secret)
 
 
 @auth.get("/session", summary="Who is signed in")
@@ -100,7 +114,7 @@ def change_password(call: Annotated[Call, allow("account.change")], given: Passw
 
 
 @auth.post("/token", dependencies=[PUBLIC], summary="Get a token for an API client")
-def open_token(
+async def open_token(
     request: Request,
     username: Annotated[Text, Form(max_length=254, description="The e-mail address.")],
     password: Annotated[Text, Form(max_length=256)],
@@ -109,7 +123,7 @@ def open_token(
 ) -> Token:
     """The OAuth2 password form; the token is sent as ``Authorization: Bearer``."""
     house: Installation = request.app.state.house
-    token, _user = signing_in.sign_in(house, username, password, "token", origin_of(request))
+    token = await _sign_in(request, username, password, "token")
     return Token(access_token=token, expires_in=house.settings.token_minutes * 60)
 
 

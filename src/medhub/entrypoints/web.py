@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from anyio import CapacityLimiter
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 
@@ -14,6 +15,7 @@ from medhub import __version__
 from medhub.accounts import audit_routes, signing_in
 from medhub.accounts import routes as accounts
 from medhub.accounts.access import Gate, public
+from medhub.accounts.passwords import HASHING_AT_ONCE
 from medhub.audit.service import Recorder
 from medhub.classification import routes as classification
 from medhub.entrypoints import health, pages, problems
@@ -88,6 +90,7 @@ def create_app(house: Installation, *, run_jobs: bool | None = None, web: Path |
     )
     app.state.house = house
     app.state.believed = signing_in.Believed()
+    app.state.signing_in = CapacityLimiter(HASHING_AT_ONCE)
     app.state.recorder = Recorder(lambda: house.database)
     app.state.runners = [
         Runner(house.database, handlers(house), abandoned=abandoned(house), lease_s=house.settings.job_lease_s)
