@@ -7,6 +7,7 @@ import type {
   PatientChange,
   PatientInput,
   Role,
+  StudyChange,
   UploadAnswer,
   UserChange,
   UserInput,
@@ -55,6 +56,8 @@ export const records = {
   erasePatient: (id: string) =>
     answered(server.DELETE('/api/patients/{id}', { params: { path: { id }, query: { erase: true } } })),
   summary: (id: string, signal?: Signal) => answered(server.GET('/api/patients/{id}/summary', one(id, signal))),
+  study: (id: string, signal?: Signal) => answered(server.GET('/api/studies/{id}', one(id, signal))),
+  changeStudy: (id: string, body: StudyChange) => answered(server.PATCH('/api/studies/{id}', { ...one(id), body })),
   studies: (query: Query, signal?: Signal) => answered(server.GET('/api/studies', search(query, signal))),
 };
 

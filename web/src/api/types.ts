@@ -27,6 +27,9 @@ export type PatientChange = Schemas['PatientChange'];
 export type Identity = Schemas['IdentityIn'];
 export type Sex = Patient['sex'];
 
+export type Study = Schemas['StudyOut'];
+export type StudyChange = Schemas['StudyChange'];
+
 export type Prediction = Schemas['PredictionOut'];
 export type Verdict = Schemas['VerdictOut'];
 export type ImageRow = Schemas['ImageRow'];

@@ -2,8 +2,10 @@
 import { notifications } from '@mantine/notifications';
 import { asProblem } from '@/api/problem';
 import { IconCircleCheck, IconWarning } from './icons';
+import { noticeLog } from './noticeLog';
 
 export function tellSuccess(title: string, message = ''): void {
+  noticeLog.add(title, message, false);
   notifications.show({
     title,
     message,
@@ -16,10 +18,13 @@ export function tellSuccess(title: string, message = ''): void {
 /** A refusal in the server's own words, kept until it is read. */
 export function tellProblem(error: unknown, what?: string): void {
   const problem = asProblem(error);
-  const lines = [problem.detail, ...problem.errors.map((entry) => entry.message)].filter(Boolean);
+  const lines = [what ? problem.title : '', problem.detail, ...problem.errors.map((entry) => entry.message)].filter(Boolean);
+  const message = [...new Set(lines)].map((line) => (/[.!?]$/.test(line) ? line : `${line}.`)).join(' ');
+  const title = what ?? problem.title;
+  noticeLog.add(title, message, true);
   notifications.show({
-    title: what ?? problem.title,
-    message: (what ? [problem.title, ...lines] : lines).filter((line, i, all) => all.indexOf(line) === i).join('. ').replaceAll('..', '.'),
+    title,
+    message,
     color: 'red.9',
     icon: <IconWarning size={18} />,
     autoClose: 12_000,

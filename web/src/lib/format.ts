@@ -71,8 +71,9 @@ export function share(value: number): string {
   return percents.format(value);
 }
 
+/** Two figures; what is not certain is never written as 1.00. */
 export function probability(value: number): string {
-  return value.toFixed(2);
+  return value >= 0.995 && value < 1 ? '>0.99' : value.toFixed(2);
 }
 
 export const SEXES: Record<string, string> = { F: 'Female', M: 'Male', O: 'Other', U: 'Unknown' };

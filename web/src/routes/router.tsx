@@ -71,6 +71,10 @@ const pages = [
     component: lazyPage(() => import('@/features/records/PatientPage'), 'PatientPage'),
   }),
   createRoute({
+    ...page('/studies/$studyId'),
+    component: lazyPage(() => import('@/features/records/StudyPage'), 'StudyPage'),
+  }),
+  createRoute({
     ...page('/upload'),
     component: lazyPage(() => import('@/features/ingest/UploadPage'), 'UploadPage'),
   }),

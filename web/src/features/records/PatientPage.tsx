@@ -283,7 +283,7 @@ function Studies({ patient }: { patient: Patient }) {
       <ul style={{ margin: 0, paddingInlineStart: 18 }}>
         {data.items.map((study) => (
           <li key={study.id}>
-            <Go to={`/images?study_id=${study.id}`}>{study.description || 'Study'}</Go>, {study.modality},{' '}
+            <Go to={`/studies/${study.id}`}>{study.description || 'Study'}</Go>, {study.modality ?? 'no images'},{' '}
             {plural(study.images, 'image')}, <TimeAgo at={study.created_at} />
           </li>
         ))}

@@ -7,6 +7,7 @@ import { meQuery, useSession } from '@/api/session';
 import { IconKey, IconLogout, IconMoon, IconSettings, IconSun, IconUser } from '@/components/icons';
 import { tellProblem } from '@/components/notify';
 import { ROLE_TITLES } from '@/lib/roles';
+import { Notices } from './Notices';
 import { SearchBox } from './SearchBox';
 import classes from './TopBar.module.css';
 
@@ -15,6 +16,7 @@ export function TopBar() {
     <>
       <ProjectSwitch />
       <SearchBox />
+      <Notices />
       <ThemeSwitch />
       <MeMenu />
     </>
@@ -53,7 +55,7 @@ function ThemeSwitch() {
   const words = `Change to the ${next} theme`;
   return (
     <Tooltip label={words}>
-      <ActionIcon variant="subtle" color="gray" size="lg" aria-label={words} onClick={() => setColorScheme(next)}>
+      <ActionIcon className={classes.theme} variant="subtle" color="gray" size="lg" aria-label={words} onClick={() => setColorScheme(next)}>
         {scheme === 'dark' ? <IconSun /> : <IconMoon />}
       </ActionIcon>
     </Tooltip>
