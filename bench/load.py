@@ -19,6 +19,7 @@ import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import server
 import uvloop
@@ -128,8 +129,8 @@ def look(running: Server) -> House:
     return house
 
 
-def _all(client: Client, path: str) -> list[dict[str, object]]:
-    found: list[dict[str, object]] = []
+def _all(client: Client, path: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
     while True:
         page = client.json("GET", f"{path}?page_size=200&page={len(found) // 200 + 1}")
         found += page["items"]
@@ -311,9 +312,9 @@ def main() -> None:
     runs.sort(key=lambda one: one.per_s)
     median = runs[len(runs) // 2]
     print(
-        f"\n{arguments.users} users, {arguments.requests} requests each, ramp {arguments.ramp:g} s; {sum(PEOPLE.values())} "
-        f"people, {PATIENTS} patients, {IMAGES} images ({VERIFIED} verified), originals of {house.large_bytes / 1e6:.1f} "
-        f"MB; {'images classified' if server.has_classifier() else 'without a classifier'}; SQLite.\n"
+        f"\n{arguments.users} users, {arguments.requests} requests each, ramp {arguments.ramp:g} s; "
+        f"{sum(PEOPLE.values())} people, {PATIENTS} patients, {IMAGES} images ({VERIFIED} verified), "
+        f"originals of {house.large_bytes / 1e6:.1f} MB; {'images classified' if server.has_classifier() else 'without a classifier'}; SQLite.\n"
         f"The run with the median throughput of {len(runs)}:\n"
     )
     show(median)

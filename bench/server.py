@@ -237,13 +237,14 @@ def cells() -> list[Path]:
 def cell(number: int) -> bytes:
     """A photograph of one cell, unlike every other: one of the demonstration's, cut a little differently."""
     paths = cells()
-    with Image.open(paths[number % len(paths)]) as picture:
+    with Image.open(paths[number % len(paths)]) as opened:
+        picture = opened.convert("RGB")
         turn = number // len(paths)
         left, top = turn % 12, turn // 12
         if left + top:
             picture = picture.crop((left, top, picture.width - 12 + left, picture.height - 12 + top))
         buffer = io.BytesIO()
-        picture.convert("RGB").save(buffer, "JPEG", quality=90 - turn // 144)
+        picture.save(buffer, "JPEG", quality=90 - turn // 144)
         return buffer.getvalue()
 
 
