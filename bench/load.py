@@ -314,7 +314,8 @@ def main() -> None:
     print(
         f"\n{arguments.users} users, {arguments.requests} requests each, ramp {arguments.ramp:g} s; "
         f"{sum(PEOPLE.values())} people, {PATIENTS} patients, {IMAGES} images ({VERIFIED} verified), "
-        f"originals of {house.large_bytes / 1e6:.1f} MB; {'images classified' if server.has_classifier() else 'without a classifier'}; SQLite.\n"
+        f"originals of {house.large_bytes / 1e6:.1f} MB; "
+        f"{'images classified' if server.has_classifier() else 'without a classifier'}; SQLite.\n"
         f"The run with the median throughput of {len(runs)}:\n"
     )
     show(median)
