@@ -56,7 +56,10 @@ export const theme = createTheme({
   respectReducedMotion: true,
   fontFamily: "Inter, system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'Liberation Sans', sans-serif",
   fontFamilyMonospace: "ui-monospace, 'Cascadia Mono', 'JetBrains Mono', Menlo, 'DejaVu Sans Mono', monospace",
-  headings: { fontWeight: '600', sizes: { h1: { fontSize: '1.5rem', lineHeight: '1.3' }, h2: { fontSize: '1.0625rem' } } },
+  headings: {
+    fontWeight: '600',
+    sizes: { h1: { fontSize: '1.5rem', lineHeight: '1.3' }, h2: { fontSize: '1.0625rem' } },
+  },
   components: {
     Modal: {
       defaultProps: {
@@ -68,15 +71,32 @@ export const theme = createTheme({
       },
     },
     Drawer: {
-      defaultProps: { closeButtonProps: { 'aria-label': 'Close' }, attributes: DIALOG_PARTS, transitionProps: { duration: 120 } },
+      defaultProps: {
+        closeButtonProps: { 'aria-label': 'Close' },
+        attributes: DIALOG_PARTS,
+        transitionProps: { duration: 120 },
+      },
     },
     Anchor: { defaultProps: { c: 'var(--mantine-color-text)', underline: 'always' } },
-    Menu: { defaultProps: { withInitialFocusPlaceholder: false,  transitionProps: { duration: 100 } } },
+    Menu: { defaultProps: { withInitialFocusPlaceholder: false, transitionProps: { duration: 100 } } },
     Popover: { defaultProps: { transitionProps: { duration: 100 } } },
-    Tooltip: { defaultProps: { transitionProps: { duration: 100 }, openDelay: 300, events: { hover: true, focus: true, touch: false } } },
+    Tooltip: {
+      defaultProps: {
+        transitionProps: { duration: 100 },
+        openDelay: 300,
+        events: { hover: true, focus: true, touch: false },
+      },
+    },
     Portal: { defaultProps: { target: '#overlays' } },
     // The list itself scrolls: it is what the field controls, and so needs no focus of its own.
     TagsInput: { defaultProps: { withScrollArea: false }, styles: { options: LISTBOX } },
-    Select: { styles: { options: LISTBOX }, defaultProps: { withScrollArea: false, allowDeselect: false, comboboxProps: { transitionProps: { duration: 100 } } } },
+    Select: {
+      styles: { options: LISTBOX },
+      defaultProps: {
+        withScrollArea: false,
+        allowDeselect: false,
+        comboboxProps: { transitionProps: { duration: 100 } },
+      },
+    },
   },
 });

@@ -1,7 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, it } from 'vitest';
 import type { ImageRow, Prediction } from '@/api/types';
-import { acceptable, choices, inCaseOrder, merged, nextOpen, noteNeeded, withVerdict } from '@/features/review/reading/queue';
+import {
+  acceptable,
+  choices,
+  inCaseOrder,
+  merged,
+  nextOpen,
+  noteNeeded,
+  withVerdict,
+} from '@/features/review/reading/queue';
 
 const prediction = (probabilities: Record<string, number>, uncertain = false): Prediction => {
   const [likeliest = '', confidence = 0] = Object.entries(probabilities).sort((a, b) => b[1] - a[1])[0] ?? [];
@@ -51,11 +59,18 @@ const ids = (images: ImageRow[]) => images.map((one) => one.id).join('');
 
 describe('the reading queue', () => {
   it('keeps the images of a case together, in the order in which cases appear', () => {
-    expect(ids(inCaseOrder([image('a', '1'), image('b', '2'), image('c', '1'), image('d', null), image('e', '2')]))).toBe('acbed');
+    expect(
+      ids(inCaseOrder([image('a', '1'), image('b', '2'), image('c', '1'), image('d', null), image('e', '2')])),
+    ).toBe('acbed');
   });
 
   it('goes to the next image without a verdict, around the end', () => {
-    const queue = [image('a', '1'), image('b', '1', { verified: true }), image('c', '1', { state: 'waiting' }), image('d', '1')];
+    const queue = [
+      image('a', '1'),
+      image('b', '1', { verified: true }),
+      image('c', '1', { state: 'waiting' }),
+      image('d', '1'),
+    ];
     expect(nextOpen(queue, 0)).toBe(3);
     expect(nextOpen(queue, 3)).toBe(0);
     expect(nextOpen([image('a', '1', { verified: true })], 0)).toBe(-1);
@@ -88,11 +103,24 @@ describe('the reading queue', () => {
   it('draws labels by probability, each with the key of its place in the pathway', () => {
     const rows = choices(['ig', 'monocyte', 'not-classed'], prediction({ ig: 0.2, monocyte: 0.8 }));
     expect(rows.map((row) => `${row.key} ${row.label}`)).toEqual(['2 monocyte', '1 ig', '3 not-classed']);
-    expect(choices(Array.from({ length: 10 }, (_, index) => `l${index}`), null)[9]?.key).toBeNull();
+    expect(
+      choices(
+        Array.from({ length: 10 }, (_, index) => `l${index}`),
+        null,
+      )[9]?.key,
+    ).toBeNull();
   });
 
   it('counts an image with a verdict as verified', () => {
-    const done = withVerdict(image('a', '1'), { label: 'ig', note: null, by: 'Me', by_id: 'm', role: 'physician', at: '', agrees: true });
+    const done = withVerdict(image('a', '1'), {
+      label: 'ig',
+      note: null,
+      by: 'Me',
+      by_id: 'm',
+      role: 'physician',
+      at: '',
+      agrees: true,
+    });
     expect(done.state).toBe('verified');
     expect(nextOpen([done], 0)).toBe(-1);
   });

@@ -11,7 +11,8 @@ const accepted = (name: string): UploadAnswer => ({
 });
 
 async function settled(queue: ReturnType<typeof makeUploadQueue>) {
-  for (let turn = 0; turn < 200 && !queue.snapshot().every((upload) => isDone(upload.state)); turn += 1) await Promise.resolve();
+  for (let turn = 0; turn < 200 && !queue.snapshot().every((upload) => isDone(upload.state)); turn += 1)
+    await Promise.resolve();
   return queue.snapshot();
 }
 
@@ -42,18 +43,32 @@ describe('the upload queue', () => {
   it('sends every file, three at a time, each with its own answer', async () => {
     const { queue, most } = make(async (name) => {
       await Promise.resolve();
-      return name === 'b.txt' ? { items: [{ filename: name, outcome: 'quarantined', reason: 'Not an image.', image_id: null }] } : accepted(name);
+      return name === 'b.txt'
+        ? { items: [{ filename: name, outcome: 'quarantined', reason: 'Not an image.', image_id: null }] }
+        : accepted(name);
     });
-    queue.add(['a', 'b.txt', 'c', 'd', 'e', 'f'].map((name) => file(name)), facts);
+    queue.add(
+      ['a', 'b.txt', 'c', 'd', 'e', 'f'].map((name) => file(name)),
+      facts,
+    );
     const uploads = await settled(queue);
-    expect(uploads.map((upload) => upload.state)).toEqual(['accepted', 'quarantined', 'accepted', 'accepted', 'accepted', 'accepted']);
+    expect(uploads.map((upload) => upload.state)).toEqual([
+      'accepted',
+      'quarantined',
+      'accepted',
+      'accepted',
+      'accepted',
+      'accepted',
+    ]);
     expect(uploads[1]?.reason).toBe('Not an image.');
     expect(most()).toBe(3);
     expect(overallProgress(uploads)).toBe(1);
   });
 
   it('tries again when the network fails, and no more often than it says', async () => {
-    const { queue, waits } = make((name, call) => (call < 3 ? Promise.reject(networkProblem()) : Promise.resolve(accepted(name))));
+    const { queue, waits } = make((name, call) =>
+      call < 3 ? Promise.reject(networkProblem()) : Promise.resolve(accepted(name)),
+    );
     queue.add([file('a')], facts);
     expect((await settled(queue))[0]?.state).toBe('accepted');
     expect(waits).toEqual([1200, 2400]);
@@ -67,7 +82,9 @@ describe('the upload queue', () => {
 
   it('does not repeat what the server refused, and sends it again when asked', async () => {
     let refuse = true;
-    const { queue, waits } = make((name) => (refuse ? Promise.reject(problemOf(413, null)) : Promise.resolve(accepted(name))));
+    const { queue, waits } = make((name) =>
+      refuse ? Promise.reject(problemOf(413, null)) : Promise.resolve(accepted(name)),
+    );
     queue.add([file('a')], facts);
     expect((await settled(queue))[0]?.reason).toContain('too large');
     expect(waits).toEqual([]);
@@ -79,7 +96,9 @@ describe('the upload queue', () => {
   });
 
   it('waits as long as the server says', async () => {
-    const { queue, waits } = make((name, call) => (call === 1 ? Promise.reject(problemOf(429, null, '7')) : Promise.resolve(accepted(name))));
+    const { queue, waits } = make((name, call) =>
+      call === 1 ? Promise.reject(problemOf(429, null, '7')) : Promise.resolve(accepted(name)),
+    );
     queue.add([file('a')], facts);
     await settled(queue);
     expect(waits).toEqual([7000]);

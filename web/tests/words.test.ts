@@ -18,7 +18,11 @@ describe('what goes wrong', () => {
       code: 'note-required',
       errors: [{ field: 'note', message: 'Write a note.' }, 'nonsense'],
     });
-    expect([problem.title, problem.detail, problem.code]).toEqual(['A note is needed', 'The classifier was uncertain here.', 'note-required']);
+    expect([problem.title, problem.detail, problem.code]).toEqual([
+      'A note is needed',
+      'The classifier was uncertain here.',
+      'note-required',
+    ]);
     expect(problem.errors).toEqual([{ field: 'note', message: 'Write a note.' }]);
   });
 
@@ -44,7 +48,14 @@ describe('the address', () => {
 
   it('leads back after sign-in only within this app', () => {
     expect(safeNext('/cases/1?x=2')).toBe('/cases/1?x=2');
-    for (const bad of [undefined, '', 'https://evil.example', '//evil.example', '/\\evil.example', 'javascript:alert(1)']) {
+    for (const bad of [
+      undefined,
+      '',
+      'https://evil.example',
+      '//evil.example',
+      '/\\evil.example',
+      'javascript:alert(1)',
+    ]) {
       expect(safeNext(bad)).toBe('/');
     }
   });
@@ -61,7 +72,9 @@ describe('words for people', () => {
   });
 
   it('the facts of an event become one line', () => {
-    expect(detailText({ of_version: 1, note: null, tags: ['a', 'b'], deep: { yes: true } })).toBe('Of version: 1. Tags: a, b. Deep: Yes: yes');
+    expect(detailText({ of_version: 1, note: null, tags: ['a', 'b'], deep: { yes: true } })).toBe(
+      'Of version: 1. Tags: a, b. Deep: Yes: yes',
+    );
     expect(detailText({ label: 'ig' }, ['label'])).toBe('');
   });
 
@@ -81,10 +94,27 @@ describe('words for people', () => {
 });
 
 describe('a patient that is typed in', () => {
-  const ward = { id: '1', project_id: 'p', subject: 'patient', key: 'ward', label: 'Ward', kind: 'text', required: true, unit: null, choices: [], position: 0 } as const;
+  const ward = {
+    id: '1',
+    project_id: 'p',
+    subject: 'patient',
+    key: 'ward',
+    label: 'Ward',
+    kind: 'text',
+    required: true,
+    unit: null,
+    choices: [],
+    position: 0,
+  } as const;
   it('is checked before it is sent', () => {
-    expect(checkPatient({ ...EMPTY_DRAFT, birth_year: 1980, fields: { ward: 'B' } }, [{ ...ward, choices: [] }], 2026)).toEqual({});
-    const errors = checkPatient({ ...EMPTY_DRAFT, birth_year: 19, identity: { email: 'nobody' } }, [{ ...ward, choices: [] }], 2026);
+    expect(
+      checkPatient({ ...EMPTY_DRAFT, birth_year: 1980, fields: { ward: 'B' } }, [{ ...ward, choices: [] }], 2026),
+    ).toEqual({});
+    const errors = checkPatient(
+      { ...EMPTY_DRAFT, birth_year: 19, identity: { email: 'nobody' } },
+      [{ ...ward, choices: [] }],
+      2026,
+    );
     expect(Object.keys(errors).sort()).toEqual(['birth_year', 'fields.ward', 'identity.email']);
   });
 });

@@ -52,7 +52,8 @@ export const records = {
   patients: (query: Query, signal?: Signal) => answered(server.GET('/api/patients', search(query, signal))),
   patient: (id: string, signal?: Signal) => answered(server.GET('/api/patients/{id}', one(id, signal))),
   addPatient: (body: PatientInput) => answered(server.POST('/api/patients', { body })),
-  changePatient: (id: string, body: PatientChange) => answered(server.PATCH('/api/patients/{id}', { ...one(id), body })),
+  changePatient: (id: string, body: PatientChange) =>
+    answered(server.PATCH('/api/patients/{id}', { ...one(id), body })),
   erasePatient: (id: string) =>
     answered(server.DELETE('/api/patients/{id}', { params: { path: { id }, query: { erase: true } } })),
   summary: (id: string, signal?: Signal) => answered(server.GET('/api/patients/{id}/summary', one(id, signal))),
@@ -95,7 +96,8 @@ export const review = {
   case: (id: string, signal?: Signal) => answered(server.GET('/api/cases/{id}', one(id, signal))),
   sign: (id: string, note: string) =>
     answered(server.POST('/api/cases/{id}/sign', { ...one(id), body: { note: note || null } })),
-  correct: (id: string, reason: string) => answered(server.POST('/api/cases/{id}/correct', { ...one(id), body: { reason } })),
+  correct: (id: string, reason: string) =>
+    answered(server.POST('/api/cases/{id}/correct', { ...one(id), body: { reason } })),
   pathways: (signal?: Signal) => answered(server.GET('/api/pathways', { signal })),
   dashboard: (query: Query, signal?: Signal) => answered(server.GET('/api/dashboard', search(query, signal))),
 };

@@ -30,12 +30,17 @@ server.use({
 /** What a query holds, without the empty parts. */
 export function filled(query: Query): Record<string, string | number | boolean> {
   return Object.fromEntries(
-    Object.entries(query).filter((entry): entry is [string, string | number | boolean] => ![undefined, null, ''].includes(entry[1] as never)),
+    Object.entries(query).filter(
+      (entry): entry is [string, string | number | boolean] => ![undefined, null, ''].includes(entry[1] as never),
+    ),
   );
 }
 
 /** The body of an answer; a refusal or a missing answer becomes a problem. */
-export async function answered<T>(call: Promise<{ data?: T; error?: unknown; response: Response }>, quiet = false): Promise<T> {
+export async function answered<T>(
+  call: Promise<{ data?: T; error?: unknown; response: Response }>,
+  quiet = false,
+): Promise<T> {
   let answer;
   try {
     answer = await call;

@@ -7,7 +7,11 @@ import { Go } from './Go';
 import { IconLock } from './icons';
 import { TimeAgo } from './TimeAgo';
 
-export function StageBadge({ row }: { row: Pick<CaseRow, 'signed_at' | 'stage_title' | 'superseded_by_id' | 'waiting_for_me'> }) {
+export function StageBadge({
+  row,
+}: {
+  row: Pick<CaseRow, 'signed_at' | 'stage_title' | 'superseded_by_id' | 'waiting_for_me'>;
+}) {
   const tone: Tone = row.superseded_by_id ? 'gray' : row.signed_at ? 'green' : 'blue';
   return (
     <Badge tone={tone} icon={row.signed_at ? <IconLock size={13} /> : undefined}>

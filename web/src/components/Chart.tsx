@@ -8,7 +8,14 @@ import { niceTicks } from '@/lib/ticks';
 import classes from './Chart.module.css';
 import { Panel } from './Page';
 
-type Frame = { title: string; n: string; head: [string, string]; rows: [string, number][]; summary: string; children: ReactNode };
+type Frame = {
+  title: string;
+  n: string;
+  head: [string, string];
+  rows: [string, number][];
+  summary: string;
+  children: ReactNode;
+};
 
 function ChartPanel({ title, n, head, rows, summary, children }: Frame) {
   const [table, setTable] = useState(false);
@@ -55,7 +62,15 @@ const LEFT = 46;
 const BOTTOM = 42;
 const TOP = 10;
 
-export function DailyChart({ title, days, unit }: { title: string; days: { date: string; count: number }[]; unit: string }) {
+export function DailyChart({
+  title,
+  days,
+  unit,
+}: {
+  title: string;
+  days: { date: string; count: number }[];
+  unit: string;
+}) {
   const { ref, width } = useElementSize();
   const total = days.reduce((sum, entry) => sum + entry.count, 0);
   const ticks = niceTicks(Math.max(1, ...days.map((entry) => entry.count)));
@@ -79,7 +94,12 @@ export function DailyChart({ title, days, unit }: { title: string; days: { date:
       }
     >
       <div ref={ref} className={classes.plot}>
-        <svg width={width} height={HEIGHT} role="img" aria-label={`${title}: bars by day. The table holds the numbers.`}>
+        <svg
+          width={width}
+          height={HEIGHT}
+          role="img"
+          aria-label={`${title}: bars by day. The table holds the numbers.`}
+        >
           {ticks.map((tick) => (
             <g key={tick}>
               <line x1={LEFT} x2={width - 8} y1={y(tick)} y2={y(tick)} className={classes.grid} />
@@ -103,7 +123,12 @@ export function DailyChart({ title, days, unit }: { title: string; days: { date:
                 </rect>
               )}
               {index % every === 0 && (
-                <text x={LEFT + (index + 0.5) * step} y={HEIGHT - BOTTOM + 16} textAnchor="middle" className={classes.tick}>
+                <text
+                  x={LEFT + (index + 0.5) * step}
+                  y={HEIGHT - BOTTOM + 16}
+                  textAnchor="middle"
+                  className={classes.tick}
+                >
                   {entry.date.slice(5).replace('-', '/')}
                 </text>
               )}
@@ -113,7 +138,11 @@ export function DailyChart({ title, days, unit }: { title: string; days: { date:
           <text x={LEFT + plotWidth / 2} y={HEIGHT - 4} textAnchor="middle" className={classes.title}>
             Day (month/day)
           </text>
-          <text transform={`translate(11 ${TOP + plotHeight / 2}) rotate(-90)`} textAnchor="middle" className={classes.title}>
+          <text
+            transform={`translate(11 ${TOP + plotHeight / 2}) rotate(-90)`}
+            textAnchor="middle"
+            className={classes.title}
+          >
             {unit}
           </text>
         </svg>
@@ -122,7 +151,17 @@ export function DailyChart({ title, days, unit }: { title: string; days: { date:
   );
 }
 
-export function LabelChart({ title, labels, unit, axis }: { title: string; labels: { label: string; count: number }[]; unit: string; axis: string }) {
+export function LabelChart({
+  title,
+  labels,
+  unit,
+  axis,
+}: {
+  title: string;
+  labels: { label: string; count: number }[];
+  unit: string;
+  axis: string;
+}) {
   const { ref, width } = useElementSize();
   const sorted = [...labels].sort((a, b) => b.count - a.count);
   const total = sorted.reduce((sum, entry) => sum + entry.count, 0);
@@ -140,10 +179,19 @@ export function LabelChart({ title, labels, unit, axis }: { title: string; label
       n={`n = ${count(total)}`}
       head={[axis, unit]}
       rows={sorted.map((entry) => [entry.label, entry.count])}
-      summary={first && total > 0 ? `Most often ${first.label}: ${count(first.count)} of ${count(total)}.` : 'Nothing classified yet.'}
+      summary={
+        first && total > 0
+          ? `Most often ${first.label}: ${count(first.count)} of ${count(total)}.`
+          : 'Nothing classified yet.'
+      }
     >
       <div ref={ref} className={classes.plot}>
-        <svg width={width} height={height} role="img" aria-label={`${title}: bars by label. The table holds the numbers.`}>
+        <svg
+          width={width}
+          height={height}
+          role="img"
+          aria-label={`${title}: bars by label. The table holds the numbers.`}
+        >
           {ticks.map((tick) => (
             <g key={tick}>
               <line x1={x(tick)} x2={x(tick)} y1={0} y2={sorted.length * row} className={classes.grid} />
@@ -157,7 +205,14 @@ export function LabelChart({ title, labels, unit, axis }: { title: string; label
               <text x={left - 10} y={index * row + 17} textAnchor="end" className={classes.name}>
                 {entry.label}
               </text>
-              <rect x={left} y={index * row + 5} width={Math.max(0, x(entry.count) - left)} height={row - 10} rx={2} className={entry.label === 'Uncertain' ? classes.uncertain : classes.bar} />
+              <rect
+                x={left}
+                y={index * row + 5}
+                width={Math.max(0, x(entry.count) - left)}
+                height={row - 10}
+                rx={2}
+                className={entry.label === 'Uncertain' ? classes.uncertain : classes.bar}
+              />
               <text x={x(entry.count) + 6} y={index * row + 17} className={classes.tick}>
                 {count(entry.count)}
               </text>

@@ -36,7 +36,8 @@ export function History({ entries, images = [], empty = 'No person has acted her
             {rest && <div className={classes.detail}>{rest}</div>}
             <div className={classes.who}>
               {entry.by}
-              {entry.role ? ` (${(ROLE_TITLES[entry.role] ?? entry.role).toLowerCase()})` : ''}, <TimeAgo at={entry.at} />
+              {entry.role ? ` (${(ROLE_TITLES[entry.role] ?? entry.role).toLowerCase()})` : ''},{' '}
+              <TimeAgo at={entry.at} />
             </div>
           </li>
         );

@@ -18,7 +18,16 @@ export function labelLine(image: ImageRow): string {
 
 export function Thumbnail({ image, alt = '' }: { image: Pick<ImageRow, 'id' | 'state'>; alt?: string }) {
   if (image.state === 'unreadable') return <span className={classes.none}>No picture</span>;
-  return <img className={classes.picture} src={viewing.renderedUrl(image.id, 256)} alt={alt} loading="lazy" decoding="async" draggable={false} />;
+  return (
+    <img
+      className={classes.picture}
+      src={viewing.renderedUrl(image.id, 256)}
+      alt={alt}
+      loading="lazy"
+      decoding="async"
+      draggable={false}
+    />
+  );
 }
 
 export function ImageTile({ image, to, showPatient = true }: { image: ImageRow; to?: string; showPatient?: boolean }) {
@@ -40,7 +49,15 @@ export function ImageTile({ image, to, showPatient = true }: { image: ImageRow; 
   );
 }
 
-export function ImageGrid({ images, toOf, showPatient }: { images: ImageRow[]; toOf?: (image: ImageRow) => string; showPatient?: boolean }) {
+export function ImageGrid({
+  images,
+  toOf,
+  showPatient,
+}: {
+  images: ImageRow[];
+  toOf?: (image: ImageRow) => string;
+  showPatient?: boolean;
+}) {
   return (
     <ul className={classes.grid}>
       {images.map((image) => (

@@ -62,7 +62,14 @@ export function ListPage<T>(props: Props<T>) {
   const active = Object.entries(search).filter(
     (entry): entry is [string, string] => allowed.has(entry[0]) && Boolean(entry[1]) && !RESERVED.has(entry[0]),
   );
-  const query: Query = { ...fixed, ...Object.fromEntries(active), query: search.query, sort, page, page_size: pageSize };
+  const query: Query = {
+    ...fixed,
+    ...Object.fromEntries(active),
+    query: search.query,
+    sort,
+    page,
+    page_size: pageSize,
+  };
 
   const list = useQuery({
     queryKey: [name, 'list', query],
@@ -78,7 +85,11 @@ export function ListPage<T>(props: Props<T>) {
     setChosen(new Set());
     void navigate({
       to: '.',
-      search: (before: Record<string, string | undefined>) => ({ ...before, ...(keepPage ? {} : { page: undefined }), ...patch }),
+      search: (before: Record<string, string | undefined>) => ({
+        ...before,
+        ...(keepPage ? {} : { page: undefined }),
+        ...patch,
+      }),
       replace: 'query' in patch,
     } as never);
   };
@@ -109,7 +120,11 @@ export function ListPage<T>(props: Props<T>) {
     >
       <div className={classes.bar}>
         {props.searchLabel && (
-          <SearchField label={props.searchLabel} value={search.query ?? ''} onChange={(text) => change({ query: text || undefined })} />
+          <SearchField
+            label={props.searchLabel}
+            value={search.query ?? ''}
+            onChange={(text) => change({ query: text || undefined })}
+          />
         )}
         {filters.map((filter) => (
           <FilterField
@@ -178,7 +193,9 @@ export function ListPage<T>(props: Props<T>) {
               action={
                 <Button
                   variant="default"
-                  onClick={() => change({ query: undefined, ...Object.fromEntries(active.map(([key]) => [key, undefined])) })}
+                  onClick={() =>
+                    change({ query: undefined, ...Object.fromEntries(active.map(([key]) => [key, undefined])) })
+                  }
                 >
                   Clear search and filters
                 </Button>

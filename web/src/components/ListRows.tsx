@@ -25,7 +25,22 @@ type Props<T> = {
 };
 
 export function ListRows<T>(props: Props<T>) {
-  const { title, columns, rows, rowId, rowLink, rowName, onRow, selectable, sort, dense, stale, chosen, onChoose, onSort } = props;
+  const {
+    title,
+    columns,
+    rows,
+    rowId,
+    rowLink,
+    rowName,
+    onRow,
+    selectable,
+    sort,
+    dense,
+    stale,
+    chosen,
+    onChoose,
+    onSort,
+  } = props;
   const navigate = useNavigate();
 
   const move = (event: KeyboardEvent<HTMLTableSectionElement>) => {
@@ -46,7 +61,13 @@ export function ListRows<T>(props: Props<T>) {
   const all = rows !== undefined && rows.length > 0 && rows.every((row) => chosen.has(rowId(row)));
 
   return (
-    <div className={classes.frame} data-stale={stale || undefined} role="region" aria-label={`Table of ${title.toLowerCase()}`} tabIndex={0}>
+    <div
+      className={classes.frame}
+      data-stale={stale || undefined}
+      role="region"
+      aria-label={`Table of ${title.toLowerCase()}`}
+      tabIndex={0}
+    >
       <table className={classes.table} data-dense={dense || undefined} aria-busy={rows === undefined || stale}>
         <thead>
           <tr>
@@ -66,53 +87,53 @@ export function ListRows<T>(props: Props<T>) {
           </tr>
         </thead>
         <tbody onKeyDown={move}>
-          {rows === undefined
-            ? Array.from({ length: 8 }, (_, index) => (
-                <tr key={index}>
-                  {selectable && <td />}
-                  {columns.map((column) => (
-                    <td key={column.id} data-phone={column.phone || undefined}>
-                      <Skeleton height={14} width={`${50 + ((index * 17 + column.id.length * 11) % 40)}%`} />
-                    </td>
-                  ))}
-                </tr>
-              ))
-            : rows.map((row) => (
-                <tr key={rowId(row)} onClick={(event) => open(event, row)} data-clickable={Boolean(rowLink || onRow) || undefined}>
-                  {selectable && (
-                    <td className={classes.check}>
-                      <Checkbox
-                        size="xs"
-                        aria-label={`Choose ${rowName?.(row) ?? rowId(row)}`}
-                        checked={chosen.has(rowId(row))}
-                        onChange={(event) => {
-                          const next = new Set(chosen);
-                          if (event.currentTarget.checked) next.add(rowId(row));
-                          else next.delete(rowId(row));
-                          onChoose(next);
-                        }}
-                      />
-                    </td>
+          {rows?.map((row) => (
+            <tr
+              key={rowId(row)}
+              onClick={(event) => open(event, row)}
+              data-clickable={Boolean(rowLink || onRow) || undefined}
+            >
+              {selectable && (
+                <td className={classes.check}>
+                  <Checkbox
+                    size="xs"
+                    aria-label={`Choose ${rowName?.(row) ?? rowId(row)}`}
+                    checked={chosen.has(rowId(row))}
+                    onChange={(event) => {
+                      const next = new Set(chosen);
+                      if (event.currentTarget.checked) next.add(rowId(row));
+                      else next.delete(rowId(row));
+                      onChoose(next);
+                    }}
+                  />
+                </td>
+              )}
+              {columns.map((column, index) => (
+                <td key={column.id} data-align={column.align} data-phone={column.phone || index === 0 || undefined}>
+                  {index === 0 && rowLink ? (
+                    <Link to={rowLink(row)} data-row-link className={classes.link}>
+                      {column.cell(row)}
+                    </Link>
+                  ) : index === 0 && onRow ? (
+                    <button type="button" data-row-link className={classes.link} onClick={() => onRow(row)}>
+                      {column.cell(row)}
+                    </button>
+                  ) : (
+                    column.cell(row)
                   )}
-                  {columns.map((column, index) => (
-                    <td key={column.id} data-align={column.align} data-phone={column.phone || index === 0 || undefined}>
-                      {index === 0 && rowLink ? (
-                        <Link to={rowLink(row)} data-row-link className={classes.link}>
-                          {column.cell(row)}
-                        </Link>
-                      ) : index === 0 && onRow ? (
-                        <button type="button" data-row-link className={classes.link} onClick={() => onRow(row)}>
-                          {column.cell(row)}
-                        </button>
-                      ) : (
-                        column.cell(row)
-                      )}
-                    </td>
-                  ))}
-                </tr>
+                </td>
               ))}
+            </tr>
+          ))}
         </tbody>
       </table>
+      {rows === undefined && (
+        <div className={classes.skeletons} aria-hidden="true">
+          {Array.from({ length: 8 }, (_, index) => (
+            <Skeleton key={index} height={14} width={`${60 + ((index * 17) % 35)}%`} />
+          ))}
+        </div>
+      )}
     </div>
   );
 }
@@ -135,9 +156,19 @@ function Head<T>({ column, sort, onSort }: { column: Column<T>; sort: string; on
       data-phone={column.phone || undefined}
       aria-sort={ascending ? 'ascending' : descending ? 'descending' : 'none'}
     >
-      <button type="button" className={classes.sort} onClick={() => onSort(ascending ? `-${column.sort}` : (column.sort ?? ''))}>
+      <button
+        type="button"
+        className={classes.sort}
+        onClick={() => onSort(ascending ? `-${column.sort}` : (column.sort ?? ''))}
+      >
         {first}
-        {ascending ? <IconChevronUp size={14} /> : descending ? <IconChevronDown size={14} /> : <IconSelector size={14} className={classes.idle} />}
+        {ascending ? (
+          <IconChevronUp size={14} />
+        ) : descending ? (
+          <IconChevronDown size={14} />
+        ) : (
+          <IconSelector size={14} className={classes.idle} />
+        )}
       </button>
     </th>
   );

@@ -7,7 +7,15 @@ import { IconColumns, IconCross, IconSearch } from './icons';
 import classes from './ListPage.module.css';
 import type { Column, Filter } from './listTypes';
 
-export function SearchField({ label, value, onChange }: { label: string; value: string; onChange: (text: string) => void }) {
+export function SearchField({
+  label,
+  value,
+  onChange,
+}: {
+  label: string;
+  value: string;
+  onChange: (text: string) => void;
+}) {
   const [text, setText] = useState(value);
   const tell = useDebouncedCallback(onChange, 220);
   useEffect(() => setText(value), [value]);
@@ -32,7 +40,15 @@ export function SearchField({ label, value, onChange }: { label: string; value: 
   );
 }
 
-export function FilterField({ filter, value, onChange }: { filter: Filter; value: string; onChange: (value: string) => void }) {
+export function FilterField({
+  filter,
+  value,
+  onChange,
+}: {
+  filter: Filter;
+  value: string;
+  onChange: (value: string) => void;
+}) {
   const [text, setText] = useState(value);
   const tell = useDebouncedCallback(onChange, 300);
   useEffect(() => setText(value), [value]);
@@ -66,7 +82,15 @@ export function FilterField({ filter, value, onChange }: { filter: Filter; value
   );
 }
 
-export function Chips({ active, filters, onRemove }: { active: [string, string][]; filters: Filter[]; onRemove: (id: string) => void }) {
+export function Chips({
+  active,
+  filters,
+  onRemove,
+}: {
+  active: [string, string][];
+  filters: Filter[];
+  onRemove: (id: string) => void;
+}) {
   return (
     <ul className={classes.chips} aria-label="Filters in use">
       {active.map(([id, value]) => {
@@ -75,7 +99,12 @@ export function Chips({ active, filters, onRemove }: { active: [string, string][
         const text = `${filter?.label ?? id}: ${words}`;
         return (
           <li key={id}>
-            <button type="button" className={classes.chip} onClick={() => onRemove(id)} aria-label={`Remove the filter ${text}`}>
+            <button
+              type="button"
+              className={classes.chip}
+              onClick={() => onRemove(id)}
+              aria-label={`Remove the filter ${text}`}
+            >
               {text}
               <IconCross size={14} />
             </button>

@@ -41,13 +41,32 @@ export function markWords(mark: MarkName): string {
 function Shape({ mark }: { mark: MarkName }) {
   switch (mark) {
     case 'waiting':
-      return <circle cx="8" cy="8" r="5.5" fill="none" stroke="currentColor" strokeWidth="2" strokeDasharray="2.6 2.4" />;
+      return (
+        <circle cx="8" cy="8" r="5.5" fill="none" stroke="currentColor" strokeWidth="2" strokeDasharray="2.6 2.4" />
+      );
     case 'read':
       return <circle cx="8" cy="8" r="5.5" fill="none" stroke="currentColor" strokeWidth="2" />;
     case 'uncertain':
-      return <path d="M8 1.5 15 14H1L8 1.5Zm0 5v3.2m0 1.5v1" fill="none" stroke="currentColor" strokeWidth="1.8" strokeLinejoin="round" />;
+      return (
+        <path
+          d="M8 1.5 15 14H1L8 1.5Zm0 5v3.2m0 1.5v1"
+          fill="none"
+          stroke="currentColor"
+          strokeWidth="1.8"
+          strokeLinejoin="round"
+        />
+      );
     case 'agreed':
-      return <path d="m2 8.5 4 4 8-9" fill="none" stroke="currentColor" strokeWidth="2.4" strokeLinecap="round" strokeLinejoin="round" />;
+      return (
+        <path
+          d="m2 8.5 4 4 8-9"
+          fill="none"
+          stroke="currentColor"
+          strokeWidth="2.4"
+          strokeLinecap="round"
+          strokeLinejoin="round"
+        />
+      );
     case 'changed':
       return (
         <path
@@ -68,7 +87,14 @@ function Shape({ mark }: { mark: MarkName }) {
 
 export function MarkIcon({ mark, size = 16 }: { mark: MarkName; size?: number }) {
   return (
-    <svg width={size} height={size} viewBox="0 0 16 16" aria-hidden="true" focusable="false" style={{ color: COLORS[mark] }}>
+    <svg
+      width={size}
+      height={size}
+      viewBox="0 0 16 16"
+      aria-hidden="true"
+      focusable="false"
+      style={{ color: COLORS[mark] }}
+    >
       <Shape mark={mark} />
     </svg>
   );

@@ -45,7 +45,17 @@ export function Page({ title, heading, lead, trail = [], actions, width = 'wide'
   );
 }
 
-export function Panel({ title, side, children, id }: { title?: string; side?: ReactNode; children: ReactNode; id?: string }) {
+export function Panel({
+  title,
+  side,
+  children,
+  id,
+}: {
+  title?: string;
+  side?: ReactNode;
+  children: ReactNode;
+  id?: string;
+}) {
   return (
     <section className={classes.panel} aria-label={title} id={id}>
       {title && (

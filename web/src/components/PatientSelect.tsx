@@ -20,12 +20,14 @@ export function PatientSelect({ value, code, projectId, onChange, error }: Props
   const [asked] = useDebouncedValue(text === code ? '' : text.trim(), 180);
   const { data } = useQuery({
     queryKey: ['patients', 'choice', asked, projectId],
-    queryFn: ({ signal }) => records.patients({ query: asked, project_id: projectId, page_size: 20, sort: '-created_at' }, signal),
+    queryFn: ({ signal }) =>
+      records.patients({ query: asked, project_id: projectId, page_size: 20, sort: '-created_at' }, signal),
     placeholderData: keepPreviousData,
   });
   const found = data?.items ?? [];
   const options = found.map((row) => ({ value: row.id, label: row.code, words: `${sex(row.sex)}, ${age(row.age)}` }));
-  if (value && code && !options.some((option) => option.value === value)) options.unshift({ value, label: code, words: '' });
+  if (value && code && !options.some((option) => option.value === value))
+    options.unshift({ value, label: code, words: '' });
   return (
     <Select
       label="Patient"

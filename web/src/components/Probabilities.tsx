@@ -8,7 +8,15 @@ export function sortedProbabilities(prediction: Prediction): [string, number][] 
   return Object.entries(prediction.probabilities).sort((a, b) => b[1] - a[1]);
 }
 
-export function Bar({ value, threshold, tone }: { value: number; threshold: number; tone: 'sure' | 'unsure' | 'rest' }) {
+export function Bar({
+  value,
+  threshold,
+  tone,
+}: {
+  value: number;
+  threshold: number;
+  tone: 'sure' | 'unsure' | 'rest';
+}) {
   return (
     <span className={classes.bar} aria-hidden="true">
       <span className={classes.fill} data-tone={tone} style={{ inlineSize: `${Math.max(0.5, value * 100)}%` }} />
@@ -23,7 +31,11 @@ export function Probabilities({ prediction }: { prediction: Prediction }) {
       {sortedProbabilities(prediction).map(([label, value], index) => (
         <li key={label} className={classes.row}>
           <span>{label}</span>
-          <Bar value={value} threshold={prediction.threshold} tone={index > 0 ? 'rest' : prediction.uncertain ? 'unsure' : 'sure'} />
+          <Bar
+            value={value}
+            threshold={prediction.threshold}
+            tone={index > 0 ? 'rest' : prediction.uncertain ? 'unsure' : 'sure'}
+          />
           <span className={classes.value}>{probability(value)}</span>
         </li>
       ))}

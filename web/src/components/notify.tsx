@@ -18,7 +18,9 @@ export function tellSuccess(title: string, message = ''): void {
 /** A refusal in the server's own words, kept until it is read. */
 export function tellProblem(error: unknown, what?: string): void {
   const problem = asProblem(error);
-  const lines = [what ? problem.title : '', problem.detail, ...problem.errors.map((entry) => entry.message)].filter(Boolean);
+  const lines = [what ? problem.title : '', problem.detail, ...problem.errors.map((entry) => entry.message)].filter(
+    Boolean,
+  );
   const message = [...new Set(lines)].map((line) => (/[.!?]$/.test(line) ? line : `${line}.`)).join(' ');
   const title = what ?? problem.title;
   noticeLog.add(title, message, true);

@@ -1,13 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every address of the app. Pages are loaded when first visited; the reading room's code never delays the sign-in.
 import type { QueryClient } from '@tanstack/react-query';
-import {
-  createRootRouteWithContext,
-  createRoute,
-  createRouter,
-  Outlet,
-  redirect,
-} from '@tanstack/react-router';
+import { createRootRouteWithContext, createRoute, createRouter, Outlet, redirect } from '@tanstack/react-router';
 import { meQuery } from '@/api/session';
 import { PageFailure, PageMissing } from '@/components/PageFailure';
 import { parseSearch, stringifySearch, type Search } from '@/lib/search';

@@ -80,7 +80,8 @@ export class ImageCanvas {
   }
 
   set light({ brightness, contrast }: Light) {
-    this.#canvas.style.filter = brightness === 1 && contrast === 1 ? '' : `brightness(${brightness}) contrast(${contrast})`;
+    this.#canvas.style.filter =
+      brightness === 1 && contrast === 1 ? '' : `brightness(${brightness}) contrast(${contrast})`;
   }
 
   fit(): void {
@@ -129,7 +130,9 @@ export class ImageCanvas {
       canvas.height = Math.round(clientHeight * ratio);
     }
     if (this.#shown) {
-      this.#view = this.#fitted ? fit(this.#shown.size, this.#box) : keepInSight(this.#view, this.#shown.size, this.#box);
+      this.#view = this.#fitted
+        ? fit(this.#shown.size, this.#box)
+        : keepInSight(this.#view, this.#shown.size, this.#box);
     }
     this.#draw();
     this.onScale(this.#view.scale);
@@ -185,7 +188,11 @@ export class ImageCanvas {
     this.#pointers.set(event.pointerId, now);
     if (other) {
       const gap = Math.hypot(before.x - other.x, before.y - other.y);
-      if (gap > 0) this.#zoom(Math.hypot(now.x - other.x, now.y - other.y) / gap, { x: (now.x + other.x) / 2, y: (now.y + other.y) / 2 });
+      if (gap > 0)
+        this.#zoom(Math.hypot(now.x - other.x, now.y - other.y) / gap, {
+          x: (now.x + other.x) / 2,
+          y: (now.y + other.y) / 2,
+        });
       return;
     }
     this.#fitted = false;

@@ -18,7 +18,9 @@ export function AddPersonDialog({ opened, onClose }: { opened: boolean; onClose:
   const [name, setName] = useState('');
   const [email, setEmail] = useState('');
   const [role, setRole] = useState<Role>('technologist');
-  const [projectId, setProjectId] = useState(mine.find((entry) => entry.project_id === homeProjectId)?.project_id ?? mine[0]?.project_id ?? '');
+  const [projectId, setProjectId] = useState(
+    mine.find((entry) => entry.project_id === homeProjectId)?.project_id ?? mine[0]?.project_id ?? '',
+  );
   const [errors, setErrors] = useState<Record<string, string>>({});
   const [problem, setProblem] = useState<Problem | null>(null);
   const [busy, setBusy] = useState(false);
@@ -59,14 +61,19 @@ export function AddPersonDialog({ opened, onClose }: { opened: boolean; onClose:
   };
 
   return (
-    <Modal opened={opened} onClose={close} title={added ? `${added.name} is added` : 'Add person'} closeOnClickOutside={!added}>
+    <Modal
+      opened={opened}
+      onClose={close}
+      title={added ? `${added.name} is added` : 'Add person'}
+      closeOnClickOutside={!added}
+    >
       {added ? (
         <div className={classes.form}>
           {added.generated_password ? (
             <>
               <p className={classes.text}>
-                This password was made for {added.email}. It is shown once; hand it over in person, and ask for it to be changed after
-                the first sign-in.
+                This password was made for {added.email}. It is shown once; hand it over in person, and ask for it to be
+                changed after the first sign-in.
               </p>
               <div className={classes.secret} data-testid="generated-password">
                 <Code value={added.generated_password} what="the password" />
@@ -81,7 +88,15 @@ export function AddPersonDialog({ opened, onClose }: { opened: boolean; onClose:
         </div>
       ) : (
         <form onSubmit={(event) => void submit(event)} noValidate className={classes.form}>
-          <TextInput label="Name" required value={name} error={errors.name} onChange={(event) => setName(event.currentTarget.value)} data-autofocus autoComplete="off" />
+          <TextInput
+            label="Name"
+            required
+            value={name}
+            error={errors.name}
+            onChange={(event) => setName(event.currentTarget.value)}
+            data-autofocus
+            autoComplete="off"
+          />
           <TextInput
             label="E-mail"
             type="email"

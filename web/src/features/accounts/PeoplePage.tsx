@@ -39,7 +39,11 @@ export function PeoplePage() {
           { id: 'created', header: 'Added', sort: 'created_at', cell: (row) => <TimeAgo at={row.created_at} /> },
         ]}
         filters={[
-          { id: 'role', label: 'Role', options: Object.entries(ROLE_TITLES).map(([value, label]) => ({ value, label })) },
+          {
+            id: 'role',
+            label: 'Role',
+            options: Object.entries(ROLE_TITLES).map(([value, label]) => ({ value, label })),
+          },
           {
             id: 'active',
             label: 'Account',
@@ -56,7 +60,12 @@ export function PeoplePage() {
         rowId={(row) => row.id}
         rowName={(row) => row.name}
         rowLink={(row) => `/people/${row.id}`}
-        empty={{ icon: <IconPeople size={32} />, title: 'Nobody is here yet', text: 'Add the people of your laboratory.', action: button }}
+        empty={{
+          icon: <IconPeople size={32} />,
+          title: 'Nobody is here yet',
+          text: 'Add the people of your laboratory.',
+          action: button,
+        }}
       />
       <AddPersonDialog opened={adding} onClose={add.close} />
     </>
@@ -67,5 +76,7 @@ function rolesText(user: User, projectId: string | undefined): string {
   const inScope = projectId ? user.memberships.filter((entry) => entry.project_id === projectId) : user.memberships;
   if (inScope.length === 0) return 'None';
   const many = new Set(inScope.map((entry) => entry.project_id)).size > 1;
-  return inScope.map((entry) => `${ROLE_TITLES[entry.role] ?? entry.role}${many ? ` (${entry.project})` : ''}`).join(', ');
+  return inScope
+    .map((entry) => `${ROLE_TITLES[entry.role] ?? entry.role}${many ? ` (${entry.project})` : ''}`)
+    .join(', ');
 }

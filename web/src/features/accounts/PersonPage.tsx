@@ -39,7 +39,10 @@ export function PersonPage() {
     try {
       await accounts.changeUser(user.id, { active });
       await changed();
-      tellSuccess(active ? `${user.name} can sign in again` : `${user.name} is deactivated`, active ? '' : 'Open sessions have ended.');
+      tellSuccess(
+        active ? `${user.name} can sign in again` : `${user.name} is deactivated`,
+        active ? '' : 'Open sessions have ended.',
+      );
     } catch (error) {
       tellProblem(error, `The account of ${user.name} is unchanged`);
     } finally {
@@ -136,7 +139,11 @@ function Roles({ user, locked }: { user: User; locked: boolean }) {
       if (role === '') await accounts.removeRole(user.id, entry.project_id);
       else await accounts.setRole(user.id, entry.project_id, role as Role);
       await client.invalidateQueries({ queryKey: ['users'] });
-      tellSuccess(role ? `${user.name} is ${ROLE_TITLES[role]?.toLowerCase() ?? role} in ${entry.project}` : `${user.name} left ${entry.project}`);
+      tellSuccess(
+        role
+          ? `${user.name} is ${ROLE_TITLES[role]?.toLowerCase() ?? role} in ${entry.project}`
+          : `${user.name} left ${entry.project}`,
+      );
     } catch (error) {
       tellProblem(error, `The role of ${user.name} is unchanged`);
     }
@@ -151,7 +158,10 @@ function Roles({ user, locked }: { user: User; locked: boolean }) {
             <Select
               aria-label={`Role in ${entry.project}`}
               disabled={locked || !mine.some((one) => one.project_id === entry.project_id)}
-              data={[{ value: '', label: 'No role' }, ...Object.entries(ROLE_TITLES).map(([value, label]) => ({ value, label }))]}
+              data={[
+                { value: '', label: 'No role' },
+                ...Object.entries(ROLE_TITLES).map(([value, label]) => ({ value, label })),
+              ]}
               value={entry.role}
               onChange={(value) => void change(entry, value ?? '')}
             />
@@ -189,8 +199,21 @@ function Details({ user }: { user: User }) {
   return (
     <Panel title="Name and e-mail">
       <form onSubmit={(event) => void submit(event)} className={classes.form} noValidate>
-        <TextInput label="Name" value={name} error={errorOf('name')} onChange={(event) => setName(event.currentTarget.value)} autoComplete="off" />
-        <TextInput label="E-mail" type="email" value={email} error={errorOf('email')} onChange={(event) => setEmail(event.currentTarget.value)} autoComplete="off" />
+        <TextInput
+          label="Name"
+          value={name}
+          error={errorOf('name')}
+          onChange={(event) => setName(event.currentTarget.value)}
+          autoComplete="off"
+        />
+        <TextInput
+          label="E-mail"
+          type="email"
+          value={email}
+          error={errorOf('email')}
+          onChange={(event) => setEmail(event.currentTarget.value)}
+          autoComplete="off"
+        />
         {problem && (
           <Notice tone="red" title={problem.title}>
             {problem.detail}

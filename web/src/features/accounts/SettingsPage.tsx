@@ -46,7 +46,9 @@ export function SettingsPage() {
       </Panel>
       {can('define-fields') && (
         <Panel title="Fields of patients and studies">
-          <p className={classes.muted}>What this project wants to know of each patient and study, besides sex and birth year.</p>
+          <p className={classes.muted}>
+            What this project wants to know of each patient and study, besides sex and birth year.
+          </p>
           <div style={{ marginBlockStart: 12 }}>
             <Button component={Go} to="/settings/fields" variant="default">
               Define fields

@@ -59,7 +59,9 @@ export function SignInPage() {
           <h1>Medhub</h1>
         </div>
         <p className={classes.lead}>
-          {next ? 'You were signed out. Sign in to go on where you were.' : 'Sign in with the account of your laboratory.'}
+          {next
+            ? 'You were signed out. Sign in to go on where you were.'
+            : 'Sign in with the account of your laboratory.'}
         </p>
         <form onSubmit={submit} noValidate className={classes.form}>
           <TextInput

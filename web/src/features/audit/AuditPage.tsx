@@ -49,13 +49,30 @@ export function AuditPage() {
           { id: 'actor', header: 'Who', phone: true, cell: (row) => row.actor },
           { id: 'action', header: 'What', phone: true, cell: (row) => capital(words(row.action)) },
           { id: 'object', header: 'On', cell: (row) => capital(words(row.object_type)) },
-          { id: 'patient', header: 'Patient', cell: (row) => (row.patient_id ? <Go to={`/patients/${row.patient_id}`}>Open</Go> : '–') },
-          { id: 'outcome', header: 'Outcome', cell: (row) => <Badge tone={row.outcome === 'done' ? 'green' : 'red'}>{capital(row.outcome)}</Badge> },
+          {
+            id: 'patient',
+            header: 'Patient',
+            cell: (row) => (row.patient_id ? <Go to={`/patients/${row.patient_id}`}>Open</Go> : '–'),
+          },
+          {
+            id: 'outcome',
+            header: 'Outcome',
+            cell: (row) => <Badge tone={row.outcome === 'done' ? 'green' : 'red'}>{capital(row.outcome)}</Badge>,
+          },
           { id: 'origin', header: 'From', hidden: true, cell: (row) => row.origin },
-          { id: 'hash', header: 'Hash', hidden: true, cell: (row) => <Code value={row.hash} what="the hash" shown={10} /> },
+          {
+            id: 'hash',
+            header: 'Hash',
+            hidden: true,
+            cell: (row) => <Code value={row.hash} what="the hash" shown={10} />,
+          },
         ]}
         filters={[
-          { id: 'action', label: 'Action', options: actions.map((action) => ({ value: action, label: capital(words(action)) })) },
+          {
+            id: 'action',
+            label: 'Action',
+            options: actions.map((action) => ({ value: action, label: capital(words(action)) })),
+          },
           {
             id: 'outcome',
             label: 'Outcome',
@@ -74,17 +91,39 @@ export function AuditPage() {
         }
         rowId={(row) => String(row.seq)}
         onRow={setOpen}
-        empty={{ icon: <IconAudit size={32} />, title: 'Nothing has been done yet', text: 'Acts appear here as they happen.' }}
+        empty={{
+          icon: <IconAudit size={32} />,
+          title: 'Nothing has been done yet',
+          text: 'Acts appear here as they happen.',
+        }}
       />
-      <Drawer opened={open !== null} onClose={() => setOpen(null)} position="right" title={open ? `Entry ${count(open.seq)}` : ''} size="md">
+      <Drawer
+        opened={open !== null}
+        onClose={() => setOpen(null)}
+        position="right"
+        title={open ? `Entry ${count(open.seq)}` : ''}
+        size="md"
+      >
         {open && (
           <Facts
             facts={[
               ['When', dateTimeWithZone(open.at)],
               ['Who', open.actor],
               ['What', capital(words(open.action))],
-              ['On', open.object_id ? <Code key="object" value={`${open.object_type} ${open.object_id}`} what="the object" /> : open.object_type],
-              open.patient_id !== null && ['Patient', <Go key="patient" to={`/patients/${open.patient_id}`}>Open the patient</Go>],
+              [
+                'On',
+                open.object_id ? (
+                  <Code key="object" value={`${open.object_type} ${open.object_id}`} what="the object" />
+                ) : (
+                  open.object_type
+                ),
+              ],
+              open.patient_id !== null && [
+                'Patient',
+                <Go key="patient" to={`/patients/${open.patient_id}`}>
+                  Open the patient
+                </Go>,
+              ],
               ['From', open.origin],
               ['Outcome', capital(open.outcome)],
               ['Detail', detailText(open.detail)],

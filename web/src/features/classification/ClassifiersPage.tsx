@@ -39,7 +39,9 @@ export function ClassifiersPage() {
           text="Ask an administrator to add one to the models folder."
         />
       )}
-      {data?.map((entry) => <Card key={`${entry.name}-${entry.version}`} classifier={entry} />)}
+      {data?.map((entry) => (
+        <Card key={`${entry.name}-${entry.version}`} classifier={entry} />
+      ))}
     </Page>
   );
 }

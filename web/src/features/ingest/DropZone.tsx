@@ -41,12 +41,19 @@ export function DropZone({ disabled = false, small = false, hint, onFiles }: Pro
     >
       <IconUpload size={32} />
       <p className={classes.zoneTitle}>{over ? 'Let go to upload' : 'Drop photographs or a folder here'}</p>
-      <p className={classes.zoneText}>{hint ?? 'JPEG, PNG, TIFF, BMP, WebP or DICOM. Names, places and dates inside the files are removed.'}</p>
+      <p className={classes.zoneText}>
+        {hint ?? 'JPEG, PNG, TIFF, BMP, WebP or DICOM. Names, places and dates inside the files are removed.'}
+      </p>
       <div className={classes.zoneButtons}>
         <Button disabled={disabled} leftSection={<IconImages size={18} />} onClick={() => files.current?.click()}>
           Choose files
         </Button>
-        <Button disabled={disabled} variant="default" leftSection={<IconFolder size={18} />} onClick={() => folder.current?.click()}>
+        <Button
+          disabled={disabled}
+          variant="default"
+          leftSection={<IconFolder size={18} />}
+          onClick={() => folder.current?.click()}
+        >
           Choose a folder
         </Button>
       </div>

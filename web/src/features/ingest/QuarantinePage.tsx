@@ -15,8 +15,22 @@ export function QuarantinePage() {
       title="Quarantine"
       lead="Files that could not be accepted, each with its reason. Mend the file at its source and upload it once more; what stays here is destroyed when its time is up."
       columns={[
-        { id: 'reason', header: 'Reason', phone: true, cell: (row) => <span style={{ display: 'block', whiteSpace: 'normal', minInlineSize: '16em', paddingBlock: 8 }}>{row.reason}</span> },
-        { id: 'patient', header: 'For patient', phone: true, cell: (row) => <span className="mh-code">{row.patient_code ?? '–'}</span> },
+        {
+          id: 'reason',
+          header: 'Reason',
+          phone: true,
+          cell: (row) => (
+            <span style={{ display: 'block', whiteSpace: 'normal', minInlineSize: '16em', paddingBlock: 8 }}>
+              {row.reason}
+            </span>
+          ),
+        },
+        {
+          id: 'patient',
+          header: 'For patient',
+          phone: true,
+          cell: (row) => <span className="mh-code">{row.patient_code ?? '–'}</span>,
+        },
         { id: 'size', header: 'Size', align: 'end', cell: (row) => bytes(row.size_bytes) },
         { id: 'by', header: 'From', cell: (row) => row.by },
         { id: 'created', header: 'Received', cell: (row) => <TimeAgo at={row.created_at} /> },

@@ -21,7 +21,10 @@ const POLL_MS = 700;
 /** The images that came out of these uploads, asked for until each has been classified. */
 function useArrivedImages(uploads: readonly Upload[]): Map<string, ImageRow> {
   const patients = [...new Set(uploads.filter((upload) => upload.imageId).map((upload) => upload.patientId))];
-  const wanted = useMemo(() => new Set(uploads.flatMap((upload) => (upload.imageId ? [upload.imageId] : []))), [uploads]);
+  const wanted = useMemo(
+    () => new Set(uploads.flatMap((upload) => (upload.imageId ? [upload.imageId] : []))),
+    [uploads],
+  );
   const client = useQueryClient();
   // A newly accepted file is not in the last answer yet.
   useEffect(() => {
@@ -37,11 +40,17 @@ function useArrivedImages(uploads: readonly Upload[]): Map<string, ImageRow> {
       refetchInterval: (query: { state: { data?: { items: ImageRow[] } } }) => {
         const items = query.state.data?.items;
         if (!items) return POLL_MS;
-        return items.some((image) => wanted.has(image.id) && (image.state === 'waiting' || image.case_id === null)) ? POLL_MS : false;
+        return items.some((image) => wanted.has(image.id) && (image.state === 'waiting' || image.case_id === null))
+          ? POLL_MS
+          : false;
       },
     })),
   });
-  return new Map(answers.flatMap((answer) => (answer.data?.items ?? []).filter((image) => wanted.has(image.id)).map((image) => [image.id, image])));
+  return new Map(
+    answers.flatMap((answer) =>
+      (answer.data?.items ?? []).filter((image) => wanted.has(image.id)).map((image) => [image.id, image]),
+    ),
+  );
 }
 
 export function UploadList({ uploads }: { uploads: readonly Upload[] }) {
@@ -71,7 +80,12 @@ export function UploadList({ uploads }: { uploads: readonly Upload[] }) {
       side={
         <span className={classes.acts}>
           {failed.length > 0 && (
-            <Button size="compact-sm" variant="default" leftSection={<IconRefresh size={16} />} onClick={() => uploadQueue.retry()}>
+            <Button
+              size="compact-sm"
+              variant="default"
+              leftSection={<IconRefresh size={16} />}
+              onClick={() => uploadQueue.retry()}
+            >
               Send {failed.length} again
             </Button>
           )}
@@ -96,7 +110,14 @@ export function UploadList({ uploads }: { uploads: readonly Upload[] }) {
       <p className={classes.sentence} role="status">
         {sentence}.
       </p>
-      <div className={classes.progress} role="progressbar" aria-label="All files" aria-valuemin={0} aria-valuemax={100} aria-valuenow={percent}>
+      <div
+        className={classes.progress}
+        role="progressbar"
+        aria-label="All files"
+        aria-valuemin={0}
+        aria-valuemax={100}
+        aria-valuenow={percent}
+      >
         <span style={{ inlineSize: `${percent}%` }} data-done={percent === 100 || undefined} />
       </div>
       <ul className={classes.uploads}>

@@ -34,7 +34,8 @@ export function UploadPage() {
     return () => window.removeEventListener('beforeunload', warn);
   }, [busy]);
 
-  const choose = (id: string | null) => void navigate({ to: '/upload', search: id ? { patient_id: id } : {}, replace: true });
+  const choose = (id: string | null) =>
+    void navigate({ to: '/upload', search: id ? { patient_id: id } : {}, replace: true });
 
   if (!can('upload')) {
     return (
@@ -47,7 +48,10 @@ export function UploadPage() {
   }
 
   return (
-    <Page title="Upload" lead="Choose the patient, then drop as many photographs as you have. Each is answered for by itself.">
+    <Page
+      title="Upload"
+      lead="Choose the patient, then drop as many photographs as you have. Each is answered for by itself."
+    >
       <Panel title="1. Patient">
         <div className={classes.patient}>
           <PatientSelect

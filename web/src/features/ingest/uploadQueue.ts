@@ -48,7 +48,10 @@ export function makeUploadQueue(send: Send, wait: (milliseconds: number) => Prom
         const answer = await send(upload.file, upload, (progress) => change(upload.id, { progress }));
         const item = answer.items[0];
         if (!item) {
-          change(upload.id, { state: 'failed', reason: 'The server gave no answer for this file. Upload it once more.' });
+          change(upload.id, {
+            state: 'failed',
+            reason: 'The server gave no answer for this file. Upload it once more.',
+          });
           return;
         }
         change(upload.id, { state: item.outcome, progress: 1, reason: item.reason ?? '', imageId: item.image_id });
@@ -57,7 +60,10 @@ export function makeUploadQueue(send: Send, wait: (milliseconds: number) => Prom
         const problem = asProblem(error);
         const passing = problem.status === 0 || problem.status === 429 || problem.status >= 500;
         if (!passing || attempt >= ATTEMPTS) {
-          change(upload.id, { state: 'failed', reason: [problem.title, problem.detail].filter(Boolean).join('. ').replaceAll('..', '.') });
+          change(upload.id, {
+            state: 'failed',
+            reason: [problem.title, problem.detail].filter(Boolean).join('. ').replaceAll('..', '.'),
+          });
           return;
         }
         change(upload.id, { progress: 0, reason: `${problem.title}. Trying again.` });
@@ -106,7 +112,9 @@ export function makeUploadQueue(send: Send, wait: (milliseconds: number) => Prom
     },
     retry: (id?: number) => {
       uploads = uploads.map((upload) =>
-        upload.state === 'failed' && (id === undefined || upload.id === id) ? { ...upload, state: 'queued', reason: '' } : upload,
+        upload.state === 'failed' && (id === undefined || upload.id === id)
+          ? { ...upload, state: 'queued', reason: '' }
+          : upload,
       );
       tell();
       work();

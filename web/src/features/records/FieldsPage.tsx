@@ -108,7 +108,12 @@ function FieldPanel({ subject, projectId, onAdd, onEdit, onDelete }: PanelProps)
     <Panel
       title={name}
       side={
-        <Button size="compact-sm" variant="default" leftSection={<IconPlus size={16} />} onClick={() => onAdd(Math.max(0, ...(fields ?? []).map((field) => field.position + 1)))}>
+        <Button
+          size="compact-sm"
+          variant="default"
+          leftSection={<IconPlus size={16} />}
+          onClick={() => onAdd(Math.max(0, ...(fields ?? []).map((field) => field.position + 1)))}
+        >
           Add a field of {subject === 'patient' ? 'patients' : 'studies'}
         </Button>
       }
@@ -120,7 +125,11 @@ function FieldPanel({ subject, projectId, onAdd, onEdit, onDelete }: PanelProps)
       )}
       {!fields && !problem && <Skeleton height={60} />}
       {fields?.length === 0 && (
-        <EmptyState icon={<IconFields size={28} />} title="No fields yet" text="For instance: leukocytes in 10⁹/L, ward, pregnant." />
+        <EmptyState
+          icon={<IconFields size={28} />}
+          title="No fields yet"
+          text="For instance: leukocytes in 10⁹/L, ward, pregnant."
+        />
       )}
       {fields && fields.length > 0 && (
         <ul className={classes.fields}>
@@ -136,10 +145,22 @@ function FieldPanel({ subject, projectId, onAdd, onEdit, onDelete }: PanelProps)
                 {field.choices.length > 0 && `: ${field.choices.join(', ')}`}
               </span>
               <span className={classes.buttons}>
-                <Button size="compact-sm" variant="default" leftSection={<IconPencil size={14} />} onClick={() => onEdit(field)} aria-label={`Change ${field.label}`}>
+                <Button
+                  size="compact-sm"
+                  variant="default"
+                  leftSection={<IconPencil size={14} />}
+                  onClick={() => onEdit(field)}
+                  aria-label={`Change ${field.label}`}
+                >
                   Change
                 </Button>
-                <Button size="compact-sm" variant="default" leftSection={<IconTrash size={14} />} onClick={() => onDelete(field)} aria-label={`Delete ${field.label}`}>
+                <Button
+                  size="compact-sm"
+                  variant="default"
+                  leftSection={<IconTrash size={14} />}
+                  onClick={() => onDelete(field)}
+                  aria-label={`Delete ${field.label}`}
+                >
                   Delete
                 </Button>
               </span>
@@ -190,7 +211,12 @@ function FieldDialog({ subject, field, position, projectId, onClose, onSaved }: 
     if (Object.keys(found).length > 0) return;
     setBusy(true);
     const numeric = kind === 'integer' || kind === 'decimal';
-    const facts = { label: label.trim(), required, unit: numeric && unit.trim() ? unit.trim() : null, choices: kind === 'choice' ? choices : [] };
+    const facts = {
+      label: label.trim(),
+      required,
+      unit: numeric && unit.trim() ? unit.trim() : null,
+      choices: kind === 'choice' ? choices : [],
+    };
     try {
       if (field) await records.changeField(field.id, facts);
       else await records.addField({ ...facts, project_id: projectId, subject, key: shownKey, kind, position });
@@ -207,9 +233,21 @@ function FieldDialog({ subject, field, position, projectId, onClose, onSaved }: 
   };
 
   return (
-    <Modal opened={opened} onClose={leave} title={field ? `Change ${field.label}` : `New field of ${subject === 'patient' ? 'patients' : 'studies'}`}>
+    <Modal
+      opened={opened}
+      onClose={leave}
+      title={field ? `Change ${field.label}` : `New field of ${subject === 'patient' ? 'patients' : 'studies'}`}
+    >
       <form onSubmit={(event) => void submit(event)} noValidate className={classes.form}>
-        <TextInput label="Name" required value={label} error={errors.label} onChange={(event) => setLabel(event.currentTarget.value)} data-autofocus autoComplete="off" />
+        <TextInput
+          label="Name"
+          required
+          value={label}
+          error={errors.label}
+          onChange={(event) => setLabel(event.currentTarget.value)}
+          data-autofocus
+          autoComplete="off"
+        />
         <TextInput
           label="Key"
           description="How programs name it. It does not change later."
@@ -227,10 +265,23 @@ function FieldDialog({ subject, field, position, projectId, onClose, onSaved }: 
           onChange={(value) => setKind((value as FieldKind | null) ?? kind)}
         />
         {(kind === 'integer' || kind === 'decimal') && (
-          <TextInput label="Unit" description="Such as 10⁹/L or g/dL; empty if it has none." value={unit} error={errors.unit} onChange={(event) => setUnit(event.currentTarget.value)} autoComplete="off" />
+          <TextInput
+            label="Unit"
+            description="Such as 10⁹/L or g/dL; empty if it has none."
+            value={unit}
+            error={errors.unit}
+            onChange={(event) => setUnit(event.currentTarget.value)}
+            autoComplete="off"
+          />
         )}
         {kind === 'choice' && (
-          <TagsInput label="Choices" description="Press Enter after each." value={choices} error={errors.choices} onChange={setChoices} />
+          <TagsInput
+            label="Choices"
+            description="Press Enter after each."
+            value={choices}
+            error={errors.choices}
+            onChange={setChoices}
+          />
         )}
         <Checkbox label="Required" checked={required} onChange={(event) => setRequired(event.currentTarget.checked)} />
         {problem && (

@@ -34,7 +34,8 @@ export function PatientForm({ start, fields, withIdentity, verb, save, onCancel 
   const [problem, setProblem] = useState<Problem | null>(null);
   const [busy, setBusy] = useState(false);
 
-  const setField = (key: string, value: FieldValue) => setDraft((old) => ({ ...old, fields: { ...old.fields, [key]: value } }));
+  const setField = (key: string, value: FieldValue) =>
+    setDraft((old) => ({ ...old, fields: { ...old.fields, [key]: value } }));
 
   const submit = async (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
@@ -48,7 +49,9 @@ export function PatientForm({ start, fields, withIdentity, verb, save, onCancel 
         await save({
           sex: draft.sex,
           birth_year: draft.birth_year,
-          fields: Object.fromEntries(Object.entries(draft.fields).filter(([, value]) => value !== null && value !== '')),
+          fields: Object.fromEntries(
+            Object.entries(draft.fields).filter(([, value]) => value !== null && value !== ''),
+          ),
           ...(withIdentity
             ? { identity: Object.fromEntries(Object.entries(draft.identity).filter(([, value]) => value)) as Identity }
             : {}),
@@ -56,7 +59,9 @@ export function PatientForm({ start, fields, withIdentity, verb, save, onCancel 
       } catch (error) {
         const refused = asProblem(error);
         setProblem(refused);
-        setErrors(Object.fromEntries(refused.errors.map((entry) => [entry.field.replace(/^body\./, ''), entry.message])));
+        setErrors(
+          Object.fromEntries(refused.errors.map((entry) => [entry.field.replace(/^body\./, ''), entry.message])),
+        );
       } finally {
         setBusy(false);
       }
@@ -105,8 +110,8 @@ export function PatientForm({ start, fields, withIdentity, verb, save, onCancel 
       {withIdentity && (
         <Panel title="Who it is">
           <p className={classes.hint}>
-            <IconLock size={16} /> Kept encrypted, apart from the images; only technologists, physicians and administrators of this
-            project can read it. Everywhere else the patient is a code.
+            <IconLock size={16} /> Kept encrypted, apart from the images; only technologists, physicians and
+            administrators of this project can read it. Everywhere else the patient is a code.
           </p>
           <div className={classes.grid}>
             {IDENTITY.map(({ key, label, type }) => (

@@ -119,7 +119,12 @@ export function PatientPage() {
       <Columns left={left} right={right} />
       <Modal opened={editing} onClose={edit.close} title={`Edit patient ${patient.code}`} size="xl">
         <PatientForm
-          start={{ sex: patient.sex, birth_year: patient.birth_year, fields: patient.fields, identity: patient.identity ?? {} }}
+          start={{
+            sex: patient.sex,
+            birth_year: patient.birth_year,
+            fields: patient.fields,
+            identity: patient.identity ?? {},
+          }}
           fields={fields}
           withIdentity={can('see-identity') && !patient.identity_hidden}
           verb="Save changes"
@@ -141,8 +146,8 @@ export function PatientPage() {
         verb="Erase patient"
         consequence={
           <>
-            This destroys who {patient.code} is, {plural(patient.images, 'image')} with all readings, and cannot be undone, by nobody.
-            The audit log keeps that a patient was erased, by whom and when.
+            This destroys who {patient.code} is, {plural(patient.images, 'image')} with all readings, and cannot be
+            undone, by nobody. The audit log keeps that a patient was erased, by whom and when.
           </>
         }
         act={async () => {
@@ -239,7 +244,8 @@ function Images({ patient }: { patient: Patient }) {
   const { can } = useSession();
   const { data } = useQuery({
     queryKey: ['images', 'of-patient', patient.id],
-    queryFn: ({ signal }) => viewing.images({ patient_id: patient.id, sort: '-created_at', page_size: SHOWN_IMAGES }, signal),
+    queryFn: ({ signal }) =>
+      viewing.images({ patient_id: patient.id, sort: '-created_at', page_size: SHOWN_IMAGES }, signal),
     refetchInterval: (query) => (query.state.data?.items.some((image) => image.state === 'waiting') ? 1_500 : false),
   });
   return (

@@ -18,7 +18,13 @@ export function PatientsPage() {
   const { data: fields = [] } = useQuery(fieldsQuery(projectId ?? homeProjectId, 'patient'));
 
   const columns: Column<PatientRow>[] = [
-    { id: 'code', header: 'Code', sort: 'code', phone: true, cell: (row) => <span className="mh-code">{row.code}</span> },
+    {
+      id: 'code',
+      header: 'Code',
+      sort: 'code',
+      phone: true,
+      cell: (row) => <span className="mh-code">{row.code}</span>,
+    },
     { id: 'sex', header: 'Sex', sort: 'sex', phone: true, cell: (row) => sex(row.sex) },
     { id: 'age', header: 'Age', sort: 'birth_year', align: 'end', phone: true, cell: (row) => row.age ?? '–' },
     ...fields.map((field, index): Column<PatientRow> => ({

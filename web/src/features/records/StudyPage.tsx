@@ -37,7 +37,8 @@ export function StudyPage() {
   const { data: fields = [] } = useQuery(fieldsQuery(study.project_id, 'study'));
   const { data: images } = useQuery({
     queryKey: ['images', 'of-study', study.id],
-    queryFn: ({ signal }) => viewing.images({ study_id: study.id, sort: 'created_at', page_size: SHOWN_IMAGES }, signal),
+    queryFn: ({ signal }) =>
+      viewing.images({ study_id: study.id, sort: 'created_at', page_size: SHOWN_IMAGES }, signal),
   });
   const { data: cases } = useQuery({
     queryKey: ['cases', 'of-patient', study.patient_id],
@@ -136,7 +137,8 @@ function StudyDialog({ study, fields, onClose }: { study: Study; fields: Field[]
     }
   };
 
-  const errorOf = (name: string) => problem?.errors.find((entry) => entry.field.replace(/^body\./, '') === name)?.message;
+  const errorOf = (name: string) =>
+    problem?.errors.find((entry) => entry.field.replace(/^body\./, '') === name)?.message;
   return (
     <Modal opened onClose={onClose} title="Edit study">
       <form onSubmit={(event) => void submit(event)} noValidate className={classes.form}>
@@ -157,7 +159,9 @@ function StudyDialog({ study, fields, onClose }: { study: Study; fields: Field[]
           />
         ))}
         {fields.length === 0 && (
-          <p className={classes.note}>This project has no fields for studies. They are defined under Settings, Fields.</p>
+          <p className={classes.note}>
+            This project has no fields for studies. They are defined under Settings, Fields.
+          </p>
         )}
         {problem && (
           <Notice tone="red" title={problem.title}>

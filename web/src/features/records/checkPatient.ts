@@ -24,6 +24,7 @@ export function checkPatient(draft: PatientDraft, fields: Field[], thisYear: num
     }
   }
   const { email } = draft.identity;
-  if (email && !/^\S+@\S+$/.test(email)) errors['identity.email'] = 'This is not an e-mail address, such as name@example.org.';
+  if (email && !/^\S+@\S+$/.test(email))
+    errors['identity.email'] = 'This is not an e-mail address, such as name@example.org.';
   return errors;
 }

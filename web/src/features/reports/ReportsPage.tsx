@@ -17,13 +17,20 @@ export function ReportsPage() {
       name="reports"
       title="Reports"
       columns={[
-        { id: 'patient', header: 'Patient', phone: true, cell: (row) => <span className="mh-code">{row.patient_code}</span> },
+        {
+          id: 'patient',
+          header: 'Patient',
+          phone: true,
+          cell: (row) => <span className="mh-code">{row.patient_code}</span>,
+        },
         { id: 'pathway', header: 'Pathway', cell: (row) => capital(words(row.pathway)) },
         { id: 'version', header: 'Version', align: 'end', cell: (row) => row.version },
         {
           id: 'state',
           header: 'State',
-          cell: (row) => <Badge tone={row.superseded ? 'gray' : 'green'}>{row.superseded ? 'Superseded' : 'In force'}</Badge>,
+          cell: (row) => (
+            <Badge tone={row.superseded ? 'gray' : 'green'}>{row.superseded ? 'Superseded' : 'In force'}</Badge>
+          ),
         },
         { id: 'issued', header: 'Issued', phone: true, cell: (row) => <TimeAgo at={row.issued_at} /> },
         { id: 'signer', header: 'Signed by', cell: (row) => row.signed_by ?? '–' },
@@ -33,7 +40,11 @@ export function ReportsPage() {
           header: 'Document',
           phone: true,
           cell: (row) => (
-            <Anchor href={reports.pdfUrl(row.case_id)} download aria-label={`Download the report of ${row.patient_code}, version ${row.version}`}>
+            <Anchor
+              href={reports.pdfUrl(row.case_id)}
+              download
+              aria-label={`Download the report of ${row.patient_code}, version ${row.version}`}
+            >
               <IconDownload size={16} style={{ verticalAlign: '-3px' }} /> PDF
             </Anchor>
           ),

@@ -54,11 +54,7 @@ export function CasePage() {
       actions={
         <>
           {readable && data.images > data.verified && (
-            <Button
-              component={Go}
-              to={`/worklist?case_id=${data.id}`}
-              leftSection={<IconWorklist size={18} />}
-            >
+            <Button component={Go} to={`/worklist?case_id=${data.id}`} leftSection={<IconWorklist size={18} />}>
               Read images
             </Button>
           )}
@@ -134,7 +130,10 @@ export function CasePage() {
                     </Link>,
                   ],
                   report !== null && ['Report', <TimeAgo key="issued" at={report.issued_at} />],
-                  report !== null && ['Its digest', <Code key="digest" value={report.digest} what="the digest" shown={16} />],
+                  report !== null && [
+                    'Its digest',
+                    <Code key="digest" value={report.digest} what="the digest" shown={16} />,
+                  ],
                 ]}
               />
               {data.signed_at && !report && <p role="status">The report is being issued.</p>}
@@ -208,8 +207,8 @@ function CorrectDialog({ case_, opened, onClose }: { case_: Case; opened: boolea
     <Modal opened={opened} onClose={onClose} title={`Correct the case of ${case_.patient_code}`}>
       <div className={classes.body}>
         <p className={classes.facts}>
-          The signed version {case_.version} and its report stay as they are. A new version opens with its verdicts, names the old one,
-          and is signed anew.
+          The signed version {case_.version} and its report stay as they are. A new version opens with its verdicts,
+          names the old one, and is signed anew.
         </p>
         <Textarea
           label="Reason"

@@ -15,7 +15,9 @@ import { capital, count, sex, words } from '@/lib/format';
 export function CasesPage() {
   const { projectId, can, memberships } = useSession();
   const { data: pathways = [] } = useQuery(pathwaysQuery);
-  const stages = new Map(pathways.flatMap((pathway) => pathway.stages.map((stage) => [stage.name, stage.title] as const)));
+  const stages = new Map(
+    pathways.flatMap((pathway) => pathway.stages.map((stage) => [stage.name, stage.title] as const)),
+  );
 
   const columns: Column<CaseRow>[] = [
     {
@@ -29,19 +31,31 @@ export function CasesPage() {
         </>
       ),
     },
-    { id: 'about', header: 'Sex, age', cell: (row) => `${sex(row.patient_sex)}${row.patient_age === null ? '' : `, ${row.patient_age} y`}` },
+    {
+      id: 'about',
+      header: 'Sex, age',
+      cell: (row) => `${sex(row.patient_sex)}${row.patient_age === null ? '' : `, ${row.patient_age} y`}`,
+    },
     {
       id: 'pathway',
       header: 'Pathway',
       cell: (row) => pathways.find((entry) => entry.name === row.pathway)?.title ?? capital(words(row.pathway)),
     },
     { id: 'stage', header: 'Stage', phone: true, cell: (row) => <StageBadge row={row} /> },
-    { id: 'verified', header: 'Verified', align: 'end', phone: true, cell: (row) => `${count(row.verified)} of ${count(row.images)}` },
+    {
+      id: 'verified',
+      header: 'Verified',
+      align: 'end',
+      phone: true,
+      cell: (row) => `${count(row.verified)} of ${count(row.images)}`,
+    },
     { id: 'uncertain', header: 'Uncertain', align: 'end', cell: (row) => count(row.uncertain) },
     { id: 'opened', header: 'Opened', sort: 'opened_at', cell: (row) => <TimeAgo at={row.opened_at} /> },
     { id: 'signed', header: 'Signed', cell: (row) => (row.signed_at ? <TimeAgo at={row.signed_at} /> : '–') },
     { id: 'signer', header: 'Signed by', hidden: true, cell: (row) => row.signed_by ?? '–' },
-    ...(memberships.length > 1 && !projectId ? [{ id: 'project', header: 'Project', cell: (row: CaseRow) => row.project }] : []),
+    ...(memberships.length > 1 && !projectId
+      ? [{ id: 'project', header: 'Project', cell: (row: CaseRow) => row.project }]
+      : []),
   ];
 
   return (
@@ -52,7 +66,13 @@ export function CasesPage() {
       filters={[
         { id: 'stage', label: 'Stage', options: [...stages].map(([value, label]) => ({ value, label })) },
         ...(pathways.length > 1
-          ? [{ id: 'pathway', label: 'Pathway', options: pathways.map((entry) => ({ value: entry.name, label: entry.title })) }]
+          ? [
+              {
+                id: 'pathway',
+                label: 'Pathway',
+                options: pathways.map((entry) => ({ value: entry.name, label: entry.title })),
+              },
+            ]
           : []),
         { id: 'mine', label: 'For whom', options: [{ value: 'true', label: 'Waiting for me' }] },
       ]}

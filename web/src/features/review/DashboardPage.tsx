@@ -45,7 +45,12 @@ function Overview() {
       actions={
         <>
           {can('upload') && (
-            <Button component={Go} to="/upload" variant={can('give-verdicts') ? 'default' : 'filled'} leftSection={<IconUpload size={18} />}>
+            <Button
+              component={Go}
+              to="/upload"
+              variant={can('give-verdicts') ? 'default' : 'filled'}
+              leftSection={<IconUpload size={18} />}
+            >
               Upload images
             </Button>
           )}
@@ -93,12 +98,24 @@ function lead(waiting: number, unverified: number, reads: boolean): string {
   return 'Nothing waits for you.';
 }
 
-function Count({ to, search, name, value }: { to: string; search?: Record<string, string>; name: string; value: number | undefined }) {
+function Count({
+  to,
+  search,
+  name,
+  value,
+}: {
+  to: string;
+  search?: Record<string, string>;
+  name: string;
+  value: number | undefined;
+}) {
   return (
     <li>
       <Link to={to} search={(search ?? {}) as never} className={classes.count}>
         <span className={classes.name}>{name}</span>
-        <span className={classes.value}>{value === undefined ? <Skeleton height={28} width={48} /> : count(value)}</span>
+        <span className={classes.value}>
+          {value === undefined ? <Skeleton height={28} width={48} /> : count(value)}
+        </span>
       </Link>
     </li>
   );
@@ -108,18 +125,15 @@ function WaitingForMe() {
   const { projectId } = useSession();
   const { data } = useQuery({
     queryKey: ['cases', 'list', 'mine', projectId],
-    queryFn: ({ signal }) => review.cases({ mine: true, project_id: projectId, sort: 'opened_at', page_size: 8 }, signal),
+    queryFn: ({ signal }) =>
+      review.cases({ mine: true, project_id: projectId, sort: 'opened_at', page_size: 8 }, signal),
     refetchInterval: 60_000,
   });
   return (
     <Panel
       title="Cases waiting for me"
       side={
-        data && data.total > data.items.length ? (
-          <Go to={`/cases?mine=true`}>
-            All {count(data.total)}
-          </Go>
-        ) : undefined
+        data && data.total > data.items.length ? <Go to={`/cases?mine=true`}>All {count(data.total)}</Go> : undefined
       }
     >
       {data === undefined ? (

@@ -71,7 +71,9 @@ export function SignDialog({ caseId, opened, onClose, onSigned }: Props) {
         )}
         {found && found.blockers.length === 0 && !found.allowed.sign && (
           <Notice title={found.signed_at ? 'This case is signed' : 'Your role does not sign in this stage'}>
-            {found.signed_at ? `By ${found.signed_by}. A correction makes a new version.` : 'The pathway names who signs.'}
+            {found.signed_at
+              ? `By ${found.signed_by}. A correction makes a new version.`
+              : 'The pathway names who signs.'}
           </Notice>
         )}
         {ready && (
@@ -84,7 +86,9 @@ export function SignDialog({ caseId, opened, onClose, onSigned }: Props) {
               value={note}
               onChange={(event) => setNote(event.currentTarget.value)}
             />
-            <p className={classes.facts}>A signed case does not change. A correction later is a new version that names this one.</p>
+            <p className={classes.facts}>
+              A signed case does not change. A correction later is a new version that names this one.
+            </p>
           </>
         )}
         {problem && (

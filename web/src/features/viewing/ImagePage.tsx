@@ -71,7 +71,13 @@ export function ImagePage() {
               Open case
             </Button>
           )}
-          <Button component="a" href={viewing.originalUrl(image.id)} download variant="default" leftSection={<IconDownload size={18} />}>
+          <Button
+            component="a"
+            href={viewing.originalUrl(image.id)}
+            download
+            variant="default"
+            leftSection={<IconDownload size={18} />}
+          >
             Original
           </Button>
           {can('delete-images') && (
@@ -111,7 +117,12 @@ export function ImagePage() {
               />
             </div>
             <div className={classes.controls}>
-              <Button variant="default" size="sm" leftSection={<IconMaximize size={16} />} onClick={() => stage.current?.fit()}>
+              <Button
+                variant="default"
+                size="sm"
+                leftSection={<IconMaximize size={16} />}
+                onClick={() => stage.current?.fit()}
+              >
                 Fit
               </Button>
               {prediction?.evidence && (
@@ -142,7 +153,14 @@ export function ImagePage() {
                   <span className={classes.muted}>
                     Frame {frame + 1} of {image.frames}
                   </span>
-                  <Slider min={0} max={image.frames - 1} value={frame} onChange={setFrame} label={(value) => value + 1} thumbLabel="Frame" />
+                  <Slider
+                    min={0}
+                    max={image.frames - 1}
+                    value={frame}
+                    onChange={setFrame}
+                    label={(value) => value + 1}
+                    thumbLabel="Frame"
+                  />
                 </div>
               )}
             </div>
@@ -175,11 +193,15 @@ export function ImagePage() {
                       </div>
                     )}
                     <Probabilities prediction={prediction} />
-                    <p className={classes.muted}>The upright line is the limit of the pathway: {probability(prediction.threshold)}.</p>
+                    <p className={classes.muted}>
+                      The upright line is the limit of the pathway: {probability(prediction.threshold)}.
+                    </p>
                   </>
                 ) : (
                   <p className={classes.muted}>
-                    {image.state === 'unreadable' ? 'The classifier could not read this file.' : 'The classifier has not answered yet.'}
+                    {image.state === 'unreadable'
+                      ? 'The classifier could not read this file.'
+                      : 'The classifier has not answered yet.'}
                   </p>
                 )}
               </div>
@@ -193,7 +215,10 @@ export function ImagePage() {
                   ['Size', bytes(image.size_bytes)],
                   ['Uploaded', <TimeAgo key="at" at={image.created_at} />],
                   prediction && ['Classifier', `${prediction.classifier} ${prediction.version}`],
-                  prediction && ['Its digest', <Code key="digest" value={prediction.digest} what="the digest" shown={16} />],
+                  prediction && [
+                    'Its digest',
+                    <Code key="digest" value={prediction.digest} what="the digest" shown={16} />,
+                  ],
                   prediction && ['Took', `${Math.round(prediction.milliseconds)} ms`],
                 ]}
               />

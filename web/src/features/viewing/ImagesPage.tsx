@@ -23,7 +23,14 @@ const COLUMNS: Column<ImageRow>[] = [
     cell: (row) => (
       <span className={classes.named}>
         {row.state !== 'unreadable' && (
-          <img src={viewing.renderedUrl(row.id, 256)} alt="" loading="lazy" width={32} height={32} className={classes.small} />
+          <img
+            src={viewing.renderedUrl(row.id, 256)}
+            alt=""
+            loading="lazy"
+            width={32}
+            height={32}
+            className={classes.small}
+          />
         )}
         Image {row.number}
       </span>
@@ -32,7 +39,12 @@ const COLUMNS: Column<ImageRow>[] = [
   { id: 'patient', header: 'Patient', phone: true, cell: (row) => <span className="mh-code">{row.patient_code}</span> },
   { id: 'label', header: 'Label', phone: true, sort: 'confidence', cell: (row) => labelLine(row) },
   { id: 'state', header: 'State', cell: (row) => <Mark image={row} /> },
-  { id: 'kind', header: 'Kind', hidden: true, cell: (row) => (row.kind === 'dicom' ? `DICOM, ${row.modality}` : 'Photograph') },
+  {
+    id: 'kind',
+    header: 'Kind',
+    hidden: true,
+    cell: (row) => (row.kind === 'dicom' ? `DICOM, ${row.modality}` : 'Photograph'),
+  },
   { id: 'size', header: 'Pixels', align: 'end', cell: (row) => `${row.width} × ${row.height}` },
   { id: 'bytes', header: 'Size', align: 'end', hidden: true, cell: (row) => bytes(row.size_bytes) },
   { id: 'created', header: 'Uploaded', sort: 'created_at', cell: (row) => <TimeAgo at={row.created_at} /> },
@@ -66,8 +78,10 @@ export function ImagesPage() {
     },
   ];
   // These come with a link from a patient or a study; they show as chips that can be taken away.
-  if (search.patient_id) filters.push({ id: 'patient_id', label: 'Patient', options: [{ value: search.patient_id, label: 'one patient' }] });
-  if (search.study_id) filters.push({ id: 'study_id', label: 'Study', options: [{ value: search.study_id, label: 'one study' }] });
+  if (search.patient_id)
+    filters.push({ id: 'patient_id', label: 'Patient', options: [{ value: search.patient_id, label: 'one patient' }] });
+  if (search.study_id)
+    filters.push({ id: 'study_id', label: 'Study', options: [{ value: search.study_id, label: 'one study' }] });
 
   return (
     <ListPage<ImageRow>
@@ -117,7 +131,9 @@ export function ImagesPage() {
       empty={{
         icon: <IconImages size={32} />,
         title: 'No images yet',
-        text: can('upload') ? 'Choose a patient and upload the first photographs.' : 'A technologist uploads images; they then appear here.',
+        text: can('upload')
+          ? 'Choose a patient and upload the first photographs.'
+          : 'A technologist uploads images; they then appear here.',
         action: can('upload') && (
           <Button component={Go} to="/upload">
             Upload images

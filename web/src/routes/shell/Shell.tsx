@@ -54,7 +54,12 @@ function Frame() {
             <Entry key={entry.to} entry={entry} collapsed={collapsed} />
           ))}
         </nav>
-        <UnstyledButton className={classes.entry} onClick={toggle} aria-expanded={!collapsed} aria-label="Show words beside the icons">
+        <UnstyledButton
+          className={classes.entry}
+          onClick={toggle}
+          aria-expanded={!collapsed}
+          aria-label="Show words beside the icons"
+        >
           {collapsed ? <IconExpand /> : <IconCollapse />}
           <span className={classes.word}>Collapse</span>
         </UnstyledButton>

@@ -55,7 +55,14 @@ function ThemeSwitch() {
   const words = `Change to the ${next} theme`;
   return (
     <Tooltip label={words}>
-      <ActionIcon className={classes.theme} variant="subtle" color="gray" size="lg" aria-label={words} onClick={() => setColorScheme(next)}>
+      <ActionIcon
+        className={classes.theme}
+        variant="subtle"
+        color="gray"
+        size="lg"
+        aria-label={words}
+        onClick={() => setColorScheme(next)}
+      >
         {scheme === 'dark' ? <IconSun /> : <IconMoon />}
       </ActionIcon>
     </Tooltip>
@@ -96,7 +103,10 @@ function MeMenu() {
         <Menu.Item leftSection={<IconSettings size={18} />} onClick={() => void navigate({ to: '/settings' })}>
           Settings
         </Menu.Item>
-        <Menu.Item leftSection={<IconKey size={18} />} onClick={() => void navigate({ to: '/settings', hash: 'password' })}>
+        <Menu.Item
+          leftSection={<IconKey size={18} />}
+          onClick={() => void navigate({ to: '/settings', hash: 'password' })}
+        >
           Change password
         </Menu.Item>
         <Menu.Item leftSection={<IconLogout size={18} />} onClick={() => void signOut()}>

@@ -50,7 +50,13 @@ export function FilmStrip({ images, index, onChoose }: Props) {
   );
 }
 
-type FrameProps = { image: ImageRow; at: number; current: boolean; newCase: boolean; onChoose: (at: number, byPointer: boolean) => void };
+type FrameProps = {
+  image: ImageRow;
+  at: number;
+  current: boolean;
+  newCase: boolean;
+  onChoose: (at: number, byPointer: boolean) => void;
+};
 
 const Frame = memo(function Frame({ image, at, current, newCase, onChoose }: FrameProps) {
   const mark = markOf(image);
@@ -65,7 +71,15 @@ const Frame = memo(function Frame({ image, at, current, newCase, onChoose }: Fra
         onClick={(event) => onChoose(at, event.detail > 0)}
       >
         {image.state !== 'unreadable' && (
-          <img src={viewing.renderedUrl(image.id, 256)} alt="" loading="lazy" decoding="async" width={52} height={52} draggable={false} />
+          <img
+            src={viewing.renderedUrl(image.id, 256)}
+            alt=""
+            loading="lazy"
+            decoding="async"
+            width={52}
+            height={52}
+            draggable={false}
+          />
         )}
         <span className={classes.frameMark}>
           <MarkIcon mark={mark} size={15} />

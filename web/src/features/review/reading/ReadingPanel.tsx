@@ -82,20 +82,26 @@ export function ReadingPanel(props: Props) {
             <>
               <span className={classes.small}>Classifier says</span>
               <span className={classes.label}>
-                {prediction.label} <span className={classes.value}>{probability(prediction.probabilities[prediction.label] ?? 0)}</span>
+                {prediction.label}{' '}
+                <span className={classes.value}>{probability(prediction.probabilities[prediction.label] ?? 0)}</span>
               </span>
             </>
           )}
         </div>
       ) : (
         <Notice title={image.state === 'unreadable' ? 'No prediction' : 'Waiting for the classifier'}>
-          {image.state === 'unreadable' ? 'The classifier could not read this file.' : 'Its answer comes within seconds.'}
+          {image.state === 'unreadable'
+            ? 'The classifier could not read this file.'
+            : 'Its answer comes within seconds.'}
         </Notice>
       )}
 
       {verdict && (
         <div className={classes.verdict}>
-          <Mark image={image} words={`${verdict.label}, ${verdict.agrees ? 'as the classifier said' : 'other than the classifier said'}`} />
+          <Mark
+            image={image}
+            words={`${verdict.label}, ${verdict.agrees ? 'as the classifier said' : 'other than the classifier said'}`}
+          />
           {verdict.note && <q>{verdict.note}</q>}
           <span className={classes.small}>
             {verdict.by}, <TimeAgo at={verdict.at} />
@@ -138,7 +144,11 @@ export function ReadingPanel(props: Props) {
               <span className={classes.choiceLabel}>{row.label}</span>
               {prediction && row.value !== null && (
                 <>
-                  <Bar value={row.value} threshold={prediction.threshold} tone={index > 0 ? 'rest' : prediction.uncertain ? 'unsure' : 'sure'} />
+                  <Bar
+                    value={row.value}
+                    threshold={prediction.threshold}
+                    tone={index > 0 ? 'rest' : prediction.uncertain ? 'unsure' : 'sure'}
+                  />
                   <span className={classes.number}>{probability(row.value)}</span>
                 </>
               )}
@@ -175,9 +185,7 @@ export function ReadingPanel(props: Props) {
       )}
 
       {!mayRead && (
-        <Notice title="You look on">
-          Verdicts are given by the roles that the pathway names for this stage.
-        </Notice>
+        <Notice title="You look on">Verdicts are given by the roles that the pathway names for this stage.</Notice>
       )}
 
       <div className={classes.acts}>
@@ -205,7 +213,9 @@ export function ReadingPanel(props: Props) {
       </div>
       {case_ && !signed && (
         <p className={classes.caption} role="status">
-          {left > 0 ? `${left} of ${case_.images} images of this case have no verdict.` : 'All images of this case have a verdict.'}
+          {left > 0
+            ? `${left} of ${case_.images} images of this case have no verdict.`
+            : 'All images of this case have a verdict.'}
         </p>
       )}
 

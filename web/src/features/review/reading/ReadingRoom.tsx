@@ -97,7 +97,11 @@ export function ReadingRoom() {
         icon={<IconCircleCheck size={36} />}
         heading
         title={waiting > 0 ? `${plural(waiting, 'image')} with the classifier` : 'Nothing waits to be read'}
-        text={waiting > 0 ? 'They appear here as soon as it has answered.' : 'New images appear here as soon as the classifier has read them.'}
+        text={
+          waiting > 0
+            ? 'They appear here as soon as it has answered.'
+            : 'New images appear here as soon as the classifier has read them.'
+        }
         action={
           <Button component={Go} to="/cases" variant="default">
             See the cases
@@ -134,7 +138,11 @@ function Reading({ queue, images }: { queue: ReturnType<typeof useReadingQueue>;
   );
 
   const noteWhen = useMemo(
-    () => noteWhenOf(pathway?.stages.find((stage) => stage.name === case_?.stage) ?? pathway?.stages.find((stage) => hasVerdict(stage))),
+    () =>
+      noteWhenOf(
+        pathway?.stages.find((stage) => stage.name === case_?.stage) ??
+          pathway?.stages.find((stage) => hasVerdict(stage)),
+      ),
     [pathway, case_?.stage],
   );
   const cases = useMemo(() => [...new Set(images.map((entry) => entry.case_id ?? entry.id))], [images]);
@@ -148,7 +156,11 @@ function Reading({ queue, images }: { queue: ReturnType<typeof useReadingQueue>;
   // The address names the image, so that a reload comes back to it; not on every key, so that keys stay fast.
   useEffect(() => {
     const timer = window.setTimeout(() => {
-      void navigate({ to: '/worklist', search: (before: Record<string, unknown>) => ({ ...before, image: image.id }), replace: true } as never);
+      void navigate({
+        to: '/worklist',
+        search: (before: Record<string, unknown>) => ({ ...before, image: image.id }),
+        replace: true,
+      } as never);
     }, 600);
     return () => window.clearTimeout(timer);
   }, [image.id, navigate]);
@@ -171,7 +183,13 @@ function Reading({ queue, images }: { queue: ReturnType<typeof useReadingQueue>;
     }
     setPending(null);
     setHint(null);
-    const following = images[nextOpen(images.map((entry) => (entry.id === image.id ? { ...entry, verified: true } : entry)), index)];
+    const following =
+      images[
+        nextOpen(
+          images.map((entry) => (entry.id === image.id ? { ...entry, verified: true } : entry)),
+          index,
+        )
+      ];
     if (following && following.id !== image.id) measure.begin(following.id, at);
     void queue.give(image, label, note.trim());
     stage.current?.focus();
@@ -186,7 +204,11 @@ function Reading({ queue, images }: { queue: ReturnType<typeof useReadingQueue>;
     }
     const label = acceptable(image.prediction);
     if (label) give(label, at);
-    else setHint({ id: image.id, text: 'The classifier gives no label here. Choose one by its number; a note is needed.' });
+    else
+      setHint({
+        id: image.id,
+        text: 'The classifier gives no label here. Choose one by its number; a note is needed.',
+      });
   };
 
   const undo = () => {
@@ -229,7 +251,8 @@ function Reading({ queue, images }: { queue: ReturnType<typeof useReadingQueue>;
     }
     if (event.key === 'Enter' && !event.shiftKey && !event.nativeEvent.isComposing) {
       event.preventDefault();
-      const label = (pending?.id === image.id ? pending.label : null) ?? image.verdict?.label ?? acceptable(image.prediction);
+      const label =
+        (pending?.id === image.id ? pending.label : null) ?? image.verdict?.label ?? acceptable(image.prediction);
       if (label) give(label, event.timeStamp);
       else {
         setHint({ id: image.id, text: 'Now choose the label by its number.' });
@@ -260,7 +283,9 @@ function Reading({ queue, images }: { queue: ReturnType<typeof useReadingQueue>;
         {evidence.shown && (
           <div className={classes.evidence}>
             <span>
-              {image.prediction?.evidence ? 'What the classifier looked at, not a diagnosis' : 'This image has no evidence map'}
+              {image.prediction?.evidence
+                ? 'What the classifier looked at, not a diagnosis'
+                : 'This image has no evidence map'}
             </span>
             <Slider
               className={classes.slider}
@@ -323,9 +348,14 @@ function Reading({ queue, images }: { queue: ReturnType<typeof useReadingQueue>;
         onClose={sign.close}
         onSigned={(signed) => {
           for (const entry of signed.images_list) queue.put(entry);
-          tellSuccess(`Case of ${signed.patient_code} is signed`, 'Its report is being issued; find it on the case page.');
+          tellSuccess(
+            `Case of ${signed.patient_code} is signed`,
+            'Its report is being issued; find it on the case page.',
+          );
           const next = nextOpen(
-            images.map((entry) => (entry.case_id === signed.id ? { ...entry, state: 'signed', verified: true } : entry)),
+            images.map((entry) =>
+              entry.case_id === signed.id ? { ...entry, state: 'signed', verified: true } : entry,
+            ),
             index,
           );
           if (next >= 0) go(next, performance.now());

@@ -15,7 +15,15 @@ type Props = ButtonHTMLAttributes<HTMLButtonElement> & {
 /** A button on the dark ground below the image, with its word and its key. */
 export function Tool({ name, words, letter, icon, pressed, on, ref, ...rest }: Props) {
   return (
-    <button ref={ref} type="button" {...rest} className={classes.tool} aria-label={name} aria-pressed={pressed} data-on={on || undefined}>
+    <button
+      ref={ref}
+      type="button"
+      {...rest}
+      className={classes.tool}
+      aria-label={name}
+      aria-pressed={pressed}
+      data-on={on || undefined}
+    >
       {icon}
       <span className={classes.toolWords}>{words}</span>
       {letter?.split(' ').map((one) => (

@@ -21,7 +21,14 @@ export function Toolbar({ evidence, light, onEvidence, onLight, onFit, onReset, 
   const [open, menu] = useDisclosure(false);
   return (
     <div className={classes.tools} role="toolbar" aria-label="Image">
-      <Tool name="Evidence map" words="Evidence" letter="H" icon={<IconEvidence size={18} />} pressed={evidence} onClick={(event) => onEvidence(event.detail > 0)} />
+      <Tool
+        name="Evidence map"
+        words="Evidence"
+        letter="H"
+        icon={<IconEvidence size={18} />}
+        pressed={evidence}
+        onClick={(event) => onEvidence(event.detail > 0)}
+      />
       <Popover opened={open} onChange={menu.toggle} position="top-start" trapFocus>
         <Popover.Target>
           <Tool
@@ -35,8 +42,16 @@ export function Toolbar({ evidence, light, onEvidence, onLight, onFit, onReset, 
         </Popover.Target>
         <Popover.Dropdown w={240} aria-label="Brightness and contrast">
           <div className={classes.light}>
-            <LightSlider name="Brightness" value={light.brightness} onChange={(brightness) => onLight({ ...light, brightness })} />
-            <LightSlider name="Contrast" value={light.contrast} onChange={(contrast) => onLight({ ...light, contrast })} />
+            <LightSlider
+              name="Brightness"
+              value={light.brightness}
+              onChange={(brightness) => onLight({ ...light, brightness })}
+            />
+            <LightSlider
+              name="Contrast"
+              value={light.contrast}
+              onChange={(contrast) => onLight({ ...light, contrast })}
+            />
           </div>
         </Popover.Dropdown>
       </Popover>

@@ -52,7 +52,10 @@ export function noteNeeded(image: ImageRow, when: NoteWhen, label: string | null
 }
 
 /** Labels with their keys 1..9 by the pathway's order, so that a key always means the same label; drawn by probability. */
-export function choices(labels: readonly string[], prediction: Prediction | null): { label: string; key: string | null; value: number | null }[] {
+export function choices(
+  labels: readonly string[],
+  prediction: Prediction | null,
+): { label: string; key: string | null; value: number | null }[] {
   const rows = labels.map((label, index) => ({
     label,
     key: index < 9 ? String(index + 1) : null,

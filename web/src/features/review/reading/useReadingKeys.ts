@@ -80,7 +80,15 @@ export function useReadingKeys(listening: boolean, acts: ReadingActs): void {
   useEffect(() => {
     const hear = (event: KeyboardEvent) => {
       const now = latest.current;
-      if (!now.listening || event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
+      if (
+        !now.listening ||
+        event.defaultPrevented ||
+        event.ctrlKey ||
+        event.metaKey ||
+        event.altKey ||
+        isTyping(event.target)
+      )
+        return;
       if (event.repeat && ONCE.test(event.key)) return;
       const act = actOf(event, now.acts);
       if (!act) return;
