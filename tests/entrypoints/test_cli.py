@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from medhub.accounts.models import User
+from medhub.accounts.models import SignIn, User
+from medhub.accounts.passwords import verify_password
 from medhub.accounts.permissions import Role
 from medhub.audit.models import AuditEntry
 from medhub.classification.registry import folder_of
@@ -169,6 +170,25 @@ def test_user_add_takes_the_password_from_standard_input_alone(medhub: Run, proj
     house.close()
     assert user.id == added.json["id"]
     assert user.password_hash.startswith("$argon2id$")
+
+
+def test_a_forgotten_password_and_a_second_project_need_no_other_account(medhub: Run, project: str, data: Path) -> None:
+    given = ("--email", "a@lab.example", "--name", "A", "--role", "viewer", "--project", project)
+    assert medhub("user", "add", *given, "--password-stdin", stdin=PASSWORD + "\n").code == 0
+    other = medhub("project", "add", "A second project").out.strip()
+    assert medhub("user", "role", "--email", "A@lab.example", "--role", "physician", "--project", other).code == 0
+    assert medhub("user", "role", "--email", "b@lab.example", "--role", "physician", "--project", other).code == 3
+    with_stdin = ("user", "password", "--email", "a@lab.example", "--password-stdin")
+    assert medhub(*with_stdin, stdin="short\n").code == 2
+    house = build(Settings(data=data))
+    actor = signed_in(house, "a@lab.example")
+    assert sorted(actor.roles.values()) == [Role.PHYSICIAN, Role.VIEWER]
+    assert medhub(*with_stdin, stdin="quite another password\n").code == 0
+    with house.database.reading() as session:
+        user = session.scalars(select(User)).one()
+        assert verify_password("quite another password", user.password_hash)
+        assert session.scalar(select(SignIn.id)) is None
+    house.close()
 
 
 def test_user_add_refuses_a_weak_password_and_wants_one(medhub: Run, project: str) -> None:

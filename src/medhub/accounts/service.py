@@ -141,6 +141,33 @@ def add_user(
     return user
 
 
+def find_user(session: Session, email: str) -> User:
+    """A person by e-mail address; for the command line, which acts for the machine's owner."""
+    user = session.scalars(select(User).where(User.email == normalize_email(email))).one_or_none()
+    if user is None:
+        raise UserNotFound("There is no account with this e-mail address. `medhub user add` makes one.")
+    return user
+
+
+def reset_password(session: Session, email: str, password: str) -> User:
+    """Give a person a new password, and end every sign-in of that person."""
+    user = find_user(session, email)
+    user.password_hash = hash_password(password)
+    end_all(session, user.id)
+    return user
+
+
+def give_role(session: Session, email: str, project_id: str, role: Role) -> User:
+    """Give a person a role in a project, a first one there or instead of the old one."""
+    user = find_user(session, email)
+    membership = session.get(Membership, (user.id, project_id))
+    if membership is None:
+        session.add(Membership(user_id=user.id, project_id=project_id, role=role))
+    else:
+        membership.role = role
+    return user
+
+
 def normalize_email(email: str) -> str:
     """The e-mail address in the form in which it is compared."""
     email = email.strip().lower()

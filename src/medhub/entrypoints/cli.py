@@ -131,12 +131,7 @@ def add_user(
     as_json: AsJSON = False,
 ) -> None:
     """Add a person with a role in a project, and print the id."""
-    if password_stdin:
-        password = sys.stdin.readline().rstrip("\r\n")
-    elif sys.stdin.isatty():
-        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
-    else:
-        raise Invalid("Give the password on standard input with --password-stdin; it is never an argument.")
+    password = _read_password(from_stdin=password_stdin)
     with opened(data) as house, house.database.writing() as session:
         known = accounts.find_project(session, project)
         user = accounts.add_user(
@@ -144,6 +139,43 @@ def add_user(
         )
         COMMAND_LINE.record(session, "user.create", "user", user.id, project_id=known.id, role=role.value)
         say({"id": user.id, "email": user.email, "role": role.value}, as_json, user.id)
+
+
+def _read_password(*, from_stdin: bool) -> str:
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\r\n")
+    if sys.stdin.isatty():
+        return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
+    raise Invalid("Give the password on standard input with --password-stdin; it is never an argument.")
+
+
+@user_app.command("password")
+def set_password(
+    email: Annotated[str, typer.Option(help="E-mail address of the account.")],
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Read the password from standard input.")
+    ] = False,
+    data: Data = None,
+) -> None:
+    """Give a person a new password, and end every sign-in of that person."""
+    password = _read_password(from_stdin=password_stdin)
+    with opened(data) as house, house.database.writing() as session:
+        user = accounts.reset_password(session, email, password)
+        COMMAND_LINE.record(session, "user.change", "user", user.id, changed=["password"])
+
+
+@user_app.command("role")
+def give_role(
+    email: Annotated[str, typer.Option(help="E-mail address of the account.")],
+    role: Annotated[Role, typer.Option(help="Role in the project.")],
+    project: Annotated[str, typer.Option(help="Name or id of the project.")],
+    data: Data = None,
+) -> None:
+    """Give a person who has an account a role in a project, a first one there or instead of the old one."""
+    with opened(data) as house, house.database.writing() as session:
+        known = accounts.find_project(session, project)
+        user = accounts.give_role(session, email, known.id, role)
+        COMMAND_LINE.record(session, "user.change", "user", user.id, project_id=known.id, role=role.value)
 
 
 @patient_app.command("add")
