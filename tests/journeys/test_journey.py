@@ -142,7 +142,7 @@ def read_and_sign(page: Page, server: Server, code: str, folder: Path, *, images
     page.goto(f"{server.url}/cases")
     page.get_by_text(code).first.click()
     with page.expect_download() as download:
-        page.get_by_role("link", name=re.compile("report", re.IGNORECASE)).last.click()
+        page.get_by_role("link", name="Download report").click()
     path = folder / "report.pdf"
     download.value.save_as(path)
     return path
