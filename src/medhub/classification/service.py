@@ -20,6 +20,7 @@ from medhub.classification.registry import get_classifier
 from medhub.errors import NotFound
 from medhub.foundation import clock, ids
 from medhub.foundation.blobs import BlobStore
+from medhub.foundation.database import in_turn
 from medhub.foundation.events import announce
 from medhub.foundation.installation import Installation
 from medhub.records import service as records
@@ -50,6 +51,7 @@ def classify_image(house: Installation, image_id: str, pixels: NDArray[np.uint8]
     decision = decide(reading, pathway.threshold)
     evidence = _to_png(reading.evidence)
     with house.database.writing() as session:
+        in_turn(session, f"patient {image.patient_id}")
         known = select(Prediction.id).where(Prediction.image_id == image_id, Prediction.digest == classifier.digest)
         if session.get(Image, image_id) is None or session.scalar(known) is not None:
             return
