@@ -123,7 +123,7 @@ export function ImageStage({ image, frame = 0, neighbours = [], label, light, ev
       window.clearTimeout(slow);
       window.clearTimeout(finer);
     };
-    // eslint-disable-next-line react-hooks/exhaustive-deps -- the id, the frame and the size name the picture.
+    // The id, the frame and the size name the picture.
   }, [id, frame, width, height, unreadable]);
 
   // The neighbours, once the picture itself has had its turn.
@@ -139,7 +139,7 @@ export function ImageStage({ image, frame = 0, neighbours = [], label, light, ev
       ]);
     }, 0);
     return () => window.clearTimeout(timer);
-    // eslint-disable-next-line react-hooks/exhaustive-deps -- the ids name the neighbours.
+    // The ids name the neighbours.
   }, [id, ahead, evidence.shown]);
 
   useLayoutEffect(() => {

@@ -9,6 +9,7 @@ import type { ImageRow } from '@/api/types';
 import { inCaseOrder, isOpen, merged, nextOpen, withVerdict } from './queue';
 
 const PAGE = 200;
+const SOON = 20;
 
 export type Scope = { caseId?: string; patientId?: string; imageId?: string };
 export type Refusal = { imageId: string; problem: Problem };
@@ -55,6 +56,14 @@ export function useReadingQueue({ caseId, patientId, imageId }: Scope) {
       setImages((here) => merged(here ?? [], ready));
     }
   }, [source.data, source.isFetching, scope]);
+
+  // A long queue comes in parts: the next part is fetched before this one is read through.
+  const open = (images ?? []).filter(isOpen).length;
+  const more = (source.data?.length ?? 0) >= PAGE;
+  const { refetch } = source;
+  useEffect(() => {
+    if (more && open <= SOON && open % 5 === 0) void refetch();
+  }, [more, open, refetch]);
 
   const put = useCallback((image: ImageRow) => {
     setImages((here) => (here ?? []).map((one) => (one.id === image.id ? { ...one, ...image } : one)));
