@@ -63,7 +63,7 @@ def test_a_page_has_no_violation_and_no_error(browser: Browser, filled: Server, 
         violations += visit(page, filled, path)
     for path in ("/patients", "/cases"):
         page.goto(f"{filled.url}{path}")
-        page.locator("tbody tr").first.click()
+        page.locator("[data-row-link]").first.click()
         page.wait_for_url(f"{filled.url}{path}/*")
         violations += visit(page, filled, page.url.removeprefix(filled.url))
     context.close()
