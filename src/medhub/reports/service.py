@@ -65,6 +65,13 @@ def issue(house: Installation, case_id: str) -> None:
         case = session.get(Case, case_id)
         if case is None or case.signed_at is None or session.get(Report, case_id) is not None:
             return
+        corrected = case.supersedes_id
+    if corrected is not None:  # its digest stands in this one, whichever job comes first
+        issue(house, corrected)
+    with house.database.reading() as session:
+        case = session.get(Case, case_id)
+        if case is None:  # erased meanwhile
+            return
         facts = _facts(session, house, case)
         identity = _identity(session, house, case.patient_id)
     content = facts_record(facts)

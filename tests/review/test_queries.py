@@ -1,0 +1,281 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from medhub.accounts.actor import Actor
+from medhub.accounts.permissions import Role
+from medhub.errors import Invalid, NotAllowed, NotFound
+from medhub.foundation import clock
+from medhub.foundation.installation import Installation
+from medhub.ingest import service as ingest
+from medhub.records import service as records
+from medhub.records import studies
+from medhub.records.models import Image, Patient
+from medhub.reports import service as reports
+from medhub.review import queries, service
+from medhub.review.models import Case
+from medhub.review.queries import CaseFilter, ImageFilter
+from tests.factories.accounts import People
+from tests.factories.cases import make_case, make_patient, run_jobs, upload, use_classifier
+from tests.factories.images import photograph
+from tests.factories.statements import counted
+
+
+@pytest.fixture
+def physician(house: Installation, people: People) -> Actor:
+    return people.actor(house, Role.PHYSICIAN)
+
+
+def images(house: Installation, actor: Actor, sort: str | None = None, **wanted: Any) -> list[str]:
+    offset, limit = wanted.pop("offset", 0), wanted.pop("limit", 50)
+    with house.database.reading() as session:
+        found, total = queries.list_images(session, actor, ImageFilter(**wanted), sort=sort, offset=offset, limit=limit)
+        assert total == queries.count_images(session, actor, ImageFilter(**wanted))
+        return [facts.image.id for facts in found]
+
+
+def cases(house: Installation, actor: Actor, sort: str | None = None, **wanted: Any) -> list[str]:
+    with house.database.reading() as session:
+        found, total = queries.list_cases(
+            session, house.settings, actor, CaseFilter(**wanted), sort=sort, offset=0, limit=50
+        )
+        assert total == len(found)
+        return [facts.case.id for facts in found]
+
+
+def verify(house: Installation, actor: Actor, *image_ids: str) -> None:
+    for image_id in image_ids:
+        with house.database.writing(durable=False) as session:
+            service.give_verdict(session, house.settings, actor, image_id, "neutrophil", "seen")
+
+
+def sign(house: Installation, actor: Actor, case_id: str) -> None:
+    with house.database.writing() as session:
+        service.sign(session, house.settings, actor, case_id, None)
+
+
+@pytest.fixture
+def two_cases(
+    house: Installation, people: People, physician: Actor, monkeypatch: pytest.MonkeyPatch
+) -> tuple[str, list[str], str, list[str]]:
+    """A signed case of two images, and one of three that waits for verdicts, one of them given, one uncertain."""
+    use_classifier(monkeypatch, 0.97, 0.9, 0.97, 0.5, 0.8)
+    signed, of_signed = make_case(house, people, make_patient(house, people), images=2)
+    waiting, of_waiting = make_case(house, people, make_patient(house, people), images=3, seed=10)
+    verify(house, physician, *of_signed, of_waiting[0])
+    sign(house, physician, signed)
+    return signed, of_signed, waiting, of_waiting
+
+
+def test_images_are_found_by_what_is_known_of_them(
+    house: Installation, people: People, physician: Actor, two_cases: tuple[str, list[str], str, list[str]]
+) -> None:
+    signed, of_signed, waiting, of_waiting = two_cases
+    with house.database.reading() as session:
+        case = session.get_one(Case, waiting)
+        code = session.get_one(Patient, case.patient_id).code
+    assert images(house, physician) == [*of_signed, *of_waiting]  # the oldest first, as a reading queue goes
+    assert images(house, physician, verified=False) == of_waiting[1:]
+    assert images(house, physician, verified=True) == [*of_signed, of_waiting[0]]
+    assert images(house, physician, uncertain=True) == [of_waiting[1]]
+    assert images(house, physician, label="Uncertain") == [of_waiting[1]]
+    assert images(house, physician, label="basophil") == []
+    assert images(house, physician, case_id=signed) == of_signed
+    assert images(house, physician, study_id=case.study_id) == of_waiting
+    assert images(house, physician, patient_id=case.patient_id) == of_waiting
+    assert images(house, physician, pathway="smear-review", project_id=people.project_id) == [*of_signed, *of_waiting]
+    assert images(house, physician, pathway="x-ray") == []
+    assert images(house, physician, query=code.lower()) == of_waiting
+    assert images(house, physician, query=of_signed[0]) == of_signed[:1]
+    assert images(house, physician, query="%") == []
+    assert images(house, physician, verified=False, uncertain=False) == of_waiting[2:]
+
+
+def test_images_are_sorted_and_paged(
+    house: Installation, physician: Actor, two_cases: tuple[str, list[str], str, list[str]]
+) -> None:
+    _, of_signed, _, of_waiting = two_cases
+    by_confidence = [of_waiting[1], of_waiting[2], of_signed[1]]
+    assert images(house, physician, sort="confidence")[:3] == by_confidence
+    assert images(house, physician, sort="-confidence")[-3:] == by_confidence[::-1]
+    every = images(house, physician)
+    assert images(house, physician, offset=1, limit=2) == every[1:3]
+    assert images(house, physician, offset=4, limit=2) == every[4:]
+    assert images(house, physician, offset=9) == []
+    with pytest.raises(Invalid, match="cannot be sorted"):
+        images(house, physician, sort="blob")
+
+
+def test_an_image_comes_with_its_code_case_prediction_and_verdict(
+    house: Installation, physician: Actor, two_cases: tuple[str, list[str], str, list[str]]
+) -> None:
+    signed, of_signed, _, of_waiting = two_cases
+    with house.database.reading() as session:
+        found, _ = queries.list_images(session, physician, ImageFilter(), sort=None, offset=0, limit=50)
+        codes = {patient.id: patient.code for patient in session.scalars(select(Patient))}
+    by_id = {facts.image.id: facts for facts in found}
+    whole = by_id[of_signed[0]]
+    assert whole.case is not None
+    assert whole.verdict is not None
+    assert whole.prediction is not None
+    assert (whole.case.id, whole.verdict.label, whole.prediction.label) == (signed, "neutrophil", "neutrophil")
+    assert whole.patient_code == codes[whole.image.patient_id]
+    assert by_id[of_waiting[1]].verdict is None
+
+
+def test_of_a_corrected_case_the_current_version_is_shown_and_the_old_one_can_be_asked_for(
+    house: Installation, physician: Actor, two_cases: tuple[str, list[str], str, list[str]]
+) -> None:
+    signed, of_signed, _, _ = two_cases
+    with house.database.writing() as session:
+        new = service.correct(session, house.settings, physician, signed, "Look again.")
+    with house.database.writing() as session:
+        service.give_verdict(session, house.settings, physician, of_signed[0], "basophil", "seen")
+    with house.database.reading() as session:
+        old = session.get_one(Case, signed)
+        rows = list(session.scalars(select(Image).where(Image.id.in_(of_signed)).order_by(Image.number)))
+        now = queries.facts_of(session, rows)
+        then = queries.facts_of(session, rows, old)
+    assert [facts.case.id for facts in now if facts.case] == [new.id] * 2
+    assert [facts.verdict.label for facts in now if facts.verdict] == ["basophil", "neutrophil"]
+    assert [facts.case.id for facts in then if facts.case] == [signed] * 2
+    assert [facts.verdict.label for facts in then if facts.verdict] == ["neutrophil", "neutrophil"]
+    assert len(images(house, physician)) == 5  # no image twice
+
+
+def test_cases_are_found_by_what_is_known_of_them(
+    house: Installation, people: People, physician: Actor, two_cases: tuple[str, list[str], str, list[str]]
+) -> None:
+    signed, _, waiting, _ = two_cases
+    with house.database.reading() as session:
+        case = session.get_one(Case, signed)
+        code = session.get_one(Patient, case.patient_id).code
+    assert cases(house, physician) == [waiting, signed]
+    assert cases(house, physician, sort="opened_at") == [signed, waiting]
+    assert cases(house, physician, stage="review") == [waiting]
+    assert cases(house, physician, stage="signed") == [signed]
+    assert cases(house, physician, patient_id=case.patient_id, project_id=people.project_id) == [signed]
+    assert cases(house, physician, pathway="smear-review", query=code.lower()) == [signed]
+    assert cases(house, physician, query=waiting) == [waiting]
+    assert cases(house, physician, mine=True) == [waiting]
+    assert cases(house, physician, mine=False) == [signed]
+    assert cases(house, people.actor(house, Role.TECHNOLOGIST), mine=True) == []
+    with pytest.raises(Invalid, match="cannot be sorted"):
+        cases(house, physician, sort="note")
+
+
+def test_a_case_comes_with_its_counts(
+    house: Installation, people: People, physician: Actor, two_cases: tuple[str, list[str], str, list[str]]
+) -> None:
+    signed, _, waiting, _ = two_cases
+    with house.database.reading() as session:
+        patient_id = session.get_one(Case, waiting).patient_id
+    upload(house, people.actor(house, Role.TECHNOLOGIST), patient_id, photograph(90))
+    with house.database.writing() as session:
+        new = service.correct(session, house.settings, physician, signed, "Look again.").id
+    with house.database.reading() as session:
+        found, _ = queries.list_cases(session, house.settings, physician, CaseFilter(), sort=None, offset=0, limit=9)
+    told = {
+        facts.case.id: (facts.images, facts.waiting, facts.verified, facts.uncertain, facts.superseded_by_id)
+        for facts in found
+    }
+    assert told == {waiting: (4, 1, 1, 1, None), signed: (2, 0, 2, 0, new), new: (2, 0, 2, 0, None)}
+
+
+def test_foreign_projects_and_patients_see_nothing(
+    house: Installation, people: People, two_cases: tuple[str, list[str], str, list[str]]
+) -> None:
+    outsider = people.outsider(house)
+    assert images(house, outsider) == cases(house, outsider) == []
+    with pytest.raises(NotFound):
+        images(house, outsider, project_id=people.project_id)
+    patient = people.actor(house, Role.PATIENT)
+    assert images(house, patient) == cases(house, patient) == []
+    with pytest.raises(NotAllowed):
+        cases(house, patient, project_id=people.project_id)
+
+
+Listing = Callable[[Any, Installation, Actor], object]
+
+LISTS: dict[str, Listing] = {
+    "images": lambda s, _h, a: queries.list_images(s, a, ImageFilter(), sort=None, offset=0, limit=50),
+    "unverified images": lambda s, _h, a: queries.list_images(
+        s, a, ImageFilter(verified=False), sort="confidence", offset=0, limit=50
+    ),
+    "cases": lambda s, h, a: queries.list_cases(
+        s, h.settings, a, CaseFilter(mine=True), sort=None, offset=0, limit=50
+    ),
+    "patients": lambda s, h, a: _patients(s, h, a),
+    "studies": lambda s, _h, a: studies.list_studies(
+        s, a, patient_id=None, project_id=None, query=None, field_values={}, sort=None, offset=0, limit=50
+    ),
+    "series": lambda s, _h, a: studies.list_series(s, a, study_id=None, offset=0, limit=50),
+    "arrivals": lambda s, _h, a: ingest.list_arrivals(
+        s, a, project_id=None, patient_id=None, outcome=None, offset=0, limit=50
+    ),
+    "reports": lambda s, _h, a: reports.list_reports(
+        s, a, project_id=None, case_id=None, query=None, sort=None, offset=0, limit=50
+    ),
+}  # fmt: skip
+
+
+def _patients(session: Any, house: Installation, actor: Actor) -> object:
+    found, _ = records.list_patients(
+        session, house.keys, actor,
+        project_id=None, query=None, sex=None, field_values={}, sort=None, offset=0, limit=50,
+    )  # fmt: skip
+    known = [patient.id for patient in found]
+    return records.counts_of(session, known), records.with_identity(session, known)
+
+
+def test_no_list_asks_more_when_it_is_longer(
+    house: Installation, people: People, physician: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_classifier(monkeypatch)
+
+    def grow(rounds: range) -> None:
+        for number in rounds:
+            case_id, image_ids = make_case(house, people, make_patient(house, people), images=2, seed=number * 10)
+            verify(house, physician, *image_ids)
+            sign(house, physician, case_id)
+            make_case(house, people, make_patient(house, people), images=2, seed=number * 10 + 5)
+        run_jobs(house)
+
+    def asked() -> dict[str, int]:
+        counts = {}
+        for name, listing in LISTS.items():
+            with house.database.reading() as session, counted(house.database) as statements:
+                listing(session, house, physician)
+            counts[name] = len(statements)
+        return counts
+
+    grow(range(1))
+    short = asked()
+    grow(range(1, 5))
+    assert asked() == short
+    assert {name: count for name, count in short.items() if count > 8} == {}
+
+
+def test_uploads_are_counted_by_day_without_gaps(
+    house: Installation, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    technologist = people.actor(house, Role.TECHNOLOGIST)
+    answers = upload(house, technologist, make_patient(house, people), *(photograph(seed) for seed in range(4)))
+    today = clock.now()
+    for answer, back in zip(answers, (0, 3, 3, 40), strict=True):
+        with house.database.writing() as session:
+            session.execute(
+                update(Image).where(Image.id == answer.image_id).values(created_at=today - timedelta(days=back))
+            )
+    with house.database.reading() as session:
+        days = queries.uploads_by_day(session, frozenset({people.project_id}), days=7)
+        none = queries.uploads_by_day(session, frozenset({people.other_project_id}), days=7)
+    assert [day for day, _ in days] == [(today - timedelta(days=ago)).date().isoformat() for ago in range(6, -1, -1)]
+    assert [count for _, count in days] == [0, 0, 0, 2, 0, 0, 1]
+    assert [count for _, count in none] == [0] * 7
