@@ -54,6 +54,11 @@ def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Browser tests come last: while the browser's driver runs, no other test can start an event loop."""
+    items.sort(key=lambda item: "playwright" in getattr(item, "fixturenames", ()))
+
+
 def missing(what: str) -> None:
     """Skip a test whose part is missing on this machine, or fail it where nothing may be missing."""
     if STRICT:
