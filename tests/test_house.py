@@ -151,7 +151,7 @@ def test_every_exit_code_is_documented() -> None:
 
 
 def test_every_source_file_names_its_licence() -> None:
-    files = tracked("*.py", "*.ts", "*.tsx", "*.css")
+    files = [path for path in tracked("*.py", "*.ts", "*.tsx", "*.css") if not path.name.endswith(".d.ts")]
     assert len(files) > 100
     line = "SPDX-License-Identifier: " + "Apache-2.0"
     assert [path for path in files if line not in path.read_text(encoding="utf-8")[:300]] == []

@@ -3,17 +3,20 @@
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 import re
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from sqlalchemy import select
 
 from medhub.accounts.models import SignIn, User
@@ -55,14 +58,22 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """Each command sets up the log of its process, which here is that of all tests."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    structlog.reset_defaults()
+    root.handlers[:], root.level = handlers, level
+
+
 @pytest.fixture
 def medhub(data: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
     """Runs the command line in this process, on a data folder of its own."""
     monkeypatch.setenv("MEDHUB_DECODER_WORKERS", "1")
 
     def run(*arguments: str | Path, stdin: str = "", on: Path | None = data) -> Ended:
-        import io
-
         words = [str(argument) for argument in arguments]
         monkeypatch.setattr(sys, "argv", ["medhub", *words, *(["--data", str(on)] if on is not None else [])])
         monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))

@@ -21,6 +21,7 @@ from medhub.accounts import guessing, signing_in
 from medhub.accounts.models import FailedSignIn, SignIn, User
 from medhub.accounts.passwords import verify_password
 from medhub.accounts.permissions import Role
+from medhub.audit.models import AuditEntry
 from medhub.foundation import clock
 from medhub.foundation.database import Base
 from medhub.foundation.installation import Installation
@@ -322,6 +323,19 @@ def test_guessing_waits_longer_and_longer(nobody: TestClient, time_passes: Calla
         assert attempt(nobody, EMAIL)[0] == 401
     assert waits == sorted(waits)
     assert [round(wait / 60) for wait in waits] == [1, 2, 4, 8, 16]
+
+
+def test_who_took_over_a_sign_in_cannot_guess_the_password_through_the_change_of_it(
+    browser: Browser, house: Installation
+) -> None:
+    one = browser()
+    sign_in(one)
+    change = {"current": GUESS, "new": "another password of the tests"}
+    assert [one.post("/api/auth/password", json=change).status_code for _ in range(6)] == [422] * 5 + [429]
+    assert one.post("/api/auth/password", json=change | {"current": PASSWORD}).status_code == 429
+    with house.database.reading() as session:
+        entries = list(session.scalars(select(AuditEntry).where(AuditEntry.action == "account.change")))
+    assert [entry.outcome for entry in entries] == ["refused"] * 5
 
 
 def test_while_it_waits_even_the_right_password_is_not_tried(nobody: TestClient) -> None:

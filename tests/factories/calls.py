@@ -170,7 +170,8 @@ class World:
             user_id = session.scalars(select(User.id).where(User.email == email)).one()
             project = accounts.add_project(session, f"Empty {self.number()}")
             session.add(Membership(user_id=user_id, project_id=project.id, role=Role.ADMINISTRATOR))
-            return project.id
+        self.app.state.believed.forget()  # as the routes do that change somebody's rights
+        return project.id
 
 
 # A call may change or destroy: what it needs is made anew when it is going to be allowed (`fresh`), and who is not

@@ -108,6 +108,7 @@ def close_session(call: Annotated[Call, allow("account.read")], response: Respon
 @auth.post("/password", status_code=204, summary="Change the own password")
 def change_password(call: Annotated[Call, allow("account.change")], given: PasswordChange) -> None:
     """Change the own password; every other sign-in of the person ends."""
+    signing_in.check_own_password(call.house, call.actor, given.current)
     with call.writing() as session:
         service.change_own_password(session, call.actor, given.current, given.new)
     call.believed.forget()

@@ -25,7 +25,7 @@ from medhub.accounts.models import Membership, SignIn, User
 from medhub.accounts.passwords import verify_password
 from medhub.accounts.permissions import Role
 from medhub.audit.service import Act, record
-from medhub.errors import NotAuthenticated
+from medhub.errors import Invalid, NotAuthenticated
 from medhub.foundation import clock, ids
 from medhub.foundation.installation import Installation
 
@@ -66,6 +66,31 @@ def sign_in(house: Installation, email: str, password: str, kind: Kind, origin: 
             )
             return secret, user
     raise NotAuthenticated("The e-mail address or the password is not right.")
+
+
+def check_own_password(house: Installation, actor: Actor, password: str) -> None:
+    """Check once more that it is the person; whoever took over a sign-in guesses no faster here than at the door."""
+    counted = guessing.guarded(house.keys, actor.email, actor.origin)
+    with house.database.reading() as session:
+        guessing.refuse_if_blocked(session, counted)
+        known_hash = session.scalar(select(User.password_hash).where(User.id == actor.user_id))
+    if verify_password(password, known_hash):
+        return
+    with house.database.writing() as session:
+        guessing.count_failure(session, counted)
+        record(
+            session,
+            Act(
+                "account.change",
+                "account",
+                actor.user_id,
+                actor.user_id,
+                actor.name[:120],
+                origin=actor.origin,
+                outcome="refused",
+            ),
+        )
+    raise Invalid("The current password is not right.", field="current")
 
 
 def _open(house: Installation, session: Session, user: User, kind: Kind) -> str:
