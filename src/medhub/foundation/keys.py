@@ -11,6 +11,8 @@ import hashlib
 import hmac
 import os
 import secrets
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -95,14 +97,22 @@ def load_keys(settings: Settings, *, create: bool = True) -> Keys:
 
 def _create(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # Written whole beside its place first: nobody ever finds half a key there, whoever starts or dies meanwhile.
+    handle, name = tempfile.mkstemp(dir=path.parent)
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:  # another process of this installation was first
-        return
-    with os.fdopen(handle, "w") as file:
-        file.write(new_key().hex() + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+        with os.fdopen(handle, "w") as file:
+            file.write(new_key().hex() + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):  # another process of this installation was first
+            os.link(name, path)
+    finally:
+        os.unlink(name)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _parse(text: str, source: str) -> bytes:
