@@ -8,6 +8,8 @@ from collections import OrderedDict
 
 from fastapi import Request, Response
 
+from medhub.foundation.sending import Span, SpanResponse
+
 # Names of content never mean other content; but only the person who may see it may keep it.
 FOREVER = "private, max-age=31536000, immutable"
 
@@ -20,10 +22,19 @@ def unchanged(request: Request, etag: str) -> bool:
 
 def answer(request: Request, etag: str, content: bytes | None, media_type: str) -> Response:
     """The content with its tag, or word that it has not changed."""
-    headers = {"ETag": f'"{etag}"', "Cache-Control": FOREVER, "X-Content-Type-Options": "nosniff"}
+    headers = _headers(etag)
     if content is None or unchanged(request, etag):
         return Response(status_code=304, headers=headers)
     return Response(content, media_type=media_type, headers=headers)
+
+
+def answer_span(etag: str, span: Span, media_type: str) -> Response:
+    """A part of a file with its tag."""
+    return SpanResponse(span, media_type=media_type, headers=_headers(etag))
+
+
+def _headers(etag: str) -> dict[str, str]:
+    return {"ETag": f'"{etag}"', "Cache-Control": FOREVER, "X-Content-Type-Options": "nosniff"}
 
 
 class RecentBytes:

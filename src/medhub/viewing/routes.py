@@ -10,8 +10,9 @@ from fastapi import APIRouter, Query, Request, Response
 from medhub.accounts.access import Call, allow
 from medhub.accounts.routes import ItemId
 from medhub.errors import Invalid
-from medhub.foundation.caching import answer, unchanged
-from medhub.records import studies
+from medhub.foundation.caching import answer, answer_span, unchanged
+from medhub.foundation.sending import Span
+from medhub.records import pixels, studies
 from medhub.records.models import Image
 from medhub.viewing import service
 
@@ -76,10 +77,13 @@ def read_original(
     if unchanged(request, etag):
         return answer(request, etag, None, "image/jpeg")
     if as_dicom:
-        content, media_type, ending = call.house.blobs.get(image.blob), "application/dicom", "dcm"
+        response = answer_span(etag, Span.whole(call.house.blobs.path(image.blob)), "application/dicom")
+        ending = "dcm"
+    elif kept := service.kept_photograph(call.house, image):
+        response, ending = answer_span(etag, kept, "image/jpeg"), "jpg"
     else:
-        content, media_type = service.original(call.house, image)
-        ending = media_type.removeprefix("image/").replace("jpeg", "jpg")
-    response = answer(request, etag, content, media_type)
+        content, media_type = pixels.photograph(call.house, image.blob)
+        response, ending = answer(request, etag, content, media_type), media_type.removeprefix("image/")
+        ending = ending.replace("jpeg", "jpg")
     response.headers["Content-Disposition"] = f'attachment; filename="{image.id}.{ending}"'
     return response

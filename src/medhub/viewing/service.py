@@ -7,6 +7,7 @@ import os
 
 from medhub.foundation.caching import RecentBytes
 from medhub.foundation.installation import Installation
+from medhub.foundation.sending import Span
 from medhub.records import pixels
 from medhub.records.models import Image
 from medhub.science.imaging.kept_stream import HEAD_BYTES, TAIL_BYTES, jpeg_span
@@ -36,23 +37,13 @@ def rendition(house: Installation, image: Image, size: int, frame: int) -> bytes
     return content
 
 
-def original(house: Installation, image: Image) -> tuple[bytes, str]:
-    """A photograph in full, as a file that any program opens, and its media type."""
-    if image.transfer_syntax_uid == JPEG_BASELINE:
-        stream = _kept_stream(house, image.blob)
-        if stream is not None:
-            return stream, "image/jpeg"
-    return pixels.photograph(house, image.blob)
-
-
-def _kept_stream(house: Installation, digest: str) -> bytes | None:
-    """The JPEG stream as it came, read from its place: copying it through another process costs more than all else."""
-    with house.blobs.path(digest).open("rb", buffering=0) as file:
+def kept_photograph(house: Installation, image: Image) -> Span | None:
+    """Where the stored file holds a photograph as it came; it is sent from there, without another process."""
+    if image.transfer_syntax_uid != JPEG_BASELINE:
+        return None
+    path = house.blobs.path(image.blob)
+    with path.open("rb", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
         tail_at = max(0, size - TAIL_BYTES)
-        span = jpeg_span(os.pread(file.fileno(), HEAD_BYTES, 0), os.pread(file.fileno(), TAIL_BYTES, tail_at), size)
-        if span is None:
-            return None
-        start, length = span
-        stream = os.pread(file.fileno(), length, start)
-    return stream if len(stream) == length else None
+        found = jpeg_span(os.pread(file.fileno(), HEAD_BYTES, 0), os.pread(file.fileno(), TAIL_BYTES, tail_at), size)
+    return Span(path, *found) if found is not None else None
