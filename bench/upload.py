@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the end of an upload of 20 smear photographs to all 20 predictions shown by the API.
+"""From the end of an upload of 20 smear photographs to all 20 predictions in the API: ``python bench/upload.py``.
 
-``.venv/bin/python bench/upload.py [--rounds N] [--data FOLDER]``; the target is under 5 s.
+Each round uploads 20 new photographs in one request, as the browser's drop zone does, and then asks for the patient's
+images every 50 ms until each has a prediction. Timed from the last byte of the upload's answer; the upload itself,
+which reads, cleans, stores and acknowledges each file, is timed apart.
 """
 
 from __future__ import annotations
@@ -9,56 +11,80 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from pathlib import Path
+from dataclasses import dataclass
 
 import server
+from server import Client
 
-PHOTOGRAPHS = 20
 TARGET_S = 5.0
-PATIENCE_S = 120.0
+POLL_S = 0.05
 
 
-def one_round(technologist: server.Client, number: int, files: list[tuple[str, bytes]]) -> tuple[float, float]:
-    """Upload for a new patient; seconds of the upload, and from its end until the last prediction is there."""
-    patient = server.add_patient(technologist, number)
-    began = time.monotonic()
-    items = technologist.upload(patient, files)
-    ended = time.monotonic()
-    assert [item["outcome"] for item in items] == ["accepted"] * len(files), items
+@dataclass(frozen=True)
+class Round:
+    """What one upload took."""
+
+    upload_s: float
+    shown_s: float
+
+
+def photographs(what: str, count: int, number: int) -> tuple[str, list[tuple[str, bytes]]]:
+    """Photographs that no round before had: the same picture as another file, by filling between its markers."""
+    if what == "large":
+        name, files = "made-up photographs, 2048 x 1536", [(f"smear-{i}.jpg", server.smear(i)) for i in range(count)]
+    else:
+        name, files = server.smears(count)
+    # Filling before a marker (T.81, B.1.1.2) changes the file, not the picture.
+    return name, [(name, data[:2] + b"\xff" * (1 + number) + data[2:]) for name, data in files]
+
+
+def measure(client: Client, files: list[tuple[str, bytes]], number: int) -> Round:
+    patient = server.add_patient(client, number)
+    start = time.perf_counter()
+    ids = {item["image_id"] for item in client.upload(patient, files)}
+    answered = time.perf_counter()
     while True:
-        page = technologist.json("GET", f"/api/images?patient_id={patient}")
-        if all(image["prediction"] is not None for image in page["items"]):
-            return ended - began, time.monotonic() - ended
-        if time.monotonic() - ended > PATIENCE_S:
-            raise TimeoutError("not every image was classified")
-        time.sleep(0.05)
+        images = client.json("GET", f"/api/images?patient_id={patient}&page_size=200")["items"]
+        if {image["id"] for image in images if image["prediction"] is not None} == ids:
+            return Round(answered - start, time.perf_counter() - answered)
+        if time.perf_counter() - answered > 300:
+            raise SystemExit("The predictions do not come.")
+        time.sleep(POLL_S)
 
 
 def main() -> None:
-    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--data", type=Path, default=None, help="keep the data folder here")
     arguments = parser.parse_args()
-    rows = []
-    with server.data_folder(arguments.data) as data:
+    if not server.has_classifier():
+        raise SystemExit("There is no classifier in models/blood-cells, and so nothing to wait for.")
+    rows, worst = [], 0.0
+    with server.data_folder() as data:
         server.add_people(data, {"technologist": 1})
         with server.running(data) as running:
-            technologist = running.client("technologist-0@bench.example")
-            for number in range(arguments.rounds + 1):
-                files = [(f"{number}-{i}.jpg", server.smear(number * PHOTOGRAPHS + i)) for i in range(PHOTOGRAPHS)]
-                taken = one_round(technologist, number, files)
-                if number:  # the first round starts the decoding processes and loads the classifier
-                    rows.append(taken)
-    size = sum(len(content) for _name, content in files) / len(files) / 1e6
+            client = running.client("technologist-0@bench.example")
+            for kind, what in enumerate(("given", "large")):
+                name, rounds, size = "", [], 0
+                for number in range(arguments.rounds + 1):
+                    name, files = photographs(what, arguments.images, number)
+                    size = sum(len(content) for _name, content in files)
+                    rounds.append(measure(client, files, kind * 100 + number))
+                first, *rounds = rounds  # the decoding processes start with the first
+                shown = sorted(one.shown_s for one in rounds)
+                worst = max(worst, statistics.median(shown))
+                uploads = statistics.median(one.upload_s for one in rounds)
+                rows.append(
+                    f"| {name} | {size / arguments.images / 1e6:.2f} | {uploads:.2f} | {statistics.median(shown):.2f} "
+                    f"| {shown[-1]:.2f} | {first.upload_s:.2f} + {first.shown_s:.2f} |"
+                )
+    print(f"{arguments.images} images an upload, medians of {arguments.rounds} rounds; {server.machine()}; SQLite.\n")
     print(
-        f"{PHOTOGRAPHS} photographs of 2048 x 1536 px, {size:.2f} MB each, in one request; {server.machine()}.\n\n"
-        "| | median s | least | most |\n|---|---|---|---|"
+        "| photographs | MB each | upload, s | then until all predictions, s | worst, s | first round, s |\n"
+        "|---|---:|---:|---:|---:|---:|"
     )
-    for name, column in (("upload", 0), ("from its end to all predictions", 1)):
-        values = [row[column] for row in rows]
-        print(f"| {name} | {statistics.median(values):.2f} | {min(values):.2f} | {max(values):.2f} |")
-    print("\n" + server.verdict_on(f"under {TARGET_S:g} s", statistics.median(row[1] for row in rows), TARGET_S))
+    print("\n".join(rows))
+    print(f"\n- {server.verdict_on(f'all predictions within {TARGET_S:g} s of the upload', worst, TARGET_S)}")
 
 
 if __name__ == "__main__":
