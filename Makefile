@@ -4,7 +4,7 @@ DATA ?=
 BIN := .venv/bin
 WEB_SOURCES := $(shell find web/src web/public -type f 2>/dev/null) web/index.html web/vite.config.ts web/tsconfig.json
 
-.PHONY: install run test lint check-web check-python api clean
+.PHONY: install run test lint check-web check-python api deid-bench clean
 
 install: .make/python .make/web
 
@@ -50,6 +50,10 @@ check-web: .make/node_modules
 # MEDHUB_TEST_STRICT=1 makes a missing part fail instead of skip. TESTS=... runs a part.
 test: install lint check-web
 	$(BIN)/python -m pytest $(TESTS)
+
+# The tables of de-identification, whole; make test runs a sample of each.
+deid-bench: .make/dev
+	PYTHONPATH=. $(BIN)/python bench/deid.py
 
 # The API's document, and the web app's client made from it.
 api: .make/dev .make/node_modules

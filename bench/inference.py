@@ -2,8 +2,9 @@
 """Time from the bytes of an image to its result, one thread: ``python bench/inference.py``.
 
 Both architectures with random weights of the real shapes (the time does not depend on their values), exported by the
-project's own export and read by the class that serves; next to it the same network run by torch, in the same run and
-in turn, so that other load on the machine falls on both. Also the classifier that ships, as it ships.
+project's own export and read by the class that serves; next to it the same network run by torch, and by OpenVINO where
+that extra is installed, in the same run and in turn, so that other load on the machine falls on all. Then batches of
+prepared images. Also the classifiers that ship, as they ship.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -25,7 +28,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medhub.science.inference.card import CARD_FILE, MODEL_FILE, Card, Novelty
-from medhub.science.inference.classifier import Classifier
+from medhub.science.inference.classifier import INPUT, OUTPUTS, Classifier, session_options
 from medhub.science.inference.preprocessing import Preprocessing, prepare
 from medhub.science.learning.architectures import build
 from medhub.science.learning.card_file import card_text
@@ -36,6 +39,8 @@ from medhub.science.learning.novelty import fit_gaussians
 ROOT = Path(__file__).resolve().parents[1]
 LABELS = ("a", "b", "c", "d")
 TARGETS_MS = {"mobilenetv2": 30.0, "hrnet-w18-small": 60.0}
+TARGET_RATIO = 2.0
+BATCH = 16
 
 
 def photographs() -> list[bytes]:
@@ -85,12 +90,45 @@ def measure(ways: dict[str, Callable[[bytes], object]], rounds: int) -> dict[str
     return times
 
 
+def measure_batches(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for way in ways.values():
+        way()
+    for _ in range(rounds):
+        for name, way in ways.items():
+            start = time.perf_counter()
+            way()
+            times[name].append((time.perf_counter() - start) * 1000)
+    return times
+
+
 def by_torch(graph: Graph, preprocessing: Preprocessing) -> Callable[[bytes], object]:
     def run(data: bytes) -> object:
         with torch.inference_mode():
             return graph(torch.from_numpy(prepare(decode(data), preprocessing)))
 
     return run
+
+
+def by_openvino(model: Path, preprocessing: Preprocessing) -> tuple[Callable[[bytes], object], Callable[[], object]]:
+    import openvino
+
+    core: Any = openvino.Core()
+    settings = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    compiled = core.compile_model(str(model), "CPU", settings)
+    batch = np.random.default_rng(0).normal(size=(BATCH, 3, 224, 224)).astype(np.float32)
+    return lambda data: compiled(prepare(decode(data), preprocessing)), lambda: compiled(batch)
+
+
+def batches(model: Path, graph: Graph) -> dict[str, Callable[[], object]]:
+    batch = np.random.default_rng(0).normal(size=(BATCH, 3, 224, 224)).astype(np.float32)
+    session = onnxruntime.InferenceSession(model.read_bytes(), session_options(), providers=["CPUExecutionProvider"])
+
+    def eager() -> object:
+        with torch.inference_mode():
+            return graph(torch.from_numpy(batch))
+
+    return {"ONNX Runtime": lambda: session.run(list(OUTPUTS), {INPUT: batch}), "torch eager": eager}
 
 
 def by_classifier(classifier: Classifier) -> Callable[[bytes], object]:
@@ -103,14 +141,23 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     torch.set_num_threads(1)
     ways: dict[str, Callable[[bytes], object]] = {}
+    many: dict[str, Callable[[], object]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for name in TARGETS_MS:
             classifier, graph = with_random_weights(name, Path(folder) / name)
             ways[f"{name} | ONNX Runtime"] = by_classifier(classifier)
             ways[f"{name} | torch eager"] = by_torch(graph, classifier.card.preprocessing)
-        shipped = Classifier.load(ROOT / "models" / "blood-cells")
-        ways[f"blood-cells as it ships, {shipped.card.preprocessing.size} px | ONNX Runtime"] = by_classifier(shipped)
+            model = Path(folder) / name / MODEL_FILE
+            many |= {f"{name} | {by}": way for by, way in batches(model, graph).items()}
+            if find_spec("openvino") is not None:
+                one, batch = by_openvino(model, classifier.card.preprocessing)
+                ways[f"{name} | OpenVINO"], many[f"{name} | OpenVINO"] = one, batch
+        for path in sorted((ROOT / "models").glob(f"*/{CARD_FILE}")):
+            shipped = Classifier.load(path.parent)
+            title = f"{shipped.card.name} as it ships, {shipped.card.preprocessing.size} px"
+            ways[f"{title} | ONNX Runtime"] = by_classifier(shipped)
         times = measure(ways, rounds)
+        batch_times = measure_batches(many, max(3, rounds // 10))
     print(
         f"Decode to result of one JPEG of 224 px, one thread, {rounds} rounds, in turn; random weights unless it says"
     )
@@ -123,6 +170,15 @@ def main() -> None:
         target = TARGETS_MS.get(name.split(" | ")[0])
         limit = f"< {target:g}" if target and "ONNX" in name else ""
         print(f"| {name} | {statistics.median(found):.1f} | {deciles[0]:.1f} | {deciles[-1]:.1f} | {limit} |")
+    print(f"\nBatches of {BATCH} prepared images:\n\n| network | run by | median ms |\n|---|---|---|")
+    for name, found in batch_times.items():
+        print(f"| {name} | {statistics.median(found):.0f} |")
+    print()
+    for name in TARGETS_MS:
+        for kind, measured in (("single", times), ("batch", batch_times)):
+            ours, theirs = (statistics.median(measured[f"{name} | {by}"]) for by in ("ONNX Runtime", "torch eager"))
+            met = "met" if theirs / ours >= TARGET_RATIO else "NOT met"
+            print(f"- {name}, {kind}: ONNX Runtime {theirs / ours:.2f} times as fast as torch eager (target 2): {met}")
 
 
 if __name__ == "__main__":

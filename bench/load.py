@@ -288,6 +288,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=10, help="requests of each")
     parser.add_argument("--ramp", type=float, default=1.0, help="seconds within which they begin")
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--processes", type=int, default=1, help="of the server")
     parser.add_argument("--data", type=Path, help="data folder to keep; one that is filled already is used as it is")
     parser.add_argument("--json", type=Path, help="write the figures of each run to a file")
     arguments = parser.parse_args()
@@ -295,7 +296,7 @@ def main() -> None:
         new = not (data / "medhub.sqlite").exists()
         if new:
             server.add_people(data, PEOPLE)
-        with server.running(data) as running:
+        with server.running(data, processes=str(arguments.processes)) as running:
             if new:
                 fill(running)
             house = look(running)

@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 from medhub.accounts import guessing, service, signing_in
 from medhub.accounts.models import FailedSignIn, SignIn, User
 from medhub.accounts.permissions import Role
-from medhub.accounts.signing_in import Believed, row_of_token, sign_in
+from medhub.accounts.signing_in import Believed, Generation, row_of_token, sign_in
 from medhub.audit.models import AuditEntry
 from medhub.errors import NotAuthenticated, TooManyRequests
 from medhub.foundation import clock
@@ -286,11 +286,20 @@ def test_what_is_believed_of_a_sign_in_is_forgotten_when_rights_change(
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     believed = Believed()
-    believed.put("row", actor)
+    believed.put("row", actor, believed.generation)
     assert believed.get("row") is actor
     assert believed.get("other") is None
     now[0] += signing_in.BELIEVED_S + 0.01
     assert believed.get("row") is None
-    believed.put("row", actor)
+    believed.put("row", actor, believed.generation)
     believed.forget()
     assert believed.get("row") is None
+    # What another process changes counts at once, and what was read before a change is not believed after it.
+    shared = bytearray(Generation.BYTES)
+    here, there = Believed(Generation(shared)), Believed(Generation(shared))
+    before = here.generation
+    here.put("row", actor, before)
+    there.forget()
+    assert here.get("row") is None
+    here.put("row", actor, before)
+    assert here.get("row") is None

@@ -73,6 +73,21 @@ ACTS: dict[str, tuple[str, ...]] = {
     "DELETE /api/auth/session": ("account.sign-out",),
     "POST /api/auth/revoke": ("account.sign-out",),
     "POST /api/auth/password": ("account.change",),
+    # Data sets, trainings, and which classifier reads.
+    "POST /api/datasets": ("dataset.create",),
+    "POST /api/datasets/zip": ("dataset.create",),
+    "GET /api/datasets/{id}/rows": ("dataset.read",),
+    "GET /api/datasets/{id}/provenance.csv": ("dataset.export",),
+    "POST /api/training-runs": ("training.start",),
+    "POST /api/training-runs/{id}/stop": ("training.stop",),
+    "GET /api/classifiers/{digest}/predictions": ("prediction.list",),
+    "POST /api/promotions": ("promotion.request",),
+    "POST /api/promotions/{id}/approve": ("promotion.approve",),
+    "POST /api/promotions/{id}/reject": ("promotion.reject",),
+    "PUT /api/pathways/{name}/limits": ("limits.change",),
+    "PUT /api/pathways/{name}/shadow": ("classifier.begin-shadow",),
+    "DELETE /api/pathways/{name}/shadow": ("classifier.end-shadow",),
+    "POST /api/pathways/{name}/rollback": ("classifier.roll-back",),
     # Figures without a patient, and what says nothing of any.
     "GET /api/images/count": (),
     "GET /api/dashboard": (),
@@ -84,6 +99,18 @@ ACTS: dict[str, tuple[str, ...]] = {
     "GET /api/fields": (),
     "GET /api/pathways": (),
     "GET /api/classifiers": (),
+    "GET /api/datasets": (),
+    "GET /api/datasets/{id}": (),
+    "GET /api/recipes": (),
+    "GET /api/training-runs": (),
+    "GET /api/training-runs/{id}": (),
+    "GET /api/classifiers/{digest}": (),
+    "GET /api/classifiers/{digest}/compare": (),
+    "GET /api/promotions": (),
+    "GET /api/promotions/{id}": (),
+    "GET /api/pathways/{name}/classifiers": (),
+    "GET /api/pathways/{name}/agreement": (),
+    "GET /api/pathways/{name}/drift": (),
     "GET /api/audit": (),
     "GET /api/audit/actions": (),
     "GET /api/health": (),
@@ -94,10 +121,9 @@ ACTS: dict[str, tuple[str, ...]] = {
 }
 # What touches the data of one patient says whose; these lists are of several.
 OF_SEVERAL = {"GET /api/patients", "GET /api/series", "GET /api/reports"}
+NOT_OF_A_PATIENT = r"/api/(users|projects|fields|auth|datasets|training-runs|classifiers|promotions|pathways)"
 OF_A_PATIENT = {
-    route
-    for route, acts in ACTS.items()
-    if acts and route not in OF_SEVERAL and not re.search(r"/api/(users|projects|fields|auth)", route)
+    route for route, acts in ACTS.items() if acts and route not in OF_SEVERAL and not re.search(NOT_OF_A_PATIENT, route)
 }
 
 

@@ -14,16 +14,28 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select, update
 
 from medhub.accounts import service as accounts
+from medhub.accounts.actor import Actor
 from medhub.accounts.models import Membership, User
 from medhub.accounts.permissions import Role
+from medhub.classification import appointments
+from medhub.classification.models import ShadowPrediction
+from medhub.classification.registry import all_installed
 from medhub.entrypoints.web import create_app
+from medhub.foundation import clock, ids
 from medhub.foundation.installation import Installation
 from medhub.records import definitions
 from medhub.records.models import FieldDefinition, Image
+from medhub.records.pathway import Pathway, get_pathway
 from medhub.review import service as review
+from medhub.training import datasets, promotions, runs
+from medhub.training.limits import Limits
+from medhub.training.models import Promotion
 from tests.factories.accounts import PASSWORD, People, client_of, make_user
 from tests.factories.cases import PATHWAY, make_case, make_patient, run_jobs
+from tests.factories.colors import COLORS, packed, picture, sign_case
 from tests.factories.images import photograph
+
+COLORED = ("tiny", "second")
 
 
 @dataclass(frozen=True)
@@ -61,6 +73,12 @@ class World:
         self.study_id, self.series_id = self._parents(self.image_id)
         self.signed_case_id, _ = self.signed_case()
         self.field_id = self.field()
+        self.dataset_id = self.dataset()
+        self.run_id = self.run()
+        self.digests = {one.card.name: one.digest for one in all_installed(house.settings)}
+        self._read_colors()
+        self.shadow()
+        self.promotion_id = self.promotion()
         run_jobs(house)
 
     def client(self, email: str | None) -> TestClient:
@@ -88,6 +106,8 @@ class World:
             self.series_id,
             self.case_id,
             self.signed_case_id,
+            self.dataset_id,
+            self.run_id,
         ]
 
     def number(self) -> int:
@@ -148,6 +168,109 @@ class World:
                 position=0,
             ).id
 
+    def dataset(self) -> str:
+        """A version of two uploaded pictures."""
+        researcher = self.people.actor(self.house, Role.RESEARCHER)
+        return datasets.make_from_zip(
+            self.house, researcher, project_id=self.people.project_id, name="bench", data=self.archive()
+        )
+
+    def archive(self) -> bytes:
+        """A ZIP of two labeled pictures."""
+        number = self.number()
+        return packed({"neutrophil/1.png": picture("red", number), "basophil/1.png": picture("blue", number)})
+
+    def run(self) -> str:
+        """A training that waits."""
+        researcher = self.people.actor(self.house, Role.RESEARCHER)
+        with self.house.database.writing() as session:
+            return runs.start(
+                session,
+                self.house.settings,
+                researcher,
+                name="ours",
+                dataset_id=self.dataset_id,
+                recipe="quick",
+                init=None,
+                overrule=None,
+            ).id
+
+    def shadow(self) -> None:
+        """Have the second classifier of colors read in the shadow."""
+        researcher, pathway = self._researcher_and_colors()
+        with self.house.database.writing() as session:
+            if appointments.current(session, COLORS, appointments.SHADOW) is None:
+                in_use = appointments.digest_in_use(session, self.house.settings, pathway)
+                digest = next(one for name, one in self.digests.items() if name in COLORED and one != in_use)
+                promotions.begin_shadow(session, self.house, researcher, pathway, digest)
+
+    def no_shadow(self) -> str:
+        """Have none read in the shadow; the digest of one that could."""
+        researcher, pathway = self._researcher_and_colors()
+        with self.house.database.writing() as session:
+            if appointments.current(session, COLORS, appointments.SHADOW) is not None:
+                appointments.end_shadow(session, researcher, pathway)
+            in_use = appointments.digest_in_use(session, self.house.settings, pathway)
+        return next(one for name, one in self.digests.items() if name in COLORED and one != in_use)
+
+    def replaced(self) -> None:
+        """Have another classifier than the pathway's own be in use on colors."""
+        researcher, pathway = self._researcher_and_colors()
+        with self.house.database.writing() as session:
+            if not appointments.can_roll_back(session, self.house.settings, pathway):
+                digest = self.digests["second"]
+                appointments.appoint(session, researcher, self.house.settings, pathway, digest, appointments.IN_USE)
+
+    def promotion(self, *, by: Role = Role.RESEARCHER) -> str:
+        """A request to take the second classifier of colors into use, which keeps all limits; one waits at a time."""
+        _, pathway = self._researcher_and_colors()
+        actor = self.people.actor(self.house, by)
+        self.withdraw()
+        with self.house.database.writing() as session:
+            if appointments.can_roll_back(session, self.house.settings, pathway):
+                appointments.roll_back(session, actor, self.house.settings, pathway)
+            generous = Limits(margin=0.5, ece=1.0, abstention=1.0, images=1)
+            promotions.fix_limits(session, actor, pathway, generous)
+            session.flush()
+            digest = self.digests["second"]
+            return promotions.request(session, self.house, actor, digest=digest, pathway_name=COLORS, margin=None).id
+
+    def _read_colors(self) -> None:
+        """Have both classifiers of colors have read two signed images, and be right."""
+        signed = sign_case(self.house, self.people, ["red", "green"], seed=900)
+        with self.house.database.writing() as session:
+            for image_id, label in zip(signed.image_ids, ("red", "green"), strict=True):
+                for name in COLORED:
+                    session.add(
+                        ShadowPrediction(
+                            id=ids.new_id(),
+                            image_id=image_id,
+                            classifier=name,
+                            version="1",
+                            digest=self.digests[name],
+                            label=label,
+                            uncertain=False,
+                            likeliest=label,
+                            confidence=1.0,
+                            threshold=0.5,
+                            probabilities={},
+                            novelty=0.0,
+                            novel=False,
+                            milliseconds=1.0,
+                            created_at=clock.now(),
+                        )
+                    )
+
+    def withdraw(self) -> None:
+        """Have no promotion wait."""
+        administrator = self.people.actor(self.house, Role.ADMINISTRATOR)
+        with self.house.database.writing() as session:
+            for promotion in session.scalars(select(Promotion).where(Promotion.state == "waiting")):
+                promotions.reject(session, administrator, promotion.id, "Another one comes.")
+
+    def _researcher_and_colors(self) -> tuple[Actor, Pathway]:
+        return self.people.actor(self.house, Role.RESEARCHER), get_pathway(self.house.settings, COLORS)
+
     def require_no_field(self) -> None:
         """Have patients be registered without any field again, whatever fields were defined."""
         with self.house.database.writing() as session:
@@ -202,6 +325,46 @@ def _at(path: str, **send: Any) -> Maker:
 
     def make(world: World, _fresh: bool, _email: str) -> Call:
         return Call(path.format(w=world, project=world.people.project_id), send)
+
+    return make
+
+
+def _zip(world: World) -> Call:
+    return Call(
+        "/api/datasets/zip",
+        {
+            "data": {"project_id": world.people.project_id, "name": "bench"},
+            "files": {"file": ("Siti binti Abdullah.zip", world.archive(), "application/zip")},
+        },
+    )
+
+
+def _start(world: World) -> Call:
+    return Call(
+        "/api/training-runs",
+        {"json": {"name": "ours", "dataset_id": world.dataset_id, "recipe": "quick", "init": "none"}},
+    )
+
+
+def _request(world: World, fresh: bool) -> Call:
+    if fresh:
+        world.promotion()
+        world.withdraw()
+    return Call("/api/promotions", {"json": {"digest": world.digests["second"], "pathway": COLORS}})
+
+
+def _shadow(world: World, fresh: bool) -> Call:
+    digest = world.no_shadow() if fresh else world.digests["second"]
+    return Call(f"/api/pathways/{COLORS}/shadow", {"json": {"digest": digest}})
+
+
+def _after(prepare: Callable[[World], object], path: str, **send: Any) -> Maker:
+    """A call that is allowed once the world was prepared for it."""
+
+    def make(world: World, fresh: bool, _email: str) -> Call:
+        if fresh:
+            prepare(world)
+        return Call(path, send)
 
     return make
 
@@ -322,6 +485,42 @@ CALLS: dict[str, Maker] = {
     ),
     "GET /api/cases/{id}/report.pdf": _at("/api/cases/{w.signed_case_id}/report.pdf"),
     "GET /api/reports": _at("/api/reports?project_id={project}"),
+    "GET /api/datasets": _at("/api/datasets"),
+    "POST /api/datasets": lambda w, *_: Call(
+        "/api/datasets", {"json": {"project_id": w.people.project_id, "pathway": COLORS}}
+    ),
+    "POST /api/datasets/zip": lambda w, *_: _zip(w),
+    "GET /api/datasets/{id}": _at("/api/datasets/{w.dataset_id}"),
+    "GET /api/datasets/{id}/rows": _at("/api/datasets/{w.dataset_id}/rows"),
+    "GET /api/datasets/{id}/provenance.csv": _at("/api/datasets/{w.dataset_id}/provenance.csv"),
+    "GET /api/recipes": _at("/api/recipes"),
+    "GET /api/training-runs": _at("/api/training-runs"),
+    "POST /api/training-runs": lambda w, *_: _start(w),
+    "GET /api/training-runs/{id}": _at("/api/training-runs/{w.run_id}"),
+    "POST /api/training-runs/{id}/stop": lambda w, fresh, _: Call(
+        f"/api/training-runs/{w.run() if fresh else w.run_id}/stop"
+    ),
+    "GET /api/classifiers/{digest}": _at("/api/classifiers/{w.digests[second]}"),
+    "GET /api/classifiers/{digest}/predictions": _at("/api/classifiers/{w.digests[second]}/predictions?part=shadow"),
+    "GET /api/classifiers/{digest}/compare": _at("/api/classifiers/{w.digests[second]}/compare?with={w.digests[tiny]}"),
+    "GET /api/promotions": _at("/api/promotions"),
+    "POST /api/promotions": lambda w, fresh, _: _request(w, fresh),
+    "GET /api/promotions/{id}": _at("/api/promotions/{w.promotion_id}"),
+    "POST /api/promotions/{id}/approve": lambda w, fresh, _: Call(
+        f"/api/promotions/{w.promotion() if fresh else w.promotion_id}/approve"
+    ),
+    "POST /api/promotions/{id}/reject": lambda w, fresh, _: Call(
+        f"/api/promotions/{w.promotion() if fresh else w.promotion_id}/reject", {"json": {"reason": "Too few images."}}
+    ),
+    "GET /api/pathways/{name}/classifiers": _at("/api/pathways/colors/classifiers"),
+    "PUT /api/pathways/{name}/limits": _at(
+        "/api/pathways/colors/limits", json={"margin": 0.5, "ece": 1.0, "abstention": 1.0, "images": 1}
+    ),
+    "PUT /api/pathways/{name}/shadow": lambda w, fresh, _: _shadow(w, fresh),
+    "DELETE /api/pathways/{name}/shadow": _after(World.shadow, "/api/pathways/colors/shadow"),
+    "POST /api/pathways/{name}/rollback": _after(World.replaced, "/api/pathways/colors/rollback"),
+    "GET /api/pathways/{name}/agreement": _at("/api/pathways/colors/agreement"),
+    "GET /api/pathways/{name}/drift": _at("/api/pathways/colors/drift"),
     "GET /api/audit": _at("/api/audit?project_id={project}"),
     "GET /api/audit/actions": _at("/api/audit/actions"),
 }

@@ -61,8 +61,8 @@ class ScriptedClassifier:
 def use_classifier(monkeypatch: pytest.MonkeyPatch, *confidences: float) -> ScriptedClassifier:
     """Have images read by a classifier that is as sure as the test says."""
     scripted = ScriptedClassifier(list(confidences) or [0.97])
-    monkeypatch.setattr(classification, "get_classifier", lambda _settings, _name: scripted)
-    monkeypatch.setattr("medhub.reports.service.get_classifier", lambda _settings, _name: scripted)
+    monkeypatch.setattr(classification, "get_classifier", lambda *_: scripted)
+    monkeypatch.setattr("medhub.reports.service.get_classifier", lambda *_: scripted)
     return scripted
 
 

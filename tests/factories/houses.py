@@ -18,6 +18,7 @@ from medhub.foundation.isolation import Isolation
 from medhub.foundation.keys import Keys
 from medhub.foundation.migration import upgrade
 from medhub.foundation.settings import Settings
+from tests.factories.colors import lay_out, make_classifier
 
 
 @contextmanager
@@ -39,17 +40,20 @@ def open_house(
 def open_house_on(
     request: pytest.FixtureRequest, kind: str, folder: Path, isolation: Isolation, name: str
 ) -> Iterator[Installation]:
-    """An empty installation on SQLite, or on a schema of its own of the PostgreSQL of this machine."""
-    classifiers = folder / "classifiers"
-    classifiers.mkdir()
+    """An empty installation on SQLite, or on a schema of its own of the PostgreSQL of this machine.
+
+    It reads colors, beside what ships, and has a second classifier that does so.
+    """
+    pathways, classifiers = lay_out(folder)
+    make_classifier(classifiers, "second")
     if kind == "sqlite":
-        with open_house(folder / "data", isolation, classifiers=classifiers) as house:
+        with open_house(folder / "data", isolation, classifiers=classifiers, pathways=pathways) as house:
             yield house
         return
     shared = request.getfixturevalue("postgresql")  # skips where there is none
     with (
         schema_of_its_own(shared.partition("?")[0], name) as url,
-        open_house(folder / "data", isolation, url, classifiers=classifiers) as house,
+        open_house(folder / "data", isolation, url, classifiers=classifiers, pathways=pathways) as house,
     ):
         yield house
 

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from medhub.errors import Conflict
 from medhub.foundation import clock, jobs
 from medhub.foundation.installation import Installation
-from medhub.foundation.jobs import MOST_ATTEMPTS, Job, Runner, count_unfinished, enqueue
+from medhub.foundation.jobs import MOST_ATTEMPTS, Interrupted, Job, Long, Runner, count_unfinished, enqueue
 from tests.factories.threads import together
 from tests.factories.time import Hands
 
@@ -257,11 +257,11 @@ def test_a_runner_outlives_a_database_that_is_away_for_a_while(
     claim = working._claim
     failures: list[int] = []
 
-    def away_at_first() -> Job | None:
+    def away_at_first(**which: bool) -> Job | None:
         if len(failures) < 2:
             failures.append(1)
             raise OSError("the server said: Siti")
-        return claim()
+        return claim(**which)
 
     monkeypatch.setattr(working, "_claim", away_at_first)
     add(house, 1)
@@ -283,3 +283,69 @@ def test_unfinished_jobs_are_counted(house: Installation) -> None:
     left: list[int] = []
     runner(house, count).run_pending()
     assert left == [3, 2, 1]
+
+
+# Long jobs.
+
+
+def test_long_and_short_jobs_are_claimed_apart(house: Installation) -> None:
+    ran: list[str] = []
+
+    def long(number: int, stopping: threading.Event) -> None:
+        assert not stopping.is_set()
+        ran.append(f"long {number}")
+
+    add(house, 1, kind="study")
+    add(house, 2)
+    working = Runner(house.database, {"note": lambda number: ran.append(f"short {number}"), "study": Long(long)})
+    assert working.run_pending() == 1
+    assert ran == ["short 2"]
+    assert working.run_pending(long=True) == 1
+    assert ran == ["short 2", "long 1"]
+
+
+def test_a_long_job_holds_up_no_short_one_and_leaves_off_when_its_runner_stops(house: Installation) -> None:
+    began, ran = threading.Event(), threading.Event()
+
+    def long(number: int, stopping: threading.Event) -> None:
+        began.set()
+        assert stopping.wait(60)
+        raise Interrupted
+
+    add(house, 1, kind="study")
+    working = Runner(house.database, {"note": lambda number: ran.set(), "study": Long(long)})
+    working.start()
+    try:
+        assert began.wait(60)
+        add(house, 2)
+        assert ran.wait(60)
+        assert working.alive
+    finally:
+        working.stop(60)
+    with house.database.reading() as session:
+        job = session.scalars(select(Job).where(Job.kind == "study")).one()
+    assert (job.state, job.attempts, job.owner, job.leased_until, job.error) == ("waiting", 0, None, None, None)
+
+
+def test_one_long_job_runs_at_a_time_in_a_process(house: Installation) -> None:
+    at_once: list[int] = []
+    most: list[int] = []
+    done = threading.Semaphore(0)
+
+    def long(number: int, stopping: threading.Event) -> None:
+        at_once.append(number)
+        most.append(len(at_once))
+        time.sleep(0.2)
+        at_once.remove(number)
+        done.release()
+
+    add(house, 1, 2, 3, kind="study")
+    runners = [Runner(house.database, {"study": Long(long)}) for _ in range(2)]
+    for one in runners:
+        one.start()
+    try:
+        assert all(done.acquire(timeout=60) for _ in range(3))
+    finally:
+        for one in runners:
+            one.stop(60)
+    assert most == [1, 1, 1]

@@ -16,8 +16,11 @@ pytestmark = pytest.mark.journey
 PAGES = {
     Role.TECHNOLOGIST: ["/", "/patients", "/patients/new", "/upload", "/images", "/cases", "/reports", "/quarantine"],
     Role.PHYSICIAN: ["/", "/worklist", "/cases", "/classifiers", "/settings"],
-    Role.ADMINISTRATOR: ["/", "/people", "/audit", "/settings"],
-    Role.RESEARCHER: ["/", "/patients", "/images"],
+    Role.ADMINISTRATOR: ["/", "/people", "/audit", "/settings", "/training/use"],
+    Role.RESEARCHER: [
+        *("/", "/patients", "/images", "/classifiers"),
+        *("/training", "/training/new", "/training/datasets", "/training/datasets/new", "/training/use"),
+    ],
 }
 AXE_OPTIONS = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
 

@@ -8,6 +8,7 @@ import pytest
 from medhub.accounts.permissions import Role
 from medhub.foundation.settings import Settings
 from medhub.records.pathway import SHIPPED, PathwayInvalid, PathwayNotFound, all_pathways, get_pathway, parse
+from medhub.science.inference.card import load_card
 
 TEXT = (SHIPPED / "smear-review.toml").read_text()
 
@@ -96,3 +97,26 @@ def test_an_unknown_name_is_told_with_those_that_there_are() -> None:
 def test_a_stage_that_vanished_from_the_file_is_told_so() -> None:
     with pytest.raises(PathwayInvalid, match="has no stage pharmacy any more"):
         get_pathway(Settings(), "smear-review").stage("pharmacy")
+
+
+def test_the_limit_is_fixed_unless_it_is_to_be_learned() -> None:
+    assert parse(changed(("threshold = 0.75", "")), "x").limit == "fixed"
+    assert parse(changed(("threshold = 0.75", 'limit = "learned"')), "x").limit == "learned"
+    with pytest.raises(PathwayInvalid, match="limit"):
+        parse(changed(("threshold = 0.75", 'limit = "guessed"')), "x")
+
+
+@pytest.mark.parametrize("name", ["chest-xray"])
+def test_the_research_demonstrations_have_a_pathway_with_the_labels_that_their_classifiers_know(name: str) -> None:
+    root = Path(__file__).resolve().parents[2]
+    pathway = parse((root / "deploy" / "pathways" / f"{name}.toml").read_bytes(), name)
+    card = load_card(root / "models" / pathway.classifier)
+    assert set(pathway.labels) - set(pathway.not_counted) == set(card.labels)
+    assert pathway.limit == "learned"
+
+
+def test_the_seven_diseases_are_ready_for_an_institutions_own_images() -> None:
+    path = Path(__file__).resolve().parents[2] / "deploy" / "pathways" / "hematology-seven.toml"
+    pathway = parse(path.read_bytes(), path.name)
+    assert len(set(pathway.labels) - set(pathway.not_counted)) == 7
+    assert pathway.limit == "learned"

@@ -73,7 +73,7 @@ async def authenticate(request: Request) -> Call:
     by_cookie = False
     if credential and scheme.lower() == "bearer":
         kind: signing_in.Kind = "token"
-        row_id = signing_in.row_of_token(house, credential.strip())
+        row_id = believed.row_of_token(house, credential.strip())
     elif secret := secret_in_cookie(request):
         kind, by_cookie = "browser", True
         row_id = hashlib.sha256(secret.encode()).hexdigest()
@@ -81,8 +81,9 @@ async def authenticate(request: Request) -> Call:
         raise NotAuthenticated("Sign in first.")
     actor = believed.get(row_id)
     if actor is None:
+        generation = believed.generation
         actor = await run_in_threadpool(_load, house, row_id, kind)
-        believed.put(row_id, actor)
+        believed.put(row_id, actor, generation)
     if by_cookie and request.method not in SAFE_METHODS:
         _refuse_foreign_pages(request, house, actor)
     return Call(house, replace(actor, origin=origin_of(request)), believed)

@@ -22,6 +22,7 @@ _CARE = frozenset({Role.TECHNOLOGIST, Role.PHYSICIAN, Role.ADMINISTRATOR})
 _READERS = frozenset(Role) - {Role.PATIENT}
 _ANYONE = frozenset(Role)
 _ADMINISTRATOR = frozenset({Role.ADMINISTRATOR})
+_RESEARCH = frozenset({Role.RESEARCHER, Role.ADMINISTRATOR})
 
 # What concerns a person's own account is allowed even to who is in no project (any more): to sign out, for one.
 OF_ONESELF = frozenset({"account.read", "account.change"})
@@ -68,4 +69,14 @@ PERMISSIONS: dict[str, frozenset[Role]] = {
     "case.sign": frozenset({Role.PHYSICIAN, Role.PHARMACIST, Role.TECHNOLOGIST, Role.ADMINISTRATOR}),
     "case.correct": frozenset({Role.PHYSICIAN}),
     "report.read": _READERS,
+    # Training, and which classifier reads.
+    "dataset.read": _RESEARCH,
+    "dataset.create": _RESEARCH,
+    "training.read": _RESEARCH,
+    "training.run": _RESEARCH,
+    "classifier.shadow": _RESEARCH,
+    "promotion.request": _RESEARCH,
+    "promotion.decide": _ADMINISTRATOR,
+    "limits.change": _ADMINISTRATOR,
+    "classifier.roll-back": _ADMINISTRATOR,
 }

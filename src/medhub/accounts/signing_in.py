@@ -9,9 +9,11 @@ the row.
 from __future__ import annotations
 
 import hashlib
+import mmap
 import secrets
 import threading
 import time
+from collections.abc import MutableSequence
 from datetime import timedelta
 from typing import Literal
 
@@ -130,30 +132,69 @@ def row_of_token(house: Installation, token: str) -> str:
     return str(claims["jti"])
 
 
-class Believed:
-    """What this process read about sign-ins within the last second."""
+class Generation:
+    """Counts how often rights have changed; over shared memory, for all processes of a server together."""
 
-    def __init__(self) -> None:
+    BYTES = 8
+
+    def __init__(self, memory: MutableSequence[int] | mmap.mmap | None = None) -> None:
+        self._memory = memory if memory is not None else bytearray(self.BYTES)
+
+    def read(self) -> bytes:
+        """Where the count is."""
+        return bytes(self._memory[: self.BYTES])
+
+    def advance(self) -> None:
+        """Rights have changed; should two processes say so at once, the count still differs from what it was."""
+        number = (int.from_bytes(self.read()) + 1) % 2 ** (8 * self.BYTES)
+        self._memory[: self.BYTES] = number.to_bytes(self.BYTES)
+
+
+class Believed:
+    """What this process read about sign-ins within the last second, while nobody's rights have changed."""
+
+    def __init__(self, generation: Generation | None = None) -> None:
         self._guard = threading.Lock()
-        self._actors: dict[str, tuple[float, Actor]] = {}
+        self._generation = generation or Generation()
+        self._actors: dict[str, tuple[float, bytes, Actor]] = {}
+        self._tokens: dict[str, tuple[float, str]] = {}
 
     def get(self, row_id: str) -> Actor | None:
         """The actor of a sign-in, if it was read a moment ago."""
         found = self._actors.get(row_id)
-        if found is None or time.monotonic() - found[0] > BELIEVED_S:
+        if found is None or time.monotonic() - found[0] > BELIEVED_S or found[1] != self._generation.read():
             return None
-        return found[1]
+        return found[2]
 
-    def put(self, row_id: str, actor: Actor) -> None:
+    @property
+    def generation(self) -> bytes:
+        """To be read before an actor is, and given to ``put``: what was read before a change is not believed after."""
+        return self._generation.read()
+
+    def put(self, row_id: str, actor: Actor, generation: bytes) -> None:
         """Remember an actor for a moment."""
         moment = time.monotonic()
         with self._guard:
             if len(self._actors) > 1000:
                 self._actors = {k: v for k, v in self._actors.items() if moment - v[0] <= BELIEVED_S}
-            self._actors[row_id] = (moment, actor)
+            self._actors[row_id] = (moment, generation, actor)
+
+    def row_of_token(self, house: Installation, token: str) -> str:
+        """The row that an API token names; its signature is checked when it comes and a second after."""
+        moment = time.monotonic()
+        found = self._tokens.get(token)
+        if found is not None and moment - found[0] <= BELIEVED_S:
+            return found[1]
+        row_id = row_of_token(house, token)
+        with self._guard:
+            if len(self._tokens) > 1000:
+                self._tokens = {k: v for k, v in self._tokens.items() if moment - v[0] <= BELIEVED_S}
+            self._tokens[token] = (moment, row_id)
+        return row_id
 
     def forget(self) -> None:
         """Read everything anew: somebody's rights have changed."""
+        self._generation.advance()
         with self._guard:
             self._actors.clear()
 

@@ -13,3 +13,10 @@ class ImageClassified(Event):
     """A classifier has read an image, or has given up on it."""
 
     study_id: str
+
+
+@dataclass(frozen=True)
+class ShadowWanted(Event):
+    """An image is to be read by the classifier in the shadow too, and by the one in use where it has not read it."""
+
+    image_id: str

@@ -4,16 +4,22 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 
+from medhub.foundation.logging import get_logger
 from medhub.foundation.settings import Settings
-from medhub.science.inference.card import Card, ClassifierNotFound, load_card
+from medhub.science.inference.card import CARD_FILE as CARD
+from medhub.science.inference.card import MODEL_FILE as MODEL
+from medhub.science.inference.card import Card, ClassifierBroken, ClassifierNotFound, load_card
 from medhub.science.inference.classifier import Classifier
+from medhub.science.inference.classifier import digest as digest_of
 
-CARD = "card.toml"
+log = get_logger()
 
 _guard = threading.Lock()
 _loaded: dict[Path, tuple[int, Classifier]] = {}
+_seen: dict[Path, tuple[tuple[tuple[int, int], ...], Installed]] = {}
 
 
 def folder_of(settings: Settings) -> Path:
@@ -26,9 +32,17 @@ def folder_of(settings: Settings) -> Path:
     return settings.data / "models"
 
 
-def get_classifier(settings: Settings, name: str) -> Classifier:
-    """The classifier of a name (or of a folder), loaded when it is first asked for and when its card has changed."""
-    folder = _find(settings, name)
+def trained_folder_of(settings: Settings) -> Path:
+    """Where the classifiers lie that were trained here."""
+    return settings.data / "classifiers"
+
+
+def get_classifier(settings: Settings, name: str, digest: str | None = None) -> Classifier:
+    """The classifier of a name (or of a folder), loaded when it is first asked for and when its card has changed.
+
+    With a digest it must be that very version, in whichever folder it lies.
+    """
+    folder = find_installed(settings, digest).folder if digest is not None else _find(settings, name)
     changed = (folder / CARD).stat().st_mtime_ns
     with _guard:
         known = _loaded.get(folder)
@@ -39,15 +53,62 @@ def get_classifier(settings: Settings, name: str) -> Classifier:
 
 
 def _find(settings: Settings, name: str) -> Path:
-    for folder in (folder_of(settings) / name, Path(name)):
+    for folder in (folder_of(settings) / name, trained_folder_of(settings) / name, Path(name)):
         if (folder / CARD).is_file():
             return folder.resolve()
-    names = [card.name for card in all_cards(settings)]
+    names = [one.folder.name for one in all_installed(settings)]
     raise ClassifierNotFound(
         f"There is no classifier “{name}”. There are: {', '.join(names) or 'none'}.", classifier=name
     )
 
 
+@dataclass(frozen=True)
+class Installed:
+    """A classifier that lies in one of the folders of the installation."""
+
+    folder: Path
+    card: Card
+    digest: str
+
+
+def all_installed(settings: Settings) -> list[Installed]:
+    """The installation's classifiers, those that were trained here after the others, each by folder."""
+    folders = [folder_of(settings), trained_folder_of(settings)]
+    if folders[0].resolve() == folders[1].resolve():
+        folders.pop()
+    found = []
+    for path in (path for folder in folders for path in sorted(folder.glob(f"*/{CARD}"))):
+        try:
+            found.append(_installed(path.parent.resolve()))
+        except (ClassifierBroken, FileNotFoundError) as error:  # one that is not whole hides no other
+            log.warning("classifier.left_out", folder=path.parent.name, error=type(error).__name__)
+    return found
+
+
+def find_installed(settings: Settings, digest: str) -> Installed:
+    """The classifier of a digest."""
+    for one in all_installed(settings):
+        if one.digest == digest:
+            return one
+    raise ClassifierNotFound(
+        f"The classifier with the digest {digest[:8]} is not installed (any more). Restore its folder.",
+        classifier=digest,
+    )
+
+
+def _installed(folder: Path) -> Installed:
+    """What lies in a folder; its files are read again when they have changed."""
+    files = [(folder / name).stat() for name in (CARD, MODEL)]
+    changed = tuple((file.st_mtime_ns, file.st_size) for file in files)
+    with _guard:
+        known = _seen.get(folder)
+    if known is None or known[0] != changed:
+        known = (changed, Installed(folder, load_card(folder), digest_of(folder)))
+        with _guard:
+            _seen[folder] = known
+    return known[1]
+
+
 def all_cards(settings: Settings) -> list[Card]:
-    """The cards of the installation's classifiers, by name."""
-    return [load_card(path.parent) for path in sorted(folder_of(settings).glob(f"*/{CARD}"))]
+    """The cards of the installation's classifiers, by folder."""
+    return [one.card for one in all_installed(settings)]

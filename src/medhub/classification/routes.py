@@ -11,12 +11,11 @@ from PIL import Image as Picture
 
 from medhub.accounts.access import Call, allow
 from medhub.accounts.routes import ItemId
-from medhub.classification import service
-from medhub.classification.registry import all_cards, folder_of
+from medhub.classification import appointments, service
+from medhub.classification.registry import all_installed, trained_folder_of
 from medhub.classification.schemas import ClassifierOut
 from medhub.foundation.caching import answer, unchanged
 from medhub.records import studies
-from medhub.science.inference.classifier import digest
 from medhub.science.inference.explanation import colorize
 
 images = APIRouter(prefix="/api/images", tags=["images"])
@@ -53,14 +52,17 @@ def read_evidence(
 
 @classifiers.get("", summary="Classifiers")
 def list_classifiers(call: Annotated[Call, allow("classifier.read")]) -> list[ClassifierOut]:
-    """The classifiers of this installation, with what their cards say."""
-    folder = folder_of(call.house.settings)
+    """The classifiers of this installation, with what their cards say and where they read."""
+    settings = call.house.settings
+    trained = trained_folder_of(settings).resolve()
+    with call.reading() as session:
+        reading = appointments.by_digest(session, settings)
     return [
         ClassifierOut(
             name=card.name,
             version=str(card.version),
             title=card.title,
-            digest=digest(folder / card.name),
+            digest=one.digest,
             architecture=card.architecture,
             labels=list(card.labels),
             licence=card.licence,
@@ -71,6 +73,10 @@ def list_classifiers(call: Annotated[Call, allow("classifier.read")]) -> list[Cl
             per_label=[part.model_dump() for part in card.per_label],
             strangers=[part.model_dump() for part in card.strangers],
             data=[part.model_dump() for part in card.data],
+            trained_here=one.folder.parent == trained,
+            in_use_on=reading.get((one.digest, appointments.IN_USE), []),
+            shadow_on=reading.get((one.digest, appointments.SHADOW), []),
         )
-        for card in all_cards(call.house.settings)
+        for one in all_installed(settings)
+        for card in [one.card]
     ]

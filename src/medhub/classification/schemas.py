@@ -67,3 +67,6 @@ class ClassifierOut(Schema):
     per_label: list[dict[str, Any]]
     strangers: list[dict[str, Any]]
     data: list[dict[str, Any]]
+    trained_here: bool
+    in_use_on: list[str]
+    shadow_on: list[str]

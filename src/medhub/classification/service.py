@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Collection, Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +15,9 @@ from sqlalchemy.orm import Session
 
 from medhub.accounts.actor import Actor
 from medhub.audit.service import Act, record
-from medhub.classification.events import ImageClassified
-from medhub.classification.models import Prediction
+from medhub.classification import appointments
+from medhub.classification.events import ImageClassified, ShadowWanted
+from medhub.classification.models import Appointment, Prediction, ShadowPrediction
 from medhub.classification.registry import get_classifier
 from medhub.errors import NotFound
 from medhub.foundation import clock, ids
@@ -26,8 +28,9 @@ from medhub.foundation.installation import Installation
 from medhub.records import service as records
 from medhub.records import studies
 from medhub.records.models import Image, Study
-from medhub.records.pathway import get_pathway
-from medhub.science.inference.decision import decide
+from medhub.records.pathway import Pathway, get_pathway
+from medhub.science.inference.classifier import Classifier, Reading
+from medhub.science.inference.decision import Decision, decide, limit_of
 
 
 class EvidenceNotFound(NotFound):
@@ -43,12 +46,14 @@ def classify_image(house: Installation, image_id: str, pixels: NDArray[np.uint8]
         if image is None:
             return
         study = session.get_one(Study, image.study_id)
-    if study.pathway is None:
-        return
+        if study.pathway is None:
+            return
+        appointed = appointments.current(session, study.pathway, appointments.IN_USE)
+        shadow = appointments.current(session, study.pathway, appointments.SHADOW)
     pathway = get_pathway(house.settings, study.pathway)
-    classifier = get_classifier(house.settings, pathway.classifier)
+    classifier = _load(house, pathway, appointed)
     reading = classifier.classify(pixels)
-    decision = decide(reading, pathway.threshold)
+    decision = decide(reading, _limit(classifier, pathway))
     evidence = _to_png(reading.evidence)
     with house.database.writing() as session:
         in_turn(session, f"patient {image.patient_id}")
@@ -57,26 +62,103 @@ def classify_image(house: Installation, image_id: str, pixels: NDArray[np.uint8]
             return
         session.add(
             Prediction(
-                id=ids.new_id(),
-                image_id=image_id,
-                classifier=classifier.card.name,
-                version=str(classifier.card.version),
-                digest=classifier.digest,
-                label=decision.label,
-                uncertain=decision.uncertain,
+                **_what_was_said(image_id, classifier, reading, decision, pathway),
                 reason=decision.reason,
-                likeliest=decision.likeliest,
-                confidence=decision.confidence,
-                threshold=pathway.threshold,
-                probabilities=reading.probabilities,
-                novelty=reading.novelty,
-                novel=reading.novel,
-                milliseconds=reading.milliseconds,
                 evidence=records.keep_blob(session, house, evidence, patient_id=image.patient_id, image_id=image_id),
-                created_at=clock.now(),
             )
         )
         _settle(session, image, "read", "prediction.make", digest=classifier.digest)
+        if shadow is not None:
+            announce(session, ShadowWanted(image_id=image_id))
+
+
+def _load(house: Installation, pathway: Pathway, appointed: Appointment | None) -> Classifier:
+    if appointed is None:
+        return get_classifier(house.settings, pathway.classifier)
+    return get_classifier(house.settings, appointed.classifier, appointed.digest)
+
+
+def _limit(classifier: Classifier, pathway: Pathway) -> float:
+    return limit_of(classifier.card, pathway.threshold, learned=pathway.limit == "learned")
+
+
+def _what_was_said(
+    image_id: str, classifier: Classifier, reading: Reading, decision: Decision, pathway: Pathway
+) -> dict[str, Any]:
+    return {
+        "id": ids.new_id(),
+        "image_id": image_id,
+        "classifier": classifier.card.name,
+        "version": str(classifier.card.version),
+        "digest": classifier.digest,
+        "label": decision.label,
+        "uncertain": decision.uncertain,
+        "likeliest": decision.likeliest,
+        "confidence": decision.confidence,
+        "threshold": _limit(classifier, pathway),
+        "probabilities": reading.probabilities,
+        "novelty": reading.novelty,
+        "novel": reading.novel,
+        "milliseconds": reading.milliseconds,
+        "created_at": clock.now(),
+    }
+
+
+def wanted_in_shadow(house: Installation, image_id: str) -> list[tuple[Appointment | None, Pathway]]:
+    """Whose word on an image is missing to compare the classifier in the shadow with the one in use."""
+    with house.database.reading() as session:
+        image = session.get(Image, image_id)
+        if image is None:
+            return []
+        study = session.get_one(Study, image.study_id)
+        if study.pathway is None:
+            return []
+        shadow = appointments.current(session, study.pathway, appointments.SHADOW)
+        if shadow is None:
+            return []
+        pathway = get_pathway(house.settings, study.pathway)
+        in_use = appointments.current(session, study.pathway, appointments.IN_USE)
+        digest = appointments.digest_in_use(session, house.settings, pathway)
+        said = set(session.scalars(select(Prediction.digest).where(Prediction.image_id == image_id))) | set(
+            session.scalars(select(ShadowPrediction.digest).where(ShadowPrediction.image_id == image_id))
+        )
+    wanted: list[tuple[Appointment | None, Pathway]] = []
+    if shadow.digest not in said:
+        wanted.append((shadow, pathway))
+    if digest not in said:
+        wanted.append((in_use, pathway))
+    return wanted
+
+
+def classify_in_shadow(
+    house: Installation, image_id: str, pixels: NDArray[np.uint8], appointed: Appointment | None, pathway: Pathway
+) -> None:
+    """Read an image without showing what was said to anybody who reads it; said twice, it is kept once."""
+    classifier = _load(house, pathway, appointed)
+    reading = classifier.classify(pixels)
+    decision = decide(reading, _limit(classifier, pathway))
+    with house.database.writing() as session:
+        image = session.get(Image, image_id)
+        if image is None:
+            return
+        in_turn(session, f"patient {image.patient_id}")
+        known = select(ShadowPrediction.id).where(
+            ShadowPrediction.image_id == image_id, ShadowPrediction.digest == classifier.digest
+        )
+        if session.get(Image, image_id) is None or session.scalar(known) is not None:
+            return
+        session.add(ShadowPrediction(**_what_was_said(image_id, classifier, reading, decision, pathway)))
+        record(
+            session,
+            Act(
+                "prediction.shadow",
+                "image",
+                image_id,
+                project_id=image.project_id,
+                patient_id=image.patient_id,
+                detail={"digest": classifier.digest},
+            ),
+        )
 
 
 def give_up(house: Installation, image_id: str) -> None:

@@ -25,6 +25,21 @@ def classify(house: Installation, image_id: str) -> None:
     service.classify_image(house, image_id, picture)
 
 
+def classify_in_shadow(house: Installation, image_id: str) -> None:
+    """Read an image with the classifier in the shadow of its pathway, and with the one in use where it has not yet."""
+    wanted = service.wanted_in_shadow(house, image_id)
+    with house.database.reading() as session:
+        image = session.get(Image, image_id)
+    if image is None or not wanted:
+        return
+    try:
+        picture = pixels.frame(house, image.blob)
+    except Unacceptable:
+        return
+    for appointed, pathway in wanted:
+        service.classify_in_shadow(house, image_id, picture, appointed, pathway)
+
+
 def give_up(house: Installation, image_id: str) -> None:
     """Note that reading an image failed again and again."""
     service.give_up(house, image_id)

@@ -13,6 +13,7 @@ from medhub.foundation.keys import load_keys
 from medhub.foundation.migration import upgrade
 from medhub.foundation.settings import Settings
 from medhub.records.pathway import all_pathways
+from medhub.training import tasks as training
 
 
 def build(settings: Settings, *, migrate: bool = True) -> Installation:
@@ -23,7 +24,7 @@ def build(settings: Settings, *, migrate: bool = True) -> Installation:
     database = open_database(settings)
     if migrate:
         upgrade(database)
-    return Installation(
+    house = Installation(
         settings=settings,
         database=database,
         blobs=BlobStore(settings.blobs_folder),
@@ -35,6 +36,10 @@ def build(settings: Settings, *, migrate: bool = True) -> Installation:
             preload=("medhub.science.imaging.wire",),
         ),
     )
+    if migrate:
+        training.sweep(house)
+        training.destroy_forgotten_pictures(house)
+    return house
 
 
 def open_database(settings: Settings) -> Database:

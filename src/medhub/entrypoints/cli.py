@@ -3,7 +3,7 @@
 
 Exit codes: 0 done; 1 done, but something was found or refused (a quarantined file, a broken chain, a report that is
 not what it was); 2 wrong usage or input that cannot be accepted; 3 there is no such thing; 4 not possible now;
-5 a part that is needed does not answer; 70 a fault of Medhub.
+5 a part that is needed does not answer; 70 a fault of Medhub; 143 a training was ended by a signal, and can go on.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from medhub import __version__
 from medhub.accounts import service as accounts
 from medhub.accounts.actor import COMMAND_LINE
 from medhub.accounts.permissions import Role
-from medhub.entrypoints import cli_images, cli_serve
+from medhub.entrypoints import cli_deid, cli_images, cli_serve, cli_training
 from medhub.entrypoints.assembly import build
 from medhub.errors import Conflict, Invalid, MedhubError, NotAllowed, NotFound, Unavailable
 from medhub.foundation import logging
@@ -53,6 +53,7 @@ for name, part in (
     ("patient", patient_app),
     ("audit", audit_app),
     ("report", report_app),
+    ("deid", cli_deid.deid_app),
 ):
     app.add_typer(part, name=name)
 
@@ -284,6 +285,7 @@ def report_key(data: Data = None) -> None:
 
 cli_serve.install(app)
 cli_images.install(app)
+cli_training.install(app)
 
 
 def main() -> None:

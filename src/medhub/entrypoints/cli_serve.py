@@ -3,20 +3,19 @@
 
 from __future__ import annotations
 
-import gc
 import signal
 import threading
 from pathlib import Path
 from typing import Annotated
 
 import typer
-import uvicorn
 from rich.console import Console
 
 from medhub.classification.registry import get_classifier
 from medhub.entrypoints.assembly import build
 from medhub.entrypoints.demonstration import make_demonstration
 from medhub.entrypoints.flow import abandoned, handlers
+from medhub.entrypoints.processes import answer, listen, others, shared_generation
 from medhub.errors import MedhubError
 from medhub.foundation import logging
 from medhub.foundation.installation import Installation
@@ -42,6 +41,9 @@ def serve(
     data: Data = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on; 127.0.0.1 if not given.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 8000 if not given.")] = None,
+    processes: Annotated[
+        int | None, typer.Option(help="Processes that answer requests; 1 if not given.", min=1, max=64)
+    ] = None,
     demo: Annotated[bool, typer.Option("--demo", help="Set up the demonstration project if it is not there.")] = False,
 ) -> None:
     """Start everything: web server, job runner, decoding processes, on an embedded database unless told otherwise."""
@@ -51,6 +53,7 @@ def serve(
     console = Console(stderr=True, highlight=False)
     settings = house.settings
     address, number = host or settings.host, port if port is not None else settings.port
+    listening = listen(address, number)
     if demo:
         make_demonstration(house, console)
     for pathway in all_pathways(settings).values():
@@ -61,34 +64,17 @@ def serve(
                 f"The pathway {pathway.name} has no classifier, so all its images go to people: {error.message}"
             )
     house.blobs.sweep()
+    generation, descriptor = shared_generation()
+    count = processes or settings.processes
     stop = _keep_house(house)
+    number = listening.getsockname()[1]
     console.print(f"Medhub is at http://{address}:{number}  (data in {settings.data}; Ctrl+C ends it)", soft_wrap=True)
     try:
-        app = create_app(house)
-        _spare_the_collector()
-        uvicorn.run(
-            app,
-            host=address,
-            port=number,
-            log_config=None,  # its messages go through ours, which writes no text of an exception
-            log_level="warning",
-            access_log=False,  # addresses may hold what was searched for
-            server_header=False,
-            proxy_headers=settings.trusted_proxy,
-            forwarded_allow_ips="*" if settings.trusted_proxy else None,
-            timeout_graceful_shutdown=10,
-            h11_max_incomplete_event_size=64 * 1024,
-        )
+        with others(count - 1, listening, descriptor, settings):
+            answer(create_app(house, generation=generation), listening, settings)
     finally:
         stop.set()
         house.close()
-
-
-def _spare_the_collector() -> None:
-    """What the start has loaded stays to the end: the garbage collector need not walk through it again and again."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 20)
 
 
 def _keep_house(house: Installation) -> threading.Event:

@@ -7,20 +7,24 @@ from collections.abc import Mapping
 from functools import partial
 
 from medhub.classification import tasks as classification
-from medhub.classification.events import ImageClassified
+from medhub.classification.events import ImageClassified, ShadowWanted
 from medhub.foundation.events import Flow
 from medhub.foundation.installation import Installation
-from medhub.foundation.jobs import Handler
+from medhub.foundation.jobs import Handler, Long
 from medhub.ingest.events import ImageStored
 from medhub.records.service import destroy_unnamed_blobs
 from medhub.reports.service import issue
 from medhub.review.events import CaseSigned
 from medhub.review.service import open_case
+from medhub.training import tasks as training
+from medhub.training.events import TrainingAsked
 
 FLOW: Flow = {
     ImageStored: ("classify",),
     ImageClassified: ("open-case",),
     CaseSigned: ("issue-report",),
+    ShadowWanted: ("classify-in-shadow",),
+    TrainingAsked: ("train",),
 }
 
 
@@ -28,12 +32,14 @@ def handlers(house: Installation) -> Mapping[str, Handler]:
     """What each job does; all of it is done once even when it is run twice."""
     return {
         "classify": partial(classification.classify, house),
+        "classify-in-shadow": partial(classification.classify_in_shadow, house),
         "open-case": partial(open_case, house),
         "issue-report": partial(issue, house),
         "destroy-blobs": partial(destroy_unnamed_blobs, house),
+        "train": Long(partial(training.train, house)),
     }
 
 
 def abandoned(house: Installation) -> Mapping[str, Handler]:
     """What is done when a job has failed for the last time."""
-    return {"classify": partial(classification.give_up, house)}
+    return {"classify": partial(classification.give_up, house), "train": partial(training.give_up, house)}

@@ -12,7 +12,7 @@ from medhub.entrypoints.problems import problem
 
 # Uploads stream and have limits of their own; nothing else needs more.
 LARGEST_BODY_BYTES = 1024**2
-UPLOAD_PATH = "/api/images"
+UPLOAD_PATHS = frozenset({"/api/images", "/api/datasets/zip"})
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' blob: data:; "
@@ -33,7 +33,7 @@ class BodyLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Count the bytes as they come."""
-        if scope["type"] != "http" or (scope["path"] == UPLOAD_PATH and scope["method"] == "POST"):
+        if scope["type"] != "http" or (scope["path"] in UPLOAD_PATHS and scope["method"] == "POST"):
             await self.app(scope, receive, send)
             return
         declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from anyio import CapacityLimiter
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
+from fastapi.telemetry import TelemetryConfig
 
 from medhub import __version__
 from medhub.accounts import audit_routes, signing_in
@@ -27,6 +28,7 @@ from medhub.ingest import routes as ingest
 from medhub.records import routes as records
 from medhub.reports import routes as reports
 from medhub.review import routes as review
+from medhub.training import routes as training
 from medhub.viewing import routes as viewing
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -47,6 +49,11 @@ ROUTERS: tuple[APIRouter, ...] = (
     review.cases,
     reports.cases,
     reports.reports,
+    training.datasets,
+    training.training,
+    training.classifiers,
+    training.promotions,
+    training.pathways,
     audit_routes.audit_routes,
 )
 
@@ -58,16 +65,34 @@ is told as a problem (RFC 9457) whose `detail` says what happened and what to do
 """
 
 
+NO_TELEMETRY: TelemetryConfig = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
+# More would only wait for one another: most of what they do holds the interpreter.
+THREADS = 8
+
+
 class RouteWithoutGate(RuntimeError):
     """A route names nobody who may call it."""
 
 
-def create_app(house: Installation, *, run_jobs: bool | None = None, web: Path | None = None) -> FastAPI:
+def create_app(
+    house: Installation,
+    *,
+    run_jobs: bool | None = None,
+    web: Path | None = None,
+    generation: signing_in.Generation | None = None,
+) -> FastAPI:
     """The application of an installation; ``run_jobs`` says whether this process runs jobs too."""
     runners = house.settings.job_runners if run_jobs is None else int(run_jobs)
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
+        to_thread.current_default_thread_limiter().total_tokens = THREADS
         for runner in app.state.runners:
             runner.start()
         yield
@@ -83,13 +108,15 @@ def create_app(house: Installation, *, run_jobs: bool | None = None, web: Path |
         redoc_url=None,
         openapi_url="/api/openapi.json",
         lifespan=life,
+        # The framework's own would write the texts of exceptions, and send them where its environment variables say.
+        telemetry=NO_TELEMETRY,
         responses=problems.RESPONSES,
         generate_unique_id_function=lambda route: f"{route.tags[0] if route.tags else 'x'}-{route.name}".replace(
             " ", "-"
         ),
     )
     app.state.house = house
-    app.state.believed = signing_in.Believed()
+    app.state.believed = signing_in.Believed(generation)
     app.state.signing_in = CapacityLimiter(HASHING_AT_ONCE)
     app.state.recorder = Recorder(lambda: house.database)
     app.state.runners = [

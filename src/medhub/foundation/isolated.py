@@ -72,7 +72,7 @@ def unpack(value: Any, segments: list[bytes]) -> Any:
 def serve() -> None:
     """Answer the requests of the process that started this one until it goes; the program of a process apart."""
     descriptor, parent, memory_bytes = (int(argument) for argument in sys.argv[1:4])
-    _die_with_parent(parent)
+    end_with_parent(parent)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
@@ -116,7 +116,7 @@ def _answer(content: dict[str, Any], segments: list[bytes]) -> tuple[dict[str, A
         return {"failure": {"how": "error", "kind": type(error).__name__, "where": where}}, [], True
 
 
-def _die_with_parent(parent: int) -> None:
+def end_with_parent(parent: int) -> None:
     """Have the kernel end this process with its parent (prctl(2), PR_SET_PDEATHSIG), and gain no rights by programs."""
     if sys.platform == "linux":
         prctl = ctypes.CDLL(None, use_errno=True).prctl

@@ -10,10 +10,11 @@ from __future__ import annotations
 import threading
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Index, String, func, or_, select, update
+from sqlalchemy import Index, String, and_, func, or_, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from medhub.errors import MedhubError
@@ -27,6 +28,28 @@ MOST_ATTEMPTS = 5
 POLL_S = 0.5
 
 Handler = Callable[..., None]
+
+
+class Interrupted(Exception):
+    """A long job has left off because its runner stops; another runner goes on with it, at once if there is one."""
+
+
+@dataclass(frozen=True)
+class Long:
+    """A handler whose jobs take minutes or hours: they run on a thread of their own and hold up no other job.
+
+    The handler gets the event ``stopping`` beside the job's arguments, and raises ``Interrupted`` soon after it is set.
+    """
+
+    handler: Handler
+
+    def __call__(self, **arguments: Any) -> None:
+        """Run the job."""
+        self.handler(**arguments)
+
+
+# One long job at a time in a process: two trainings on the same cores would both take more than twice as long.
+_one_long = threading.Lock()
 
 
 class Job(Base):
@@ -65,7 +88,7 @@ def count_unfinished(session: Session) -> int:
 
 
 class Runner:
-    """A thread that leases jobs and runs them, with a second thread that renews the lease of the one at work."""
+    """A thread that leases jobs and runs them, one for long jobs if there are any, and one that renews their leases."""
 
     def __init__(
         self,
@@ -81,30 +104,36 @@ class Runner:
         self._lease = timedelta(seconds=lease_s)
         self._owner = ids.new_id()
         self._stopping = threading.Event()
+        self._long = frozenset(kind for kind, handler in handlers.items() if isinstance(handler, Long))
         self._working = threading.Thread(target=self._work, name="jobs", daemon=True)
+        self._working_long = threading.Thread(target=self._work_long, name="jobs-long", daemon=True)
         self._beating = threading.Thread(target=self._beat, name="jobs-lease", daemon=True)
 
     def start(self) -> None:
         """Begin to run jobs."""
         self._working.start()
+        if self._long:
+            self._working_long.start()
         self._beating.start()
 
     def stop(self, timeout_s: float = 10.0) -> None:
-        """Finish the job at work, and no other."""
+        """Finish the job at work, and no other; a long one leaves off and goes on at the next start."""
         self._stopping.set()
         _wake.set()
         self._working.join(timeout_s)
+        if self._long:
+            self._working_long.join(timeout_s)
         self._beating.join(timeout_s)
 
     @property
     def alive(self) -> bool:
-        """Whether the runner's thread lives."""
-        return self._working.is_alive()
+        """Whether the runner's threads live."""
+        return self._working.is_alive() and (not self._long or self._working_long.is_alive())
 
-    def run_pending(self) -> int:
-        """Run every job that is ready now, in this thread, and return how many there were."""
+    def run_pending(self, *, long: bool = False) -> int:
+        """Run every short (or every long) job that is ready now, in this thread, and return how many there were."""
         done = 0
-        while (job := self._claim()) is not None:
+        while (job := self._claim(long=long)) is not None:
             self._run(job)
             done += 1
         return done
@@ -112,16 +141,29 @@ class Runner:
     def _work(self) -> None:
         while not self._stopping.is_set():
             _wake.clear()
-            try:
-                job = self._claim()
-                if job is None:
-                    _wake.wait(POLL_S)
-                else:
-                    self._run(job)
-            except Exception as error:
-                # The database may be away for a while; the rows wait.
-                log.error("jobs.runner_failed", error=type(error).__name__)
-                self._stopping.wait(POLL_S)
+            if not self._run_next(long=False):
+                _wake.wait(POLL_S)
+
+    def _work_long(self) -> None:
+        while not self._stopping.wait(POLL_S):  # who asks for hours does not notice half a second
+            if _one_long.acquire(blocking=False):
+                try:
+                    while not self._stopping.is_set() and self._run_next(long=True):
+                        pass
+                finally:
+                    _one_long.release()
+
+    def _run_next(self, *, long: bool) -> bool:
+        try:
+            job = self._claim(long=long)
+            if job is not None:
+                self._run(job)
+            return job is not None
+        except Exception as error:
+            # The database may be away for a while; the rows wait.
+            log.error("jobs.runner_failed", error=type(error).__name__)
+            self._stopping.wait(POLL_S)
+            return False
 
     def _beat(self) -> None:
         while not self._stopping.wait(self._lease.total_seconds() / 3):
@@ -135,12 +177,14 @@ class Runner:
             except Exception as error:
                 log.error("jobs.lease_not_renewed", error=type(error).__name__)
 
-    def _claim(self) -> Job | None:
+    def _claim(self, *, long: bool = False) -> Job | None:
         moment = clock.now()
         ready = or_(
             (Job.state == "waiting") & (Job.run_after <= moment),
             (Job.state == "running") & (Job.leased_until < moment),
         )
+        if self._long:
+            ready = and_(ready, Job.kind.in_(self._long) if long else Job.kind.not_in(self._long))
         with self._database.reading() as session:  # looking costs no lock
             if session.scalar(select(Job.id).where(ready).limit(1)) is None:
                 return None
@@ -163,8 +207,13 @@ class Runner:
         try:
             if job.attempts > MOST_ATTEMPTS:  # each attempt ended with the death of its process
                 error = "process-died"
+            elif job.kind in self._long:
+                self._handlers[job.kind](**job.arguments, stopping=self._stopping)
             else:
                 self._handlers[job.kind](**job.arguments)
+        except Interrupted:
+            self._give_back(job)
+            return
         except MedhubError as failure:
             error = failure.code
         except Exception as failure:
@@ -175,6 +224,12 @@ class Runner:
         if error is not None and job.attempts >= MOST_ATTEMPTS and job.kind in self._abandoned:
             self._abandoned[job.kind](**job.arguments)
         self._finish(job, error)
+
+    def _give_back(self, job: Job) -> None:
+        """Have a job go on elsewhere, or at the next start, as if this attempt had not been."""
+        values = {"state": "waiting", "owner": None, "leased_until": None, "attempts": job.attempts - 1}
+        with self._database.writing(durable=False) as session:
+            session.execute(update(Job).where(Job.id == job.id, Job.owner == self._owner).values(**values))
 
     def _finish(self, job: Job, error: str | None) -> None:
         moment = clock.now()

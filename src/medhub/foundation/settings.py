@@ -46,6 +46,9 @@ class Settings(BaseSettings):
     web: Annotated[Path | None, Field(description="Folder of the built web app.")] = None
     host: Annotated[str, Field(description="Address that the server listens on.")] = "127.0.0.1"
     port: Annotated[int, Field(description="Port that the server listens on.", ge=0, le=65535)] = 8000
+    processes: Annotated[
+        int, Field(description="Processes that answer requests; more than one uses more cores.", ge=1, le=64)
+    ] = 1
     trusted_proxy: Annotated[
         bool, Field(description="Believe X-Forwarded-For and X-Forwarded-Proto of the connection's other end.")
     ] = False
@@ -54,6 +57,9 @@ class Settings(BaseSettings):
     upload_max_bytes: Annotated[int, Field(description="Largest file that is taken, in bytes.", ge=1)] = 200 * 1024**2
     upload_max_pixels: Annotated[int, Field(description="Largest image that is taken, in pixels.", ge=1)] = 100_000_000
     upload_max_files: Annotated[int, Field(description="Most files in one upload request.", ge=1)] = 500
+    dataset_max_bytes: Annotated[
+        int, Field(description="Largest ZIP of labeled images that is taken, in bytes; it is held in memory.", ge=1)
+    ] = 512 * 1024**2
     quarantine_days: Annotated[int, Field(description="Days after which quarantined bytes are destroyed.", ge=1)] = 30
     decoder_workers: Annotated[int, Field(description="Processes that decode received files.", ge=1)] = 2
     decoder_memory_bytes: Annotated[int, Field(description="Memory of one decoding process, in bytes.")] = 2 * 1024**3

@@ -70,6 +70,7 @@ class Pathway(_Part):
     not_counted: tuple[str, ...] = ()
     classifier: str
     threshold: float = Field(default=0.75, gt=0, le=1)
+    limit: Literal["fixed", "learned"] = "fixed"  # learned: the classifier's own, and the threshold where it has none
     stages: tuple[Stage, ...] = Field(min_length=2)
     digest: str
 

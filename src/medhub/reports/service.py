@@ -125,7 +125,7 @@ def _facts(session: Session, house: Installation, case: Case) -> ReportFacts:
     licence, notice = None, None
     if first is not None:
         try:
-            card = get_classifier(house.settings, first.classifier).card
+            card = get_classifier(house.settings, first.classifier, first.digest).card
             licence, notice = card.licence, " ".join(card.not_for)
         except ClassifierNotFound:
             notice = "The classifier's card is no longer installed."

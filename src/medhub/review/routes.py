@@ -158,6 +158,7 @@ def case_out(session: Session, call: Call, case: Case) -> CaseOut:
         images_list=[ImageRow.of(one) for one in shown],
         labels=list(pathway.labels),
         threshold=pathway.threshold,
+        limit=pathway.limit,
         sign_note=case.sign_note,
         history=[EventOut.of(event) for event in service.history(session, case)],
         allowed=Allowed(verdict="verdict" in acts, sign="sign" in acts and not missing, correct="correct" in acts),

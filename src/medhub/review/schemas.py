@@ -259,6 +259,7 @@ class CaseOut(CaseRow):
     images_list: list[ImageRow]
     labels: list[str]
     threshold: float
+    limit: Literal["fixed", "learned"]
     sign_note: str | None
     history: list[EventOut]
     allowed: Allowed
@@ -298,6 +299,7 @@ class PathwayOut(Schema):
     labels: list[str]
     not_counted: list[str]
     threshold: float
+    limit: Literal["fixed", "learned"]
     classifier: str
     stages: list[StageOut]
 
@@ -313,6 +315,7 @@ class PathwayOut(Schema):
             labels=list(pathway.labels),
             not_counted=list(pathway.not_counted),
             threshold=pathway.threshold,
+            limit=pathway.limit,
             classifier=pathway.classifier,
             stages=[
                 StageOut(

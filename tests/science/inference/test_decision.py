@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from medhub.errors import Invalid
+from medhub.science.inference.card import Abstention, load_card
 from medhub.science.inference.classifier import Reading
-from medhub.science.inference.decision import UNCERTAIN, decide
+from medhub.science.inference.decision import UNCERTAIN, decide, limit_of
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def _reading(best: float, *, novel: bool = False) -> Reading:
@@ -56,3 +61,14 @@ def test_a_probability_that_is_no_number_is_uncertain() -> None:
 def test_a_threshold_outside_its_range_is_refused(threshold: float) -> None:
     with pytest.raises(Invalid):
         decide(_reading(0.9), threshold)
+
+
+def test_a_learned_limit_counts_where_the_classifier_has_one() -> None:
+    card = load_card(ROOT / "models" / "blood-cells").model_copy(update={"abstention": None})
+    assert limit_of(card, 0.75, learned=True) == 0.75
+    learned = Abstention(
+        threshold=0.83, target_error=0.02, confidence=0.9, answered=0.9, error=0.01, n=300, method="measured"
+    )
+    card = card.model_copy(update={"abstention": learned})
+    assert limit_of(card, 0.75, learned=True) == 0.83
+    assert limit_of(card, 0.75, learned=False) == 0.75

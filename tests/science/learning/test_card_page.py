@@ -3,6 +3,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from medhub.science.inference.card import load_card, read_card
 from medhub.science.learning.card_file import card_text
 from medhub.science.learning.card_page import page
@@ -10,12 +12,22 @@ from medhub.science.learning.card_page import page
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def test_the_page_of_the_shipped_classifier_is_current() -> None:
-    card = load_card(ROOT / "models" / "blood-cells")
-    written = (ROOT / "docs" / "model-cards" / "blood-cells.md").read_text(encoding="utf-8")
-    assert written == page(card), (
-        "run: python -m medhub.science.learning.card_page models/blood-cells docs/model-cards/blood-cells.md"
-    )
+SHIPPED = sorted(path.parent.name for path in (ROOT / "models").glob("*/card.toml"))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_page_of_each_shipped_classifier_is_current(name: str) -> None:
+    written = (ROOT / "docs" / "model-cards" / f"{name}.md").read_text(encoding="utf-8")
+    current = page(load_card(ROOT / "models" / name))
+    assert written == current, f"run: medhub card {name} --out docs/model-cards/{name}.md"
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_what_was_learned_from_images_that_may_not_be_republished_says_so(name: str) -> None:
+    card = load_card(ROOT / "models" / name)
+    learned = [one for one in card.data if one.use.startswith("learned from")]
+    assert learned
+    assert card.research_demonstration == any("research demonstration" in one.licence for one in learned)
 
 
 def test_a_written_card_reads_back_as_it_was() -> None:

@@ -2,11 +2,14 @@
 // Every call that the pages make, by capability; paths, bodies and answers are checked against the server's document.
 import { answered, filled, sendFiles, server, type Query } from './http';
 import type {
+  DataSet,
   FieldChange,
   FieldInput,
+  Limits,
   PatientChange,
   PatientInput,
   Role,
+  RunInput,
   StudyChange,
   UploadAnswer,
   UserChange,
@@ -109,6 +112,70 @@ export const reports = {
 
 export const classification = {
   classifiers: (signal?: Signal) => answered(server.GET('/api/classifiers', { signal })),
+  classifier: (digest: string, signal?: Signal) =>
+    answered(server.GET('/api/classifiers/{digest}', { params: { path: { digest } }, signal })),
+  compare: (digest: string, other: string, signal?: Signal) =>
+    answered(
+      server.GET('/api/classifiers/{digest}/compare', { params: { path: { digest }, query: { with: other } }, signal }),
+    ),
+};
+
+const onPathway = (name: string, signal?: Signal) => ({ params: { path: { name } }, signal });
+
+export const training = {
+  datasets: (query: Query, signal?: Signal) => answered(server.GET('/api/datasets', search(query, signal))),
+  dataset: (id: string, signal?: Signal) => answered(server.GET('/api/datasets/{id}', one(id, signal))),
+  makeDataset: (body: { project_id?: string; pathway: string; name: string | null }) =>
+    answered(server.POST('/api/datasets', { body })),
+  uploadDataset: (
+    file: File,
+    facts: { projectId: string | undefined; name: string },
+    onProgress: (fraction: number) => void,
+    signal?: AbortSignal,
+  ) => {
+    const form = new FormData();
+    if (facts.projectId) form.set('project_id', facts.projectId);
+    form.set('name', facts.name);
+    form.set('file', file, 'images.zip'); // the name of the file may name somebody
+    return sendFiles<DataSet>('/api/datasets/zip', form, onProgress, signal);
+  },
+  rows: (id: string, query: Query, signal?: Signal) =>
+    answered(
+      server.GET('/api/datasets/{id}/rows', { params: { path: { id }, query: filled(query) as never }, signal }),
+    ),
+  provenanceUrl: (id: string) => `/api/datasets/${id}/provenance.csv`,
+  recipes: (signal?: Signal) => answered(server.GET('/api/recipes', { signal })),
+  runs: (query: Query, signal?: Signal) => answered(server.GET('/api/training-runs', search(query, signal))),
+  run: (id: string, signal?: Signal) => answered(server.GET('/api/training-runs/{id}', one(id, signal))),
+  start: (body: RunInput) => answered(server.POST('/api/training-runs', { body })),
+  stop: (id: string) => answered(server.POST('/api/training-runs/{id}/stop', one(id))),
+  onPathway: (name: string, signal?: Signal) =>
+    answered(server.GET('/api/pathways/{name}/classifiers', onPathway(name, signal))),
+  fixLimits: (name: string, body: Limits) =>
+    answered(server.PUT('/api/pathways/{name}/limits', { ...onPathway(name), body })),
+  beginShadow: (name: string, digest: string) =>
+    answered(server.PUT('/api/pathways/{name}/shadow', { ...onPathway(name), body: { digest } })),
+  endShadow: (name: string) => answered(server.DELETE('/api/pathways/{name}/shadow', onPathway(name))),
+  rollBack: (name: string) => answered(server.POST('/api/pathways/{name}/rollback', onPathway(name))),
+  agreement: (name: string, projectId: string | undefined, signal?: Signal) =>
+    answered(
+      server.GET('/api/pathways/{name}/agreement', {
+        params: { path: { name }, query: filled({ project_id: projectId }) as never },
+        signal,
+      }),
+    ),
+  drift: (name: string, step: 'day' | 'week', projectId: string | undefined, signal?: Signal) =>
+    answered(
+      server.GET('/api/pathways/{name}/drift', {
+        params: { path: { name }, query: filled({ step, project_id: projectId }) as never },
+        signal,
+      }),
+    ),
+  promotions: (query: Query, signal?: Signal) => answered(server.GET('/api/promotions', search(query, signal))),
+  ask: (body: { digest: string; pathway: string }) => answered(server.POST('/api/promotions', { body })),
+  approve: (id: string) => answered(server.POST('/api/promotions/{id}/approve', one(id))),
+  reject: (id: string, reason: string) =>
+    answered(server.POST('/api/promotions/{id}/reject', { ...one(id), body: { reason } })),
 };
 
 export const audit = {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Two small charts drawn as SVG, each with axis titles, n, and the table behind it.
+// Small charts drawn as SVG, each with axis titles, n, and the table behind it.
 import { Button } from '@mantine/core';
 import { useElementSize } from '@mantine/hooks';
 import { useState, type ReactNode } from 'react';
@@ -11,13 +11,13 @@ import { Panel } from './Page';
 type Frame = {
   title: string;
   n: string;
-  head: [string, string];
-  rows: [string, number][];
+  head: string[];
+  rows: string[][];
   summary: string;
   children: ReactNode;
 };
 
-function ChartPanel({ title, n, head, rows, summary, children }: Frame) {
+export function ChartPanel({ title, n, head, rows, summary, children }: Frame) {
   const [table, setTable] = useState(false);
   return (
     <Panel
@@ -36,15 +36,20 @@ function ChartPanel({ title, n, head, rows, summary, children }: Frame) {
           <table className={classes.table}>
             <thead>
               <tr>
-                <th scope="col">{head[0]}</th>
-                <th scope="col">{head[1]}</th>
+                {head.map((cell) => (
+                  <th key={cell} scope="col">
+                    {cell}
+                  </th>
+                ))}
               </tr>
             </thead>
             <tbody>
-              {rows.map(([name, value]) => (
+              {rows.map(([name, ...values]) => (
                 <tr key={name}>
                   <th scope="row">{name}</th>
-                  <td>{count(value)}</td>
+                  {values.map((value, index) => (
+                    <td key={head[index + 1]}>{value}</td>
+                  ))}
                 </tr>
               ))}
             </tbody>
@@ -86,7 +91,7 @@ export function DailyChart({
       title={title}
       n={`n = ${count(total)}`}
       head={['Day', unit]}
-      rows={days.map((entry) => [day(`${entry.date}T12:00:00`), entry.count])}
+      rows={days.map((entry) => [day(`${entry.date}T12:00:00`), count(entry.count)])}
       summary={
         total === 0
           ? `No ${unit.toLowerCase()} in the last ${days.length} days.`
@@ -178,7 +183,7 @@ export function LabelChart({
       title={title}
       n={`n = ${count(total)}`}
       head={[axis, unit]}
-      rows={sorted.map((entry) => [entry.label, entry.count])}
+      rows={sorted.map((entry) => [entry.label, count(entry.count)])}
       summary={
         first && total > 0
           ? `Most often ${first.label}: ${count(first.count)} of ${count(total)}.`

@@ -25,6 +25,7 @@ type Props<T> = {
   name: string;
   title: string;
   lead?: ReactNode;
+  tabs?: ReactNode;
   actions?: ReactNode;
   tools?: ReactNode;
   columns: Column<T>[];
@@ -115,6 +116,7 @@ export function ListPage<T>(props: Props<T>) {
           )}
         </>
       }
+      tabs={props.tabs}
       lead={props.lead}
       actions={props.actions}
     >

@@ -11,13 +11,15 @@ type Props = {
   heading?: ReactNode;
   lead?: ReactNode;
   trail?: { to: string; title: string }[];
+  /** Links to the sister pages of this one. */
+  tabs?: ReactNode;
   actions?: ReactNode;
   width?: 'wide' | 'text';
   children: ReactNode;
 };
 
 /** The frame of every page: where it lies, its title, what can be done, its parts. */
-export function Page({ title, heading, lead, trail = [], actions, width = 'wide', children }: Props) {
+export function Page({ title, heading, lead, trail = [], tabs, actions, width = 'wide', children }: Props) {
   useDocumentTitle(`${title} · Medhub`);
   return (
     <div className={classes.page} data-width={width}>
@@ -40,6 +42,7 @@ export function Page({ title, heading, lead, trail = [], actions, width = 'wide'
         </div>
         {actions && <div className={classes.actions}>{actions}</div>}
       </div>
+      {tabs}
       {children}
     </div>
   );

@@ -290,3 +290,7 @@ export const IconTable = icon([
   'M3 10h18',
   'M10 3v18',
 ]);
+export const IconTraining = icon([
+  'M22 9l-10 -4l-10 4l10 4l10 -4v6',
+  'M6 10.6v5.4a6 3 0 0 0 12 0v-5.4',
+]);

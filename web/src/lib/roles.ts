@@ -13,7 +13,9 @@ export type Ability =
   | 'manage-people'
   | 'read-audit'
   | 'define-fields'
-  | 'erase';
+  | 'erase'
+  | 'train'
+  | 'decide-promotions';
 
 const READER: Ability[] = ['read-records', 'dashboard'];
 const STAFF: Ability[] = [...READER, 'write-records', 'see-identity', 'resolve-quarantine', 'define-fields'];
@@ -21,9 +23,9 @@ const STAFF: Ability[] = [...READER, 'write-records', 'see-identity', 'resolve-q
 const ABILITIES: Record<string, readonly Ability[]> = {
   technologist: [...STAFF, 'delete-images'],
   physician: STAFF,
-  administrator: [...STAFF, 'delete-images', 'manage-people', 'read-audit', 'erase'],
+  administrator: [...STAFF, 'delete-images', 'manage-people', 'read-audit', 'erase', 'train', 'decide-promotions'],
   pharmacist: READER,
-  researcher: [...READER, 'define-fields'],
+  researcher: [...READER, 'define-fields', 'train'],
   viewer: READER,
   patient: [],
 };
@@ -51,7 +53,7 @@ export const ROLE_SENTENCES: Record<string, string> = {
   physician: 'Reads images, gives verdicts, signs cases.',
   administrator: 'Keeps people, fields and the audit log; may erase patients.',
   pharmacist: 'Reads cases and reports.',
-  researcher: 'Sees images and cases, never who the patients are.',
+  researcher: 'Sees images and cases and trains classifiers, never sees who the patients are.',
   viewer: 'Looks on, never sees who the patients are.',
   patient: 'Sees the own reports.',
 };

@@ -93,6 +93,38 @@ const pages = [
     component: lazyPage(() => import('@/features/classification/ClassifiersPage'), 'ClassifiersPage'),
   }),
   createRoute({
+    ...page('/classifiers/$digest'),
+    component: lazyPage(() => import('@/features/classification/ClassifierPage'), 'ClassifierPage'),
+  }),
+  createRoute({
+    ...page('/training'),
+    component: lazyPage(() => import('@/features/training/RunsPage'), 'RunsPage'),
+  }),
+  createRoute({
+    ...page('/training/new'),
+    component: lazyPage(() => import('@/features/training/NewRunPage'), 'NewRunPage'),
+  }),
+  createRoute({
+    ...page('/training/runs/$runId'),
+    component: lazyPage(() => import('@/features/training/RunPage'), 'RunPage'),
+  }),
+  createRoute({
+    ...page('/training/datasets'),
+    component: lazyPage(() => import('@/features/training/DataSetsPage'), 'DataSetsPage'),
+  }),
+  createRoute({
+    ...page('/training/datasets/new'),
+    component: lazyPage(() => import('@/features/training/NewDataSetPage'), 'NewDataSetPage'),
+  }),
+  createRoute({
+    ...page('/training/datasets/$datasetId'),
+    component: lazyPage(() => import('@/features/training/DataSetPage'), 'DataSetPage'),
+  }),
+  createRoute({
+    ...page('/training/use'),
+    component: lazyPage(() => import('@/features/training/InUsePage'), 'InUsePage'),
+  }),
+  createRoute({
     ...page('/people'),
     component: lazyPage(() => import('@/features/accounts/PeoplePage'), 'PeoplePage'),
   }),

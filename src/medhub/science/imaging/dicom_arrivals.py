@@ -4,34 +4,22 @@
 from __future__ import annotations
 
 import hashlib
-from typing import NamedTuple
 
-import numpy as np
 from PIL import Image
 from pydicom import DataElement, Dataset
-from pydicom.encaps import encapsulate, generate_frames
-from pydicom.pixels.utils import get_expected_length
-from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
+from pydicom.uid import UID, ExplicitVRBigEndian, SecondaryCaptureImageStorage
 
 from medhub.science.deid.attributes import NestedTooDeep, keep_allowed
 from medhub.science.deid.uids import keyed_uid
-from medhub.science.imaging.codestreams import FrameFault, clean_frame
 from medhub.science.imaging.frames import read_frame
 from medhub.science.imaging.limits import Limits, Unacceptable
 from medhub.science.imaging.photograph import small, thumbnail
 from medhub.science.imaging.prepared import Context, Prepared
 from medhub.science.imaging.received_dicom import Received, number_of_frames, quiet, read_received
+from medhub.science.imaging.stored_pixels import clean_pixels
 from medhub.science.imaging.wrapping import write_file, write_subject
 
 _RECOPY = "Copy or export it again from its source."
-
-
-class _Pixels(NamedTuple):
-    """Pixel data as they are stored."""
-
-    data: bytes
-    transfer_syntax: UID
-    changed: bool
 
 
 def prepare_dicom(data: bytes, context: Context, limits: Limits) -> Prepared:
@@ -94,7 +82,7 @@ def _prepare(file: Received, data: bytes, context: Context, limits: Limits) -> P
         max_depth=limits.max_depth,
         little_endian=syntax != ExplicitVRBigEndian,
     )
-    pixels = _pixels(received, syntax)
+    pixels = clean_pixels(received, syntax)
     notes: tuple[str, ...] = ()
     if "SOPClassUID" not in dataset:
         dataset.SOPClassUID = SecondaryCaptureImageStorage
@@ -143,83 +131,3 @@ def _preview(file: bytes) -> Image.Image:
 
 def _pixel_vr(dataset: Dataset, syntax: UID) -> str:
     return "OB" if syntax.is_encapsulated or int(dataset.BitsAllocated) <= 8 else "OW"
-
-
-def _pixels(received: Dataset, syntax: UID) -> _Pixels:
-    element = received["PixelData"]
-    value = element.value
-    if not isinstance(value, bytes) or bool(element.is_undefined_length) != syntax.is_encapsulated:
-        raise Unacceptable(
-            f"The pixels of this DICOM file are not encoded as its transfer syntax says. {_RECOPY}", reason="damaged"
-        )
-    if syntax.is_encapsulated:
-        return _Pixels(_clean_frames(received, value, syntax), syntax, False)
-    data, changed = _native(received, value, big_endian=syntax == ExplicitVRBigEndian, vr=str(element.VR))
-    return _Pixels(data, ExplicitVRLittleEndian, changed)
-
-
-def _clean_frames(received: Dataset, value: bytes, syntax: UID) -> bytes:
-    expected = number_of_frames(received)
-    shape = (int(received.Rows), int(received.Columns), int(received.SamplesPerPixel))
-    offsets = None
-    if "ExtendedOffsetTable" in received and "ExtendedOffsetTableLengths" in received:
-        offsets = (received.ExtendedOffsetTable, received.ExtendedOffsetTableLengths)
-    frames: list[bytes] = []
-    try:
-        for number, frame in enumerate(
-            generate_frames(value, number_of_frames=expected, extended_offsets=offsets), start=1
-        ):
-            if number > expected:
-                break
-            cleaned = clean_frame(frame, syntax)
-            if cleaned.size is not None and cleaned.size != shape:
-                raise Unacceptable(
-                    f"Frame {number} of this DICOM file has another size than the file declares. {_RECOPY}",
-                    reason="damaged",
-                )
-            frames.append(cleaned.data)
-    except FrameFault as fault:
-        raise Unacceptable(
-            f"Frame {len(frames) + 1} of {expected} of this DICOM file is damaged: {fault}. {_RECOPY}",
-            reason="truncated" if fault.truncated else "damaged",
-        ) from fault
-    except Unacceptable:
-        raise
-    except Exception as error:
-        raise Unacceptable(
-            f"The frames of this DICOM file cannot be told apart. {_RECOPY}", reason="damaged"
-        ) from error
-    if len(frames) < expected:
-        raise Unacceptable(
-            f"This DICOM file has {len(frames)} of the {expected} frames that it declares. {_RECOPY}",
-            reason="truncated",
-        )
-    return encapsulate(frames)
-
-
-def _native(received: Dataset, value: bytes, *, big_endian: bool, vr: str) -> tuple[bytes, bool]:
-    """Cut native pixels to their length, in little endian, with nothing in the bits that are not stored bits."""
-    expected = get_expected_length(received)
-    if len(value) < expected:
-        raise Unacceptable(
-            f"The pixels of this DICOM file end too early: {len(value):,} of {expected:,} bytes are there. {_RECOPY}",
-            reason="truncated",
-        )
-    allocated, stored = int(received.BitsAllocated), int(received.BitsStored)
-    cell = 16 if allocated <= 8 and vr == "OW" else allocated
-    padded = expected + expected % 2
-    data = value[:padded] if cell > 8 else value[:expected]
-    if big_endian and cell > 8:
-        data = data.ljust(padded, b"\x00")
-        data = np.frombuffer(data, f">u{cell // 8}").astype(f"<u{cell // 8}").tobytes()
-    data = data[:expected]
-    changed = False
-    if 1 < stored < allocated:
-        kind = "i" if int(received.get("PixelRepresentation", 0) or 0) == 1 else "u"
-        cells = np.frombuffer(data, f"<{kind}{allocated // 8}")
-        shift = allocated - stored
-        cleared = cells << shift >> shift
-        changed = not np.array_equal(cleared, cells)
-        if changed:
-            data = cleared.tobytes()
-    return data + b"\x00" * (len(data) % 2), changed

@@ -87,7 +87,7 @@ def read_received(data: bytes, limits: Limits) -> Received:
     """
     with quiet():
         try:
-            dataset, syntax = _parse(data, limits)
+            dataset, syntax = parse_within(data, limits)
             # A parser drops pixels without an end; their tag is there all the same.
             if "PixelData" not in dataset and "Rows" in dataset and b"\xe0\x7f\x10\x00" in data:
                 raise Unacceptable(f"This DICOM file ends in the middle of its pixels. {_RECOPY}", reason="truncated")
@@ -114,7 +114,14 @@ def _too_deep(limits: Limits) -> Unacceptable:
     )
 
 
-def _parse(data: bytes, limits: Limits) -> tuple[Dataset, UID]:
+def parse_within(data: bytes, limits: Limits) -> tuple[Dataset, UID]:
+    """Parse a DICOM file, with or without file meta information, and unfold a deflated one up to the limit.
+
+    Returns
+    -------
+    tuple[Dataset, UID]
+        The dataset, and the transfer syntax of what is in it: a deflated file counts as Explicit VR Little Endian.
+    """
     syntax, start = _file_meta(data)
     if syntax == DeflatedExplicitVRLittleEndian:
         dataset = read_dataset(BytesIO(_inflate(data[start:], limits)), False, True)

@@ -95,13 +95,109 @@ class Measure(_Part):
     command: Text
 
 
+# A value and its 95 % interval.
+Ranged = tuple[Share, Share, Share]
+
+
 class LabelFigure(_Part):
-    """How often one label was found, and how often it was right when given."""
+    """How often one label was found (recall, sensitivity), how often it was right when given, and the like."""
 
     label: Text
     n: Annotated[int, Field(ge=0)]
     recall: Share
     precision: Share
+    recall_interval: tuple[Share, Share] | None = None
+    specificity: Ranged | None = None
+    precision_interval: tuple[Share, Share] | None = None
+    f1: Ranged | None = None
+    auroc: Ranged | None = None
+    auprc: Ranged | None = None
+
+
+class SourceFigure(_Part):
+    """What was reached on the test images of one source: a laboratory, a device, an age group."""
+
+    source: Text
+    n: Annotated[int, Field(gt=0)]
+    accuracy: Ranged
+
+
+class Calibration(_Part):
+    """How far confidence and accuracy lay apart on the validation images, before and after the temperature."""
+
+    error_before: Share
+    error_after: Share
+    n: Annotated[int, Field(gt=0)]
+
+
+class Abstention(_Part):
+    """The learned limit of confidence, and its promise: so few wrong among the answers, with so much confidence."""
+
+    threshold: Share
+    target_error: Share
+    confidence: Share
+    answered: Share
+    error: Share
+    n: Annotated[int, Field(gt=0)]
+    method: Text
+
+
+class CurvePoint(_Part):
+    """How accurate the surest so many of the test images are."""
+
+    answered: Share
+    accuracy: Share
+
+
+class Explained(_Part):
+    """Whether the evidence maps show what the network looks at; see ``science.learning.attribution``.
+
+    Attributes
+    ----------
+    grad_cam
+        Correlation of the maps with Grad-CAM, which is computed in another way: 1 if both agree.
+    random_weights
+        Correlation of the maps with those of the same network with random weights: near 0 if the maps depend on what
+        was learned (the sanity check of Adebayo et al., NeurIPS 2018).
+    deletion, insertion
+        Mean probability of the label while the places with most evidence are covered (lower is better) or uncovered
+        (higher is better) first (Petsiuk et al., BMVC 2018).
+    deletion_by_chance, insertion_by_chance
+        The same with the places in random order.
+    """
+
+    n: Annotated[int, Field(gt=0)]
+    grad_cam: Annotated[float, Field(ge=-1, le=1)]
+    random_weights: Annotated[float, Field(ge=-1, le=1)]
+    deletion: Share
+    deletion_by_chance: Share
+    insertion: Share
+    insertion_by_chance: Share
+
+
+class Quantized(_Part):
+    """Static quantization to 8 bits: kept beside the model only if it costs little accuracy on validation images."""
+
+    kept: bool
+    accuracy_drop: Annotated[float, Field(ge=-1, le=1)]
+    megabytes: Annotated[float, Field(gt=0)]
+    sha256: Digest | None = None
+
+
+class Run(_Part):
+    """The training that made the classifier."""
+
+    code: Text
+    data_sha256: Digest
+    recipe_sha256: Digest
+    seed: int
+    epochs: Annotated[int, Field(ge=0)]
+    taken_epoch: Annotated[int, Field(ge=0)]
+    images: tuple[int, int, int]
+    device: Text
+    environment: Text
+    teacher: str = ""
+    overruled: str = ""
 
 
 class Stranger(_Part):
@@ -112,6 +208,7 @@ class Stranger(_Part):
     uncertain: Share
     novel: Share
     seen_in_training: bool = False
+    auroc: Share | None = None  # of telling them from the test images by novelty
 
 
 class Card(_Part):
@@ -129,6 +226,8 @@ class Card(_Part):
     intended_use: Text
     not_for: Annotated[tuple[Text, ...], Field(min_length=1)]
     limitations: tuple[Text, ...] = ()
+    shortcuts: tuple[Text, ...] = ()
+    research_demonstration: bool = False
     trained_with: Text
     preprocessing: Preprocessing
     novelty: Novelty
@@ -138,6 +237,14 @@ class Card(_Part):
     measures: tuple[Measure, ...] = ()
     per_label: tuple[LabelFigure, ...] = ()
     strangers: tuple[Stranger, ...] = ()
+    sources: tuple[SourceFigure, ...] = ()
+    curve: tuple[CurvePoint, ...] = ()
+    confusion: tuple[tuple[int, ...], ...] = ()  # test images by true label (row) and predicted label (column)
+    calibration: Calibration | None = None
+    abstention: Abstention | None = None
+    explained: Explained | None = None
+    quantized: Quantized | None = None
+    run: Run | None = None
     format: Literal[1] = 1
 
     @model_validator(mode="after")

@@ -7,10 +7,10 @@ import math
 from dataclasses import dataclass
 
 from medhub.errors import Invalid
-from medhub.science.inference.card import UNCERTAIN
+from medhub.science.inference.card import UNCERTAIN, Card
 from medhub.science.inference.classifier import Reading
 
-__all__ = ["UNCERTAIN", "Decision", "decide"]
+__all__ = ["UNCERTAIN", "Decision", "decide", "limit_of"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,26 @@ class Decision:
     reason: str | None
     confidence: float
     likeliest: str
+
+
+def limit_of(card: Card, threshold: float, *, learned: bool) -> float:
+    """Say the least probability with which a label is said.
+
+    Parameters
+    ----------
+    card
+        The classifier's card.
+    threshold
+        The fixed limit of the pathway.
+    learned
+        Whether the classifier's learned limit counts instead, where it has one.
+
+    Returns
+    -------
+    float
+        In (0, 1].
+    """
+    return card.abstention.threshold if learned and card.abstention is not None else threshold
 
 
 def decide(reading: Reading, threshold: float) -> Decision:

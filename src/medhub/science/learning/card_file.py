@@ -9,7 +9,7 @@ from typing import Any
 
 from medhub.science.inference.card import Card
 
-_HEADER = "# Written by medhub.science.learning.train together with model.onnx; a changed model is refused.\n"
+_HEADER = "# Written by the trainer together with model.onnx; a changed model is refused.\n"
 
 
 def card_text(card: Card) -> str:

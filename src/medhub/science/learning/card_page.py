@@ -1,19 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model card as a page to read: ``python -m medhub.science.learning.card_page FOLDER PAGE`` writes it anew.
+"""A model card as a page to read: ``medhub card CLASSIFIER --out PAGE`` writes it anew.
 
 The order follows Mitchell et al., "Model cards for model reporting" (FAT* 2019).
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
-from medhub.science.inference.card import Card, load_card
+from medhub.science.inference.card import Card, Ranged
 
-MADE_BY = "python -m medhub.science.learning.card_page"
+MADE_BY = "medhub card models/{name} --out docs/model-cards/{name}.md"
 
 
 def page(card: Card) -> str:
@@ -30,8 +27,9 @@ def page(card: Card) -> str:
         The page, with an end of line at its end.
     """
     parts = [
-        f"<!-- Written by `{MADE_BY}` from card.toml; do not change it here. -->",
+        f"<!-- Written by `{MADE_BY.format(name=card.name)}`; do not change it here. -->",
         f"# {card.name} {card.version}: {card.title}",
+        "**Research demonstration.** It was trained on images whose terms allow no more." * card.research_demonstration,
         _facts(card),
         "## What it is for",
         card.intended_use,
@@ -39,10 +37,13 @@ def page(card: Card) -> str:
         _list(card.not_for),
         "## What limits it",
         _list(card.limitations),
+        "## Known shortcuts" if card.shortcuts else "",
+        _list(card.shortcuts),
         "## When it abstains",
         "It says **Uncertain** where the likeliest label stays below the threshold of the pathway, and where the "
         f"image is unlike the training data: novelty above {card.novelty.limit:g}.",
         f"- Novelty: {card.novelty.method}.\n- Limit: {card.novelty.basis}",
+        _abstention(card),
         "## What it reached",
         "Measured on the files that ship, through the code that serves. The command that prints every figure again:",
         "\n".join(f"    {command}" for command in _commands(card)),
@@ -54,18 +55,35 @@ def page(card: Card) -> str:
             ),
         ),
         _table(("measure", "value", "images"), ((m.name, f"{m.value:.4f}", m.n) for m in card.measures)),
+        _calibration(card),
+        _labels(card),
+        "Test images by label (row) and what the classifier said (column):" if card.confusion else "",
         _table(
-            ("label", "means", "test images", "recall", "precision"),
-            (
-                (p.label, card.label_names.get(p.label, p.label), p.n, _percent(p.recall), _percent(p.precision))
-                for p in card.per_label
-            ),
+            ("", *card.labels),
+            ((label, *(count or "" for count in row)) for label, row in zip(card.labels, card.confusion, strict=False)),
         ),
-        "## What becomes of images that it was not made for",
-        "At a threshold of 0.75. None of these images had a part in training, calibration or the choice of the limit.",
+        "By source:" if card.sources else "",
         _table(
-            ("kind", "images", "Uncertain", "unlike the training data"),
-            ((s.name, s.n, _percent(s.uncertain), _percent(s.novel)) for s in card.strangers),
+            ("source", "images", "accuracy (95 % interval)"),
+            ((s.source, s.n, _ranged(s.accuracy)) for s in card.sources),
+        ),
+        "How accurate the surest are, among the test images:" if card.curve else "",
+        _table(
+            ("answered", *(_percent(point.answered) for point in card.curve)),
+            [("accuracy", *(_percent(point.accuracy) for point in card.curve))] if card.curve else [],
+        ),
+        _explained(card),
+        "## What becomes of images that it was not made for",
+        "None of these images had a part in training, calibration or the choice of the limit. The area under the ROC "
+        "curve is that of telling them from the test images by novelty alone."
+        if card.strangers
+        else "Not measured.",
+        _table(
+            ("kind", "images", "Uncertain", "unlike the training data", "AUROC"),
+            (
+                (s.name, s.n, _percent(s.uncertain), _percent(s.novel), "" if s.auroc is None else f"{s.auroc:.3f}")
+                for s in card.strangers
+            ),
         ),
         "## Images",
         "\n\n".join(
@@ -73,6 +91,7 @@ def page(card: Card) -> str:
             f"Source: {d.source}. Split: {d.split}."
             for d in card.data
         ),
+        _run(card),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -97,6 +116,96 @@ def _facts(card: Card) -> str:
     return _table(("", ""), rows)
 
 
+def _abstention(card: Card) -> str:
+    if card.abstention is None:
+        return ""
+    a = card.abstention
+    return (
+        f"- Learned limit: {a.threshold:.4f}. With a confidence of {_percent(a.confidence)}, at most "
+        f"{_percent(a.target_error)} of the answers above it are wrong, for images like those it was learned on. Among "
+        f"the {a.n} validation images {_percent(a.answered)} are answered, {_percent(a.error)} of them wrongly.\n"
+        f"- {a.method}. A pathway may set a limit of its own instead."
+    )
+
+
+def _calibration(card: Card) -> str:
+    if card.calibration is None:
+        return ""
+    c = card.calibration
+    return (
+        f"Expected calibration error on {c.n} validation images: {c.error_before:.4f} before the temperature, "
+        f"{c.error_after:.4f} after it."
+    )
+
+
+def _labels(card: Card) -> str:
+    def with_interval(value: float, interval: tuple[float, float] | None) -> str:
+        return _percent(value) if interval is None else _ranged((value, *interval))
+
+    def or_none(value: Ranged | None) -> str:
+        return "" if value is None else _ranged(value)
+
+    whole = any(p.specificity is not None for p in card.per_label)
+    head = ("label", "means", "test images", "sensitivity (recall)", "precision")
+    more = ("specificity", "F1", "AUROC", "AUPRC") if whole else ()
+    return _table(
+        (*head, *more),
+        (
+            (
+                p.label,
+                card.label_names.get(p.label, p.label),
+                p.n,
+                with_interval(p.recall, p.recall_interval),
+                with_interval(p.precision, p.precision_interval),
+                *((or_none(p.specificity), or_none(p.f1), or_none(p.auroc), or_none(p.auprc)) if whole else ()),
+            )
+            for p in card.per_label
+        ),
+    )
+
+
+def _explained(card: Card) -> str:
+    if card.explained is None:
+        return ""
+    e = card.explained
+    return (
+        f"Evidence maps, put to the test on {e.n} validation images: correlation with Grad-CAM {e.grad_cam:.3f}; with "
+        f"the maps of the same network with random weights {e.random_weights:.3f} (near 0 is good). Mean probability "
+        f"of the label while places are covered, most evidence first, {e.deletion:.3f} (in random order "
+        f"{e.deletion_by_chance:.3f}; lower is better); while they are uncovered, {e.insertion:.3f} (in random order "
+        f"{e.insertion_by_chance:.3f}; higher is better)."
+    )
+
+
+def _run(card: Card) -> str:
+    if card.run is None:
+        return ""
+    r = card.run
+    rows = [
+        ("code", r.code),
+        ("SHA-256 of the data", f"`{r.data_sha256}`"),
+        ("SHA-256 of the recipe", f"`{r.recipe_sha256}`"),
+        ("images to learn from, validate with, test", " / ".join(str(count) for count in r.images)),
+        ("seed; epochs; weights of epoch", f"{r.seed}; {r.epochs}; {r.taken_epoch}"),
+        ("device", r.device),
+        ("environment", r.environment),
+    ]
+    if r.teacher:
+        rows.append(("learned from the classifier", r.teacher))
+    if r.overruled:
+        rows.append(("overlap between the parts overruled", r.overruled))
+    if card.quantized is not None:
+        q = card.quantized
+        word = "kept" if q.kept else "not kept"
+        drop = f"accuracy on validation images {q.accuracy_drop * 100:+.2f} points lower, {q.megabytes:g} MB"
+        rows.append(("8-bit model", f"{word}: {drop}"))
+    return "## The training\n\n" + _table(("", ""), rows)
+
+
+def _ranged(value: Ranged) -> str:
+    return f"{_percent(value[0])} ({_percent(value[1])} to {_percent(value[2])})"
+
+
 def _commands(card: Card) -> list[str]:
     return list(dict.fromkeys([figure.command for figure in card.figures]))
 
@@ -114,18 +223,3 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def _percent(share: float) -> str:
     return f"{share * 100:.1f} %"
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Write the page of a classifier."""
-    parser = argparse.ArgumentParser(prog="medhub.science.learning.card_page", description=main.__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("page", type=Path)
-    options = parser.parse_args(arguments)
-    options.page.parent.mkdir(parents=True, exist_ok=True)
-    options.page.write_text(page(load_card(options.folder)), encoding="utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

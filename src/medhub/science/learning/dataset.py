@@ -1,32 +1,62 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The images of a split file, resized as serving resizes them."""
+"""The images to learn from and to measure with: a CSV or a folder for each label, checked before anything is trained.
+
+A CSV has the columns ``path,label`` and may have ``group`` (images of one patient lie in one part), ``split`` (train,
+val or test) and ``source`` (laboratory, device). Paths are relative to a folder that none of them may leave.
+"""
 
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from medhub.errors import Invalid
+from medhub.science.imaging.decoding import decode_photograph
+from medhub.science.imaging.limits import Limits, Unacceptable
 from medhub.science.inference.preprocessing import Preprocessing, resize
+from medhub.science.learning.splits import PARTS, Part, assign
 
-Part = Literal["train", "val", "test"]
-_COLUMNS = {"path", "label", "group", "split"}
+ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
+# One of a label in each part.
+FEWEST_OF_A_LABEL = 3
+_NEEDED = {"path", "label"}
+_MOST_SHOWN = 5
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a split file; images of one group lie in one part."""
+    """One image: its file, its label, and to whom it belongs.
 
-    path: str
+    Attributes
+    ----------
+    path
+        The file.
+    name
+        Its path as the CSV says it.
+    group
+        Images of one group (a patient) lie in one part; the name itself where nothing is known.
+    split
+        ``train``, ``val``, ``test``, or empty where that is to be decided.
+    source
+        Laboratory, device or the like; empty where nothing is known.
+    """
+
+    path: Path
+    name: str
     label: str
     group: str
-    split: str
+    split: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,13 +75,16 @@ class ImageSet:
     targets: NDArray[np.int64]
 
 
-def read_split(path: Path) -> tuple[Row, ...]:
-    """Read a split file, and check that no group lies in two parts.
+def read_listing(path: Path, root: Path | None = None) -> tuple[Row, ...]:
+    """Read a CSV, or a folder with a folder for each label.
 
     Parameters
     ----------
     path
-        CSV with the columns ``path,label,group,split``.
+        The CSV, or the folder.
+    root
+        What the paths of the CSV are relative to. If not given, the nearest folder at or above the CSV's own in which
+        the first file is found.
 
     Returns
     -------
@@ -60,58 +93,216 @@ def read_split(path: Path) -> tuple[Row, ...]:
     Raises
     ------
     Invalid
-        The file is missing, a column is, or a group is in two parts (its images would be learned and measured with).
+        A file, a column, a label is missing; a path leaves the folder; a group is in two parts; a part is unknown.
     """
+    if path.is_dir():
+        rows = tuple(
+            Row(file, file.relative_to(path).as_posix(), folder.name, file.relative_to(path).as_posix())
+            for folder in sorted(one for one in path.iterdir() if one.is_dir() and not one.name.startswith("."))
+            for file in sorted(folder.rglob("*"))
+            if file.suffix.lower() in ENDINGS and not file.name.startswith(".")
+        )
+        if not rows:
+            raise Invalid(f"There are no images in {path}: it needs a folder for each label, with images in it.")
+        return rows
     if not path.is_file():
-        raise Invalid(f"There is no split file {path.name}.")
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if missing := _COLUMNS - set(reader.fieldnames or ()):
-            raise Invalid(f"{path.name} lacks the columns {sorted(missing)}.")
-        rows = tuple(Row(line["path"], line["label"], line["group"], line["split"]) for line in reader)
+        raise Invalid(f"There is no file {path}.")
+    lines = _lines(path)
+    folder = root if root is not None else _root_of(path, lines[0]["path"].strip())
+    rows = tuple(_row(path, folder, number, line) for number, line in enumerate(lines, start=2))
+    if twice := [name for name, count in Counter(row.path for row in rows).items() if count > 1]:
+        raise Invalid(f"{path.name} names {_some(str(name) for name in twice)} twice.")
+    if absent := [row.name for row in rows if not row.path.is_file()]:
+        raise Invalid(
+            f"{len(absent)} of the {len(rows)} files that {path.name} names are not there: {_some(absent)}. Paths are "
+            f"relative to {folder}; name another folder by --root."
+        )
     parts: dict[str, str] = {}
     for row in rows:
-        if parts.setdefault(row.group, row.split) != row.split:
-            raise Invalid(f'{path.name}: the group "{row.group}" is in {parts[row.group]} and in {row.split}.')
+        if row.split and parts.setdefault(row.group, row.split) != row.split:
+            raise Invalid(
+                f'{path.name}: the group "{row.group}" is in {parts[row.group]} and in {row.split}. Images of one '
+                "group would be learned and measured with."
+            )
     return rows
 
 
-def labels_of(rows: tuple[Row, ...]) -> tuple[str, ...]:
-    """List the labels of a split in alphabetical order."""
+def _lines(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            if missing := _NEEDED - set(reader.fieldnames or ()):
+                raise Invalid(f"{path.name} lacks the columns {sorted(missing)}. It needs path,label[,group][,split].")
+            lines = [{key: value or "" for key, value in line.items() if key is not None} for line in reader]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise Invalid(f"{path.name} cannot be read as CSV in UTF-8: {error}.") from error
+    if not lines:
+        raise Invalid(f"{path.name} names no image.")
+    return lines
+
+
+def _root_of(path: Path, first: str) -> Path:
+    here = path.resolve().parent
+    for folder in (here, *here.parents):
+        if first and (folder / first).is_file():
+            return folder
+    return here
+
+
+def _row(path: Path, root: Path, number: int, line: dict[str, str]) -> Row:
+    name, label, split = line["path"].strip(), line["label"].strip(), line.get("split", "").strip().lower()
+    if not name or not label:
+        raise Invalid(f"{path.name}, line {number}: path and label must not be empty.")
+    if "\x00" in name or ".." in PurePosixPath(name.replace("\\", "/")).parts:
+        raise Invalid(f"{path.name}, line {number}: the path leads out of its folder. Nothing was read.")
+    if split and split not in PARTS:
+        raise Invalid(f'{path.name}, line {number}: split is "{split}"; it is train, val or test.')
+    file = root / name
+    # A link inside the folder that leads out of it is no better than "..".
+    if not Path(name).is_absolute() and file.exists() and not file.resolve().is_relative_to(root.resolve()):
+        raise Invalid(f"{path.name}, line {number}: the path leads out of its folder. Nothing was read.")
+    return Row(file, name, label, line.get("group", "").strip() or name, split, line.get("source", "").strip())
+
+
+def divided(rows: Sequence[Row], key: bytes) -> tuple[Row, ...]:
+    """Give each row a part: as the listing says, or by a keyed hash where it does not say.
+
+    Raises
+    ------
+    Invalid
+        Some rows have a part and others have none, there is one label only, a label has too few images, or a part
+        lacks a label.
+    """
+    labels = labels_of(rows)
+    if len(labels) < 2:
+        raise Invalid(f'All images have the label "{labels[0]}". A classifier needs two labels or more.')
+    counts = Counter(row.label for row in rows)
+    if few := [label for label in labels if counts[label] < FEWEST_OF_A_LABEL]:
+        raise Invalid(
+            f"Too few images of {_some(f'{label} ({counts[label]})' for label in few)}: each label needs "
+            f"{FEWEST_OF_A_LABEL}, one to learn from, one to validate with, one to measure with. Add images, or leave "
+            "the label out."
+        )
+    without = sum(not row.split for row in rows)
+    if 0 < without < len(rows):
+        raise Invalid(f"{without} of {len(rows)} images have no split. Give one to all of them, or to none.")
+    if without:
+        parts = assign(((row.group, row.label) for row in rows), key)
+        rows = [replace(row, split=parts[row.group]) for row in rows]
+    there = {(row.split, row.label) for row in rows}
+    if lacking := [f"{part} has no {label}" for part in PARTS for label in labels if (part, label) not in there]:
+        raise Invalid(f"The parts cannot be used: {_some(lacking)}. Images of more patients are needed.")
+    return tuple(rows)
+
+
+def with_sources(rows: Sequence[Row], source_of: Callable[[str], str]) -> tuple[Row, ...]:
+    """Name the source of each row that names none itself."""
+    return tuple(row if row.source else replace(row, source=source_of(row.name)) for row in rows)
+
+
+def labels_of(rows: Iterable[Row]) -> tuple[str, ...]:
+    """List the labels in alphabetical order."""
     return tuple(sorted({row.label for row in rows}))
 
 
-def part_of(rows: tuple[Row, ...], part: Part) -> tuple[Row, ...]:
+def part_of(rows: Iterable[Row], part: Part) -> tuple[Row, ...]:
     """List the rows of one part."""
     return tuple(row for row in rows if row.split == part)
 
 
-def load_images(folder: Path, rows: tuple[Row, ...], labels: tuple[str, ...], preprocessing: Preprocessing) -> ImageSet:
-    """Read images into memory.
+def digest_of(rows: Iterable[Row]) -> str:
+    """Compute what names a data set: the SHA-256 over the digest, label, group and part of each image, in order."""
+    whole = hashlib.sha256()
+    lines = sorted((hashlib.sha256(row.path.read_bytes()).hexdigest(), row.label, row.group, row.split) for row in rows)
+    for line in lines:
+        whole.update("\t".join(line).encode() + b"\n")
+    return whole.hexdigest()
+
+
+def load_images(
+    rows: Sequence[Row],
+    labels: tuple[str, ...],
+    preprocessing: Preprocessing,
+    read: Callable[[], None] = lambda: None,
+) -> ImageSet:
+    """Read images into memory, each brought to the side that the network reads.
 
     Parameters
     ----------
-    folder
-        What the paths of the split are relative to.
     rows
         The images.
     labels
         The labels in the order of the classifier's outputs.
     preprocessing
         The classifier's preprocessing; its resizing is applied.
+    read
+        Called after each image.
 
     Returns
     -------
     ImageSet
+
+    Raises
+    ------
+    Invalid
+        Files cannot be read as images; all of them are named, up to five.
     """
     side = preprocessing.size
     images = np.empty((len(rows), side, side, 3), np.uint8)
-    for index, row in enumerate(rows):
-        images[index] = resize(read_image(folder / row.path), preprocessing)
+    broken: list[str] = []
+
+    def fill(index: int) -> None:
+        try:
+            images[index] = resize(read_image(rows[index].path), preprocessing)
+        except Unacceptable as error:
+            broken.append(f"{rows[index].name} ({error.message.split('.')[0]})")
+        read()
+
+    with ThreadPoolExecutor(4) as pool:  # decoding lets go of the interpreter
+        list(pool.map(fill, range(len(rows))))
+    if broken:
+        raise Invalid(
+            f"{len(broken)} of {len(rows)} files cannot be read as images: {_some(sorted(broken))}. Mend them, or take "
+            "them out of the list."
+        )
     return ImageSet(images, np.array([labels.index(row.label) for row in rows], np.int64))
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """Read a trusted image file as height x width x 3, RGB. Uploads are read by ``science.imaging`` instead."""
-    with Image.open(path) as image:
-        return np.asarray(image.convert("RGB"))
+    """Read an image file as height x width x 3, RGB, as serving reads photographs.
+
+    Raises
+    ------
+    Unacceptable
+        The file is no image, or is larger than is taken.
+    """
+    return decode_photograph(path.read_bytes(), Limits())
+
+
+def thumbnails(rows: Sequence[Row], side: int) -> NDArray[np.float32]:
+    """Read images as small grey ones, N x side x side; what cannot be read is black."""
+    small = np.zeros((len(rows), side, side), np.float32)
+
+    def fill(index: int) -> None:
+        try:
+            with Image.open(rows[index].path) as image:
+                image.draft("L", (side * 4, side * 4))
+                grey = image.convert("L").resize((side, side), Image.Resampling.BOX)
+            small[index] = np.asarray(grey, np.float32)
+        except (OSError, ValueError, Image.DecompressionBombError):
+            return
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(fill, range(len(rows))))
+    return small
+
+
+def as_part(split: str) -> Part:
+    """The part of a checked row."""
+    return cast(Part, split)
+
+
+def _some(names: Iterable[str]) -> str:
+    listed = list(names)
+    more = f" and {len(listed) - _MOST_SHOWN} more" if len(listed) > _MOST_SHOWN else ""
+    return ", ".join(listed[:_MOST_SHOWN]) + more

@@ -24,6 +24,7 @@ from medhub.science.learning.novelty import Novelty
 
 OPSET = 17
 TOLERANCE = 1e-4
+_SMALL = 1000  # weights with fewer numbers are left as they are
 
 
 class ExportDiffers(MedhubError):
@@ -54,9 +55,8 @@ class Graph(nn.Module):
         """Compute the four outputs named in ``science.inference.classifier``."""
         maps = self.network.maps(image)
         pooled = tuple(one.mean((2, 3)) for one in maps)
-        head = self.network.classifier
-        # The head as a 1 x 1 convolution: the class activation maps, whose mean is the logits.
-        activation = nn.functional.conv2d(maps[-1], head.weight[:, :, None, None], head.bias)
+        # The mean of the class activation maps is the logits.
+        activation = self.network.activation(maps[-1])
         return activation.mean((2, 3)), pooled[-1], activation, self.novelty(pooled)
 
 
@@ -66,6 +66,8 @@ def export(
     labels: tuple[str, ...],
     preprocessing: Preprocessing,
     images: NDArray[np.uint8],
+    *,
+    half: bool = False,
 ) -> Exported:
     """Export a network, and compare the result with torch.
 
@@ -81,6 +83,9 @@ def export(
         Side and normalization.
     images
         N x S x S x 3, real images to compare with.
+    half
+        Store the weights with 16 bits. They must have been rounded to that already (``rounded``), so that nothing
+        changes by it; ONNX Runtime widens them again when it loads the file.
 
     Returns
     -------
@@ -94,11 +99,40 @@ def export(
     graph = Graph(network, novelty).eval()
     graph.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # torch's own stub lacks it.
     batch = torch.from_numpy(normalize(images, preprocessing))
-    model = _labeled(_traced(graph, batch[:1]), labels)
+    traced = _traced(graph, batch[:1])
+    if half:
+        _halved(traced)
+    model = _labeled(traced, labels)
     difference = compare(graph, model, batch)
     if difference > TOLERANCE:
         raise ExportDiffers(f"The exported model differs from the trained one by {difference:.2g}.")
     return Exported(model, hashlib.sha256(model).hexdigest(), difference)
+
+
+def rounded(network: Network) -> None:
+    """Round the weights of the convolutions and the head to what 16 bits hold."""
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, (nn.Conv2d, nn.Linear)):
+                module.weight.copy_(module.weight.half().float())
+
+
+def _halved(model: onnx.ModelProto) -> None:
+    """Store large weights with 16 bits, each widened by a cast that is computed once, when the file is loaded."""
+    casts = []
+    for weight in list(model.graph.initializer):
+        if weight.data_type != onnx.TensorProto.FLOAT:
+            continue
+        values = onnx.numpy_helper.to_array(weight)
+        narrow = values.astype(np.float16)
+        if values.size < _SMALL or not np.array_equal(narrow.astype(np.float32), values):
+            continue
+        name = f"{weight.name}/half"
+        model.graph.initializer.remove(weight)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(narrow, name))
+        casts.append(onnx.helper.make_node("Cast", [name], [weight.name], to=onnx.TensorProto.FLOAT))
+    for node in reversed(casts):
+        model.graph.node.insert(0, node)
 
 
 def _traced(graph: Graph, example: Tensor) -> onnx.ModelProto:

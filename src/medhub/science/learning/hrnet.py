@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HRNet-W18-small (Wang et al., "Deep High-Resolution Representation Learning for Visual Recognition", PAMI 2020).
+"""HRNet (Wang et al., "Deep High-Resolution Representation Learning for Visual Recognition", PAMI 2021).
 
-Four branches of falling resolution run side by side and exchange after each stage, so that fine detail reaches the
-end. Module names follow those of timm's ``hrnet_w18_small``, so that state dicts can be exchanged.
+Four branches of falling resolution run side by side and exchange after each module, so that fine detail reaches the
+end. Module names follow those of timm, so that state dicts can be exchanged.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -15,53 +16,85 @@ from torch import Tensor, nn
 from medhub.science.learning.network import Network
 
 STEM_CHANNELS = 64
-FIRST_STAGE_CHANNELS = 32
-BRANCH_CHANNELS = (16, 32, 64, 128)
-BLOCKS_PER_BRANCH = 2
 HEAD_CHANNELS = (32, 64, 128, 256)
 FINAL_CHANNELS = 2048
 EXPANSION = 4  # of a bottleneck
 
 
+@dataclass(frozen=True)
+class Plan:
+    """How wide and how deep an HRNet is.
+
+    Attributes
+    ----------
+    first_blocks, first_width
+        Bottlenecks of the first stage, and the width of each before its expansion.
+    modules
+        Modules of stages 2, 3 and 4; the branches exchange after each.
+    blocks
+        Residual blocks of a branch within a module.
+    channels
+        Channels of the four branches, from fine to coarse.
+    """
+
+    first_blocks: int
+    first_width: int
+    modules: tuple[int, int, int]
+    blocks: int
+    channels: tuple[int, int, int, int]
+
+
+W18_SMALL = Plan(1, 32, (1, 1, 1), 2, (16, 32, 64, 128))
+W18_SMALL_V2 = Plan(2, 64, (1, 3, 2), 2, (18, 36, 72, 144))
+W18 = Plan(4, 64, (1, 4, 3), 4, (18, 36, 72, 144))
+W32 = Plan(4, 64, (1, 4, 3), 4, (32, 64, 128, 256))
+
+
 class HRNet(Network):
-    """HRNet-W18-small with the classification head of the paper's appendix, for sides that are multiples of 32.
+    """HRNet with the classification head of the paper's appendix, for sides that are multiples of 32.
 
     Parameters
     ----------
     classes
         Number of labels.
+    plan
+        Width and depth.
+    hidden
+        Width of a dense layer before the last one; none if 0.
     """
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int, plan: Plan = W18_SMALL, *, hidden: int = 0) -> None:
         super().__init__()
+        channels = plan.channels
         self.conv1 = nn.Conv2d(3, STEM_CHANNELS, 3, stride=2, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(STEM_CHANNELS)
         self.conv2 = nn.Conv2d(STEM_CHANNELS, STEM_CHANNELS, 3, stride=2, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(STEM_CHANNELS)
-        self.layer1 = nn.Sequential(Bottleneck(STEM_CHANNELS, FIRST_STAGE_CHANNELS))
-        wide = (FIRST_STAGE_CHANNELS * EXPANSION,)
-        self.transition1 = _transition(wide, BRANCH_CHANNELS[:2])
-        self.stage2 = nn.Sequential(Exchange(BRANCH_CHANNELS[:2]))
-        self.transition2 = _transition(BRANCH_CHANNELS[:2], BRANCH_CHANNELS[:3])
-        self.stage3 = nn.Sequential(Exchange(BRANCH_CHANNELS[:3]))
-        self.transition3 = _transition(BRANCH_CHANNELS[:3], BRANCH_CHANNELS)
-        self.stage4 = nn.Sequential(Exchange(BRANCH_CHANNELS))
-        heads = tuple(channels * EXPANSION for channels in HEAD_CHANNELS)
+        wide = plan.first_width * EXPANSION
+        self.layer1 = nn.Sequential(
+            *(Bottleneck(wide if index else STEM_CHANNELS, plan.first_width) for index in range(plan.first_blocks))
+        )
+        self.transition1 = _transition((wide,), channels[:2])
+        self.stage2 = _stage(plan, 0)
+        self.transition2 = _transition(channels[:2], channels[:3])
+        self.stage3 = _stage(plan, 1)
+        self.transition3 = _transition(channels[:3], channels)
+        self.stage4 = _stage(plan, 2)
+        heads = tuple(width * EXPANSION for width in HEAD_CHANNELS)
         self.incre_modules = nn.ModuleList(
-            nn.Sequential(Bottleneck(channels, width))
-            for channels, width in zip(BRANCH_CHANNELS, HEAD_CHANNELS, strict=True)
+            nn.Sequential(Bottleneck(narrow, width)) for narrow, width in zip(channels, HEAD_CHANNELS, strict=True)
         )
         self.downsamp_modules = nn.ModuleList(
             _unit(fine, coarse, 3, stride=2, bias=True) for fine, coarse in pairwise(heads)
         )
         self.final_layer = _unit(heads[-1], FINAL_CHANNELS, 1, bias=True)
-        self.classifier = nn.Linear(FINAL_CHANNELS, classes)
+        self.add_head(FINAL_CHANNELS, classes, hidden)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def maps(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Compute the four branches (16, 32, 64, 128 channels; strides 4 to 32) and the final map (2048, stride 32)."""
+        """Compute the four branches (strides 4 to 32) and the final map (2048 channels, stride 32)."""
         x = torch.relu(self.bn1(self.conv1(images)))
         x = self.layer1(torch.relu(self.bn2(self.conv2(x))))
         branches = [x]
@@ -123,11 +156,9 @@ class Basic(nn.Module):
 class Exchange(nn.Module):
     """One module of a stage: each branch by itself, then each receives the sum of all (figure 3 of the paper)."""
 
-    def __init__(self, channels: tuple[int, ...]) -> None:
+    def __init__(self, channels: tuple[int, ...], blocks: int) -> None:
         super().__init__()
-        self.branches = nn.ModuleList(
-            nn.Sequential(*(Basic(width) for _ in range(BLOCKS_PER_BRANCH))) for width in channels
-        )
+        self.branches = nn.ModuleList(nn.Sequential(*(Basic(width) for _ in range(blocks))) for width in channels)
         self.fuse_layers = nn.ModuleList(
             nn.ModuleList(_resample(channels, source, target) for source in range(len(channels)))
             for target in range(len(channels))
@@ -144,6 +175,11 @@ class Exchange(nn.Module):
                 total = total + step(x)
             fused.append(torch.relu(total))
         return fused
+
+
+def _stage(plan: Plan, index: int) -> nn.Sequential:
+    channels = plan.channels[: index + 2]
+    return nn.Sequential(*(Exchange(channels, plan.blocks) for _ in range(plan.modules[index])))
 
 
 def _resample(channels: tuple[int, ...], source: int, target: int) -> nn.Module:

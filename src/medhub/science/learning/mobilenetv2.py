@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MobileNetV2 (Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", CVPR 2018), width 1.0.
+"""MobileNetV2 (Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", CVPR 2018).
 
-Module names follow those of timm's ``mobilenetv2_100``, so that state dicts can be exchanged.
+Module names follow those of timm, so that state dicts can be exchanged.
 """
 
 from __future__ import annotations
@@ -25,6 +25,10 @@ class MobileNetV2(Network):
     ----------
     classes
         Number of labels.
+    width
+        Multiplier of all channels but those of the head, which is never narrower than 1280 (section 6 of the paper).
+    hidden
+        Width of a dense layer before the last one; none if 0.
     folded
         Without batch normalization: convolutions carry a bias instead. That is the form of weights that were
         prepared for inference (batch normalization folded into the convolutions).
@@ -33,14 +37,17 @@ class MobileNetV2(Network):
         there need it; with symmetric padding every map is shifted.
     """
 
-    def __init__(self, classes: int, *, folded: bool = False, same_padding: bool = False) -> None:
+    def __init__(
+        self, classes: int, width: float = 1.0, *, hidden: int = 0, folded: bool = False, same_padding: bool = False
+    ) -> None:
         super().__init__()
-        self.conv_stem = _convolution(3, STEM_CHANNELS, 3, stride=2, bias=folded, same_padding=same_padding)
-        self.bn1 = _normalization(STEM_CHANNELS, folded)
+        channels = _scaled(STEM_CHANNELS, width)
+        self.conv_stem = _convolution(3, channels, 3, stride=2, bias=folded, same_padding=same_padding)
+        self.bn1 = _normalization(channels, folded)
         self.act1 = nn.ReLU6(inplace=True)
         stages: list[nn.Module] = []
-        channels = STEM_CHANNELS
-        for expansion, out_channels, repeats, first_stride in STAGES:
+        for expansion, unscaled, repeats, first_stride in STAGES:
+            out_channels = _scaled(unscaled, width)
             blocks: list[nn.Module] = []
             for repeat in range(repeats):
                 stride = first_stride if repeat == 0 else 1
@@ -52,16 +59,17 @@ class MobileNetV2(Network):
                 channels = out_channels
             stages.append(nn.Sequential(*blocks))
         self.blocks = nn.ModuleList(stages)
-        self.conv_head = _convolution(channels, HEAD_CHANNELS, 1, bias=folded)
-        self.bn2 = _normalization(HEAD_CHANNELS, folded)
+        head_channels = max(HEAD_CHANNELS, _scaled(HEAD_CHANNELS, width))
+        self.conv_head = _convolution(channels, head_channels, 1, bias=folded)
+        self.bn2 = _normalization(head_channels, folded)
         self.act2 = nn.ReLU6(inplace=True)
-        self.classifier = nn.Linear(HEAD_CHANNELS, classes)
+        self.add_head(head_channels, classes, hidden)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out")
 
     def maps(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Compute feature maps with 24, 32, 96, 320 and 1280 channels."""
+        """Compute feature maps; at width 1 with 24, 32, 96, 320 and 1280 channels."""
         given: list[Tensor] = []
         x = self.act1(self.bn1(self.conv_stem(images)))
         for index, stage in enumerate(self.blocks):
@@ -122,6 +130,13 @@ class _Conv2dSame(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(nn.functional.pad(x, (0, 1, 0, 1)))
+
+
+def _scaled(channels: int, width: float) -> int:
+    """Multiples of 8 near the product, never more than a tenth below it, as the authors' code rounds."""
+    product = channels * width
+    rounded = max(8, int(product + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * product else rounded
 
 
 def _convolution(

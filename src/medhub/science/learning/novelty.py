@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from medhub.science.inference.preprocessing import Preprocessing
-from medhub.science.learning.augment import vary
 from medhub.science.learning.dataset import ImageSet
-from medhub.science.learning.loop import predict
+from medhub.science.learning.loop import predict, varied_images
 from medhub.science.learning.network import Network
-from medhub.science.learning.recipe import NoveltyRecipe
+from medhub.science.learning.recipe import Augmentation, NoveltyRecipe
 
 METHOD = (
     "Mahalanobis distance of the pooled feature maps of several depths to the nearest label "
@@ -34,7 +33,7 @@ BASIS = (
     "in it."
 )
 SMALLEST_SPREAD = 1e-3
-_BATCH = 64
+SMALLEST_SCALE = 0.1
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,9 @@ class Gaussians:
         return nearest
 
 
-def fit_gaussians(features: NDArray[np.float64], targets: NDArray[np.int64], components: int) -> Gaussians:
+def fit_gaussians(
+    features: NDArray[np.float64], targets: NDArray[np.int64], components: int, smallest: float = SMALLEST_SPREAD
+) -> Gaussians:
     """Fit the Gaussians of one depth.
 
     Parameters
@@ -79,6 +80,8 @@ def fit_gaussians(features: NDArray[np.float64], targets: NDArray[np.int64], com
         N label indices.
     components
         Most directions that get a spread of their own.
+    smallest
+        Least spread, as a share of the features' size.
 
     Returns
     -------
@@ -92,7 +95,7 @@ def fit_gaussians(features: NDArray[np.float64], targets: NDArray[np.int64], com
     values, vectors = values[::-1], vectors[:, ::-1]
     kept = min(components, len(values) - 1)
     # Below this share of the features' size, a spread is the rounding of 32-bit numbers and no property of images.
-    floor = max(SMALLEST_SPREAD**2 * float((features**2).mean()), 1e-12)
+    floor = max(smallest**2 * float((features**2).mean()), 1e-12)
     rest = max(float(values[kept:].mean()), floor)
     return Gaussians(means, vectors[:, :kept], np.sqrt(np.maximum(values[:kept], floor)), float(np.sqrt(rest)))
 
@@ -100,10 +103,12 @@ def fit_gaussians(features: NDArray[np.float64], targets: NDArray[np.int64], com
 def fit_novelty(
     network: Network,
     recipe: NoveltyRecipe,
+    augmentation: Augmentation,
     preprocessing: Preprocessing,
     learn: ImageSet,
     validate: ImageSet,
     seed: int,
+    smallest: float = SMALLEST_SPREAD,
 ) -> tuple[Novelty, float]:
     """Fit the distance on the training part, and find its limit on the validation part.
 
@@ -113,12 +118,16 @@ def fit_novelty(
         Trained.
     recipe
         Components, variations and quantile.
+    augmentation
+        How far images are varied; nothing is mixed or covered here.
     preprocessing
         The classifier's preprocessing.
     learn, validate
         The two parts.
     seed
         Seed of the variations.
+    smallest
+        Least spread, as a share of the features' size.
 
     Returns
     -------
@@ -126,38 +135,35 @@ def fit_novelty(
         The distance, and the limit above which an image counts as novel.
     """
     generator = torch.Generator().manual_seed(seed)
-    known = _pooled(network, recipe, preprocessing, learn, generator)
-    held_out = _pooled(network, recipe, preprocessing, validate, generator)
+    whole = augmentation.model_copy(update={"mixup": 0.0, "erasing_share": 0.0})
+    known, held_out = (
+        _pooled(network, recipe.passes, whole, preprocessing, images, generator) for images in (learn, validate)
+    )
     targets = np.tile(learn.targets, recipe.passes + 1)
-    depths = [fit_gaussians(features, targets, recipe.components) for features in known]
+    depths = [fit_gaussians(features, targets, recipe.components, smallest) for features in known]
     scales = [
-        float(np.quantile(gaussians.distances(features), recipe.quantile))
+        # About 1 for features that tell images apart; far below, they differ by the rounding of 32-bit numbers.
+        max(float(np.quantile(gaussians.distances(features), recipe.quantile)), SMALLEST_SCALE)
         for gaussians, features in zip(depths, held_out, strict=True)
     ]
     novelty = Novelty(depths, scales).eval()
     with torch.inference_mode():
         distances = novelty(tuple(torch.from_numpy(features.astype(np.float32)) for features in held_out))
-    return novelty, float(np.quantile(distances.numpy(), recipe.quantile))
+    return novelty, max(float(np.quantile(distances.numpy(), recipe.quantile)), 1e-6)
 
 
 def _pooled(
     network: Network,
-    recipe: NoveltyRecipe,
+    passes: int,
+    augmentation: Augmentation,
     preprocessing: Preprocessing,
     images: ImageSet,
     generator: torch.Generator,
 ) -> list[NDArray[np.float64]]:
-    passes = [predict(network, images.images, preprocessing)[1]]
-    passes += [predict(network, _varied(images.images, generator), preprocessing)[1] for _ in range(recipe.passes)]
-    return [np.concatenate(depth) for depth in zip(*passes, strict=True)]
-
-
-def _varied(images: NDArray[np.uint8], generator: torch.Generator) -> NDArray[np.uint8]:
-    varied = np.empty_like(images)
-    for first in range(0, len(images), _BATCH):
-        batch = torch.from_numpy(images[first : first + _BATCH]).permute(0, 3, 1, 2).float() / 255
-        varied[first : first + _BATCH] = (vary(batch, generator) * 255).round().byte().permute(0, 2, 3, 1).numpy()
-    return varied
+    found = [predict(network, images.images, preprocessing)[1]]
+    for _ in range(passes):
+        found.append(predict(network, varied_images(images.images, augmentation, generator), preprocessing)[1])
+    return [np.concatenate(depth) for depth in zip(*found, strict=True)]
 
 
 class Novelty(nn.Module):

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medhub.errors import Invalid
-from medhub.science.learning.dataset import read_image
 from medhub.science.learning.recipe import StrangerRecipe
 
 SIDE = 256
@@ -45,7 +44,8 @@ def stored(folder: Path, recipe: StrangerRecipe) -> Iterator[Picture]:
     if not paths:
         raise Invalid(f'No file matches "{recipe.pattern}".')
     for path in paths:
-        image = read_image(path)
+        with Image.open(path) as opened:  # slides too, which are no photographs to serving
+            image = np.asarray(opened.convert("RGB"))
         if recipe.tiles:
             yield from _tiles(image)
         else:

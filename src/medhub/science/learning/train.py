@@ -1,194 +1,539 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Make a classifier folder from a recipe: ``python -m medhub.science.learning.train RECIPE --data DATA --out FOLDER``.
+"""From labeled images and a recipe to a classifier folder with a card whose every figure was measured.
 
-The steps, in order: learn from the training part; find the temperature and the limit of novelty on the validation
-part; export and compare with torch; measure the written files on the test part, once; write the card.
+The steps, in order: check the data; learn from the training part; find the temperature, the limit of abstention and
+the limit of novelty on the validation part; export and compare with torch; measure the written files on the test part,
+once; write the card. The folder appears when all of it is done, and not before.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
+import hashlib
+import json
+import platform
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
+import numpy as np
 import torch
-from rich.console import Console
 
-from medhub.errors import Invalid, MedhubError
-from medhub.science.inference.card import CARD_FILE, MODEL_FILE, Card, Data
+from medhub import __version__
+from medhub.errors import Conflict, Invalid
+from medhub.science.inference.card import (
+    CARD_FILE,
+    MODEL_FILE,
+    Abstention,
+    Calibration,
+    Card,
+    Data,
+    Explained,
+    Quantized,
+    Run,
+    Start,
+)
 from medhub.science.inference.card import Novelty as CardNovelty
-from medhub.science.inference.classifier import Classifier
+from medhub.science.inference.classifier import Classifier, softmax
+from medhub.science.learning import charts, loop, metrics
+from medhub.science.learning.abstention import fewest_images, learn_limit
 from medhub.science.learning.architectures import build
+from medhub.science.learning.attribution import explain
 from medhub.science.learning.calibration import fit_temperature
 from medhub.science.learning.card_file import card_text
-from medhub.science.learning.dataset import ImageSet, labels_of, load_images, part_of, read_split
-from medhub.science.learning.evaluate import RECIPES, Findings, measure, show
-from medhub.science.learning.export import Exported, export
-from medhub.science.learning.loop import Epoch, one_thread, predict, train
-from medhub.science.learning.mobilenetv2 import MobileNetV2
+from medhub.science.learning.dataset import (
+    ImageSet,
+    Row,
+    digest_of,
+    divided,
+    labels_of,
+    load_images,
+    part_of,
+    with_sources,
+)
+from medhub.science.learning.distributed import World
+from medhub.science.learning.duplicates import find_leaks
+from medhub.science.learning.evaluate import (
+    COMMAND,
+    Measurement,
+    Results,
+    card_parts,
+    changes,
+    limit_of,
+    measure,
+    measure_strangers,
+    results,
+)
+from medhub.science.learning.export import ExportDiffers, Exported, export, rounded
+from medhub.science.learning.loop import Learned
 from medhub.science.learning.network import Network
-from medhub.science.learning.novelty import BASIS, METHOD, fit_novelty
-from medhub.science.learning.recipe import Recipe, load_recipe
-from medhub.science.learning.tflite_weights import load_start
+from medhub.science.learning.novelty import BASIS, METHOD, SMALLEST_SPREAD, Novelty, fit_novelty
+from medhub.science.learning.quantize import INT8_FILE, logits_of, quantize
+from medhub.science.learning.recipe import Recipe
+from medhub.science.learning.start import begin, write_safetensors, write_whole
+from medhub.science.learning.teacher import Teacher
 
 PARITY_IMAGES = 100
-COMMAND = "python -m medhub.science.learning.train {recipes}/{name}.toml --data DATA --out models/{name}"
+SPREADS = (SMALLEST_SPREAD, 0.03, 1.0)
+KEPT = "checkpoint"
+REPORT = "report"
+WEIGHTS_FILE = "weights.safetensors"
+LIMIT_METHOD = (
+    "The lowest limit of which the exact binomial tail shows the promise, limits tried downwards from the one that a "
+    "quarter of the validation images pass (fixed-sequence testing; Angelopoulos et al., Learn then test, 2021)"
+)
+STAGES = ("reading", "checking", "learning", "calibrating", "exporting", "measuring")
+
+
+class LeakFound(Invalid):
+    """Images of the training part are in the test part too, or almost."""
+
+    code = "leak-found"
+    title = "Training and test images overlap"
+
+
+class Unfinished(Conflict):
+    """The folder holds a training that was not finished, or a classifier."""
+
+    code = "training-exists"
+    title = "The folder is in use"
+
+
+class Watcher(loop.Watcher, Protocol):
+    """Who looks on at the whole of it."""
+
+    def stage(self, name: str) -> None:
+        """Another stage has begun."""
+
+
+class Nobody(loop.Nobody):
+    """Looks on without saying anything."""
+
+    def stage(self, name: str) -> None:
+        """Say nothing."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be trained, and where.
+
+    Attributes
+    ----------
+    recipe
+        What to do.
+    rows
+        The images; divided by the listing, or to be divided.
+    folder
+        What the recipe's own paths (teacher, starting weights) are relative to.
+    out
+        The classifier folder.
+    recipe_name
+        For the commands that the card names.
+    data
+        What the patterns of strangers are relative to; none if they are not to be measured.
+    overrule
+        Why training goes on although images overlap; empty if it must not.
+    key
+        Secret by which groups are divided where the listing does not say.
+    """
+
+    recipe: Recipe
+    rows: tuple[Row, ...]
+    folder: Path
+    out: Path
+    recipe_name: str = "RECIPE"
+    data: Path | None = None
+    overrule: str = ""
+    key: bytes = b""
+    leaks: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a training made: the classifier, and what it reached on the test images."""
+
+    classifier: Classifier
+    found: Measurement
+    reached: Results
+    learned: Learned
 
 
 def make(
-    recipe: Recipe, data: Path, out: Path, trained_with: str, console: Console, checkpoint: Path | None = None
-) -> Findings:
+    job: Job,
+    *,
+    resume: bool = False,
+    watch: Watcher | None = None,
+    world: World | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Made | None:
     """Make a classifier folder.
 
     Parameters
     ----------
-    recipe
-        What to do.
-    data
-        What the paths of the recipe are relative to.
-    out
-        The folder to write; made if it is not there.
-    trained_with
-        The command, for the card.
-    console
-        Where progress is printed.
-    checkpoint
-        Where the learned weights are kept. If the file is there, they are taken from it instead of learned again, so
-        that calibration, novelty and export can be repeated in a minute.
+    job
+        What, and where.
+    resume
+        Go on with a training that was ended, if there is one in the folder.
+    watch
+        Is told of stages, steps and epochs, and may end the training.
+    world
+        The processes that learn together; only the first writes, the others get None.
+    say
+        Is given sentences for the person who waits.
 
     Returns
     -------
-    Findings
-        What the written files reached.
+    Made | None
 
     Raises
     ------
     Invalid
-        The recipe, the split or the starting weights cannot be used.
+        The recipe, the images or the starting weights cannot be used; the loss diverged; memory did not suffice.
+    Unfinished
+        The folder holds a classifier already, or an unfinished training that was not asked to go on.
+    LeakFound
+        Images overlap between the parts, and nobody gave a reason to go on.
     ExportDiffers
         The exported graph does not compute what the network does.
     """
-    rows = read_split(data / recipe.source.split_file)
+    watch, world = watch or Nobody(), world or World()
+    recipe = job.recipe
+    kept = job.out / KEPT
+    if world.leads:
+        _refuse_to_overwrite(job.out, kept, resume)
+    watch.stage("reading")
+    known = with_sources(job.rows, recipe.source_of)
+    rows = divided(known, job.key or hashlib.sha256(f"medhub/{recipe.about.name}".encode()).digest())
     labels = labels_of(rows)
-    learn = load_images(data, part_of(rows, "train"), labels, recipe.preprocessing)
-    validate = load_images(data, part_of(rows, "val"), labels, recipe.preprocessing)
-    console.print(f"{len(learn.targets)} images to learn from, {len(validate.targets)} to validate with.")
-    with one_thread(recipe.training.seed):
-        network = _learned(recipe, data, checkpoint, learn, validate, labels, console)
-        logits, _ = predict(network, validate.images, recipe.preprocessing)
-        temperature = fit_temperature(logits, validate.targets)
-        novelty, limit = fit_novelty(
-            network, recipe.novelty, recipe.preprocessing, learn, validate, recipe.training.seed
+    parts: dict[str, tuple[Row, ...]] = {"train": part_of(rows, "train"), "val": part_of(rows, "val")}
+    learn, validate = (load_images(part, labels, recipe.preprocessing) for part in parts.values())
+    watch.stage("checking")
+    leaks = [str(leak) for leak in find_leaks(rows)]
+    _refuse_leaks(leaks, job.overrule)
+    say(f"{len(learn.targets)} images to learn from, {len(validate.targets)} to validate with, {len(labels)} labels.")
+    watch.stage("learning")
+    with loop.repeatable(recipe.training.seed):
+        network, start = _started(recipe, job.folder, len(labels))
+        data_digest = digest_of(rows)
+        teacher = _teacher(recipe, job.folder, labels, network)
+        made_of = _made_of(recipe, data_digest, start, teacher)
+        learned = loop.train(
+            network,
+            recipe,
+            learn,
+            validate,
+            watch=watch,
+            kept=kept,
+            made_of=made_of,
+            teacher=teacher,
+            world=world,
         )
-        step = max(1, len(validate.images) // PARITY_IMAGES)
-        exported = export(network, novelty, labels, recipe.preprocessing, validate.images[::step])
-    console.print(f"Temperature {temperature:.3f}; limit of novelty {limit:.3f}.")
-    console.print(f"ONNX Runtime differs from torch by {exported.difference:.1e}.")
-    card = _card(recipe, labels, exported, temperature, limit, trained_with)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / MODEL_FILE).write_bytes(exported.model)
-    (out / CARD_FILE).write_text(card_text(card), encoding="utf-8")
-    findings = measure(Classifier.load(out), recipe, data)
-    whole = card.model_copy(
-        update={
-            "figures": findings.figures,
-            "measures": findings.measures,
-            "per_label": findings.per_label,
-            "strangers": findings.strangers,
-        }
+        if not world.leads:
+            return None
+        say(f"Learned: {learned.images_per_s:.1f} images/s; the weights of epoch {learned.epoch} are taken.")
+        watch.stage("calibrating")
+        fitted = _fit(network, recipe, learn, validate, labels, watch)
+    card = _card(job, fitted, labels, start, learned, rows, data_digest, leaks, world, teacher)
+    watch.stage("measuring")
+    return _written(job, card, fitted, labels, rows, learned, say)
+
+
+def _refuse_to_overwrite(out: Path, kept: Path, resume: bool) -> None:
+    if (out / CARD_FILE).exists():
+        raise Unfinished(f"{out} holds a classifier already. Take another folder.")
+    if kept.exists() and not resume:
+        raise Unfinished(f"{out} holds a training that was not finished. Go on by --resume, or take another folder.")
+
+
+def _refuse_leaks(leaks: Sequence[str], overrule: str) -> None:
+    if not leaks or overrule:
+        return
+    shown = "; ".join(leaks[:5]) + (f"; and {len(leaks) - 5} more" if len(leaks) > 5 else "")
+    raise LeakFound(
+        f"{len(leaks)} pairs of images in different parts are almost the same: {shown}. What is measured on images "
+        "that were learned from promises too much. Put each pair into one group, or give a reason to go on by "
+        "--overrule-leakage."
     )
-    (out / CARD_FILE).write_text(card_text(whole), encoding="utf-8")
-    return findings
 
 
-def _learned(
+def _teacher(recipe: Recipe, folder: Path, labels: tuple[str, ...], network: Network) -> Teacher | None:
+    if recipe.distillation is None:
+        return None
+    name = recipe.distillation.teacher
+    for place in (folder / name, Path(name), Path("models") / name):
+        if (place / CARD_FILE).is_file():
+            teacher = Teacher(place, labels)
+            if recipe.distillation.features and teacher.width > network.body_channels:
+                raise Invalid(
+                    f"The teacher {name} has {teacher.width} features, {recipe.network.architecture} only "
+                    f"{network.body_channels}: they cannot be learned. Leave them out by features = 0.",
+                    field="distillation.features",
+                )
+            return teacher
+    raise Invalid(
+        f"The teacher {name} is not there. Make it by its own recipe first, and name its folder by --teacher.",
+        field="distillation.teacher",
+    )
+
+
+def _started(recipe: Recipe, folder: Path, classes: int) -> tuple[Network, Start | None]:
+    wanted = recipe.network
+    network = build(wanted.architecture, classes, hidden=wanted.hidden)
+    if recipe.start_from is None:
+        if recipe.training.frozen_epochs:
+            raise Invalid(
+                "A frozen base must have learned something before: give start_from (or --init).",
+                field="training.frozen_epochs",
+            )
+        return network, None
+    start = begin(network, wanted.architecture, recipe.start_from, folder)
+    return network, recipe.start if recipe.start is not None else start
+
+
+def _made_of(recipe: Recipe, data_digest: str, start: Start | None, teacher: Teacher | None) -> str:
+    parts = ("network", "preprocessing", "augmentation", "training", "distillation", "start_from")
+    values = {name: recipe.model_dump(mode="json")[name] for name in parts}
+    values["training"].pop("workers")
+    if teacher is not None:
+        values["distillation"]["teacher"] = teacher.model_sha256
+    text = json.dumps([values, data_digest, start.source if start is not None else None], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    exported: Exported
+    temperature: float
+    novelty_limit: float
+    calibration: Calibration
+    abstention: Abstention | None
+    explained: Explained
+    quantized: Quantized | None
+    int8: bytes | None
+    weights: dict[str, torch.Tensor] | None
+
+
+def _fit(
+    network: Network,
     recipe: Recipe,
-    data: Path,
-    checkpoint: Path | None,
     learn: ImageSet,
     validate: ImageSet,
     labels: tuple[str, ...],
-    console: Console,
-) -> Network:
-    network = _started(recipe, data, len(labels))
-    made_by = recipe.training.model_dump_json() + recipe.preprocessing.model_dump_json()
-    if checkpoint is not None and checkpoint.is_file():
-        kept = torch.load(checkpoint, weights_only=True)
-        if kept["made_by"] != made_by:
-            raise Invalid(f"{checkpoint.name} was learned by another recipe.")
-        network.load_state_dict(kept["network"])
-        console.print(f"Weights taken from {checkpoint.name}.")
-        return network.eval()
-    train(network, recipe.training, recipe.preprocessing, learn, validate, lambda epoch: _say(console, epoch))
-    if checkpoint is not None:
-        checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        torch.save({"made_by": made_by, "network": network.state_dict()}, checkpoint)
-    return network
+    watch: Watcher,
+) -> _Fitted:
+    if recipe.export.half:
+        rounded(network)
+    logits, _ = loop.predict(network, validate.images, recipe.preprocessing)
+    temperature = round(fit_temperature(logits, validate.targets), 6)
+    before, after = softmax(logits), softmax(logits / temperature)
+    calibration = Calibration(
+        error_before=round(metrics.calibration_error(before, validate.targets), 4),
+        error_after=round(metrics.calibration_error(after, validate.targets), 4),
+        n=len(validate.targets),
+    )
+    novelty, limit, exported = _exported(network, recipe, learn, validate, labels)
+    with torch.inference_mode():
+        pooled = loop.predict(network, validate.images, recipe.preprocessing)[1]
+        distances = novelty(tuple(torch.from_numpy(one.astype(np.float32)) for one in pooled)).numpy()
+    confidence = np.where(distances <= limit, after.max(1), 0.0)
+    abstention = _abstention(recipe, confidence, after.argmax(1) == validate.targets)
+    explained = explain(network, validate.images, recipe.preprocessing, recipe.training.seed)
+    watch.stage("exporting")
+    quantized, int8 = _quantized(network, recipe, exported, learn, validate, labels, novelty)
+    weights = dict(network.state_dict()) if recipe.export.weights else None
+    return _Fitted(exported, temperature, round(limit, 6), calibration, abstention, explained, quantized, int8, weights)
 
 
-def _started(recipe: Recipe, data: Path, classes: int) -> Network:
-    network = build(recipe.training.architecture, classes)
-    if recipe.start_file is not None:
-        if not isinstance(network, MobileNetV2):
-            raise Invalid("Starting weights can be given for mobilenetv2-folded only.", field="start_file")
-        load_start(data / recipe.start_file, network)
-    return network
+def _exported(
+    network: Network, recipe: Recipe, learn: ImageSet, validate: ImageSet, labels: tuple[str, ...]
+) -> tuple[Novelty, float, Exported]:
+    """Fit the distance and export; a network that hardly tells images apart needs a larger least spread for that.
+
+    Its features differ by little more than the rounding of 32-bit numbers, which the distance would blow up.
+    """
+    step = max(1, len(validate.images) // PARITY_IMAGES)
+    seed = recipe.training.seed
+    for smallest in SPREADS:
+        novelty, limit = fit_novelty(
+            network, recipe.novelty, recipe.augmentation, recipe.preprocessing, learn, validate, seed, smallest
+        )
+        try:
+            images = validate.images[::step]
+            return (
+                novelty,
+                limit,
+                export(network, novelty, labels, recipe.preprocessing, images, half=recipe.export.half),
+            )
+        except ExportDiffers:
+            if smallest == SPREADS[-1]:
+                raise
+    raise AssertionError("unreachable")
 
 
-def _say(console: Console, epoch: Epoch) -> None:
-    console.print(
-        f"Epoch {epoch.number}: loss {epoch.loss:.4f}, validation accuracy {epoch.validation_accuracy:.4f}, "
-        f"{epoch.seconds:.0f} s"
+def _abstention(recipe: Recipe, confidence: metrics.Floats, right: Any) -> Abstention | None:
+    wanted = recipe.abstention
+    found = learn_limit(confidence, right, wanted.target_error, wanted.confidence)
+    if found is None:
+        return None
+    return Abstention(
+        # Cut, not rounded, so that the image on the limit stays above it.
+        threshold=int(found.threshold * 1e6) / 1e6,
+        target_error=wanted.target_error,
+        confidence=wanted.confidence,
+        answered=round(found.answered, 4),
+        error=round(found.error, 4),
+        n=found.n,
+        method=LIMIT_METHOD,
     )
 
 
-def _card(
+def _quantized(
+    network: Network,
     recipe: Recipe,
-    labels: tuple[str, ...],
     exported: Exported,
-    temperature: float,
-    limit: float,
-    trained_with: str,
+    learn: ImageSet,
+    validate: ImageSet,
+    labels: tuple[str, ...],
+    novelty: Any,
+) -> tuple[Quantized | None, bytes | None]:
+    if not recipe.export.int8:
+        return None, None
+    whole = exported.model
+    if recipe.export.half:
+        whole = export(network, novelty, labels, recipe.preprocessing, validate.images[:2]).model
+    small = quantize(whole, learn.images, recipe.preprocessing)
+    right, now_right = (
+        float((logits_of(model, validate.images, recipe.preprocessing).argmax(1) == validate.targets).mean())
+        for model in (whole, small)
+    )
+    drop = right - now_right
+    kept = drop < recipe.export.int8_drop
+    digest = hashlib.sha256(small).hexdigest() if kept else None
+    megabytes = round(len(small) / 1e6, 2)
+    return Quantized(
+        kept=kept, accuracy_drop=round(drop, 4), megabytes=megabytes, sha256=digest
+    ), small if kept else None
+
+
+def _card(
+    job: Job,
+    fitted: _Fitted,
+    labels: tuple[str, ...],
+    start: Start | None,
+    learned: Learned,
+    rows: tuple[Row, ...],
+    data_digest: str,
+    leaks: Sequence[str],
+    world: World,
+    teacher: Teacher | None,
 ) -> Card:
-    source = Data.model_validate(recipe.source.model_dump(exclude={"split_file"}))
+    recipe = job.recipe
+    counts = tuple(sum(row.split == part for row in rows) for part in ("train", "val", "test"))
+    data: tuple[Data, ...] = ()
+    if recipe.source is not None:
+        split = f"{recipe.source.split}; {counts[0]} to learn from, {counts[1]} to validate with, {counts[2]} to test"
+        data = (Data.model_validate(recipe.source.model_dump() | {"images": len(rows), "split": split}),)
+    limitations = recipe.about.limitations
+    if fitted.abstention is None:
+        needed = fewest_images(recipe.abstention.target_error, recipe.abstention.confidence)
+        limitations += (
+            f"No limit could be learned at which at most {recipe.abstention.target_error:g} of the answers are wrong: "
+            f"{needed} validation images at least, and fewer errors among the surest, would be needed.",
+        )
     return Card(
-        **recipe.about.model_dump(),
-        architecture=recipe.training.architecture,
+        **recipe.about.model_dump(exclude={"limitations"}),
+        limitations=limitations,
+        architecture=recipe.network.architecture
+        + (f" + dense {recipe.network.hidden}" if recipe.network.hidden else ""),
         labels=labels,
-        model_sha256=exported.sha256,
-        temperature=round(temperature, 6),
-        trained_with=trained_with,
+        model_sha256=fitted.exported.sha256,
+        temperature=fitted.temperature,
+        trained_with=f"medhub train {job.recipe_name} --data DATA.csv --out models/{recipe.about.name}",
         preprocessing=recipe.preprocessing,
         novelty=CardNovelty(
-            limit=round(limit, 6),
+            limit=fitted.novelty_limit,
             quantile=recipe.novelty.quantile,
             method=METHOD.format(components=recipe.novelty.components),
             basis=BASIS.format(share=recipe.novelty.quantile * 100, passes=recipe.novelty.passes),
         ),
-        start=recipe.start,
-        data=(source, *recipe.measured_with),
+        start=start,
+        data=(*data, *recipe.measured_with),
+        calibration=fitted.calibration,
+        abstention=fitted.abstention,
+        explained=fitted.explained,
+        quantized=fitted.quantized,
+        run=Run(
+            code=code_version(),
+            data_sha256=data_digest,
+            recipe_sha256=hashlib.sha256(recipe.model_dump_json().encode()).hexdigest(),
+            seed=recipe.training.seed,
+            epochs=len(learned.curves),
+            taken_epoch=learned.epoch,
+            images=(counts[0], counts[1], counts[2]),
+            device=f"{world.device.type}, {world.size} process(es), {torch.get_num_threads()} thread(s)",
+            environment=f"Python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}",
+            teacher=f"{teacher.name}, digest {teacher.digest}" if teacher is not None else "",
+            overruled=f"{job.overrule} ({len(leaks)} pairs of near duplicates)" if leaks else "",
+        ),
     )
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Make a classifier folder from a recipe."""
-    parser = argparse.ArgumentParser(prog="medhub.science.learning.train", description=main.__doc__)
-    parser.add_argument("recipe", type=Path)
-    parser.add_argument("--data", type=Path, required=True, help="what the paths of the recipe are relative to")
-    parser.add_argument("--out", type=Path, required=True, help="the folder to write")
-    parser.add_argument("--checkpoint", type=Path, help="keep the learned weights here, and take them from here")
-    options = parser.parse_args(arguments)
-    console = Console()
-    try:
-        recipe = load_recipe(options.recipe)
-        command = COMMAND.format(recipes=RECIPES, name=recipe.about.name)
-        findings = make(recipe, options.data, options.out, command, console, options.checkpoint)
-    except MedhubError as error:
-        console.print(f"[red]{error.message}[/red]")
-        return 1
-    show(findings, console)
-    return 0
+def _written(
+    job: Job,
+    card: Card,
+    fitted: _Fitted,
+    labels: tuple[str, ...],
+    rows: tuple[Row, ...],
+    learned: Learned,
+    say: Callable[[str], None],
+) -> Made:
+    """Measure the files that will ship, complete the card, and move all of it into place at once."""
+    made = job.out / ".made"
+    shutil.rmtree(made, ignore_errors=True)
+    made.mkdir(parents=True)
+    write_whole(made / MODEL_FILE, fitted.exported.model)
+    if fitted.int8 is not None:
+        write_whole(made / INT8_FILE, fitted.int8)
+    if fitted.weights is not None:
+        write_safetensors(made / WEIGHTS_FILE, fitted.weights)
+    write_whole(made / CARD_FILE, card_text(card).encode())
+    classifier = Classifier.load(made)
+    found = measure(classifier, part_of(rows, "test"))
+    reached = results(found)
+    command = COMMAND.format(name=card.name)
+    parts = card_parts(found, reached, command)
+    if job.data is not None:
+        varied = changes(classifier, part_of(rows, "test"), None, command)
+        parts["figures"] = (*parts["figures"], *varied)
+        parts["strangers"] = measure_strangers(
+            classifier, job.recipe.strangers, job.data, found.readings, limit_of(card)
+        )
+    write_whole(made / CARD_FILE, card_text(card.model_copy(update=parts)).encode())
+    record = {"curves": [asdict(epoch) for epoch in learned.curves], "images_per_s": learned.images_per_s}
+    write_whole(made / "run.json", json.dumps(record, indent=1).encode())
+    charts.draw_all(made / REPORT, learned.curves, found, reached)
+    for part in sorted(made.iterdir()):
+        if part.name != CARD_FILE:
+            _moved(part, job.out / part.name)
+    _moved(made / CARD_FILE, job.out / CARD_FILE)  # last: a folder without a card is no classifier
+    made.rmdir()
+    shutil.rmtree(job.out / KEPT, ignore_errors=True)
+    say(f"ONNX Runtime differs from torch by {fitted.exported.difference:.1e}.")
+    return Made(Classifier.load(job.out), found, reached, learned)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _moved(source: Path, target: Path) -> None:
+    if target.is_dir():
+        shutil.rmtree(target)
+    source.replace(target)
+
+
+def code_version() -> str:
+    """The version of Medhub, and a digest of the code that trains and serves."""
+    folder = Path(__file__).resolve().parents[1]
+    whole = hashlib.sha256()
+    for part in ("inference", "learning"):
+        for path in sorted((folder / part).glob("*.py")):
+            whole.update(f"{part}/{path.name}\0".encode() + path.read_bytes())
+    return f"medhub {__version__}, science {whole.hexdigest()[:16]}"

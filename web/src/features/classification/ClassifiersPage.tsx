@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Skeleton } from '@mantine/core';
 import { useQuery } from '@tanstack/react-query';
+import { Link } from '@tanstack/react-router';
 import { classification } from '@/api/calls';
 import { asProblem } from '@/api/problem';
 import type { Classifier } from '@/api/types';
@@ -40,7 +41,7 @@ export function ClassifiersPage() {
         />
       )}
       {data?.map((entry) => (
-        <Card key={`${entry.name}-${entry.version}`} classifier={entry} />
+        <Card key={entry.digest} classifier={entry} />
       ))}
     </Page>
   );
@@ -69,7 +70,14 @@ function Card({ classifier }: { classifier: Classifier }) {
     <Columns
       left={
         <>
-          <Panel title={classifier.title}>
+          <Panel
+            title={classifier.title}
+            side={
+              <Link to="/classifiers/$digest" params={{ digest: classifier.digest }}>
+                Whole card
+              </Link>
+            }
+          >
             <p className={classes.use}>{classifier.intended_use}</p>
           </Panel>
           <Lines title="Must not be used for" lines={classifier.not_for} />
@@ -88,6 +96,8 @@ function Card({ classifier }: { classifier: Classifier }) {
                 ['Architecture', classifier.architecture],
                 ['License', classifier.licence],
                 ['Labels', classifier.labels.join(', ')],
+                ['In use on', classifier.in_use_on.join(', ') || 'no pathway'],
+                classifier.shadow_on.length > 0 && ['In the shadow on', classifier.shadow_on.join(', ')],
                 ['Digest', <Code key="digest" value={classifier.digest} what="the digest" shown={16} />],
               ]}
             />

@@ -119,7 +119,7 @@ export function CasePage() {
                   ],
                   ['Sex, age', `${sex(data.patient_sex)}, ${age(data.patient_age)}`],
                   ['Project', data.project],
-                  ['Limit', probability(data.threshold)],
+                  ['Limit', data.limit === 'learned' ? 'learned by the classifier' : probability(data.threshold)],
                   ['Opened', <TimeAgo key="opened" at={data.opened_at} />],
                   data.signed_at !== null && ['Signed', <TimeAgo key="signed" at={data.signed_at} />],
                   data.signed_by !== null && ['Signed by', data.signed_by],

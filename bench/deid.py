@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: Apache-2.0
+"""De-identification of headers, measured: ``make deid-bench``.
+
+Four tables, on synthetic objects that are made with seeds: originals that are left, over all attributes of PS3.15,
+Annex E, at depths 0, 1 and 3, for the Basic Profile and for each option; an answer key in the manner of MIDI-B; leaks
+of twenty kinds that are planted for the last look; files a second on one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import random
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydicom import Dataset, Sequence, dcmread
+from pydicom.datadict import dictionary_VR
+from tests.factories.leaks import FAMILY, GIVEN, KINDS, cleaned
+from tests.factories.seeded import CT, Seeds, everything, written
+
+from medhub.science.deid.engine import deidentify
+from medhub.science.deid.files import clean_file
+from medhub.science.deid.profile import CODES, Profile, find_profile
+from medhub.science.deid.scan import Scanner
+from medhub.science.deid.score import outputs_of, read_key, score
+from medhub.science.deid.subject import subject_of
+from medhub.science.deid.table import rules
+
+KEY = b"a key for measuring only"
+CLINICAL = ("Chest", "Abdomen", "Brain", "Knee", "Lung nodule", "Contrast", "Axial", "T1", "T2 FLAIR")
+
+
+def interval(share: float, n: int) -> str:
+    """Wilson's interval, 95 %."""
+    z = 1.96
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return f"{max(0.0, middle - half):.3%} to {min(1.0, middle + half):.3%}"
+
+
+def originals_left() -> bool:
+    """Count seeded values that are found again in the bytes of the result."""
+    print("| profile | depth 0 | depth 1 | depth 3 | values looked for |")
+    print("|---|---|---|---|---|")
+    whole = 0
+    for options in ((), *((name,) for name in CODES)):
+        profile = Profile(name="bench", title="bench", version=1, options=options)
+        kept = {tag for tag, rule in rules().items() if any(rule.options.get(one) == "K" for one in options)}
+        if "modified-dates" in options:
+            clock = (tag for tag, rule in rules().items() if "modified-dates" in rule.options)
+            kept |= {tag for tag in clock if dictionary_VR(tag) == "TM"}
+        counts, looked = [], 0
+        for depth in (0, 1, 3):
+            seeds = Seeds(depth)
+            dataset = everything(seeds, depth)
+            dataset.SOPClassUID = CT
+            data = written(deidentify(dataset, profile, subject_of(KEY, "1", "", profile.dates)).dataset)
+            sought = [one.encode() for (tag, _), one in seeds.text.items() if tag not in kept]
+            sought += [one for (tag, _), one in seeds.binary.items() if tag not in kept]
+            counts.append(sum(one in data for one in sought))
+            looked += len(sought)
+        whole += sum(counts)
+        print(f"| {options[0] if options else 'basic'} | {counts[0]} | {counts[1]} | {counts[2]} | {looked} |")
+    print(f"\n- originals left: {whole} ({'met' if not whole else 'NOT met'}: 0)\n")
+    return not whole
+
+
+def _object(number: int, chance: random.Random) -> tuple[bytes, dict[str, Any]]:
+    """One object with identifiers where clinics put them, and what must become of each."""
+    who = number // 10
+    person = random.Random(f"person {who}")  # noqa: S311  # nothing here is secret
+    given, family = person.choice(GIVEN), person.choice(FAMILY)
+    identity = f"H{person.randint(10**6, 10**7)}"
+    doctor = chance.choice(FAMILY) + "ova"
+    day = f"20{chance.randint(10, 24)}{chance.randint(1, 12):02d}{chance.randint(1, 28):02d}"
+    words = " ".join(chance.sample(CLINICAL, 2))
+    dataset = Dataset()
+    dataset.SOPClassUID, dataset.SOPInstanceUID = CT, f"1.2.826.1.{number}"
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = f"1.2.826.2.{who}", f"1.2.826.3.{number // 5}"
+    dataset.Modality, dataset.ImageType = "CT", ["ORIGINAL", "PRIMARY", "AXIAL"]
+    dataset.PatientName, dataset.PatientID = f"{family}^{given}", identity
+    dataset.PatientBirthDate, dataset.PatientSex, dataset.PatientAge = "19500101", person.choice("MF"), "067Y"
+    dataset.StudyDate = dataset.SeriesDate = day
+    dataset.StudyTime = "101500"
+    dataset.ReferringPhysicianName, dataset.OperatorsName = f"{doctor}^Ida", f"{doctor}^Tom"
+    dataset.InstitutionName, dataset.StationName = "Kampung Awah Hospital", f"CT{number}AWAH"
+    dataset.AccessionNumber = f"A{chance.randint(10**6, 10**7)}"
+    dataset.SeriesDescription = f"{words} {family}"
+    dataset.StudyDescription = f"{words} for Dr. {doctor}"
+    dataset.ImageComments = f"{words}, {given} called {chance.randint(200, 999)}-555-{chance.randint(1000, 9999)}"
+    dataset.KVP, dataset.SliceThickness = "120", "1.25"
+    item = Dataset()
+    item.RequestedProcedureDescription = f"{words} {family}"
+    item.RequestedProcedureID = f"R{chance.randint(10**6, 10**7)}"
+    dataset.ReferencedInstanceSequence = Sequence([Dataset()])
+    dataset.ReferencedInstanceSequence[0].ReferencedSOPInstanceUID = f"1.2.826.1.{number // 2}"
+    dataset.ReferencedInstanceSequence[0].RequestAttributesSequence = Sequence([item])
+    dataset.private_block(0x0029, "ACME 1", create=True).add_new(0x10, "LO", f"{given} {family}")
+    dataset.Rows = dataset.Columns = 16
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 12, 11, 0
+    dataset.PixelData = np.random.default_rng(number).integers(0, 4095, 256, np.uint16).tobytes()
+
+    def check(category: str, path: str = "", value: str = "") -> dict[str, str]:
+        return {"category": category, "path": path, "value": value}
+
+    nested = "(0008,114A)[1](0040,0275)[1]"
+    checks = [
+        *(check("text_removed", path, value) for path, value in (
+            ("(0010,0010)", f"{family} {given}"), ("(0010,0020)", identity), ("(0010,0030)", "19500101"),
+            ("(0008,0090)", doctor), ("(0008,1070)", doctor), ("(0008,0080)", "Kampung Awah"),
+            ("(0008,1010)", dataset.StationName), ("(0008,0050)", dataset.AccessionNumber),
+            ("(0008,103E)", family), ("(0008,1030)", doctor), ("(0020,4000)", given), ("(0020,4000)", "555"),
+            (f"{nested}(0032,1060)", family), (f"{nested}(0040,1001)", item.RequestedProcedureID),
+            ("(0029,1010)", f"{given} {family}"),
+        )),
+        *(check("text_retained", path, words) for path in ("(0008,103E)", "(0008,1030)", "(0020,4000)")),
+        *(check("tag_retained", path) for path in ("(0010,0040)", "(0010,1010)", "(0018,0060)", "(0018,0050)",
+                                                   "(0008,0030)", "(0008,0008)", "(0028,0010)")),
+        check("date_shifted", "(0008,0020)", day),
+        check("date_shifted", "(0008,0021)", day),
+        *(check("uid_changed", path, value) for path, value in (
+            ("(0008,0018)", dataset.SOPInstanceUID), ("(0020,000D)", dataset.StudyInstanceUID))),
+        check("uid_consistent", "(0008,0018)", dataset.SOPInstanceUID),
+        check("uid_consistent", "(0020,000D)", dataset.StudyInstanceUID),
+        check("uid_consistent", "(0020,000E)", dataset.SeriesInstanceUID),
+        check("uid_consistent", "(0008,114A)[1](0008,1155)", f"1.2.826.1.{number // 2}"),
+        check("patient_consistent", "(0010,0020)"),
+        check("pixels_retained"),
+    ]  # fmt: skip
+    return written(dataset), {"input": f"{number}.dcm", "patient": str(who), "checks": checks}
+
+
+def answer_key(objects: int) -> bool:
+    """De-identify objects with known identifiers, and hold the result against the key."""
+    chance = random.Random(42)  # noqa: S311  # nothing here is secret
+    profile = find_profile("research-dates-shifted")
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        (folder / "in").mkdir()
+        (folder / "out").mkdir()
+        entries, lines = [], []
+        for number in range(objects):
+            data, entry = _object(number, chance)
+            (folder / "in" / entry["input"]).write_bytes(data)
+            found = clean_file(data, profile, KEY)
+            (folder / "out" / entry["input"]).write_bytes(found.data)
+            entries.append(entry)
+            lines.append(json.dumps(found.as_json(entry["input"], entry["input"] if found.data else None)))
+        (folder / "key.json").write_text(json.dumps({"format": "medhub-deid-key/1", "objects": entries}))
+        (folder / "manifest.jsonl").write_text("\n".join(lines))
+        key, outputs = read_key(folder / "key.json"), outputs_of(folder / "manifest.jsonl")
+        got = score(key, outputs, folder / "out", folder / "in")
+    print(f"| category | met | missed | over-done | ({objects} objects)")
+    print("|---|---|---|---|")
+    for name in sorted({*got.met, *got.missed, *got.over_done}):
+        print(f"| {name} | {got.met[name]} | {got.missed[name]} | {got.over_done[name]} |")
+    n = sum(got.met.values()) + len(got.failures)
+    removed = got.missed["text_removed"] == 0
+    print(f"\n- required actions: {got.share:.3%} ({interval(got.share, n)}, n = {n}), "
+          f"{'met' if got.share >= 0.9995 else 'NOT met'}: 99.95 %")  # fmt: skip
+    print(f"- identifiers removed: {'all, met' if removed else 'NOT met'}\n")
+    for name, category, path in got.failures[:10]:
+        print(f"  {name} {category} {path}")
+    return removed and got.share >= 0.9995
+
+
+def planted(leaks: int) -> bool:
+    """Plant leaks in cleaned files, and look for them."""
+    each = math.ceil(leaks / len(KINDS))
+    hits, missed = 0, []
+    for kind, plant in KINDS.items():
+        for seed in range(each):
+            chance = random.Random(f"bench {kind} {seed}")  # noqa: S311  # nothing here is secret
+            given, family = chance.choice(GIVEN), chance.choice(FAMILY)
+            dataset = cleaned()
+            plant(dataset, chance, given, family)
+            known = [f"{family}^{given}"] if any(one in kind for one in ("known", "bytes", "document")) else []
+            if Scanner(known).scan("P-ABCDEFGH.dcm", written(dataset)):
+                hits += 1
+            else:
+                missed.append(kind)
+    n = each * len(KINDS)
+    print(f"- planted leaks found: {hits} of {n} of {len(KINDS)} kinds, {hits / n:.2%} ({interval(hits / n, n)}), "
+          f"{'met' if hits / n >= 0.99 else 'NOT met'}: 99 %; missed: {sorted(set(missed)) or 'none'}\n")  # fmt: skip
+    return hits / n >= 0.99
+
+
+def speed() -> None:
+    """Files a second on one core: CT of 0.5 MB, headers only."""
+    chance = random.Random(1)  # noqa: S311  # nothing here is secret
+    files = []
+    for number in range(60):
+        data, _ = _object(number, chance)
+        dataset = dcmread(BytesIO(data))
+        dataset.Rows = dataset.Columns = 512
+        dataset.PixelData = np.random.default_rng(number).integers(0, 4095, 512 * 512, np.uint16).tobytes()
+        files.append(written(dataset))
+    profile = find_profile("research-dates-shifted")
+    clean_file(files[0], profile, KEY)
+    rates = []
+    for _ in range(3):
+        start = time.process_time()
+        for data in files:
+            clean_file(data, profile, KEY)
+        rates.append(len(files) / (time.process_time() - start))
+    rate = statistics.median(rates)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"- CT of {len(files[0]) / 1e6:.2f} MB, headers only: {rate:.0f} files/s of one core "
+          f"({'met' if rate >= 60 else 'NOT met'}: 60); memory {memory:.0f} MB")  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--objects", type=int, default=1000)
+    parser.add_argument("--leaks", type=int, default=500)
+    options = parser.parse_args()
+    reached = [originals_left(), answer_key(options.objects), planted(options.leaks)]
+    speed()
+    sys.exit(0 if all(reached) else 1)
+
+
+if __name__ == "__main__":
+    main()

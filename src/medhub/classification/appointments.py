@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which classifier reads the images of a pathway: in use, whose word is shown, or in the shadow, whose word is not."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from medhub.accounts.actor import Actor
+from medhub.classification.models import Appointment
+from medhub.classification.registry import Installed, all_installed, find_installed, get_classifier
+from medhub.errors import Conflict, Invalid
+from medhub.foundation import clock, ids
+from medhub.foundation.database import in_turn
+from medhub.foundation.settings import Settings
+from medhub.records.pathway import Pathway, all_pathways
+
+Part = Literal["in use", "shadow"]
+IN_USE: Part = "in use"
+SHADOW: Part = "shadow"
+
+
+class LabelsDiffer(Invalid):
+    """The classifier's labels are not those that the pathway counts."""
+
+    code = "labels-differ"
+
+
+class AlreadyAppointed(Conflict):
+    """The classifier has this part already."""
+
+    code = "already-appointed"
+
+
+class NothingBefore(Conflict):
+    """There is no earlier classifier to go back to."""
+
+    code = "nothing-before"
+
+
+def current(session: Session, pathway: str, part: Part) -> Appointment | None:
+    """Who has a part on a pathway now; where nobody is in use by appointment, it is the pathway's own classifier."""
+    chosen = select(Appointment).where(
+        Appointment.pathway == pathway, Appointment.part == part, Appointment.until.is_(None)
+    )
+    return session.scalars(chosen).one_or_none()
+
+
+def history(session: Session, pathway: str) -> list[Appointment]:
+    """Who had which part on a pathway, the latest first."""
+    chosen = select(Appointment).where(Appointment.pathway == pathway)
+    return list(session.scalars(chosen.order_by(Appointment.since.desc(), Appointment.id.desc())))
+
+
+def of_classifier(session: Session, digest: str) -> list[Appointment]:
+    """Which parts a classifier has and had, the latest first."""
+    chosen = select(Appointment).where(Appointment.digest == digest)
+    return list(session.scalars(chosen.order_by(Appointment.since.desc(), Appointment.id.desc())))
+
+
+def digest_in_use(session: Session, settings: Settings, pathway: Pathway) -> str:
+    """The digest of the classifier that is in use on a pathway."""
+    appointed = current(session, pathway.name, IN_USE)
+    return appointed.digest if appointed is not None else get_classifier(settings, pathway.classifier).digest
+
+
+def by_digest(session: Session, settings: Settings) -> dict[tuple[str, Part], list[str]]:
+    """The pathways on which each classifier has each part now."""
+    found: dict[tuple[str, Part], list[str]] = {}
+    parts: tuple[Part, Part] = (IN_USE, SHADOW)
+    for pathway in all_pathways(settings).values():
+        for part in parts:
+            appointed = current(session, pathway.name, part)
+            digest = appointed.digest if appointed is not None else None
+            if part == IN_USE and digest is None:
+                digest = _own_digest(settings, pathway)
+            if digest is not None:
+                found.setdefault((digest, part), []).append(pathway.name)
+    return found
+
+
+def _own_digest(settings: Settings, pathway: Pathway) -> str | None:
+    """The digest of the pathway's own classifier, if it is installed; it need not be loaded for that."""
+    return next((one.digest for one in all_installed(settings) if one.folder.name == pathway.classifier), None)
+
+
+def check_labels(pathway: Pathway, labels: tuple[str, ...]) -> None:
+    """Refuse a classifier that says what the pathway does not know, or cannot say what it counts."""
+    counted = set(pathway.labels) - set(pathway.not_counted)
+    if unknown := sorted(set(labels) - set(pathway.labels)):
+        raise LabelsDiffer(f"The pathway {pathway.name} has no label {', '.join(unknown)}.", field="digest")
+    if missing := sorted(counted - set(labels)):
+        raise LabelsDiffer(
+            f"The classifier cannot say {', '.join(missing)}, which the pathway {pathway.name} counts.", field="digest"
+        )
+
+
+def appoint(
+    session: Session, actor: Actor, settings: Settings, pathway: Pathway, digest: str, part: Part
+) -> tuple[Appointment, Installed]:
+    """Give a classifier a part on a pathway, in the place of who has it; from now on it reads what comes in."""
+    installed = find_installed(settings, digest)
+    check_labels(pathway, installed.card.labels)
+    in_turn(session, f"pathway {pathway.name}")
+    before = current(session, pathway.name, part)
+    if digest == digest_in_use(session, settings, pathway) or (before is not None and before.digest == digest):
+        raise AlreadyAppointed(f"{installed.card.name} reads the images of {pathway.name} already.")
+    shadow = current(session, pathway.name, SHADOW)
+    if part == IN_USE and shadow is not None and shadow.digest == digest:
+        shadow.until = clock.now()
+    appointed = _put(session, actor, pathway, installed.card.name, digest, part, before, before)
+    return appointed, installed
+
+
+def _put(
+    session: Session,
+    actor: Actor,
+    pathway: Pathway,
+    classifier: str,
+    digest: str,
+    part: Part,
+    ends: Appointment | None,
+    replaces: Appointment | None,
+) -> Appointment:
+    moment = clock.now()
+    if ends is not None:
+        ends.until = moment
+    session.flush()
+    appointed = Appointment(
+        id=ids.new_id(),
+        pathway=pathway.name,
+        part=part,
+        classifier=classifier,
+        digest=digest,
+        since=moment,
+        by_id=actor.user_id,
+        by=actor.name,
+        replaces_id=replaces.id if replaces is not None else None,
+    )
+    session.add(appointed)
+    session.flush()
+    return appointed
+
+
+def end_shadow(session: Session, actor: Actor, pathway: Pathway) -> Appointment:
+    """Have no classifier read in the shadow any more; what it said stays."""
+    in_turn(session, f"pathway {pathway.name}")
+    shadow = current(session, pathway.name, SHADOW)
+    if shadow is None:
+        raise NothingBefore(f"No classifier reads in the shadow on {pathway.name}.")
+    shadow.until = clock.now()
+    actor.record(session, "classifier.end-shadow", "pathway", pathway.name, digest=shadow.digest)
+    return shadow
+
+
+def can_roll_back(session: Session, settings: Settings, pathway: Pathway) -> bool:
+    """Whether another classifier was in use before."""
+    now = current(session, pathway.name, IN_USE)
+    return now is not None and (now.replaces_id is not None or now.digest != _own_digest(settings, pathway))
+
+
+def roll_back(session: Session, actor: Actor, settings: Settings, pathway: Pathway) -> Appointment:
+    """Bring back the classifier that was in use before this one; done again, the one before that."""
+    in_turn(session, f"pathway {pathway.name}")
+    now = current(session, pathway.name, IN_USE)
+    own = get_classifier(settings, pathway.classifier)
+    if now is None or (now.replaces_id is None and now.digest == own.digest):
+        raise NothingBefore(f"No other classifier was in use on {pathway.name} before.")
+    before = session.get(Appointment, now.replaces_id) if now.replaces_id is not None else None
+    if before is not None:
+        installed = find_installed(settings, before.digest)
+        check_labels(pathway, installed.card.labels)
+        name, digest = before.classifier, before.digest
+        earlier = session.get(Appointment, before.replaces_id) if before.replaces_id is not None else None
+    else:
+        name, digest, earlier = own.card.name, own.digest, None
+    appointed = _put(session, actor, pathway, name, digest, IN_USE, now, earlier)
+    actor.record(session, "classifier.roll-back", "pathway", pathway.name, digest=digest, instead_of=now.digest)
+    return appointed

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a dataset itself says of who somebody is: names, numbers and addresses, to be looked for in its other texts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pydicom import DataElement, Dataset
+from pydicom.datadict import tag_for_keyword
+
+_NUMBERS = frozenset(
+    tag_for_keyword(keyword)
+    for keyword in [
+        "PatientID",
+        "OtherPatientIDs",
+        "AccessionNumber",
+        "StudyID",
+        "AdmissionID",
+        "IssuerOfPatientID",
+        "MedicalRecordLocator",
+        "ServiceEpisodeID",
+        "FillerOrderNumberImagingServiceRequest",
+        "PlacerOrderNumberImagingServiceRequest",
+        "RequestedProcedureID",
+        "ScheduledProcedureStepID",
+        "PerformedProcedureStepID",
+        "DeviceSerialNumber",
+        "PatientInsurancePlanCodeSequence",
+        "ClinicalTrialSubjectID",
+        "ClinicalTrialSubjectReadingID",
+    ]
+)
+_PLACES = frozenset(
+    tag_for_keyword(keyword)
+    for keyword in [
+        "PatientAddress",
+        "PatientTelephoneNumbers",
+        "InstitutionName",
+        "InstitutionAddress",
+        "InstitutionalDepartmentName",
+        "StationName",
+        "ReferringPhysicianAddress",
+        "ReferringPhysicianTelephoneNumbers",
+        "RegionOfResidence",
+        "CurrentPatientLocation",
+        "PatientInstitutionResidence",
+        "PhysiciansOfRecord",
+        "OrderEnteredBy",
+        "OrderEntererLocation",
+    ]
+)
+# Shorter pieces of names are part of too many other words.
+_SHORTEST = 3
+_WORD = re.compile(r"[^\W_]+")
+# Words of hospitals' names that say nothing by themselves.
+_GENERAL = frozenset(
+    [
+        "hospital",
+        "clinic",
+        "center",
+        "centre",
+        "medical",
+        "university",
+        "department",
+        "radiology",
+        "radiologie",
+        "institute",
+        "general",
+        "health",
+        "street",
+        "road",
+        "city",
+        "the",
+        "and",
+        "for",
+        "von",
+        "van",
+        "der",
+        "des",
+        "del",
+        "imaging",
+        "centrum",
+        "klinik",
+        "hopital",
+    ]
+)
+
+
+def folded(text: str) -> str:
+    """Write a word so that readings and spellings that are easily mixed up are one: case, 0 and O, 1 and I, 5 and S."""
+    return text.casefold().translate(str.maketrans("015", "ois"))
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Words that say who somebody is, folded.
+
+    Attributes
+    ----------
+    words
+        Each one is taken out of every text.
+    """
+
+    words: frozenset[str]
+
+    def names(self, word: str) -> bool:
+        """Whether a word is one of them."""
+        return folded(word) in self.words
+
+
+def identity_of(dataset: Dataset) -> Identity:
+    """Collect the identifying words of a dataset, at every depth.
+
+    Parameters
+    ----------
+    dataset
+        As received.
+
+    Returns
+    -------
+    Identity
+    """
+    words: set[str] = set()
+    for element in _elements(dataset):
+        for value in _texts(element):
+            words |= set(_pieces(element, value))
+    return Identity(frozenset(words))
+
+
+def _elements(dataset: Dataset) -> Iterator[DataElement]:
+    waiting = [dataset]
+    while waiting:
+        one = waiting.pop()
+        for tag in list(one.keys()):
+            try:
+                element = one[tag]
+                value = element.value
+            # A value that cannot be read is not passed on either.
+            except Exception:  # noqa: S112
+                continue
+            if element.VR == "SQ":
+                waiting.extend(item for item in value or () if isinstance(item, Dataset))
+            else:
+                yield element
+
+
+def _texts(element: DataElement) -> list[str]:
+    value = element.value
+    if value is None or isinstance(value, bytes):
+        return []
+    several = value if isinstance(value, list | tuple) or type(value).__name__ == "MultiValue" else [value]
+    return [str(one) for one in several if one not in (None, "")]
+
+
+def _pieces(element: DataElement, value: str) -> Iterator[str]:
+    tag = int(element.tag)
+    if element.VR == "PN":
+        for word in _WORD.findall(value):
+            if len(word) >= _SHORTEST and not word.isdigit():
+                yield folded(word)
+    elif tag in _NUMBERS:
+        if len(value.strip()) >= _SHORTEST:
+            yield folded(value.strip())
+        for word in _WORD.findall(value):
+            if len(word) > _SHORTEST:
+                yield folded(word)
+    elif tag in _PLACES:
+        for word in _WORD.findall(value):
+            if len(word) > _SHORTEST and word.casefold() not in _GENERAL:
+                yield folded(word)

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The attribute confidentiality profiles of PS3.15, table E.1-1 (edition 2024b).
+
+It lies in ``tables/confidentiality.csv``; ``tables/README.md`` names its source and licence.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Literal
+
+Step = Literal["X", "Z", "D", "U"]
+OptionAction = Literal["K", "C"]
+
+CURVES = range(0x5000, 0x5100, 2)
+OVERLAYS = range(0x6000, 0x6100, 2)
+_OVERLAY_DATA, _OVERLAY_COMMENTS = 0x3000, 0x4000
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One row of the table.
+
+    Attributes
+    ----------
+    name
+        Of the attribute, as the standard has it.
+    basic
+        Actions of the Basic Profile; with several, the first that the object's definition allows counts: remove (X)
+        what is optional, empty (Z) what may be empty, replace (D, or U for UIDs) what may not.
+    options
+        What an option of the profile does instead: keep (K) or clean (C).
+    """
+
+    name: str
+    basic: tuple[Step, ...]
+    options: dict[str, OptionAction]
+
+
+@cache
+def _rules() -> dict[str, Rule]:
+    text = files("medhub.science.deid").joinpath("tables/confidentiality.csv").read_text("utf-8")
+    found: dict[str, Rule] = {}
+    for row in csv.DictReader(text.splitlines()):
+        options = dict(one.split(":") for one in row["options"].split())
+        found[row["tag"]] = Rule(row["name"], tuple(row["basic"].split("/")), options)  # type: ignore[arg-type]
+    return found
+
+
+@cache
+def rule_of(tag: int) -> Rule | None:
+    """Find what the table says of an attribute.
+
+    Parameters
+    ----------
+    tag
+        Group and element, as one number of 32 bits.
+
+    Returns
+    -------
+    Rule | None
+        None where the table does not name the attribute: it may stay.
+    """
+    group, element = tag >> 16, tag & 0xFFFF
+    if group % 2:
+        return _rules()["private"]
+    if group in CURVES:
+        return _rules()["50xxxxxx"]
+    if group in OVERLAYS:
+        masked = {_OVERLAY_DATA: "60xx3000", _OVERLAY_COMMENTS: "60xx4000"}.get(element)
+        return _rules()[masked] if masked else None
+    return _rules().get(f"{tag:08x}")
+
+
+def rules() -> dict[int, Rule]:
+    """The rows with one concrete tag, by tag."""
+    return {int(tag, 16): rule for tag, rule in _rules().items() if "x" not in tag and tag != "private"}

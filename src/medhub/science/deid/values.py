@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Values that are written in place of received ones: dummies that fit their value representation, and shifted dates."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, timedelta
+from typing import Any
+
+REPLACED = "REPLACED"
+_DATE, _TIME = "19000101", "000000"
+_TEXT = dict.fromkeys(("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UT"), REPLACED)
+# Zero in the binary representations; 2 bytes suit each of the others.
+DUMMIES: dict[str, Any] = _TEXT | {
+    "AS": "000Y",
+    "AT": 0x00000000,
+    "DA": _DATE,
+    "DT": _DATE + _TIME,
+    "TM": _TIME,
+    "DS": "0",
+    "IS": "0",
+    "FD": 0.0,
+    "FL": 0.0,
+    "SL": 0,
+    "SS": 0,
+    "SV": 0,
+    "UL": 0,
+    "US": 0,
+    "UV": 0,
+    "OB": b"\x00\x00",
+    "OD": b"\x00" * 8,
+    "OF": b"\x00" * 4,
+    "OL": b"\x00" * 4,
+    "OV": b"\x00" * 8,
+    "OW": b"\x00\x00",
+    "UN": b"\x00\x00",
+    "UR": "urn:replaced",
+}
+# The oldest age that is said exactly: an older one is rare enough to point at a person (45 CFR 164.514(b)(2)(i)(C)).
+OLDEST_YEARS = 89
+_DATE_FORM = re.compile(r"(\d{4})\.?(\d{2})\.?(\d{2})$")
+_DATETIME_FORM = re.compile(r"(\d{4})(\d{2})(\d{2})(\d*(?:\.\d{1,6})?(?:[+-]\d{4})?)$")
+
+
+class NotADate(ValueError):
+    """A date cannot be read, and so not be shifted."""
+
+
+def shifted_date(value: str, days: int) -> str:
+    """Shift a date.
+
+    Parameters
+    ----------
+    value
+        A DA (PS3.5, 6.2), with or without the points of the old form.
+    days
+        By how many.
+
+    Returns
+    -------
+    str
+        YYYYMMDD.
+
+    Raises
+    ------
+    NotADate
+        When there is no such date, or none after the shift.
+    """
+    found = _DATE_FORM.match(value.strip())
+    if found is None:
+        raise NotADate
+    return _moved(found.groups(), days)
+
+
+def shifted_datetime(value: str, days: int) -> str:
+    """Shift the date of a date and time; the time of day, its fraction and its time zone stay.
+
+    Parameters
+    ----------
+    value
+        A DT (PS3.5, 6.2) that has at least a whole date.
+    days
+        By how many.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    NotADate
+        When there is no such date, or it is not whole.
+    """
+    found = _DATETIME_FORM.match(value.strip())
+    if found is None:
+        raise NotADate
+    return _moved(found.groups()[:3], days) + found.group(4)
+
+
+def _moved(parts: tuple[str, ...], days: int) -> str:
+    try:
+        moved = date(*(int(part) for part in parts)) + timedelta(days=days)
+    except (ValueError, OverflowError) as error:
+        raise NotADate from error
+    return f"{moved.year:04d}{moved:%m%d}"
+
+
+def capped_age(value: str) -> str:
+    """Say an age (AS) above 89 years as 90 years."""
+    value = value.strip()
+    if value.endswith("Y") and value[:-1].isdigit() and int(value[:-1]) > OLDEST_YEARS:
+        return f"{OLDEST_YEARS + 1:03d}Y"
+    return value

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a training and a measurement look like: curves, confusion, reliability, abstention, and the worst errors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from medhub.science.learning.dataset import read_image
+from medhub.science.learning.evaluate import Measurement, Results
+from medhub.science.learning.loop import Epoch
+from medhub.science.learning.metrics import reliability
+
+_BLUE, _ORANGE, _GREY = "#1c6dd0", "#d9730d", "#868e96"
+_WORST = 24
+_CELL = 176
+
+
+def draw_all(folder: Path, curves: Sequence[Epoch], found: Measurement, reached: Results) -> None:
+    """Draw every chart as a PNG into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if curves:
+        draw_curves(curves, folder / "curves.png")
+    draw_confusion(reached.confusion, found.labels, folder / "confusion.png")
+    draw_reliability(found, folder / "reliability.png")
+    draw_abstention(found, folder / "abstention.png")
+    draw_worst(found, folder / "worst.png")
+
+
+def _axes(width: float = 6.4, height: float = 4.2) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure  # without pyplot there is no state that threads could share
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+    return figure, axes
+
+
+def draw_curves(curves: Sequence[Epoch], path: Path) -> None:
+    """Draw loss and accuracy over the epochs."""
+    figure, axes = _axes()
+    shown = [one for one in curves if one.stage == "all"] or list(curves)
+    epochs = [one.number for one in shown]
+    axes.plot(epochs, [one.loss for one in shown], color=_GREY, label="training loss")
+    axes.plot(epochs, [one.validation_loss for one in shown], color=_ORANGE, label="validation loss")
+    axes.set(xlabel="epoch", ylabel="loss", ylim=(0, None))
+    other = axes.twinx()
+    other.plot(epochs, [one.validation_accuracy * 100 for one in shown], color=_BLUE, label="validation accuracy")
+    other.set(ylabel="accuracy, %", ylim=(None, 100))
+    other.spines["top"].set_visible(False)
+    lines = [*axes.get_lines(), *other.get_lines()]
+    # Above the plot: no place within it is free in every training.
+    names = [line.get_label() for line in lines]
+    axes.legend(lines, names, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(lines), frameon=False)
+    figure.savefig(path, dpi=120)
+
+
+def draw_confusion(table: NDArray[np.int64], labels: Sequence[str], path: Path) -> None:
+    """Draw the table of true and predicted labels; the color is the share of the row."""
+    side = 1.6 + 0.62 * len(labels)
+    figure, axes = _axes(side + 1.0, side)
+    shares = table / np.maximum(table.sum(1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.grid(visible=False)
+    axes.set_xticks(range(len(labels)), labels, rotation=40, ha="right")
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set(xlabel="said by the classifier", ylabel="label")
+    for row in range(len(labels)):
+        for column in range(len(labels)):
+            if table[row, column]:
+                dark = shares[row, column] > 0.5
+                axes.text(column, row, table[row, column], ha="center", va="center", color="w" if dark else "#222")
+    figure.savefig(path, dpi=120)
+
+
+def draw_reliability(found: Measurement, path: Path) -> None:
+    """Draw accuracy over confidence; on the diagonal, a confidence means what it says."""
+    figure, axes = _axes(5.2, 4.6)
+    bins = reliability(found.readings.probabilities, found.targets)
+    axes.plot([0, 1], [0, 1], color=_GREY, linestyle="--", linewidth=1)
+    axes.scatter(
+        [one.confidence for one in bins],
+        [one.accuracy for one in bins],
+        s=[30 + 600 * one.share for one in bins],
+        color=_BLUE,
+        alpha=0.7,
+        clip_on=False,
+    )
+    axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1.02), ylim=(0, 1.05))
+    axes.set_title("size of a point: share of the images", fontsize=9)
+    figure.savefig(path, dpi=120)
+
+
+def draw_abstention(found: Measurement, path: Path) -> None:
+    """Draw the accuracy among the surest over how many are answered."""
+    figure, axes = _axes()
+    ordered = found.right[np.argsort(-found.readings.confidence, kind="stable")]
+    count = np.arange(1, len(ordered) + 1)
+    axes.plot(count / len(ordered) * 100, np.cumsum(ordered) / count * 100, color=_BLUE)
+    axes.axvline(float(found.answered.mean()) * 100, color=_ORANGE, linestyle="--", linewidth=1)
+    axes.set(xlabel="answered, % (the dashed line is the limit in use)", ylabel="accuracy among the answered, %")
+    axes.set_ylim(min(90, axes.get_ylim()[0]), 100.5)
+    figure.savefig(path, dpi=120)
+
+
+def draw_worst(found: Measurement, path: Path) -> None:
+    """Put the surest wrong answers on a page, each with its label and what was said."""
+    probabilities = found.readings.probabilities
+    wrong = np.flatnonzero(~found.right)
+    worst = wrong[np.argsort(-probabilities[wrong].max(1))][:_WORST]
+    columns = 6
+    lines = max(1, -(-len(worst) // columns))
+    page = Image.new("RGB", (columns * (_CELL + 12) + 12, lines * (_CELL + 66) + 12), "white")
+    pen = ImageDraw.Draw(page)
+    font = ImageFont.load_default(13)
+    if not len(worst):
+        pen.text((16, 16), "No image was labeled wrongly.", fill="#222", font=font)
+    for place, index in enumerate(worst):
+        left, top = 12 + place % columns * (_CELL + 12), 12 + place // columns * (_CELL + 66)
+        picture = Image.fromarray(read_image(found.rows[index].path))
+        picture.thumbnail((_CELL, _CELL))
+        page.paste(picture, (left, top))
+        said = found.labels[int(probabilities[index].argmax())]
+        mark = "" if found.answered[index] else "Uncertain"
+        pen.text((left, top + _CELL + 4), f"{found.labels[found.targets[index]]}", fill="#222", font=font)
+        text = f"said {said} {probabilities[index].max():.2f}"
+        pen.text((left, top + _CELL + 21), text, fill=_ORANGE, font=font)
+        pen.text((left, top + _CELL + 38), mark, fill=_GREY, font=font)
+    page.save(path)

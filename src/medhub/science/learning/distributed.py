@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Several processes that learn as one: ``torchrun --nproc-per-node N -m medhub.entrypoints.cli train ...``.
+
+Each process takes its share of every batch; gradients and the statistics of batch normalization are averaged over all,
+so the result is that of one process with the whole batch, up to the rounding of sums in another order.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
+
+from medhub.errors import Invalid
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes that learn together.
+
+    Attributes
+    ----------
+    rank, size
+        Which of how many this one is.
+    device
+        Where it computes.
+    """
+
+    rank: int = 0
+    size: int = 1
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes and reports."""
+        return self.rank == 0
+
+    def share(self, batch_size: int) -> slice:
+        """Which part of a batch is this process's.
+
+        Raises
+        ------
+        Invalid
+            The batch cannot be shared out in pairs.
+        """
+        if batch_size % (2 * self.size):
+            raise Invalid(
+                f"A batch of {batch_size} cannot be shared out between {self.size} processes in pairs; take a multiple "
+                f"of {2 * self.size}.",
+                field="batch_size",
+            )
+        part = batch_size // self.size
+        return slice(self.rank * part, (self.rank + 1) * part)
+
+    def agree(self, value: bool) -> bool:
+        """Whether any process says so; all of them must ask."""
+        if self.size == 1:
+            return value
+        said = torch.tensor([int(value)], device=self.device)
+        distributed.all_reduce(said, distributed.ReduceOp.MAX)
+        return bool(said.item())
+
+    def mean(self, value: float) -> float:
+        """The mean over the processes; all of them must ask."""
+        if self.size == 1:
+            return value
+        total = torch.tensor([value], dtype=torch.float64, device=self.device)
+        distributed.all_reduce(total)
+        return float(total.item()) / self.size
+
+
+@contextmanager
+def joined(device: str = "auto", threads: int | None = None) -> Iterator[World]:
+    """Join the processes that ``torchrun`` started, or be alone.
+
+    Parameters
+    ----------
+    device
+        ``auto``, ``cpu`` or ``cuda``.
+    threads
+        How many to compute with; as torch decides if not given.
+
+    Yields
+    ------
+    World
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    cuda = torch.cuda.is_available() if device == "auto" else device == "cuda"
+    if cuda and not torch.cuda.is_available():
+        raise Invalid("There is no CUDA device here.", field="device")
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if cuda else torch.device("cpu")
+    if cuda:
+        torch.cuda.set_device(place)
+    if size == 1:
+        yield World(device=place)
+        return
+    distributed.init_process_group("nccl" if cuda else "gloo")
+    try:
+        yield World(distributed.get_rank(), size, place)
+    finally:
+        distributed.destroy_process_group()
+
+
+def wrapped(network: nn.Module, world: World) -> nn.Module:
+    """Have the gradients of a network averaged over the processes."""
+    if world.size == 1:
+        return network
+    return nn.parallel.DistributedDataParallel(
+        network, device_ids=[world.device] if world.device.type == "cuda" else None
+    )
+
+
+def synchronize(network: nn.Module, world: World) -> None:
+    """Have batch normalization see the whole batch; torch's own does so on GPUs only."""
+    if world.size == 1:
+        return
+    for parent in list(network.modules()):
+        for name, child in list(parent.named_children()):
+            if type(child) is nn.BatchNorm2d:
+                shared = SharedBatchNorm2d(child.num_features)
+                shared.load_state_dict(child.state_dict())
+                setattr(parent, name, shared)
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over all processes; each process's part of it bears on the losses of all."""
+
+    @staticmethod
+    def forward(_context: Any, value: Tensor) -> Tensor:
+        total = value.clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_context: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone()
+        distributed.all_reduce(total)
+        return total
+
+
+class SharedBatchNorm2d(nn.BatchNorm2d):
+    """Batch normalization (Ioffe & Szegedy 2015) whose statistics are those of all processes' images together."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalize N x C x h x w."""
+        if not self.training:
+            return super().forward(x)
+        if self.running_mean is None or self.running_var is None:
+            raise TypeError("statistics are always kept here")
+        wide = x.float()
+        size = distributed.get_world_size()
+        sums = torch.stack((wide.mean((0, 2, 3)), wide.square().mean((0, 2, 3)))) / size
+        mean, square = _Sum.apply(sums)  # type: ignore[no-untyped-call]
+        variance = (square - mean.square()).clamp(min=0)
+        count = x.numel() / x.shape[1] * size
+        with torch.no_grad():
+            momentum = self.momentum if self.momentum is not None else 0.1
+            self.running_mean.lerp_(mean, momentum)
+            self.running_var.lerp_(variance * count / max(1.0, count - 1), momentum)
+            if self.num_batches_tracked is not None:
+                self.num_batches_tracked.add_(1)
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        normal: Tensor = (wide * scale[:, None, None] + (self.bias - mean * scale)[:, None, None]).to(x.dtype)
+        return normal

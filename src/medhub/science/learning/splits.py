@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who is learned from and who is measured with: decided for each patient once and for ever, by a keyed hash.
+
+The part of a group depends on the key and the group alone, not on what else is in the data. So a later version of a
+data set never moves a patient from one part to another, and nobody without the key can choose names to land in one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+Part = Literal["train", "val", "test"]
+PARTS: tuple[Part, ...] = ("train", "val", "test")
+SHARES = (0.70, 0.15, 0.15)
+
+
+def part_of_group(key: bytes, group: str, shares: tuple[float, float, float] = SHARES) -> Part:
+    """Say in which part a patient (or another group of images that belong together) is.
+
+    Parameters
+    ----------
+    key
+        Secret of the installation or of the data set; at least 16 bytes.
+    group
+        Code of the patient, or the name of the group.
+    shares
+        Shares of training, validation and test, whose sum is 1. They must stay the same for a key.
+
+    Returns
+    -------
+    Part
+
+    Raises
+    ------
+    ValueError
+        The key is too short, or the shares are not shares.
+    """
+    if len(key) < 16:
+        raise ValueError("a key has at least 16 bytes")
+    if min(shares) < 0 or abs(sum(shares) - 1) > 1e-9:
+        raise ValueError("the shares are not negative and their sum is 1")
+    place = int.from_bytes(hmac.new(key, group.encode(), hashlib.sha256).digest()[:8]) / 2**64
+    if place < shares[0]:
+        return "train"
+    return "val" if place < shares[0] + shares[1] else "test"
+
+
+def missing_labels(labels: Sequence[str], parts: Sequence[str]) -> list[tuple[str, str]]:
+    """List which labels a part lacks, as (part, label): with few patients, chance can leave a part without one.
+
+    Parameters
+    ----------
+    labels, parts
+        Label and part of each image.
+
+    Returns
+    -------
+    list[tuple[str, str]]
+    """
+    there = Counter(zip(parts, labels, strict=True))
+    return [(part, label) for part in PARTS for label in sorted(set(labels)) if not there[part, label]]
+
+
+def assign(groups: Iterable[tuple[str, str]], key: bytes, locked: Mapping[str, Part] | None = None) -> dict[str, Part]:
+    """Divide groups so that each label is divided in about the same shares, and what was divided before stays.
+
+    Within each label the new groups come in the order of their keyed hash, and each goes to the part that is furthest
+    behind its share. Give the result of every earlier version as ``locked``: then no patient ever changes the part,
+    and small data are divided evenly, which ``part_of_group`` leaves to chance.
+
+    Parameters
+    ----------
+    groups
+        Group and label of each image; a group with several labels counts for its most frequent one.
+    key
+        Secret; at least 16 bytes.
+    locked
+        Parts that groups have already.
+
+    Returns
+    -------
+    dict[str, Part]
+        The part of each group.
+    """
+    if len(key) < 16:
+        raise ValueError("a key has at least 16 bytes")
+    locked = locked or {}
+    seen: dict[str, Counter[str]] = {}
+    for group, label in groups:
+        seen.setdefault(group, Counter())[label] += 1
+    by_label: dict[str, list[str]] = {}
+    for group, labels in seen.items():
+        by_label.setdefault(min(labels, key=lambda label: (-labels[label], label)), []).append(group)
+    parts: dict[str, Part] = {}
+    for members in by_label.values():
+        held: Counter[Part] = Counter()
+        for group in members:
+            if group in locked:
+                parts[group] = locked[group]
+                held[locked[group]] += 1
+        new = [group for group in members if group not in locked]
+        for group in sorted(new, key=lambda group: hmac.new(key, group.encode(), hashlib.sha256).digest()):
+            total = sum(held.values()) + 1
+            behind = {part: share * total - held[part] for part, share in zip(PARTS, SHARES, strict=True)}
+            # The second and the third of a label are validated and measured with: better few than none.
+            if held["train"] and not held["val"]:
+                part: Part = "val"
+            elif held["train"] and not held["test"]:
+                part = "test"
+            else:
+                part = max(PARTS, key=lambda one: behind[one])
+            parts[group] = part
+            held[part] += 1
+    return parts

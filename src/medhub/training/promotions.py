@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Taking a classifier into use: limits fixed beforehand, a request, another person's answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from medhub.accounts.actor import Actor
+from medhub.classification import appointments
+from medhub.classification.events import ShadowWanted
+from medhub.classification.models import Appointment
+from medhub.classification.registry import find_installed
+from medhub.errors import Conflict, Invalid, NotAllowed, NotFound
+from medhub.foundation import clock, ids, listing
+from medhub.foundation.database import in_turn
+from medhub.foundation.events import announce
+from medhub.foundation.installation import Installation
+from medhub.foundation.settings import Settings
+from medhub.foundation.sorting import ordering
+from medhub.records.pathway import Pathway, get_pathway
+from medhub.training import figures
+from medhub.training.limits import Check, Limits, check
+from medhub.training.models import Promotion, PromotionLimits
+
+# So many images with a signed verdict are read in the shadow at once, so that there is something to measure with.
+READ_FIRST = 500
+
+
+class PromotionNotFound(NotFound):
+    """There is no such promotion."""
+
+    code = "promotion-not-found"
+
+
+class LimitsNotFixed(Conflict):
+    """Nobody has fixed limits for this pathway."""
+
+    code = "limits-not-fixed"
+
+
+class LimitsNotKept(Conflict):
+    """The classifier does not keep a limit."""
+
+    code = "limits-not-kept"
+
+
+class PromotionDecided(Conflict):
+    """The promotion is decided already."""
+
+    code = "promotion-decided"
+
+
+class PromotionWaiting(Conflict):
+    """Another promotion of this pathway waits for its answer."""
+
+    code = "promotion-waiting"
+
+
+class SecondPersonNeeded(NotAllowed):
+    """Who asks for a promotion does not approve it."""
+
+    code = "second-person-needed"
+
+
+def limits_of(session: Session, pathway: str) -> PromotionLimits | None:
+    """The limits of a pathway, if they were fixed."""
+    return session.get(PromotionLimits, pathway)
+
+
+def fix_limits(session: Session, actor: Actor, pathway: Pathway, limits: Limits) -> PromotionLimits:
+    """Fix what a classifier must keep; requests that wait keep the limits that they were made under."""
+    in_turn(session, f"pathway {pathway.name}")
+    row = session.get(PromotionLimits, pathway.name)
+    if row is None:
+        row = PromotionLimits(pathway=pathway.name)
+        session.add(row)
+    row.margin, row.ece, row.abstention, row.images = limits.margin, limits.ece, limits.abstention, limits.images
+    row.changed_at, row.changed_by_id, row.changed_by = clock.now(), actor.user_id, actor.name
+    actor.record(session, "limits.change", "pathway", pathway.name, **vars(limits))
+    return row
+
+
+def begin_shadow(session: Session, house: Installation, actor: Actor, pathway: Pathway, digest: str) -> Appointment:
+    """Have a classifier read in the shadow from now on, and what was signed lately at once."""
+    appointed, installed = appointments.appoint(session, actor, house.settings, pathway, digest, appointments.SHADOW)
+    wanted = figures.to_read_in_shadow(session, pathway.name, digest, READ_FIRST)
+    for image_id in wanted:
+        announce(session, ShadowWanted(image_id=image_id))
+    actor.record(
+        session,
+        "classifier.begin-shadow",
+        "pathway",
+        pathway.name,
+        digest=digest,
+        classifier=installed.card.name,
+        images=len(wanted),
+    )
+    return appointed
+
+
+def measured(session: Session, settings: Settings, pathway: Pathway, digest: str, limits: Limits) -> list[Check]:
+    """Hold a classifier against the one in use on the images of a pathway."""
+    in_use = appointments.digest_in_use(session, settings, pathway)
+    signed = figures.signed_images(session, settings, digest, in_use, pathway=pathway.name)
+    return check(limits, figures.pairs_of(signed))
+
+
+def request(
+    session: Session, house: Installation, actor: Actor, *, digest: str, pathway_name: str, margin: float | None
+) -> Promotion:
+    """Ask for a classifier to be taken into use; the limits of this moment are kept with the request."""
+    pathway = get_pathway(house.settings, pathway_name)
+    installed = find_installed(house.settings, digest)
+    appointments.check_labels(pathway, installed.card.labels)
+    in_turn(session, f"pathway {pathway.name}")
+    fixed = limits_of(session, pathway.name)
+    if fixed is None:
+        raise LimitsNotFixed(
+            f"Nobody has fixed limits for {pathway.title} yet. An administrator fixes them before a promotion is asked "
+            "for, so that no result decides on its own measure."
+        )
+    if margin is not None and margin > fixed.margin:
+        raise Invalid(
+            f"The margin of this pathway is {fixed.margin:g}; a request may only ask for less.", field="margin"
+        )
+    open_one = select(Promotion.id).where(Promotion.pathway == pathway.name, Promotion.state == "waiting")
+    if session.scalar(open_one.limit(1)) is not None:
+        raise PromotionWaiting("Another promotion of this pathway waits for its answer. Have it decided first.")
+    in_use = appointments.digest_in_use(session, house.settings, pathway)
+    if in_use == digest:
+        raise appointments.AlreadyAppointed(f"{installed.card.name} is in use on {pathway.title} already.")
+    limits = Limits(fixed.margin if margin is None else margin, fixed.ece, fixed.abstention, fixed.images)
+    checks = measured(session, house.settings, pathway, digest, limits)
+    promotion = Promotion(
+        id=ids.new_id(),
+        pathway=pathway.name,
+        classifier=installed.card.name,
+        digest=digest,
+        replaces=in_use,
+        margin=limits.margin,
+        state="waiting",
+        evidence={
+            "limits": vars(limits),
+            "fixed_at": clock.iso(fixed.changed_at),
+            "fixed_by": fixed.changed_by,
+            "requested": [one.as_json() for one in checks],
+        },
+        requested_at=clock.now(),
+        requested_by_id=actor.user_id,
+        requested_by=actor.name,
+    )
+    session.add(promotion)
+    actor.record(session, "promotion.request", "promotion", promotion.id, pathway=pathway.name, digest=digest)
+    return promotion
+
+
+def get_promotion(session: Session, promotion_id: str) -> Promotion:
+    """A promotion; they concern the whole installation."""
+    promotion = session.get(Promotion, promotion_id)
+    if promotion is None:
+        raise PromotionNotFound("There is no such promotion.")
+    return promotion
+
+
+def list_promotions(
+    session: Session, *, pathway: str | None, state: str | None, sort: str | None, offset: int, limit: int
+) -> tuple[list[Promotion], int]:
+    """A page of promotions, the latest first."""
+    chosen = select(Promotion)
+    if pathway is not None:
+        chosen = chosen.where(Promotion.pathway == pathway)
+    if state is not None:
+        chosen = chosen.where(Promotion.state == state)
+    columns = {"requested_at": Promotion.requested_at, "state": Promotion.state}
+    page = chosen.order_by(ordering(sort, columns, "-requested_at"), Promotion.id).offset(offset).limit(limit)
+    found = list(session.scalars(page))
+    return found, listing.total(session, chosen, offset=offset, limit=limit, found=len(found))
+
+
+def checks_now(session: Session, settings: Settings, promotion: Promotion) -> list[Check]:
+    """What the limits of a request say of what is known now."""
+    pathway = get_pathway(settings, promotion.pathway)
+    return measured(session, settings, pathway, promotion.digest, Limits(**promotion.evidence["limits"]))
+
+
+def _waiting(session: Session, promotion_id: str) -> Promotion:
+    promotion = get_promotion(session, promotion_id)
+    in_turn(session, f"pathway {promotion.pathway}")
+    session.refresh(promotion)
+    if promotion.state != "waiting":
+        raise PromotionDecided(f"This promotion is decided already: it was {promotion.state}.")
+    return promotion
+
+
+def approve(session: Session, house: Installation, actor: Actor, promotion_id: str) -> Promotion:
+    """Take the classifier into use; what is uploaded from now on is read by it."""
+    promotion = _waiting(session, promotion_id)
+    if promotion.requested_by_id == actor.user_id:
+        raise SecondPersonNeeded(
+            "You asked for this promotion; another administrator approves it.", action="promotion.decide"
+        )
+    pathway = get_pathway(house.settings, promotion.pathway)
+    if appointments.digest_in_use(session, house.settings, pathway) != promotion.replaces:
+        raise Conflict(
+            "Another classifier is in use than at the request. Reject this promotion and ask again: what was measured "
+            "against the old one says nothing of the new one."
+        )
+    checks = checks_now(session, house.settings, promotion)
+    if failed := [one for one in checks if not one.met]:
+        raise LimitsNotKept(
+            "The classifier does not keep every limit: " + "; ".join(_told(one) for one in failed) + ".",
+            failed=[one.name for one in failed],
+        )
+    appointments.appoint(session, actor, house.settings, pathway, promotion.digest, appointments.IN_USE)
+    _decide(promotion, actor, "approved", None, checks)
+    actor.record(
+        session,
+        "promotion.approve",
+        "promotion",
+        promotion.id,
+        pathway=pathway.name,
+        digest=promotion.digest,
+        instead_of=promotion.replaces,
+    )
+    return promotion
+
+
+def _told(one: Check) -> str:
+    value = "not known" if one.value is None else f"{one.value:.4g}"
+    return f"{one.words.removesuffix(', at most')}: {value} (limit {one.limit:g})"
+
+
+def reject(session: Session, actor: Actor, promotion_id: str, reason: str) -> Promotion:
+    """Say no to a promotion, and why."""
+    promotion = _waiting(session, promotion_id)
+    if not reason.strip():
+        raise Invalid("Say why the promotion is rejected.", field="reason")
+    _decide(promotion, actor, "rejected", reason.strip(), None)
+    actor.record(session, "promotion.reject", "promotion", promotion.id, pathway=promotion.pathway)
+    return promotion
+
+
+def _decide(promotion: Promotion, actor: Actor, state: str, reason: str | None, checks: list[Check] | None) -> None:
+    promotion.state, promotion.reason = state, reason
+    promotion.decided_at, promotion.decided_by_id, promotion.decided_by = clock.now(), actor.user_id, actor.name
+    if checks is not None:
+        evidence: dict[str, Any] = {**promotion.evidence, "decided": [one.as_json() for one in checks]}
+        promotion.evidence = evidence

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A pathway whose images are red, green or blue, and real classifiers of a few bytes that read them."""
+
+from __future__ import annotations
+
+import io
+import warnings
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as Picture
+
+from medhub.accounts.permissions import Role
+from medhub.foundation.installation import Installation
+from medhub.ingest import service as ingest
+from medhub.records.models import Image
+from medhub.review import service as review
+from medhub.science.inference.classifier import digest
+from tests.factories.accounts import People
+from tests.factories.cases import make_patient, run_jobs
+from tests.science.inference import tiny
+
+COLORS = "colors"
+VALUES = {"red": (170, 90, 90), "green": (90, 170, 90), "blue": (90, 90, 170)}
+
+PATHWAY = """
+name = "colors"
+title = "Colors"
+version = 1
+modality = "XC"
+labels = ["red", "green", "blue", "gray"]
+not_counted = ["gray"]
+classifier = "tiny"
+threshold = 0.5
+
+[[stages]]
+name = "intake"
+title = "Waiting"
+[[stages.acts]]
+act = "upload"
+roles = ["technologist"]
+[[stages.acts]]
+act = "classify"
+roles = []
+leads_to = "review"
+
+[[stages]]
+name = "review"
+title = "Review"
+[[stages.acts]]
+act = "upload"
+roles = ["technologist"]
+[[stages.acts]]
+act = "verdict"
+roles = ["physician"]
+[[stages.acts]]
+act = "sign"
+roles = ["physician"]
+needs = ["verdicts"]
+leads_to = "signed"
+
+[[stages]]
+name = "signed"
+title = "Signed"
+report = true
+[[stages.acts]]
+act = "correct"
+roles = ["physician"]
+leads_to = "review"
+"""
+
+
+def lay_out(folder: Path) -> tuple[Path, Path]:
+    """The folders of pathways and of classifiers of an installation that reads colors."""
+    pathways, classifiers = folder / "pathways", folder / "classifiers"
+    pathways.mkdir(parents=True, exist_ok=True)
+    (pathways / "colors.toml").write_text(PATHWAY)
+    if not (classifiers / "tiny").exists():
+        tiny.folder(classifiers / "tiny")
+    return pathways, classifiers
+
+
+def make_classifier(at: Path, name: str, **changes: str) -> str:
+    """Another classifier that reads colors; returns its digest."""
+    return digest(tiny.folder(at / name, None, name=f'"{name}"', title=f'"Colors, {name}"', **changes))
+
+
+def picture(color: str, seed: int, size: int = 48) -> bytes:
+    """A picture of one color with some noise, so that no two are the same."""
+    random = np.random.default_rng(seed)
+    values = np.clip(np.array(VALUES[color]) + random.normal(0, 6, (size, size, 3)), 0, 255)
+    buffer = io.BytesIO()
+    Picture.fromarray(values.astype(np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def packed(files: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
+    """A ZIP of files by their names, good and bad ones."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with zipfile.ZipFile(buffer, "w", method) as archive:
+            for name, data in files.items():
+                archive.writestr(zipfile.ZipInfo(name), data, method)
+    return buffer.getvalue()
+
+
+@dataclass(frozen=True)
+class Signed:
+    """A signed case."""
+
+    patient_id: str
+    case_id: str
+    image_ids: list[str]
+
+
+def bring_in(house: Installation, people: People, patient_id: str, *pictures: bytes) -> list[str]:
+    """Upload pictures along the pathway of colors, and have them read."""
+    technologist = people.actor(house, Role.TECHNOLOGIST)
+    with house.database.reading() as session:
+        receiving = ingest.begin(session, house, technologist, patient_id, COLORS)
+    answers = [ingest.receive(house, technologist, receiving, data) for data in pictures]
+    run_jobs(house)
+    return [str(answer.image_id) for answer in answers]
+
+
+def sign_case(
+    house: Installation, people: People, verdicts: dict[str, str] | list[str], seed: int, patient_id: str | None = None
+) -> Signed:
+    """A patient with a picture of each color, signed; a mapping says other than the color, as {"red": "gray"}."""
+    told = verdicts if isinstance(verdicts, dict) else {color: color for color in verdicts}
+    patient_id = patient_id or make_patient(house, people, identity=False)
+    image_ids = bring_in(house, people, patient_id, *(picture(color, 100 * seed + n) for n, color in enumerate(told)))
+    physician = people.actor(house, Role.PHYSICIAN)
+    with house.database.writing() as session:
+        for image_id, label in zip(image_ids, told.values(), strict=True):
+            review.give_verdict(session, house.settings, physician, image_id, label, "Seen.")
+        session.flush()
+        image = session.get_one(Image, image_ids[0])
+        case = review.current_case(session, image.study_id)
+        assert case is not None
+        review.sign(session, house.settings, physician, case.id, None)
+        return Signed(patient_id, case.id, image_ids)

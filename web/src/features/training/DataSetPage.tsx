@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Anchor, Button, Pagination } from '@mantine/core';
+import { keepPreviousData, useQuery, useSuspenseQuery } from '@tanstack/react-query';
+import { Link, useParams } from '@tanstack/react-router';
+import { useState } from 'react';
+import { training } from '@/api/calls';
+import type { DataSet, DataSetRow } from '@/api/types';
+import { Code } from '@/components/Code';
+import { Facts } from '@/components/Facts';
+import { Go } from '@/components/Go';
+import { IconDownload, IconTraining } from '@/components/icons';
+import { Notice } from '@/components/Notice';
+import { Columns, Page, Panel } from '@/components/Page';
+import { TimeAgo } from '@/components/TimeAgo';
+import { capital, count, plural } from '@/lib/format';
+import { CardTable } from '@/features/classification/CardTable';
+import classes from './training.module.css';
+
+const PARTS: [string, string][] = [
+  ['train', 'Learning'],
+  ['val', 'Validation'],
+  ['test', 'Test'],
+];
+const ROWS = 50;
+
+export function DataSetPage() {
+  const { datasetId } = useParams({ strict: false }) as { datasetId: string };
+  const { data: dataset } = useSuspenseQuery({
+    queryKey: ['datasets', 'one', datasetId],
+    queryFn: ({ signal }) => training.dataset(datasetId, signal),
+  });
+  return (
+    <Page
+      title={`${dataset.name} v${dataset.version}`}
+      trail={[{ to: '/training/datasets', title: 'Data sets' }]}
+      actions={
+        <Button
+          component={Link}
+          to="/training/new"
+          search={{ dataset: dataset.id } as never}
+          leftSection={<IconTraining size={18} />}
+        >
+          Train from it
+        </Button>
+      }
+    >
+      <Columns
+        left={
+          <>
+            {dataset.erased > 0 && (
+              <Notice title={`${plural(dataset.erased, 'image')} erased since`}>
+                Their patients were erased. Trainings from now on learn without them; the digest is that of the version
+                as it was made.
+              </Notice>
+            )}
+            {dataset.gaps.length > 0 && (
+              <Notice title="This version has gaps">
+                <ul className={classes.list}>
+                  {dataset.gaps.map((gap) => (
+                    <li key={gap}>{gap}</li>
+                  ))}
+                </ul>
+              </Notice>
+            )}
+            <Counts dataset={dataset} />
+            <Provenance dataset={dataset} />
+          </>
+        }
+        right={
+          <>
+            <Panel title="Facts">
+              <Facts
+                facts={[
+                  ['Images', count(dataset.images)],
+                  ['Labels from', dataset.origin === 'verdicts' ? 'Signed verdicts' : 'An uploaded ZIP'],
+                  dataset.pathway !== null && ['Pathway', dataset.pathway],
+                  ['Project', dataset.project],
+                  ['Made by', dataset.created_by],
+                  ['Made', <TimeAgo key="made" at={dataset.created_at} />],
+                  ['Digest', <Code key="digest" value={dataset.digest} what="the digest" shown={16} />],
+                ]}
+              />
+            </Panel>
+            {Object.keys(dataset.left_out).length > 0 && (
+              <Panel title="Left out">
+                <Facts
+                  facts={Object.entries(dataset.left_out).map(([reason, number]) => [capital(reason), count(number)])}
+                />
+              </Panel>
+            )}
+          </>
+        }
+      />
+    </Page>
+  );
+}
+
+function Counts({ dataset }: { dataset: DataSet }) {
+  const labels = Object.entries(dataset.counts);
+  const total = (part: string) => labels.reduce((sum, [, of]) => sum + (of[part] ?? 0), 0);
+  return (
+    <Panel title="Images by label and part">
+      <CardTable
+        name="Images by label and part"
+        head={['Label', ...PARTS.map(([, title]) => title), 'All']}
+        rows={[
+          ...labels.map(([label, of]) => [
+            label,
+            ...PARTS.map(([part]) => count(of[part] ?? 0)),
+            count(PARTS.reduce((sum, [part]) => sum + (of[part] ?? 0), 0)),
+          ]),
+          ['All labels', ...PARTS.map(([part]) => count(total(part))), count(dataset.images)],
+        ]}
+      />
+    </Panel>
+  );
+}
+
+function Provenance({ dataset }: { dataset: DataSet }) {
+  const [page, setPage] = useState(1);
+  const { data } = useQuery({
+    queryKey: ['datasets', 'rows', dataset.id, page],
+    queryFn: ({ signal }) => training.rows(dataset.id, { page, page_size: ROWS }, signal),
+    placeholderData: keepPreviousData,
+  });
+  const pages = Math.max(1, Math.ceil(dataset.images / ROWS));
+  return (
+    <Panel
+      title="Where the labels come from"
+      side={
+        <Anchor href={training.provenanceUrl(dataset.id)} download>
+          <IconDownload size={16} style={{ verticalAlign: '-3px' }} /> CSV
+        </Anchor>
+      }
+    >
+      <Rows rows={data?.items ?? []} />
+      {pages > 1 && (
+        <Pagination
+          total={pages}
+          value={page}
+          onChange={setPage}
+          mt={12}
+          getControlProps={(control) => ({ 'aria-label': `${capital(control)} page` })}
+          getItemProps={(number) => ({ 'aria-label': `Page ${number}` })}
+        />
+      )}
+    </Panel>
+  );
+}
+
+function Rows({ rows }: { rows: DataSetRow[] }) {
+  return (
+    <CardTable
+      name="Where the labels come from"
+      head={['Image', 'Label', 'Part', 'Patient', 'Said by', 'When', 'Case']}
+      rows={rows.map((row) => [
+        row.image_id ? (
+          <Go key="image" to={`/images/${row.image_id}`}>
+            {count(row.number)}
+          </Go>
+        ) : (
+          count(row.number)
+        ),
+        row.label,
+        PARTS.find(([part]) => part === row.part)?.[1] ?? row.part,
+        row.source === 'erased' ? 'erased' : (row.patient_code ?? '–'),
+        row.source === 'uploaded' ? 'the upload' : (row.said_by ?? '–'),
+        row.said_at ? <TimeAgo key="when" at={row.said_at} /> : '–',
+        row.case_id ? (
+          <Go key="case" to={`/cases/${row.case_id}`}>
+            {`v${row.case_version ?? 1}`}
+          </Go>
+        ) : (
+          '–'
+        ),
+      ])}
+    />
+  );
+}

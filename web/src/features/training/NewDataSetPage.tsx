@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Button, FileInput, SegmentedControl, Select, TextInput } from '@mantine/core';
+import { useQuery, useQueryClient } from '@tanstack/react-query';
+import { Link, useNavigate } from '@tanstack/react-router';
+import { useState, type FormEvent } from 'react';
+import { training } from '@/api/calls';
+import { asProblem, type Problem } from '@/api/problem';
+import { pathwaysQuery } from '@/api/queries';
+import { useSession } from '@/api/session';
+import { Notice } from '@/components/Notice';
+import { Page, Panel } from '@/components/Page';
+import { bytes, share } from '@/lib/format';
+import classes from './training.module.css';
+
+export function NewDataSetPage() {
+  const { memberships, homeProjectId } = useSession();
+  const mine = memberships.filter((entry) => entry.role === 'researcher' || entry.role === 'administrator');
+  const { data: pathways } = useQuery(pathwaysQuery);
+  const navigate = useNavigate();
+  const client = useQueryClient();
+  const [from, setFrom] = useState<'verdicts' | 'zip'>('verdicts');
+  const [projectId, setProjectId] = useState(
+    mine.find((entry) => entry.project_id === homeProjectId)?.project_id ?? mine[0]?.project_id,
+  );
+  const [pathway, setPathway] = useState<string | null>(null);
+  const [name, setName] = useState('');
+  const [file, setFile] = useState<File | null>(null);
+  const [sent, setSent] = useState<number | null>(null);
+  const [problem, setProblem] = useState<Problem | null>(null);
+  const [errors, setErrors] = useState<Record<string, string>>({});
+  const [busy, setBusy] = useState(false);
+  const way = pathway ?? (pathways?.length === 1 ? (pathways[0]?.name ?? null) : null);
+
+  const submit = async (event: FormEvent<HTMLFormElement>) => {
+    event.preventDefault();
+    const form = event.currentTarget;
+    const found: Record<string, string> = {};
+    if (from === 'verdicts' && !way) found.pathway = 'Choose the pathway.';
+    if (from === 'zip' && !file) found.file = 'Choose the ZIP.';
+    if (from === 'zip' && !name.trim()) found.name = 'Give the data set a name.';
+    setErrors(found);
+    setProblem(null);
+    if (Object.keys(found).length === 0) {
+      setBusy(true);
+      try {
+        const made =
+          from === 'verdicts'
+            ? await training.makeDataset({ project_id: projectId, pathway: way ?? '', name: name.trim() || null })
+            : await training.uploadDataset(file!, { projectId, name: name.trim() }, setSent);
+        await client.invalidateQueries({ queryKey: ['datasets'] });
+        await navigate({ to: '/training/datasets/$datasetId', params: { datasetId: made.id } });
+        return;
+      } catch (error) {
+        const refused = asProblem(error);
+        setProblem(refused);
+        setErrors(Object.fromEntries(refused.errors.map((entry) => [entry.field, entry.message])));
+      } finally {
+        setBusy(false);
+        setSent(null);
+      }
+    }
+    requestAnimationFrame(() => form.querySelector<HTMLElement>('[aria-invalid="true"]')?.focus());
+  };
+
+  return (
+    <Page
+      width="text"
+      title="Make a version"
+      trail={[{ to: '/training/datasets', title: 'Data sets' }]}
+      lead="A version never changes. A patient is learned from or measured with, in this and in every later version alike."
+    >
+      <Panel>
+        <form onSubmit={(event) => void submit(event)} noValidate className={classes.form}>
+          <SegmentedControl
+            aria-label="Where the labels come from"
+            data={[
+              { value: 'verdicts', label: 'Signed verdicts' },
+              { value: 'zip', label: 'A ZIP of images' },
+            ]}
+            value={from}
+            onChange={(value) => {
+              setFrom(value as 'verdicts' | 'zip');
+              setErrors({});
+              setProblem(null);
+            }}
+          />
+          {mine.length > 1 && (
+            <Select
+              label="Project"
+              data={mine.map((entry) => ({ value: entry.project_id, label: entry.project }))}
+              value={projectId ?? null}
+              onChange={(value) => setProjectId(value ?? projectId)}
+            />
+          )}
+          {from === 'verdicts' ? (
+            <>
+              <Select
+                label="Pathway"
+                required
+                data={(pathways ?? []).map((entry) => ({ value: entry.name, label: entry.title }))}
+                value={way}
+                error={errors.pathway}
+                onChange={setPathway}
+              />
+              <TextInput
+                label="Name"
+                description="The pathway's own name if left empty."
+                value={name}
+                error={errors.name}
+                onChange={(event) => setName(event.currentTarget.value)}
+                maxLength={100}
+                autoComplete="off"
+              />
+              <p className={classes.note}>
+                Takes in every image of a signed case with its verdict. Labels that the pathway does not count, and cases
+                that are being corrected, are left out and counted.
+              </p>
+            </>
+          ) : (
+            <>
+              <TextInput
+                label="Name"
+                required
+                value={name}
+                error={errors.name}
+                onChange={(event) => setName(event.currentTarget.value)}
+                maxLength={100}
+                autoComplete="off"
+              />
+              <FileInput
+                label="ZIP"
+                required
+                accept=".zip,application/zip"
+                placeholder="Choose a ZIP"
+                value={file}
+                error={errors.file}
+                onChange={setFile}
+              />
+              <p className={classes.note}>
+                A folder for each label, or images with a <code>labels.csv</code> of <code>path,label,group</code>; images
+                of one group (a patient) stay together. Only pixels are kept: no file names, no metadata. What is written
+                into the pixels stays there, so upload no image that shows a name.
+              </p>
+              {file && busy && (
+                <p className={classes.text} role="status">
+                  {sent !== null && sent < 1
+                    ? `${share(sent)} of ${bytes(file.size)} sent`
+                    : 'All is sent. Each image is now decoded and checked; that takes about a minute for 1,000 images.'}
+                </p>
+              )}
+            </>
+          )}
+          {problem && (
+            <Notice tone="red" title={problem.title}>
+              {problem.detail}
+            </Notice>
+          )}
+          <div className={classes.buttons}>
+            <Button type="submit" loading={busy}>
+              Make the version
+            </Button>
+            <Button component={Link} to="/training/datasets" variant="default">
+              Cancel
+            </Button>
+          </div>
+        </form>
+      </Panel>
+    </Page>
+  );
+}

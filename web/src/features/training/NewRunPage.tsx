@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Button, Checkbox, Select, Textarea, TextInput } from '@mantine/core';
+import { useQuery } from '@tanstack/react-query';
+import { Link, useNavigate, useSearch } from '@tanstack/react-router';
+import { useState, type FormEvent } from 'react';
+import { training } from '@/api/calls';
+import { asProblem, type Problem } from '@/api/problem';
+import { useSession } from '@/api/session';
+import { Notice } from '@/components/Notice';
+import { Page, Panel } from '@/components/Page';
+import { plural } from '@/lib/format';
+import classes from './training.module.css';
+
+const OWN = '';
+
+export function NewRunPage() {
+  const { projectId } = useSession();
+  const search = useSearch({ strict: false });
+  const navigate = useNavigate();
+  const { data: datasets } = useQuery({
+    queryKey: ['datasets', 'choice', projectId],
+    queryFn: ({ signal }) => training.datasets({ project_id: projectId, page_size: 200 }, signal),
+  });
+  const { data: recipes } = useQuery({
+    queryKey: ['recipes'],
+    queryFn: ({ signal }) => training.recipes(signal),
+    staleTime: Infinity,
+  });
+  const [name, setName] = useState('');
+  const [datasetId, setDatasetId] = useState<string | null>(search.dataset ?? null);
+  const [recipe, setRecipe] = useState<string | null>(null);
+  const [text, setText] = useState<string | null>(null);
+  const [init, setInit] = useState('');
+  const [overrule, setOverrule] = useState(false);
+  const [reason, setReason] = useState('');
+  const [problem, setProblem] = useState<Problem | null>(null);
+  const [errors, setErrors] = useState<Record<string, string>>({});
+  const [busy, setBusy] = useState(false);
+  const needsStart = text === null && Boolean(recipes?.find((one) => one.name === recipe)?.needs_start);
+  const chosen = datasets?.items.find((one) => one.id === datasetId);
+
+  const submit = async (event: FormEvent<HTMLFormElement>) => {
+    event.preventDefault();
+    const form = event.currentTarget;
+    const found: Record<string, string> = {};
+    if (!/^[a-z0-9][a-z0-9-]{0,62}$/.test(name)) found.name = 'Small letters, digits and hyphens, such as our-smears.';
+    if (!datasetId) found.dataset_id = 'Choose what to learn from.';
+    if (recipe === null) found.recipe = 'Choose how to learn.';
+    if (needsStart && !init.trim()) found.init = 'Name what to start from; "none" starts from nothing.';
+    if (overrule && !reason.trim()) found.overrule_leakage = 'Say why; the reason stands on the card.';
+    setErrors(found);
+    setProblem(null);
+    if (Object.keys(found).length === 0 && datasetId && recipe !== null) {
+      setBusy(true);
+      try {
+        const run = await training.start({
+          name,
+          dataset_id: datasetId,
+          recipe: text ?? recipe,
+          init: init.trim() || null,
+          overrule_leakage: overrule ? reason.trim() : null,
+        });
+        await navigate({ to: '/training/runs/$runId', params: { runId: run.id } });
+        return;
+      } catch (error) {
+        const refused = asProblem(error);
+        setProblem(refused);
+        setErrors(Object.fromEntries(refused.errors.map((entry) => [entry.field, entry.message])));
+      } finally {
+        setBusy(false);
+      }
+    }
+    requestAnimationFrame(() => form.querySelector<HTMLElement>('[aria-invalid="true"]')?.focus());
+  };
+
+  return (
+    <Page
+      width="text"
+      title="Start training"
+      trail={[{ to: '/training', title: 'Trainings' }]}
+      lead="The server learns in the background: you can close this page. Nothing reads images until it is promoted by two people."
+    >
+      <Panel>
+        <form onSubmit={(event) => void submit(event)} noValidate className={classes.form}>
+          <Select
+            label="Data set"
+            required
+            placeholder={datasets && datasets.items.length === 0 ? 'There is none yet' : 'Choose a version'}
+            data={(datasets?.items ?? []).map((one) => ({
+              value: one.id,
+              label: `${one.name} v${one.version} (${plural(one.images, 'image')})`,
+            }))}
+            value={datasetId}
+            error={errors.dataset_id}
+            onChange={setDatasetId}
+            searchable
+          />
+          {datasets?.items.length === 0 && (
+            <p className={classes.note}>
+              <Link to="/training/datasets/new">Make a data set</Link> first.
+            </p>
+          )}
+          {chosen && chosen.gaps.length > 0 && (
+            <Notice title="This version has gaps">
+              <ul className={classes.list}>
+                {chosen.gaps.map((gap) => (
+                  <li key={gap}>{gap}</li>
+                ))}
+              </ul>
+            </Notice>
+          )}
+          <TextInput
+            label="Name of the classifier"
+            description="Small letters, digits and hyphens; the version gets its own digest."
+            required
+            value={name}
+            error={errors.name}
+            onChange={(event) => setName(event.currentTarget.value)}
+            autoComplete="off"
+            spellCheck={false}
+          />
+          <Select
+            label="Recipe"
+            description="Network, sizes, variations and schedule."
+            required
+            placeholder="Choose a recipe"
+            data={[
+              ...(recipes ?? []).map((one) => ({ value: one.name, label: `${one.title} (${one.name})` })),
+              { value: OWN, label: 'My own recipe (TOML)' },
+            ]}
+            value={recipe}
+            error={errors.recipe}
+            onChange={(value) => {
+              setText(value === OWN ? (recipes?.find((one) => one.name === recipe)?.text ?? '') : null);
+              setRecipe(value);
+            }}
+          />
+          {text !== null && (
+            <Textarea
+              label="Recipe as TOML"
+              className={classes.recipe}
+              value={text}
+              onChange={(event) => setText(event.currentTarget.value)}
+              autosize
+              minRows={10}
+              maxRows={24}
+              spellCheck={false}
+            />
+          )}
+          <TextInput
+            label="Start from"
+            required={needsStart}
+            description={`${needsStart ? 'This recipe begins with weights that do not ship with Medhub: name them.' : 'Empty: as the recipe says.'} timm:NAME for published weights, the name of a file in the folder weights below the data folder, or none.`}
+            value={init}
+            error={errors.init}
+            onChange={(event) => setInit(event.currentTarget.value)}
+            autoComplete="off"
+            spellCheck={false}
+          />
+          <Checkbox
+            label="Go on even if images overlap between learning and measuring"
+            description="Otherwise such a leak ends the training. The reason stands on the classifier's card for ever."
+            checked={overrule}
+            onChange={(event) => setOverrule(event.currentTarget.checked)}
+          />
+          {overrule && (
+            <Textarea
+              label="Reason"
+              required
+              value={reason}
+              error={errors.overrule_leakage}
+              onChange={(event) => setReason(event.currentTarget.value)}
+              minRows={2}
+              autosize
+            />
+          )}
+          {problem && (
+            <Notice tone="red" title={problem.title}>
+              {problem.detail}
+            </Notice>
+          )}
+          <div className={classes.buttons}>
+            <Button type="submit" loading={busy}>
+              Start training
+            </Button>
+            <Button component={Link} to="/training" variant="default">
+              Cancel
+            </Button>
+          </div>
+        </form>
+      </Panel>
+    </Page>
+  );
+}
