@@ -48,7 +48,7 @@ jpeg_share = 0.0
 small_share = 0.0
 [training]
 epochs = 5
-repeats = 8
+repeats = 24
 batch_size = 12
 learning_rate = 2e-3
 head_factor = 1.0

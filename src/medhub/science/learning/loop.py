@@ -589,7 +589,7 @@ def uses_bf16(training: Training, device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     try:
-        return "amx_bf16" in Path("/proc/cpuinfo").read_text()
+        return bool({"amx_bf16", "avx512_bf16"} & set(Path("/proc/cpuinfo").read_text().split()))
     except OSError:
         return False
 
