@@ -16,6 +16,7 @@ install: .make/python .make/web
 
 .make/python: .make/venv pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -e . -c constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps rapidocr-onnxruntime -c constraints.txt
 	@touch $@
 
 .make/node_modules: web/package.json web/package-lock.json
@@ -54,6 +55,7 @@ test: install lint check-web
 # The tables of de-identification, whole; make test runs a sample of each.
 deid-bench: .make/dev
 	PYTHONPATH=. $(BIN)/python bench/deid.py
+	PYTHONPATH=. $(BIN)/python bench/burned_in.py
 
 # The API's document, and the web app's client made from it.
 api: .make/dev .make/node_modules

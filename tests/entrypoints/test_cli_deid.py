@@ -14,6 +14,7 @@ import pytest
 from pydicom import Dataset, dcmread
 
 from tests.conftest import ROOT
+from tests.factories.burned import write_line
 from tests.factories.seeded import CT, written
 
 
@@ -92,7 +93,7 @@ def test_what_may_hold_writing_or_cannot_be_read_is_quarantined_with_a_reason(re
     (received / "short.dcm").write_bytes(_ct(5)[:400])
     (received / "twin.dcm").write_bytes(_ct(1, InstanceNumber=7))
     out, manifest = tmp_path / "OUT", tmp_path / "done.jsonl"
-    ended = _run(received, out, "--manifest", manifest)
+    ended = _run(received, out, "--manifest", manifest, "--no-pixels")
     assert ended.returncode == 1
     assert "2 cleaned, 5 quarantined" in ended.stderr
     assert "the key of this run is gone" in ended.stderr
@@ -105,6 +106,27 @@ def test_what_may_hold_writing_or_cannot_be_read_is_quarantined_with_a_reason(re
     assert "same SOP Instance UID" in reasons["twin.dcm"]
     assert all(lines[name]["output"] is None for name in reasons)
     assert len(list(out.rglob("*.dcm"))) == 2
+
+
+def test_writing_in_pixels_is_made_black_and_the_manifest_says_where(tmp_path: Path) -> None:
+    values = np.zeros((120, 300))
+    write_line(values, "Rahman, Aisha", (10, 10), 24, 3000)
+    (tmp_path / "IN").mkdir()
+    said: dict[str, object] = {
+        "Modality": "US",
+        "Rows": 120,
+        "Columns": 300,
+        "PixelData": values.astype("<u2").tobytes(),
+    }
+    (tmp_path / "IN/one.dcm").write_bytes(_ct(1, **said))
+    ended = _run(tmp_path / "IN", tmp_path / "OUT", "--manifest", tmp_path / "done.jsonl")
+    assert ended.returncode == 0, ended.stderr
+    line = json.loads((tmp_path / "done.jsonl").read_text())
+    ((frame, x0, y0, x1, y1),) = line["boxes"]
+    assert frame == 1
+    values[y0:y1, x0:x1] = 0
+    assert not values.astype("<u2").any()
+    assert not any(dcmread(tmp_path / "OUT" / line["output"]).PixelData)
 
 
 def test_a_preview_writes_nothing_and_lists_the_texts_that_would_remain(received: Path, tmp_path: Path) -> None:

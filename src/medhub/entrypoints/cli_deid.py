@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +22,7 @@ from typer.core import TyperGroup
 
 from medhub.errors import Conflict, Invalid, NotFound, Unavailable
 from medhub.science.deid.files import Result, clean_file
+from medhub.science.deid.pixels import Layouts
 from medhub.science.deid.preview import FREE_TEXT, remaining_texts
 from medhub.science.deid.profile import Profile, find_profile
 from medhub.science.deid.scan import Scanner
@@ -48,6 +50,8 @@ KeyFile = Annotated[
     typer.Option(help="File with the project's key (32 bytes or more); made there if it is not there yet."),
 ]
 _LEAST_KEY = 16
+# Neighboring files are mostly of one series, of which a process remembers where writing is.
+_TOGETHER = 8
 _SAME_UID = "A file with the same SOP Instance UID and other contents came before it."
 
 
@@ -61,10 +65,19 @@ def run_command(
         Path | None, typer.Option(help="File for what was done to each file, as JSON lines; outside OUT.")
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, max=64, help="Files that are worked on at a time.")] = 1,
+    pixels: Annotated[
+        bool,
+        typer.Option(
+            "--pixels/--no-pixels",
+            help="Find writing in pixels and make it black; without, what may hold writing is quarantined.",
+        ),
+    ] = True,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
     """De-identify files; exit code 1 if any was quarantined. Nothing of a quarantined file is written to OUT."""
     wanted = find_profile(profile)
+    if not pixels:
+        wanted = wanted.model_copy(update={"pixels": wanted.pixels.model_copy(update={"clean": False})})
     files = _files(source)
     _check_target(source, target, manifest)
     key, lasting = _key(key_file)
@@ -265,9 +278,15 @@ def _key(path: Path | None) -> tuple[bytes, bool]:
     return key, True
 
 
+@cache
+def _layouts() -> Layouts:
+    """What this process knows of the series that it has looked at."""
+    return Layouts()
+
+
 def _one(path: Path, profile: Profile, key: bytes) -> Result:
     try:
-        return clean_file(path.read_bytes(), profile, key)
+        return clean_file(path.read_bytes(), profile, key, layouts=_layouts())
     except OSError as error:
         return Result("quarantined", f"It cannot be read ({error.strerror}).")
 
@@ -278,7 +297,8 @@ def _done(files: list[Path], profile: Profile, key: bytes, jobs: int) -> Iterato
             yield path, _one(path, profile, key)
         return
     with ProcessPoolExecutor(jobs) as pool:
-        yield from zip(files, pool.map(_one, files, [profile] * len(files), [key] * len(files)), strict=True)
+        found = pool.map(_one, files, [profile] * len(files), [key] * len(files), chunksize=_TOGETHER)
+        yield from zip(files, found, strict=True)
 
 
 def _store(found: Result, target: Path) -> str | None:

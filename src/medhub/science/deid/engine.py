@@ -495,13 +495,14 @@ def _mark(dataset: Dataset, work: _Work) -> None:
     codes = [] if profile.overrides_basic() else [BASIC_CODE]
     codes += [CODES[name] for name in profile.options if name != "graphics" or "graphics" in work.applied]
     if codes:
-        dataset.DeidentificationMethodCodeSequence = Sequence([_code(*one) for one in codes])
+        dataset.DeidentificationMethodCodeSequence = Sequence([method_code(*one) for one in codes])
     said = "MODIFIED" if "modified" in work.dates else "UNMODIFIED" if work.dates == {"kept"} else "REMOVED"
     if work.dates:
         dataset.LongitudinalTemporalInformationModified = said
 
 
-def _code(value: str, meaning: str) -> Dataset:
+def method_code(value: str, meaning: str) -> Dataset:
+    """An item of (0012,0064)."""
     code = Dataset()
     code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, "DCM", meaning
     return code

@@ -13,8 +13,9 @@ from pydicom._uid_dict import UID_dictionary
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, MediaStorageDirectoryStorage
 
 from medhub.science.deid.engine import Action, NestedTooDeep, deidentify
-from medhub.science.deid.pixels import writing_may_be_in
+from medhub.science.deid.pixels import Layouts, clean_pixels_of, is_picture, may_hold_writing
 from medhub.science.deid.profile import Profile
+from medhub.science.deid.reading import ReaderMissing
 from medhub.science.deid.subject import subject_of
 from medhub.science.imaging.limits import Limits, Unacceptable
 from medhub.science.imaging.received_dicom import check_image, is_dicom, parse_within, quiet
@@ -42,6 +43,8 @@ class Result:
         Where the new file belongs: codes of patient, study, series and object, none of which say anything.
     actions
         What was done to which attribute.
+    boxes
+        What was made black in pixels, or would be: frame (from 1), x0, y0, x1, y1, the last two not included.
     """
 
     outcome: Outcome
@@ -49,6 +52,7 @@ class Result:
     data: bytes = b""
     place: tuple[str, ...] = ()
     actions: tuple[Action, ...] = ()
+    boxes: tuple[tuple[int, int, int, int, int], ...] = ()
 
     def as_json(self, source: str, target: str | None) -> dict[str, Any]:
         """A line of the manifest."""
@@ -57,12 +61,14 @@ class Result:
             "output": target,
             "outcome": self.outcome,
             "reason": self.reason,
-            "boxes": [],
+            "boxes": [list(box) for box in self.boxes],
             "actions": [vars(action) for action in self.actions],
         }
 
 
-def clean_file(data: bytes, profile: Profile, key: bytes, limits: Limits | None = None) -> Result:
+def clean_file(
+    data: bytes, profile: Profile, key: bytes, limits: Limits | None = None, layouts: Layouts | None = None
+) -> Result:
     """Make a DICOM file into one without identity.
 
     Parameters
@@ -75,6 +81,8 @@ def clean_file(data: bytes, profile: Profile, key: bytes, limits: Limits | None 
         Secret of the project, at least 16 bytes.
     limits
         What is taken.
+    layouts
+        What is known of the series that were looked at before.
 
     Returns
     -------
@@ -88,9 +96,11 @@ def clean_file(data: bytes, profile: Profile, key: bytes, limits: Limits | None 
         return Result("quarantined", "It is no DICOM file.")
     with quiet():
         try:
-            return _cleaned(data, profile, key, limits)
+            return _cleaned(data, profile, key, limits, layouts)
         except Unacceptable as error:
             return Result("quarantined", str(error))
+        except ReaderMissing as error:
+            return Result("quarantined", f"Nobody looked for writing in its pixels. {error}")
         except (NestedTooDeep, RecursionError):
             return Result("quarantined", "Its sequences lie deeper in one another than any device writes them.")
         except MemoryError:
@@ -100,7 +110,7 @@ def clean_file(data: bytes, profile: Profile, key: bytes, limits: Limits | None 
             return Result("quarantined", f"It is damaged: it cannot be read ({type(error).__name__}).")
 
 
-def _cleaned(data: bytes, profile: Profile, key: bytes, limits: Limits) -> Result:
+def _cleaned(data: bytes, profile: Profile, key: bytes, limits: Limits, layouts: Layouts | None) -> Result:
     received, syntax = parse_within(data, limits)
     meta = getattr(received, "file_meta", Dataset())
     if "DirectoryRecordSequence" in received or meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
@@ -115,8 +125,8 @@ def _cleaned(data: bytes, profile: Profile, key: bytes, limits: Limits) -> Resul
     subject = subject_of(key, number, issuer, profile.dates)
     pixels = None
     if _PIXELS in received:
-        reason = writing_may_be_in(received)
-        if reason:
+        reason = may_hold_writing(received)
+        if reason and not profile.pixels.clean:
             return Result("quarantined", reason)
         check_image(received, syntax, limits)
         pixels = clean_pixels(received, syntax)
@@ -139,7 +149,12 @@ def _cleaned(data: bytes, profile: Profile, key: bytes, limits: Limits) -> Resul
         return Result("quarantined", "It is damaged: one of its values cannot be written as its kind says.")
     names = (dataset.get(keyword) for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"))
     place = (subject.code, *(str(name or "none") for name in names))
-    return Result("cleaned", "", written, place, found.actions)
+    if pixels is None or not profile.pixels.clean or not is_picture(received):
+        return Result("cleaned", "", written, place, found.actions)
+    look = clean_pixels_of(received, written, only_ultrasound=profile.pixels.only_ultrasound, layouts=layouts)
+    if look.doubt:
+        return Result("quarantined", look.doubt, boxes=look.boxes)
+    return Result("cleaned", "", look.data, place, found.actions, look.boxes)
 
 
 def _other_pixels(dataset: Dataset) -> bool:

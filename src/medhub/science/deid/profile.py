@@ -27,6 +27,7 @@ Option = Literal[
 ]
 # CID 7050 of PS3.16: what (0012,0064) says of each option, and of the Basic Profile itself.
 BASIC_CODE = ("113100", "Basic Application Confidentiality Profile")
+PIXELS_CODE = ("113101", "Clean Pixel Data Option")
 CODES: dict[str, tuple[str, str]] = {
     "graphics": ("113103", "Clean Graphics Option"),
     "structured-content": ("113104", "Clean Structured Content Option"),
@@ -84,6 +85,21 @@ class Dates(_Part):
     weekdays: bool = True
 
 
+class Pixels(_Part):
+    """What is done to writing in pixels.
+
+    Attributes
+    ----------
+    clean
+        Find it, and make black what is not harmless; else objects that may hold writing wait for a person.
+    only_ultrasound
+        Make all black that lies outside of the regions of ultrasound, where a file names them (0018,6011).
+    """
+
+    clean: bool = True
+    only_ultrasound: bool = False
+
+
 class Special(_Part):
     """What is done to one attribute, whatever the table says."""
 
@@ -107,6 +123,8 @@ class Profile(_Part):
     ----------
     options
         Options of PS3.15, Annex E, beside the Basic Profile.
+    pixels
+        What is done to writing in pixels.
     special
         Single attributes that are treated otherwise.
     """
@@ -116,6 +134,7 @@ class Profile(_Part):
     version: Annotated[int, Field(ge=1)]
     options: tuple[Option, ...] = ()
     dates: Dates = Dates()
+    pixels: Pixels = Pixels()
     special: tuple[Special, ...] = ()
 
     @model_validator(mode="after")

@@ -142,6 +142,46 @@ def stored_samples(dicom: bytes) -> NDArray[np.uint16] | None:
         return _decode(opened, 0)[0].astype(np.uint16)
 
 
+def read_stored(dicom: bytes, frame: int = 0) -> tuple[NDArray[Any], str]:
+    """Decode one frame to its stored values.
+
+    Parameters
+    ----------
+    dicom
+        A file that ``write_file`` made.
+    frame
+        Number of the frame, from 0.
+
+    Returns
+    -------
+    ndarray, str
+        H x W, or H x W x 3 where there are three samples; and the photometric interpretation of these values, "RGB"
+        for colors however they are stored.
+
+    Raises
+    ------
+    Unacceptable
+        When the frame cannot be decoded.
+    """
+    with quiet():
+        try:
+            opened = _open(dicom)
+            if opened.syntax in (JPEGBaseline8Bit, JPEGExtended12Bit) and int(opened.dataset.BitsStored) <= 8:
+                stored = _encapsulated_frame(opened.stream, opened.dataset, frame)
+                array: NDArray[Any] = _decode_jpeg(stored, opened.dataset)
+                return array, "RGB" if array.ndim == 3 else str(opened.dataset.PhotometricInterpretation)
+            array, photometric = _decode(opened, frame)
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise Unacceptable(
+                f"Frame {frame + 1} of this image is damaged and cannot be decoded.", reason="damaged"
+            ) from error
+        if photometric.startswith("YBR"):
+            array, photometric = convert_color_space(array, photometric, "RGB"), "RGB"
+        return array, photometric
+
+
 def _open(dicom: bytes) -> _Opened:
     stream = BytesIO(dicom)
     dataset = dcmread(stream, stop_before_pixels=True)

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writing burned into pixels: how much of it becomes black, how much else does, and how long that takes.
+
+    python bench/burned_in.py [--images 500] [--only-harmless 250]
+
+Pictures are made from seeds (tests/factories/burned.py): six fonts, 10 to 40 pixels, contrasts from 12 levels on black
+and 45 on tissue, turned in seven ways, over black, speckle, tissue and a stained field.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+from collections import Counter
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import DataElement, Dataset
+from pydicom.uid import ExplicitVRLittleEndian, UltrasoundImageStorage
+from tests.factories.burned import Burned, burned
+
+from medhub.science.deid.pixels import Layouts, Look, clean_pixels_of
+from medhub.science.imaging.frames import read_stored
+from medhub.science.imaging.wrapping import write_file
+from medhub.science.learning.metrics import wilson
+
+COVERED = 0.9
+NEAR = 8
+
+
+def main() -> None:
+    """Measure, and print tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=500)
+    parser.add_argument("--only-harmless", type=int, default=250)
+    parser.add_argument("--first", type=int, default=10_000, help="the first seed")
+    wanted = parser.parse_args()
+    _identifiers(range(wanted.first, wanted.first + wanted.images))
+    _harmless(range(wanted.first, wanted.first + wanted.only_harmless))
+    _speed()
+
+
+def _identifiers(seeds: range) -> None:
+    counts: Counter[tuple[str, bool]] = Counter()
+    doubt, other, missed = 0, [], []
+    for seed in seeds:
+        made = burned(seed)
+        found, after = _clean(made)
+        if found.doubt:  # nobody gets it before a person has looked
+            doubt += 1
+            continue
+        changed = _changed(made.image, after)
+        for piece in made.pieces:
+            if piece.identifies:
+                covered = (_boxes(found, changed.shape) & piece.ink).sum() >= COVERED * piece.ink.sum()
+                counts[made.background, bool(covered)] += 1
+                if not covered:
+                    missed.append((seed, made.background, piece.text, piece.size, piece.contrast, piece.turn))
+        other.append(float((changed & ~_near(made)).mean()))
+    print(f"Pictures with identifiers: {len(seeds)}, of them {doubt} left to a person\n")
+    print("| background | identifiers | covered | share (95 %) |\n|---|---|---|---|")
+    for background in (*sorted({one for one, _ in counts}), "all"):
+        yes, no = (
+            sum(n for (one, was), n in counts.items() if was is state and background in (one, "all"))
+            for state in (True, False)
+        )
+        print(f"| {background} | {yes + no} | {yes} | {_share(yes, yes + no)} |")
+    print(f"\nOther pixels changed: mean {np.mean(other):.3%}, greatest {max(other):.3%}")
+    for one in missed:
+        print("  missed:", *one)
+
+
+def _harmless(seeds: range) -> None:
+    touched = 0
+    for seed in seeds:
+        made = burned(seed, identifiers=False)
+        found, after = _clean(made)
+        touched += bool(found.doubt) or bool(_changed(made.image, after).any())
+    print(f"\nPictures with harmless writing only: {touched} of {len(seeds)} touched, {_share(touched, len(seeds))}")
+
+
+def _speed() -> None:
+    print("\n| one core | images | median s | images/s |\n|---|---|---|---|")
+    for title, layouts in (("each looked at anew", None), ("a series that shares a layout", Layouts())):
+        times = []
+        made = burned(20_000, size=(1024, 1024))
+        chance = np.random.default_rng(0)
+        for number in range(12):
+            image = made.image
+            if number:  # what moves: noise where nothing is written
+                free = ~_near(made)
+                noise = chance.normal(0, 2, image.shape)
+                image = np.where(free, np.clip(image + noise * (image > 0), 0, 255), image).astype(np.uint8)
+            dataset, dicom = _file(image, made.modality)
+            before = time.process_time()
+            clean_pixels_of(dataset, dicom, only_ultrasound=False, layouts=layouts)
+            if number:
+                times.append(time.process_time() - before)
+        median = float(np.median(times))
+        print(f"| {title}, 1024 x 1024 | {len(times)} | {median:.2f} | {1 / median:.1f} |")
+    print(f"\nMemory at most: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
+
+
+def _clean(made: Burned) -> tuple[Look, NDArray[np.uint8]]:
+    dataset, dicom = _file(made.image, made.modality)
+    found = clean_pixels_of(dataset, dicom, only_ultrasound=False)
+    return found, made.image if found.doubt else read_stored(found.data)[0]
+
+
+def _file(image: NDArray[np.uint8], modality: str) -> tuple[Dataset, bytes]:
+    dataset = Dataset()
+    dataset.SOPClassUID, dataset.SOPInstanceUID, dataset.SeriesInstanceUID = UltrasoundImageStorage, "1.2.3", "1.2"
+    dataset.Modality = modality
+    dataset.Rows, dataset.Columns = image.shape[:2]
+    dataset.SamplesPerPixel = 1 if image.ndim == 2 else 3
+    dataset.PhotometricInterpretation = "MONOCHROME2" if image.ndim == 2 else "RGB"
+    if image.ndim == 3:
+        dataset.PlanarConfiguration = 0
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 8, 8, 7, 0
+    dataset["PixelData"] = DataElement(0x7FE00010, "OB", image.tobytes() + b"\0" * (image.size % 2))
+    return dataset, write_file(dataset, ExplicitVRLittleEndian)
+
+
+def _changed(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    changed = before != after
+    return np.asarray(changed.any(-1) if changed.ndim == 3 else changed)
+
+
+def _boxes(found: Look, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    black = np.zeros(shape, bool)
+    for _, x0, y0, x1, y1 in found.boxes:
+        black[y0:y1, x0:x1] = True
+    return black
+
+
+def _near(made: Burned) -> NDArray[np.bool_]:
+    near = np.zeros(made.image.shape[:2], bool)
+    for piece in made.pieces:
+        rows, columns = (np.flatnonzero(piece.ink.any(axis)) for axis in (1, 0))
+        near[max(0, rows[0] - NEAR) : rows[-1] + NEAR + 1, max(0, columns[0] - NEAR) : columns[-1] + NEAR + 1] = True
+    return near
+
+
+def _share(yes: int, n: int) -> str:
+    share = wilson(yes, n)
+    return f"{share.value:.1%} ({share.low:.1%} to {share.high:.1%})"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a device is known to write who a patient is, by what the file says of the device."""
+
+from __future__ import annotations
+
+import tomllib
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from pydicom import Dataset
+
+Box = tuple[int, int, int, int]
+
+
+def known_regions(received: Dataset) -> tuple[Box, ...]:
+    """Find the regions of a device (tables/regions.toml).
+
+    Parameters
+    ----------
+    received
+        As received.
+
+    Returns
+    -------
+    tuple of boxes
+        x0, y0, x1, y1 in pixels, within the image; the last two not included.
+    """
+    rows, columns = int(received.get("Rows", 0) or 0), int(received.get("Columns", 0) or 0)
+    found = []
+    for device in _devices():
+        if all(any(_holds(received, *condition) for condition in line) for line in device["where"]):
+            for x0, y0, x1, y1 in device["boxes"]:
+                if x0 < columns and y0 < rows:
+                    found.append((x0, y0, min(x1, columns), min(y1, rows)))
+    return tuple(found)
+
+
+def ultrasound_regions(received: Dataset) -> tuple[Box, ...]:
+    """Read where the ultrasound itself lies (0018,6011); empty where the file does not say it, or says nonsense."""
+    rows, columns = int(received.get("Rows", 0) or 0), int(received.get("Columns", 0) or 0)
+    found = []
+    for item in received.get("SequenceOfUltrasoundRegions", None) or ():
+        try:
+            x0, y0, x1, y1 = (
+                int(item[name].value)
+                for name in ("RegionLocationMinX0", "RegionLocationMinY0", "RegionLocationMaxX1", "RegionLocationMaxY1")
+            )
+        except (KeyError, TypeError, ValueError):
+            return ()
+        if not (0 <= x0 < x1 <= columns and 0 <= y0 < y1 <= rows):
+            return ()
+        found.append((x0, y0, min(x1 + 1, columns), min(y1 + 1, rows)))
+    return tuple(found)
+
+
+def _holds(received: Dataset, test: str, attribute: str, *wanted: str) -> bool:
+    where = getattr(received, "file_meta", None) if attribute == "ImplementationVersionName" else received
+    value = _text(where.get(attribute)) if where is not None else ""
+    if test == "equals":
+        return any(value == one for one in wanted)
+    return any(one.casefold() in value.casefold() for one in wanted)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    several = value if isinstance(value, list | tuple) or type(value).__name__ == "MultiValue" else [value]
+    return " ".join(str(one) for one in several)
+
+
+@cache
+def _devices() -> list[dict[str, Any]]:
+    text = files("medhub.science.deid").joinpath("tables/regions.toml").read_text("utf-8")
+    devices: list[dict[str, Any]] = tomllib.loads(text)["device"]
+    return devices
