@@ -48,12 +48,19 @@ class Start(_Part):
 
 
 class Novelty(_Part):
-    """Above which distance an image counts as unlike the training data, and how that limit was found."""
+    """Above which distance an image counts as unlike the training data, and how that limit was found.
+
+    Attributes
+    ----------
+    shapes
+        Smallest and greatest width by height; an image beyond them would be stretched as none was in training.
+    """
 
     limit: Annotated[float, Field(gt=0)]
     quantile: Annotated[float, Field(gt=0, le=1)]
     method: Text
     basis: Text
+    shapes: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] | None = None
 
 
 class Data(_Part):

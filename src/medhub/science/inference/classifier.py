@@ -136,7 +136,7 @@ class Classifier:
             raise Unavailable("The classifier could not be run.", classifier=self.card.name) from error
         probabilities = softmax(np.asarray(logits[0], np.float64) / self.card.temperature)
         evidence = evidence_of(np.asarray(activation[0], np.float32), int(probabilities.argmax()))
-        distance = float(novelty[0])
+        distance = self._distance(float(novelty[0]), image.shape[1] / image.shape[0])
         return Reading(
             probabilities=dict(zip(self.card.labels, probabilities.tolist(), strict=True)),
             novelty=distance,
@@ -145,6 +145,14 @@ class Classifier:
             evidence=evidence,
             milliseconds=(time.perf_counter() - start) * 1000,
         )
+
+    def _distance(self, distance: float, shape: float) -> float:
+        """The distance of an image of such a width by height: beyond the limit where no training image was so long."""
+        limits = self.card.novelty
+        if limits.shapes is None:
+            return distance
+        beyond = max(shape / limits.shapes[1], limits.shapes[0] / shape)
+        return max(distance, limits.limit * beyond) if beyond > 1 else distance
 
 
 def digest(folder: Path) -> str:

@@ -42,7 +42,7 @@ def page(card: Card) -> str:
         "## When it abstains",
         "It says **Uncertain** where the likeliest label stays below the threshold of the pathway, and where the "
         f"image is unlike the training data: novelty above {card.novelty.limit:g}.",
-        f"- Novelty: {card.novelty.method}.\n- Limit: {card.novelty.basis}",
+        f"- Novelty: {card.novelty.method}.\n- Limit: {card.novelty.basis}" + _shapes(card),
         _abstention(card),
         "## What it reached",
         "Measured on the files that ship, through the code that serves. The command that prints every figure again:",
@@ -114,6 +114,13 @@ def _facts(card: Card) -> str:
     if card.start is not None:
         rows.insert(1, ("started from", f"{card.start.name}; {card.start.source}; licence {card.start.licence}"))
     return _table(("", ""), rows)
+
+
+def _shapes(card: Card) -> str:
+    limits = card.novelty.shapes
+    if limits is None:
+        return ""
+    return f"\n- Width by height below {limits[0]:g} or above {limits[1]:g}: no training image was nearly so long."
 
 
 def _abstention(card: Card) -> str:

@@ -69,10 +69,13 @@ class ImageSet:
         N x S x S x 3, uint8, RGB.
     targets
         N indices into the labels.
+    shapes
+        N, width by height of each image before it was resized; none where that is not known.
     """
 
     images: NDArray[np.uint8]
     targets: NDArray[np.int64]
+    shapes: NDArray[np.float64] | None = None
 
 
 def read_listing(path: Path, root: Path | None = None) -> tuple[Row, ...]:
@@ -249,11 +252,13 @@ def load_images(
     """
     side = preprocessing.size
     images = np.empty((len(rows), side, side, 3), np.uint8)
+    shapes = np.ones(len(rows))
     broken: list[str] = []
 
     def fill(index: int) -> None:
         try:
-            images[index] = resize(read_image(rows[index].path), preprocessing)
+            image = read_image(rows[index].path)
+            images[index], shapes[index] = resize(image, preprocessing), image.shape[1] / image.shape[0]
         except Unacceptable as error:
             broken.append(f"{rows[index].name} ({error.message.split('.')[0]})")
         read()
@@ -265,7 +270,7 @@ def load_images(
             f"{len(broken)} of {len(rows)} files cannot be read as images: {_some(sorted(broken))}. Mend them, or take "
             "them out of the list."
         )
-    return ImageSet(images, np.array([labels.index(row.label) for row in rows], np.int64))
+    return ImageSet(images, np.array([labels.index(row.label) for row in rows], np.int64), shapes)
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:

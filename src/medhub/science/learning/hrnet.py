@@ -94,9 +94,9 @@ class HRNet(Network):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def maps(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Compute the four branches (strides 4 to 32) and the final map (2048 channels, stride 32)."""
+        """Compute the first stage (stride 4), four branches (strides 4 to 32) and the final map (2048 channels)."""
         x = torch.relu(self.bn1(self.conv1(images)))
-        x = self.layer1(torch.relu(self.bn2(self.conv2(x))))
+        x = first = self.layer1(torch.relu(self.bn2(self.conv2(x))))
         branches = [x]
         for transition, stage in (
             (self.transition1, self.stage2),
@@ -108,7 +108,7 @@ class HRNet(Network):
         y = self.incre_modules[0](branches[0])
         for branch, widen, shrink in zip(branches[1:], self.incre_modules[1:], self.downsamp_modules, strict=True):
             y = widen(branch) + shrink(y)
-        return (*branches, self.final_layer(y))
+        return (first, *branches, self.final_layer(y))
 
 
 class Bottleneck(nn.Module):

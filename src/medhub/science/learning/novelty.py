@@ -34,6 +34,8 @@ BASIS = (
 )
 SMALLEST_SPREAD = 1e-3
 SMALLEST_SCALE = 0.1
+# An image may be longer than those that were learned from by half.
+SLACK = 1.5
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,17 @@ def fit_gaussians(
     floor = max(smallest**2 * float((features**2).mean()), 1e-12)
     rest = max(float(values[kept:].mean()), floor)
     return Gaussians(means, vectors[:, :kept], np.sqrt(np.maximum(values[:kept], floor)), float(np.sqrt(rest)))
+
+
+def shape_limits(images: ImageSet) -> tuple[float, float] | None:
+    """Between which widths by height an image is like those that were learned from; none where that is not known.
+
+    The whole image is stretched to a square, and what is much longer than all that was learned from comes out as
+    something else: a strip of a smear looks like a cell.
+    """
+    if images.shapes is None or not len(images.shapes):
+        return None
+    return round(float(images.shapes.min()) / SLACK, 4), round(float(images.shapes.max()) * SLACK, 4)
 
 
 def fit_novelty(

@@ -68,7 +68,7 @@ from medhub.science.learning.evaluate import (
 from medhub.science.learning.export import ExportDiffers, Exported, export, rounded
 from medhub.science.learning.loop import Learned
 from medhub.science.learning.network import Network
-from medhub.science.learning.novelty import BASIS, METHOD, SMALLEST_SPREAD, Novelty, fit_novelty
+from medhub.science.learning.novelty import BASIS, METHOD, SMALLEST_SPREAD, Novelty, fit_novelty, shape_limits
 from medhub.science.learning.quantize import INT8_FILE, logits_of, quantize
 from medhub.science.learning.recipe import Recipe
 from medhub.science.learning.start import begin, write_safetensors, write_whole
@@ -312,6 +312,7 @@ class _Fitted:
     quantized: Quantized | None
     int8: bytes | None
     weights: dict[str, torch.Tensor] | None
+    shapes: tuple[float, float] | None
 
 
 def _fit(
@@ -342,7 +343,18 @@ def _fit(
     watch.stage("exporting")
     quantized, int8 = _quantized(network, recipe, exported, learn, validate, labels, novelty)
     weights = dict(network.state_dict()) if recipe.export.weights else None
-    return _Fitted(exported, temperature, round(limit, 6), calibration, abstention, explained, quantized, int8, weights)
+    return _Fitted(
+        exported,
+        temperature,
+        round(limit, 6),
+        calibration,
+        abstention,
+        explained,
+        quantized,
+        int8,
+        weights,
+        shape_limits(learn),
+    )
 
 
 def _exported(
@@ -456,6 +468,7 @@ def _card(
             quantile=recipe.novelty.quantile,
             method=METHOD.format(components=recipe.novelty.components),
             basis=BASIS.format(share=recipe.novelty.quantile * 100, passes=recipe.novelty.passes),
+            shapes=fitted.shapes,
         ),
         start=start,
         data=(*data, *recipe.measured_with),
