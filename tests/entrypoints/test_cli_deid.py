@@ -109,13 +109,13 @@ def test_what_may_hold_writing_or_cannot_be_read_is_quarantined_with_a_reason(re
 
 
 def test_writing_in_pixels_is_made_black_and_the_manifest_says_where(tmp_path: Path) -> None:
-    values = np.zeros((120, 300))
+    values = np.zeros((300, 400))
     write_line(values, "Rahman, Aisha", (10, 10), 24, 3000)
     (tmp_path / "IN").mkdir()
     said: dict[str, object] = {
         "Modality": "US",
-        "Rows": 120,
-        "Columns": 300,
+        "Rows": 300,
+        "Columns": 400,
         "PixelData": values.astype("<u2").tobytes(),
     }
     (tmp_path / "IN/one.dcm").write_bytes(_ct(1, **said))
