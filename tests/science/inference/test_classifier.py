@@ -44,6 +44,23 @@ def test_an_image_above_the_limit_is_novel(classifier: Classifier) -> None:
     assert far.novel
 
 
+@pytest.mark.parametrize(
+    ("rows", "columns", "novel"), [(32, 32, False), (32, 47, False), (32, 60, True), (60, 32, True)]
+)
+def test_an_image_longer_than_any_of_training_is_novel(
+    tmp_path: Path, classifier: Classifier, rows: int, columns: int, novel: bool
+) -> None:
+    card = classifier.card
+    shapes = card.novelty.model_copy(update={"shapes": (0.667, 1.5)})
+    stricter = Classifier.load(tiny.folder(tmp_path / "tiny"))
+    stricter.card = card.model_copy(update={"novelty": shapes})
+    image = np.full((rows, columns, 3), (100, 100, 120), np.uint8)
+    assert not classifier.classify(image).novel
+    reading = stricter.classify(image)
+    assert reading.novel is novel
+    assert (reading.novelty > card.novelty.limit) is novel
+
+
 def test_evidence_lies_where_the_label_is(classifier: Classifier) -> None:
     image = tiny.one_color(90, 90, 90, side=32)
     image[:16, :16] = (250, 90, 90)

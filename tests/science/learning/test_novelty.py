@@ -9,7 +9,8 @@ need("torch", "onnx")
 
 import torch  # noqa: E402
 
-from medhub.science.learning.novelty import Novelty, fit_gaussians  # noqa: E402
+from medhub.science.learning.dataset import ImageSet  # noqa: E402
+from medhub.science.learning.novelty import Novelty, fit_gaussians, shape_limits  # noqa: E402
 from medhub.science.learning.strangers import generated  # noqa: E402
 
 
@@ -40,6 +41,12 @@ def test_the_graph_computes_the_same_in_units_of_its_scales() -> None:
     found = novelty((torch.from_numpy(features).float(), torch.from_numpy(other).float())).numpy()
     expected = np.maximum(depths[0].distances(features) / 0.8, depths[1].distances(other) / 1.7)
     np.testing.assert_allclose(found, expected, rtol=2e-3)
+
+
+def test_images_may_be_longer_than_those_that_were_learned_from_by_half() -> None:
+    images, targets = np.zeros((2, 8, 8, 3), np.uint8), np.zeros(2, np.int64)
+    assert shape_limits(ImageSet(images, targets, np.array([0.9, 1.2]))) == (0.6, 1.8)
+    assert shape_limits(ImageSet(images, targets)) is None
 
 
 def test_what_lies_between_and_beyond_the_clusters_is_far() -> None:
