@@ -106,7 +106,7 @@ def test_the_limit_is_fixed_unless_it_is_to_be_learned() -> None:
         parse(changed(("threshold = 0.75", 'limit = "guessed"')), "x")
 
 
-@pytest.mark.parametrize("name", ["chest-xray"])
+@pytest.mark.parametrize("name", ["chest-xray", "leukemia-smear"])
 def test_the_research_demonstrations_have_a_pathway_with_the_labels_that_their_classifiers_know(name: str) -> None:
     root = Path(__file__).resolve().parents[2]
     pathway = parse((root / "deploy" / "pathways" / f"{name}.toml").read_bytes(), name)
