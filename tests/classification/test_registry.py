@@ -22,9 +22,7 @@ SHIPPED = ROOT / "models" / "blood-cells"
 def settings(tmp_path: Path) -> Settings:
     """An installation with one classifier of its own."""
     folder = tmp_path / "classifiers"
-    (folder / "blood-cells").mkdir(parents=True)
-    for part in SHIPPED.iterdir():
-        shutil.copy(part, folder / "blood-cells")
+    shutil.copytree(SHIPPED, folder / "blood-cells")
     return Settings(data=tmp_path / "data", classifiers=folder)
 
 

@@ -154,8 +154,9 @@ def clean_pixels_of(received: Dataset, dicom: bytes, *, only_ultrasound: bool, l
         picture = read_frame(dicom, number)
         one = _Frame(np.zeros(picture.shape[:2], bool))
         _blacken_regions(one, always, within)
-        if not _known_layout(eye, layouts.of(series), picture, one):
-            doubt = doubt or _look(eye, picture, _values(dicom, number), modality, identity, one)
+        values = _values(dicom, number)
+        if not _known_layout(eye, layouts.of(series), picture, values, one):
+            doubt = doubt or _look(eye, picture, values, modality, identity, one)
             layouts.add(series, picture, one)
         found.append(one)
     said_yes = str(received.get("BurnedInAnnotation", "") or "").strip().upper() == "YES"
@@ -273,14 +274,18 @@ def _is_part(text: str, whole: str) -> bool:
 
 
 def _known_layout(
-    eye: Reader, layouts: list[tuple[NDArray[np.uint8], _Frame]], picture: NDArray[np.uint8], one: _Frame
+    eye: Reader,
+    layouts: list[tuple[NDArray[np.uint8], _Frame]],
+    picture: NDArray[np.uint8],
+    values: NDArray[np.float32] | None,
+    one: _Frame,
 ) -> bool:
     """Treat a frame as one before it, if writing is nowhere but where that one has it."""
     fitting = [(before, layout) for before, layout in layouts if before.shape == picture.shape]
     if not fitting:
         return False
     places = []
-    for corners in eye.places(picture):
+    for corners in eye.places(picture, values):
         place = np.zeros_like(one.mask)
         eye.fill(place, corners, 0)
         places.append(place)

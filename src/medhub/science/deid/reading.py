@@ -129,10 +129,11 @@ class Reader:
             and not _is_round(piece)
         )
 
-    def places(self, picture: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        """The corners of all writing that one look at a picture (H x W x 3, RGB) finds, unread."""
+    def places(self, picture: NDArray[np.uint8], values: NDArray[Any] | None = None) -> list[NDArray[np.float32]]:
+        """The corners of all writing that the raised look, which finds dim writing too, finds in a picture, unread."""
+        raised = np.repeat(self._raised(picture.mean(-1) if values is None else values)[:, :, None], 3, 2).copy()
         with self._guard:
-            return list(self._detect(np.ascontiguousarray(picture[:, :, ::-1])))
+            return list(self._detect(raised))
 
     def fill(self, mask: NDArray[np.bool_], corners: NDArray[np.float32], pad: int) -> None:
         """Set a mask (H x W) where a piece of writing is, and so many pixels around it."""
