@@ -60,7 +60,9 @@ def with_random_weights(name: str, folder: Path) -> tuple[Classifier, Graph]:
     with torch.inference_mode():
         widths = [one.shape[1] for one in network.maps(torch.zeros(1, 3, 224, 224))]
     targets = np.arange(200) % len(LABELS)
-    distance = Distance([fit_gaussians(chance.normal(size=(200, width)), targets, 32) for width in widths], [1.0] * 5)
+    distance = Distance(
+        [fit_gaussians(chance.normal(size=(200, width)), targets, 32) for width in widths], [1.0] * len(widths)
+    )
     images = np.stack([np.asarray(Image.fromarray(decode(data)).resize((224, 224))) for data in photographs()[:4]])
     exported = export(network, distance, LABELS, preprocessing, images)
     card = Card(
