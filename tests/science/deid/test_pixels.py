@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from pydicom import DataElement, Dataset, FileMetaDataset, Sequence, dcmread
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import (
@@ -31,8 +31,10 @@ from medhub.science.deid.profile import Pixels, Profile
 from medhub.science.deid.regions import known_regions
 from medhub.science.imaging.frames import read_frame, read_stored
 from medhub.science.imaging.wrapping import write_file
+from tests.conftest import ROOT
 from tests.factories.burned import Burned, burned, write_line
 
+FONTS = ROOT / "src/medhub/reports/fonts"
 KEY = b"a key of sixteen bytes or more"
 PROFILE = Profile(name="plain", title="Plain", version=1)
 NOBODY = Identity(frozenset())
@@ -184,6 +186,34 @@ def test_harmless_writing_of_a_layout_is_read_again_when_it_changes() -> None:
     layouts = Layouts()
     assert _cleaned(_file(_screen("Gain 45")), layouts=layouts).boxes == ()
     assert _cleaned(_file(_screen("Gatsby ")), layouts=layouts).boxes
+
+
+@pytest.mark.parametrize(
+    ("font", "name"),
+    [
+        ("NotoSansArabic-Regular.ttf", "محمد علي"),
+        ("NotoSansDevanagari-Regular.ttf", "अनिता शर्मा"),
+        ("NotoSansTamil-Regular.ttf", "கமலா தேவி"),
+        ("NotoSansCJKsc-Regular.otf", "王小明"),
+        ("NotoSansHebrew-Regular.ttf", "דוד כהן"),
+        ("NotoSans-Regular.ttf", "Иванова Анна"),
+    ],
+)
+def test_names_in_scripts_that_cannot_be_read_become_black(font: str, name: str) -> None:
+    picture = Image.fromarray(_screen(""))
+    ImageDraw.Draw(picture).text((30, 10), name, fill=230, font=ImageFont.truetype(FONTS / font, 28))
+    found = _cleaned(_file(np.asarray(picture), modality="DX"))
+    assert found.outcome == "cleaned"
+    assert read_stored(found.data)[0].max() < 100
+
+
+def test_cells_are_not_taken_for_letters() -> None:
+    y, x = np.mgrid[0:300, 0:420]
+    picture = np.full((300, 420, 3), 225, np.uint8)
+    for row, column in ((60, 70), (60, 160), (60, 250), (200, 100), (210, 300)):
+        picture[np.hypot(y - row, x - column) < 26] = (200, 120, 150)
+        picture[np.hypot(y - row, x - column) < 12] = (120, 60, 140)
+    assert _cleaned(_file(picture, modality="GM")).boxes == ()
 
 
 def test_a_word_of_the_header_does_not_stay_in_the_pixels() -> None:

@@ -31,6 +31,8 @@ _PAD = 3
 _LARGEST_SHARE = 0.15
 # So alike are the pixels of the same writing in two frames.
 _ALIKE = 0.9
+# Less sure readings are no reason to let writing stay: a name in a script that is not known reads as some number.
+_STAYS = 0.8
 # What is long and read so surely is not read again.
 _SURE = 0.9
 _LONG = 7
@@ -233,7 +235,7 @@ def _look(
     def settled(text: str, score: float) -> bool:
         if score >= _SURE and len(text) >= _LONG:
             return True
-        return score >= READ and is_harmless(text, modality, identity)
+        return score >= _STAYS and is_harmless(text, modality, identity)
 
     for piece in eye.find(picture, values, settled=settled):
         box = _within(piece.box, rows, columns)
@@ -258,11 +260,11 @@ def _within(box: Box, rows: int, columns: int) -> Box:
 
 
 def _may_stay(piece: Writing, modality: str, identity: Identity) -> bool:
-    """Whether its surest reading is harmless, and no other sure one says something else."""
-    sure = [text for text, score in piece.readings if score >= READ]
-    if not sure or not is_harmless(sure[0], modality, identity):
+    """Whether its surest reading is sure and harmless, and no other one says something else."""
+    if not piece.readings or piece.readings[0][1] < _STAYS or not is_harmless(piece.readings[0][0], modality, identity):
         return False
-    return all(is_harmless(text, modality, identity) or _is_part(text, sure[0]) for text in sure[1:])
+    others = [text for text, score in piece.readings[1:] if score >= READ]
+    return all(is_harmless(text, modality, identity) or _is_part(text, piece.readings[0][0]) for text in others)
 
 
 def _is_part(text: str, whole: str) -> bool:

@@ -36,7 +36,10 @@ READ = 0.5
 _HIGHEST = 64
 _HIGHEST_DIM = 32
 _SAYS_NOTHING = 0.45
+# Lengths by height: of cells, and of the shortest words; and how surely a short word is read.
 _ROUND = 1.8
+_SHORT = 3.2
+_SURELY = 0.8
 _ROUND_SIGNS = frozenset("oO0QcC〇")
 
 # A piece of writing as it was found, and the picture that it was found in.
@@ -126,7 +129,7 @@ class Reader:
             piece
             for group, piece in pieces
             if not _is_cloud(piece, _HIGHEST if any(source is plain for _, source in group) else _HIGHEST_DIM)
-            and not _is_round(piece)
+            and not _is_tissue(piece)
         )
 
     def places(self, picture: NDArray[np.uint8], values: NDArray[Any] | None = None) -> list[NDArray[np.float32]]:
@@ -233,13 +236,19 @@ def _is_cloud(piece: Writing, highest: int) -> bool:
     return bool(sides.min() > highest) and all(score < _SAYS_NOTHING for _, score in piece.readings)
 
 
-def _is_round(piece: Writing) -> bool:
-    """Whether what was found is cells or bubbles: they read as O, as dots, or as one letter as high as wide."""
+def _is_tissue(piece: Writing) -> bool:
+    """Whether what was found is cells, bubbles or bones: they read as O, as dots, as one letter, or badly and short.
+
+    What is long but cannot be read is taken for writing of a script that the networks do not know.
+    """
     said = {text for text, score in piece.readings if score >= _SAYS_NOTHING}
     if said and all({one for one in text if one.isalnum()} <= _ROUND_SIGNS for text in said):
         return True
+    text, score = piece.readings[0] if piece.readings else ("", 0.0)
+    letters = sum(map(str.isalnum, text))
     sides = np.linalg.norm(piece.corners - np.roll(piece.corners, 1, 0), axis=1)
-    return bool(sides.max() <= _ROUND * sides.min()) and all(sum(map(str.isalnum, text)) < 2 for text in said)
+    length = float(sides.max() / max(sides.min(), 1.0))
+    return (length <= _ROUND and letters < 2) or (length <= _SHORT and letters < 4 and score < _SURELY)
 
 
 def _grown(quad: NDArray[np.float32]) -> NDArray[np.float32]:
