@@ -90,7 +90,11 @@ class Reader:
         self._cv2 = cv2
         # Sizes are chosen here, so the library enlarges nothing by itself.
         self._ocr: Any = RapidOCR(
-            intra_op_num_threads=1, inter_op_num_threads=1, det_limit_side_len=32, det_box_thresh=_FOUND
+            intra_op_num_threads=1,
+            inter_op_num_threads=1,
+            det_limit_side_len=32,
+            det_box_thresh=_FOUND,
+            det_score_mode="slow",
         )
         self._guard = threading.Lock()
 
@@ -124,13 +128,25 @@ class Reader:
                 for source, look in ((plain, self._detect), (raised, self._detect), (raised, self._detect_upright))
                 for quad in look(source)
             ]
-            pieces = [(group, self._read(group, settled)) for group in _grouped(found)]
-        return tuple(
-            piece
-            for group, piece in pieces
-            if not _is_cloud(piece, _HIGHEST if any(source is plain for _, source in group) else _HIGHEST_DIM)
-            and not _is_tissue(piece)
-        )
+            pieces: list[Writing] = []
+            for group in _grouped(found):
+                piece = self._read(group, settled)
+                if _is_cloud(piece, _HIGHEST if any(source is plain for _, source in group) else _HIGHEST_DIM):
+                    # Lines that touch one another are found as one, and cannot be read as one.
+                    apart = [(quad, source) for source in (plain, raised) for quad in self._within(source, piece.box)]
+                    inner = [self._read(one, settled) for one in _grouped(apart)]
+                    pieces += [one for one in inner if not _is_cloud(one, _HIGHEST_DIM)]
+                else:
+                    pieces.append(piece)
+        return tuple(one for one in pieces if not _is_tissue(one))
+
+    def _within(self, picture: NDArray[np.uint8], box: tuple[int, int, int, int]) -> Iterator[NDArray[np.float32]]:
+        """Find writing in a part of a picture, enlarged."""
+        x0, y0, x1, y1 = max(0, box[0]), max(0, box[1]), box[2], box[3]
+        part = np.ascontiguousarray(picture[y0:y1, x0:x1])
+        if min(part.shape[:2]) > 1:
+            for quad in self._detect_scaled(part, min(_MOST_ENLARGED, _TILE / max(part.shape[:2]))):
+                yield quad + np.array((x0, y0), np.float32)
 
     def places(self, picture: NDArray[np.uint8], values: NDArray[Any] | None = None) -> list[NDArray[np.float32]]:
         """The corners of all writing that the raised look, which finds dim writing too, finds in a picture, unread."""
