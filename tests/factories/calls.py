@@ -27,6 +27,7 @@ from medhub.export.models import ExportFinding
 from medhub.export.selection import Form, Selection
 from medhub.foundation import clock, ids
 from medhub.foundation.installation import Installation
+from medhub.ingest.models import Arrival
 from medhub.records import definitions
 from medhub.records.models import FieldDefinition, Image
 from medhub.records.pathway import Pathway, get_pathway
@@ -35,9 +36,9 @@ from medhub.training import datasets, promotions, runs
 from medhub.training.limits import Limits
 from medhub.training.models import Promotion
 from tests.factories.accounts import PASSWORD, People, client_of, make_user
-from tests.factories.cases import PATHWAY, make_case, make_patient, run_jobs
+from tests.factories.cases import PATHWAY, make_case, make_patient, run_jobs, upload
 from tests.factories.colors import COLORS, packed, picture, sign_case
-from tests.factories.images import photograph
+from tests.factories.images import in_doubt, photograph
 
 COLORED = ("tiny", "second")
 
@@ -77,6 +78,7 @@ class World:
         self.study_id, self.series_id = self._parents(self.image_id)
         self.signed_case_id, self.signed_image_id = self.signed_case()
         self.field_id = self.field()
+        self.arrival_id = self.arrival()
         self.dataset_id = self.dataset()
         self.run_id = self.run()
         self.digests = {one.card.name: one.digest for one in all_installed(house.settings)}
@@ -111,6 +113,7 @@ class World:
             self.study_id,
             self.series_id,
             self.case_id,
+            self.arrival_id,
             self.signed_case_id,
             self.dataset_id,
             self.run_id,
@@ -157,6 +160,15 @@ class World:
     def series_of(self, image_id: str) -> str:
         """The series of an image."""
         return self._parents(image_id)[1]
+
+    def arrival(self) -> str:
+        """A file that waits, since a person must look through its pixels."""
+        technologist = self.people.actor(self.house, Role.TECHNOLOGIST)
+        (answer,) = upload(self.house, technologist, self.patient_id, in_doubt(self.number()))
+        assert answer.outcome == "quarantined"
+        with self.house.database.reading() as session:
+            newest = select(Arrival.id).where(Arrival.sealed_bytes.is_not(None)).order_by(Arrival.created_at.desc())
+            return session.scalars(newest.limit(1)).one()
 
     def field(self) -> str:
         """A field without values."""
@@ -455,6 +467,12 @@ CALLS: dict[str, Maker] = {
     "DELETE /api/projects/{id}": lambda w, fresh, email: Call(
         f"/api/projects/{w.project(email) if fresh else w.people.project_id}"
     ),
+    "GET /api/projects/{id}/profile": _at("/api/projects/{project}/profile"),
+    "PUT /api/projects/{id}/profile": _at("/api/projects/{project}/profile", json={"name": "basic"}),
+    "POST /api/projects/{id}/profile/preview": lambda w, *_: Call(
+        f"/api/projects/{w.people.project_id}/profile/preview",
+        {"data": {"name": "basic"}, "files": [("files", ("smear.jpg", photograph(1), "image/jpeg"))]},
+    ),
     "GET /api/fields": _at("/api/fields?project_id={project}"),
     "POST /api/fields": lambda w, *_: Call(
         "/api/fields",
@@ -501,6 +519,16 @@ CALLS: dict[str, Maker] = {
     ),
     "POST /api/images": lambda w, *_: _upload(w),
     "GET /api/arrivals": _at("/api/arrivals?patient_id={w.patient_id}"),
+    "GET /api/arrivals/{id}": _at("/api/arrivals/{w.arrival_id}"),
+    "GET /api/arrivals/{id}/frames/{number}": _at("/api/arrivals/{w.arrival_id}/frames/1"),
+    "POST /api/arrivals/{id}/release": lambda w, fresh, _: Call(
+        f"/api/arrivals/{w.arrival() if fresh else w.arrival_id}/release",
+        {"json": {"boxes": [[1, 0, 0, 8, 8]], "note": "Nothing else is written."}},
+    ),
+    "POST /api/arrivals/{id}/discard": lambda w, fresh, _: Call(
+        f"/api/arrivals/{w.arrival() if fresh else w.arrival_id}/discard", {"json": {"note": "A test picture."}}
+    ),
+    "GET /api/images/{id}/manifest": _at("/api/images/{w.image_id}/manifest"),
     "GET /api/images": _at("/api/images?patient_id={w.patient_id}"),
     "GET /api/images/count": _at("/api/images/count?patient_id={w.patient_id}"),
     "GET /api/images/{id}": _at("/api/images/{w.image_id}"),

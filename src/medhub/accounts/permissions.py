@@ -62,6 +62,9 @@ PERMISSIONS: dict[str, frozenset[Role]] = {
     "image.upload": _CARE,
     "image.delete": frozenset({Role.TECHNOLOGIST, Role.ADMINISTRATOR}),
     "arrival.read": _CARE,
+    "arrival.resolve": frozenset({Role.TECHNOLOGIST, Role.ADMINISTRATOR}),
+    "profile.choose": _ADMINISTRATOR,
+    "profile.preview": frozenset({Role.TECHNOLOGIST, Role.RESEARCHER, Role.ADMINISTRATOR}),
     "classifier.read": _READERS,
     # Review and reports.
     "case.read": _READERS,

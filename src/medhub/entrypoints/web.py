@@ -25,6 +25,7 @@ from medhub.entrypoints.limits import BodyLimit, SecurityHeaders
 from medhub.export import routes as export
 from medhub.foundation.installation import Installation
 from medhub.foundation.jobs import Runner
+from medhub.ingest import deid_routes
 from medhub.ingest import routes as ingest
 from medhub.records import routes as records
 from medhub.reports import routes as reports
@@ -43,6 +44,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     records.series_routes,
     ingest.uploads,
     ingest.arrivals,
+    deid_routes.projects,
+    deid_routes.images,
     review.images,
     viewing.images,
     classification.images,

@@ -66,6 +66,7 @@ class Base(DeclarativeBase):
         datetime: UTCDateTime,
         dict[str, Any]: Document,
         list[str]: Document,
+        list[Any]: Document,
     }
 
 

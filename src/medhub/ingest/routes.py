@@ -5,15 +5,25 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
+from fastapi import Path as PathParameter
 from starlette.concurrency import run_in_threadpool
 
 from medhub.accounts.access import Call, allow
+from medhub.accounts.routes import ItemId
 from medhub.errors import Invalid
 from medhub.foundation.http import Id, Page, Paging
-from medhub.ingest import service
+from medhub.ingest import quarantine, release, service
 from medhub.ingest.multipart import Part, UploadReader
-from medhub.ingest.schemas import ArrivalOut, UploadAnswer, UploadItem
+from medhub.ingest.schemas import (
+    ArrivalOpened,
+    ArrivalOut,
+    Discard,
+    Release,
+    ReleaseAnswer,
+    UploadAnswer,
+    UploadItem,
+)
 from medhub.ingest.service import Outcome, Receiving
 from medhub.science.imaging.arrivals import Unacceptable
 
@@ -95,6 +105,57 @@ def _receive(call: Call, receiving: Receiving, part: Part) -> UploadItem:
     else:
         answer = service.receive(call.house, call.actor, receiving, bytes(part.data))
     return UploadItem(filename=filename, outcome=answer.outcome, reason=answer.reason, image_id=answer.image_id)
+
+
+@arrivals.get("/{id}", summary="A file that waits")
+def open_arrival(call: Annotated[Call, allow("arrival.resolve")], id: ItemId) -> ArrivalOpened:
+    """A received file for who resolves it: why it waits, its size, and where writing was found in it."""
+    opened = release.look_at(call.house, call.actor, id)
+    boxes = [tuple(box) for box in opened.arrival.boxes or ()]
+    return ArrivalOpened(
+        **ArrivalOut.of(opened.arrival, opened.patient_code).model_dump(),
+        rows=opened.rows,
+        columns=opened.columns,
+        frames=opened.frames,
+        boxes=boxes,
+    )
+
+
+@arrivals.get(
+    "/{id}/frames/{number}",
+    summary="The picture of a file that waits",
+    response_class=Response,
+    responses={
+        200: {
+            "content": {"image/webp": {"schema": {"type": "string", "format": "binary"}}},
+            "description": "A WebP picture, as received: it may identify somebody.",
+        }
+    },
+)
+def view_arrival(
+    call: Annotated[Call, allow("arrival.resolve")],
+    id: ItemId,
+    number: Annotated[int, PathParameter(ge=1, le=100_000, description="Number of the frame, from 1.")],
+) -> Response:
+    """One frame of a file that waits, before anything is made black."""
+    content = release.picture(call.house, call.actor, id, number)
+    return Response(content, media_type="image/webp", headers={"Cache-Control": "no-store"})
+
+
+@arrivals.post("/{id}/release", summary="Take in a file that waits")
+def release_arrival(call: Annotated[Call, allow("arrival.resolve")], id: ItemId, wanted: Release) -> ReleaseAnswer:
+    """Take in a quarantined file, with just the boxes made black that a person chose, or looked through anew."""
+    answer = release.release(call.house, call.actor, id, wanted.boxes, wanted.note)
+    return ReleaseAnswer(outcome=answer.outcome, reason=answer.reason, image_id=answer.image_id)
+
+
+@arrivals.post("/{id}/discard", summary="Destroy a file that waits")
+def discard_arrival(call: Annotated[Call, allow("arrival.resolve")], id: ItemId, wanted: Discard) -> ArrivalOut:
+    """Destroy the bytes of a quarantined file; the row with its reasons stays."""
+    with call.writing() as session:
+        arrival = quarantine.discard(session, call.actor, id, wanted.note)
+        _, code = quarantine.get_arrival(session, call.actor, id, "arrival.resolve")
+        return ArrivalOut.of(arrival, code)
 
 
 @arrivals.get("", summary="Arrivals")

@@ -3,11 +3,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from medhub.foundation.http import Moment, Schema
-from medhub.ingest.models import Arrival
+from pydantic import Field
+
+from medhub.foundation.http import Moment, Schema, Text
+from medhub.ingest.models import Arrival, Manifest
+from medhub.ingest.preview import Preview
+from medhub.ingest.profiles import MOST_TEXT, Chosen
 from medhub.ingest.service import Outcome
+from medhub.science.deid.profile import Profile
 
 
 class UploadItem(Schema):
@@ -39,6 +44,10 @@ class ArrivalOut(Schema):
     image_id: str | None
     by: str
     expires_at: Moment | None
+    waiting: Annotated[bool, Field(description="Its bytes are here, and somebody may release or discard it.")]
+    resolved_at: Moment | None
+    resolved_by: str | None
+    note: str | None
 
     @classmethod
     def of(cls, arrival: Arrival, patient_code: str) -> ArrivalOut:
@@ -55,4 +64,210 @@ class ArrivalOut(Schema):
             image_id=arrival.image_id,
             by=arrival.by,
             expires_at=arrival.expires_at,
+            waiting=arrival.outcome == "quarantined" and arrival.sealed_bytes is not None,
+            resolved_at=arrival.resolved_at,
+            resolved_by=arrival.resolved_by,
+            note=arrival.note,
+        )
+
+
+Box = Annotated[
+    tuple[int, int, int, int, int],
+    Field(description="Frame (from 1), x0, y0, x1, y1 in pixels; the last two are not included."),
+]
+
+
+class ArrivalOpened(ArrivalOut):
+    """A file that waits, for who resolves it."""
+
+    rows: Annotated[int, Field(description="Height in pixels; 0 where it cannot be shown.")]
+    columns: int
+    frames: int
+    boxes: Annotated[list[Box], Field(description="Where writing was found.")]
+
+
+class Release(Schema):
+    """How a file that waits is taken in."""
+
+    boxes: Annotated[
+        list[Box] | None,
+        Field(
+            max_length=20_000,
+            description="What is made black, and nothing else: a person has looked. Left out, the program looks again.",
+        ),
+    ] = None
+    note: Annotated[Text, Field(max_length=2_000)] = ""
+
+
+class ReleaseAnswer(Schema):
+    """What became of a file that waited."""
+
+    outcome: Literal["accepted", "duplicate"]
+    reason: str | None
+    image_id: str | None
+
+
+class Discard(Schema):
+    """Why a file that waits is destroyed."""
+
+    note: Annotated[Text, Field(min_length=1, max_length=2_000)]
+
+
+class ManifestLineOut(Schema):
+    """What was done to one attribute, wherever in the items of its sequences it lay."""
+
+    path: str
+    name: str
+    vr: str
+    done: str
+    rule: str
+    count: int
+
+
+class ManifestOut(Schema):
+    """What was done to an image before it was written; never a value of what was received."""
+
+    profile: str
+    profile_version: int
+    profile_digest: str
+    engine: str
+    looked_through: Annotated[
+        Literal["program", "person", "no"], Field(description="Who looked for writing in its pixels.")
+    ]
+    boxes: Annotated[list[Box], Field(description="What was made black.")]
+    kept: Annotated[list[Box], Field(description="Harmless writing that stays.")]
+    lines: list[ManifestLineOut]
+    created_at: Moment
+
+    @classmethod
+    def of(cls, manifest: Manifest, lines: list[Any]) -> ManifestOut:
+        """The manifest as it is sent."""
+        names = ("path", "name", "vr", "done", "rule", "count")
+        return cls(
+            profile=manifest.profile,
+            profile_version=manifest.profile_version,
+            profile_digest=manifest.profile_digest,
+            engine=manifest.engine,
+            looked_through=manifest.looked_through,
+            boxes=[tuple(box) for box in manifest.boxes],
+            kept=[tuple(box) for box in manifest.kept],
+            lines=[ManifestLineOut(**dict(zip(names, line, strict=True))) for line in lines],
+            created_at=manifest.created_at,
+        )
+
+
+class ProfileOut(Schema):
+    """A profile: what is kept when images are de-identified."""
+
+    name: str
+    title: str
+    version: int
+    digest: str
+    text: Annotated[str, Field(description="Its TOML file.")]
+    options: list[str]
+    keep_identity: Annotated[bool, Field(description="What files say of the person is added to the vault.")]
+    by: str | None
+    chosen_at: Moment | None
+
+    @classmethod
+    def of(cls, chosen: Chosen) -> ProfileOut:
+        """The profile as it is sent."""
+        return cls(
+            name=chosen.profile.name,
+            title=chosen.profile.title,
+            version=chosen.profile.version,
+            digest=chosen.digest,
+            text=chosen.text,
+            options=list(chosen.profile.options),
+            keep_identity=chosen.keep_identity,
+            by=chosen.row.by if chosen.row is not None else None,
+            chosen_at=chosen.row.chosen_at if chosen.row is not None else None,
+        )
+
+
+class ShippedProfile(Schema):
+    """A profile that ships."""
+
+    name: str
+    title: str
+    text: str
+
+
+class ChosenBefore(Schema):
+    """A profile that a project once chose."""
+
+    name: str
+    version: int
+    digest: str
+    keep_identity: bool
+    by: str
+    chosen_at: Moment
+
+
+class ProfilesOut(Schema):
+    """By what a project de-identifies."""
+
+    current: ProfileOut
+    shipped: list[ShippedProfile]
+    history: Annotated[list[ChosenBefore], Field(description="Newest first; the first one holds.")]
+
+
+class ProfileChoice(Schema):
+    """Another profile for a project: one that ships, or its own text."""
+
+    name: Annotated[Text | None, Field(max_length=63)] = None
+    text: Annotated[Text | None, Field(max_length=MOST_TEXT)] = None
+    keep_identity: bool = False
+
+
+class PreviewedFileOut(Schema):
+    """What would become of one file."""
+
+    filename: str
+    outcome: Literal["cleaned", "quarantined"]
+    reason: str
+    boxes: list[Box]
+
+
+class PreviewedAction(Schema):
+    """What would be done to one attribute, and in how many files."""
+
+    attribute: str
+    done: str
+    rule: str
+    files: int
+
+
+class RemainingText(Schema):
+    """A free text that would remain."""
+
+    attribute: str
+    value: str
+    files: int
+
+
+class PreviewOut(Schema):
+    """What a profile would do to files; nothing of it was written."""
+
+    profile: str
+    version: int
+    files: list[PreviewedFileOut]
+    actions: list[PreviewedAction]
+    remaining_text: list[RemainingText]
+
+    @classmethod
+    def of(cls, profile: Profile, found: Preview) -> PreviewOut:
+        """The preview as it is sent."""
+        return cls(
+            profile=profile.name,
+            version=profile.version,
+            files=[PreviewedFileOut.model_validate(vars(one) | {"boxes": list(one.boxes)}) for one in found.files],
+            actions=[
+                PreviewedAction(attribute=attribute, done=done, rule=rule, files=count)
+                for (attribute, done, rule), count in sorted(found.actions.items())
+            ],
+            remaining_text=[
+                RemainingText(attribute=attribute, value=value, files=count)
+                for (attribute, value), count in found.texts.most_common()
+            ],
         )

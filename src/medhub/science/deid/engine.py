@@ -8,15 +8,17 @@ read, is not in the standard's dictionary, or is private and not known to be saf
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydicom import DataElement, Dataset, Sequence
 from pydicom._uid_dict import UID_dictionary
-from pydicom.datadict import dictionary_has_tag, keyword_for_tag
+from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag, Tag
 
+from medhub.science.deid.codes import coded_values
 from medhub.science.deid.identity import Identity, identity_of
 from medhub.science.deid.private import SafePrivate, safe_private
 from medhub.science.deid.profile import BASIC_CODE, CODES, Profile
@@ -34,6 +36,10 @@ _TEXT_VRS = frozenset(("LO", "LT", "SH", "ST", "UC", "UT"))
 # Written by de-identification itself, and so never taken over from what was received.
 _OWN = frozenset(("PatientIdentityRemoved", "DeidentificationMethod", "DeidentificationMethodCodeSequence"))
 _TEMPORAL = frozenset(("DA", "TM", "DT"))
+_BYTES = frozenset(("OB", "OW", "UN", "OF", "OD", "OL", "OV"))
+# Tables without which grey or color is shown wrongly.
+_PALETTES = [f"{color}PaletteColorLookupTableData" for color in ("Red", "Green", "Blue")]
+_TABLES = frozenset(("LUTData", *_PALETTES, *(f"Segmented{one}" for one in _PALETTES)))
 _ZONE = re.compile(r"[+-]\d{4}$")
 
 
@@ -139,8 +145,8 @@ def deidentify(
         sop_class=_text(dataset, "SOPClassUID"),
         max_depth=max_depth,
     )
-    cleaned = _walk(dataset, work, _Place(), _Keep())
-    _mark(cleaned, work)
+    cleaned = _walk(dataset, work, _Place(), _Keep(clean=profile.unlisted == "clean"))
+    mark(cleaned, profile, dates=work.dates, graphics="graphics" in work.applied)
     return Cleaned(cleaned, tuple(work.actions))
 
 
@@ -285,6 +291,29 @@ def _unlisted(element: DataElement, vr: str, work: _Work, place: _Place, how: _K
         if how.clean:
             return _cleaned(tag, vr, value, work, place, "text within content that is cleaned")
         return _without_identity(tag, vr, value, work, place)
+    if vr in _BYTES and not set(dictionary_VR(tag).split(" or ")) & _BYTES:
+        work.note(place, tag, vr, "removed", "its bytes are not of the kind that the standard says")
+        return None
+    if work.profile.unlisted == "clean":
+        return _known_to_the_field(tag, vr, value, work, place)
+    return DataElement(tag, vr, _copied(value))
+
+
+def _known_to_the_field(tag: BaseTag, vr: str, value: Any, work: _Work, place: _Place) -> DataElement | None:
+    """Pass on numbers, and codes that are terms of the standard; no bytes that nobody looks through."""
+    if vr == "CS":
+        known = coded_values(keyword_for_tag(tag))
+        several = _several(value)
+        kept = [one for one in several if one in known or clean_text(one, work.identity) == one]
+        if kept != several:
+            work.note(place, tag, vr, "cleaned", "codes that are no terms of the field")
+        return DataElement(tag, vr, _joined(kept)) if kept else None
+    if vr == "AS":
+        return DataElement(tag, vr, capped_age(str(value))) if value else DataElement(tag, vr, None)
+    if vr in ("AE", "UR") or (vr in _BYTES and keyword_for_tag(tag) not in _TABLES):
+        if value not in (None, "", b""):
+            work.note(place, tag, vr, "removed", "it cannot be looked through")
+        return None
     return DataElement(tag, vr, _copied(value))
 
 
@@ -487,17 +516,28 @@ def _copied(value: Any) -> Any:
     return list(value) if isinstance(value, MultiValue) else value
 
 
-def _mark(dataset: Dataset, work: _Work) -> None:
-    """Say what was done, and only that (PS3.15, E.1.1)."""
-    profile = work.profile
+def mark(dataset: Dataset, profile: Profile, *, dates: Collection[str], graphics: bool = False) -> None:
+    """Say in a dataset what was done to it, and only that (PS3.15, E.1.1).
+
+    Parameters
+    ----------
+    dataset
+        The cleaned dataset.
+    profile
+        What was kept.
+    dates
+        What became of dates: of "removed", "modified", "kept".
+    graphics
+        Whether graphics were looked through.
+    """
     dataset.PatientIdentityRemoved = "YES"
     dataset.DeidentificationMethod = [ENGINE, f"{profile.name} {profile.version}"]
     codes = [] if profile.overrides_basic() else [BASIC_CODE]
-    codes += [CODES[name] for name in profile.options if name != "graphics" or "graphics" in work.applied]
+    codes += [CODES[name] for name in profile.options if name != "graphics" or graphics]
     if codes:
         dataset.DeidentificationMethodCodeSequence = Sequence([method_code(*one) for one in codes])
-    said = "MODIFIED" if "modified" in work.dates else "UNMODIFIED" if work.dates == {"kept"} else "REMOVED"
-    if work.dates:
+    said = "MODIFIED" if "modified" in dates else "UNMODIFIED" if set(dates) == {"kept"} else "REMOVED"
+    if dates:
         dataset.LongitudinalTemporalInformationModified = said
 
 

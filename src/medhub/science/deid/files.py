@@ -7,11 +7,11 @@ import struct
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 from pydicom import DataElement, Dataset
 from pydicom._uid_dict import UID_dictionary
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, MediaStorageDirectoryStorage
 
+from medhub.science.deid.byte_order import to_little_endian
 from medhub.science.deid.engine import Action, NestedTooDeep, deidentify
 from medhub.science.deid.pixels import Layouts, clean_pixels_of, is_picture, may_hold_writing
 from medhub.science.deid.profile import Profile
@@ -24,7 +24,6 @@ from medhub.science.imaging.wrapping import write_file
 
 Outcome = Literal["cleaned", "quarantined"]
 _PIXELS = 0x7FE00010
-_WORDS = {"OW": "u2", "OL": "u4", "OF": "u4", "OD": "u8", "OV": "u8"}
 
 
 @dataclass(frozen=True)
@@ -136,7 +135,7 @@ def _cleaned(data: bytes, profile: Profile, key: bytes, limits: Limits, layouts:
     found = deidentify(received, profile, subject, max_depth=limits.max_depth)
     dataset = found.dataset
     if syntax == ExplicitVRBigEndian:
-        _swap(dataset)
+        to_little_endian(dataset)
     if pixels is not None:
         packed = pixels.transfer_syntax.is_encapsulated
         vr = "OB" if packed or int(dataset.BitsAllocated) <= 8 else "OW"
@@ -159,15 +158,3 @@ def _cleaned(data: bytes, profile: Profile, key: bytes, limits: Limits, layouts:
 
 def _other_pixels(dataset: Dataset) -> bool:
     return "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset
-
-
-def _swap(dataset: Dataset) -> None:
-    """Turn words of big-endian files around; other values were read as numbers."""
-    for element in dataset:
-        if element.VR == "SQ":
-            for item in element.value:
-                _swap(item)
-        elif element.VR in _WORDS and isinstance(element.value, bytes):
-            kind = _WORDS[element.VR]
-            whole = len(element.value) // np.dtype(kind).itemsize * np.dtype(kind).itemsize
-            element.value = np.frombuffer(element.value[:whole], f">{kind}").astype(f"<{kind}").tobytes()

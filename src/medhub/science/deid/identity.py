@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from pydicom import DataElement, Dataset
@@ -108,6 +108,16 @@ class Identity:
     def names(self, word: str) -> bool:
         """Whether a word is one of them."""
         return folded(word) in self.words
+
+
+def identity_of_person(texts: Iterable[str]) -> Identity:
+    """Make an identity of what is known of a person beside a file: names, numbers, addresses."""
+    words: set[str] = set()
+    for text in texts:
+        if len(text.strip()) >= _SHORTEST:
+            words.add(folded(text.strip()))
+        words |= {folded(word) for word in _WORD.findall(text) if len(word) >= _SHORTEST}
+    return Identity(frozenset(words))
 
 
 def identity_of(dataset: Dataset) -> Identity:

@@ -118,7 +118,14 @@ def is_picture(received: Dataset) -> bool:
     return str(received.get("Modality", "") or "").strip().upper() not in _COMPUTED
 
 
-def clean_pixels_of(received: Dataset, dicom: bytes, *, only_ultrasound: bool, layouts: Layouts | None = None) -> Look:
+def clean_pixels_of(
+    received: Dataset,
+    dicom: bytes,
+    *,
+    only_ultrasound: bool,
+    layouts: Layouts | None = None,
+    identity: Identity | None = None,
+) -> Look:
     """Make writing black that may say who somebody is.
 
     Parameters
@@ -131,6 +138,8 @@ def clean_pixels_of(received: Dataset, dicom: bytes, *, only_ultrasound: bool, l
         Make all black that lies outside of the regions of ultrasound, where a file names them.
     layouts
         What is known of the series that were looked at before.
+    identity
+        Words that say who somebody is; those of the dataset itself if not given.
 
     Returns
     -------
@@ -143,7 +152,7 @@ def clean_pixels_of(received: Dataset, dicom: bytes, *, only_ultrasound: bool, l
     ReaderMissing
         When the library that reads is not installed.
     """
-    identity = identity_of(received)
+    identity = identity if identity is not None else identity_of(received)
     modality = str(received.get("Modality", "") or "").strip().upper()
     always = known_regions(received)
     within = ultrasound_regions(received) if only_ultrasound else ()

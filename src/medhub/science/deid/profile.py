@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -94,9 +95,13 @@ class Pixels(_Part):
         Find it, and make black what is not harmless; else objects that may hold writing wait for a person.
     only_ultrasound
         Make all black that lies outside of the regions of ultrasound, where a file names them (0018,6011).
+    also_reconstructed
+        Look through the images that scanners reconstruct from what they measure (CT, MR, PET) as well, into which
+        they write nothing.
     """
 
     clean: bool = True
+    also_reconstructed: bool = True
     only_ultrasound: bool = False
 
 
@@ -127,6 +132,9 @@ class Profile(_Part):
         What is done to writing in pixels.
     special
         Single attributes that are treated otherwise.
+    unlisted
+        What becomes of attributes of the standard that its table does not name: "keep", as the standard says, or
+        "clean", so that text, codes and bytes of them stay only as far as they are terms of the field.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
@@ -136,6 +144,7 @@ class Profile(_Part):
     dates: Dates = Dates()
     pixels: Pixels = Pixels()
     special: tuple[Special, ...] = ()
+    unlisted: Literal["keep", "clean"] = "keep"
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Profile:
@@ -160,12 +169,20 @@ class Profile(_Part):
         )
 
 
+# What a project is given that has chosen none.
+STANDING = "clinical-photo"
 PROFILES = Path(__file__).with_name("profiles")
 
 
 def named_profiles() -> dict[str, str]:
     """List the profiles that ship: names, and what each is for."""
     return {path.stem: load_profile(path).title for path in sorted(PROFILES.glob("*.toml"))}
+
+
+@cache
+def standing_profile() -> Profile:
+    """Read the profile that holds where none was chosen."""
+    return find_profile(STANDING)
 
 
 def find_profile(name: str | Path) -> Profile:

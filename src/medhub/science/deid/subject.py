@@ -26,15 +26,19 @@ class Subject:
         Stands for name and number.
     days
         By which dates are shifted; negative, so that nothing lies in the future.
+    scope
+        Within what a received UID means the same: the project where it is empty, else one person in it, so that
+        nobody can place an object in another person's study.
     """
 
     key: bytes
     code: str
     days: int
+    scope: tuple[str, ...] = ()
 
     def uid(self, received: str) -> str:
-        """The UID that stands for a received one, wherever in this project it is met."""
-        return keyed_uid(self.key, "dicom", received)
+        """The UID that stands for a received one, wherever in its scope it is met."""
+        return keyed_uid(self.key, "dicom", *self.scope, received)
 
     def alias(self, kind: str, value: str) -> str:
         """A short name that stands for a value, the same each time."""

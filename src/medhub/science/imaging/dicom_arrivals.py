@@ -7,9 +7,14 @@ import hashlib
 
 from PIL import Image
 from pydicom import DataElement, Dataset
+from pydicom._uid_dict import UID_dictionary
 from pydicom.uid import UID, ExplicitVRBigEndian, SecondaryCaptureImageStorage
 
-from medhub.science.deid.attributes import NestedTooDeep, keep_allowed
+from medhub.science.deid.byte_order import to_little_endian
+from medhub.science.deid.engine import NestedTooDeep, deidentify
+from medhub.science.deid.identity import Identity, identity_of, identity_of_person
+from medhub.science.deid.manifest import manifest_of
+from medhub.science.deid.pixels import is_picture, may_hold_writing
 from medhub.science.deid.uids import keyed_uid
 from medhub.science.imaging.frames import read_frame
 from medhub.science.imaging.limits import Limits, Unacceptable
@@ -19,16 +24,18 @@ from medhub.science.imaging.received_dicom import Received, number_of_frames, qu
 from medhub.science.imaging.stored_pixels import clean_pixels
 from medhub.science.imaging.wrapping import write_file, write_subject
 
+_IDENTITY = (("name", "PatientName"), ("hospital_number", "PatientID"), ("birth_date", "PatientBirthDate"))
 _RECOPY = "Copy or export it again from its source."
 
 
 def prepare_dicom(data: bytes, context: Context, limits: Limits) -> Prepared:
     """Make a received DICOM file into one without identity.
 
-    Of the attributes only those of the allow-list stay, at every depth; patient, study date and equipment are written
-    from the context; UIDs are replaced by keyed ones that hold for one patient, so that nobody can place an image in
-    another patient's study. Compressed frames stay in their syntax, without comments; native ones become explicit
-    little endian. Bits of a pixel's cell that are not stored bits, where old overlays hide, are cleared.
+    Of the attributes only those stay that the context's profile keeps, at every depth; UIDs are replaced by keyed ones
+    that hold for one patient, so that nobody can place an image in another patient's study. Writing in pixels is not
+    looked for yet; the result says whether it must be. Compressed frames stay in their syntax, without comments; native
+    ones become explicit little endian. Bits of a pixel's cell that are not stored bits, where old overlays hide, are
+    cleared.
 
     Parameters
     ----------
@@ -76,25 +83,29 @@ def prepare_dicom(data: bytes, context: Context, limits: Limits) -> Prepared:
 def _prepare(file: Received, data: bytes, context: Context, limits: Limits) -> Prepared:
     received, syntax = file
     key, code = context.uid_key, context.patient_code
-    dataset = keep_allowed(
-        received,
-        lambda uid: keyed_uid(key, "dicom", code, uid),
-        max_depth=limits.max_depth,
-        little_endian=syntax != ExplicitVRBigEndian,
-    )
+    identity = identity_of(received)
+    identity = Identity(identity.words | identity_of_person(context.known).words)
+    reason = may_hold_writing(received)
+    unseen = is_picture(received) and bool(reason or context.profile.pixels.also_reconstructed)
     pixels = clean_pixels(received, syntax)
+    person = _person(received)
+    del received["PixelData"]
+    cleaned = deidentify(received, context.profile, context.subject, max_depth=limits.max_depth, identity=identity)
+    dataset = cleaned.dataset
+    if syntax == ExplicitVRBigEndian:
+        to_little_endian(dataset)
     notes: tuple[str, ...] = ()
-    if "SOPClassUID" not in dataset:
+    if not _is_standard_class(str(dataset.get("SOPClassUID", "") or "")):
         dataset.SOPClassUID = SecondaryCaptureImageStorage
         notes += ("The kind of object was missing or private; it is kept as Secondary Capture.",)
     if pixels.changed:
         notes += ("Bits beside the stored bits of the pixels, where overlays can hide, were cleared.",)
     digest = hashlib.sha256(data).hexdigest()
     for keyword in ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
-        if keyword not in dataset:
+        if not dataset.get(keyword):
             dataset.add(DataElement(keyword, "UI", keyed_uid(key, keyword, code, digest)))
     for keyword, default in (("Modality", "OT"), ("ImageType", ["DERIVED", "SECONDARY"])):
-        if keyword not in dataset:
+        if not dataset.get(keyword):
             dataset.add(DataElement(keyword, "CS", default))
     for keyword in ("SeriesNumber", "InstanceNumber"):
         if keyword not in dataset:
@@ -121,7 +132,30 @@ def _prepare(file: Received, data: bytes, context: Context, limits: Limits) -> P
         lossless=True,
         thumbnail=thumbnail(_preview(stored)),
         notes=notes,
+        manifest=manifest_of(cleaned.actions),
+        unseen=unseen,
+        identity=person,
     )
+
+
+def _person(received: Dataset) -> dict[str, str]:
+    """What a file says of its patient, in the words of the vault."""
+    found = {}
+    for name, keyword in _IDENTITY:
+        try:
+            value = str(received.get(keyword, "") or "").strip()
+        except Exception:  # noqa: S112  # what cannot be read says nothing
+            continue
+        if name == "birth_date":
+            value = f"{value[:4]}-{value[4:6]}-{value[6:]}" if len(value) == 8 and value.isdigit() else ""
+        if value:
+            found[name] = " ".join(value.replace("^", " ").split())[:300]
+    return found
+
+
+def _is_standard_class(uid: str) -> bool:
+    entry = UID_dictionary.get(uid)
+    return entry is not None and "SOP Class" in entry[1]
 
 
 def _preview(file: bytes) -> Image.Image:

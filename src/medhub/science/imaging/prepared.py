@@ -4,9 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Literal
+
+from medhub.science.deid.manifest import MOST_LINES, Line
+from medhub.science.deid.profile import Profile, standing_profile
+from medhub.science.deid.subject import Subject, days_of
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,10 @@ class Context:
         grouping under keyed UIDs.
     number
         Instance number of a photograph.
+    profile
+        What is kept of what was received.
+    known
+        Names and numbers of the patient, which are looked for in texts and pixels, and written nowhere.
     """
 
     uid_key: bytes
@@ -43,15 +51,36 @@ class Context:
     study_instance_uid: str | None = None
     series_instance_uid: str | None = None
     number: int = 1
+    profile: Profile = field(default_factory=standing_profile)
+    known: tuple[str, ...] = ()
+
+    @property
+    def subject(self) -> Subject:
+        """The patient as de-identified objects have it; its UIDs hold for this patient alone."""
+        days = days_of(self.uid_key, (self.patient_code,), self.profile.dates)
+        return Subject(self.uid_key, self.patient_code, days, scope=(self.patient_code,))
 
     def to_wire(self) -> dict[str, Any]:
         """Write the context as plain values, for a process apart."""
-        return {**asdict(self), "received_at": self.received_at.isoformat()}
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {
+            **values,
+            "received_at": self.received_at.isoformat(),
+            "profile": self.profile.model_dump_json(),
+            "known": list(self.known),
+        }
 
     @classmethod
     def from_wire(cls, values: Mapping[str, Any]) -> Context:
         """Read what ``to_wire`` wrote."""
-        return cls(**{**values, "received_at": datetime.fromisoformat(values["received_at"])})
+        return cls(
+            **{
+                **values,
+                "received_at": datetime.fromisoformat(values["received_at"]),
+                "profile": Profile.model_validate_json(values["profile"]),
+                "known": tuple(values["known"]),
+            }
+        )
 
 
 @dataclass(frozen=True)
@@ -76,6 +105,12 @@ class Prepared:
         WebP, 256 pixels at its longest side.
     notes
         What was changed of the picture, one sentence each.
+    manifest
+        What was done to which attribute; never a value.
+    unseen
+        Whether writing may be in its pixels, which must be looked for before anything is written.
+    identity
+        What the file itself says of the person: "name", "hospital_number", "birth_date", where it says so.
     """
 
     dicom: bytes
@@ -94,10 +129,15 @@ class Prepared:
     lossless: bool
     thumbnail: bytes
     notes: tuple[str, ...] = ()
+    manifest: tuple[Line, ...] = ()
+    unseen: bool = True
+    identity: Mapping[str, str] = field(default_factory=dict)
 
     def to_wire(self) -> dict[str, Any]:
         """Write the image as plain values, for the way out of a process apart."""
-        return {**{f.name: getattr(self, f.name) for f in fields(self)}, "notes": list(self.notes)}
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        manifest = [list(vars(line).values()) for line in self.manifest]
+        return {**values, "notes": list(self.notes), "manifest": manifest, "identity": dict(self.identity)}
 
     @classmethod
     def from_wire(cls, values: Mapping[str, Any]) -> Prepared:
@@ -118,9 +158,17 @@ class Prepared:
         ValueError
             When a value is missing, unknown, or of another type than declared.
         """
-        kinds: dict[str, type] = {"dicom": bytes, "thumbnail": bytes, "lossless": bool, "notes": list}
+        kinds: dict[str, type] = {"dicom": bytes, "thumbnail": bytes, "notes": list, "manifest": list, "identity": dict}
+        kinds |= {"lossless": bool, "unseen": bool}
         kinds |= dict.fromkeys(("rows", "columns", "frames", "samples", "bits"), int)
         names = {f.name for f in fields(cls)}
         if set(values) != names or any(type(values[name]) is not kinds.get(name, str) for name in names):
             raise ValueError("this is not a prepared image")
-        return cls(**{**values, "notes": tuple(str(note) for note in values["notes"])})
+        manifest = []
+        for line in values["manifest"][:MOST_LINES]:
+            if type(line) is not list or [type(one) for one in line] != [str] * 5 + [int]:
+                raise ValueError("this is not a prepared image")
+            manifest.append(Line(*line))
+        identity = {str(name): str(one) for name, one in values["identity"].items()}
+        notes = tuple(str(note) for note in values["notes"])
+        return cls(**{**values, "notes": notes, "manifest": tuple(manifest), "identity": identity})

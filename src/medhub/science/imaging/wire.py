@@ -18,17 +18,64 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medhub.science.deid.preview import remaining_texts
 from medhub.science.imaging.arrivals import prepare_arrival
 from medhub.science.imaging.decoding import decode_photograph
 from medhub.science.imaging.frames import read_frame
 from medhub.science.imaging.limits import Limits
 from medhub.science.imaging.prepared import Context
 from medhub.science.imaging.renditions import Form, original, render_file
+from medhub.science.imaging.writing import Region, Seen, look_through
+
+# Of one image, over all its frames.
+MOST_REGIONS = 20_000
+MOST_TEXTS = 1_000
 
 
 def prepare(data: bytes, context: Mapping[str, Any], limits: Mapping[str, int]) -> dict[str, Any]:
     """Do ``prepare_arrival``; read the result by ``Prepared.from_wire``."""
     return prepare_arrival(data, context=Context.from_wire(context), limits=Limits.from_wire(limits)).to_wire()
+
+
+def look(
+    data: bytes, dicom: bytes, context: Mapping[str, Any], limits: Mapping[str, int], chosen: list[list[int]] | None
+) -> dict[str, Any]:
+    """Do ``look_through``; read the result by ``seen``."""
+    regions = None if chosen is None else [(box[0], box[1], box[2], box[3], box[4]) for box in chosen]
+    found = look_through(data, dicom, Context.from_wire(context), Limits.from_wire(limits), regions)
+    boxes, kept = ([list(box) for box in several] for several in (found.boxes, found.kept))
+    return {**vars(found), "boxes": boxes, "kept": kept}
+
+
+def seen(values: Mapping[str, Any]) -> Seen:
+    """Read what ``look`` gave, believing nothing.
+
+    Raises
+    ------
+    ValueError
+        When a value is missing, unknown, or of another type than declared.
+    """
+    kinds = dict.fromkeys(("transfer_syntax_uid", "doubt"), str) | dict.fromkeys(("dicom", "thumbnail"), bytes)
+    if set(values) != {*kinds, "boxes", "kept"} or any(type(values[name]) is not kind for name, kind in kinds.items()):
+        raise ValueError("this is nothing that was looked through")
+    return Seen(**{**values, "boxes": regions(values["boxes"]), "kept": regions(values["kept"])})
+
+
+def regions(values: Any) -> tuple[Region, ...]:
+    """Read boxes that came from elsewhere; ``ValueError`` where they are none."""
+    if not isinstance(values, list) or len(values) > MOST_REGIONS:
+        raise ValueError("these are no boxes")
+    found = []
+    for box in values:
+        if not isinstance(box, list | tuple) or [type(one) for one in box] != [int] * 5:
+            raise ValueError("this is no box")
+        found.append((box[0], box[1], box[2], box[3], box[4]))
+    return tuple(found)
+
+
+def texts(dicom: bytes) -> list[list[str]]:
+    """Do ``remaining_texts``: attribute and value."""
+    return [[name, value] for name, value in sorted(remaining_texts(dicom))[:MOST_TEXTS]]
 
 
 def photograph(data: bytes, limits: Mapping[str, int]) -> dict[str, Any]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import timedelta
 from io import BytesIO
 from typing import Any, NamedTuple
 
@@ -23,14 +24,18 @@ from pydicom.uid import (
     VLPhotographicImageStorage,
 )
 
+from medhub.science.deid.engine import mark
+from medhub.science.deid.manifest import Line
 from medhub.science.deid.uids import keyed_uid
 from medhub.science.imaging.photograph import Photograph, thumbnail
 from medhub.science.imaging.prepared import Context, Prepared
 
 IMPLEMENTATION_CLASS_UID = UID("2.25.288017411629370246532207353157466437881")
 IMPLEMENTATION_VERSION_NAME = "MEDHUB_1"
-DEIDENTIFICATION_METHOD = "Attributes kept by allow-list; pixels not screened"
 
+_BESIDE_THE_PICTURE = Line(
+    "", "all data beside the picture", "", "removed", "a photograph is written anew, and nothing of its file stays", 1
+)
 # JPEG-LS halves a photograph, but takes about a tenth of a second a million pixels at every reading.
 _MOST_COMPRESSED_PIXELS = 4_200_000
 
@@ -93,6 +98,7 @@ def wrap_photograph(photograph: Photograph, data: bytes, context: Context) -> Pr
         dataset.ConversionType = "DI"
     else:
         dataset.AcquisitionContextSequence = []
+    write_day(dataset, context)
     write_subject(dataset, context)
     if photograph.notes:
         dataset.DerivationDescription = " ".join(photograph.notes)
@@ -114,30 +120,46 @@ def wrap_photograph(photograph: Photograph, data: bytes, context: Context) -> Pr
         lossless=photograph.exact,
         thumbnail=thumbnail(photograph.preview),
         notes=photograph.notes,
+        manifest=(_BESIDE_THE_PICTURE,),
     )
 
 
+# Must be there, if only empty, in every image (type 2; PS3.3, C.7.1.1, C.7.2.1, C.7.5.1).
+_AT_LEAST_EMPTY = (
+    *("PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName"),
+    *("StudyID", "Manufacturer"),
+)
+
+
 def write_subject(dataset: Dataset, context: Context) -> None:
-    """Write patient, study and equipment of the context, and empty values for what must be there (type 2)."""
-    day = f"{context.received_at:%Y%m%d}"
+    """Write who the patient is as far as the profile lets it stay, and empty values for what must be there (type 2)."""
     dataset.SpecificCharacterSet = "ISO_IR 192"
     dataset.PatientName = context.patient_code
     dataset.PatientID = context.patient_code
-    dataset.PatientBirthDate = None
-    dataset.PatientSex = context.sex if context.sex in ("F", "M", "O") else None
-    if context.birth_year is not None:
-        # Above 89 years the age itself would set a person apart.
-        age = max(0, min(context.received_at.year - context.birth_year, 90))
-        dataset.PatientAge = f"{age:03d}Y"
-    dataset.StudyDate = day
-    dataset.StudyTime = None
-    dataset.ContentDate = day
-    dataset.ContentTime = None
-    dataset.AccessionNumber = None
-    dataset.ReferringPhysicianName = None
-    dataset.StudyID = None
-    dataset.Manufacturer = None
-    dataset.DeidentificationMethod = DEIDENTIFICATION_METHOD
+    if "characteristics" in context.profile.options:
+        # What the project knows of the patient holds, not what the file says.
+        if context.sex is not None:
+            dataset.PatientSex = context.sex if context.sex in ("F", "M", "O") else None
+        if context.birth_year is not None:
+            # Above 89 years the age itself would set a person apart.
+            age = max(0, min(context.received_at.year - context.birth_year, 90))
+            dataset.PatientAge = f"{age:03d}Y"
+    for keyword in _AT_LEAST_EMPTY:
+        if keyword not in dataset:
+            setattr(dataset, keyword, None)
+
+
+def write_day(dataset: Dataset, context: Context) -> None:
+    """Write the day on which a photograph was received, as its study's, as far as the profile lets dates stay."""
+    options = context.profile.options
+    day: str | None = None
+    if "full-dates" in options or "modified-dates" in options:
+        days = 0 if "full-dates" in options else context.subject.days
+        day = f"{context.received_at + timedelta(days=days):%Y%m%d}"
+    dataset.StudyDate = dataset.ContentDate = day
+    dataset.StudyTime = dataset.ContentTime = None
+    done = "kept" if "full-dates" in options else "modified" if day else "removed"
+    mark(dataset, context.profile, dates=[done])
 
 
 def write_file(dataset: Dataset, transfer_syntax: UID) -> bytes:

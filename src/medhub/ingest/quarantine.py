@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files that wait for a person, sealed under the patient's key, until they are released, discarded or expire."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy.orm import Session
+
+from medhub.accounts.actor import Actor
+from medhub.errors import Conflict, Invalid, NotFound
+from medhub.foundation import clock
+from medhub.foundation.installation import Installation
+from medhub.ingest.models import Arrival
+from medhub.ingest.storing import Answer, ArrivalRefused, Receiving, destroy_sealed, note_arrival
+from medhub.records import service as records
+from medhub.records import vault
+from medhub.records.models import Patient
+from medhub.science.imaging.limits import Unacceptable
+from medhub.science.imaging.writing import Region
+
+WRITING = "writing"
+# Of the boxes that a person is shown; a picture with more is full of them.
+_MOST_BOXES = 2_000
+
+
+class InDoubt(ArrivalRefused):
+    """Nobody can be sure what stands in the pixels of a file; a person must look."""
+
+    code = "in-doubt"
+
+    def __init__(self, message: str, boxes: Sequence[Region] = ()) -> None:
+        """Keep the reason, and where writing may be."""
+        super().__init__(message, reason=WRITING)
+        self.boxes = tuple(boxes)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A file that waits, opened; who holds it holds what may identify somebody."""
+
+    arrival: Arrival
+    patient_code: str
+    data: bytes
+
+
+def quarantine(
+    house: Installation,
+    actor: Actor,
+    receiving: Receiving,
+    data: bytes,
+    refusal: Unacceptable | ArrivalRefused,
+    size_bytes: int | None = None,
+) -> Answer:
+    """Keep a refused file sealed under the patient's key, with its reason, until it expires."""
+    code = str(refusal.facts.get("reason", "unsupported"))
+    with house.database.writing() as session:
+        if session.get(Patient, receiving.patient_id) is None:
+            return Answer("quarantined", refusal.message)
+        arrival = note_arrival(
+            session,
+            actor,
+            receiving,
+            "quarantined",
+            size_bytes if size_bytes is not None else len(data),
+            code=code,
+            reason=refusal.message,
+        )
+        if isinstance(refusal, InDoubt):
+            arrival.boxes = [list(box) for box in refusal.boxes[:_MOST_BOXES]]
+        if data:
+            sealed = vault.seal_for(session, house.keys, receiving.patient_id, data, f"arrival {arrival.id}")
+            arrival.sealed_bytes = records.keep_blob(session, house, sealed, patient_id=receiving.patient_id)
+            arrival.expires_at = clock.now() + timedelta(days=house.settings.quarantine_days)
+    return Answer("quarantined", refusal.message)
+
+
+def get_arrival(session: Session, actor: Actor, arrival_id: str, action: str) -> tuple[Arrival, str]:
+    """An arrival and its patient's code."""
+    arrival = session.get(Arrival, arrival_id)
+    if arrival is None:
+        raise NotFound("There is no such arrival, or it is not in a project of yours.")
+    actor.require(action, arrival.project_id, "arrival")
+    return arrival, session.get_one(Patient, arrival.patient_id).code
+
+
+def open_waiting(session: Session, house: Installation, actor: Actor, arrival_id: str) -> Waiting:
+    """Open a file that waits; the audit says who did, in the same transaction as what is done with it."""
+    arrival, code = get_arrival(session, actor, arrival_id, "arrival.resolve")
+    if arrival.outcome != "quarantined":
+        raise Conflict("This file does not wait any more: somebody has resolved it.")
+    if arrival.sealed_bytes is None:
+        raise Conflict("The bytes of this file are not here any more, or never were. Upload it again.")
+    sealed = house.blobs.get(arrival.sealed_bytes)
+    data = vault.unseal_for(session, house.keys, arrival.patient_id, sealed, f"arrival {arrival.id}")
+    return Waiting(arrival, code, data)
+
+
+def discard(session: Session, actor: Actor, arrival_id: str, note: str) -> Arrival:
+    """Destroy the bytes of a file that waits; its row stays with the reasons."""
+    arrival, _ = get_arrival(session, actor, arrival_id, "arrival.resolve")
+    if arrival.outcome != "quarantined":
+        raise Conflict("This file does not wait any more: somebody has resolved it.")
+    if not note.strip():
+        raise Invalid("Write why the file is discarded.", field="note")
+    arrival.outcome, arrival.note = "discarded", note.strip()
+    arrival.resolved_at, arrival.resolved_by = clock.now(), actor.name[:120]
+    destroy_sealed(session, [arrival])
+    actor.record(
+        session,
+        "arrival.discard",
+        "arrival",
+        arrival.id,
+        project_id=arrival.project_id,
+        patient_id=arrival.patient_id,
+    )
+    return arrival

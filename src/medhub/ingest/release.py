@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the people who resolve quarantined files see of them, and what they do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from medhub.accounts.actor import Actor
+from medhub.errors import Conflict, Invalid
+from medhub.foundation.installation import Installation
+from medhub.foundation.isolation import DecoderFailed
+from medhub.ingest import service
+from medhub.ingest.models import Arrival, Receipt
+from medhub.ingest.quarantine import get_arrival, open_waiting
+from medhub.ingest.storing import Answer, ArrivalRefused, Receiving, store
+from medhub.records import pixels
+from medhub.records.models import Patient
+from medhub.records.pathway import get_pathway
+from medhub.science.imaging.arrivals import Prepared, Unacceptable
+from medhub.science.imaging.writing import Region
+
+_LARGEST_VIEW = 2_048
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What is known of a file that waits, for the page on which it is resolved."""
+
+    arrival: Arrival
+    patient_code: str
+    rows: int = 0  # 0 where it cannot be shown
+    columns: int = 0
+    frames: int = 0
+
+
+def look_at(house: Installation, actor: Actor, arrival_id: str) -> Opened:
+    """Open an arrival: what it is, and, where it waits and can be shown, how large its picture is."""
+    with house.database.reading() as session:
+        arrival, code = get_arrival(session, actor, arrival_id, "arrival.resolve")
+        actor.record(
+            session,
+            "arrival.read",
+            "arrival",
+            arrival.id,
+            project_id=arrival.project_id,
+            patient_id=arrival.patient_id,
+        )
+    if arrival.outcome != "quarantined" or arrival.sealed_bytes is None or arrival.pathway is None:
+        return Opened(arrival, code)
+    try:
+        _, _, prepared = _prepared(house, actor, arrival_id)
+    except (Unacceptable, ArrivalRefused, DecoderFailed):
+        return Opened(arrival, code)
+    return Opened(arrival, code, prepared.rows, prepared.columns, prepared.frames)
+
+
+def picture(house: Installation, actor: Actor, arrival_id: str, number: int) -> bytes:
+    """A WebP picture of one frame (from 1) of a file that waits, as it was received; it may identify somebody."""
+    with house.database.reading() as session:
+        arrival, _ = get_arrival(session, actor, arrival_id, "arrival.resolve")
+        actor.record(
+            session,
+            "arrival.view",
+            "arrival",
+            arrival.id,
+            project_id=arrival.project_id,
+            patient_id=arrival.patient_id,
+            frame=number,
+        )
+    _, _, prepared = _prepared(house, actor, arrival_id)
+    if not 1 <= number <= prepared.frames:
+        raise Invalid(f"The file has the frames 1 to {prepared.frames}.", field="number")
+    return pixels.view(house, prepared.dicom, min(_LARGEST_VIEW, max(prepared.rows, prepared.columns)), number - 1)
+
+
+def release(house: Installation, actor: Actor, arrival_id: str, boxes: Sequence[Region] | None, note: str) -> Answer:
+    """Take in a file that waited: with just the ``boxes`` of a person made black, or looked through anew by program.
+
+    What is refused again stays where it was, and the reason is raised.
+    """
+    if boxes is not None and not note.strip():
+        raise Invalid("Write what you looked at before you release it.", field="note")
+    receiving, data, prepared = _prepared(house, actor, arrival_id)
+    with house.database.reading() as session:
+        arrival, _ = get_arrival(session, actor, arrival_id, "arrival.resolve")
+        received_hash = service.hash_of(house, receiving, data)
+        if session.get(Receipt, (receiving.project_id, received_hash)) is not None:
+            raise Conflict("This file came in again meanwhile and was accepted. Discard this one.")
+    for frame, x0, y0, x1, y1 in boxes or ():
+        if not (1 <= frame <= prepared.frames and 0 <= x0 < x1 <= prepared.columns and 0 <= y0 < y1 <= prepared.rows):
+            raise Invalid(
+                f"A box lies outside of the picture, which has {prepared.frames} frames of {prepared.columns} x "
+                f"{prepared.rows} pixels.",
+                field="boxes",
+            )
+    prepared, seen = service.clean(house, receiving, data, boxes)
+    return store(
+        house,
+        actor,
+        receiving,
+        prepared,
+        seen,
+        received_hash,
+        released=arrival,
+        note=note.strip() or None,
+        by_person=boxes is not None,
+    )
+
+
+def _prepared(house: Installation, actor: Actor, arrival_id: str) -> tuple[Receiving, bytes, Prepared]:
+    with house.database.reading() as session:
+        waiting = open_waiting(session, house, actor, arrival_id)
+        if waiting.arrival.pathway is None:
+            raise Conflict("It is not known for which pathway this file came in. Discard it, and upload it again.")
+        patient = session.get_one(Patient, waiting.arrival.patient_id)
+        pathway = get_pathway(house.settings, waiting.arrival.pathway)
+        receiving = service.receiving_of(session, house, patient, pathway)
+    return receiving, waiting.data, service.prepare(house, receiving, waiting.data)

@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Values of coded attributes that are terms of the standard, read from ``tables/codes.toml``."""
+
+from __future__ import annotations
+
+import tomllib
+from functools import cache
+from importlib.resources import files
+
+
+def coded_values(keyword: str) -> frozenset[str]:
+    """The values that are known of an attribute; none where the table does not name it."""
+    return _table().get(keyword, frozenset())
+
+
+@cache
+def _table() -> dict[str, frozenset[str]]:
+    text = files("medhub.science.deid").joinpath("tables/codes.toml").read_text("utf-8")
+    return {keyword: frozenset(values) for keyword, values in tomllib.loads(text).items()}

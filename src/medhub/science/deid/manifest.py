@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What was done to an object, attribute by attribute, short enough to be kept with each: never a value."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from medhub.science.deid.engine import Action
+
+_ITEM = re.compile(r"\[\d+\]")
+# An object with more kinds of actions was made to have them.
+MOST_LINES = 4_000
+
+
+@dataclass(frozen=True)
+class Line:
+    """What was done to one attribute, wherever in the items of its sequences it lay.
+
+    Attributes
+    ----------
+    path
+        Where it lay: tags, with ``[*]`` after each sequence.
+    name
+        Its keyword, or "private" or "unknown".
+    vr
+        Its value representation.
+    done
+        What was done.
+    rule
+        By which row of the table, option or special rule.
+    count
+        How many times.
+    """
+
+    path: str
+    name: str
+    vr: str
+    done: str
+    rule: str
+    count: int
+
+
+def manifest_of(actions: Iterable[Action]) -> tuple[Line, ...]:
+    """Sum up actions over the items of sequences, in the order of the first of each kind.
+
+    Parameters
+    ----------
+    actions
+        As ``deidentify`` gives them.
+
+    Returns
+    -------
+    tuple of Line
+        At most ``MOST_LINES``; the last one then says how many kinds more there were.
+    """
+    counts = Counter((_ITEM.sub("[*]", one.path), one.name, one.vr, one.done, one.rule) for one in actions)
+    lines = [Line(*kind, count) for kind, count in counts.items()]
+    if len(lines) > MOST_LINES:
+        rest = lines[MOST_LINES - 1 :]
+        words = f"{len(rest)} kinds of actions more"
+        more = Line("", "more", "", "removed or cleaned", words, sum(one.count for one in rest))
+        return (*lines[: MOST_LINES - 1], more)
+    return tuple(lines)

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writing in the pixels of an image on its way into the store: found and made black before anything is written."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from io import BytesIO
+
+from pydicom import Dataset, dcmread
+
+from medhub.science.deid.identity import Identity, identity_of, identity_of_person
+from medhub.science.deid.pixels import Layouts, blacken, clean_pixels_of
+from medhub.science.imaging.frames import read_frame
+from medhub.science.imaging.limits import Limits
+from medhub.science.imaging.photograph import small, thumbnail
+from medhub.science.imaging.prepared import Context
+from medhub.science.imaging.received_dicom import is_dicom, parse_within, quiet
+
+Region = tuple[int, int, int, int, int]
+"""Frame (from 1), x0, y0, x1, y1, the last two not included."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An image that was looked through.
+
+    Attributes
+    ----------
+    dicom
+        The file, without the writing; as it was given where there is doubt.
+    thumbnail
+        WebP, of the first frame as it is now; empty where nothing changed.
+    transfer_syntax_uid
+        Of the file as it is now.
+    boxes
+        What was made black, or would be.
+    kept
+        Harmless writing that stays.
+    doubt
+        Why a person must look before anybody may have it; empty otherwise.
+    """
+
+    dicom: bytes
+    thumbnail: bytes
+    transfer_syntax_uid: str
+    boxes: tuple[Region, ...] = ()
+    kept: tuple[Region, ...] = ()
+    doubt: str = ""
+
+
+@cache
+def _layouts() -> Layouts:
+    """What this process knows of the series that it has looked at; in memory alone."""
+    return Layouts()
+
+
+def look_through(
+    data: bytes, dicom: bytes, context: Context, limits: Limits, chosen: Sequence[Region] | None = None
+) -> Seen:
+    """Look for writing in the frames of an image, and make black what may say who somebody is.
+
+    Parameters
+    ----------
+    data
+        The received bytes, whose header tells modality, device, regions of ultrasound and names.
+    dicom
+        What ``prepare_arrival`` made of them.
+    context
+        Its context: the profile, and what is known of the patient.
+    limits
+        What is taken.
+    chosen
+        Boxes that a person drew; then nothing is looked for, and just these are made black.
+
+    Returns
+    -------
+    Seen
+
+    Raises
+    ------
+    Unacceptable
+        When the pixels cannot be decoded or written anew.
+    ReaderMissing
+        When the library that reads is not installed.
+    """
+    if chosen is not None:
+        frames = defaultdict(list)
+        for number, *box in chosen:
+            frames[number - 1].append((box[0], box[1], box[2], box[3]))
+        # Without a box too: it is said of the file that a person looked.
+        return _now(blacken(dicom, frames), boxes=tuple(chosen))
+    if not context.profile.pixels.clean:
+        return Seen(dicom, b"", _syntax(dicom), doubt="By its profile a person looks through its pixels.")
+    received = _received(data, dicom, limits)
+    words = identity_of(received).words | identity_of_person((*context.known, context.patient_code)).words
+    look = clean_pixels_of(
+        received,
+        dicom,
+        only_ultrasound=context.profile.pixels.only_ultrasound,
+        layouts=_layouts(),
+        identity=Identity(words),
+    )
+    if look.doubt:
+        return Seen(dicom, b"", _syntax(dicom), look.boxes, look.kept, look.doubt)
+    return _now(look.data, look.boxes, look.kept)
+
+
+def _received(data: bytes, dicom: bytes, limits: Limits) -> Dataset:
+    with quiet():
+        return parse_within(data, limits)[0] if is_dicom(data) else dcmread(BytesIO(dicom))
+
+
+def _now(dicom: bytes, boxes: tuple[Region, ...], kept: tuple[Region, ...] = ()) -> Seen:
+    return Seen(dicom, thumbnail(small(read_frame(dicom))) if boxes else b"", _syntax(dicom), boxes, kept)
+
+
+def _syntax(dicom: bytes) -> str:
+    return str(dcmread(BytesIO(dicom), specific_tags=[]).file_meta.TransferSyntaxUID)
