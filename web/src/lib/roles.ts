@@ -15,6 +15,8 @@ export type Ability =
   | 'define-fields'
   | 'erase'
   | 'train'
+  | 'export'
+  | 'clear-findings'
   | 'decide-promotions';
 
 const READER: Ability[] = ['read-records', 'dashboard'];
@@ -23,9 +25,19 @@ const STAFF: Ability[] = [...READER, 'write-records', 'see-identity', 'resolve-q
 const ABILITIES: Record<string, readonly Ability[]> = {
   technologist: [...STAFF, 'delete-images'],
   physician: STAFF,
-  administrator: [...STAFF, 'delete-images', 'manage-people', 'read-audit', 'erase', 'train', 'decide-promotions'],
+  administrator: [
+    ...STAFF,
+    'delete-images',
+    'manage-people',
+    'read-audit',
+    'erase',
+    'train',
+    'export',
+    'clear-findings',
+    'decide-promotions',
+  ],
   pharmacist: READER,
-  researcher: [...READER, 'define-fields', 'train'],
+  researcher: [...READER, 'define-fields', 'train', 'export'],
   viewer: READER,
   patient: [],
 };
