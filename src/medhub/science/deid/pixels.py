@@ -157,6 +157,8 @@ def clean_pixels_of(
     always = known_regions(received)
     within = ultrasound_regions(received) if only_ultrasound else ()
     series = str(received.get("SeriesInstanceUID", "") or received.get("SOPInstanceUID", ""))
+    # What was harmless beside other names need not be so beside these.
+    series = f"{series} {hash(identity)}"
     layouts = layouts if layouts is not None else Layouts()
     eye = reader()
     found: list[_Frame] = []
