@@ -9,6 +9,8 @@ import io
 from typing import Any
 
 import pydicom
+from PIL import Image as Canvas
+from PIL import ImageDraw, ImageFont
 from sqlalchemy import select
 
 from medhub.accounts.actor import Actor
@@ -34,7 +36,7 @@ def clean(color: str, seed: int) -> bytes:
     """A picture as it is stored; without the day on which it came in."""
     context = Context(
         uid_key=b"k" * 32,
-        patient_code=f"P-23456{seed // 100}",
+        patient_code=f"P-7F3KQ{'ABCDEF'[seed // 100]}",
         sex="F",
         birth_year=1980,
         photograph_modality="XC",
@@ -122,6 +124,14 @@ def plant(house: Installation, image_id: str, **elements: Any) -> None:
         image.blob = records.keep_blob(
             session, house, buffer.getvalue(), patient_id=image.patient_id, image_id=image.id
         )
+
+
+def burn(house: Installation, image_id: str, words: str) -> None:
+    """Put a picture with writing in the place of a stored one."""
+    drawn = Canvas.new("RGB", (480, 160), (60, 60, 60))
+    ImageDraw.Draw(drawn).text((20, 50), words, fill=(255, 255, 255), font=ImageFont.load_default(size=32))
+    syntax = {"PhotometricInterpretation": "RGB", "Rows": drawn.height, "Columns": drawn.width}
+    plant(house, image_id, **syntax, PixelData=drawn.tobytes())
 
 
 def order(

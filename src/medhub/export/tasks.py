@@ -36,12 +36,18 @@ from medhub.foundation.installation import Installation
 from medhub.foundation.isolation import DecoderFailed
 from medhub.records import definitions, pixels, vault
 from medhub.records import service as records
-from medhub.records.models import FieldDefinition
+from medhub.records.models import FieldDefinition, Image
 from medhub.records.vault import VaultKeyDestroyed
 from medhub.science.imaging.dicomdir import directory_facts, write_dicomdir
 from medhub.science.imaging.limits import Unacceptable
 
 BATCH_S = 5.0
+# Whether writing in pictures is read.
+READ_PIXELS = True
+# The scanner reads no more of a multi-frame image each by itself; more time is given on a busy machine.
+_MOST_FRAMES = 26
+_LOOK_S_A_MEGAPIXEL = 10.0
+_LONGEST_LOOK_S = 900.0
 _WRITTEN_AT_ONCE = 20
 _LOADED_AT_ONCE = 500
 _CANNOT_BE_READ = "cannot be read whole"
@@ -199,7 +205,10 @@ def _begin(house: Installation, export_id: str, identities: int) -> None:
 def _examine(house: Installation, order: _Order, one: ExportImage, own: list[str], words: Mapping[str, str]) -> _Seen:
     try:
         data = _file(house, order, one)
-        told = house.isolation.run(look.look, one.file or "", data, order.row_of(one).written, own)
+        image = order.facts[one.image_id or ""].image
+        told = house.isolation.run_within(
+            _time_for(house, image), look.look, one.file or "", data, order.row_of(one).written, own, READ_PIXELS
+        )
         findings = [(str(place), str(kind), str(excerpt)) for place, kind, excerpt in told["findings"]]
         strangers = [word for word in told["words"] if words.get(word, one.patient_id) != one.patient_id]
         findings += [("text of the file", look.OF_ANOTHER, word) for word in strangers]
@@ -209,6 +218,12 @@ def _examine(house: Installation, order: _Order, one: ExportImage, own: list[str
         # What cannot be read cannot be cleared by anybody but a person.
         return _Seen(one.number, one.patient_id, [("the file", _CANNOT_BE_READ, error.message)], None, None)
     return _Seen(one.number, one.patient_id, findings, content, str(date) if date else None)
+
+
+def _time_for(house: Installation, image: Image) -> float:
+    """How long an image may be looked at: reading what is written in it takes about a second a million pixels."""
+    megapixels = max(1.0, image.width * image.height / 1e6) * min(image.frames, _MOST_FRAMES)
+    return min(_LONGEST_LOOK_S, house.settings.decoder_timeout_s + _LOOK_S_A_MEGAPIXEL * megapixels)
 
 
 def _file(house: Installation, order: _Order, one: ExportImage) -> bytes:
