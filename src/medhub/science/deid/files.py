@@ -1,78 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A DICOM file made into one without identity: header by a profile, pixels looked at, and nothing beside either."""
+"""A file made into one without identity: header by a profile, pixels looked at, and nothing beside either."""
 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from io import BytesIO
-from typing import Any, Literal
 
 import numpy as np
 from pydicom import DataElement, Dataset, dcmread
 from pydicom._uid_dict import UID_dictionary
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, MediaStorageDirectoryStorage
 
-from medhub.science.deid.engine import Action, NestedTooDeep, deidentify
+from medhub.science.deid.engine import NestedTooDeep, deidentify
+from medhub.science.deid.photographs import clean_photograph
 from medhub.science.deid.pixels import Layouts, Look, clean_pixels_of, is_picture, may_hold_writing
 from medhub.science.deid.profile import Profile
 from medhub.science.deid.reading import ReaderMissing
+from medhub.science.deid.result import Result as Result
 from medhub.science.deid.subject import Subject, subject_of
-from medhub.science.imaging.limits import Limits, Unacceptable
+from medhub.science.imaging.limits import Limits, Unacceptable, refuse_length
+from medhub.science.imaging.photographs import identify, refuse_unknown
 from medhub.science.imaging.received_dicom import check_image, is_dicom, parse_within, quiet
 from medhub.science.imaging.stored_pixels import clean_pixels
 from medhub.science.imaging.wrapping import write_file
 
-Outcome = Literal["cleaned", "quarantined"]
 _PIXELS = 0x7FE00010
 _ANY_PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _WORDS = {"OW": "u2", "OL": "u4", "OF": "u4", "OD": "u8", "OV": "u8"}
-
-
-@dataclass(frozen=True)
-class Result:
-    """What became of one file.
-
-    Attributes
-    ----------
-    outcome
-        "cleaned", or "quarantined" if nobody may have it before a person looked at it.
-    reason
-        Why it was quarantined; empty otherwise.
-    data
-        The new file, if it was cleaned.
-    place
-        Where the new file belongs: codes of patient, study, series and object, none of which say anything.
-    actions
-        What was done to which attribute.
-    boxes
-        What was made black in pixels, or would be: frame (from 1), x0, y0, x1, y1, the last two not included.
-    kept
-        Harmless writing that stays, in the same form.
-    doubtful
-        The file with a clean header and its pixels as received, if only these are in doubt: what a person must see
-        before anybody else does, and what ``pixels.blacken`` then finishes. Never to be stored in the open.
-    """
-
-    outcome: Outcome
-    reason: str = ""
-    data: bytes = b""
-    place: tuple[str, ...] = ()
-    actions: tuple[Action, ...] = ()
-    boxes: tuple[tuple[int, int, int, int, int], ...] = ()
-    kept: tuple[tuple[int, int, int, int, int], ...] = ()
-    doubtful: bytes = b""
-
-    def as_json(self, source: str, target: str | None) -> dict[str, Any]:
-        """A line of the manifest."""
-        return {
-            "input": source,
-            "output": target,
-            "outcome": self.outcome,
-            "reason": self.reason,
-            "boxes": [list(box) for box in self.boxes],
-            "actions": [vars(action) for action in self.actions],
-        }
 
 
 def clean_file(
@@ -90,7 +45,7 @@ def clean_object(
     limits: Limits,
     layouts: Layouts | None = None,
 ) -> Result:
-    """Make a DICOM file into one without identity. Nothing is read or written beside what is given and given back.
+    """Make a DICOM file, or a photograph, into one without identity, in memory alone.
 
     Parameters
     ----------
@@ -112,12 +67,13 @@ def clean_object(
     Result
         Cleaned, or quarantined with the reason; no exception is raised for what a file holds.
     """
-    if len(data) > limits.max_bytes:
-        return Result("quarantined", f"It is larger than the {limits.max_bytes:,} bytes that are taken.")
-    if not is_dicom(data):
-        return Result("quarantined", "It is no DICOM file.")
     with quiet():
         try:
+            refuse_length(data, limits)
+            if not is_dicom(data):
+                if identify(data) is None:
+                    raise refuse_unknown(data)
+                return clean_photograph(data, profile, subject, key, limits)
             received, syntax = parse_within(data, limits)
             return _cleaned(received, syntax, profile, subject, key, limits, layouts)
         except Unacceptable as error:
