@@ -23,8 +23,8 @@ from medhub.science.deid.profile import BASIC_CODE, CODES, Profile
 from medhub.science.deid.requirements import requirement
 from medhub.science.deid.subject import Subject
 from medhub.science.deid.table import OVERLAYS, Rule, rule_of
-from medhub.science.deid.text import clean_text, words_of
-from medhub.science.deid.values import DUMMIES, NotADate, capped_age, shifted_date, shifted_datetime
+from medhub.science.deid.text import clean_text, vocabulary, words_of
+from medhub.science.deid.values import DUMMIES, NotADate, capped_age, fits, shifted_date, shifted_datetime
 
 ENGINE = "medhub-deid 1"
 MOST_DEPTH = 32
@@ -33,7 +33,12 @@ Done = Literal["removed", "emptied", "replaced", "new UID", "shifted", "cleaned"
 _TEXT_VRS = frozenset(("LO", "LT", "SH", "ST", "UC", "UT"))
 # Written by de-identification itself, and so never taken over from what was received.
 _OWN = frozenset(("PatientIdentityRemoved", "DeidentificationMethod", "DeidentificationMethodCodeSequence"))
+_SHORT_VRS = frozenset(("AE", "CS", "UR"))
+_BYTE_VRS = frozenset(("OB", "OD", "OF", "OL", "OV", "OW"))
+_SHORTEST_NAME = 4
+_ENCRYPTED = 0x04000500
 _TEMPORAL = frozenset(("DA", "TM", "DT"))
+_UNFIT = "its value does not fit its representation"
 _ZONE = re.compile(r"[+-]\d{4}$")
 
 
@@ -180,7 +185,7 @@ def _walk(dataset: Dataset, work: _Work, place: _Place, how: _Keep) -> Dataset:
             raise
         # A value of another kind than its representation says, as "1A" for a number.
         except Exception:
-            work.note(place, tag, vr, "removed", "its value does not fit its representation")
+            work.note(place, tag, vr, "removed", _UNFIT)
             continue
         if made is not None:
             kept.add(made)
@@ -199,6 +204,9 @@ def _element(
         reason = f"profile: {special.reason}"
         step = {"keep": "K", "remove": "X", "empty": "Z", "replace": "D", "clean": "C"}[special.action]
         return _do(step, element, vr, work, place, how, reason)
+    if tag == _ENCRYPTED:
+        work.note(place, tag, vr, "removed", "what is encrypted cannot be looked through")
+        return None
     if rule is None:
         if not dictionary_has_tag(tag) and not _repeats(tag):
             work.note(place, tag, vr, "removed", "it is not in the dictionary of the standard")
@@ -260,6 +268,9 @@ def _do(
 def _kept(element: DataElement, vr: str, work: _Work, place: _Place, how: _Keep, reason: str) -> DataElement | None:
     if vr == "SQ":
         return _sequence(element, work, place, how, "kept", reason)
+    if not fits(vr, element.tag, element.value):
+        work.note(place, element.tag, vr, "removed", _UNFIT)
+        return None
     if vr in _TEMPORAL:
         work.dates.add("kept")
     value = _copied(element.value)
@@ -285,7 +296,23 @@ def _unlisted(element: DataElement, vr: str, work: _Work, place: _Place, how: _K
         if how.clean:
             return _cleaned(tag, vr, value, work, place, "text within content that is cleaned")
         return _without_identity(tag, vr, value, work, place)
+    if vr == "UN" or not fits(vr, tag, value):
+        work.note(place, tag, vr, "removed", _UNFIT)
+        return None
+    if _hides_somebody(vr, value, work.identity):
+        work.note(place, tag, vr, "removed", "it held words that the file uses as a name, number or place")
+        return None
     return DataElement(tag, vr, _copied(value))
+
+
+def _hides_somebody(vr: str, value: Any, identity: Identity) -> bool:
+    """Whether what is no text holds a name: a code that is none, or bytes."""
+    if vr in _BYTE_VRS:
+        return isinstance(value, bytes) and identity.stands_in(value)
+    if vr not in _SHORT_VRS:
+        return False
+    words = [word for one in _several(value) for word in words_of(one) if len(word) >= _SHORTEST_NAME]
+    return any(identity.names(word) and word.casefold() not in vocabulary() for word in words)
 
 
 def _without_identity(tag: BaseTag, vr: str, value: Any, work: _Work, place: _Place) -> DataElement:
@@ -306,8 +333,9 @@ def _cleaned(tag: BaseTag, vr: str, value: Any, work: _Work, place: _Place, reas
     if vr in _TEMPORAL:
         return _shifted(tag, vr, value, work, place, reason)
     if vr == "AS":
-        work.note(place, tag, vr, "kept", reason)
-        return DataElement(tag, vr, capped_age(str(value)))
+        fit = fits(vr, tag, value)
+        work.note(place, tag, vr, "kept" if fit else "removed", reason if fit else _UNFIT)
+        return DataElement(tag, vr, capped_age(str(value))) if fit else None
     if vr == "AE":
         work.note(place, tag, vr, "replaced", reason)
         return DataElement(tag, vr, _joined([work.subject.alias("AE", one) for one in _several(value)]))
