@@ -158,6 +158,9 @@ def scan_command(
     known: Annotated[
         Path | None, typer.Option(help="Text file with names and numbers that must not be found, one a line.")
     ] = None,
+    pixels: Annotated[
+        bool, typer.Option("--pixels/--no-pixels", help="Read writing in pictures, a second or two for a megapixel.")
+    ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a script.")] = False,
 ) -> None:
     """Look for whatever still says who somebody is; exit code 1 if there is something. It prints what it finds."""
@@ -165,7 +168,7 @@ def scan_command(
         people = known.read_text(encoding="utf-8").splitlines() if known is not None else []
     except (OSError, UnicodeDecodeError) as error:
         raise Invalid(f"{known} cannot be read as text.", field="known") from error
-    scanner = Scanner(people)
+    scanner = Scanner(people, read_pixels=pixels)
     files = _files(source)
     found: list[dict[str, str]] = []
     with _bar(as_json) as bar:

@@ -39,6 +39,8 @@ Category = Literal[
 OVER_DONE = frozenset(("tag_retained", "text_retained", "pixels_retained"))
 _WORD = re.compile(r"[^\W_]+")
 _PATH = re.compile(r"\(([0-9A-Fa-f]{4}),([0-9A-Fa-f]{4})\)(?:\[(\d+)\])?")
+_LEAST_IN_BYTES = 5
+_PIXELS = 0x7FE00010
 # A box counts as hidden when no more than this share of the writing's contrast is left in it.
 _HIDDEN = 0.05
 
@@ -57,7 +59,8 @@ class Check(_Part):
     path
         Of the attribute, as a manifest writes it; empty for pixels.
     value
-        The original value: the text that must stay or go, the date, the UID.
+        The original value: the text that must stay or go, the date, the UID. An attribute that must stay keeps it too,
+        where it is given.
     box
         Frame, and left, top, right and bottom in pixels, for ``pixels_hidden``.
     """
@@ -239,11 +242,13 @@ def _value(dataset: Dataset, path: str) -> str:
 
 def _holds(check: Check, dataset: Dataset, original: Dataset | None) -> bool:
     if check.category == "tag_retained":
-        return _element(dataset, check.path) is not None
+        element = _element(dataset, check.path)
+        return element is not None and check.value in ("", str(element.value))
     if check.category == "text_retained":
         return set(_words(check.value)) <= set(_words(_value(dataset, check.path)))
     if check.category == "text_removed":
-        return not set(_words(check.value)) & _all_words(dataset)
+        sought = set(_words(check.value))
+        return not sought & _all_words(dataset) and not _in_bytes(sought, dataset)
     if check.category == "uid_changed":
         return _value(dataset, check.path) not in ("", check.value)
     if original is None:
@@ -276,6 +281,13 @@ def _all_words(dataset: Dataset) -> set[str]:
         if element.VR not in ("SQ", "UI") and not isinstance(element.value, bytes):
             found |= set(_words(str(element.value)))
     return found
+
+
+def _in_bytes(words: set[str], dataset: Dataset) -> bool:
+    """Whether a word stands in bytes that are no pixels; shorter words stand in bytes by chance."""
+    forms = [word.encode() for word in words if len(word) >= _LEAST_IN_BYTES]
+    blocks = [one.value.lower() for one in dataset.iterall() if isinstance(one.value, bytes) and one.tag != _PIXELS]
+    return any(form in block for block in blocks for form in forms)
 
 
 def _days(before: str, after: str) -> int | None:
