@@ -2,9 +2,9 @@
 """Whether the learned limit keeps its promise: ``python bench/conformal.py CLASSIFIER --data CSV``.
 
 The real predictions of a classifier, on images that it did not learn from (validation and test part together), are
-divided at random, again and again: on one half the limit is learned, on the other the share of wrong answers among the
-answers is counted. The promise is that this share exceeds the chosen one in at most a tenth of the divisions. Groups
-stay together.
+divided at random, again and again: on one half the limit is learned, the other is the further set of the promise, and
+the share of wrong answers among its answers is counted. The promise is that this share exceeds the chosen one in at
+most a tenth of the divisions. Groups stay together.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ def main() -> None:
     rows = [row for row in read_listing(options.data) if row.split in ("val", "test")]
     found = measure(classifier, rows)
     confidence, right = found.readings.confidence, found.right
-    _, members = np.unique([row.group for row in found.rows], return_inverse=True)
+    groups = np.array([row.group for row in found.rows])
+    _, members = np.unique(groups, return_inverse=True)
     chance = np.random.default_rng(42)
     n = options.divisions
     band = (1 - TRUST) + 1.96 * math.sqrt(TRUST * (1 - TRUST) / n)
@@ -44,7 +45,7 @@ def main() -> None:
         answered, errors, exceeded, limits = [], [], 0, 0
         for _ in range(n):
             side = chance.random(members.max() + 1)[members] < 0.5
-            limit = learn_limit(confidence[side], right[side], target, TRUST)
+            limit = learn_limit(confidence[side], right[side], target, TRUST, groups[side].tolist())
             if limit is None:
                 continue
             limits += 1

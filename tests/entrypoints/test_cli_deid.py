@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import ExifTags, Image
 from pydicom import Dataset, dcmread
 
 from tests.conftest import ROOT
@@ -101,7 +102,7 @@ def test_what_may_hold_writing_or_cannot_be_read_is_quarantined_with_a_reason(re
     reasons = {name: line["reason"] for name, line in lines.items() if line["outcome"] == "quarantined"}
     assert "modality US" in reasons["screen.dcm"]
     assert "burned" in reasons["burned.dcm"]
-    assert reasons["letter.txt"] == "It is no DICOM file."
+    assert "not an image" in reasons["letter.txt"]
     assert reasons["short.dcm"]
     assert "same SOP Instance UID" in reasons["twin.dcm"]
     assert all(lines[name]["output"] is None for name in reasons)
@@ -127,6 +128,23 @@ def test_writing_in_pixels_is_made_black_and_the_manifest_says_where(tmp_path: P
     values[y0:y1, x0:x1] = 0
     assert not values.astype("<u2").any()
     assert not any(dcmread(tmp_path / "OUT" / line["output"]).PixelData)
+
+
+def test_a_photograph_is_cleaned_beside_dicom_files(received: Path, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Artist] = "Rahman"
+    Image.new("RGB", (64, 48), "pink").save(received / "Rahman.jpg", exif=exif)
+    ended = _run(received, tmp_path / "OUT", "--manifest", tmp_path / "done.jsonl")
+    assert ended.returncode == 0, ended.stderr
+    assert "3 cleaned, 0 quarantined" in ended.stderr
+    lines = [json.loads(line) for line in (tmp_path / "done.jsonl").read_text().splitlines()]
+    (line,) = [line for line in lines if line["input"] == "Rahman.jpg"]
+    told = {"path": "EXIF Artist", "name": "Artist", "vr": "", "done": "removed", "rule": "photograph"}
+    assert told in line["actions"]
+    (path,) = (tmp_path / "OUT").rglob("*.jpg")
+    assert path.relative_to(tmp_path / "OUT").as_posix() == line["output"]
+    assert b"Rahman" not in path.read_bytes()
+    assert "3 files" in _run("preview", received).stdout
 
 
 def test_a_preview_writes_nothing_and_lists_the_texts_that_would_remain(received: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pydicom
 from PIL import Image as Canvas
 from PIL import ImageDraw, ImageFont
+from pydicom.uid import ExplicitVRLittleEndian
 from sqlalchemy import select
 
 from medhub.accounts.actor import Actor
@@ -114,16 +115,11 @@ def plant(house: Installation, image_id: str, **elements: Any) -> None:
     with house.database.writing() as session:
         image = session.get_one(Image, image_id)
         file = pydicom.dcmread(io.BytesIO(house.blobs.get(image.blob)))
+        if "PixelData" in elements:
+            file.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         for keyword, value in elements.items():
-            if value is None:
-                del file[keyword]
-            else:
-                setattr(file, keyword, value)
-        buffer = io.BytesIO()
-        file.save_as(buffer)
-        image.blob = records.keep_blob(
-            session, house, buffer.getvalue(), patient_id=image.patient_id, image_id=image.id
-        )
+            setattr(file, keyword, value)
+        image.blob = records.keep_blob(session, house, _written(file), patient_id=image.patient_id, image_id=image.id)
 
 
 def burn(house: Installation, image_id: str, words: str) -> None:

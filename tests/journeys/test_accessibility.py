@@ -16,7 +16,7 @@ pytestmark = pytest.mark.journey
 PAGES = {
     Role.TECHNOLOGIST: ["/", "/patients", "/patients/new", "/upload", "/images", "/cases", "/reports", "/quarantine"],
     Role.PHYSICIAN: ["/", "/worklist", "/cases", "/classifiers", "/settings"],
-    Role.ADMINISTRATOR: ["/", "/people", "/audit", "/settings", "/training/use"],
+    Role.ADMINISTRATOR: ["/", "/people", "/audit", "/settings", "/settings/de-identification", "/training/use"],
     Role.RESEARCHER: [
         *("/", "/patients", "/images", "/classifiers"),
         *("/training", "/training/new", "/training/datasets", "/training/datasets/new", "/training/use"),

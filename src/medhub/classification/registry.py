@@ -42,7 +42,7 @@ def get_classifier(settings: Settings, name: str, digest: str | None = None) -> 
 
     With a digest it must be that very version, in whichever folder it lies.
     """
-    folder = find_installed(settings, digest).folder if digest is not None else _find(settings, name)
+    folder = find_installed(settings, digest).folder if digest is not None else find_folder(settings, name)
     changed = (folder / CARD).stat().st_mtime_ns
     with _guard:
         known = _loaded.get(folder)
@@ -52,7 +52,8 @@ def get_classifier(settings: Settings, name: str, digest: str | None = None) -> 
         return known[1]
 
 
-def _find(settings: Settings, name: str) -> Path:
+def find_folder(settings: Settings, name: str) -> Path:
+    """The folder of the classifier of a name; the name may be a folder itself."""
     for folder in (folder_of(settings) / name, trained_folder_of(settings) / name, Path(name)):
         if (folder / CARD).is_file():
             return folder.resolve()

@@ -21,10 +21,11 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from medhub.errors import Conflict, Invalid, NotFound, Unavailable
-from medhub.science.deid.files import Result, clean_file
+from medhub.science.deid.files import clean_file
 from medhub.science.deid.pixels import Layouts
 from medhub.science.deid.preview import FREE_TEXT, remaining_texts
 from medhub.science.deid.profile import Profile, find_profile
+from medhub.science.deid.result import Result
 from medhub.science.deid.scan import Scanner
 from medhub.science.deid.score import outputs_of, read_key, score
 
@@ -129,7 +130,7 @@ def preview_command(
         for _, found in _done(files, wanted, key, 1):
             outcomes[found.reason or "cleaned"] += 1
             actions.update({(one.name, one.done, one.rule) for one in found.actions})
-            if found.outcome == "cleaned":
+            if found.outcome == "cleaned" and found.suffix == ".dcm":
                 texts.update(remaining_texts(found.data))
             bar.advance(task)
     value = {
@@ -306,7 +307,7 @@ def _done(files: list[Path], profile: Profile, key: bytes, jobs: int) -> Iterato
 
 def _store(found: Result, target: Path) -> str | None:
     """Write a new file; none is written where another with its UID but other contents lies."""
-    relative = Path(*found.place).with_name(f"{found.place[-1]}.dcm")
+    relative = Path(*found.place).with_name(f"{found.place[-1]}{found.suffix}")
     path = target / relative
     part = path.with_name(f".{path.name}.part")
     if path.exists():

@@ -18,9 +18,10 @@ from rich.markdown import Markdown
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from medhub.classification.registry import get_classifier
+from medhub.classification.registry import find_folder, get_classifier
 from medhub.errors import Invalid, MedhubError, Unavailable
 from medhub.foundation.settings import Settings
+from medhub.science.inference.card import load_card
 from medhub.science.learning.dataset import Row, part_of, read_listing, with_sources
 from medhub.science.learning.recipe import About, Distillation, Recipe, find_recipe, load_recipe
 
@@ -386,6 +387,62 @@ def _show(value: dict[str, Any], checked: bool) -> None:
         console.print("\n".join(value["differs_from_card"]) or "The card says the same.", highlight=False)
 
 
+def calibrate_command(
+    classifier: Classifier,
+    data: Listing,
+    out: Annotated[Path, typer.Option(help="Folder of the new version; made if it is not there.")],
+    version: Annotated[str, typer.Option(help="Its version; another than that of the classifier.")],
+    root: Root = None,
+    target_error: Annotated[
+        float | None,
+        typer.Option(help="Share of the answers that may be wrong; that of the classifier's card if not given."),
+    ] = None,
+    confidence: Annotated[float | None, typer.Option(help="Share of further sets that keep to it; 0.9.")] = None,
+    note: Annotated[str, typer.Option(help="Why, for the card.")] = "",
+    recipe: Annotated[str | None, typer.Option(help="Recipe: names sources, and what it is not made for.")] = None,
+    strangers: Annotated[Path | None, typer.Option(help="Folder that the recipe's patterns are relative to.")] = None,
+) -> None:
+    """Learn anew, on images of your own, how sure a classifier may be and when it must say nothing."""
+    from medhub.science.learning.recalibrate import divided_for, promise_of, recalibrate
+
+    folder = find_folder(Settings(), classifier)
+    wanted = load_recipe(find_recipe(recipe)) if recipe is not None else None
+    rows = read_listing(data, root)
+    if wanted is not None:
+        rows = with_sources(rows, wanted.source_of)
+    card = load_card(folder)
+    rows = divided_for(card, rows)
+    promise = promise_of(card, target_error, confidence)
+    with _bar(False) as bar:
+        task = bar.add_task("Reading", total=sum(row.split == "val" for row in rows))
+        made = recalibrate(
+            folder,
+            rows,
+            out,
+            version=version,
+            wanted=promise,
+            note=note,
+            strangers=wanted.strangers if wanted is not None else (),
+            data=strangers,
+            done=lambda: bar.advance(task),
+        )
+    card, console = made.classifier.card, Console(stderr=True)
+    limit = card.abstention
+    said = (
+        "no limit could be learned"
+        if limit is None
+        else f"it answers from {limit.threshold:.4f} on, {limit.answered:.1%} of the {limit.n} images it was learned on"
+    )
+    console.print(
+        f"[bold]{card.name} {card.version}[/bold] is in {out}: {said}; on {made.reached.n} test images accuracy "
+        f"{made.reached.accuracy.value:.2%}, expected calibration error {made.reached.ece:.4f}. Its card: medhub card "
+        f"{out}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    print(made.classifier.digest)
+
+
 def compare_command(
     first: Classifier,
     second: Annotated[str, typer.Argument(help="Name of the other, or its folder.")],
@@ -453,5 +510,6 @@ def install(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("train")(train_command)
     app.command("evaluate")(evaluate_command)
+    app.command("calibrate")(calibrate_command)
     app.command("compare")(compare_command)
     app.command("card")(card_command)

@@ -23,13 +23,15 @@ from pydicom.uid import (
     UltrasoundMultiFrameImageStorage,
 )
 
-from medhub.science.deid.files import Result, clean_file
+from medhub.science.deid.files import Result, clean_file, clean_object
 from medhub.science.deid.harmless import is_harmless
 from medhub.science.deid.identity import Identity
-from medhub.science.deid.pixels import Layouts
-from medhub.science.deid.profile import Pixels, Profile
+from medhub.science.deid.pixels import Layouts, blacken
+from medhub.science.deid.profile import Pixels, Profile, find_profile
 from medhub.science.deid.regions import known_regions
+from medhub.science.deid.subject import Subject
 from medhub.science.imaging.frames import read_frame, read_stored
+from medhub.science.imaging.limits import Limits
 from medhub.science.imaging.wrapping import write_file
 from tests.conftest import ROOT
 from tests.factories.burned import Burned, burned, write_line
@@ -262,6 +264,26 @@ def test_one_huge_piece_of_writing_waits_for_a_person() -> None:
     assert found.outcome == "quarantined"
     assert "large part" in found.reason
     assert found.boxes
+    assert found.data == b""
+    # What a person sees first: a clean header, pixels as received; what the person chose then becomes black.
+    said = dcmread(BytesIO(found.doubtful))
+    assert "4711" not in str(said)
+    assert np.array_equal(read_stored(found.doubtful)[0], values.astype(np.uint8))
+    frame, *box = found.boxes[0]
+    finished = blacken(found.doubtful, {frame - 1: [(box[0], box[1], box[2], box[3])]})
+    assert not read_stored(finished)[0][box[1] : box[3], box[0] : box[2]].any()
+    assert dcmread(BytesIO(finished)).BurnedInAnnotation == "NO"
+
+
+def test_code_and_dates_are_those_of_the_person_whose_file_it_is_known_to_be() -> None:
+    somebody = Subject(KEY, "P-KNOWN", -70)
+    profile = find_profile("research-dates-shifted")
+    data = _file(_screen("Gain 45"), StudyDate="20240311")
+    found = clean_object(data, profile, somebody, KEY, Limits())
+    said = dcmread(BytesIO(found.data))
+    assert (said.PatientID, found.place[0], said.StudyDate) == ("P-KNOWN", "P-KNOWN", "20240101")
+    assert found.kept
+    assert clean_object(data, profile, None, KEY, Limits()).data == clean_file(data, profile, KEY).data
 
 
 def test_without_cleaning_of_pixels_what_may_hold_writing_waits() -> None:

@@ -6,29 +6,61 @@ import math
 import numpy as np
 import pytest
 
-from medhub.science.learning.abstention import binomial_tail, curve, fewest_images, learn_limit
+from medhub.science.learning.abstention import chance_of_luck, curve, design_effect, fewest_images, learn_limit
+from medhub.science.learning.tails import fewer_heads, incomplete_beta, student_quantile
 
 
-def _world(chance: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Confidence and truth of a well-calibrated classifier."""
-    confidence = 1 - chance.beta(0.4, 3, n)
-    return confidence, chance.random(n) < confidence
+def _world(chance: np.random.Generator, patients: int, images: int, apart: float) -> tuple[np.ndarray, np.ndarray]:
+    """Confidence and truth, patient after patient; how hard a patient is varies by so much (on the logit)."""
+    logits = chance.normal(2.6, 1.6, (patients, images))
+    hard = chance.normal(0, apart, (patients, 1))
+    right = chance.random((patients, images)) < 1 / (1 + np.exp(-(logits + hard)))
+    return (1 / (1 + np.exp(-logits))).ravel(), right.ravel()
 
 
-def test_the_binomial_tail_is_that_of_the_textbook() -> None:
-    assert binomial_tail(0, 10, 0.1) == pytest.approx(0.9**10)
-    assert binomial_tail(2, 5, 0.5) == pytest.approx(16 / 32)
-    assert binomial_tail(5, 5, 0.5) == 1
-    exact = sum(math.comb(400, k) * 0.02**k * 0.98 ** (400 - k) for k in range(4))
-    assert binomial_tail(3, 400, 0.02) == pytest.approx(exact)
+def _ways(n: int, k: int) -> int:
+    return math.comb(n, k) if 0 <= k <= n else 0
+
+
+def test_the_tails_are_those_of_the_textbook() -> None:
+    assert fewer_heads(0, 4) == pytest.approx(1 / 16)
+    assert fewer_heads(3, 5) == pytest.approx(sum(_ways(8, k) for k in range(4)) / 2**8)
+    assert fewer_heads(300, 400) == pytest.approx(sum(_ways(700, k) for k in range(301)) / 2**700)
+    assert incomplete_beta(2, 3, 0.4) == pytest.approx(sum(_ways(4, k) * 0.4**k * 0.6 ** (4 - k) for k in (2, 3, 4)))
+    # Student's table: one degree of freedom is Cauchy's distribution, many are the normal one.
+    assert student_quantile(0.9, 1) == pytest.approx(math.tan(math.pi * 0.4))
+    assert student_quantile(0.975, 10) == pytest.approx(2.2281, abs=1e-4)
+    assert student_quantile(0.9, 100_000) == pytest.approx(1.28155, abs=1e-4)
+
+
+@pytest.mark.parametrize(("answered", "target"), [(40, 0.1), (150, 0.02), (60, 0.05)])
+def test_no_number_of_errors_makes_luck_likelier_than_is_said(answered: int, target: float) -> None:
+    """Both sets are halves of one heap of answers, drawn without putting back; the chance is counted exactly."""
+    breaking = math.floor(target * answered) + 1
+    passes = [errors for errors in range(answered) if chance_of_luck(errors, answered, target) <= 0.1]
+    assert passes == list(range(len(passes)))
+    for heap in range(2 * answered + 1):
+        broken = sum(
+            _ways(heap, errors) * _ways(2 * answered - heap, answered - errors)
+            for errors in passes
+            if heap - errors >= breaking
+        )
+        assert broken <= 0.1 * _ways(2 * answered, answered)
 
 
 def test_with_too_few_images_nothing_is_promised() -> None:
-    assert fewest_images(0.02, 0.9) == 114
-    assert learn_limit(np.full(113, 0.99), np.ones(113, bool), 0.02) is None
-    found = learn_limit(np.full(114, 0.99), np.ones(114, bool), 0.02)
+    assert fewest_images(0.02, 0.9) == 150
+    assert fewest_images(0.05, 0.95) == 80
+    assert learn_limit(np.full(149, 0.99), np.ones(149, bool), 0.02) is None
+    found = learn_limit(np.full(150, 0.99), np.ones(150, bool), 0.02)
     assert found is not None
-    assert (found.threshold, found.answered, found.error) == (0.99, 1.0, 0.0)
+    assert (found.threshold, found.answered, found.error, found.n, found.groups) == (0.99, 1.0, 0.0, 150, 150)
+
+
+def test_one_patient_promises_nothing_about_another() -> None:
+    confidence, right = np.full(400, 0.99), np.ones(400, bool)
+    assert learn_limit(confidence, right, 0.02, groups=["same"] * 400) is None
+    assert learn_limit(confidence, right, 0.02, groups=["one"] * 200 + ["other"] * 200) is not None
 
 
 def test_if_the_surest_are_wrong_nothing_is_promised() -> None:
@@ -45,22 +77,38 @@ def test_an_image_unlike_the_training_data_is_never_answered() -> None:
     assert found.answered == pytest.approx(0.8)
 
 
-@pytest.mark.parametrize("target", [0.02, 0.05, 0.10])
-def test_the_promise_holds_as_often_as_it_says(target: float) -> None:
+def test_errors_that_come_together_count_less_than_their_number() -> None:
+    members = np.repeat(np.arange(40), 10)
+    scattered, together = np.zeros(400, bool), np.zeros(400, bool)
+    scattered[::20] = True
+    together[:20] = True
+    assert design_effect(scattered, members, 0.9) == 1
+    assert design_effect(together, members, 0.9) == pytest.approx(10, rel=0.1)
+    assert design_effect(together, np.arange(400), 0.9) == 1
+    assert math.isinf(design_effect(together, np.zeros(400, int), 0.9))
+
+
+@pytest.mark.parametrize(
+    ("patients", "images", "apart", "target"),
+    [(400, 1, 0.0, 0.05), (400, 1, 0.0, 0.1), (22, 20, 1.0, 0.1), (6, 100, 1.0, 0.1), (44, 20, 2.0, 0.1)],
+)
+def test_a_further_set_keeps_the_promise_as_often_as_is_said(
+    patients: int, images: int, apart: float, target: float
+) -> None:
     chance = np.random.default_rng(7)
-    sure, truth = _world(chance, 400_000)  # so many that its error is the true one
+    groups = [str(patient) for patient in range(patients) for _ in range(images)]
     broken = promised = 0
     for _ in range(300):
-        confidence, right = _world(chance, 800)
-        found = learn_limit(confidence, right, target)
+        found = learn_limit(*_world(chance, patients, images, apart), target, groups=groups)
+        confidence, right = _world(chance, patients, images, apart)
         if found is None:
             continue
         promised += 1
-        answered = sure >= found.threshold
-        broken += (~truth[answered]).mean() > target
-    assert promised > 250
+        answered = confidence >= found.threshold
+        broken += bool(answered.any()) and (~right[answered]).mean() > target
+    assert promised > 20
     # At most a tenth, and what chance adds to a tenth of 300 (two standard deviations).
-    assert broken <= 0.1 * promised + 2 * math.sqrt(0.09 * promised)
+    assert broken <= 0.1 * 300 + 2 * math.sqrt(0.09 * 300)
 
 
 def test_the_curve_counts_the_surest() -> None:

@@ -120,7 +120,7 @@ def test_the_evidence_is_what_grad_cam_says_and_depends_on_what_was_learned(made
 def test_eighteen_images_promise_nothing_and_the_card_says_so(made: Path) -> None:
     card = load_card(made)
     assert card.abstention is None
-    assert any("114 validation images" in line for line in card.limitations)
+    assert any("150 validation images" in line for line in card.limitations)
 
 
 def test_the_card_is_what_is_measured_again(data: Path, made: Path) -> None:

@@ -9,6 +9,9 @@ import type {
   Limits,
   PatientChange,
   PatientInput,
+  Preview,
+  ProfileChoice,
+  Release,
   Role,
   RunInput,
   StudyChange,
@@ -80,6 +83,29 @@ export const ingest = {
     return sendFiles<UploadAnswer>('/api/images', form, onProgress, signal);
   },
   arrivals: (query: Query, signal?: Signal) => answered(server.GET('/api/arrivals', search(query, signal))),
+  arrival: (id: string, signal?: Signal) => answered(server.GET('/api/arrivals/{id}', one(id, signal))),
+  frameUrl: (id: string, frame: number) => `/api/arrivals/${id}/frames/${frame}`,
+  release: (id: string, body: Release) => answered(server.POST('/api/arrivals/{id}/release', { ...one(id), body })),
+  discard: (id: string, note: string) =>
+    answered(server.POST('/api/arrivals/{id}/discard', { ...one(id), body: { note } })),
+  manifest: (imageId: string, signal?: Signal) =>
+    answered(server.GET('/api/images/{id}/manifest', one(imageId, signal))),
+  profiles: (projectId: string, signal?: Signal) =>
+    answered(server.GET('/api/projects/{id}/profile', one(projectId, signal))),
+  chooseProfile: (projectId: string, body: ProfileChoice) =>
+    answered(server.PUT('/api/projects/{id}/profile', { ...one(projectId), body })),
+  preview: (
+    projectId: string,
+    files: File[],
+    profile: { name?: string; text?: string },
+    onProgress: (fraction: number) => void,
+  ) => {
+    const form = new FormData();
+    if (profile.name) form.set('name', profile.name);
+    if (profile.text) form.set('text', profile.text);
+    for (const file of files) form.append('files', file, file.name);
+    return sendFiles<Preview>(`/api/projects/${projectId}/profile/preview`, form, onProgress);
+  },
 };
 
 export const viewing = {

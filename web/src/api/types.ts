@@ -40,6 +40,14 @@ export type UploadItem = Schemas['UploadItem'];
 export type UploadAnswer = Schemas['UploadAnswer'];
 export type Outcome = UploadItem['outcome'];
 export type Arrival = Schemas['ArrivalOut'];
+export type OpenedArrival = Schemas['ArrivalOpened'];
+export type Release = Schemas['Release'];
+/** Frame (from 1), x0, y0, x1, y1 in pixels; the last two are not included. */
+export type Box = OpenedArrival['boxes'][number];
+export type Manifest = Schemas['ManifestOut'];
+export type Profiles = Schemas['ProfilesOut'];
+export type ProfileChoice = Schemas['ProfileChoice'];
+export type Preview = Schemas['PreviewOut'];
 
 export type CaseRow = Schemas['CaseRow'];
 export type Case = Schemas['CaseOut'];

@@ -9,7 +9,10 @@ export type Ability =
   | 'upload'
   | 'give-verdicts'
   | 'delete-images'
+  | 'read-quarantine'
   | 'resolve-quarantine'
+  | 'preview-profile'
+  | 'choose-profile'
   | 'manage-people'
   | 'read-audit'
   | 'define-fields'
@@ -20,24 +23,18 @@ export type Ability =
   | 'decide-promotions';
 
 const READER: Ability[] = ['read-records', 'dashboard'];
-const STAFF: Ability[] = [...READER, 'write-records', 'see-identity', 'resolve-quarantine', 'define-fields'];
+const STAFF: Ability[] = [...READER, 'write-records', 'see-identity', 'read-quarantine', 'define-fields'];
 
 const ABILITIES: Record<string, readonly Ability[]> = {
-  technologist: [...STAFF, 'delete-images'],
+  technologist: [...STAFF, 'delete-images', 'resolve-quarantine', 'preview-profile'],
   physician: STAFF,
   administrator: [
     ...STAFF,
-    'delete-images',
-    'manage-people',
-    'read-audit',
-    'erase',
-    'train',
-    'export',
-    'clear-findings',
-    'decide-promotions',
+    ...(['delete-images', 'resolve-quarantine', 'preview-profile', 'choose-profile'] as const),
+    ...(['manage-people', 'read-audit', 'erase', 'train', 'decide-promotions', 'export', 'clear-findings'] as const),
   ],
   pharmacist: READER,
-  researcher: [...READER, 'define-fields', 'train', 'export'],
+  researcher: [...READER, 'define-fields', 'train', 'preview-profile', 'export'],
   viewer: READER,
   patient: [],
 };

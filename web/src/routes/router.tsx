@@ -77,6 +77,10 @@ const pages = [
     component: lazyPage(() => import('@/features/ingest/QuarantinePage'), 'QuarantinePage'),
   }),
   createRoute({
+    ...page('/quarantine/$arrivalId'),
+    component: lazyPage(() => import('@/features/ingest/QuarantinedFilePage'), 'QuarantinedFilePage'),
+  }),
+  createRoute({
     ...page('/images'),
     component: lazyPage(() => import('@/features/viewing/ImagesPage'), 'ImagesPage'),
   }),
@@ -147,6 +151,10 @@ const pages = [
   createRoute({
     ...page('/settings'),
     component: lazyPage(() => import('@/features/accounts/SettingsPage'), 'SettingsPage'),
+  }),
+  createRoute({
+    ...page('/settings/de-identification'),
+    component: lazyPage(() => import('@/features/ingest/ProfilePage'), 'ProfilePage'),
   }),
   createRoute({
     ...page('/settings/fields'),

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pydicom import DataElement, Dataset, Sequence
 from pydicom._uid_dict import UID_dictionary
-from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag
+from pydicom.datadict import dictionary_has_tag, keyword_for_tag
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag, Tag
 
@@ -25,8 +25,8 @@ from medhub.science.deid.profile import BASIC_CODE, CODES, Profile
 from medhub.science.deid.requirements import requirement
 from medhub.science.deid.subject import Subject
 from medhub.science.deid.table import OVERLAYS, Rule, rule_of
-from medhub.science.deid.text import clean_text, words_of
-from medhub.science.deid.values import DUMMIES, NotADate, capped_age, shifted_date, shifted_datetime
+from medhub.science.deid.text import clean_text, vocabulary, words_of
+from medhub.science.deid.values import DUMMIES, NotADate, capped_age, fits, shifted_date, shifted_datetime
 
 ENGINE = "medhub-deid 1"
 MOST_DEPTH = 32
@@ -35,11 +35,15 @@ Done = Literal["removed", "emptied", "replaced", "new UID", "shifted", "cleaned"
 _TEXT_VRS = frozenset(("LO", "LT", "SH", "ST", "UC", "UT"))
 # Written by de-identification itself, and so never taken over from what was received.
 _OWN = frozenset(("PatientIdentityRemoved", "DeidentificationMethod", "DeidentificationMethodCodeSequence"))
+_SHORT_VRS = frozenset(("AE", "CS", "UR"))
+_BYTE_VRS = frozenset(("OB", "OD", "OF", "OL", "OV", "OW"))
+_SHORTEST_NAME = 4
+_ENCRYPTED = 0x04000500
 _TEMPORAL = frozenset(("DA", "TM", "DT"))
-_BYTES = frozenset(("OB", "OW", "UN", "OF", "OD", "OL", "OV"))
 # Tables without which grey or color is shown wrongly.
 _PALETTES = [f"{color}PaletteColorLookupTableData" for color in ("Red", "Green", "Blue")]
 _TABLES = frozenset(("LUTData", *_PALETTES, *(f"Segmented{one}" for one in _PALETTES)))
+_UNFIT = "its value does not fit its representation"
 _ZONE = re.compile(r"[+-]\d{4}$")
 
 
@@ -186,7 +190,7 @@ def _walk(dataset: Dataset, work: _Work, place: _Place, how: _Keep) -> Dataset:
             raise
         # A value of another kind than its representation says, as "1A" for a number.
         except Exception:
-            work.note(place, tag, vr, "removed", "its value does not fit its representation")
+            work.note(place, tag, vr, "removed", _UNFIT)
             continue
         if made is not None:
             kept.add(made)
@@ -205,6 +209,9 @@ def _element(
         reason = f"profile: {special.reason}"
         step = {"keep": "K", "remove": "X", "empty": "Z", "replace": "D", "clean": "C"}[special.action]
         return _do(step, element, vr, work, place, how, reason)
+    if tag == _ENCRYPTED:
+        work.note(place, tag, vr, "removed", "what is encrypted cannot be looked through")
+        return None
     if rule is None:
         if not dictionary_has_tag(tag) and not _repeats(tag):
             work.note(place, tag, vr, "removed", "it is not in the dictionary of the standard")
@@ -266,6 +273,9 @@ def _do(
 def _kept(element: DataElement, vr: str, work: _Work, place: _Place, how: _Keep, reason: str) -> DataElement | None:
     if vr == "SQ":
         return _sequence(element, work, place, how, "kept", reason)
+    if not fits(vr, element.tag, element.value):
+        work.note(place, element.tag, vr, "removed", _UNFIT)
+        return None
     if vr in _TEMPORAL:
         work.dates.add("kept")
     value = _copied(element.value)
@@ -291,10 +301,14 @@ def _unlisted(element: DataElement, vr: str, work: _Work, place: _Place, how: _K
         if how.clean:
             return _cleaned(tag, vr, value, work, place, "text within content that is cleaned")
         return _without_identity(tag, vr, value, work, place)
-    if vr in _BYTES and not set(dictionary_VR(tag).split(" or ")) & _BYTES:
-        work.note(place, tag, vr, "removed", "its bytes are not of the kind that the standard says")
+    if vr == "UN" or not fits(vr, tag, value):
+        work.note(place, tag, vr, "removed", _UNFIT)
         return None
-    if work.profile.unlisted == "clean":
+    clean = work.profile.unlisted == "clean"
+    if not (clean and vr == "CS") and _hides_somebody(vr, value, work.identity):
+        work.note(place, tag, vr, "removed", "it held words that the file uses as a name, number or place")
+        return None
+    if clean:
         return _known_to_the_field(tag, vr, value, work, place)
     return DataElement(tag, vr, _copied(value))
 
@@ -310,11 +324,21 @@ def _known_to_the_field(tag: BaseTag, vr: str, value: Any, work: _Work, place: _
         return DataElement(tag, vr, _joined(kept)) if kept else None
     if vr == "AS":
         return DataElement(tag, vr, capped_age(str(value))) if value else DataElement(tag, vr, None)
-    if vr in ("AE", "UR") or (vr in _BYTES and keyword_for_tag(tag) not in _TABLES):
+    if vr in ("AE", "UR") or (vr in _BYTE_VRS and keyword_for_tag(tag) not in _TABLES):
         if value not in (None, "", b""):
             work.note(place, tag, vr, "removed", "it cannot be looked through")
         return None
     return DataElement(tag, vr, _copied(value))
+
+
+def _hides_somebody(vr: str, value: Any, identity: Identity) -> bool:
+    """Whether what is no text holds a name: a code that is none, or bytes."""
+    if vr in _BYTE_VRS:
+        return isinstance(value, bytes) and identity.stands_in(value)
+    if vr not in _SHORT_VRS:
+        return False
+    words = [word for one in _several(value) for word in words_of(one) if len(word) >= _SHORTEST_NAME]
+    return any(identity.names(word) and word.casefold() not in vocabulary() for word in words)
 
 
 def _without_identity(tag: BaseTag, vr: str, value: Any, work: _Work, place: _Place) -> DataElement:
@@ -335,8 +359,9 @@ def _cleaned(tag: BaseTag, vr: str, value: Any, work: _Work, place: _Place, reas
     if vr in _TEMPORAL:
         return _shifted(tag, vr, value, work, place, reason)
     if vr == "AS":
-        work.note(place, tag, vr, "kept", reason)
-        return DataElement(tag, vr, capped_age(str(value)))
+        fit = fits(vr, tag, value)
+        work.note(place, tag, vr, "kept" if fit else "removed", reason if fit else _UNFIT)
+        return DataElement(tag, vr, capped_age(str(value))) if fit else None
     if vr == "AE":
         work.note(place, tag, vr, "replaced", reason)
         return DataElement(tag, vr, _joined([work.subject.alias("AE", one) for one in _several(value)]))

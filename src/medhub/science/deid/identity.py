@@ -53,6 +53,8 @@ _PLACES = frozenset(
 )
 # Shorter pieces of names are part of too many other words.
 _SHORTEST = 3
+_LONG = 5
+_FOLDED_BYTES = bytes.maketrans(b"015", b"ois")
 _WORD = re.compile(r"[^\W_]+")
 # Words of hospitals' names that say nothing by themselves.
 _GENERAL = frozenset(
@@ -108,6 +110,12 @@ class Identity:
     def names(self, word: str) -> bool:
         """Whether a word is one of them."""
         return folded(word) in self.words
+
+    def stands_in(self, data: bytes) -> bool:
+        """Whether one of them stands in bytes, as text of one or two bytes a sign; short ones do by chance."""
+        plain = data.lower().translate(_FOLDED_BYTES)
+        forms = (plain, plain.replace(b"\0", b""))
+        return any(word.encode() in form for word in self.words if len(word) >= _LONG for form in forms)
 
 
 def identity_of_person(texts: Iterable[str]) -> Identity:

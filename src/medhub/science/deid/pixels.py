@@ -183,6 +183,14 @@ def clean_pixels_of(
     return Look(boxes, kept, "", redact(dicom, masks, _mark))
 
 
+def look_at_picture(picture: NDArray[np.uint8], modality: str, identity: Identity) -> tuple[Look, NDArray[np.bool_]]:
+    """Look for writing in a picture that is no DICOM object; what is to become black is true in the mask (H x W)."""
+    one = _Frame(np.zeros(picture.shape[:2], bool))
+    doubt = _look(reader(), picture, None, modality, identity, one)
+    boxes, kept = (tuple((1, *box) for box in several) for several in (one.boxes, one.kept))
+    return Look(boxes, kept, doubt), one.mask
+
+
 def blacken(dicom: bytes, boxes: Mapping[int, list[Box]]) -> bytes:
     """Make boxes black that a person chose, by the number of the frame, from 0."""
     shape = read_frame(dicom, 0).shape[:2]

@@ -45,6 +45,11 @@ class Subject:
         return f"{kind}-{_drawn(self.key, kind, value.strip())[:8]}"
 
 
+def name_of(key: bytes, kind: str, data: bytes) -> str:
+    """A name for a file of which nothing is known but its bytes; the same bytes have the same by the same key."""
+    return f"{kind}-{_drawn(key, kind, hashlib.sha256(data).hexdigest())[:20]}"
+
+
 def subject_of(key: bytes, patient_id: str, issuer: str, dates: Dates) -> Subject:
     """Make the code and the shift of a person.
 

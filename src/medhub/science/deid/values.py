@@ -7,6 +7,9 @@ import re
 from datetime import date, timedelta
 from typing import Any
 
+from pydicom.datadict import dictionary_has_tag, dictionary_VM
+from pydicom.multival import MultiValue
+
 REPLACED = "REPLACED"
 _DATE, _TIME = "19000101", "000000"
 _TEXT = dict.fromkeys(("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UT"), REPLACED)
@@ -40,6 +43,17 @@ DUMMIES: dict[str, Any] = _TEXT | {
 OLDEST_YEARS = 89
 _DATE_FORM = re.compile(r"(\d{4})\.?(\d{2})\.?(\d{2})$")
 _DATETIME_FORM = re.compile(r"(\d{4})(\d{2})(\d{2})(\d*(?:\.\d{1,6})?(?:[+-]\d{4})?)$")
+
+
+_FORMS = {
+    "AS": re.compile(r"(?:\d{3}[DWMY])?"),
+    # More than the standard's capitals: devices write small letters and signs, too.
+    "CS": re.compile(r"[\w ./+-]{0,32}", re.ASCII),
+    "DA": re.compile(r"[\d.-]{0,21}"),
+    "DT": re.compile(r"[\d.+-]{0,54}"),
+    "TM": re.compile(r"[\d.: -]{0,28}"),
+}
+_BINARY_NUMBERS = frozenset(("FD", "FL", "SL", "SS", "SV", "UL", "US", "UV"))
 
 
 class NotADate(ValueError):
@@ -103,6 +117,34 @@ def _moved(parts: tuple[str, ...], days: int) -> str:
     except (ValueError, OverflowError) as error:
         raise NotADate from error
     return f"{moved.year:04d}{moved:%m%d}"
+
+
+def fits(vr: str, tag: int, value: Any) -> bool:
+    """Whether a value is of the form of its representation (PS3.5, 6.2), so that it can say no more than that.
+
+    Parameters
+    ----------
+    vr
+        Value representation.
+    tag
+        Of the attribute.
+    value
+        As pydicom gives it.
+
+    Returns
+    -------
+    bool
+        False also for numbers where the standard has one and several are given: bytes of a text read as numbers.
+    """
+    several = value if isinstance(value, MultiValue | list | tuple) else [value]
+    form = _FORMS.get(vr)
+    if form is not None:
+        return all(form.fullmatch(str(one).strip(" \0")) is not None for one in several if one is not None)
+    if vr == "AT":  # points at an attribute of the standard
+        return all(dictionary_has_tag(one) for one in several if one is not None)
+    if vr in _BINARY_NUMBERS and len(several) > 1 and dictionary_has_tag(tag):
+        return dictionary_VM(tag) != "1"
+    return True
 
 
 def capped_age(value: str) -> str:

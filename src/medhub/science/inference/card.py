@@ -130,7 +130,7 @@ class SourceFigure(_Part):
 
 
 class Calibration(_Part):
-    """How far confidence and accuracy lay apart on the validation images, before and after the temperature."""
+    """How far confidence and accuracy lay apart on the validation images, as the network says it and calibrated."""
 
     error_before: Share
     error_after: Share
@@ -138,7 +138,16 @@ class Calibration(_Part):
 
 
 class Abstention(_Part):
-    """The learned limit of confidence, and its promise: so few wrong among the answers, with so much confidence."""
+    """The learned limit of confidence, and its promise; see ``science.learning.abstention``.
+
+    Attributes
+    ----------
+    target_error, confidence
+        In a further set of like images, as large as the one it was learned on, at most the share ``target_error`` of
+        the answers is wrong; of such sets, at least the share ``confidence`` keeps to that.
+    n, groups
+        Images that it was learned on, and groups (patients) that they belong to.
+    """
 
     threshold: Share
     target_error: Share
@@ -146,6 +155,7 @@ class Abstention(_Part):
     answered: Share
     error: Share
     n: Annotated[int, Field(gt=0)]
+    groups: Annotated[int, Field(gt=0)] | None = None
     method: Text
 
 
@@ -207,6 +217,27 @@ class Run(_Part):
     overruled: str = ""
 
 
+class Recalibrated(_Part):
+    """A calibration made anew, for a classifier that was there already; its network is the same.
+
+    Attributes
+    ----------
+    of, digest
+        Name and version of the classifier before, and its digest.
+    images
+        How many images it was calibrated with, and measured with.
+    note
+        Why, and what else there is to say.
+    """
+
+    of: Text
+    digest: Digest
+    images: tuple[int, int]
+    data_sha256: Digest
+    code: Text
+    note: str = ""
+
+
 class Stranger(_Part):
     """A kind of image that the classifier was not made for, and how much of it came out Uncertain."""
 
@@ -230,6 +261,7 @@ class Card(_Part):
     label_names: dict[str, str] = Field(default_factory=dict)
     model_sha256: Digest
     temperature: Annotated[float, Field(gt=0)]
+    offsets: tuple[float, ...] = ()  # one a label, added to the logits after the temperature; none if empty
     intended_use: Text
     not_for: Annotated[tuple[Text, ...], Field(min_length=1)]
     limitations: tuple[Text, ...] = ()
@@ -252,12 +284,15 @@ class Card(_Part):
     explained: Explained | None = None
     quantized: Quantized | None = None
     run: Run | None = None
+    recalibrated: Recalibrated | None = None
     format: Literal[1] = 1
 
     @model_validator(mode="after")
     def _labels_are_distinct(self) -> Card:
         if len(set(self.labels)) != len(self.labels):
             raise ValueError("a label occurs twice")
+        if self.offsets and len(self.offsets) != len(self.labels):
+            raise ValueError(f"there are {len(self.offsets)} offsets for {len(self.labels)} labels")
         if UNCERTAIN in self.labels:
             raise ValueError(f'no label may be called "{UNCERTAIN}": that word stands for an abstention')
         if unknown := set(self.label_names) - set(self.labels):

@@ -3,7 +3,7 @@
 
 The graph has one input, ``image`` (N x 3 x S x S), and four outputs:
 
-- ``logits`` (N x C), before the temperature;
+- ``logits`` (N x C), before the card's temperature and offsets;
 - ``features`` (N x D), pooled over the image;
 - ``activation`` (N x C x h x w), class activation maps (Zhou et al., CVPR 2016): their mean over h x w is ``logits``;
 - ``novelty`` (N), the distance of the image from the training data, which the card's limit is for.
@@ -129,14 +129,12 @@ class Classifier:
             The model could not be run.
         """
         start = time.perf_counter()
-        array = prepare(image, self.card.preprocessing)
-        try:
-            logits, activation, novelty = self._session.run(["logits", "activation", "novelty"], {INPUT: array})
-        except Exception as error:  # As above.
-            raise Unavailable("The classifier could not be run.", classifier=self.card.name) from error
-        probabilities = softmax(np.asarray(logits[0], np.float64) / self.card.temperature)
-        evidence = evidence_of(np.asarray(activation[0], np.float32), int(probabilities.argmax()))
-        distance = self._distance(float(novelty[0]), image.shape[1] / image.shape[0])
+        logits, activation, distance = self.run(image)
+        offsets = np.array(self.card.offsets or 0.0)
+        probabilities = softmax(logits / self.card.temperature + offsets)
+        # So that the mean of the maps, divided by the temperature, is what the probabilities come from.
+        maps = activation + (offsets * self.card.temperature).astype(np.float32)[..., None, None]
+        evidence = evidence_of(maps, int(probabilities.argmax()))
         return Reading(
             probabilities=dict(zip(self.card.labels, probabilities.tolist(), strict=True)),
             novelty=distance,
@@ -145,6 +143,34 @@ class Classifier:
             evidence=evidence,
             milliseconds=(time.perf_counter() - start) * 1000,
         )
+
+    def run(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32], float]:
+        """Run the network over one image, before anything is calibrated.
+
+        Parameters
+        ----------
+        image
+            Height x width x 3, uint8, RGB, of any size.
+
+        Returns
+        -------
+        tuple[NDArray[np.float64], NDArray[np.float32], float]
+            Logits, C; class activation maps, C x h x w; distance from the training data.
+
+        Raises
+        ------
+        medhub.errors.Invalid
+            The array is not an RGB image of 8 bits.
+        medhub.errors.Unavailable
+            The model could not be run.
+        """
+        array = prepare(image, self.card.preprocessing)
+        try:
+            logits, activation, novelty = self._session.run(["logits", "activation", "novelty"], {INPUT: array})
+        except Exception as error:  # As above.
+            raise Unavailable("The classifier could not be run.", classifier=self.card.name) from error
+        distance = self._distance(float(novelty[0]), image.shape[1] / image.shape[0])
+        return np.asarray(logits[0], np.float64), np.asarray(activation[0], np.float32), distance
 
     def _distance(self, distance: float, shape: float) -> float:
         """The distance of an image of such a width by height: beyond the limit where no training image was so long."""

@@ -92,6 +92,7 @@ def page(card: Card) -> str:
             for d in card.data
         ),
         _run(card),
+        _recalibrated(card),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -111,6 +112,9 @@ def _facts(card: Card) -> str:
         ("made by", f"`{card.trained_with}`"),
         ("SHA-256 of model.onnx", f"`{card.model_sha256}`"),
     ]
+    if card.offsets:
+        each = (f"{label} {offset:+.2f}" for label, offset in zip(card.labels, card.offsets, strict=True))
+        rows.insert(4, ("offsets of the logits after it", ", ".join(each)))
     if card.start is not None:
         rows.insert(1, ("started from", f"{card.start.name}; {card.start.source}; licence {card.start.licence}"))
     return _table(("", ""), rows)
@@ -127,10 +131,12 @@ def _abstention(card: Card) -> str:
     if card.abstention is None:
         return ""
     a = card.abstention
+    groups = f" in {a.groups} groups" if a.groups not in (None, a.n) else ""
     return (
-        f"- Learned limit: {a.threshold:.4f}. With a confidence of {_percent(a.confidence)}, at most "
-        f"{_percent(a.target_error)} of the answers above it are wrong, for images like those it was learned on. Among "
-        f"the {a.n} validation images {_percent(a.answered)} are answered, {_percent(a.error)} of them wrongly.\n"
+        f"- Learned limit: {a.threshold:.4f}. It was learned on {a.n} validation images{groups}: "
+        f"{_percent(a.answered)} of them are answered, {_percent(a.error)} of these wrongly. The promise: in a further "
+        f"set of like images, as large as that one, at most {_percent(a.target_error)} of the answers above the limit "
+        f"are wrong; at least {_percent(a.confidence)} of such sets keep to it.\n"
         f"- {a.method}. A pathway may set a limit of its own instead."
     )
 
@@ -140,7 +146,7 @@ def _calibration(card: Card) -> str:
         return ""
     c = card.calibration
     return (
-        f"Expected calibration error on {c.n} validation images: {c.error_before:.4f} before the temperature, "
+        f"Expected calibration error on {c.n} validation images: {c.error_before:.4f} before the calibration, "
         f"{c.error_after:.4f} after it."
     )
 
@@ -207,6 +213,19 @@ def _run(card: Card) -> str:
         drop = f"accuracy on validation images {q.accuracy_drop * 100:+.2f} points lower, {q.megabytes:g} MB"
         rows.append(("8-bit model", f"{word}: {drop}"))
     return "## The training\n\n" + _table(("", ""), rows)
+
+
+def _recalibrated(card: Card) -> str:
+    if card.recalibrated is None:
+        return ""
+    r = card.recalibrated
+    rows = [
+        ("the classifier before, with the same network", f"{r.of}, digest `{r.digest}`"),
+        ("images to calibrate with, test", " / ".join(str(count) for count in r.images)),
+        ("SHA-256 of the data", f"`{r.data_sha256}`"),
+        ("code", r.code),
+    ]
+    return "\n\n".join(part for part in ("## Calibrated anew", r.note, _table(("", ""), rows)) if part)
 
 
 def _ranged(value: Ranged) -> str:

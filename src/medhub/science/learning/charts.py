@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from medhub.science.learning.dataset import read_image
 from medhub.science.learning.evaluate import Measurement, Results
-from medhub.science.learning.loop import Epoch
 from medhub.science.learning.metrics import reliability
+
+if TYPE_CHECKING:
+    from medhub.science.learning.loop import Epoch
 
 _BLUE, _ORANGE, _GREY = "#1c6dd0", "#d9730d", "#868e96"
 _WORST = 24

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import struct
 import urllib.error
 import urllib.request
@@ -19,6 +18,7 @@ from medhub.science.inference.card import Start
 from medhub.science.learning.architectures import ARCHITECTURES
 from medhub.science.learning.mobilenetv2 import MobileNetV2
 from medhub.science.learning.network import HEAD_PARTS, Network
+from medhub.science.learning.shipping import write_whole
 from medhub.science.learning.tflite_weights import load_start
 
 HUB = "https://huggingface.co/timm/{name}/resolve/main/model.safetensors"
@@ -141,33 +141,15 @@ def write_safetensors(path: Path, tensors: dict[str, torch.Tensor], metadata: di
     Unavailable
         The disk is full or cannot be written; whatever was there before is still there.
     """
+    write_whole(path, safetensors_bytes(tensors, metadata))
+
+
+def safetensors_bytes(tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> bytes:
+    """The content of a safetensors file."""
     from safetensors.torch import save
 
-    data = save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, metadata)
-    write_whole(path, data)
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all: under another name first, then renamed.
-
-    Raises
-    ------
-    Unavailable
-        The disk is full or cannot be written; whatever was there before is still there.
-    """
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise Unavailable(
-            f"{path.name} cannot be written ({error.strerror}). Nothing half-written is left; make room and go on with "
-            "--resume."
-        ) from error
+    data: bytes = save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, metadata)
+    return data
 
 
 def _fetched(name: str) -> Path:

@@ -20,7 +20,6 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from medhub import __version__
 from medhub.errors import Conflict, Invalid
 from medhub.science.inference.card import (
     CARD_FILE,
@@ -35,13 +34,11 @@ from medhub.science.inference.card import (
     Start,
 )
 from medhub.science.inference.card import Novelty as CardNovelty
-from medhub.science.inference.classifier import Classifier, softmax
-from medhub.science.learning import charts, loop, metrics
-from medhub.science.learning.abstention import fewest_images, learn_limit
+from medhub.science.inference.classifier import Classifier
+from medhub.science.learning import charts, loop
 from medhub.science.learning.architectures import build
 from medhub.science.learning.attribution import explain
-from medhub.science.learning.calibration import fit_temperature
-from medhub.science.learning.card_file import card_text
+from medhub.science.learning.calibration import Calibrator
 from medhub.science.learning.dataset import (
     ImageSet,
     Row,
@@ -54,35 +51,22 @@ from medhub.science.learning.dataset import (
 )
 from medhub.science.learning.distributed import World
 from medhub.science.learning.duplicates import find_leaks
-from medhub.science.learning.evaluate import (
-    COMMAND,
-    Measurement,
-    Results,
-    card_parts,
-    changes,
-    limit_of,
-    measure,
-    measure_strangers,
-    results,
-)
+from medhub.science.learning.evaluate import Measurement, Results
 from medhub.science.learning.export import ExportDiffers, Exported, export, rounded
 from medhub.science.learning.loop import Learned
 from medhub.science.learning.network import Network
 from medhub.science.learning.novelty import BASIS, METHOD, SMALLEST_SPREAD, Novelty, fit_novelty, shape_limits
 from medhub.science.learning.quantize import INT8_FILE, logits_of, quantize
+from medhub.science.learning.recalibrate import code_version, settle, without_limit
 from medhub.science.learning.recipe import Recipe
-from medhub.science.learning.start import begin, write_safetensors, write_whole
+from medhub.science.learning.shipping import ship
+from medhub.science.learning.start import begin, safetensors_bytes
 from medhub.science.learning.teacher import Teacher
 
 PARITY_IMAGES = 100
 SPREADS = (SMALLEST_SPREAD, 0.03, 1.0)
 KEPT = "checkpoint"
-REPORT = "report"
 WEIGHTS_FILE = "weights.safetensors"
-LIMIT_METHOD = (
-    "The lowest limit of which the exact binomial tail shows the promise, limits tried downwards from the one that a "
-    "quarter of the validation images pass (fixed-sequence testing; Angelopoulos et al., Learn then test, 2021)"
-)
 STAGES = ("reading", "checking", "learning", "calibrating", "exporting", "measuring")
 
 
@@ -233,10 +217,11 @@ def make(
             return None
         say(f"Learned: {learned.images_per_s:.1f} images/s; the weights of epoch {learned.epoch} are taken.")
         watch.stage("calibrating")
-        fitted = _fit(network, recipe, learn, validate, labels, watch)
+        groups = [row.group for row in parts["val"]]
+        fitted = _fit(network, recipe, learn, validate, groups, labels, watch)
     card = _card(job, fitted, labels, start, learned, rows, data_digest, leaks, world, teacher)
     watch.stage("measuring")
-    return _written(job, card, fitted, labels, rows, learned, say)
+    return _written(job, card, fitted, rows, learned, say)
 
 
 def _refuse_to_overwrite(out: Path, kept: Path, resume: bool) -> None:
@@ -304,7 +289,7 @@ def _made_of(recipe: Recipe, data_digest: str, start: Start | None, teacher: Tea
 @dataclass(frozen=True)
 class _Fitted:
     exported: Exported
-    temperature: float
+    calibrator: Calibrator
     novelty_limit: float
     calibration: Calibration
     abstention: Abstention | None
@@ -320,32 +305,26 @@ def _fit(
     recipe: Recipe,
     learn: ImageSet,
     validate: ImageSet,
+    groups: Sequence[str],
     labels: tuple[str, ...],
     watch: Watcher,
 ) -> _Fitted:
     if recipe.export.half:
         rounded(network)
-    logits, _ = loop.predict(network, validate.images, recipe.preprocessing)
-    temperature = round(fit_temperature(logits, validate.targets), 6)
-    before, after = softmax(logits), softmax(logits / temperature)
-    calibration = Calibration(
-        error_before=round(metrics.calibration_error(before, validate.targets), 4),
-        error_after=round(metrics.calibration_error(after, validate.targets), 4),
-        n=len(validate.targets),
-    )
     novelty, limit, exported = _exported(network, recipe, learn, validate, labels)
+    logits, pooled = loop.predict(network, validate.images, recipe.preprocessing)
     with torch.inference_mode():
-        pooled = loop.predict(network, validate.images, recipe.preprocessing)[1]
         distances = novelty(tuple(torch.from_numpy(one.astype(np.float32)) for one in pooled)).numpy()
-    confidence = np.where(distances <= limit, after.max(1), 0.0)
-    abstention = _abstention(recipe, confidence, after.argmax(1) == validate.targets)
+    calibrator, calibration, abstention = settle(
+        logits, ~(distances <= limit), validate.targets, groups, recipe.abstention
+    )
     explained = explain(network, validate.images, recipe.preprocessing, recipe.training.seed)
     watch.stage("exporting")
     quantized, int8 = _quantized(network, recipe, exported, learn, validate, labels, novelty)
     weights = dict(network.state_dict()) if recipe.export.weights else None
     return _Fitted(
         exported,
-        temperature,
+        calibrator,
         round(limit, 6),
         calibration,
         abstention,
@@ -381,23 +360,6 @@ def _exported(
             if smallest == SPREADS[-1]:
                 raise
     raise AssertionError("unreachable")
-
-
-def _abstention(recipe: Recipe, confidence: metrics.Floats, right: Any) -> Abstention | None:
-    wanted = recipe.abstention
-    found = learn_limit(confidence, right, wanted.target_error, wanted.confidence)
-    if found is None:
-        return None
-    return Abstention(
-        # Cut, not rounded, so that the image on the limit stays above it.
-        threshold=int(found.threshold * 1e6) / 1e6,
-        target_error=wanted.target_error,
-        confidence=wanted.confidence,
-        answered=round(found.answered, 4),
-        error=round(found.error, 4),
-        n=found.n,
-        method=LIMIT_METHOD,
-    )
 
 
 def _quantized(
@@ -448,11 +410,7 @@ def _card(
         data = (Data.model_validate(recipe.source.model_dump() | {"images": len(rows), "split": split}),)
     limitations = recipe.about.limitations
     if fitted.abstention is None:
-        needed = fewest_images(recipe.abstention.target_error, recipe.abstention.confidence)
-        limitations += (
-            f"No limit could be learned at which at most {recipe.abstention.target_error:g} of the answers are wrong: "
-            f"{needed} validation images at least, and fewer errors among the surest, would be needed.",
-        )
+        limitations += (without_limit(recipe.abstention),)
     return Card(
         **recipe.about.model_dump(exclude={"limitations"}),
         limitations=limitations,
@@ -460,7 +418,8 @@ def _card(
         + (f" + dense {recipe.network.hidden}" if recipe.network.hidden else ""),
         labels=labels,
         model_sha256=fitted.exported.sha256,
-        temperature=fitted.temperature,
+        temperature=fitted.calibrator.temperature,
+        offsets=fitted.calibrator.offsets,
         trained_with=f"medhub train {job.recipe_name} --data DATA.csv --out models/{recipe.about.name}",
         preprocessing=recipe.preprocessing,
         novelty=CardNovelty(
@@ -496,57 +455,25 @@ def _written(
     job: Job,
     card: Card,
     fitted: _Fitted,
-    labels: tuple[str, ...],
     rows: tuple[Row, ...],
     learned: Learned,
     say: Callable[[str], None],
 ) -> Made:
-    """Measure the files that will ship, complete the card, and move all of it into place at once."""
-    made = job.out / ".made"
-    shutil.rmtree(made, ignore_errors=True)
-    made.mkdir(parents=True)
-    write_whole(made / MODEL_FILE, fitted.exported.model)
-    if fitted.int8 is not None:
-        write_whole(made / INT8_FILE, fitted.int8)
-    if fitted.weights is not None:
-        write_safetensors(made / WEIGHTS_FILE, fitted.weights)
-    write_whole(made / CARD_FILE, card_text(card).encode())
-    classifier = Classifier.load(made)
-    found = measure(classifier, part_of(rows, "test"))
-    reached = results(found)
-    command = COMMAND.format(name=card.name)
-    parts = card_parts(found, reached, command)
-    if job.data is not None:
-        varied = changes(classifier, part_of(rows, "test"), None, command)
-        parts["figures"] = (*parts["figures"], *varied)
-        parts["strangers"] = measure_strangers(
-            classifier, job.recipe.strangers, job.data, found.readings, limit_of(card)
-        )
-    write_whole(made / CARD_FILE, card_text(card.model_copy(update=parts)).encode())
     record = {"curves": [asdict(epoch) for epoch in learned.curves], "images_per_s": learned.images_per_s}
-    write_whole(made / "run.json", json.dumps(record, indent=1).encode())
-    charts.draw_all(made / REPORT, learned.curves, found, reached)
-    for part in sorted(made.iterdir()):
-        if part.name != CARD_FILE:
-            _moved(part, job.out / part.name)
-    _moved(made / CARD_FILE, job.out / CARD_FILE)  # last: a folder without a card is no classifier
-    made.rmdir()
+    files = {MODEL_FILE: fitted.exported.model, "run.json": json.dumps(record, indent=1).encode()}
+    if fitted.int8 is not None:
+        files[INT8_FILE] = fitted.int8
+    if fitted.weights is not None:
+        files[WEIGHTS_FILE] = safetensors_bytes(fitted.weights)
+    shipped = ship(
+        job.out,
+        card,
+        files,
+        part_of(rows, "test"),
+        strangers=job.recipe.strangers,
+        data=job.data,
+        draw=lambda folder, found, reached: charts.draw_all(folder, learned.curves, found, reached),
+    )
     shutil.rmtree(job.out / KEPT, ignore_errors=True)
     say(f"ONNX Runtime differs from torch by {fitted.exported.difference:.1e}.")
-    return Made(Classifier.load(job.out), found, reached, learned)
-
-
-def _moved(source: Path, target: Path) -> None:
-    if target.is_dir():
-        shutil.rmtree(target)
-    source.replace(target)
-
-
-def code_version() -> str:
-    """The version of Medhub, and a digest of the code that trains and serves."""
-    folder = Path(__file__).resolve().parents[1]
-    whole = hashlib.sha256()
-    for part in ("inference", "learning"):
-        for path in sorted((folder / part).glob("*.py")):
-            whole.update(f"{part}/{path.name}\0".encode() + path.read_bytes())
-    return f"medhub {__version__}, science {whole.hexdigest()[:16]}"
+    return Made(shipped.classifier, shipped.found, shipped.reached, learned)

@@ -56,6 +56,18 @@ export function SettingsPage() {
           </div>
         </Panel>
       )}
+      {can('preview-profile') && (
+        <Panel title="De-identification">
+          <p className={classes.muted}>
+            What this project keeps of the images that arrive, and a preview of what that does to your files.
+          </p>
+          <div style={{ marginBlockStart: 12 }}>
+            <Button component={Go} to="/settings/de-identification" variant="default">
+              See the profile
+            </Button>
+          </div>
+        </Panel>
+      )}
       <Password />
     </Page>
   );

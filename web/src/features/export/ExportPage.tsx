@@ -72,7 +72,7 @@ export function ExportPage() {
                   ['Ordered', <TimeAgo key="at" at={row.created_at} />],
                   row.finished_at !== null && ['Finished', <TimeAgo key="end" at={row.finished_at} />],
                   row.state === 'ready' &&
-                    row.expires_at !== null && ['Destroyed', <TimeAgo key="expires" at={row.expires_at} />],
+                    row.expires_at !== null && ['To be destroyed', <TimeAgo key="expires" at={row.expires_at} />],
                   row.size_bytes !== null && ['Size', bytes(row.size_bytes)],
                   row.digest !== null && [
                     'SHA-256',

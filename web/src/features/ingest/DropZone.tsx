@@ -5,9 +5,9 @@ import { IconFolder, IconImages, IconUpload } from '@/components/icons';
 import { droppedFiles, withoutHidden } from '@/lib/droppedFiles';
 import classes from './ingest.module.css';
 
-type Props = { disabled?: boolean; small?: boolean; hint?: string; onFiles: (files: File[]) => void };
+type Props = { disabled?: boolean; small?: boolean; title?: string; hint?: string; onFiles: (files: File[]) => void };
 
-export function DropZone({ disabled = false, small = false, hint, onFiles }: Props) {
+export function DropZone({ disabled = false, small = false, title, hint, onFiles }: Props) {
   const [over, setOver] = useState(false);
   const files = useRef<HTMLInputElement>(null);
   const folder = useRef<HTMLInputElement>(null);
@@ -40,7 +40,7 @@ export function DropZone({ disabled = false, small = false, hint, onFiles }: Pro
       onDrop={(event) => void drop(event)}
     >
       <IconUpload size={32} />
-      <p className={classes.zoneTitle}>{over ? 'Let go to upload' : 'Drop photographs or a folder here'}</p>
+      <p className={classes.zoneTitle}>{over ? 'Let go to upload' : (title ?? 'Drop photographs or a folder here')}</p>
       <p className={classes.zoneText}>
         {hint ?? 'JPEG, PNG, TIFF, BMP, WebP or DICOM. Names, places and dates inside the files are removed.'}
       </p>

@@ -8,12 +8,12 @@ import { TimeAgo } from '@/components/TimeAgo';
 import { bytes } from '@/lib/format';
 
 export function QuarantinePage() {
-  const { projectId } = useSession();
+  const { projectId, can } = useSession();
   return (
     <ListPage<Arrival>
       name="arrivals"
       title="Quarantine"
-      lead="Files that could not be accepted, each with its reason. Mend the file at its source and upload it once more; what stays here is destroyed when its time is up."
+      lead="Files that wait, each with its reason. Where a person must look for writing in the picture, open the file; otherwise mend it at its source and upload it once more. What stays here is destroyed when its time is up."
       columns={[
         {
           id: 'reason',
@@ -39,10 +39,12 @@ export function QuarantinePage() {
       fixed={{ outcome: 'quarantined', project_id: projectId }}
       load={ingest.arrivals}
       rowId={(row) => row.id}
+      rowLink={can('resolve-quarantine') ? (row) => `/quarantine/${row.id}` : undefined}
+      rowName={(row) => `${row.patient_code}, ${bytes(row.size_bytes)}`}
       empty={{
         icon: <IconQuarantine size={32} />,
         title: 'Nothing is in quarantine',
-        text: 'A file comes here when it is damaged, too large, or not an image.',
+        text: 'A file comes here when it is damaged, too large, no image, or may have writing in it that a person must see.',
       }}
     />
   );

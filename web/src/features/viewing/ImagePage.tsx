@@ -21,6 +21,7 @@ import { TimeAgo } from '@/components/TimeAgo';
 import { TypedConfirm } from '@/components/TypedConfirm';
 import { bytes, probability } from '@/lib/format';
 import type { Light } from '@/viewer/imageCanvas';
+import { ManifestPanel } from './ManifestPanel';
 import classes from './viewing.module.css';
 
 export function ImagePage() {
@@ -223,6 +224,7 @@ export function ImagePage() {
                 ]}
               />
             </Panel>
+            <ManifestPanel imageId={image.id} />
             <Panel title="History">
               <History entries={image.history} />
             </Panel>

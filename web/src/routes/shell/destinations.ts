@@ -30,7 +30,7 @@ export const DESTINATIONS: readonly Destination[] = [
   { to: '/images', title: 'Images', icon: IconImages, ability: 'read-records' },
   { to: '/cases', title: 'Cases', icon: IconCases, ability: 'read-records' },
   { to: '/reports', title: 'Reports', icon: IconReports, ability: 'read-records' },
-  { to: '/quarantine', title: 'Quarantine', icon: IconQuarantine, ability: 'resolve-quarantine' },
+  { to: '/quarantine', title: 'Quarantine', icon: IconQuarantine, ability: 'read-quarantine' },
   { to: '/classifiers', title: 'Classifiers', icon: IconClassifiers, ability: 'read-records' },
   { to: '/training', title: 'Training', icon: IconTraining, ability: 'train' },
   { to: '/exports', title: 'Exports', icon: IconExport, ability: 'export' },

@@ -40,7 +40,10 @@ _SCHEMES = frozenset(
         *("SNM3", "SRT", "UCUM", "UMLS"),
     )
 )
-_SOFTWARE, _PATIENT_ID = 0x00181020, 0x00100020
+_PATIENT_ID = 0x00100020
+# Model and versions of software, which are dates and long numbers of their own.
+_OF_DEVICES = frozenset((0x00081090, 0x00181020))
+_NUMBERED = frozenset(("network address", "date", "number of a person", "telephone number"))
 _COLOR_PROFILE = b"acsp"  # at byte 36 of an ICC profile, which names the standards that it follows
 _DUMMY_DATES = frozenset(("19000101", "19000101000000"))
 
@@ -138,7 +141,7 @@ class Objects:
                     yield Finding(place, "age above 89", text)
             elif vr in _TEXT_VRS:
                 found = self._words.look(place, text)
-                yield from (one for one in found if tag != _SOFTWARE or one.kind != "network address")
+                yield from (one for one in found if tag not in _OF_DEVICES or one.kind not in _NUMBERED)
             if vr not in _TEXT_VRS:
                 yield from self._words.known(place, text, short=vr not in _NUMBERS)
 

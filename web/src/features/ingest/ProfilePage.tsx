@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Button, Checkbox, Select, Skeleton, Textarea } from '@mantine/core';
+import { useQuery, useQueryClient } from '@tanstack/react-query';
+import { useState } from 'react';
+import { ingest } from '@/api/calls';
+import { asProblem, type Problem } from '@/api/problem';
+import { useSession } from '@/api/session';
+import type { Preview, Profiles } from '@/api/types';
+import { Code } from '@/components/Code';
+import { Facts } from '@/components/Facts';
+import { Notice } from '@/components/Notice';
+import { tellSuccess } from '@/components/notify';
+import { Page, Panel } from '@/components/Page';
+import { TimeAgo } from '@/components/TimeAgo';
+import { DropZone } from './DropZone';
+import { PreviewTables } from './PreviewTables';
+import classes from './boxes.module.css';
+
+const OWN = 'own';
+
+/** By what a project de-identifies, and what that does to files. */
+export function ProfilePage() {
+  const { homeProjectId, memberships, can } = useSession();
+  const [projectId, setProjectId] = useState(homeProjectId);
+  const { data, error } = useQuery({
+    queryKey: ['profiles', projectId],
+    queryFn: ({ signal }) => ingest.profiles(projectId ?? '', signal),
+    enabled: Boolean(projectId),
+  });
+  const problem = error ? asProblem(error) : null;
+  return (
+    <Page
+      title="De-identification"
+      trail={[{ to: '/settings', title: 'Settings' }]}
+      lead="What is kept of each image that arrives. It is cleaned in memory by this profile before anything is written; what is here already stays as it is."
+    >
+      {memberships.length > 1 && (
+        <Select
+          label="Project"
+          maw={320}
+          data={memberships.map((entry) => ({ value: entry.project_id, label: entry.project }))}
+          value={projectId ?? null}
+          onChange={(value) => setProjectId(value ?? undefined)}
+        />
+      )}
+      {problem && (
+        <Notice tone="red" title={problem.title}>
+          {problem.detail}
+        </Notice>
+      )}
+      {!data && !problem && <Skeleton height={160} />}
+      {data && projectId && (
+        <>
+          <Holding profiles={data} />
+          {can('choose-profile') && <Choice key={`choice-${projectId}`} profiles={data} projectId={projectId} />}
+          {can('preview-profile') && <Previewing key={`preview-${projectId}`} profiles={data} projectId={projectId} />}
+          {data.history.length > 0 && <Before profiles={data} />}
+        </>
+      )}
+    </Page>
+  );
+}
+
+function Holding({ profiles }: { profiles: Profiles }) {
+  const { current } = profiles;
+  return (
+    <Panel title="In force">
+      <Facts
+        facts={[
+          ['Profile', `${current.title} (${current.name}, version ${current.version})`],
+          ['Options of DICOM PS3.15', current.options.length > 0 ? current.options.join(', ') : 'none'],
+          ['Digest', <Code key="digest" value={current.digest} what="the digest" shown={16} />],
+          [
+            'What files say of the person',
+            current.keep_identity ? 'is added to the encrypted vault' : 'is not kept anywhere',
+          ],
+          current.by ? ['Chosen by', current.by] : ['Chosen by', 'nobody yet: it is the one to start with'],
+          current.chosen_at ? ['Chosen', <TimeAgo key="at" at={current.chosen_at} />] : null,
+        ]}
+      />
+    </Panel>
+  );
+}
+
+function Picker({
+  profiles,
+  value,
+  text,
+  onValue,
+  onText,
+  label,
+}: {
+  profiles: Profiles;
+  value: string;
+  text: string;
+  onValue: (value: string) => void;
+  onText: (text: string) => void;
+  label: string;
+}) {
+  const shown = profiles.shipped.find((one) => one.name === value)?.text;
+  return (
+    <>
+      <Select
+        label={label}
+        allowDeselect={false}
+        data={[
+          ...profiles.shipped.map((one) => ({ value: one.name, label: `${one.title} (${one.name})` })),
+          { value: OWN, label: 'Our own profile, as TOML' },
+        ]}
+        value={value}
+        onChange={(next) => onValue(next ?? value)}
+      />
+      {value === OWN ? (
+        <Textarea
+          label="Profile"
+          description="A TOML file; start from the text of one that ships."
+          autosize
+          minRows={8}
+          maxRows={24}
+          styles={{ input: { fontFamily: 'monospace', fontSize: '0.8125rem' } }}
+          value={text}
+          onChange={(event) => onText(event.currentTarget.value)}
+        />
+      ) : (
+        shown && (
+          <pre className={classes.text} tabIndex={0} aria-label="Text of the profile">
+            {shown}
+          </pre>
+        )
+      )}
+    </>
+  );
+}
+
+function Choice({ profiles, projectId }: { profiles: Profiles; projectId: string }) {
+  const { current, shipped } = profiles;
+  const isShipped = shipped.some((one) => one.text === current.text);
+  const [value, setValue] = useState(isShipped ? current.name : OWN);
+  const [text, setText] = useState(current.text);
+  const [keep, setKeep] = useState(current.keep_identity);
+  const [problem, setProblem] = useState<Problem | null>(null);
+  const [busy, setBusy] = useState(false);
+  const client = useQueryClient();
+
+  const choose = async () => {
+    setProblem(null);
+    setBusy(true);
+    try {
+      const chosen = await ingest.chooseProfile(projectId, {
+        ...(value === OWN ? { text } : { name: value }),
+        keep_identity: keep,
+      });
+      await client.invalidateQueries({ queryKey: ['profiles'] });
+      tellSuccess(`From now on: ${chosen.name}, version ${chosen.version}`);
+    } catch (error) {
+      setProblem(asProblem(error));
+    } finally {
+      setBusy(false);
+    }
+  };
+
+  return (
+    <Panel title="Choose another">
+      <div className={classes.form}>
+        <Picker
+          label="Profile to choose"
+          profiles={profiles}
+          value={value}
+          text={text}
+          onValue={setValue}
+          onText={setText}
+        />
+        <Checkbox
+          label="Add to the vault what files say of the person: name, number, date of birth"
+          description="Only where this project is entitled to know it. It lies encrypted, and nowhere else."
+          checked={keep}
+          onChange={(event) => setKeep(event.currentTarget.checked)}
+        />
+        {problem && (
+          <Notice tone="red" title={problem.title}>
+            {problem.detail}
+          </Notice>
+        )}
+        <div>
+          <Button loading={busy} onClick={() => void choose()}>
+            De-identify by this from now on
+          </Button>
+        </div>
+      </div>
+    </Panel>
+  );
+}
+
+function Previewing({ profiles, projectId }: { profiles: Profiles; projectId: string }) {
+  const [value, setValue] = useState<string>(
+    profiles.shipped.some((one) => one.text === profiles.current.text) ? profiles.current.name : OWN,
+  );
+  const [text, setText] = useState(profiles.current.text);
+  const [found, setFound] = useState<Preview | null>(null);
+  const [problem, setProblem] = useState<Problem | null>(null);
+  const [busy, setBusy] = useState<number | null>(null);
+
+  const look = async (files: File[]) => {
+    setProblem(null);
+    setFound(null);
+    setBusy(files.length);
+    try {
+      setFound(await ingest.preview(projectId, files, value === OWN ? { text } : { name: value }, () => undefined));
+    } catch (error) {
+      setProblem(asProblem(error));
+    } finally {
+      setBusy(null);
+    }
+  };
+
+  return (
+    <Panel title="Preview">
+      <div className={classes.form}>
+        <Picker
+          label="Profile to try"
+          profiles={profiles}
+          value={value}
+          text={text}
+          onValue={setValue}
+          onText={setText}
+        />
+        <DropZone
+          small
+          disabled={busy !== null}
+          hint="Nothing of these files is written; you only see what would become of them."
+          title="Drop files here to see what the profile would do"
+          onFiles={(files) => void look(files)}
+        />
+        <div aria-live="polite">
+          {busy !== null && (
+            <p className={classes.muted}>Looking through {busy === 1 ? '1 file' : `${busy} files`} ...</p>
+          )}
+        </div>
+        {problem && (
+          <Notice tone="red" title={problem.title}>
+            {problem.detail}
+          </Notice>
+        )}
+        {found && <PreviewTables found={found} />}
+      </div>
+    </Panel>
+  );
+}
+
+function Before({ profiles }: { profiles: Profiles }) {
+  return (
+    <Panel title="Chosen before">
+      <div className={classes.table} tabIndex={0} role="region" aria-label="Chosen before">
+        <table>
+          <thead>
+            <tr>
+              <th scope="col">Profile</th>
+              <th scope="col">Digest</th>
+              <th scope="col">By</th>
+              <th scope="col">When</th>
+            </tr>
+          </thead>
+          <tbody>
+            {profiles.history.map((one) => (
+              <tr key={one.chosen_at}>
+                <td>
+                  {one.name} {one.version}
+                </td>
+                <td>
+                  <Code value={one.digest} what="the digest" shown={12} />
+                </td>
+                <td>{one.by}</td>
+                <td>
+                  <TimeAgo at={one.chosen_at} />
+                </td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </Panel>
+  );
+}

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Button, Slider, Textarea } from '@mantine/core';
+import { useQueryClient, useSuspenseQuery } from '@tanstack/react-query';
+import { useNavigate, useParams } from '@tanstack/react-router';
+import { useState } from 'react';
+import { ingest } from '@/api/calls';
+import { asProblem, type Problem } from '@/api/problem';
+import type { Box } from '@/api/types';
+import { Badge } from '@/components/Badge';
+import { Facts } from '@/components/Facts';
+import { Go } from '@/components/Go';
+import { IconCheck, IconRefresh, IconTrash } from '@/components/icons';
+import { Notice } from '@/components/Notice';
+import { tellSuccess } from '@/components/notify';
+import { Columns, Page, Panel } from '@/components/Page';
+import { TimeAgo } from '@/components/TimeAgo';
+import { bytes, capital } from '@/lib/format';
+import { BoxEditor } from './BoxEditor';
+import classes from './boxes.module.css';
+
+/** A file that waits for a person: what is in doubt, what will be black, and what becomes of it. */
+export function QuarantinedFilePage() {
+  const { arrivalId } = useParams({ strict: false }) as { arrivalId: string };
+  const { data: file } = useSuspenseQuery({
+    queryKey: ['arrivals', 'one', arrivalId],
+    queryFn: ({ signal }) => ingest.arrival(arrivalId, signal),
+    staleTime: Infinity,
+  });
+  const [boxes, setBoxes] = useState<Box[]>(file.boxes as Box[]);
+  const [frame, setFrame] = useState(1);
+  const [note, setNote] = useState('');
+  const [missing, setMissing] = useState<string | null>(null);
+  const [problem, setProblem] = useState<Problem | null>(null);
+  const [busy, setBusy] = useState<'release' | 'again' | 'discard' | null>(null);
+  const navigate = useNavigate();
+  const client = useQueryClient();
+  const shown = file.waiting && file.rows > 0;
+
+  const act = async (which: 'release' | 'again' | 'discard') => {
+    if (which !== 'again' && !note.trim()) {
+      setMissing(which === 'release' ? 'Write what you looked at.' : 'Write why the file is discarded.');
+      return;
+    }
+    setMissing(null);
+    setProblem(null);
+    setBusy(which);
+    try {
+      if (which === 'discard') await ingest.discard(file.id, note);
+      else await ingest.release(file.id, { boxes: which === 'release' ? boxes : null, note });
+      tellSuccess(which === 'discard' ? 'The file is destroyed' : 'The image is taken in');
+      await client.invalidateQueries();
+      await navigate({ to: '/quarantine' });
+    } catch (error) {
+      setProblem(asProblem(error));
+    } finally {
+      setBusy(null);
+    }
+  };
+
+  return (
+    <Page
+      title={`File for ${file.patient_code}`}
+      heading={
+        <>
+          File for <code>{file.patient_code}</code>
+        </>
+      }
+      trail={[{ to: '/quarantine', title: 'Quarantine' }]}
+      lead={file.reason ?? undefined}
+    >
+      <Columns
+        left={
+          <Panel title="The picture, as it was received">
+            {shown ? (
+              <>
+                <p className={classes.muted} style={{ marginBlockEnd: 12 }}>
+                  What lies in a yellow box will be black in all that is kept. Draw over writing that names somebody;
+                  remove a box that covers none.
+                </p>
+                <BoxEditor
+                  url={ingest.frameUrl(file.id, frame)}
+                  frame={frame}
+                  columns={file.columns}
+                  rows={file.rows}
+                  boxes={boxes}
+                  onChange={setBoxes}
+                />
+                {file.frames > 1 && (
+                  <div style={{ marginBlockStart: 16 }}>
+                    <p className={classes.muted}>
+                      Frame {frame} of {file.frames}. Boxes hold for one frame each.
+                    </p>
+                    <Slider min={1} max={file.frames} value={frame} onChange={setFrame} thumbLabel="Frame" />
+                  </div>
+                )}
+              </>
+            ) : (
+              <p className={classes.muted}>
+                {file.waiting
+                  ? 'No picture can be made of this file.'
+                  : 'The bytes of this file are not here any more.'}
+              </p>
+            )}
+          </Panel>
+        }
+        right={
+          <>
+            <Panel title="Facts">
+              <Facts
+                facts={[
+                  ['State', <State key="state" outcome={file.outcome} waiting={file.waiting} />],
+                  file.rows > 0 && ['Pixels', `${file.columns} × ${file.rows}`],
+                  file.frames > 1 && ['Frames', file.frames],
+                  ['Size', bytes(file.size_bytes)],
+                  ['Received', <TimeAgo key="at" at={file.created_at} />],
+                  ['From', file.by],
+                  file.waiting && file.expires_at
+                    ? ['Destroyed', <TimeAgo key="until" at={file.expires_at} />]
+                    : null,
+                  file.resolved_by ? ['Resolved by', file.resolved_by] : null,
+                  file.resolved_at ? ['Resolved', <TimeAgo key="resolved" at={file.resolved_at} />] : null,
+                  file.note ? ['Note', file.note] : null,
+                ]}
+              />
+              {file.image_id && (
+                <div className={classes.acts}>
+                  <Button component={Go} to={`/images/${file.image_id}`} variant="default">
+                    Open the image
+                  </Button>
+                </div>
+              )}
+            </Panel>
+            {file.waiting && (
+              <Panel title="What becomes of it">
+                <div className={classes.form}>
+                  <Textarea
+                    label="Note"
+                    description="What you looked at, or why it goes; it is kept with your name."
+                    autosize
+                    minRows={2}
+                    value={note}
+                    error={missing}
+                    onChange={(event) => {
+                      setNote(event.currentTarget.value);
+                      setMissing(null);
+                    }}
+                  />
+                  {problem && (
+                    <Notice tone="red" title={problem.title}>
+                      {problem.detail}
+                    </Notice>
+                  )}
+                  <div className={classes.acts} style={{ marginBlockStart: 0 }}>
+                    {shown && (
+                      <Button
+                        leftSection={<IconCheck size={18} />}
+                        loading={busy === 'release'}
+                        disabled={busy !== null}
+                        onClick={() => void act('release')}
+                      >
+                        Release with {boxes.length === 1 ? '1 box' : `${boxes.length} boxes`}
+                      </Button>
+                    )}
+                    <Button
+                      variant="default"
+                      leftSection={<IconRefresh size={18} />}
+                      loading={busy === 'again'}
+                      disabled={busy !== null}
+                      onClick={() => void act('again')}
+                    >
+                      Try again as it is
+                    </Button>
+                    <Button
+                      variant="default"
+                      leftSection={<IconTrash size={18} />}
+                      loading={busy === 'discard'}
+                      disabled={busy !== null}
+                      onClick={() => void act('discard')}
+                    >
+                      Discard
+                    </Button>
+                  </div>
+                </div>
+              </Panel>
+            )}
+          </>
+        }
+      />
+    </Page>
+  );
+}
+
+function State({ outcome, waiting }: { outcome: string; waiting: boolean }) {
+  if (waiting) return <Badge tone="amber">Waits</Badge>;
+  if (outcome === 'quarantined') return <Badge tone="gray">Destroyed when its time was up</Badge>;
+  return <Badge tone={outcome === 'accepted' ? 'green' : 'gray'}>{capital(outcome)}</Badge>;
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Button, Modal } from '@mantine/core';
+import { useDisclosure } from '@mantine/hooks';
+import { useQuery } from '@tanstack/react-query';
+import { ingest } from '@/api/calls';
+import { asProblem } from '@/api/problem';
+import { Code } from '@/components/Code';
+import { Facts } from '@/components/Facts';
+import { Panel } from '@/components/Page';
+import { TimeAgo } from '@/components/TimeAgo';
+import classes from './viewing.module.css';
+
+const LOOKED: Record<string, string> = {
+  program: 'looked through by program',
+  person: 'looked through by a person',
+  no: 'not looked through: the scanner writes nothing into them',
+};
+
+/** What was done to an image before it was first written; never a value of what was received. */
+export function ManifestPanel({ imageId }: { imageId: string }) {
+  const [opened, { open, close }] = useDisclosure(false);
+  const { data: manifest, error } = useQuery({
+    queryKey: ['images', 'manifest', imageId],
+    queryFn: ({ signal }) => ingest.manifest(imageId, signal),
+    retry: false,
+    staleTime: Infinity,
+  });
+  return (
+    <Panel title="De-identification">
+      {error && <p className={classes.muted}>{asProblem(error).detail}</p>}
+      {manifest && (
+        <>
+          <Facts
+            facts={[
+              ['Profile', `${manifest.profile} ${manifest.profile_version}`],
+              ['Its digest', <Code key="digest" value={manifest.profile_digest} what="the digest" shown={12} />],
+              ['Engine', manifest.engine],
+              ['Pixels', LOOKED[manifest.looked_through]],
+              [
+                'Writing',
+                `${manifest.boxes.length} made black${manifest.kept.length > 0 ? `, ${manifest.kept.length} harmless left` : ''}`,
+              ],
+              ['Done', <TimeAgo key="at" at={manifest.created_at} />],
+            ]}
+          />
+          <Button mt={12} size="compact-sm" variant="default" onClick={open}>
+            What was done to {manifest.lines.length === 1 ? '1 kind of data' : `${manifest.lines.length} kinds of data`}
+          </Button>
+          <Modal opened={opened} onClose={close} title="What was done before it was written" size="xl">
+            <p className={classes.muted}>
+              Attributes that are not in this list were passed on as they were. Nothing here is a value of the file.
+            </p>
+            <div className={classes.manifest} tabIndex={0} role="region" aria-label="What was done to each attribute">
+              <table>
+                <thead>
+                  <tr>
+                    <th scope="col">Attribute</th>
+                    <th scope="col">What it was</th>
+                    <th scope="col">What was done</th>
+                    <th scope="col">By which rule</th>
+                  </tr>
+                </thead>
+                <tbody>
+                  {manifest.lines.map((line) => (
+                    <tr key={`${line.path} ${line.name} ${line.done} ${line.rule}`}>
+                      <td>
+                        {line.name} <code>{line.path}</code>
+                        {line.count > 1 && ` × ${line.count}`}
+                      </td>
+                      <td>{KINDS[line.vr] ?? line.vr}</td>
+                      <td>{line.done}</td>
+                      <td>{line.rule}</td>
+                    </tr>
+                  ))}
+                </tbody>
+              </table>
+            </div>
+          </Modal>
+        </>
+      )}
+    </Panel>
+  );
+}
+
+// Value representations of DICOM PS3.5, in words.
+const KINDS: Record<string, string> = {
+  AE: 'name of a device',
+  AS: 'age',
+  CS: 'code',
+  DA: 'date',
+  DT: 'date and time',
+  LO: 'text',
+  LT: 'long text',
+  PN: 'name of a person',
+  SH: 'short text',
+  SQ: 'sequence',
+  ST: 'text',
+  TM: 'time',
+  UC: 'text',
+  UI: 'identifier (UID)',
+  UN: 'bytes',
+  UR: 'address',
+  UT: 'long text',
+  OB: 'bytes',
+  OW: 'bytes',
+  DS: 'number',
+  IS: 'number',
+};
