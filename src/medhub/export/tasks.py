@@ -48,9 +48,11 @@ READ_PIXELS = True
 _MOST_FRAMES = 26
 _LOOK_S_A_MEGAPIXEL = 10.0
 _LONGEST_LOOK_S = 900.0
-_WRITTEN_AT_ONCE = 20
+_NOTE_S = 1.0  # so often is what was found written down
 _LOADED_AT_ONCE = 500
 _CANNOT_BE_READ = "cannot be read whole"
+# What these say is no value that could be the same elsewhere: each image is decided on by itself.
+_OF_ONE_IMAGE = service.OF_ONE_IMAGE
 _GIVEN_UP = "The server ended again and again while this export was made. Order it again."
 _NOTHING_LEFT = "No image is left in it: all were taken out, or deleted since it was ordered."
 _CHANGED = "An image is no longer what the last look saw. Order the export again."
@@ -167,11 +169,12 @@ def _look_at_next(house: Installation, export_id: str, until: float) -> None:
         _begin(house, export_id, len(known))
     words = {word: patient_id for patient_id, values in known.items() for word in look.words_of(values)}
     seen: list[_Seen] = []
+    told = time.monotonic()
     for one in order.there:
         seen.append(_examine(house, order, one, known.get(one.patient_id, []), words))
-        if len(seen) >= _WRITTEN_AT_ONCE:
+        if time.monotonic() > told + _NOTE_S:
             _note(house, export_id, seen)
-            seen = []
+            seen, told = [], time.monotonic()
         if time.monotonic() > until:
             break
     _note(house, export_id, seen)
@@ -281,14 +284,15 @@ def _finding(
         "patient_id": seen.patient_id,
         "place": place[:300],
         "kind": kind[:60],
-        "mark": _mark(house, export_id, kind, excerpt),
+        "mark": _mark(house, export_id, excerpt, seen.number if kind.startswith(_OF_ONE_IMAGE) else 0),
         "sealed_excerpt": sealed,
         "state": "open",
     }
 
 
-def _mark(house: Installation, export_id: str, kind: str, excerpt: str) -> str:
-    return house.keys.fingerprint("export-findings", f"{export_id} {kind} {excerpt}".encode())
+def _mark(house: Installation, export_id: str, excerpt: str, number: int = 0) -> str:
+    """A keyed hash by which the same value is recognized, whatever it was taken for and wherever it stands."""
+    return house.keys.fingerprint("export-findings", f"{export_id} {number} {excerpt.casefold()}".encode())
 
 
 def _measure(session: Session, export: Export, order: _Order) -> None:
@@ -425,10 +429,10 @@ def _name_somebody(
     rows = []
     for name, data in described.items():
         for word in sorted(look.search(data, words)):
-            marks = [_mark(house, export.id, kind, word) for kind in (look.KNOWN, look.OF_ANOTHER)]
-            if not cleared & set(marks):
+            mark = _mark(house, export.id, word)
+            if mark not in cleared:
                 described_by = {"id": ids.new_id(), "export_id": export.id, "place": name, "kind": look.KNOWN}
-                rows.append({**described_by, "mark": marks[0], "state": "open"})
+                rows.append({**described_by, "mark": mark, "state": "open"})
     if rows:
         session.execute(insert(ExportFinding), rows)
     return bool(rows)

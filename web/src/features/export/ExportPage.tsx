@@ -98,7 +98,7 @@ export function ExportPage() {
 function What({ row, mayClear }: { row: Export; mayClear: boolean }) {
   if (row.state === 'blocked')
     return (
-      <Notice title={`${plural(row.open_findings, 'finding')} may say who somebody is`}>
+      <Notice title={`${plural(row.open_findings, 'value')} may say who somebody is`}>
         {mayClear
           ? 'Look at each. Clear it with a reason if it identifies nobody, or take its images out. Once nothing is open, the export is packed.'
           : 'An administrator decides on each: it is cleared with a reason, or the image is taken out. You may take images out.'}
