@@ -41,7 +41,7 @@ def clean(color: str, seed: int) -> bytes:
         sex="F",
         birth_year=1980,
         photograph_modality="XC",
-        study_instance_uid=f"2.25.{seed}",
+        study_instance_uid=f"2.25.{seed // 100}",
         received_at=clock.now(),
     )
     file = pydicom.dcmread(io.BytesIO(prepare_arrival(picture(color, seed), context=context, limits=Limits()).dicom))
