@@ -7,12 +7,13 @@ process that dies loses more than those seconds.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import time
 import zipfile
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -322,6 +323,24 @@ def _pack(house: Installation, export_id: str, until: float) -> None:
     if not order.there:
         raise _Broken(_NOTHING_LEFT)
     house.settings.exports_folder.mkdir(exist_ok=True, mode=0o700)
+    with _alone(house, export_id) as alone:
+        if alone:
+            _pack_alone(house, export_id, order, people, until)
+
+
+@contextmanager
+def _alone(house: Installation, export_id: str) -> Iterator[bool]:
+    """Whether nobody else packs this export now: a job whose runner stood still may be run by a second one."""
+    with service.file_of(house.settings, export_id).with_suffix(".zip.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+def _pack_alone(house: Installation, export_id: str, order: _Order, people: list[str], until: float) -> None:
     path = service.file_of(house.settings, export_id).with_suffix(".zip.part")
     if not _add_files(house, order, path, until):
         with house.database.writing() as session:
@@ -350,6 +369,7 @@ def _pack(house: Installation, export_id: str, until: float) -> None:
             path.unlink(missing_ok=True)
             return
         path.rename(service.file_of(house.settings, export_id))
+        path.with_suffix(".lock").unlink(missing_ok=True)
         _measure(session, export, order)
         export.state, export.size_bytes, export.digest = "ready", size, digest
         export.images, export.patients = len(order.there), len(people)
