@@ -96,6 +96,15 @@ ACTS: dict[str, tuple[str, ...]] = {
     "PUT /api/pathways/{name}/shadow": ("classifier.begin-shadow",),
     "DELETE /api/pathways/{name}/shadow": ("classifier.end-shadow",),
     "POST /api/pathways/{name}/rollback": ("classifier.roll-back",),
+    # Leaving.
+    "POST /api/exports": ("export.create",),
+    "DELETE /api/exports/{id}": ("export.destroy",),
+    "GET /api/exports/{id}/file": ("export.download",),
+    "GET /api/exports/{id}/findings": ("export.read-findings",),
+    "POST /api/exports/{id}/findings/{finding_id}/clear": ("export.clear",),
+    "POST /api/exports/{id}/findings/{finding_id}/exclude": ("export.exclude",),
+    "GET /api/exports": (),
+    "GET /api/exports/{id}": (),
     # Figures without a patient, and what says nothing of any.
     "GET /api/images/count": (),
     "GET /api/dashboard": (),
@@ -129,7 +138,7 @@ ACTS: dict[str, tuple[str, ...]] = {
 }
 # What touches the data of one patient says whose; these lists are of several.
 OF_SEVERAL = {"GET /api/patients", "GET /api/series", "GET /api/reports"}
-NOT_OF_A_PATIENT = r"/api/(users|projects|fields|auth|datasets|training-runs|classifiers|promotions|pathways)"
+NOT_OF_A_PATIENT = r"/api/(users|projects|fields|auth|datasets|training-runs|classifiers|promotions|pathways|exports)"
 OF_A_PATIENT = {
     route for route, acts in ACTS.items() if acts and route not in OF_SEVERAL and not re.search(NOT_OF_A_PATIENT, route)
 }

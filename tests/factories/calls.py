@@ -21,6 +21,10 @@ from medhub.classification import appointments
 from medhub.classification.models import ShadowPrediction
 from medhub.classification.registry import all_installed
 from medhub.entrypoints.web import create_app
+from medhub.export import service as exports
+from medhub.export import tasks as export_tasks
+from medhub.export.models import ExportFinding
+from medhub.export.selection import Form, Selection
 from medhub.foundation import clock, ids
 from medhub.foundation.installation import Installation
 from medhub.ingest.models import Arrival
@@ -72,7 +76,7 @@ class World:
         self.case_id, self.image_ids = make_case(house, people, self.patient_id)
         self.image_id = self.image_ids[0]
         self.study_id, self.series_id = self._parents(self.image_id)
-        self.signed_case_id, _ = self.signed_case()
+        self.signed_case_id, self.signed_image_id = self.signed_case()
         self.field_id = self.field()
         self.arrival_id = self.arrival()
         self.dataset_id = self.dataset()
@@ -81,6 +85,8 @@ class World:
         self._read_colors()
         self.shadow()
         self.promotion_id = self.promotion()
+        self.export_id = self.export()
+        self.blocked_export_id = self.blocked_export()
         run_jobs(house)
 
     def client(self, email: str | None) -> TestClient:
@@ -111,6 +117,8 @@ class World:
             self.signed_case_id,
             self.dataset_id,
             self.run_id,
+            self.export_id,
+            self.blocked_export_id,
         ]
 
     def number(self) -> int:
@@ -206,6 +214,31 @@ class World:
                 init=None,
                 overrule=None,
             ).id
+
+    def export(self) -> str:
+        """An export that is ready."""
+        return self._ordered("metadata")
+
+    def blocked_export(self) -> str:
+        """An export that waits for a decision: its image bears the day on which it came in."""
+        return self._ordered("dicom")
+
+    def _ordered(self, form: Form) -> str:
+        researcher = self.people.actor(self.house, Role.RESEARCHER)
+        chosen = Selection("studies", (self.study_of(self.signed_image_id),))
+        with self.house.database.writing() as session:
+            export_id = exports.order(
+                session, self.house, researcher, project_id=self.people.project_id, chosen=chosen, form=form
+            ).id
+        for _ in range(3):  # looked at, packed
+            export_tasks.go_on(self.house, export_id)
+        return export_id
+
+    def finding_of(self, export_id: str) -> str:
+        """Something that was found in an export."""
+        chosen = select(ExportFinding.id).where(ExportFinding.export_id == export_id)
+        with self.house.database.reading() as session:
+            return session.scalars(chosen.order_by(ExportFinding.id).limit(1)).one()
 
     def shadow(self) -> None:
         """Have the second classifier of colors read in the shadow."""
@@ -381,6 +414,12 @@ def _after(prepare: Callable[[World], object], path: str, **send: Any) -> Maker:
     return make
 
 
+def _decide(world: World, fresh: bool, how: str) -> Call:
+    export_id = world.blocked_export() if fresh else world.blocked_export_id
+    finding_id = world.finding_of(export_id)
+    return Call(f"/api/exports/{export_id}/findings/{finding_id}/{how}", {"json": {"note": "Nobody is named."}})
+
+
 CALLS: dict[str, Maker] = {
     "GET /api/openapi.json": _at("/api/openapi.json"),
     "GET /api/health": _at("/api/health"),
@@ -549,6 +588,16 @@ CALLS: dict[str, Maker] = {
     "POST /api/pathways/{name}/rollback": _after(World.replaced, "/api/pathways/colors/rollback"),
     "GET /api/pathways/{name}/agreement": _at("/api/pathways/colors/agreement"),
     "GET /api/pathways/{name}/drift": _at("/api/pathways/colors/drift"),
+    "GET /api/exports": _at("/api/exports"),
+    "POST /api/exports": lambda w, *_: Call(
+        "/api/exports", {"json": {"project_id": w.people.project_id, "form": "metadata", "selection": "project"}}
+    ),
+    "GET /api/exports/{id}": _at("/api/exports/{w.export_id}"),
+    "DELETE /api/exports/{id}": lambda w, fresh, _: Call(f"/api/exports/{w.export() if fresh else w.export_id}"),
+    "GET /api/exports/{id}/file": _at("/api/exports/{w.export_id}/file"),
+    "GET /api/exports/{id}/findings": _at("/api/exports/{w.blocked_export_id}/findings"),
+    "POST /api/exports/{id}/findings/{finding_id}/clear": lambda w, fresh, _: _decide(w, fresh, "clear"),
+    "POST /api/exports/{id}/findings/{finding_id}/exclude": lambda w, fresh, _: _decide(w, fresh, "exclude"),
     "GET /api/audit": _at("/api/audit?project_id={project}"),
     "GET /api/audit/actions": _at("/api/audit/actions"),
 }

@@ -72,6 +72,10 @@ PERMISSIONS: dict[str, frozenset[Role]] = {
     "case.sign": frozenset({Role.PHYSICIAN, Role.PHARMACIST, Role.TECHNOLOGIST, Role.ADMINISTRATOR}),
     "case.correct": frozenset({Role.PHYSICIAN}),
     "report.read": _READERS,
+    # Leaving.
+    "export.read": _RESEARCH,
+    "export.create": _RESEARCH,
+    "export.clear": _ADMINISTRATOR,
     # Training, and which classifier reads.
     "dataset.read": _RESEARCH,
     "dataset.create": _RESEARCH,

@@ -17,6 +17,7 @@ from medhub.entrypoints.demonstration import make_demonstration
 from medhub.entrypoints.flow import abandoned, handlers
 from medhub.entrypoints.processes import answer, listen, others, shared_generation
 from medhub.errors import MedhubError
+from medhub.export.tasks import destroy_expired as destroy_expired_exports
 from medhub.foundation import logging
 from medhub.foundation.installation import Installation
 from medhub.foundation.jobs import Runner
@@ -86,6 +87,7 @@ def _keep_house(house: Installation) -> threading.Event:
         while True:
             try:
                 destroy_expired(house)
+                destroy_expired_exports(house)
                 destroy_forgotten_blobs(house)
                 house.database.forget_deleted()
             except Exception as error:

@@ -8,10 +8,13 @@ from functools import partial
 
 from medhub.classification import tasks as classification
 from medhub.classification.events import ImageClassified, ShadowWanted
+from medhub.export import tasks as export
+from medhub.export.events import ExportWanted
 from medhub.foundation.events import Flow
 from medhub.foundation.installation import Installation
 from medhub.foundation.jobs import Handler, Long
 from medhub.ingest.events import ImageStored
+from medhub.records.events import PatientErased
 from medhub.records.service import destroy_unnamed_blobs
 from medhub.reports.service import issue
 from medhub.review.events import CaseSigned
@@ -25,6 +28,8 @@ FLOW: Flow = {
     CaseSigned: ("issue-report",),
     ShadowWanted: ("classify-in-shadow",),
     TrainingAsked: ("train",),
+    ExportWanted: ("export",),
+    PatientErased: ("destroy-exports",),
 }
 
 
@@ -36,10 +41,16 @@ def handlers(house: Installation) -> Mapping[str, Handler]:
         "open-case": partial(open_case, house),
         "issue-report": partial(issue, house),
         "destroy-blobs": partial(destroy_unnamed_blobs, house),
+        "export": partial(export.go_on, house),
+        "destroy-exports": partial(export.forget_patient, house),
         "train": Long(partial(training.train, house)),
     }
 
 
 def abandoned(house: Installation) -> Mapping[str, Handler]:
     """What is done when a job has failed for the last time."""
-    return {"classify": partial(classification.give_up, house), "train": partial(training.give_up, house)}
+    return {
+        "classify": partial(classification.give_up, house),
+        "export": partial(export.give_up, house),
+        "train": partial(training.give_up, house),
+    }

@@ -22,6 +22,7 @@ from medhub.classification import routes as classification
 from medhub.entrypoints import health, pages, problems
 from medhub.entrypoints.flow import abandoned, handlers
 from medhub.entrypoints.limits import BodyLimit, SecurityHeaders
+from medhub.export import routes as export
 from medhub.foundation.installation import Installation
 from medhub.foundation.jobs import Runner
 from medhub.ingest import deid_routes
@@ -57,6 +58,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     training.classifiers,
     training.promotions,
     training.pathways,
+    export.exports,
     audit_routes.audit_routes,
 )
 

@@ -61,6 +61,7 @@ class Settings(BaseSettings):
         int, Field(description="Largest ZIP of labeled images that is taken, in bytes; it is held in memory.", ge=1)
     ] = 512 * 1024**2
     quarantine_days: Annotated[int, Field(description="Days after which quarantined bytes are destroyed.", ge=1)] = 30
+    export_days: Annotated[int, Field(description="Days after which an export that is ready is destroyed.", ge=1)] = 7
     decoder_workers: Annotated[int, Field(description="Processes that decode received files.", ge=1)] = 2
     decoder_memory_bytes: Annotated[int, Field(description="Memory of one decoding process, in bytes.")] = 2 * 1024**3
     decoder_timeout_s: Annotated[float, Field(description="Seconds after which a decoding process is ended.")] = 30.0
@@ -79,6 +80,11 @@ class Settings(BaseSettings):
     def blobs_folder(self) -> Path:
         """Where the blobs lie."""
         return self.data / "blobs"
+
+    @property
+    def exports_folder(self) -> Path:
+        """Where exports lie that wait to be fetched."""
+        return self.data / "exports"
 
     @property
     def keys_folder(self) -> Path:

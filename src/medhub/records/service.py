@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,10 +16,12 @@ from medhub.accounts.actor import Actor
 from medhub.errors import Conflict, Invalid, NotFound
 from medhub.foundation import clock, ids, jobs, listing
 from medhub.foundation.database import after_commit, in_turn
+from medhub.foundation.events import announce
 from medhub.foundation.installation import Installation
 from medhub.foundation.keys import Keys
 from medhub.foundation.sorting import ordering
 from medhub.records import definitions, vault
+from medhub.records.events import PatientErased
 from medhub.records.fields import Value, check_values
 from medhub.records.models import FieldDefinition, Identity, IdentityTerm, Image, Patient, PatientBlob, Study
 
@@ -139,6 +141,26 @@ def identity_of(session: Session, keys: Keys, actor: Actor, patient: Patient) ->
         return None, exists
     actor.record(session, "identity.read", "patient", patient.id, project_id=patient.project_id, patient_id=patient.id)
     return vault.read_identity(keys, row), True
+
+
+def known_identities(session: Session, keys: Keys, patient_ids: Sequence[str]) -> dict[str, list[str]]:
+    """Names and numbers of patients as their vault has them, for a look at what must not hold them.
+
+    They are for memory alone: whoever asks writes none of them down, and records that the vault was opened.
+    """
+    known: dict[str, list[str]] = {}
+    for start in range(0, len(patient_ids), 500):
+        chosen = select(Identity).where(Identity.patient_id.in_(patient_ids[start : start + 500]))
+        for row in session.scalars(chosen):
+            identity = vault.read_identity(keys, row) or {}
+            values = [value for value in identity.values() if value.strip()]
+            if day := identity.get("birth_date"):
+                year, month, date = day.split("-")
+                values += [f"{year}{month}{date}", f"{date}.{month}.{year}", f"{date}/{month}/{year}"]
+                values += [f"{month}/{date}/{year}"]
+            if values:
+                known[row.patient_id] = values
+    return known
 
 
 def list_patients(
@@ -315,6 +337,7 @@ def erase_patient(session: Session, house: Installation, actor: Actor, patient_i
     _remove(session, patient)
     destroy_blobs(session, digests)
     after_commit(session, house.database.forget_deleted)
+    announce(session, PatientErased(patient_id=patient_id))
     actor.record(
         session,
         "patient.erase",

@@ -3,6 +3,7 @@
 import { answered, filled, sendFiles, server, type Query } from './http';
 import type {
   DataSet,
+  ExportInput,
   FieldChange,
   FieldInput,
   Limits,
@@ -202,6 +203,32 @@ export const training = {
   approve: (id: string) => answered(server.POST('/api/promotions/{id}/approve', one(id))),
   reject: (id: string, reason: string) =>
     answered(server.POST('/api/promotions/{id}/reject', { ...one(id), body: { reason } })),
+};
+
+export const exports = {
+  list: (query: Query, signal?: Signal) => answered(server.GET('/api/exports', search(query, signal))),
+  one: (id: string, signal?: Signal) => answered(server.GET('/api/exports/{id}', one(id, signal))),
+  order: (body: ExportInput) => answered(server.POST('/api/exports', { body })),
+  destroy: (id: string) => answered(server.DELETE('/api/exports/{id}', one(id))),
+  findings: (id: string, query: Query, signal?: Signal) =>
+    answered(
+      server.GET('/api/exports/{id}/findings', { params: { path: { id }, query: filled(query) as never }, signal }),
+    ),
+  clear: (id: string, finding: string, body: { note: string; alike: 'value' | 'place' }) =>
+    answered(
+      server.POST('/api/exports/{id}/findings/{finding_id}/clear', {
+        params: { path: { id, finding_id: finding } },
+        body,
+      }),
+    ),
+  exclude: (id: string, finding: string, note: string | null) =>
+    answered(
+      server.POST('/api/exports/{id}/findings/{finding_id}/exclude', {
+        params: { path: { id, finding_id: finding } },
+        body: { note },
+      }),
+    ),
+  fileUrl: (id: string) => `/api/exports/${id}/file`,
 };
 
 export const audit = {

@@ -69,4 +69,7 @@ export type Check = Schemas['CheckOut'];
 export type Promotion = Schemas['PromotionOut'];
 export type Agreements = Schemas['AgreementsOut'];
 export type Drift = Schemas['DriftOut'];
+export type Export = Schemas['ExportOut'];
+export type ExportInput = Schemas['ExportCreate'];
+export type ExportFinding = Schemas['FindingOut'];
 export type Comparison = Schemas['ComparisonOut'];

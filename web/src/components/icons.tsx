@@ -56,6 +56,14 @@ export const IconImages = icon([
   'M14 14l1 -1c.928 -.893 2.072 -.893 3 0l3 3',
 ]);
 export const IconUpload = icon(['M4 17v2a2 2 0 0 0 2 2h12a2 2 0 0 0 2 -2v-2', 'M7 9l5 -5l5 5', 'M12 4l0 12']);
+export const IconExport = icon([
+  'M12 21l-8 -4.5v-9l8 -4.5l8 4.5v4.5',
+  'M12 12l8 -4.5',
+  'M12 12v9',
+  'M12 12l-8 -4.5',
+  'M15 18h7',
+  'M19 15l3 3l-3 3',
+]);
 export const IconReports = icon([
   'M14 3v4a1 1 0 0 0 1 1h4',
   'M17 21h-10a2 2 0 0 1 -2 -2v-14a2 2 0 0 1 2 -2h7l5 5v11a2 2 0 0 1 -2 2',

@@ -18,6 +18,8 @@ export type Ability =
   | 'define-fields'
   | 'erase'
   | 'train'
+  | 'export'
+  | 'clear-findings'
   | 'decide-promotions';
 
 const READER: Ability[] = ['read-records', 'dashboard'];
@@ -28,11 +30,20 @@ const ABILITIES: Record<string, readonly Ability[]> = {
   physician: STAFF,
   administrator: [
     ...STAFF,
-    ...(['delete-images', 'resolve-quarantine', 'preview-profile', 'choose-profile'] as const),
-    ...(['manage-people', 'read-audit', 'erase', 'train', 'decide-promotions'] as const),
+    'delete-images',
+    'resolve-quarantine',
+    'preview-profile',
+    'choose-profile',
+    'manage-people',
+    'read-audit',
+    'erase',
+    'train',
+    'export',
+    'clear-findings',
+    'decide-promotions',
   ],
   pharmacist: READER,
-  researcher: [...READER, 'define-fields', 'train', 'preview-profile'],
+  researcher: [...READER, 'define-fields', 'train', 'preview-profile', 'export'],
   viewer: READER,
   patient: [],
 };

@@ -129,6 +129,14 @@ const pages = [
     component: lazyPage(() => import('@/features/training/InUsePage'), 'InUsePage'),
   }),
   createRoute({
+    ...page('/exports'),
+    component: lazyPage(() => import('@/features/export/ExportsPage'), 'ExportsPage'),
+  }),
+  createRoute({
+    ...page('/exports/$exportId'),
+    component: lazyPage(() => import('@/features/export/ExportPage'), 'ExportPage'),
+  }),
+  createRoute({
     ...page('/people'),
     component: lazyPage(() => import('@/features/accounts/PeoplePage'), 'PeoplePage'),
   }),

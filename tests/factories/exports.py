@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Images that lie signed in the hub without having come in, orders of exports, and what no clean image holds."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+from typing import Any
+
+import pydicom
+from sqlalchemy import select
+
+from medhub.accounts.actor import Actor
+from medhub.export import service
+from medhub.export.models import Export, ExportFinding
+from medhub.export.selection import Form, Selection
+from medhub.export.service import Picture
+from medhub.foundation import clock, ids
+from medhub.foundation.installation import Installation
+from medhub.records import service as records
+from medhub.records import studies
+from medhub.records.models import Image, Patient
+from medhub.review.models import Case, Verdict
+from medhub.science.imaging.arrivals import Context, prepare_arrival
+from medhub.science.imaging.limits import Limits
+from tests.factories.accounts import People
+from tests.factories.cases import make_patient, run_jobs
+from tests.factories.colors import COLORS, picture
+
+
+@functools.cache
+def clean(color: str, seed: int) -> bytes:
+    """A picture as it is stored; without the day on which it came in."""
+    context = Context(
+        uid_key=b"k" * 32,
+        patient_code=f"P-23456{seed // 100}",
+        sex="F",
+        birth_year=1980,
+        photograph_modality="XC",
+        study_instance_uid=f"2.25.{seed}",
+        received_at=clock.now(),
+    )
+    file = pydicom.dcmread(io.BytesIO(prepare_arrival(picture(color, seed), context=context, limits=Limits()).dicom))
+    del file.StudyDate, file.ContentDate
+    return _written(file)
+
+
+def _written(file: pydicom.FileDataset) -> bytes:
+    buffer = io.BytesIO()
+    file.save_as(buffer)
+    return buffer.getvalue()
+
+
+def lay_signed(
+    house: Installation, people: People, verdicts: dict[str, str], seed: int, *, identity: bool = False
+) -> tuple[str, list[str]]:
+    """A patient with a signed case: a picture of each color with its verdict; ids of patient and images."""
+    patient_id = make_patient(house, people, identity=identity)
+    image_ids = []
+    with house.database.writing() as session:
+        patient, moment = session.get_one(Patient, patient_id), clock.now()
+        study = studies.new_study(session, patient, study_uid=f"2.25.{seed}", pathway=COLORS)
+        series = studies.new_series(session, study, series_uid=f"2.25.{seed}.1", modality="XC")
+        case = Case(
+            id=ids.new_id(),
+            project_id=people.project_id,
+            patient_id=patient_id,
+            study_id=study.id,
+            pathway=COLORS,
+            pathway_digest="0" * 64,
+            stage="signed",
+            version=1,
+            opened_at=moment,
+            signed_at=moment,
+            signed_by="The physician",
+        )
+        session.add(case)
+        for number, (color, label) in enumerate(verdicts.items(), 1):
+            data = clean(color, seed + number)
+            image = Image(
+                id=ids.new_id(),
+                project_id=people.project_id,
+                patient_id=patient_id,
+                study_id=study.id,
+                series_id=series.id,
+                number=number,
+                sop_class_uid="1.2.840.10008.5.1.4.1.1.77.1.4",
+                sop_instance_uid=f"2.25.{seed + number}",
+                transfer_syntax_uid="1.2.840.10008.1.2.4.80",
+                modality="XC",
+                kind="photograph",
+                width=48,
+                height=48,
+                frames=1,
+                size_bytes=len(data),
+                blob=hashlib.sha256(data).hexdigest(),
+                state="read",
+                created_at=moment,
+            )
+            session.add(image)
+            session.flush()
+            records.keep_blob(session, house, data, patient_id=patient_id, image_id=image.id)
+            said = {"by_id": "", "by": "The physician", "role": "physician", "at": moment, "agrees": True}
+            session.add(Verdict(case_id=case.id, image_id=image.id, label=label, **said))
+            image_ids.append(image.id)
+    return patient_id, image_ids
+
+
+def plant(house: Installation, image_id: str, **elements: Any) -> None:
+    """Write DICOM elements into a stored image, as a fault of the engine would have left them."""
+    with house.database.writing() as session:
+        image = session.get_one(Image, image_id)
+        file = pydicom.dcmread(io.BytesIO(house.blobs.get(image.blob)))
+        for keyword, value in elements.items():
+            if value is None:
+                del file[keyword]
+            else:
+                setattr(file, keyword, value)
+        buffer = io.BytesIO()
+        file.save_as(buffer)
+        image.blob = records.keep_blob(
+            session, house, buffer.getvalue(), patient_id=image.patient_id, image_id=image.id
+        )
+
+
+def order(
+    house: Installation,
+    actor: Actor,
+    project_id: str,
+    form: Form = "dicom",
+    selection: Selection | None = None,
+    *,
+    picture: Picture | None = None,
+    run: bool = True,
+) -> str:
+    """Order an export, and have it made as far as it can be; returns the id."""
+    if form == "training" and picture is None:
+        picture = "png"
+    with house.database.writing() as session:
+        export_id = service.order(
+            session,
+            house,
+            actor,
+            project_id=project_id,
+            chosen=selection or Selection("project"),
+            form=form,
+            picture=picture,
+        ).id
+    if run:
+        run_jobs(house)
+    return export_id
+
+
+def read(house: Installation, export_id: str) -> Export:
+    """The row of an export."""
+    with house.database.reading() as session:
+        return session.get_one(Export, export_id)
+
+
+def findings(house: Installation, export_id: str, state: str = "open") -> list[ExportFinding]:
+    """What was found in an export, in order."""
+    with house.database.reading() as session:
+        chosen = select(ExportFinding).where(ExportFinding.export_id == export_id, ExportFinding.state == state)
+        return list(session.scalars(chosen.order_by(ExportFinding.id)))
+
+
+def clear_all(house: Installation, actor: Actor, export_id: str) -> None:
+    """Clear whatever is open, and have the export go on."""
+    while found := findings(house, export_id):
+        with house.database.writing() as session:
+            service.clear(session, actor, export_id, found[0].id, "Nobody is named by this.")
+    run_jobs(house)

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Button, Modal } from '@mantine/core';
+import { useDisclosure } from '@mantine/hooks';
+import { useQueryClient, useSuspenseQuery } from '@tanstack/react-query';
+import { useParams } from '@tanstack/react-router';
+import { useState } from 'react';
+import { exports } from '@/api/calls';
+import { useSession } from '@/api/session';
+import type { Export } from '@/api/types';
+import { Code } from '@/components/Code';
+import { Facts } from '@/components/Facts';
+import { IconDownload, IconTrash } from '@/components/icons';
+import { Notice } from '@/components/Notice';
+import { tellProblem } from '@/components/notify';
+import { Columns, Page, Panel } from '@/components/Page';
+import { TimeAgo } from '@/components/TimeAgo';
+import { bytes, capital, count, plural, share } from '@/lib/format';
+import classes from './export.module.css';
+import { Findings } from './Findings';
+import { columnTitle, ExportState, formTitle, isAtWork, isHeld, selectionTitle } from './state';
+
+export function ExportPage() {
+  const { exportId } = useParams({ strict: false }) as { exportId: string };
+  const { can } = useSession();
+  const { data: row } = useSuspenseQuery({
+    queryKey: ['exports', 'one', exportId],
+    queryFn: ({ signal }) => exports.one(exportId, signal),
+    refetchInterval: (query) => (query.state.data && isAtWork(query.state.data.state) ? 1000 : false),
+  });
+  return (
+    <Page
+      title={formTitle(row)}
+      heading={
+        <>
+          {formTitle(row)} <ExportState state={row.state} />
+        </>
+      }
+      lead={`${plural(row.images, 'image')} of ${plural(row.patients, 'patient')}: ${selectionTitle(row).toLowerCase()}`}
+      trail={[{ to: '/exports', title: 'Exports' }]}
+      actions={
+        <>
+          {isHeld(row.state) && <Destroy row={row} />}
+          {row.state === 'ready' && (
+            <Button component="a" href={exports.fileUrl(row.id)} download leftSection={<IconDownload size={18} />}>
+              Download {row.size_bytes !== null && bytes(row.size_bytes)}
+            </Button>
+          )}
+        </>
+      }
+    >
+      <Columns
+        left={
+          <>
+            <What row={row} mayClear={can('clear-findings')} />
+            {isAtWork(row.state) && <Progress row={row} />}
+            {(row.open_findings > 0 || row.cleared_findings > 0 || row.excluded > 0) && <Findings row={row} />}
+            {row.anonymity && <Anonymity row={row} />}
+          </>
+        }
+        right={
+          <>
+            <Panel title="Facts">
+              <Facts
+                facts={[
+                  ['Form', formTitle(row)],
+                  ['Of', selectionTitle(row)],
+                  ['Images', count(row.images)],
+                  ['Patients', count(row.patients)],
+                  row.excluded > 0 && ['Taken out', plural(row.excluded, 'image')],
+                  ['Project', row.project],
+                  ['Ordered by', row.created_by],
+                  ['Ordered', <TimeAgo key="at" at={row.created_at} />],
+                  row.finished_at !== null && ['Finished', <TimeAgo key="end" at={row.finished_at} />],
+                  row.state === 'ready' &&
+                    row.expires_at !== null && ['Destroyed', <TimeAgo key="expires" at={row.expires_at} />],
+                  row.size_bytes !== null && ['Size', bytes(row.size_bytes)],
+                  row.digest !== null && [
+                    'SHA-256',
+                    <Code key="digest" value={row.digest} what="the digest" shown={16} />,
+                  ],
+                ]}
+              />
+            </Panel>
+            {Object.keys(row.left_out).length > 0 && (
+              <Panel title="Left out">
+                <Facts
+                  facts={Object.entries(row.left_out).map(([reason, number]) => [capital(reason), count(number)])}
+                />
+              </Panel>
+            )}
+          </>
+        }
+      />
+    </Page>
+  );
+}
+
+function What({ row, mayClear }: { row: Export; mayClear: boolean }) {
+  if (row.state === 'blocked')
+    return (
+      <Notice title={`${plural(row.open_findings, 'finding')} may say who somebody is`}>
+        {mayClear
+          ? 'Look at each. Clear it with a reason if it identifies nobody, or take its images out. Once nothing is open, the export is packed.'
+          : 'An administrator decides on each: it is cleared with a reason, or the image is taken out. You may take images out.'}
+      </Notice>
+    );
+  if (row.state === 'ready')
+    return (
+      <Notice title="The last look found nothing that is still open">
+        What is in the file was read: {row.form === 'metadata' ? 'every value' : 'headers, texts, pictures and names'},
+        for known identities and for whatever looks like one.
+      </Notice>
+    );
+  if (row.state === 'failed')
+    return (
+      <Notice tone="red" title="The export was not made">
+        {row.failure}
+      </Notice>
+    );
+  if (row.failure) return <Notice title="There is nothing to fetch any more">{row.failure}</Notice>;
+  if (row.state === 'expired')
+    return <Notice title="There is nothing to fetch any more">Its time was over. Order it anew if you need it.</Notice>;
+  if (row.state === 'destroyed')
+    return <Notice title="There is nothing to fetch any more">Somebody destroyed it. Order it anew if you need it.</Notice>;
+  return null;
+}
+
+function Progress({ row }: { row: Export }) {
+  const title = { waiting: 'Waiting for its turn', looking: 'Looking through', packing: 'Packing' }[
+    row.state as 'waiting' | 'looking' | 'packing'
+  ];
+  const done = row.images > 0 ? row.looked / row.images : 0;
+  const known = row.state === 'looking';
+  return (
+    <Panel title="Progress">
+      <div className={classes.progress}>
+        <div className={classes.progressLine}>
+          <strong aria-live="polite">{title}</strong>
+          {known && (
+            <span>
+              {count(row.looked)} of {plural(row.images, 'image')}, {share(done)}
+            </span>
+          )}
+        </div>
+        <div
+          className={classes.bar}
+          role="progressbar"
+          aria-label={title}
+          aria-valuemin={0}
+          aria-valuemax={100}
+          aria-valuenow={known ? Math.round(100 * done) : undefined}
+          data-unknown={known ? undefined : true}
+        >
+          <span style={known ? { inlineSize: `${100 * done}%` } : undefined} />
+        </div>
+      </div>
+    </Panel>
+  );
+}
+
+function Anonymity({ row }: { row: Export }) {
+  const { anonymity } = row;
+  if (!anonymity) return null;
+  return (
+    <Panel title="Among how many each person hides">
+      <div className={classes.figures}>
+        <Figure value={`k = ${count(anonymity.k)}`} words="people in the smallest group" />
+        <Figure value={count(anonymity.alone)} words={`of ${plural(anonymity.patients, 'patient')} alone in a group`} />
+        <Figure value={count(anonymity.below)} words={`in groups of fewer than ${count(anonymity.least)}`} />
+      </div>
+      <p className={classes.note}>
+        People of one group share all of what leaves with the images and may be known of them:{' '}
+        {anonymity.columns.map(columnTitle).join(', ').toLowerCase()}. Who is alone in a group can be picked out by
+        somebody who knows these. Fewer patients, or fields that say less, make the groups larger.
+      </p>
+    </Panel>
+  );
+}
+
+function Figure({ value, words }: { value: string; words: string }) {
+  return (
+    <div className={classes.figure}>
+      <strong>{value}</strong>
+      <span>{words}</span>
+    </div>
+  );
+}
+
+function Destroy({ row }: { row: Export }) {
+  const [opened, { open, close }] = useDisclosure(false);
+  const [busy, setBusy] = useState(false);
+  const client = useQueryClient();
+  const act = async () => {
+    setBusy(true);
+    try {
+      await exports.destroy(row.id);
+      await client.invalidateQueries({ queryKey: ['exports'] });
+      close();
+    } catch (error) {
+      tellProblem(error, 'The export was not destroyed');
+    } finally {
+      setBusy(false);
+    }
+  };
+  return (
+    <>
+      <Button variant="default" leftSection={<IconTrash size={18} />} onClick={open}>
+        Destroy
+      </Button>
+      <Modal opened={opened} onClose={close} title="Destroy this export?">
+        <div className={classes.form}>
+          <p className={classes.text}>
+            {row.state === 'ready'
+              ? 'Its file is deleted here. Copies that were downloaded stay where they are.'
+              : 'What was built of it so far is deleted.'}{' '}
+            The images themselves stay in the hub.
+          </p>
+          <div className={classes.buttons}>
+            <Button variant="default" onClick={close} data-autofocus>
+              Keep it
+            </Button>
+            <Button color="red.9" loading={busy} onClick={() => void act()}>
+              Destroy export
+            </Button>
+          </div>
+        </div>
+      </Modal>
+    </>
+  );
+}

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Button } from '@mantine/core';
+import { useNavigate, useSearch } from '@tanstack/react-router';
+import { exports } from '@/api/calls';
+import { useSession } from '@/api/session';
+import type { Export } from '@/api/types';
+import { IconExport, IconPlus } from '@/components/icons';
+import { ListPage } from '@/components/ListPage';
+import { TimeAgo } from '@/components/TimeAgo';
+import { bytes, count, share } from '@/lib/format';
+import { OrderDialog } from './OrderDialog';
+import { ExportState, formTitle, isAtWork, selectionTitle, STATE_OPTIONS } from './state';
+
+export function ExportsPage() {
+  const { projectId } = useSession();
+  const { order } = useSearch({ strict: false }) as { order?: string };
+  const navigate = useNavigate();
+  const open = (opened: boolean) =>
+    void navigate({
+      to: '.',
+      replace: !opened,
+      search: (before: Record<string, string | undefined>) => ({
+        ...before,
+        order: opened ? 'project' : undefined,
+        study_id: undefined,
+        patient_id: undefined,
+      }),
+    });
+  const button = (
+    <Button leftSection={<IconPlus size={18} />} onClick={() => open(true)}>
+      Order an export
+    </Button>
+  );
+  return (
+    <>
+      <ListPage<Export>
+        name="exports"
+        title="Exports"
+        lead="What leaves is looked through once more, by a reader that knows nothing of how it was cleaned."
+        actions={button}
+        columns={[
+          { id: 'form', header: 'Form', phone: true, cell: formTitle },
+          { id: 'selection', header: 'Of', cell: selectionTitle },
+          { id: 'state', header: 'State', sort: 'state', phone: true, cell: (row) => <State row={row} /> },
+          { id: 'images', header: 'Images', sort: 'images', align: 'end', cell: (row) => count(row.images) },
+          { id: 'patients', header: 'Patients', align: 'end', cell: (row) => count(row.patients) },
+          {
+            id: 'size',
+            header: 'Size',
+            sort: 'size_bytes',
+            align: 'end',
+            cell: (row) => (row.size_bytes === null ? '–' : bytes(row.size_bytes)),
+          },
+          { id: 'k', header: 'k', align: 'end', cell: (row) => (row.anonymity ? count(row.anonymity.k) : '–') },
+          { id: 'project', header: 'Project', cell: (row) => row.project, hidden: true },
+          { id: 'by', header: 'Ordered by', cell: (row) => row.created_by },
+          { id: 'at', header: 'Ordered', sort: 'created_at', cell: (row) => <TimeAgo at={row.created_at} /> },
+          {
+            id: 'expires',
+            header: 'Destroyed',
+            cell: (row) => (row.expires_at && row.state === 'ready' ? <TimeAgo at={row.expires_at} /> : '–'),
+          },
+        ]}
+        filters={[{ id: 'state', label: 'State', options: STATE_OPTIONS }]}
+        fixed={{ project_id: projectId }}
+        load={exports.list}
+        rowId={(row) => row.id}
+        rowName={(row) => `${formTitle(row)} of ${count(row.images)} images`}
+        rowLink={(row) => `/exports/${row.id}`}
+        refetchInterval={(rows) => (rows?.some((row) => isAtWork(row.state)) ? 1500 : false)}
+        empty={{
+          icon: <IconExport size={32} />,
+          title: 'Nothing has left yet',
+          text: 'Order DICOM files, a data set for training, or metadata alone. You fetch it here once it was looked through.',
+          action: button,
+        }}
+      />
+      <OrderDialog key={order} opened={Boolean(order)} onClose={() => open(false)} />
+    </>
+  );
+}
+
+function State({ row }: { row: Export }) {
+  return (
+    <span style={{ display: 'inline-flex', alignItems: 'center', gap: 8 }}>
+      <ExportState state={row.state} />
+      {row.state === 'looking' && (
+        <span className="mh-tabular">{share(row.images > 0 ? row.looked / row.images : 0)}</span>
+      )}
+    </span>
+  );
+}

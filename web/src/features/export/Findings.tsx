@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the last look found: each value once, with the image in which it stands, and what is to become of it.
+import { Anchor, Button, Checkbox, Modal, Pagination, SegmentedControl, Textarea } from '@mantine/core';
+import { keepPreviousData, useQuery, useQueryClient } from '@tanstack/react-query';
+import { useState, type FormEvent } from 'react';
+import { exports, viewing } from '@/api/calls';
+import { asProblem, type Problem } from '@/api/problem';
+import { useSession } from '@/api/session';
+import type { Export, ExportFinding } from '@/api/types';
+import { Go } from '@/components/Go';
+import { Notice } from '@/components/Notice';
+import { Panel } from '@/components/Page';
+import { TimeAgo } from '@/components/TimeAgo';
+import { capital, plural } from '@/lib/format';
+import classes from './export.module.css';
+
+const SHOWN = 20;
+const KNOWN = 'known identity';
+
+export function Findings({ row }: { row: Export }) {
+  const { can } = useSession();
+  const [open, setOpen] = useState(row.state === 'blocked');
+  const [page, setPage] = useState(1);
+  const [asked, setAsked] = useState<{ finding: ExportFinding; act: 'clear' | 'exclude' } | null>(null);
+  const state = open ? 'open' : undefined;
+  const { data } = useQuery({
+    queryKey: ['exports', 'findings', row.id, state, page, row.open_findings],
+    queryFn: ({ signal }) => exports.findings(row.id, { state, page, page_size: SHOWN }, signal),
+    placeholderData: keepPreviousData,
+  });
+  const pages = Math.max(1, Math.ceil((data?.total ?? 0) / SHOWN));
+  return (
+    <Panel
+      title="What the last look found"
+      side={
+        <SegmentedControl
+          aria-label="Which findings"
+          size="xs"
+          data={[
+            { value: 'open', label: 'Open' },
+            { value: 'all', label: 'All' },
+          ]}
+          value={open ? 'open' : 'all'}
+          onChange={(value) => {
+            setOpen(value === 'open');
+            setPage(1);
+          }}
+        />
+      }
+    >
+      {data?.items.length === 0 && <p className={classes.note}>Nothing is open any more.</p>}
+      <ul className={classes.findings}>
+        {data?.items.map((finding) => (
+          <Finding
+            key={`${finding.id} ${finding.state}`}
+            finding={finding}
+            blocked={row.state === 'blocked'}
+            mayClear={can('clear-findings')}
+            ask={(act) => setAsked({ finding, act })}
+          />
+        ))}
+      </ul>
+      {pages > 1 && (
+        <Pagination
+          total={pages}
+          value={page}
+          onChange={setPage}
+          mt={12}
+          getControlProps={(control) => ({ 'aria-label': `${capital(control)} page` })}
+          getItemProps={(number) => ({ 'aria-label': `Page ${number}` })}
+        />
+      )}
+      {asked && (
+        <DecideDialog
+          key={`${asked.finding.id} ${asked.act}`}
+          row={row}
+          finding={asked.finding}
+          act={asked.act}
+          onClose={() => {
+            setAsked(null);
+            setPage(1);
+          }}
+        />
+      )}
+    </Panel>
+  );
+}
+
+type FindingProps = {
+  finding: ExportFinding;
+  blocked: boolean;
+  mayClear: boolean;
+  ask: (act: 'clear' | 'exclude') => void;
+};
+
+function Finding({ finding, blocked, mayClear, ask }: FindingProps) {
+  const title = `${capital(finding.kind)} in ${finding.place}`;
+  return (
+    <li className={classes.finding} data-state={finding.state}>
+      {finding.image_id ? (
+        <Anchor component={Go} to={`/images/${finding.image_id}`} className={classes.thumb}>
+          <img src={viewing.renderedUrl(finding.image_id, 128)} alt={`Image in which there is a ${finding.kind}`} />
+        </Anchor>
+      ) : (
+        <span className={classes.thumb} aria-hidden="true" />
+      )}
+      <div className={classes.findingBody}>
+        <strong>{capital(finding.kind)}</strong>
+        {finding.excerpt !== null ? (
+          <q className={classes.value}>{finding.excerpt}</q>
+        ) : (
+          <span className={classes.note}>
+            {finding.state === 'open'
+              ? 'What it says is shown only to who may see identities.'
+              : 'What it said is no longer kept.'}
+          </span>
+        )}
+        <span className={classes.note}>
+          In <code>{finding.place}</code>
+          {finding.images > 0 && <> of {plural(finding.images, 'image')}</>}
+          {finding.patient_code && finding.images === 1 && (
+            <>
+              {' '}
+              of <code>{finding.patient_code}</code>
+            </>
+          )}
+          {finding.images === 0 && ', which describes the whole export'}
+        </span>
+        {finding.state !== 'open' && (
+          <span className={classes.decided}>
+            {finding.state === 'cleared' ? 'Cleared' : 'Taken out'} by {finding.decided_by}
+            {finding.decided_at && (
+              <>
+                {' '}
+                <TimeAgo at={finding.decided_at} />
+              </>
+            )}
+            {finding.note && <>: “{finding.note}”</>}
+          </span>
+        )}
+      </div>
+      {finding.state === 'open' && blocked && (
+        <div className={classes.findingActs}>
+          {mayClear && (
+            <Button size="sm" variant="default" onClick={() => ask('clear')} aria-label={`Clear: ${title}`}>
+              Clear
+            </Button>
+          )}
+          {finding.images > 0 && (
+            <Button size="sm" variant="default" onClick={() => ask('exclude')} aria-label={`Take out: ${title}`}>
+              Take {plural(finding.images, 'image')} out
+            </Button>
+          )}
+        </div>
+      )}
+    </li>
+  );
+}
+
+type DecideProps = { row: Export; finding: ExportFinding; act: 'clear' | 'exclude'; onClose: () => void };
+
+function DecideDialog({ row, finding, act, onClose }: DecideProps) {
+  const client = useQueryClient();
+  const [note, setNote] = useState('');
+  const [alike, setAlike] = useState(false);
+  const [error, setError] = useState<string | null>(null);
+  const [problem, setProblem] = useState<Problem | null>(null);
+  const [busy, setBusy] = useState(false);
+  const clearing = act === 'clear';
+
+  const submit = async (event: FormEvent) => {
+    event.preventDefault();
+    if (clearing && note.trim().length < 3) {
+      setError('Say why this identifies nobody.');
+      return;
+    }
+    setBusy(true);
+    setProblem(null);
+    try {
+      if (clearing) await exports.clear(row.id, finding.id, { note: note.trim(), alike: alike ? 'place' : 'value' });
+      else await exports.exclude(row.id, finding.id, note.trim() || null);
+      await client.invalidateQueries({ queryKey: ['exports'] });
+      onClose();
+    } catch (failure) {
+      setProblem(asProblem(failure));
+    } finally {
+      setBusy(false);
+    }
+  };
+
+  return (
+    <Modal
+      opened
+      onClose={onClose}
+      title={clearing ? 'This identifies nobody' : `Take ${plural(finding.images, 'image')} out of this export`}
+    >
+      <form onSubmit={(event) => void submit(event)} noValidate className={classes.form}>
+        <p className={classes.text}>
+          {capital(finding.kind)} in <code>{finding.place}</code>
+          {finding.excerpt !== null && (
+            <>
+              : <q className={classes.value}>{finding.excerpt}</q>
+            </>
+          )}
+        </p>
+        <Textarea
+          label={clearing ? 'Why it identifies nobody' : 'Why, if you like'}
+          description={clearing ? 'The reason stays with the export and in the audit log.' : undefined}
+          required={clearing}
+          autosize
+          minRows={2}
+          maxLength={2000}
+          value={note}
+          error={error}
+          onChange={(event) => {
+            setNote(event.currentTarget.value);
+            setError(null);
+          }}
+          data-autofocus
+        />
+        {clearing && !finding.kind.startsWith(KNOWN) && (
+          <Checkbox
+            label={`Clear every ${finding.kind} at this place, whatever it says`}
+            checked={alike}
+            onChange={(event) => setAlike(event.currentTarget.checked)}
+          />
+        )}
+        {clearing && finding.images > 1 && !alike && (
+          <p className={classes.note}>The same value is cleared in {plural(finding.images, 'image')}.</p>
+        )}
+        {problem && (
+          <Notice tone="red" title={problem.title}>
+            {problem.detail}
+          </Notice>
+        )}
+        <div className={classes.buttons}>
+          <Button variant="default" onClick={onClose}>
+            Cancel
+          </Button>
+          <Button type="submit" loading={busy} color={clearing ? undefined : 'red.9'}>
+            {clearing ? 'Clear finding' : `Take ${plural(finding.images, 'image')} out`}
+          </Button>
+        </div>
+      </form>
+    </Modal>
+  );
+}

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Button, Modal, MultiSelect, Radio, SegmentedControl, Select } from '@mantine/core';
+import { useDebouncedValue } from '@mantine/hooks';
+import { keepPreviousData, useQuery, useQueryClient } from '@tanstack/react-query';
+import { useNavigate, useSearch } from '@tanstack/react-router';
+import { useState, type FormEvent } from 'react';
+import { exports, records } from '@/api/calls';
+import { asProblem, type Problem } from '@/api/problem';
+import { pathwaysQuery } from '@/api/queries';
+import { useSession } from '@/api/session';
+import type { ExportInput } from '@/api/types';
+import { Notice } from '@/components/Notice';
+import classes from './export.module.css';
+
+type Form = ExportInput['form'];
+type Kind = ExportInput['selection'];
+
+const FORMS: { value: Form; label: string; words: string }[] = [
+  { value: 'dicom', label: 'DICOM files', words: 'As they are kept, in folders with neutral names and a DICOMDIR.' },
+  {
+    value: 'training',
+    label: 'Data set for training',
+    words: 'Pictures with the labels that were signed, divided by patient into learning, validation and test.',
+  },
+  { value: 'metadata', label: 'Metadata alone', words: 'What is known of each image, as CSV and JSON.' },
+];
+
+/** Orders an export; the address may name a study or a patient to begin with. */
+export function OrderDialog({ opened, onClose }: { opened: boolean; onClose: () => void }) {
+  const { study_id: studyId, patient_id: patientId } = useSearch({ strict: false }) as Record<string, string | undefined>;
+  const { memberships, homeProjectId } = useSession();
+  const mine = memberships.filter((entry) => entry.role === 'researcher' || entry.role === 'administrator');
+  const { data: pathways } = useQuery({ ...pathwaysQuery, enabled: opened });
+  const client = useQueryClient();
+  const navigate = useNavigate();
+  const [form, setForm] = useState<Form>('dicom');
+  const [picture, setPicture] = useState<'png' | 'jpeg'>('png');
+  const [projectId, setProjectId] = useState(
+    mine.find((entry) => entry.project_id === homeProjectId)?.project_id ?? mine[0]?.project_id,
+  );
+  const [kind, setKind] = useState<Kind>(studyId ? 'studies' : patientId ? 'patients' : 'project');
+  const [patients, setPatients] = useState<string[]>(patientId ? [patientId] : []);
+  const [pathway, setPathway] = useState<string | null>(null);
+  const [errors, setErrors] = useState<Record<string, string>>({});
+  const [problem, setProblem] = useState<Problem | null>(null);
+  const [busy, setBusy] = useState(false);
+  const way = pathway ?? (pathways?.length === 1 ? (pathways[0]?.name ?? null) : null);
+
+  const submit = async (event: FormEvent<HTMLFormElement>) => {
+    event.preventDefault();
+    const at = event.currentTarget;
+    const found: Record<string, string> = {};
+    if (kind === 'verdicts' && !way) found.pathway = 'Choose the pathway.';
+    if (kind === 'patients' && patients.length === 0) found.ids = 'Choose the patients.';
+    setErrors(found);
+    setProblem(null);
+    if (Object.keys(found).length === 0) {
+      setBusy(true);
+      try {
+        const made = await exports.order({
+          project_id: projectId,
+          form,
+          picture: form === 'training' ? picture : null,
+          selection: kind,
+          ids: kind === 'patients' ? patients : kind === 'studies' && studyId ? [studyId] : [],
+          pathway: kind === 'verdicts' ? way : null,
+        });
+        await client.invalidateQueries({ queryKey: ['exports'] });
+        await navigate({ to: '/exports/$exportId', params: { exportId: made.id } });
+        return;
+      } catch (error) {
+        const refused = asProblem(error);
+        setProblem(refused);
+        setErrors(Object.fromEntries(refused.errors.map((entry) => [entry.field, entry.message])));
+      } finally {
+        setBusy(false);
+      }
+    }
+    requestAnimationFrame(() => at.querySelector<HTMLElement>('[aria-invalid="true"]')?.focus());
+  };
+
+  return (
+    <Modal opened={opened} onClose={onClose} title="Order an export" size="lg">
+      <form onSubmit={(event) => void submit(event)} noValidate className={classes.form}>
+        {mine.length > 1 && (
+          <Select
+            label="Project"
+            data={mine.map((entry) => ({ value: entry.project_id, label: entry.project }))}
+            value={projectId ?? null}
+            onChange={(value) => {
+              setProjectId(value ?? projectId);
+              setPatients([]);
+            }}
+          />
+        )}
+        <Radio.Group label="Form" value={form} onChange={(value) => setForm(value as Form)}>
+          <div className={classes.choices}>
+            {FORMS.map((one) => (
+              <Radio key={one.value} value={one.value} label={one.label} description={one.words} />
+            ))}
+          </div>
+        </Radio.Group>
+        {form === 'training' && (
+          <SegmentedControl
+            aria-label="Pictures"
+            data={[
+              { value: 'png', label: 'PNG, without loss' },
+              { value: 'jpeg', label: 'JPEG, smaller' },
+            ]}
+            value={picture}
+            onChange={(value) => setPicture(value as 'png' | 'jpeg')}
+          />
+        )}
+        <Radio.Group label="Of which images" value={kind} onChange={(value) => setKind(value as Kind)}>
+          <div className={classes.choices}>
+            {studyId && <Radio value="studies" label="This study" />}
+            <Radio value="project" label="All of the project" />
+            <Radio value="verdicts" label="Signed verdicts of a pathway" />
+            <Radio value="patients" label="Some patients" />
+          </div>
+        </Radio.Group>
+        {kind === 'verdicts' && (
+          <Select
+            label="Pathway"
+            required
+            data={(pathways ?? []).map((entry) => ({ value: entry.name, label: entry.title }))}
+            value={way}
+            error={errors.pathway}
+            onChange={setPathway}
+          />
+        )}
+        {kind === 'patients' && (
+          <PatientsSelect value={patients} onChange={setPatients} projectId={projectId} error={errors.ids} />
+        )}
+        <p className={classes.note}>
+          Before it can be fetched, every header, text, picture and name in it is read once more. What may say who
+          somebody is waits for an administrator, who clears it or takes the image out.
+        </p>
+        {problem && (
+          <Notice tone="red" title={problem.title}>
+            {problem.detail}
+          </Notice>
+        )}
+        <div className={classes.buttons}>
+          <Button variant="default" onClick={onClose}>
+            Cancel
+          </Button>
+          <Button type="submit" loading={busy}>
+            Order export
+          </Button>
+        </div>
+      </form>
+    </Modal>
+  );
+}
+
+type PatientsProps = {
+  value: string[];
+  onChange: (ids: string[]) => void;
+  projectId: string | undefined;
+  error?: string;
+};
+
+function PatientsSelect({ value, onChange, projectId, error }: PatientsProps) {
+  const [text, setText] = useState('');
+  const [known, setKnown] = useState<Record<string, string>>({});
+  const [asked] = useDebouncedValue(text.trim(), 180);
+  const { data } = useQuery({
+    queryKey: ['patients', 'choice', asked, projectId],
+    queryFn: async ({ signal }) => {
+      const page = await records.patients(
+        { query: asked, project_id: projectId, page_size: 20, sort: '-created_at' },
+        signal,
+      );
+      setKnown((before) => ({ ...before, ...Object.fromEntries(page.items.map((row) => [row.id, row.code])) }));
+      return page;
+    },
+    placeholderData: keepPreviousData,
+  });
+  const found = data?.items.map((row) => row.id) ?? [];
+  return (
+    <MultiSelect
+      label="Patients"
+      required
+      placeholder="Type a code, or choose among the latest"
+      searchable
+      hidePickedOptions
+      data={[...new Set([...value, ...found])].map((id) => ({ value: id, label: known[id] ?? 'The chosen patient' }))}
+      value={value}
+      onChange={onChange}
+      searchValue={text}
+      onSearchChange={setText}
+      nothingFoundMessage="No patient is found by this."
+      error={error}
+    />
+  );
+}
