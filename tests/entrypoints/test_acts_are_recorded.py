@@ -41,6 +41,8 @@ ACTS: dict[str, tuple[str, ...]] = {
     "DELETE /api/series/{id}": ("series.delete",),
     "POST /api/images": ("image.receive",),
     "GET /api/arrivals": ("arrival.list",),
+    "GET /api/erasures": (),
+    "GET /api/erasures/{id}": (),
     "GET /api/arrivals/{id}": ("arrival.read",),
     "GET /api/arrivals/{id}/frames/{number}": ("arrival.view",),
     "POST /api/arrivals/{id}/release": ("arrival.release",),

@@ -25,6 +25,7 @@ from medhub.foundation.database import Base
 from medhub.foundation.installation import Installation
 from medhub.records import service as records
 from medhub.records import studies
+from medhub.records.erasure import erase_patient
 from medhub.records.models import Image
 from tests.export.conftest import Known, on_sqlite
 from tests.factories.accounts import People
@@ -282,7 +283,7 @@ def test_erasing_a_patient_destroys_the_exports_that_hold_the_patient(
     waiting = order(house, researcher, people.project_id, run=False)
     assert [read(house, one).state for one in (ready, blocked, without)] == ["ready", "blocked", "ready"]
     with house.database.writing() as session:
-        records.erase_patient(session, house, administrator, known.siti)
+        erase_patient(session, house, administrator, known.siti)
     with house.database.reading() as session, pytest.raises(service.ExportNotReady, match="has since been erased"):
         service.fetch(session, house.settings, researcher, ready)  # before the job has run
     run_jobs(house)

@@ -29,6 +29,7 @@ from medhub.foundation import clock, ids
 from medhub.foundation.installation import Installation
 from medhub.ingest.models import Arrival
 from medhub.records import definitions
+from medhub.records.erasure import erase_patient
 from medhub.records.models import FieldDefinition, Image, Study
 from medhub.records.pathway import Pathway, get_pathway
 from medhub.review import service as review
@@ -79,6 +80,7 @@ class World:
         self.signed_case_id, self.signed_image_id = self.signed_case()
         self.field_id = self.field()
         self.arrival_id = self.arrival()
+        self.erasure_id = self.erasure()
         self.dataset_id = self.dataset()
         self.run_id = self.run()
         self.digests = {one.card.name: one.digest for one in all_installed(house.settings)}
@@ -160,6 +162,12 @@ class World:
     def series_of(self, image_id: str) -> str:
         """The series of an image."""
         return self._parents(image_id)[1]
+
+    def erasure(self) -> str:
+        """The certificate of somebody who was erased."""
+        administrator = self.people.actor(self.house, Role.ADMINISTRATOR)
+        with self.house.database.writing() as session:
+            return erase_patient(session, self.house, administrator, self.patient()).id
 
     def arrival(self) -> str:
         """A file that waits, since a person must look through its pixels."""
@@ -505,6 +513,8 @@ CALLS: dict[str, Maker] = {
     "DELETE /api/patients/{id}?erase=true": lambda w, fresh, _: Call(
         f"/api/patients/{w.patient() if fresh else w.patient_id}?erase=true"
     ),
+    "GET /api/erasures": _at("/api/erasures?project_id={project}"),
+    "GET /api/erasures/{id}": _at("/api/erasures/{w.erasure_id}"),
     "GET /api/patients/{id}/summary": _at("/api/patients/{w.patient_id}/summary"),
     "GET /api/studies": _at("/api/studies?patient_id={w.patient_id}"),
     "POST /api/studies": lambda w, *_: Call("/api/studies", {"json": {"patient_id": w.patient_id}}),

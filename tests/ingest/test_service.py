@@ -19,6 +19,7 @@ from medhub.ingest.models import Arrival, Receipt
 from medhub.ingest.service import Answer, Receiving, destroy_expired
 from medhub.records import pixels, vault
 from medhub.records import service as records
+from medhub.records.erasure import erase_patient
 from medhub.records.models import Image, PatientBlob, Study
 from medhub.records.pathway import PathwayNotFound
 from medhub.records.studies import delete_image
@@ -366,7 +367,7 @@ def test_a_patient_who_is_erased_while_a_file_comes_in_leaves_nothing(
     def slowly(*given: Any) -> Any:
         prepared = prepare(*given)
         with house.database.writing() as session:
-            records.erase_patient(session, house, administrator, patient_id)
+            erase_patient(session, house, administrator, patient_id)
         return prepared
 
     monkeypatch.setattr(pixels, "prepare", slowly)
@@ -389,7 +390,7 @@ def test_a_patient_who_is_erased_at_the_same_moment_leaves_nothing(
 
     def erase() -> object:
         with house.database.writing() as session:
-            return records.erase_patient(session, house, administrator, patient_id)
+            return erase_patient(session, house, administrator, patient_id)
 
     together(erase, *(lambda s=seed: bring(s) for seed in range(4)))
     run_jobs(house)

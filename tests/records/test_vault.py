@@ -20,6 +20,7 @@ from medhub.foundation.database import Base
 from medhub.foundation.installation import Installation
 from medhub.foundation.keys import Keys, unseal
 from medhub.records import service, vault
+from medhub.records.erasure import erase_patient
 from medhub.records.models import Identity, Patient
 from medhub.records.vault import VaultKeyDestroyed
 from medhub.reports.models import Report
@@ -142,7 +143,8 @@ def whole_patient(house: Installation, people: People, monkeypatch: pytest.Monke
 def erase(house: Installation, people: People, patient_id: str) -> tuple[str, int]:
     administrator = people.actor(house, Role.ADMINISTRATOR)
     with house.database.writing() as session:
-        return service.erase_patient(session, house, administrator, patient_id)
+        erasure = erase_patient(session, house, administrator, patient_id)
+        return erasure.patient_code, erasure.contents["images"]
 
 
 def test_erasing_destroys_key_rows_blobs_and_reports(
@@ -170,6 +172,7 @@ def test_erasing_destroys_key_rows_blobs_and_reports(
             kept[table.name] = len(rows)
     assert {name for name, count in kept.items() if count} == {
         "audit_entries", "jobs", "projects", "users", "memberships", "sign_ins", "patients", "vault", "vault_terms",
+        "erasures", "manifest_lines",
     }  # fmt: skip
     assert kept["patients"] == kept["vault"] == 1
     assert row_of(house, stays).sealed_identity is not None
@@ -249,10 +252,10 @@ def test_only_an_administrator_erases(house: Installation, people: People, regis
             continue
         actor = people.actor(house, role)
         with pytest.raises(NotAllowed), house.database.writing() as session:
-            service.erase_patient(session, house, actor, patient.id)
+            erase_patient(session, house, actor, patient.id)
     outsider = people.outsider(house)
     with pytest.raises(NotFound), house.database.writing() as session:
-        service.erase_patient(session, house, outsider, patient.id)
+        erase_patient(session, house, outsider, patient.id)
 
 
 def test_images_that_two_patients_share_stay_for_the_other(

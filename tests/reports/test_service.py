@@ -18,6 +18,7 @@ from medhub.foundation.jobs import Job
 from medhub.foundation.keys import Keys
 from medhub.records import definitions, vault
 from medhub.records import service as records
+from medhub.records.erasure import erase_patient
 from medhub.records.models import Patient
 from medhub.reports import document, service
 from medhub.reports.facts import facts_digest
@@ -260,7 +261,7 @@ def test_the_report_of_an_erased_patient_is_unreadable(
     sealed = house.blobs.get(report_of(house, signed).identified_blob)
     administrator = people.actor(house, Role.ADMINISTRATOR)
     with house.database.writing() as session:
-        records.erase_patient(session, house, administrator, patient_id)
+        erase_patient(session, house, administrator, patient_id)
     with pytest.raises(NotFound):
         read_report(house, physician, signed)
     with pytest.raises(vault.VaultKeyDestroyed), house.database.reading() as session:
@@ -279,7 +280,7 @@ def test_a_patient_who_is_erased_while_the_report_is_written_leaves_none(
         if not done:
             done.append(1)
             with house.database.writing() as session:
-                records.erase_patient(session, house, administrator, patient_id)
+                erase_patient(session, house, administrator, patient_id)
         return document.render(facts)
 
     monkeypatch.setattr(service, "render", slowly)

@@ -13,7 +13,7 @@ from medhub.accounts.permissions import Role
 from medhub.audit.models import AuditEntry
 from medhub.errors import Conflict, NotAllowed, NotFound
 from medhub.foundation.installation import Installation
-from medhub.records import service as records
+from medhub.records.erasure import erase_patient
 from medhub.review import service as review
 from medhub.training import datasets
 from medhub.training.archive import ArchiveRefused
@@ -107,7 +107,7 @@ def test_an_erased_patients_images_vanish_and_the_version_says_so(
     kept, gone = sign_case(house, people, ["red", "green"], 1), sign_case(house, people, ["red", "green"], 2)
     made = make(house, researcher, people.project_id)
     with house.database.writing() as session:
-        records.erase_patient(session, house, administrator, gone.patient_id)
+        erase_patient(session, house, administrator, gone.patient_id)
     with house.database.reading() as session:
         assert datasets.erased(session, [made.id]) == {made.id: 2}
         files = datasets.files_of(session, made.id)

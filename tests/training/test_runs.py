@@ -24,7 +24,7 @@ from medhub.errors import Conflict, Invalid, NotAllowed, NotFound
 from medhub.foundation.installation import Installation
 from medhub.foundation.jobs import Handler, Interrupted, Job, Long, Runner, enqueue
 from medhub.foundation.settings import Settings
-from medhub.records import service as records
+from medhub.records.erasure import erase_patient
 from medhub.training import orders, runs, tasks
 from medhub.training.models import DataSetRow, TrainingRun
 from tests.conftest import ROOT
@@ -253,7 +253,7 @@ def test_an_erased_patient_ends_the_training(
     wait_for(lambda: run_of(house, run_id).epochs["curve"])
     with house.database.writing() as session:
         patient_id = session.scalars(select(DataSetRow.patient_id).where(DataSetRow.number == 1)).one()
-        records.erase_patient(session, house, administrator, str(patient_id))
+        erase_patient(session, house, administrator, str(patient_id))
     at_work.join(60)
     run = run_of(house, run_id)
     assert run.state == "failed"

@@ -48,6 +48,7 @@ PERMISSIONS: dict[str, frozenset[Role]] = {
     "patient.change": _CARE,
     "patient.delete": _ADMINISTRATOR,
     "patient.erase": _ADMINISTRATOR,
+    "erasure.read": _ADMINISTRATOR,
     "identity.read": _CARE,
     "identity.change": _CARE,
     "study.read": _READERS,

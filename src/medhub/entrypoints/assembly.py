@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from medhub.audit.service import Recorder
-from medhub.entrypoints.flow import FLOW
+from medhub.entrypoints.flow import FLOW, WITNESSES
 from medhub.foundation.blobs import BlobStore
 from medhub.foundation.database import Database
 from medhub.foundation.installation import Installation
@@ -43,8 +43,8 @@ def build(settings: Settings, *, migrate: bool = True) -> Installation:
 
 
 def open_database(settings: Settings) -> Database:
-    """The database with what its sessions carry: the flow of events, and who writes the acts of readers."""
-    info: dict[str, object] = {"flow": FLOW}
+    """The database with what its sessions carry: flow of events, witnesses of erasures, who writes acts of readers."""
+    info: dict[str, object] = {"flow": FLOW, "witnesses": WITNESSES}
     database = Database(settings.sqlalchemy_url, info=info)
     database.carry("recorder", Recorder(lambda: database))
     return database

@@ -40,6 +40,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     records.fields,
     review.overview,
     records.patients,
+    records.erasures,
     records.study_routes,
     records.series_routes,
     ingest.uploads,

@@ -235,7 +235,8 @@ class Runner:
         moment = clock.now()
         values: dict[str, Any] = {"owner": None, "leased_until": None, "error": error}
         if error is None:
-            values |= {"state": "done", "finished_at": moment}
+            # What it was about is not kept: the patient may be erased while the row stays.
+            values |= {"state": "done", "finished_at": moment, "arguments": {}}
         elif job.attempts >= MOST_ATTEMPTS:
             values |= {"state": "failed", "finished_at": moment}
             log.error("job.given_up", kind=job.kind, job_id=job.id, error=error)

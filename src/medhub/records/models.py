@@ -149,3 +149,19 @@ class PatientBlob(Base):
     digest: Mapped[str] = mapped_column(String(64), primary_key=True)
     patient_id: Mapped[str] = mapped_column(ForeignKey("patients.id", ondelete="CASCADE"), primary_key=True)
     image_id: Mapped[str | None] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"), index=True)
+
+
+class Erasure(Base):
+    """The certificate of a person's erasure: what went, and which classifiers had learned from it."""
+
+    __tablename__ = "erasures"
+    __table_args__ = (Index("ix_erasures_project_id", "project_id", "erased_at"),)
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    patient_code: Mapped[str] = mapped_column(String(32))
+    contents: Mapped[dict[str, Any]]
+    erased_at: Mapped[datetime]
+    erased_by_id: Mapped[str | None] = mapped_column(String(32))
+    erased_by: Mapped[str] = mapped_column(String(200))
+    completed_at: Mapped[datetime | None]  # when nothing was found any more

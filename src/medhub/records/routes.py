@@ -11,9 +11,10 @@ from medhub.accounts.access import Call, allow
 from medhub.accounts.routes import ItemId
 from medhub.foundation import ids
 from medhub.foundation.http import Id, Page, Paging
-from medhub.records import definitions, service, studies
+from medhub.records import definitions, erasure, service, studies
 from medhub.records.fields import Subject
 from medhub.records.schemas import (
+    ErasureOut,
     FieldChange,
     FieldCreate,
     FieldOut,
@@ -35,6 +36,7 @@ from medhub.records.service import PatientCounts
 patients = APIRouter(prefix="/api/patients", tags=["patients"])
 fields = APIRouter(prefix="/api/fields", tags=["fields"])
 study_routes = APIRouter(prefix="/api/studies", tags=["studies"])
+erasures = APIRouter(prefix="/api/erasures", tags=["patients"])
 series_routes = APIRouter(prefix="/api/series", tags=["studies"])
 
 
@@ -154,8 +156,34 @@ def delete_patient(
         if not erase:
             service.delete_patient(session, call.actor, id)
             return Response(status_code=204)
-        code, images = service.erase_patient(session, call.house, call.actor, id)
-        return PatientErased(code=code, images=images)
+        erased = erasure.erase_patient(session, call.house, call.actor, id)
+        return PatientErased(code=erased.patient_code, images=erased.contents["images"], certificate_id=erased.id)
+
+
+@erasures.get("", summary="Certificates of erasure")
+def list_erasures(
+    call: Annotated[Call, allow("erasure.read")],
+    paging: Paging,
+    project_id: Annotated[Id | None, Query()] = None,
+) -> Page[ErasureOut]:
+    """Who was erased, by code, newest first."""
+    with call.reading() as session:
+        found, total = erasure.list_erasures(
+            session,
+            call.actor,
+            project_id=project_id,
+            query=paging.query,
+            offset=paging.offset,
+            limit=paging.page_size,
+        )
+        return paging.of([ErasureOut.model_validate(one, extra="ignore") for one in found], total)
+
+
+@erasures.get("/{id}", summary="A certificate of erasure")
+def read_erasure(call: Annotated[Call, allow("erasure.read")], id: ItemId) -> ErasureOut:
+    """What went with a person, which classifiers had learned from the person's images, and whether anything is left."""
+    with call.reading() as session:
+        return ErasureOut.model_validate(erasure.get_erasure(session, call.actor, id), extra="ignore")
 
 
 @fields.get("", summary="Fields")

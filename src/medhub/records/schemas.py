@@ -134,12 +134,27 @@ class PatientOut(PatientRow):
         )
 
 
+class ErasureOut(Schema):
+    """The certificate of a person's erasure."""
+
+    id: str
+    patient_code: str
+    contents: Annotated[
+        dict[str, int | list[dict[str, str | int]]],
+        Field(description="What went: numbers, the data sets it was in, and the classifiers that had learned from it."),
+    ]
+    erased_at: Moment
+    erased_by: str
+    completed_at: Annotated[Moment | None, Field(description="When nothing of the person was found any more.")]
+
+
 class PatientErased(Schema):
     """What was destroyed."""
 
     erased: bool = True
     code: str
     images: int
+    certificate_id: str
 
 
 class FieldCreate(Schema):

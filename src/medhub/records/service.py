@@ -15,13 +15,11 @@ from sqlalchemy.orm import Session
 from medhub.accounts.actor import Actor
 from medhub.errors import Conflict, Invalid, NotFound
 from medhub.foundation import clock, ids, jobs, listing
-from medhub.foundation.database import after_commit, in_turn
-from medhub.foundation.events import announce
+from medhub.foundation.database import in_turn
 from medhub.foundation.installation import Installation
 from medhub.foundation.keys import Keys
 from medhub.foundation.sorting import ordering
 from medhub.records import definitions, vault
-from medhub.records.events import PatientErased
 from medhub.records.fields import Value, check_values
 from medhub.records.models import FieldDefinition, Identity, IdentityTerm, Image, Patient, PatientBlob, Study
 
@@ -325,30 +323,6 @@ def delete_patient(session: Session, actor: Actor, patient_id: str) -> None:
         )
     _remove(session, patient)
     actor.record(session, "patient.delete", "patient", patient_id, project_id=patient.project_id, patient_id=patient_id)
-
-
-def erase_patient(session: Session, house: Installation, actor: Actor, patient_id: str) -> tuple[str, int]:
-    """Destroy a patient's key, rows and blobs; the audit keeps an entry that names nobody."""
-    in_turn(session, f"patient {patient_id}")
-    patient = get_patient(session, actor, patient_id, "patient.erase")
-    images = counts_of(session, [patient.id]).get(patient.id, PatientCounts()).images
-    digests = list(session.scalars(select(PatientBlob.digest).where(PatientBlob.patient_id == patient.id)))
-    code, project_id = patient.code, patient.project_id
-    _remove(session, patient)
-    destroy_blobs(session, digests)
-    after_commit(session, house.database.forget_deleted)
-    announce(session, PatientErased(patient_id=patient_id))
-    actor.record(
-        session,
-        "patient.erase",
-        "patient",
-        patient_id,
-        project_id=project_id,
-        patient_id=patient_id,
-        images=images,
-        blobs=len(digests),
-    )
-    return code, images
 
 
 def _remove(session: Session, patient: Patient) -> None:

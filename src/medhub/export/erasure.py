@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What exports hold of a patient, for the certificate of an erasure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from medhub.export.models import ExportImage
+
+
+def held_of(session: Session, patient_id: str) -> dict[str, Any]:
+    """Exports that hold, or held, images of a patient."""
+    exports = select(func.count(func.distinct(ExportImage.export_id))).where(ExportImage.patient_id == patient_id)
+    return {"exports": session.scalar(exports) or 0}

@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What reports hold of a patient, for the certificate of an erasure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from medhub.reports.models import Report
+from medhub.review.models import Case
+
+
+def held_of(session: Session, patient_id: str) -> dict[str, Any]:
+    """Issued reports."""
+    reports = select(func.count()).select_from(Report).join(Case, Case.id == Report.case_id)
+    return {"reports": session.scalar(reports.where(Case.patient_id == patient_id)) or 0}
