@@ -41,8 +41,8 @@ _SCHEMES = frozenset(
     )
 )
 _PATIENT_ID = 0x00100020
-# Model and versions of software, which are dates and long numbers of their own.
-_OF_DEVICES = frozenset((0x00081090, 0x00181020))
+# Model, versions of software and character sets, which are dates and long numbers of their own.
+_OF_DEVICES = frozenset((0x00080005, 0x00081090, 0x00181020))
 _NUMBERED = frozenset(("network address", "date", "number of a person", "telephone number"))
 _COLOR_PROFILE = b"acsp"  # at byte 36 of an ICC profile, which names the standards that it follows
 _DUMMY_DATES = frozenset(("19000101", "19000101000000"))
