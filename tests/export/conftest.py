@@ -10,6 +10,7 @@ import pytest
 
 from medhub.accounts.actor import Actor
 from medhub.accounts.permissions import Role
+from medhub.export import tasks
 from medhub.foundation.installation import Installation
 from medhub.foundation.settings import Settings
 from tests.factories.accounts import People
@@ -27,6 +28,18 @@ def settings(tmp_path: Path, database_url: str | None) -> Settings:
     return Settings(
         data=tmp_path / "data", database_url=database_url, job_runners=0, pathways=pathways, classifiers=classifiers
     )
+
+
+@pytest.fixture(autouse=True)
+def _without_reading_pixels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading takes a second a picture; the test of it, marked so, does it."""
+    if "reads_pixels" not in request.fixturenames:
+        monkeypatch.setattr(tasks, "READ_PIXELS", False)
+
+
+@pytest.fixture
+def reads_pixels() -> None:
+    """Have writing in pictures be read."""
 
 
 @pytest.fixture

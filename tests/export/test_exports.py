@@ -31,7 +31,7 @@ from tests.export.conftest import Known, on_sqlite
 from tests.factories.accounts import People
 from tests.factories.cases import run_jobs
 from tests.factories.colors import COLORS
-from tests.factories.exports import clear_all, findings, order, plant, read
+from tests.factories.exports import burn, clear_all, findings, lay_signed, order, plant, read
 
 
 def unpacked(house: Installation, actor: Actor, export_id: str) -> dict[str, bytes]:
@@ -212,6 +212,17 @@ def test_a_name_in_what_people_wrote_is_found_too_and_so_is_one_in_somebody_else
 
 
 @on_sqlite
+def test_a_name_in_the_pixels_is_found(
+    house: Installation, people: People, researcher: Actor, reads_pixels: None
+) -> None:
+    patient_id, (image_id,) = lay_signed(house, people, {"red": "red"}, 300, identity=True)
+    burn(house, image_id, "SITI ABDULLAH")
+    export_id = order(house, researcher, people.project_id, "training", Selection("patients", (patient_id,)))
+    assert {one.kind for one in findings(house, export_id)} == {"known identity"}
+    assert all("pixels" in one.place for one in findings(house, export_id))
+
+
+@on_sqlite
 def test_a_data_set_for_training_holds_pictures_labels_and_parts_by_patient(
     house: Installation, people: People, researcher: Actor, known: Known
 ) -> None:
@@ -231,7 +242,7 @@ def test_a_data_set_for_training_holds_pictures_labels_and_parts_by_patient(
             assert (picture.format, picture.size, picture.info) == ("PNG", (48, 48), {})
     jpeg = order(house, researcher, people.project_id, "training", picture="jpeg")
     assert sorted(name for name in unpacked(house, researcher, jpeg) if name.endswith(".jpg")) == [
-        f"images/IMG-{number:06d}.jpg" for number in (1, 2, 3)
+        f"images/IMG_000{number}.jpg" for number in (1, 2, 3)
     ]
 
 
@@ -351,8 +362,9 @@ def test_an_image_that_changed_after_it_was_looked_at_does_not_leave(
 ) -> None:
     monkeypatch.setattr(tasks, "BATCH_S", -1.0)
     export_id = order(house, researcher, people.project_id, run=False)
-    while read(house, export_id).state != "packing":
+    for _ in range(4):
         tasks.go_on(house, export_id)
+    assert read(house, export_id).state == "packing"
     plant(house, known.images_of_siti[0], ImageComments="abdullah")
     run_jobs(house)
     export = read(house, export_id)

@@ -24,13 +24,13 @@ from medhub.entrypoints.web import create_app
 from medhub.export import service as exports
 from medhub.export import tasks as export_tasks
 from medhub.export.models import ExportFinding
-from medhub.export.selection import Form, Selection
+from medhub.export.selection import Selection
 from medhub.foundation import clock, ids
 from medhub.foundation.installation import Installation
 from medhub.ingest.models import Arrival
 from medhub.records import definitions
 from medhub.records.erasure import erase_patient
-from medhub.records.models import FieldDefinition, Image
+from medhub.records.models import FieldDefinition, Image, Study
 from medhub.records.pathway import Pathway, get_pathway
 from medhub.review import service as review
 from medhub.training import datasets, promotions, runs
@@ -225,18 +225,21 @@ class World:
 
     def export(self) -> str:
         """An export that is ready."""
-        return self._ordered("metadata")
+        return self._ordered(self.study_of(self.signed_image_id))
 
     def blocked_export(self) -> str:
-        """An export that waits for a decision: its image bears the day on which it came in."""
-        return self._ordered("dicom")
+        """An export that waits for a decision: its study is described by a day."""
+        study_id = self.study_of(self.signed_case()[1])
+        with self.house.database.writing() as session:
+            session.get_one(Study, study_id).description = "Seen on 12.03.2026"
+        return self._ordered(study_id)
 
-    def _ordered(self, form: Form) -> str:
+    def _ordered(self, study_id: str) -> str:
         researcher = self.people.actor(self.house, Role.RESEARCHER)
-        chosen = Selection("studies", (self.study_of(self.signed_image_id),))
+        chosen = Selection("studies", (study_id,))
         with self.house.database.writing() as session:
             export_id = exports.order(
-                session, self.house, researcher, project_id=self.people.project_id, chosen=chosen, form=form
+                session, self.house, researcher, project_id=self.people.project_id, chosen=chosen, form="metadata"
             ).id
         for _ in range(3):  # looked at, packed
             export_tasks.go_on(self.house, export_id)

@@ -9,6 +9,9 @@ import io
 from typing import Any
 
 import pydicom
+from PIL import Image as Canvas
+from PIL import ImageDraw, ImageFont
+from pydicom.uid import ExplicitVRLittleEndian
 from sqlalchemy import select
 
 from medhub.accounts.actor import Actor
@@ -34,11 +37,11 @@ def clean(color: str, seed: int) -> bytes:
     """A picture as it is stored; without the day on which it came in."""
     context = Context(
         uid_key=b"k" * 32,
-        patient_code=f"P-23456{seed // 100}",
+        patient_code=f"P-7F3KQ{'ABCDEF'[seed // 100]}",
         sex="F",
         birth_year=1980,
         photograph_modality="XC",
-        study_instance_uid=f"2.25.{seed}",
+        study_instance_uid=f"2.25.{seed // 100}",
         received_at=clock.now(),
     )
     file = pydicom.dcmread(io.BytesIO(prepare_arrival(picture(color, seed), context=context, limits=Limits()).dicom))
@@ -112,16 +115,19 @@ def plant(house: Installation, image_id: str, **elements: Any) -> None:
     with house.database.writing() as session:
         image = session.get_one(Image, image_id)
         file = pydicom.dcmread(io.BytesIO(house.blobs.get(image.blob)))
+        if "PixelData" in elements:
+            file.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         for keyword, value in elements.items():
-            if value is None:
-                del file[keyword]
-            else:
-                setattr(file, keyword, value)
-        buffer = io.BytesIO()
-        file.save_as(buffer)
-        image.blob = records.keep_blob(
-            session, house, buffer.getvalue(), patient_id=image.patient_id, image_id=image.id
-        )
+            setattr(file, keyword, value)
+        image.blob = records.keep_blob(session, house, _written(file), patient_id=image.patient_id, image_id=image.id)
+
+
+def burn(house: Installation, image_id: str, words: str) -> None:
+    """Put a picture with writing in the place of a stored one."""
+    drawn = Canvas.new("RGB", (480, 160), (60, 60, 60))
+    ImageDraw.Draw(drawn).text((20, 50), words, fill=(255, 255, 255), font=ImageFont.load_default(size=32))
+    syntax = {"PhotometricInterpretation": "RGB", "Rows": drawn.height, "Columns": drawn.width}
+    plant(house, image_id, **syntax, PixelData=drawn.tobytes())
 
 
 def order(

@@ -19,6 +19,7 @@ PAGES = {
     Role.ADMINISTRATOR: ["/", "/people", "/audit", "/settings", "/settings/de-identification", "/training/use"],
     Role.RESEARCHER: [
         *("/", "/patients", "/images", "/classifiers"),
+        *("/exports", "/exports?order=project"),
         *("/training", "/training/new", "/training/datasets", "/training/datasets/new", "/training/use"),
     ],
 }

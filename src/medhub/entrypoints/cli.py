@@ -25,7 +25,7 @@ from medhub import __version__
 from medhub.accounts import service as accounts
 from medhub.accounts.actor import COMMAND_LINE
 from medhub.accounts.permissions import Role
-from medhub.entrypoints import cli_deid, cli_images, cli_serve, cli_training
+from medhub.entrypoints import cli_deid, cli_export, cli_images, cli_serve, cli_training
 from medhub.entrypoints.assembly import build
 from medhub.errors import Conflict, Invalid, MedhubError, NotAllowed, NotFound, Unavailable
 from medhub.foundation import logging
@@ -285,6 +285,7 @@ def report_key(data: Data = None) -> None:
 
 cli_serve.install(app)
 cli_images.install(app)
+cli_export.install(app)
 cli_training.install(app)
 
 

@@ -156,7 +156,7 @@ class Names:
         if self._form == "metadata":
             return None
         if self._form == "training":
-            return f"images/IMG-{number:06d}{self._ending}"
+            return f"images/{_numbered('IMG', number)}{self._ending}"
         path: tuple[str, ...] = ("DICOM",)
         for prefix, one in (
             ("PAT", image.patient_id),

@@ -68,7 +68,7 @@ class ExportOut(Schema):
     patients: int
     looked: int
     excluded: Annotated[int, Field(description="Images that a person took out.")]
-    open_findings: Annotated[int, Field(description="Findings on which nobody has decided.")]
+    open_findings: Annotated[int, Field(description="Values on which nobody has decided.")]
     cleared_findings: int
     left_out: dict[str, int]
     anonymity: AnonymityOut | None
@@ -98,8 +98,8 @@ class FindingOut(Schema):
     """A value that says, or may say, who somebody is, wherever in an export it was found."""
 
     id: str
-    kind: str
-    place: str
+    kinds: Annotated[list[str], Field(description="What it looks like.")]
+    places: Annotated[list[str], Field(description="Where it stands; the first few places.")]
     image_id: Annotated[str | None, Field(description="The first image in which it was found.")]
     patient_code: str | None
     images: int
@@ -113,8 +113,11 @@ class FindingOut(Schema):
     @classmethod
     def of(cls, group: FindingGroup) -> FindingOut:
         """The finding as it is sent."""
-        told = {name: getattr(group, name) for name in ("image_id", "patient_code", "images", "findings", "excerpt")}
-        names = ("id", "kind", "place", "state", "note", "decided_at", "decided_by")
+        told = {
+            name: getattr(group, name)
+            for name in ("kinds", "places", "image_id", "patient_code", "images", "findings", "excerpt")
+        }
+        names = ("id", "state", "note", "decided_at", "decided_by")
         return cls.model_validate({**{name: getattr(group.finding, name) for name in names}, **told})
 
 

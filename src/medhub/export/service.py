@@ -29,6 +29,9 @@ from medhub.foundation.sorting import ordering
 from medhub.records import vault
 from medhub.records.models import Patient
 
+# Kinds of findings whose words say nothing of what is there: each image is decided on by itself.
+OF_ONE_IMAGE = ("cannot be read", "bit plane", "curve")
+_MOST_PLACES = 5
 AT_WORK = ("waiting", "looking", "packing")
 HELD = (*AT_WORK, "blocked", "ready")
 ERASED = "It contained a person who has since been erased. It was destroyed; order a new export."
@@ -154,7 +157,7 @@ def list_exports(
 
 @dataclass(frozen=True)
 class Counts:
-    """How many findings wait for a decision, how many were cleared, and how many images were taken out."""
+    """How many values wait for a decision, how many were cleared, and how many images were taken out."""
 
     open: int = 0
     cleared: int = 0
@@ -165,7 +168,7 @@ def counts_of(session: Session, export_ids: Sequence[str]) -> dict[str, Counts]:
     """What became of the findings and images of exports."""
     found: dict[tuple[str, str], int] = {}
     rows = session.execute(
-        select(ExportFinding.export_id, ExportFinding.state, func.count())
+        select(ExportFinding.export_id, ExportFinding.state, func.count(func.distinct(ExportFinding.mark)))
         .where(ExportFinding.export_id.in_(export_ids))
         .group_by(ExportFinding.export_id, ExportFinding.state)
     )
@@ -187,6 +190,8 @@ class FindingGroup:
     """The same value, wherever in an export it was found, and what was decided on it."""
 
     finding: ExportFinding  # the first of them
+    kinds: list[str]
+    places: list[str]  # the first few
     image_id: str | None
     patient_code: str | None
     images: int
@@ -199,7 +204,12 @@ def list_findings(
 ) -> tuple[list[FindingGroup], int]:
     """A page of what was found, each value once; what it says is shown to who may see identities."""
     chosen = (
-        select(func.min(ExportFinding.id), func.count(func.distinct(ExportFinding.number)), func.count())
+        select(
+            func.min(ExportFinding.id),
+            ExportFinding.mark,
+            func.count(func.distinct(ExportFinding.number)),
+            func.count(),
+        )
         .where(ExportFinding.export_id == export.id)
         .group_by(ExportFinding.mark, ExportFinding.state, ExportFinding.note, ExportFinding.decided_at)
     )
@@ -207,6 +217,9 @@ def list_findings(
         chosen = chosen.where(ExportFinding.state == state)
     total = session.scalar(select(func.count()).select_from(chosen.subquery())) or 0
     rows = session.execute(chosen.order_by(func.min(ExportFinding.id)).offset(offset).limit(limit)).all()
+    marks = [row[1] for row in rows]
+    kinds = _distinct(session, export, marks, ExportFinding.kind)
+    places = _distinct(session, export, marks, ExportFinding.place)
     firsts = {
         finding.id: (finding, image_id, code)
         for finding, image_id, code in session.execute(
@@ -221,12 +234,26 @@ def list_findings(
     }
     shown = actor.may("identity.read", export.project_id)
     found = []
-    for first, images, count in rows:
+    for first, mark, images, count in rows:
         finding, image_id, code = firsts[first]
         excerpt = _excerpt(session, keys, finding) if shown else None
-        found.append(FindingGroup(finding, image_id, code, images, count, excerpt))
+        told = (kinds[mark], places[mark][:_MOST_PLACES])
+        found.append(FindingGroup(finding, *told, image_id, code, images, count, excerpt))
     _record(session, actor, "export.read-findings", export, found=total, values_shown=shown)
     return found, total
+
+
+def _distinct(session: Session, export: Export, marks: list[str], column: Any) -> dict[str, list[str]]:
+    """What a column says of findings, for each value."""
+    chosen = (
+        select(ExportFinding.mark, column, func.min(ExportFinding.id))
+        .where(ExportFinding.export_id == export.id, ExportFinding.mark.in_(marks))
+        .group_by(ExportFinding.mark, column)
+    )
+    found: dict[str, list[str]] = {mark: [] for mark in marks}
+    for mark, value, _first in session.execute(chosen.order_by(func.min(ExportFinding.id))):
+        found[mark].append(value)
+    return found
 
 
 def sealing(finding_id: str) -> str:
@@ -247,8 +274,8 @@ def clear(
     export, finding = _open_finding(session, actor, export_id, finding_id, "export.clear")
     same = ExportFinding.mark == finding.mark
     if alike == "place":
-        if finding.kind == look.KNOWN:
-            raise Invalid("What names a known patient is decided on one by one.", field="alike")
+        if finding.kind.startswith((look.KNOWN, *OF_ONE_IMAGE)):
+            raise Invalid("What names a known patient, or cannot be read, is decided on one by one.", field="alike")
         same = (ExportFinding.place == finding.place) & (ExportFinding.kind == finding.kind)
     cleared = _decide(session, actor, export, same, "cleared", note)
     _record(session, actor, "export.clear", export, finding=finding.id, findings=cleared, alike=alike)

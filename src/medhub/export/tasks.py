@@ -7,12 +7,13 @@ process that dies loses more than those seconds.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import time
 import zipfile
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,15 +37,23 @@ from medhub.foundation.installation import Installation
 from medhub.foundation.isolation import DecoderFailed
 from medhub.records import definitions, pixels, vault
 from medhub.records import service as records
-from medhub.records.models import FieldDefinition
+from medhub.records.models import FieldDefinition, Image
 from medhub.records.vault import VaultKeyDestroyed
 from medhub.science.imaging.dicomdir import directory_facts, write_dicomdir
 from medhub.science.imaging.limits import Unacceptable
 
 BATCH_S = 5.0
-_WRITTEN_AT_ONCE = 20
+# Whether writing in pictures is read.
+READ_PIXELS = True
+# The scanner reads no more of a multi-frame image each by itself; more time is given on a busy machine.
+_MOST_FRAMES = 26
+_LOOK_S_A_MEGAPIXEL = 10.0
+_LONGEST_LOOK_S = 900.0
+_NOTE_S = 1.0  # so often is what was found written down
 _LOADED_AT_ONCE = 500
 _CANNOT_BE_READ = "cannot be read whole"
+# What these say is no value that could be the same elsewhere: each image is decided on by itself.
+_OF_ONE_IMAGE = service.OF_ONE_IMAGE
 _GIVEN_UP = "The server ended again and again while this export was made. Order it again."
 _NOTHING_LEFT = "No image is left in it: all were taken out, or deleted since it was ordered."
 _CHANGED = "An image is no longer what the last look saw. Order the export again."
@@ -161,11 +170,12 @@ def _look_at_next(house: Installation, export_id: str, until: float) -> None:
         _begin(house, export_id, len(known))
     words = {word: patient_id for patient_id, values in known.items() for word in look.words_of(values)}
     seen: list[_Seen] = []
+    told = time.monotonic()
     for one in order.there:
         seen.append(_examine(house, order, one, known.get(one.patient_id, []), words))
-        if len(seen) >= _WRITTEN_AT_ONCE:
+        if time.monotonic() > told + _NOTE_S:
             _note(house, export_id, seen)
-            seen = []
+            seen, told = [], time.monotonic()
         if time.monotonic() > until:
             break
     _note(house, export_id, seen)
@@ -199,7 +209,10 @@ def _begin(house: Installation, export_id: str, identities: int) -> None:
 def _examine(house: Installation, order: _Order, one: ExportImage, own: list[str], words: Mapping[str, str]) -> _Seen:
     try:
         data = _file(house, order, one)
-        told = house.isolation.run(look.look, one.file or "", data, order.row_of(one).written, own)
+        image = order.facts[one.image_id or ""].image
+        told = house.isolation.run_within(
+            _time_for(house, image), look.look, one.file or "", data, order.row_of(one).written, own, READ_PIXELS
+        )
         findings = [(str(place), str(kind), str(excerpt)) for place, kind, excerpt in told["findings"]]
         strangers = [word for word in told["words"] if words.get(word, one.patient_id) != one.patient_id]
         findings += [("text of the file", look.OF_ANOTHER, word) for word in strangers]
@@ -209,6 +222,12 @@ def _examine(house: Installation, order: _Order, one: ExportImage, own: list[str
         # What cannot be read cannot be cleared by anybody but a person.
         return _Seen(one.number, one.patient_id, [("the file", _CANNOT_BE_READ, error.message)], None, None)
     return _Seen(one.number, one.patient_id, findings, content, str(date) if date else None)
+
+
+def _time_for(house: Installation, image: Image) -> float:
+    """How long an image may be looked at: reading what is written in it takes about a second a million pixels."""
+    megapixels = max(1.0, image.width * image.height / 1e6) * min(image.frames, _MOST_FRAMES)
+    return min(_LONGEST_LOOK_S, house.settings.decoder_timeout_s + _LOOK_S_A_MEGAPIXEL * megapixels)
 
 
 def _file(house: Installation, order: _Order, one: ExportImage) -> bytes:
@@ -266,14 +285,15 @@ def _finding(
         "patient_id": seen.patient_id,
         "place": place[:300],
         "kind": kind[:60],
-        "mark": _mark(house, export_id, kind, excerpt),
+        "mark": _mark(house, export_id, excerpt, seen.number if kind.startswith(_OF_ONE_IMAGE) else 0),
         "sealed_excerpt": sealed,
         "state": "open",
     }
 
 
-def _mark(house: Installation, export_id: str, kind: str, excerpt: str) -> str:
-    return house.keys.fingerprint("export-findings", f"{export_id} {kind} {excerpt}".encode())
+def _mark(house: Installation, export_id: str, excerpt: str, number: int = 0) -> str:
+    """A keyed hash by which the same value is recognized, whatever it was taken for and wherever it stands."""
+    return house.keys.fingerprint("export-findings", f"{export_id} {number} {excerpt.casefold()}".encode())
 
 
 def _measure(session: Session, export: Export, order: _Order) -> None:
@@ -303,6 +323,24 @@ def _pack(house: Installation, export_id: str, until: float) -> None:
     if not order.there:
         raise _Broken(_NOTHING_LEFT)
     house.settings.exports_folder.mkdir(exist_ok=True, mode=0o700)
+    with _alone(house, export_id) as alone:
+        if alone:
+            _pack_alone(house, export_id, order, people, until)
+
+
+@contextmanager
+def _alone(house: Installation, export_id: str) -> Iterator[bool]:
+    """Whether nobody else packs this export now: a job whose runner stood still may be run by a second one."""
+    with service.file_of(house.settings, export_id).with_suffix(".zip.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+def _pack_alone(house: Installation, export_id: str, order: _Order, people: list[str], until: float) -> None:
     path = service.file_of(house.settings, export_id).with_suffix(".zip.part")
     if not _add_files(house, order, path, until):
         with house.database.writing() as session:
@@ -331,6 +369,7 @@ def _pack(house: Installation, export_id: str, until: float) -> None:
             path.unlink(missing_ok=True)
             return
         path.rename(service.file_of(house.settings, export_id))
+        path.with_suffix(".lock").unlink(missing_ok=True)
         _measure(session, export, order)
         export.state, export.size_bytes, export.digest = "ready", size, digest
         export.images, export.patients = len(order.there), len(people)
@@ -410,10 +449,10 @@ def _name_somebody(
     rows = []
     for name, data in described.items():
         for word in sorted(look.search(data, words)):
-            marks = [_mark(house, export.id, kind, word) for kind in (look.KNOWN, look.OF_ANOTHER)]
-            if not cleared & set(marks):
+            mark = _mark(house, export.id, word)
+            if mark not in cleared:
                 described_by = {"id": ids.new_id(), "export_id": export.id, "place": name, "kind": look.KNOWN}
-                rows.append({**described_by, "mark": marks[0], "state": "open"})
+                rows.append({**described_by, "mark": mark, "state": "open"})
     if rows:
         session.execute(insert(ExportFinding), rows)
     return bool(rows)

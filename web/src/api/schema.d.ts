@@ -2433,7 +2433,7 @@ export interface components {
             looked: number;
             /**
              * Open Findings
-             * @description Findings on which nobody has decided.
+             * @description Values on which nobody has decided.
              */
             open_findings: number;
             /** Pathway */
@@ -2586,14 +2586,20 @@ export interface components {
             image_id: string | null;
             /** Images */
             images: number;
-            /** Kind */
-            kind: string;
+            /**
+             * Kinds
+             * @description What it looks like.
+             */
+            kinds: string[];
             /** Note */
             note: string | null;
             /** Patient Code */
             patient_code: string | null;
-            /** Place */
-            place: string;
+            /**
+             * Places
+             * @description Where it stands; the first few places.
+             */
+            places: string[];
             /**
              * State
              * @enum {string}

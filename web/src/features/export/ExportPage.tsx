@@ -72,7 +72,7 @@ export function ExportPage() {
                   ['Ordered', <TimeAgo key="at" at={row.created_at} />],
                   row.finished_at !== null && ['Finished', <TimeAgo key="end" at={row.finished_at} />],
                   row.state === 'ready' &&
-                    row.expires_at !== null && ['Destroyed', <TimeAgo key="expires" at={row.expires_at} />],
+                    row.expires_at !== null && ['To be destroyed', <TimeAgo key="expires" at={row.expires_at} />],
                   row.size_bytes !== null && ['Size', bytes(row.size_bytes)],
                   row.digest !== null && [
                     'SHA-256',
@@ -98,7 +98,7 @@ export function ExportPage() {
 function What({ row, mayClear }: { row: Export; mayClear: boolean }) {
   if (row.state === 'blocked')
     return (
-      <Notice title={`${plural(row.open_findings, 'finding')} may say who somebody is`}>
+      <Notice title={`${plural(row.open_findings, 'value')} may say who somebody is`}>
         {mayClear
           ? 'Look at each. Clear it with a reason if it identifies nobody, or take its images out. Once nothing is open, the export is packed.'
           : 'An administrator decides on each: it is cleared with a reason, or the image is taken out. You may take images out.'}

@@ -57,7 +57,8 @@ export function ExportsPage() {
           { id: 'at', header: 'Ordered', sort: 'created_at', cell: (row) => <TimeAgo at={row.created_at} /> },
           {
             id: 'expires',
-            header: 'Destroyed',
+            header: 'To be destroyed',
+            hidden: true,
             cell: (row) => (row.expires_at && row.state === 'ready' ? <TimeAgo at={row.expires_at} /> : '–'),
           },
         ]}

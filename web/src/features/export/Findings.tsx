@@ -2,7 +2,7 @@
 // What the last look found: each value once, with the image in which it stands, and what is to become of it.
 import { Anchor, Button, Checkbox, Modal, Pagination, SegmentedControl, Textarea } from '@mantine/core';
 import { keepPreviousData, useQuery, useQueryClient } from '@tanstack/react-query';
-import { useState, type FormEvent } from 'react';
+import { Fragment, useState, type FormEvent } from 'react';
 import { exports, viewing } from '@/api/calls';
 import { asProblem, type Problem } from '@/api/problem';
 import { useSession } from '@/api/session';
@@ -15,11 +15,12 @@ import { capital, plural } from '@/lib/format';
 import classes from './export.module.css';
 
 const SHOWN = 20;
-const KNOWN = 'known identity';
+const ONE_BY_ONE = ['known identity', 'cannot be read', 'bit plane', 'curve'];
 
 export function Findings({ row }: { row: Export }) {
   const { can } = useSession();
-  const [open, setOpen] = useState(row.state === 'blocked');
+  const [chosen, setOpen] = useState<boolean | null>(null);
+  const open = chosen ?? row.open_findings > 0;
   const [page, setPage] = useState(1);
   const [asked, setAsked] = useState<{ finding: ExportFinding; act: 'clear' | 'exclude' } | null>(null);
   const state = open ? 'open' : undefined;
@@ -94,18 +95,19 @@ type FindingProps = {
 };
 
 function Finding({ finding, blocked, mayClear, ask }: FindingProps) {
-  const title = `${capital(finding.kind)} in ${finding.place}`;
+  const kinds = capital(finding.kinds.join(', '));
+  const title = `${kinds} in ${finding.places.join(', ')}`;
   return (
     <li className={classes.finding} data-state={finding.state}>
       {finding.image_id ? (
         <Anchor component={Go} to={`/images/${finding.image_id}`} className={classes.thumb}>
-          <img src={viewing.renderedUrl(finding.image_id, 128)} alt={`Image in which there is a ${finding.kind}`} />
+          <img src={viewing.renderedUrl(finding.image_id, 128)} alt={`Image with: ${finding.kinds.join(', ')}`} />
         </Anchor>
       ) : (
         <span className={classes.thumb} aria-hidden="true" />
       )}
       <div className={classes.findingBody}>
-        <strong>{capital(finding.kind)}</strong>
+        <strong>{kinds}</strong>
         {finding.excerpt !== null ? (
           <q className={classes.value}>{finding.excerpt}</q>
         ) : (
@@ -116,7 +118,7 @@ function Finding({ finding, blocked, mayClear, ask }: FindingProps) {
           </span>
         )}
         <span className={classes.note}>
-          In <code>{finding.place}</code>
+          In <Places places={finding.places} />
           {finding.images > 0 && <> of {plural(finding.images, 'image')}</>}
           {finding.patient_code && finding.images === 1 && (
             <>
@@ -154,6 +156,19 @@ function Finding({ finding, blocked, mayClear, ask }: FindingProps) {
         </div>
       )}
     </li>
+  );
+}
+
+function Places({ places }: { places: string[] }) {
+  return (
+    <>
+      {places.map((place, index) => (
+        <Fragment key={place}>
+          {index > 0 && ', '}
+          <code>{place}</code>
+        </Fragment>
+      ))}
+    </>
   );
 }
 
@@ -196,7 +211,7 @@ function DecideDialog({ row, finding, act, onClose }: DecideProps) {
     >
       <form onSubmit={(event) => void submit(event)} noValidate className={classes.form}>
         <p className={classes.text}>
-          {capital(finding.kind)} in <code>{finding.place}</code>
+          {capital(finding.kinds.join(', '))} in <Places places={finding.places} />
           {finding.excerpt !== null && (
             <>
               : <q className={classes.value}>{finding.excerpt}</q>
@@ -205,7 +220,7 @@ function DecideDialog({ row, finding, act, onClose }: DecideProps) {
         </p>
         <Textarea
           label={clearing ? 'Why it identifies nobody' : 'Why, if you like'}
-          description={clearing ? 'The reason stays with the export and in the audit log.' : undefined}
+          description={clearing ? 'The reason stays with the export.' : undefined}
           required={clearing}
           autosize
           minRows={2}
@@ -218,9 +233,9 @@ function DecideDialog({ row, finding, act, onClose }: DecideProps) {
           }}
           data-autofocus
         />
-        {clearing && !finding.kind.startsWith(KNOWN) && (
+        {clearing && !finding.kinds.some((kind) => ONE_BY_ONE.some((one) => kind.startsWith(one))) && (
           <Checkbox
-            label={`Clear every ${finding.kind} at this place, whatever it says`}
+            label={`Clear every ${finding.kinds[0]} at this place, whatever it says`}
             checked={alike}
             onChange={(event) => setAlike(event.currentTarget.checked)}
           />
