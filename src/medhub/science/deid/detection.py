@@ -27,7 +27,7 @@ _OVERLAP = 192
 _ANSWER = 0.1
 _ENLARGED = 2.0
 # What is found higher than this (pixels) is seen well enough. Of what is lower, the network may have missed the ends.
-_LOW = 26
+_LOW = 22
 _BEYOND = 4
 _INSIDE = 0.9
 _LEAST_BEYOND = 64
@@ -88,6 +88,22 @@ class Detector:
             quads, _ = self._look(part, min(scale, TILE / max(part.shape[:2])), turned)
             for quad in quads:
                 yield quad + np.array((x0, y0), np.float32)
+
+    def at_its_size(self, picture: NDArray[np.uint8], box: Box) -> list[Quad]:
+        """Find writing in a part of a picture, at its own size and no closer."""
+        x0, y0, x1, y1 = box
+        quads, _ = self._at_its_size(picture[y0:y1, x0:x1], False)
+        return [quad + np.array((x0, y0), np.float32) for quad in quads]
+
+    def boxes_of(self, mask: NDArray[np.bool_]) -> list[Box]:
+        """Boxes around what is true in a mask (H x W), with as much around it as writing needs to be found."""
+        rows, columns = mask.shape
+        padded = np.pad(mask, ((0, -rows % 8), (0, -columns % 8)))
+        coarse = padded.reshape(padded.shape[0] // 8, 8, padded.shape[1] // 8, 8).any((1, 3)).astype(np.uint8)
+        coarse = self._cv2.dilate(coarse, np.ones((9, 9), np.uint8))
+        _, _, boxes, _ = self._cv2.connectedComponentsWithStats(coarse)
+        found = [(8 * x, 8 * y, min(columns, 8 * (x + w)), min(rows, 8 * (y + h))) for x, y, w, h, _ in boxes[1:]]
+        return joined_boxes([(int(x0), int(y0), int(x1), int(y1)) for x0, y0, x1, y1 in found])
 
     def _together(self, boxes: list[Box], looks: list[LookedAt]) -> list[Box]:
         joined = joined_boxes(boxes)

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from medhub.errors import Unavailable
 from medhub.science.deid.detection import Detector
 from medhub.science.deid.networks import faster
-from medhub.science.deid.tissue import is_cloud, is_round, is_thick, is_tissue, thick_share
+from medhub.science.deid.tissue import SURELY, is_cloud, is_one_more, is_round, is_thick, is_tissue, thick_share
 
 # Surroundings, in pixels, and what is added to their variation: noise of single levels is not raised to writing.
 _AROUND = 31
@@ -41,6 +42,10 @@ _WAYS_OF_CELLS = 2
 # A find that lies so far within another of its height is a part of it; so is a stroke that is shorter than that.
 _PART = 0.9
 _SAME_HEIGHT = 0.6
+_STROKE = 1.5
+# A find that reads badly repeats another if so much of it lies within that, and so many of its signs are those.
+_REPEATS_WITHIN = 0.2
+_REPEATS = 0.8
 
 # A piece of writing as it was found, and the picture that it was found in.
 _Seen = tuple[NDArray[np.float32], NDArray[np.uint8]]
@@ -73,7 +78,7 @@ class Writing:
     @property
     def sides(self) -> NDArray[np.floating[Any]]:
         """Lengths of its four sides, in pixels."""
-        return np.asarray(np.linalg.norm(self.corners - np.roll(self.corners, 1, 0), axis=1))
+        return _sides(self.corners)
 
     @property
     def box(self) -> tuple[int, int, int, int]:
@@ -129,7 +134,7 @@ class Reader:
         tuple of Writing
         """
         plain = np.ascontiguousarray(picture[:, :, ::-1])
-        raised = np.repeat(self._raised(picture.mean(-1) if values is None else values)[:, :, None], 3, 2).copy()
+        raised = self._raised(_grey(picture) if values is None else values)
         with self._guard:
             found = self._detector.find(((plain, False), (raised, False), (raised, True)))
             pieces = self._pieces(found, settled)
@@ -144,6 +149,7 @@ class Reader:
                     for one in self._pieces(apart, settled)
                     if not is_cloud(one.sides.min(), one.readings, _HIGHEST_DIM)
                 ]
+        pieces = [one for one in pieces if not any(self._repeats(one, other) for other in pieces if other is not one)]
         rounds = sum(is_round(one.readings) for one in pieces)
         return tuple(one for one in pieces if not is_tissue(one.sides, one.readings, one.thick, rounds))
 
@@ -151,32 +157,65 @@ class Reader:
         """Read what was found, the largest first; parts of a line that was read surely are not read again."""
         pieces: list[Writing] = []
         sure: list[NDArray[np.float32]] = []
+        rounds = 0
         for group in sorted(_grouped(found), key=lambda one: -_area(one[0][0])):
             outline = _outline([quad for quad, _ in group])
             if any(self._is_part(outline, whole) for whole in sure):
                 continue
-            piece = self._read(group, outline, settled)
+            crops = [crop for quad, source in group if (crop := self._crop(quad, source)) is not None]
+            thick = min((thick_share(self._cv2, crop) for crop in crops), default=1.0)
+            if is_one_more(_sides(outline), thick, rounds):
+                continue
+            grown = (self._crop(_grown(quad), source) for quad, source in group)
+            readings = self._read(itertools.chain(crops, grown), is_thick(thick), settled)
+            piece = Writing(outline, readings, thick)
+            rounds += is_round(readings)
             pieces.append(piece)
             if piece.readings and settled(*piece.readings[0]) and piece.readings[0][1] >= _THIS_WAY_UP:
                 sure.append(outline)
         return pieces
 
     def _is_part(self, inner: NDArray[np.float32], outer: NDArray[np.float32]) -> bool:
-        longest = float(np.linalg.norm(inner - np.roll(inner, 1, 0), axis=1).max())
-        if _height(inner) < _SAME_HEIGHT * _height(outer) < longest:
+        sides, height = _sides(inner), float(_sides(outer).min())
+        if sides.min() < _SAME_HEIGHT * height and sides.max() > _STROKE * height:
             return False
         both, _ = self._cv2.intersectConvexConvex(inner, outer)
         return bool(both >= _PART * _area(inner))
+
+    def _repeats(self, piece: Writing, other: Writing) -> bool:
+        """Whether a piece that reads badly is a part of another, cut out awkwardly, and says what that says."""
+        if not piece.readings or not other.readings:
+            return False
+        part, whole = piece.readings[0][0], other.readings[0][0]
+        if len(part) > len(whole) or other.readings[0][1] < _THIS_WAY_UP or piece.readings[0][1] >= SURELY:
+            return False
+        both, _ = self._cv2.intersectConvexConvex(piece.corners, other.corners)
+        if both < _REPEATS_WITHIN * _area(piece.corners):
+            return False
+        said = SequenceMatcher(None, part, whole, autojunk=False).get_matching_blocks()
+        return sum(one.size for one in said) >= _REPEATS * len(part) > 0
 
     def _is_cloud(self, piece: Writing, plain: NDArray[np.uint8], found: list[_Seen]) -> bool:
         as_shown = any(source is plain and _same(quad, piece.corners) for quad, source in found)
         return is_cloud(piece.sides.min(), piece.readings, _HIGHEST if as_shown else _HIGHEST_DIM)
 
-    def places(self, picture: NDArray[np.uint8], values: NDArray[Any] | None = None) -> list[NDArray[np.float32]]:
-        """The corners of all writing that the raised look, which finds dim writing too, finds in a picture, unread."""
-        raised = np.repeat(self._raised(picture.mean(-1) if values is None else values)[:, :, None], 3, 2).copy()
+    def places(
+        self, picture: NDArray[np.uint8], values: NDArray[Any] | None, changed: NDArray[np.bool_]
+    ) -> list[NDArray[np.float32]]:
+        """The corners of all writing that the raised look, which finds dim writing too, finds where a picture changed.
+
+        Parameters
+        ----------
+        picture, values
+            As for ``find``.
+        changed
+            H x W, true where it is not as a picture that was looked at.
+        """
+        raised = self._raised(_grey(picture) if values is None else values)
         with self._guard:
-            return [quad for quad, _ in self._detector.find(((raised, False),))]
+            return [
+                quad for box in self._detector.boxes_of(changed) for quad in self._detector.at_its_size(raised, box)
+            ]
 
     def fill(self, mask: NDArray[np.bool_], corners: NDArray[np.float32], pad: int) -> None:
         """Set a mask (H x W) where a piece of writing is, and so many pixels around it."""
@@ -187,7 +226,7 @@ class Reader:
         mask |= drawn.astype(bool)
 
     def _raised(self, values: NDArray[Any]) -> NDArray[np.uint8]:
-        """Write each pixel by how far it stands out of its surroundings, in their standard deviations."""
+        """Write each pixel by how far it stands out of its surroundings, in their standard deviations (H x W x 3)."""
         grey = values.astype(np.float32)
         low, high = float(grey.min()), float(grey.max())
         if high - low > 255:  # so that the floor means one level of 256, whatever the bits
@@ -195,20 +234,21 @@ class Reader:
         around = (_AROUND, _AROUND)
         mean = self._cv2.blur(grey, around)
         spread = np.sqrt(np.maximum(self._cv2.blur(grey * grey, around) - mean * mean, 0))
-        return np.asarray(np.clip(127 + _GAIN * (grey - mean) / (spread + _FLOOR), 0, 255), np.uint8)
+        raised = np.clip(127 + _GAIN * (grey - mean) / (spread + _FLOOR), 0, 255).astype(np.uint8)
+        return np.asarray(self._cv2.merge([raised] * 3))
 
-    def _read(self, group: list[_Seen], outline: NDArray[np.float32], settled: Callable[[str, float], bool]) -> Writing:
+    def _read(
+        self, crops: Iterable[NDArray[np.uint8] | None], thick: bool, settled: Callable[[str, float], bool]
+    ) -> tuple[tuple[str, float], ...]:
+        """Read a find in several ways, until one is sure; the surest reading first."""
         readings: list[tuple[str, float]] = []
-        crops = [crop for quad, source in group if (crop := self._crop(quad, source)) is not None]
-        thick = min((thick_share(self._cv2, crop) for crop in crops), default=1.0)
-        grown = (self._crop(_grown(quad), source) for quad, source in group)
-        for crop in itertools.chain(crops, grown):
+        for crop in crops:
             if crop is not None:
                 readings.append(self._read_either_way_up(crop))
-                few = is_thick(thick) or is_round(readings)
+                few = thick or is_round(readings)
                 if settled(*readings[-1]) or len(readings) >= (_WAYS_OF_CELLS if few else _WAYS):
                     break
-        return Writing(outline, tuple(sorted(readings, key=lambda one: -one[1])), thick)
+        return tuple(sorted(readings, key=lambda one: -one[1]))
 
     def _crop(self, quad: NDArray[np.float32], source: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
         crop: NDArray[np.uint8] = self._ocr.get_crop_img_list(source, [quad])[0]
@@ -216,7 +256,8 @@ class Reader:
 
     def _read_either_way_up(self, crop: NDArray[np.uint8]) -> tuple[str, float]:
         best = self._read_crop(crop)
-        if best[1] < _THIS_WAY_UP:
+        # Rings are the same either way.
+        if best[1] < _THIS_WAY_UP and not is_round([best]):
             best = max(best, self._read_crop(np.ascontiguousarray(np.rot90(crop, 2))), key=lambda one: one[1])
         return best
 
@@ -251,6 +292,12 @@ def reader() -> Reader:
     return Reader()
 
 
+def _grey(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The mean of the three colors."""
+    third = np.float32(1 / 3)
+    return (picture[:, :, 0].astype(np.float32) + picture[:, :, 1] + picture[:, :, 2]) * third
+
+
 def _grown(quad: NDArray[np.float32]) -> NDArray[np.float32]:
     """A quadrangle with half its height more at each end and a fifth above and below: detection cuts letters off."""
     along, down = quad[1] - quad[0], quad[3] - quad[0]
@@ -270,8 +317,8 @@ def _outline(quads: list[NDArray[np.float32]]) -> NDArray[np.float32]:
     return min(whole, key=_area)
 
 
-def _height(quad: NDArray[np.float32]) -> float:
-    return float(np.linalg.norm(quad - np.roll(quad, 1, 0), axis=1).min())
+def _sides(quad: NDArray[np.float32]) -> NDArray[np.floating[Any]]:
+    return np.asarray(np.linalg.norm(quad - np.roll(quad, 1, 0), axis=1))
 
 
 def _area(quad: NDArray[np.float32]) -> float:

@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 # Readings less sure than this say nothing; and how surely a short word is read, and what is nothing but rings.
 SAYS_NOTHING = 0.45
 SURELY = 0.8
+_SURELY_THICK = 0.9
 _SURELY_ROUND = 0.98
 # Lengths by height: of cells, and of the shortest words.
 _ROUND = 1.8
 _SHORT = 3.2
+_NEARLY_ALL = 0.85
 _ROUND_SIGNS = frozenset("oO0QcC〇")
 _ROUND_DIGITS = frozenset("oO0Q〇8")
 # Among so many rings, what reads badly and is mostly round is one more of them.
@@ -55,9 +57,10 @@ def is_thick(share: float) -> bool:
 
 
 def is_round(readings: Readings) -> bool:
-    """Whether all that was read is rings: O, 0 and the like."""
-    said = {text for text, score in readings if score >= SAYS_NOTHING}
-    return bool(said) and all({one for one in text if one.isalnum()} <= _ROUND_SIGNS for text in said)
+    """Whether what was read is rings: O, 0 and the like, but for a sign here and there."""
+    said = [text for text, score in readings if score >= SAYS_NOTHING]
+    signs = [one for text in said for one in text if one.isalnum()]
+    return bool(said) and sum(one in _ROUND_SIGNS for one in signs) >= _NEARLY_ALL * len(signs)
 
 
 def is_cloud(height: float, readings: Readings, highest: int) -> bool:
@@ -94,4 +97,10 @@ def is_tissue(sides: NDArray[Any], readings: Readings, share: float, rounds: int
         if round_ones >= _MOSTLY * len(signs) and score < SURELY:
             return True
     length = float(sides.max() / max(sides.min(), 1.0))
-    return (length <= _ROUND and len(signs) < 2) or (length <= _SHORT and len(signs) < 4 and score < SURELY)
+    sure = score >= (_SURELY_THICK if is_thick(share) else SURELY)
+    return (length <= _ROUND and len(signs) < 2) or (length <= _SHORT and len(signs) < 4 and not sure)
+
+
+def is_one_more(sides: NDArray[Any], share: float, rounds: int) -> bool:
+    """Whether what was found needs no reading: among so many rings, what is as thick and as short as one is another."""
+    return rounds >= 2 * _MANY and is_thick(share) and float(sides.max()) <= _ROUND * float(sides.min())
