@@ -189,7 +189,7 @@ def test_dim_writing_is_found_in_later_frames_of_a_layout_that_moves(bits: int) 
     layouts = Layouts()
     chance = np.random.default_rng(1)
     kind: Any = np.uint8 if bits == 8 else np.uint16
-    said = {} if bits == 8 else {"modality": "DX", "WindowCenter": 40000, "WindowWidth": 10}
+    said: dict[str, Any] = {} if bits == 8 else {"modality": "DX", "WindowCenter": 40000, "WindowWidth": 10}
 
     def frame(text: str) -> NDArray[Any]:
         values = _screen().astype(float)
