@@ -4,7 +4,8 @@
 Both architectures with random weights of the real shapes (the time does not depend on their values), exported by the
 project's own export and read by the class that serves; next to it the same network run by torch, and by OpenVINO where
 that extra is installed, in the same run and in turn, so that other load on the machine falls on all. Then batches of
-prepared images. Also the classifiers that ship, as they ship.
+prepared images. Also the classifiers that ship, as they ship; and the 8-bit file where one was kept beside the model.
+The server does not run that one, so no verdict counts it.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from medhub.science.learning.card_file import card_text
 from medhub.science.learning.export import Graph, export
 from medhub.science.learning.novelty import Novelty as Distance
 from medhub.science.learning.novelty import fit_gaussians
+from medhub.science.learning.quantize import INT8_FILE
 
 ROOT = Path(__file__).resolve().parents[1]
 LABELS = ("a", "b", "c", "d")
@@ -137,6 +139,12 @@ def by_classifier(classifier: Classifier) -> Callable[[bytes], object]:
     return lambda data: classifier.classify(decode(data))
 
 
+def by_file(model: Path, classifier: Classifier) -> Callable[[bytes], object]:
+    session = onnxruntime.InferenceSession(model.read_bytes(), session_options(), providers=["CPUExecutionProvider"])
+    preprocessing = classifier.card.preprocessing
+    return lambda data: session.run(list(OUTPUTS), {INPUT: prepare(decode(data), preprocessing)})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=100)
@@ -158,6 +166,8 @@ def main() -> None:
             shipped = Classifier.load(path.parent)
             title = f"{shipped.card.name} as it ships, {shipped.card.preprocessing.size} px"
             ways[f"{title} | ONNX Runtime"] = by_classifier(shipped)
+            if (path.parent / INT8_FILE).is_file():
+                ways[f"{title}, 8-bit file | ONNX Runtime"] = by_file(path.parent / INT8_FILE, shipped)
         times = measure(ways, rounds)
         batch_times = measure_batches(many, max(3, rounds // 10))
     print(

@@ -8,6 +8,7 @@ vault's sealed bytes, in which nothing can be read, there must not be a single h
 from __future__ import annotations
 
 import io
+import json
 import logging as standard
 import os
 import struct
@@ -22,23 +23,28 @@ from typing import Any
 import pytest
 import structlog
 from fastapi.testclient import TestClient
-from PIL import ExifTags, Image, PngImagePlugin
+from PIL import ExifTags, Image, ImageDraw, ImageFont, PngImagePlugin
 from pydicom import Dataset, dcmwrite
 from pydicom.dataset import FileMetaDataset
 from pydicom.sequence import Sequence
-from pydicom.uid import UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
+from pydicom.uid import UID, ExplicitVRLittleEndian, MediaStorageDirectoryStorage, SecondaryCaptureImageStorage
 from pypdf import PdfReader
 from sqlalchemy import text
+from typer.testing import CliRunner
 
 from medhub.accounts.permissions import Role
+from medhub.entrypoints.cli import app
 from medhub.entrypoints.web import create_app
 from medhub.export import tasks as export_tasks
 from medhub.foundation import logging
 from medhub.foundation.database import Base
 from medhub.foundation.installation import Installation
+from medhub.records import vault
+from medhub.records.models import Identity
+from medhub.science.deid.scan import Scanner
 from tests.factories.accounts import People, client_of
 from tests.factories.cases import run_jobs, use_classifier
-from tests.factories.images import photograph
+from tests.factories.images import in_doubt, photograph
 
 
 class Canaries:
@@ -355,6 +361,157 @@ def test_what_names_a_person_is_found_nowhere(
         if address.endswith("report.pdf"):
             content += "".join(page.extract_text() for page in PdfReader(io.BytesIO(content)).pages).encode()
         assert canaries.in_bytes(content) == [], address
+
+
+def named_in_pixels(words: str) -> bytes:
+    """A photograph with a name in the picture itself."""
+    with Image.open(io.BytesIO(photograph(7, size=400))) as picture:
+        ImageDraw.Draw(picture).text((24, 40), words, fill=(0, 0, 0), font=ImageFont.load_default(28))
+        buffer = io.BytesIO()
+        picture.save(buffer, "JPEG", quality=92)
+    return buffer.getvalue()
+
+
+def packed(canaries: Canaries) -> bytes:
+    """A ZIP that names somebody in its comment, its members' names and their comments."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        member = zipfile.ZipInfo(f"{canaries.new('Member')}/x.jpg")
+        member.comment = canaries.new("MemberComment").encode()
+        archive.writestr(member, jpeg(canaries, 8))
+        archive.comment = canaries.new("ZipComment").encode()
+    return buffer.getvalue()
+
+
+def directory(canaries: Canaries) -> bytes:
+    """An index of files, as on a CD: it names the patients of all that it lists."""
+    record = Dataset()
+    record.DirectoryRecordType, record.PatientName = "PATIENT", canaries.new("DirPatient")
+    record.PatientID, record.ReferencedFileID = canaries.new("DirId"), [canaries.new("DirFile")[:8].upper()]
+    dataset = Dataset()
+    dataset.FileSetID, dataset.DirectoryRecordSequence = canaries.new("FileSet")[:16].upper(), Sequence([record])
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.MediaStorageSOPClassUID = MediaStorageDirectoryStorage
+    dataset.file_meta.MediaStorageSOPInstanceUID = UID(canaries.uid())
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    buffer = io.BytesIO()
+    dcmwrite(buffer, dataset, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def test_what_names_a_person_is_left_behind_at_every_other_door(
+    house: Installation,
+    people: People,
+    canaries: Canaries,
+    written: Callable[[], bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    use_classifier(monkeypatch, 0.97)
+    app = create_app(house, run_jobs=False)
+    technologist, administrator, researcher = (
+        client_of(app, house, f"{role}@lab.example")
+        for role in (Role.TECHNOLOGIST, Role.ADMINISTRATOR, Role.RESEARCHER)
+    )
+    # The project keeps what files say of the person: in the vault, and nowhere else.
+    chosen = {"name": "clinical-photo", "keep_identity": True}
+    assert administrator.put(f"/api/projects/{people.project_id}/profile", json=chosen).status_code == 200
+    patient_id = technologist.post("/api/patients", json={"sex": "F"}).json()["id"]
+    family = "Wisniewska"
+    canaries.planted.append(family)
+    doubtful = in_doubt(5).replace(b"Rahman^Aisha", f"{family}^A".encode().ljust(12)[:12])
+
+    # Previewed, uploaded, held back, looked at, released, discarded.
+    shown = technologist.post(
+        f"/api/projects/{people.project_id}/profile/preview",
+        data={"name": "clinical-photo"},
+        files=[("files", ("a.dcm", dicom(canaries))), ("files", ("b.jpg", jpeg(canaries, 9)))],
+    )
+    assert shown.status_code == 200, shown.text
+    assert canaries.in_bytes(shown.content) == []
+    items = upload(
+        technologist,
+        patient_id,
+        [
+            (f"{family}.jpg", named_in_pixels(f"{family.upper()} ANNA 1979")),
+            ("screen.dcm", doubtful),
+            (f"{canaries.new('Zip')}.zip", packed(canaries)),
+            ("DICOMDIR", directory(canaries)),
+        ],
+    )
+    assert [item["outcome"] for item in items] == ["accepted", "quarantined", "quarantined", "quarantined"]
+    waiting = technologist.get("/api/arrivals", params={"outcome": "quarantined"}).json()["items"]
+    for one in waiting:
+        address = f"/api/arrivals/{one['id']}"
+        opened = technologist.get(address).json()
+        if opened["rows"]:
+            assert technologist.get(f"{address}/frames/1").status_code == 200
+            done = technologist.post(f"{address}/release", json={"boxes": [[1, 0, 0, 9, 9]], "note": "Looked at."})
+            assert done.status_code == 200, done.text
+        else:
+            assert technologist.post(f"{address}/discard", json={"note": "No image."}).status_code == 200
+    with house.database.reading() as session:
+        said = vault.read_identity(house.keys, session.get(Identity, patient_id))
+    assert said is not None
+    assert family[:8] in said["name"]
+    run_jobs(house)
+
+    # It leaves for research.
+    for form in ("dicom", "metadata"):
+        order = {"project_id": people.project_id, "form": form, "selection": "project"}
+        made = researcher.post("/api/exports", json=order)
+        assert made.status_code in (200, 201), made.text
+        run_jobs(house)
+        export = researcher.get(f"/api/exports/{made.json()['id']}").json()
+        assert export["state"] == "ready", export
+        got = researcher.get(f"/api/exports/{export['id']}/file")
+        assert got.status_code == 200
+        with zipfile.ZipFile(io.BytesIO(got.content)) as archive:
+            names = archive.namelist()
+            assert canaries.in_bytes("\n".join(names).encode()) == []
+            for name in names:
+                content = archive.read(name)
+                assert canaries.in_bytes(content) == [], name
+                assert "known identity" not in {one.kind for one in Scanner([family]).scan(name, content)}, name
+
+    for path in sorted(tmp_path.rglob("*")):
+        if path.is_file():
+            assert canaries.in_bytes(path.read_bytes()) == [], path
+            assert canaries.in_bytes(str(path).encode()) == []
+    assert canaries.in_bytes(rows_of(house)) == []
+    assert canaries.in_bytes(TestClient(app).get("/metrics").content) == []
+    log = written()
+    assert canaries.in_bytes(log) == [], log.decode()[:2000]
+
+
+def test_the_command_line_leaves_it_behind_too(
+    canaries: Canaries, tmp_path: Path, written: Callable[[], bytes]
+) -> None:
+    source = tmp_path / "in" / canaries.new("Folder")
+    source.mkdir(parents=True)
+    files = {
+        f"{canaries.new('File')}.dcm": dicom(canaries),
+        f"{canaries.new('File')}.jpg": jpeg(canaries, 1),
+        f"{canaries.new('File')}.png": png(canaries, 2),
+        f"{canaries.new('File')}.zip": packed(canaries),
+        "DICOMDIR": directory(canaries),
+    }
+    for name, data in files.items():
+        (source / name).write_bytes(data)
+    out, manifest = tmp_path / "out", tmp_path / "in" / "manifest.jsonl"
+    arguments = ["deid", str(tmp_path / "in"), str(out), "--manifest", str(manifest), "--quiet"]
+    done = CliRunner().invoke(app, [*arguments, "--profile", "clinical-photo"])
+    assert done.exit_code == 1, done.output  # ZIP and DICOMDIR wait
+    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    assert [line["outcome"] for line in lines].count("cleaned") == 3, [line["reason"] for line in lines]
+    assert canaries.in_bytes(done.output.encode()) == []
+    for line in lines:
+        assert canaries.in_bytes(json.dumps({**line, "input": ""}).encode()) == []
+    for path in sorted(out.rglob("*")):
+        assert canaries.in_bytes(str(path.relative_to(out)).encode()) == []
+        if path.is_file():
+            assert canaries.in_bytes(path.read_bytes()) == [], path
+    assert canaries.in_bytes(written()) == []
 
 
 def seen_by_a_viewer(viewer: TestClient, patient_id: str) -> list[str]:

@@ -89,6 +89,21 @@ def test_training_tells_what_happens_and_leaves_a_whole_classifier(trained: tupl
     assert page.stdout.startswith("<!-- Written by `medhub card models/my-cells")
 
 
+def test_a_classifier_is_calibrated_anew_as_another_version(listing: Path, tmp_path: Path) -> None:
+    out = tmp_path / "ours"
+    options = ("--data", listing, "--root", DEMO, "--out", out)
+    ended = _run("calibrate", "blood-cells", *options, "--version", "9", "--note", "Our own stain.")
+    assert ended.returncode == 0, ended.stderr
+    assert "no limit could be learned" in ended.stderr  # thirty images promise nothing
+    shown = json.loads(_run("card", out, "--json").stdout)
+    assert shown["digest"] == ended.stdout.strip()
+    assert shown["version"] == "9"
+    assert sum(shown["recalibrated"]["images"]) == 30
+    again = _run("calibrate", "blood-cells", *options, "--version", "10")
+    assert again.returncode != 0
+    assert "never changed" in again.stderr
+
+
 def test_a_classifier_is_measured_and_unknown_labels_are_left_out_by_name(listing: Path, tmp_path: Path) -> None:
     more = tmp_path / "more.csv"
     odd = DEMO / "basophil" / sorted(path.name for path in (DEMO / "basophil").iterdir())[0]

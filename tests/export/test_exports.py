@@ -300,6 +300,25 @@ def test_erasing_a_patient_destroys_the_exports_that_hold_the_patient(
 
 
 @on_sqlite
+def test_an_export_from_which_a_patient_was_taken_out_outlives_the_patient(
+    house: Installation, people: People, researcher: Actor, administrator: Actor, known: Known
+) -> None:
+    for image_id in known.images_of_siti:
+        plant(house, image_id, ImageComments="abdullah")
+    export_id = order(house, researcher, people.project_id)
+    with house.database.writing() as session:
+        service.exclude(session, researcher, export_id, findings(house, export_id)[0].id, None)
+    run_jobs(house)
+    with house.database.writing() as session:
+        erase_patient(session, house, administrator, known.siti)
+    run_jobs(house)
+    assert read(house, export_id).state == "ready"
+    assert len(unpacked(house, researcher, export_id)) == 2 + 3
+    with house.database.reading() as session:
+        assert session.scalars(select(ExportImage).where(ExportImage.patient_id == known.siti)).all() == []
+
+
+@on_sqlite
 def test_an_export_is_destroyed_when_its_time_is_over(
     house: Installation, people: People, researcher: Actor, known: Known
 ) -> None:

@@ -165,9 +165,9 @@ class World:
 
     def erasure(self) -> str:
         """The certificate of somebody who was erased."""
-        administrator = self.people.actor(self.house, Role.ADMINISTRATOR)
+        administrator, patient_id = self.people.actor(self.house, Role.ADMINISTRATOR), self.patient()
         with self.house.database.writing() as session:
-            return erase_patient(session, self.house, administrator, self.patient()).id
+            return erase_patient(session, self.house, administrator, patient_id).id
 
     def arrival(self) -> str:
         """A file that waits, since a person must look through its pixels."""

@@ -16,7 +16,15 @@ pytestmark = pytest.mark.journey
 PAGES = {
     Role.TECHNOLOGIST: ["/", "/patients", "/patients/new", "/upload", "/images", "/cases", "/reports", "/quarantine"],
     Role.PHYSICIAN: ["/", "/worklist", "/cases", "/classifiers", "/settings"],
-    Role.ADMINISTRATOR: ["/", "/people", "/audit", "/settings", "/settings/de-identification", "/training/use"],
+    Role.ADMINISTRATOR: [
+        "/",
+        "/people",
+        "/audit",
+        "/settings",
+        "/settings/de-identification",
+        "/erasures",
+        "/training/use",
+    ],
     Role.RESEARCHER: [
         *("/", "/patients", "/images", "/classifiers"),
         *("/exports", "/exports?order=project"),

@@ -54,7 +54,10 @@ def train_command(
     root: Root = None,
     name: Annotated[str | None, typer.Option(help="Name of the classifier; that of the recipe if not given.")] = None,
     init: Annotated[
-        str | None, typer.Option(help="Starting weights: timm:NAME, a .safetensors or .tflite file, or none.")
+        str | None,
+        typer.Option(
+            help="Starting weights: timm:NAME, a classifier's folder, a .safetensors or .tflite file, or none."
+        ),
     ] = None,
     teacher: Annotated[
         Path | None, typer.Option(help="Folder of the classifier to learn from, instead of the recipe's.")

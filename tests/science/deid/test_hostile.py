@@ -207,10 +207,15 @@ def test_what_becomes_of_the_well_known_ones(kind: str, outcome: str, says: str)
     assert (found.outcome, says in found.reason) == (outcome, True), found.reason
 
 
-def test_a_sequence_of_a_hundred_thousand_items_is_read_whole() -> None:
-    items = [element(0x00081150, b"UI", b"1.2.3")] * 99_999 + [NAME]
+def test_gigantic_sequences_are_read_whole_or_held_back() -> None:
+    items = [element(0x00081150, b"UI", b"1.2.3")] * 9_999 + [NAME]
     found = _cleaned(file(NAME, NUMBER, sequence(REFERENCES, *items)), "basic")
     _assert_safe(found)
+    assert found.outcome == "cleaned"
+    many = sequence(REFERENCES, *[b""] * 300_000)
+    for syntax in (EXPLICIT, DEFLATED):
+        found = clean_file(file(NAME, NUMBER, many, syntax=syntax), find_profile("basic"), KEY)
+        assert "more than 250,000 items" in found.reason
 
 
 def test_bytes_changed_at_random_let_no_name_through() -> None:

@@ -184,6 +184,25 @@ def test_the_same_layout_is_taken_over_and_other_writing_is_found() -> None:
     assert [box[2] > 240 for box in third.boxes] == [True]
 
 
+@pytest.mark.parametrize("bits", [8, 16])
+def test_dim_writing_is_found_in_later_frames_of_a_layout_that_moves(bits: int) -> None:
+    layouts = Layouts()
+    chance = np.random.default_rng(1)
+    kind: Any = np.uint8 if bits == 8 else np.uint16
+    said: dict[str, Any] = {} if bits == 8 else {"modality": "DX", "WindowCenter": 40000, "WindowWidth": 10}
+
+    def frame(text: str) -> NDArray[Any]:
+        values = _screen().astype(float)
+        values += chance.normal(0, 2, values.shape) * (values > 0)
+        write_line(values, text, (140, 140), 22, 110)
+        return (values.clip(0, 255) * (1 if bits == 8 else 16)).astype(kind)
+
+    first, second, third = (_cleaned(_file(frame(text), **said), layouts=layouts) for text in ("", "", "Tanaka, Yuki"))
+    assert first.boxes == second.boxes
+    assert len(third.boxes) == len(first.boxes) + 1
+    assert [box for box in third.boxes if 130 <= box[1] <= 145 and 130 <= box[2] <= 150]
+
+
 def test_harmless_writing_of_a_layout_is_read_again_when_it_changes() -> None:
     layouts = Layouts()
     assert _cleaned(_file(_screen("Gain 45")), layouts=layouts).boxes == ()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,10 @@ import pytest
 from pydicom import Dataset
 
 from medhub.errors import Invalid
+from medhub.science.deid.files import clean_file
+from medhub.science.deid.profile import Pixels, find_profile
 from medhub.science.deid.score import Score, outputs_of, read_key, score
+from tests.factories.identified import identified
 from tests.factories.seeded import CT, written
 
 CHECKS: list[dict[str, Any]] = [
@@ -123,3 +127,33 @@ def test_a_wrong_key_or_manifest_is_told(tmp_path: Path) -> None:
     path.write_text('{"input": "a"}\n')
     with pytest.raises(Invalid, match="line 1"):
         outputs_of(path)
+
+
+def test_the_engine_meets_a_sample_of_the_large_answer_key(tmp_path: Path) -> None:
+    chance = random.Random(7)  # noqa: S311  # nothing here is secret
+    profile = find_profile("research-dates-shifted").model_copy(update={"pixels": Pixels(clean=False)})
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").mkdir()
+    entries = []
+    for number in range(30):
+        data, entry = identified(number, chance)
+        (tmp_path / "in" / entry["input"]).write_bytes(data)
+        (tmp_path / "out" / entry["input"]).write_bytes(clean_file(data, profile, b"a key for tests only").data)
+        entries.append(entry)
+    (tmp_path / "key.json").write_text(json.dumps({"format": "medhub-deid-key/1", "objects": entries}))
+    names = {entry["input"]: entry["input"] for entry in entries}
+    found = score(read_key(tmp_path / "key.json"), names, tmp_path / "out", tmp_path / "in")
+    assert found.failures == []
+    assert sum(found.met.values()) > 1000
+    # The key itself can fail: the same files, not cleaned, meet only what must stay.
+    left = score(read_key(tmp_path / "key.json"), names, tmp_path / "in", tmp_path / "in")
+    assert {category for _, category, _ in left.failures} == {"text_removed", "date_shifted", "uid_changed"}
+    assert left.missed["text_removed"] == found.met["text_removed"]
+
+
+def test_what_stands_in_bytes_is_found_and_a_retained_value_is_compared(tmp_path: Path) -> None:
+    hidden = _image()
+    hidden.add_new(0x00282000, "OB", b"profile of rahman")
+    assert [one[1] for one in _scored(tmp_path, hidden).failures] == ["text_removed"]
+    check = [{"category": "tag_retained", "path": "(0028,0010)", "value": "21"}]
+    assert _scored(tmp_path, _image(), checks=check).over_done["tag_retained"] == 1

@@ -63,6 +63,8 @@ export const records = {
     answered(server.PATCH('/api/patients/{id}', { ...one(id), body })),
   erasePatient: (id: string) =>
     answered(server.DELETE('/api/patients/{id}', { params: { path: { id }, query: { erase: true } } })),
+  erasures: (query: Query, signal?: Signal) => answered(server.GET('/api/erasures', search(query, signal))),
+  erasure: (id: string, signal?: Signal) => answered(server.GET('/api/erasures/{id}', one(id, signal))),
   summary: (id: string, signal?: Signal) => answered(server.GET('/api/patients/{id}/summary', one(id, signal))),
   study: (id: string, signal?: Signal) => answered(server.GET('/api/studies/{id}', one(id, signal))),
   changeStudy: (id: string, body: StudyChange) => answered(server.PATCH('/api/studies/{id}', { ...one(id), body })),

@@ -27,6 +27,7 @@ export type PatientChange = Schemas['PatientChange'];
 export type Identity = Schemas['IdentityIn'];
 export type Sex = Patient['sex'];
 
+export type Erasure = Schemas['ErasureOut'];
 export type Study = Schemas['StudyOut'];
 export type StudyChange = Schemas['StudyChange'];
 

@@ -65,6 +65,14 @@ const pages = [
     component: lazyPage(() => import('@/features/records/PatientPage'), 'PatientPage'),
   }),
   createRoute({
+    ...page('/erasures'),
+    component: lazyPage(() => import('@/features/records/ErasuresPage'), 'ErasuresPage'),
+  }),
+  createRoute({
+    ...page('/erasures/$erasureId'),
+    component: lazyPage(() => import('@/features/records/ErasurePage'), 'ErasurePage'),
+  }),
+  createRoute({
     ...page('/studies/$studyId'),
     component: lazyPage(() => import('@/features/records/StudyPage'), 'StudyPage'),
   }),

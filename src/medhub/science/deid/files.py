@@ -17,6 +17,7 @@ from medhub.science.deid.pixels import Layouts, Look, clean_pixels_of, is_pictur
 from medhub.science.deid.profile import Profile
 from medhub.science.deid.reading import ReaderMissing
 from medhub.science.deid.result import Result as Result
+from medhub.science.deid.slides import clean_slide, is_slide
 from medhub.science.deid.subject import Subject, subject_of
 from medhub.science.imaging.limits import Limits, Unacceptable, refuse_length
 from medhub.science.imaging.photographs import identify, refuse_unknown
@@ -71,6 +72,8 @@ def clean_object(
             if not is_dicom(data):
                 if identify(data) is None:
                     raise refuse_unknown(data)
+                if is_slide(data):
+                    return clean_slide(data, profile, subject, key, limits)
                 return clean_photograph(data, profile, subject, key, limits)
             received, syntax = parse_within(data, limits)
             return _cleaned(received, syntax, profile, subject, key, limits, layouts)

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +31,8 @@ _RECONSTRUCTED = frozenset(("CT", "MR", "PT", "NM", "SEG", "RTDOSE", "OPT", "BMD
 _PAD = 3
 # A larger piece is no line of writing: either it is torn apart wrongly or tissue is taken for writing.
 _LARGEST_SHARE = 0.15
+# Levels of 256 by which pixels differ of which nothing changed.
+_UNCHANGED = 2
 # So alike are the pixels of the same writing in two frames.
 _ALIKE = 0.9
 # Less sure readings are no reason to let writing stay: a name in a script that is not known reads as some number.
@@ -80,13 +84,13 @@ class Layouts:
 
     def __init__(self, series: int = 4, each: int = 4) -> None:
         self._most_series, self._most_each = series, each
-        self._known: dict[str, list[tuple[NDArray[np.uint8], _Frame]]] = {}
+        self._known: dict[str, list[tuple[NDArray[Any], _Frame]]] = {}
 
-    def of(self, series: str) -> list[tuple[NDArray[np.uint8], _Frame]]:
+    def of(self, series: str) -> list[tuple[NDArray[Any], _Frame]]:
         """What is known of a series."""
         return self._known.get(series, [])
 
-    def add(self, series: str, picture: NDArray[np.uint8], frame: _Frame) -> None:
+    def add(self, series: str, picture: NDArray[Any], frame: _Frame) -> None:
         """Remember a frame; the oldest are forgotten."""
         known = self._known.setdefault(series, [])
         known.append((picture, frame))
@@ -170,7 +174,7 @@ def clean_pixels_of(
         values = _values(dicom, number)
         if not _known_layout(eye, layouts.of(series), picture, values, one):
             doubt = doubt or _look(eye, picture, values, modality, identity, one)
-            layouts.add(series, picture, one)
+            layouts.add(series, _shown(picture, values), one)
         found.append(one)
     said_yes = str(received.get("BurnedInAnnotation", "") or "").strip().upper() == "YES"
     if said_yes and not any(one.boxes for one in found):
@@ -296,34 +300,52 @@ def _is_part(text: str, whole: str) -> bool:
 
 def _known_layout(
     eye: Reader,
-    layouts: list[tuple[NDArray[np.uint8], _Frame]],
+    layouts: list[tuple[NDArray[Any], _Frame]],
     picture: NDArray[np.uint8],
     values: NDArray[np.float32] | None,
     one: _Frame,
 ) -> bool:
-    """Treat a frame as one before it, if writing is nowhere but where that one has it."""
-    fitting = [(before, layout) for before, layout in layouts if before.shape == picture.shape]
+    """Treat a frame as one before it, if writing is nowhere but where that one has it.
+
+    What has not changed was looked at with that one; only what has is looked at again.
+    """
+    shown = _shown(picture, values)
+    fitting = [(before, layout) for before, layout in layouts if before.shape == shown.shape]
     if not fitting:
         return False
-    places = []
-    for corners in eye.places(picture, values):
+    # The one of which the frame has most.
+    changes = [(_changed(before, shown), before, layout) for before, layout in fitting]
+    changed, before, layout = min(changes, key=lambda one: int(one[0].sum()))
+    known = one.mask | layout.mask
+    for x0, y0, x1, y1 in layout.kept:
+        known[max(0, y0 - _PAD) : y1 + _PAD, max(0, x0 - _PAD) : x1 + _PAD] = True
+    for corners in eye.places(picture, values, changed):
         place = np.zeros_like(one.mask)
         eye.fill(place, corners, 0)
-        places.append(place)
-    for before, layout in reversed(fitting):
-        known = one.mask | layout.mask
-        for x0, y0, x1, y1 in layout.kept:
-            known[max(0, y0 - _PAD) : y1 + _PAD, max(0, x0 - _PAD) : x1 + _PAD] = True
-        covered = all((place & ~known).sum() <= _OUTSIDE * place.sum() for place in places)
-        # What was harmless there may be something else here.
-        if covered and all(_alike(before[y0:y1, x0:x1], picture[y0:y1, x0:x1]) for x0, y0, x1, y1 in layout.kept):
-            one.mask |= layout.mask
-            one.boxes[:], one.kept[:] = layout.boxes, layout.kept
-            return True
-    return False
+        if (place & ~known).sum() > _OUTSIDE * place.sum():
+            return False
+    # What was harmless there may be something else here.
+    if not all(_alike(before[y0:y1, x0:x1], shown[y0:y1, x0:x1]) for x0, y0, x1, y1 in layout.kept):
+        return False
+    one.mask |= layout.mask
+    one.boxes[:], one.kept[:] = layout.boxes, layout.kept
+    return True
 
 
-def _alike(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> bool:
+def _shown(picture: NDArray[np.uint8], values: NDArray[np.float32] | None) -> NDArray[Any]:
+    """What is compared: the picture, or, where it shows a window only, all stored values (H x W x 1 or 3)."""
+    return picture if values is None else values[:, :, None]
+
+
+def _changed(before: NDArray[Any], after: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where two pictures are not the same, but for what compression and rounding change."""
+    apart = np.maximum(before, after) - np.minimum(before, after)
+    more = reduce(np.maximum, (apart[:, :, sample] for sample in range(apart.shape[2])))
+    levels = 255.0 if after.dtype == np.uint8 else float(after.max() - after.min())
+    return np.asarray(more > _UNCHANGED * max(levels, 255) / 255)
+
+
+def _alike(first: NDArray[Any], second: NDArray[Any]) -> bool:
     a, b = (one.astype(np.float64).ravel() - one.mean() for one in (first, second))
     scale = float(np.linalg.norm(a) * np.linalg.norm(b))
     return bool(scale == 0 or float(a @ b) / scale > _ALIKE)

@@ -8,24 +8,23 @@ writing that runs up or down is.
 
 from __future__ import annotations
 
-import math
+import itertools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medhub.errors import Unavailable
+from medhub.science.deid.detection import Detector
+from medhub.science.deid.networks import faster
+from medhub.science.deid.tissue import SURELY, is_cloud, is_one_more, is_round, is_thick, is_tissue, thick_share
 
-# Writing lower than about ten pixels is not found, so small pictures are enlarged to this side.
-_LEAST_SIDE = 736
-_MOST_ENLARGED = 2.0
-# Larger pictures are looked at in pieces, so that memory is bounded, and once as a whole for large writing.
-_TILE = 1280
-_OVERLAP = 192
 # Surroundings, in pixels, and what is added to their variation: noise of single levels is not raised to writing.
 _AROUND = 31
 _FLOOR = 3.0
@@ -35,12 +34,18 @@ READ = 0.5
 # What is higher than this (pixels) and cannot be read at all is no writing; the second where it is dim.
 _HIGHEST = 64
 _HIGHEST_DIM = 32
-_SAYS_NOTHING = 0.45
-# Lengths by height: of cells, and of the shortest words; and how surely a short word is read.
-_ROUND = 1.8
-_SHORT = 3.2
-_SURELY = 0.8
-_ROUND_SIGNS = frozenset("oO0QcC〇")
+# What is read so surely is not read upside down too.
+_THIS_WAY_UP = 0.9
+# So many readings are tried, and fewer of what looks like cells.
+_WAYS = 6
+_WAYS_OF_CELLS = 2
+# A find that lies so far within another of its height is a part of it; so is a stroke that is shorter than that.
+_PART = 0.9
+_SAME_HEIGHT = 0.6
+_STROKE = 1.5
+# A find that reads badly repeats another if so much of it lies within that, and so many of its signs are those.
+_REPEATS_WITHIN = 0.2
+_REPEATS = 0.8
 
 # A piece of writing as it was found, and the picture that it was found in.
 _Seen = tuple[NDArray[np.float32], NDArray[np.uint8]]
@@ -62,10 +67,18 @@ class Writing:
         4 x 2, x and y in pixels, from the upper left, clockwise as it is read.
     readings
         What it may say, with how sure that is, 0..1; the surest first.
+    thick
+        Share of its ink that lies deep inside of strokes, 0..1.
     """
 
     corners: NDArray[np.float32]
     readings: tuple[tuple[str, float], ...]
+    thick: float = 0.0
+
+    @property
+    def sides(self) -> NDArray[np.floating[Any]]:
+        """Lengths of its four sides, in pixels."""
+        return _sides(self.corners)
 
     @property
     def box(self) -> tuple[int, int, int, int]:
@@ -88,14 +101,14 @@ class Reader:
             ) from error
         cv2.setNumThreads(1)
         self._cv2 = cv2
-        # Sizes are chosen here, so the library enlarges nothing by itself.
         self._ocr: Any = RapidOCR(
-            intra_op_num_threads=1,
-            inter_op_num_threads=1,
-            det_limit_side_len=32,
-            det_box_thresh=_FOUND,
-            det_score_mode="slow",
+            intra_op_num_threads=1, inter_op_num_threads=1, det_box_thresh=_FOUND, det_score_mode="slow"
         )
+        # Which way up writing is, is tried by reading it.
+        self._ocr.text_cls = None
+        for network in (self._ocr.text_det.infer, self._ocr.text_rec.session):
+            network.session = _Network(Path(network.session._model_path).read_bytes())
+        self._detector = Detector(cv2, self._ocr.text_det)
         self._guard = threading.Lock()
 
     def find(
@@ -121,38 +134,88 @@ class Reader:
         tuple of Writing
         """
         plain = np.ascontiguousarray(picture[:, :, ::-1])
-        raised = np.repeat(self._raised(picture.mean(-1) if values is None else values)[:, :, None], 3, 2).copy()
+        raised = self._raised(_grey(picture) if values is None else values)
         with self._guard:
-            found = [
-                (quad, source)
-                for source, look in ((plain, self._detect), (raised, self._detect), (raised, self._detect_upright))
-                for quad in look(source)
+            found = self._detector.find(((plain, False), (raised, False), (raised, True)))
+            pieces = self._pieces(found, settled)
+            for cloud in [one for one in pieces if self._is_cloud(one, plain, found)]:
+                # Lines that touch one another are found as one, and cannot be read as one.
+                apart = [
+                    (quad, source) for source in (plain, raised) for quad in self._detector.within(source, cloud.box)
+                ]
+                pieces = [one for one in pieces if one is not cloud]
+                pieces += [
+                    one
+                    for one in self._pieces(apart, settled)
+                    if not is_cloud(one.sides.min(), one.readings, _HIGHEST_DIM)
+                ]
+        pieces = [one for one in pieces if not any(self._repeats(one, other) for other in pieces if other is not one)]
+        rounds = sum(is_round(one.readings) for one in pieces)
+        return tuple(one for one in pieces if not is_tissue(one.sides, one.readings, one.thick, rounds))
+
+    def _pieces(self, found: list[_Seen], settled: Callable[[str, float], bool]) -> list[Writing]:
+        """Read what was found, the largest first; parts of a line that was read surely are not read again."""
+        pieces: list[Writing] = []
+        sure: list[NDArray[np.float32]] = []
+        rounds = 0
+        for group in sorted(_grouped(found), key=lambda one: -_area(one[0][0])):
+            outline = _outline([quad for quad, _ in group])
+            if any(self._is_part(outline, whole) for whole in sure):
+                continue
+            crops = [crop for quad, source in group if (crop := self._crop(quad, source)) is not None]
+            thick = min((thick_share(self._cv2, crop) for crop in crops), default=1.0)
+            if is_one_more(_sides(outline), thick, rounds):
+                continue
+            grown = (self._crop(_grown(quad), source) for quad, source in group)
+            readings = self._read(itertools.chain(crops, grown), is_thick(thick), settled)
+            piece = Writing(outline, readings, thick)
+            rounds += is_round(readings)
+            pieces.append(piece)
+            if piece.readings and settled(*piece.readings[0]) and piece.readings[0][1] >= _THIS_WAY_UP:
+                sure.append(outline)
+        return pieces
+
+    def _is_part(self, inner: NDArray[np.float32], outer: NDArray[np.float32]) -> bool:
+        sides, height = _sides(inner), float(_sides(outer).min())
+        if sides.min() < _SAME_HEIGHT * height and sides.max() > _STROKE * height:
+            return False
+        both, _ = self._cv2.intersectConvexConvex(inner, outer)
+        return bool(both >= _PART * _area(inner))
+
+    def _repeats(self, piece: Writing, other: Writing) -> bool:
+        """Whether a piece that reads badly is a part of another, cut out awkwardly, and says what that says."""
+        if not piece.readings or not other.readings:
+            return False
+        part, whole = piece.readings[0][0], other.readings[0][0]
+        if len(part) > len(whole) or other.readings[0][1] < _THIS_WAY_UP or piece.readings[0][1] >= SURELY:
+            return False
+        both, _ = self._cv2.intersectConvexConvex(piece.corners, other.corners)
+        if both < _REPEATS_WITHIN * _area(piece.corners):
+            return False
+        said = SequenceMatcher(None, part, whole, autojunk=False).get_matching_blocks()
+        return sum(one.size for one in said) >= _REPEATS * len(part) > 0
+
+    def _is_cloud(self, piece: Writing, plain: NDArray[np.uint8], found: list[_Seen]) -> bool:
+        as_shown = any(source is plain and _same(quad, piece.corners) for quad, source in found)
+        return is_cloud(piece.sides.min(), piece.readings, _HIGHEST if as_shown else _HIGHEST_DIM)
+
+    def places(
+        self, picture: NDArray[np.uint8], values: NDArray[Any] | None, changed: NDArray[np.bool_]
+    ) -> list[NDArray[np.float32]]:
+        """The corners of all writing that the raised look, which finds dim writing too, finds where a picture changed.
+
+        Parameters
+        ----------
+        picture, values
+            As for ``find``.
+        changed
+            H x W, true where it is not as a picture that was looked at.
+        """
+        raised = self._raised(_grey(picture) if values is None else values)
+        with self._guard:
+            return [
+                quad for box in self._detector.boxes_of(changed) for quad in self._detector.at_its_size(raised, box)
             ]
-            pieces: list[Writing] = []
-            for group in _grouped(found):
-                piece = self._read(group, settled)
-                if _is_cloud(piece, _HIGHEST if any(source is plain for _, source in group) else _HIGHEST_DIM):
-                    # Lines that touch one another are found as one, and cannot be read as one.
-                    apart = [(quad, source) for source in (plain, raised) for quad in self._within(source, piece.box)]
-                    inner = [self._read(one, settled) for one in _grouped(apart)]
-                    pieces += [one for one in inner if not _is_cloud(one, _HIGHEST_DIM)]
-                else:
-                    pieces.append(piece)
-        return tuple(one for one in pieces if not _is_tissue(one))
-
-    def _within(self, picture: NDArray[np.uint8], box: tuple[int, int, int, int]) -> Iterator[NDArray[np.float32]]:
-        """Find writing in a part of a picture, enlarged."""
-        x0, y0, x1, y1 = max(0, box[0]), max(0, box[1]), box[2], box[3]
-        part = np.ascontiguousarray(picture[y0:y1, x0:x1])
-        if min(part.shape[:2]) > 1:
-            for quad in self._detect_scaled(part, min(_MOST_ENLARGED, _TILE / max(part.shape[:2]))):
-                yield quad + np.array((x0, y0), np.float32)
-
-    def places(self, picture: NDArray[np.uint8], values: NDArray[Any] | None = None) -> list[NDArray[np.float32]]:
-        """The corners of all writing that the raised look, which finds dim writing too, finds in a picture, unread."""
-        raised = np.repeat(self._raised(picture.mean(-1) if values is None else values)[:, :, None], 3, 2).copy()
-        with self._guard:
-            return list(self._detect(raised))
 
     def fill(self, mask: NDArray[np.bool_], corners: NDArray[np.float32], pad: int) -> None:
         """Set a mask (H x W) where a piece of writing is, and so many pixels around it."""
@@ -163,7 +226,7 @@ class Reader:
         mask |= drawn.astype(bool)
 
     def _raised(self, values: NDArray[Any]) -> NDArray[np.uint8]:
-        """Write each pixel by how far it stands out of its surroundings, in their standard deviations."""
+        """Write each pixel by how far it stands out of its surroundings, in their standard deviations (H x W x 3)."""
         grey = values.astype(np.float32)
         low, high = float(grey.min()), float(grey.max())
         if high - low > 255:  # so that the floor means one level of 256, whatever the bits
@@ -171,54 +234,56 @@ class Reader:
         around = (_AROUND, _AROUND)
         mean = self._cv2.blur(grey, around)
         spread = np.sqrt(np.maximum(self._cv2.blur(grey * grey, around) - mean * mean, 0))
-        return np.asarray(np.clip(127 + _GAIN * (grey - mean) / (spread + _FLOOR), 0, 255), np.uint8)
+        raised = np.clip(127 + _GAIN * (grey - mean) / (spread + _FLOOR), 0, 255).astype(np.uint8)
+        return np.asarray(self._cv2.merge([raised] * 3))
 
-    def _detect(self, picture: NDArray[np.uint8]) -> Iterator[NDArray[np.float32]]:
-        rows, columns = picture.shape[:2]
-        for top, left in _tiles(rows, columns):
-            tile = picture[top : top + _TILE, left : left + _TILE]
-            found = self._detect_scaled(tile, _enlarged(tile.shape))
-            yield from (quad + np.array((left, top), np.float32) for quad in found)
-        if max(rows, columns) > _TILE:
-            yield from self._detect_scaled(picture, _TILE / max(rows, columns))
-
-    def _detect_upright(self, picture: NDArray[np.uint8]) -> Iterator[NDArray[np.float32]]:
-        """Find writing that runs up or down, by turning the picture."""
-        columns = picture.shape[1]
-        for quad in self._detect(np.ascontiguousarray(np.rot90(picture))):
-            yield np.stack([columns - 1 - quad[:, 1], quad[:, 0]], 1).astype(np.float32)
-
-    def _detect_scaled(self, picture: NDArray[np.uint8], scale: float) -> Iterator[NDArray[np.float32]]:
-        rows, columns = picture.shape[:2]
-        size = max(32, round(columns * scale)), max(32, round(rows * scale))
-        if size != (columns, rows):
-            way = self._cv2.INTER_AREA if scale < 1 else self._cv2.INTER_LINEAR
-            picture = np.asarray(self._cv2.resize(picture, size, interpolation=way), np.uint8)
-        quads, _ = self._ocr.text_det(picture)
-        back = np.array((columns / size[0], rows / size[1]), np.float32)
-        for quad in quads if quads is not None else ():
-            yield np.asarray(quad, np.float32) * back
-
-    def _read(self, group: list[_Seen], settled: Callable[[str, float], bool]) -> Writing:
+    def _read(
+        self, crops: Iterable[NDArray[np.uint8] | None], thick: bool, settled: Callable[[str, float], bool]
+    ) -> tuple[tuple[str, float], ...]:
+        """Read a find in several ways, until one is sure; the surest reading first."""
         readings: list[tuple[str, float]] = []
-        ways = [*group, *((_grown(quad), source) for quad, source in group)]
-        for quad, source in ways:
-            reading = self._read_either_way_up(quad, source)
-            if reading is None:
-                continue
-            readings.append(reading)
-            if settled(*reading):
-                break
-        return Writing(_outline([quad for quad, _ in group]), tuple(sorted(readings, key=lambda one: -one[1])))
+        for crop in crops:
+            if crop is not None:
+                readings.append(self._read_either_way_up(crop))
+                few = thick or is_round(readings)
+                if settled(*readings[-1]) or len(readings) >= (_WAYS_OF_CELLS if few else _WAYS):
+                    break
+        return tuple(sorted(readings, key=lambda one: -one[1]))
 
-    def _read_either_way_up(self, quad: NDArray[np.float32], source: NDArray[np.uint8]) -> tuple[str, float] | None:
-        crops = [one for one in self._ocr.get_crop_img_list(source, [quad]) if min(one.shape[:2]) > 1]
-        if not crops:
-            return None
-        crops += [np.ascontiguousarray(np.rot90(crops[0], 2))]
-        found, _ = self._ocr.text_rec(crops, False)
-        text, score = max(((str(one[0]), float(one[1])) for one in found), key=lambda one: one[1])
-        return text, score
+    def _crop(self, quad: NDArray[np.float32], source: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+        crop: NDArray[np.uint8] = self._ocr.get_crop_img_list(source, [quad])[0]
+        return crop if min(crop.shape[:2]) > 1 else None
+
+    def _read_either_way_up(self, crop: NDArray[np.uint8]) -> tuple[str, float]:
+        best = self._read_crop(crop)
+        # Rings are the same either way.
+        if best[1] < _THIS_WAY_UP and not is_round([best]):
+            best = max(best, self._read_crop(np.ascontiguousarray(np.rot90(crop, 2))), key=lambda one: one[1])
+        return best
+
+    def _read_crop(self, crop: NDArray[np.uint8]) -> tuple[str, float]:
+        ((text, score, *_),), _ = self._ocr.text_rec([crop], False)
+        return str(text), float(score)
+
+
+class _Network:
+    """A session of onnxruntime in the form that RapidOCR calls; gives its memory back after each run."""
+
+    def __init__(self, model: bytes) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 4
+        self._session = onnxruntime.InferenceSession(faster(model), options, providers=["CPUExecutionProvider"])
+        self._each = onnxruntime.RunOptions()
+        # self._each.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        self.get_inputs, self.get_outputs = self._session.get_inputs, self._session.get_outputs
+
+    def run(self, names: list[str], values: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """Compute; only one thread does at a time."""
+        found: list[NDArray[Any]] = self._session.run(names, values, self._each)
+        return found
 
 
 @cache
@@ -227,44 +292,10 @@ def reader() -> Reader:
     return Reader()
 
 
-def _enlarged(shape: tuple[int, ...]) -> float:
-    rows, columns = shape[:2]
-    wanted = min(_MOST_ENLARGED, max(1.0, _LEAST_SIDE / min(rows, columns)))
-    return min(wanted, max(1.0, _TILE / max(rows, columns)))
-
-
-def _tiles(rows: int, columns: int) -> Iterator[tuple[int, int]]:
-    for top in _starts(rows):
-        for left in _starts(columns):
-            yield top, left
-
-
-def _starts(length: int) -> list[int]:
-    if length <= _TILE:
-        return [0]
-    count = math.ceil((length - _OVERLAP) / (_TILE - _OVERLAP))
-    return [round(n * (length - _TILE) / (count - 1)) for n in range(count)]
-
-
-def _is_cloud(piece: Writing, highest: int) -> bool:
-    """Whether what was found is higher than that and says nothing at all: the edge of a shadow, not writing."""
-    sides = np.linalg.norm(piece.corners - np.roll(piece.corners, 1, 0), axis=1)
-    return bool(sides.min() > highest) and all(score < _SAYS_NOTHING for _, score in piece.readings)
-
-
-def _is_tissue(piece: Writing) -> bool:
-    """Whether what was found is cells, bubbles or bones: they read as O, as dots, as one letter, or badly and short.
-
-    What is long but cannot be read is taken for writing of a script that the networks do not know.
-    """
-    said = {text for text, score in piece.readings if score >= _SAYS_NOTHING}
-    if said and all({one for one in text if one.isalnum()} <= _ROUND_SIGNS for text in said):
-        return True
-    text, score = piece.readings[0] if piece.readings else ("", 0.0)
-    letters = sum(map(str.isalnum, text))
-    sides = np.linalg.norm(piece.corners - np.roll(piece.corners, 1, 0), axis=1)
-    length = float(sides.max() / max(sides.min(), 1.0))
-    return (length <= _ROUND and letters < 2) or (length <= _SHORT and letters < 4 and score < _SURELY)
+def _grey(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The mean of the three colors."""
+    third = np.float32(1 / 3)
+    return (picture[:, :, 0].astype(np.float32) + picture[:, :, 1] + picture[:, :, 2]) * third
 
 
 def _grown(quad: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -284,6 +315,10 @@ def _outline(quads: list[NDArray[np.float32]]) -> NDArray[np.float32]:
     lengths = [float(np.linalg.norm(quad - np.roll(quad, 1, 0), axis=1).max()) for quad in quads]
     whole = [quad for quad, length in zip(quads, lengths, strict=True) if length >= 0.9 * max(lengths)]
     return min(whole, key=_area)
+
+
+def _sides(quad: NDArray[np.float32]) -> NDArray[np.floating[Any]]:
+    return np.asarray(np.linalg.norm(quad - np.roll(quad, 1, 0), axis=1))
 
 
 def _area(quad: NDArray[np.float32]) -> float:

@@ -47,6 +47,8 @@ class Limits:
         Length in bytes of what a deflated DICOM file unfolds to.
     max_depth
         Sequences within sequences of a DICOM file.
+    max_items
+        Items of all its sequences, and fragments of its pixels. Each takes some kilobytes of memory to read.
     """
 
     max_bytes: int = 200 * 1024**2
@@ -54,6 +56,7 @@ class Limits:
     max_frames: int = 2_000
     max_inflated_bytes: int = 400 * 1024**2
     max_depth: int = 32
+    max_items: int = 250_000
 
     def to_wire(self) -> dict[str, int]:
         """Write the limits as plain values, for a process apart."""

@@ -121,16 +121,32 @@ def parse_within(data: bytes, limits: Limits) -> tuple[Dataset, UID]:
     -------
     tuple[Dataset, UID]
         The dataset, and the transfer syntax of what is in it: a deflated file counts as Explicit VR Little Endian.
+
+    Raises
+    ------
+    Unacceptable
+        It has too many items, or unfolds to too much.
     """
     syntax, start = _file_meta(data)
     if syntax == DeflatedExplicitVRLittleEndian:
-        dataset = read_dataset(BytesIO(_inflate(data[start:], limits)), False, True)
-        return dataset, ExplicitVRLittleEndian
+        inflated = _inflate(data[start:], limits)
+        _refuse_many_items(inflated, limits)
+        return read_dataset(BytesIO(inflated), False, True), ExplicitVRLittleEndian
+    _refuse_many_items(data, limits)
     file = dcmread(BytesIO(data), force=True)
     if syntax is None:
         implicit, little = file.original_encoding
         syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
     return file, syntax
+
+
+def _refuse_many_items(data: bytes, limits: Limits) -> None:
+    """Count the tags of items in either byte order; a few more occur within pixels by chance."""
+    if max(data.count(b"\xfe\xff\x00\xe0"), data.count(b"\xff\xfe\xe0\x00")) > limits.max_items:
+        raise Unacceptable(
+            f"This DICOM file has more than {limits.max_items:,} items in its sequences, as no device writes them.",
+            reason="damaged",
+        )
 
 
 def _file_meta(data: bytes) -> tuple[UID | None, int]:

@@ -231,6 +231,8 @@ def recalibrate(
         from medhub.science.learning.charts import draw_all
 
         draw_all(report, (), found, reached)
+        if card.research_demonstration:  # its images may not be passed on, and this picture is made of them
+            (report / "worst.png").unlink()
         if (curves := folder / REPORT / "curves.png").is_file():
             (report / curves.name).write_bytes(curves.read_bytes())
 

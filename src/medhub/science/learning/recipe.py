@@ -291,7 +291,7 @@ class Recipe(_Part):
     ----------
     start_from
         Where the weights come from before training: ``timm:NAME`` (published ImageNet weights, fetched once from the
-        hub), a ``.safetensors`` or ``.tflite`` file, or none.
+        hub), a classifier's folder, a ``.safetensors`` or ``.tflite`` file, or none.
     """
 
     about: About = About()

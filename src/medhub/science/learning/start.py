@@ -10,14 +10,19 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
 from medhub.errors import Invalid, Unavailable
-from medhub.science.inference.card import Start
+from medhub.science.inference.card import CARD_FILE, MODEL_FILE, Start
+from medhub.science.inference.classifier import Classifier
+from medhub.science.inference.preprocessing import Preprocessing
 from medhub.science.learning.architectures import ARCHITECTURES
 from medhub.science.learning.mobilenetv2 import MobileNetV2
 from medhub.science.learning.network import HEAD_PARTS, Network
+from medhub.science.learning.onnx_weights import load_folded, restore_normalization
 from medhub.science.learning.shipping import write_whole
 from medhub.science.learning.tflite_weights import load_start
 
@@ -34,9 +39,17 @@ TAGS = {
 }
 _LARGEST = 1024**3
 _TIMEOUT_S = 60
+_LOOKED_AT = 256  # images by which batch normalization is put back
 
 
-def begin(network: Network, architecture: str, source: str, folder: Path) -> Start:
+def begin(
+    network: Network,
+    architecture: str,
+    source: str,
+    folder: Path,
+    images: NDArray[np.uint8] | None = None,
+    preprocessing: Preprocessing | None = None,
+) -> Start:
     """Fill a network with starting weights; its head is left as it is.
 
     Parameters
@@ -46,9 +59,12 @@ def begin(network: Network, architecture: str, source: str, folder: Path) -> Sta
     architecture
         Its name.
     source
-        ``timm:NAME``, or the path of a ``.safetensors`` or ``.tflite`` file.
+        ``timm:NAME``, or the path of a ``.safetensors`` or ``.tflite`` file, or of a classifier's folder.
     folder
         What a path is relative to.
+    images, preprocessing
+        Images that will be learned from (N x S x S x 3), and how; a classifier's batch normalization is put back by
+        them.
 
     Returns
     -------
@@ -80,6 +96,8 @@ def begin(network: Network, architecture: str, source: str, folder: Path) -> Sta
             name=f"{tagged}, ImageNet-1k", source=HUB.format(name=tagged), licence="as the hub's page of the model says"
         )
     path = Path(source) if Path(source).is_absolute() else folder / source
+    if (path / CARD_FILE).is_file():
+        return _begin_with(Classifier.load(path), path, network, architecture, images, preprocessing)
     if not path.is_file():
         raise Invalid(f"There are no starting weights at {source}.", field="init")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -96,6 +114,37 @@ def begin(network: Network, architecture: str, source: str, folder: Path) -> Sta
             field="init",
         )
     return Start(name=path.name, source=f"a file with the SHA-256 {digest}", licence="not stated")
+
+
+def _begin_with(
+    classifier: Classifier,
+    path: Path,
+    network: Network,
+    architecture: str,
+    images: NDArray[np.uint8] | None,
+    preprocessing: Preprocessing | None,
+) -> Start:
+    card = classifier.card
+    known = card.architecture.partition(" + ")[0]
+    if known != architecture:
+        raise Invalid(f"{card.name} is a {known}, and cannot start a {architecture}.", field="init")
+    if preprocessing is not None and (preprocessing.mean, preprocessing.std) != (
+        card.preprocessing.mean,
+        card.preprocessing.std,
+    ):
+        raise Invalid(
+            f"{card.name} was trained with mean {list(card.preprocessing.mean)} and std "
+            f"{list(card.preprocessing.std)}. Write the same into the recipe's preprocessing.",
+            field="preprocessing",
+        )
+    load_folded(path / MODEL_FILE, network)
+    if images is not None and preprocessing is not None:
+        restore_normalization(network, images[:: max(1, len(images) // _LOOKED_AT)], preprocessing)
+    return Start(
+        name=f"{card.name} {card.version}",
+        source=f"the classifier with the digest {classifier.digest}",
+        licence=card.licence,
+    )
 
 
 def load_weights(network: Network, path: Path) -> None:

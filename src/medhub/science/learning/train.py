@@ -198,7 +198,7 @@ def make(
     say(f"{len(learn.targets)} images to learn from, {len(validate.targets)} to validate with, {len(labels)} labels.")
     watch.stage("learning")
     with loop.repeatable(recipe.training.seed):
-        network, start = _started(recipe, job.folder, len(labels))
+        network, start = _started(recipe, job.folder, len(labels), learn)
         data_digest = digest_of(rows)
         teacher = _teacher(recipe, job.folder, labels, network)
         made_of = _made_of(recipe, data_digest, start, teacher)
@@ -262,7 +262,7 @@ def _teacher(recipe: Recipe, folder: Path, labels: tuple[str, ...], network: Net
     )
 
 
-def _started(recipe: Recipe, folder: Path, classes: int) -> tuple[Network, Start | None]:
+def _started(recipe: Recipe, folder: Path, classes: int, learn: ImageSet) -> tuple[Network, Start | None]:
     wanted = recipe.network
     network = build(wanted.architecture, classes, hidden=wanted.hidden)
     if recipe.start_from is None:
@@ -272,7 +272,7 @@ def _started(recipe: Recipe, folder: Path, classes: int) -> tuple[Network, Start
                 field="training.frozen_epochs",
             )
         return network, None
-    start = begin(network, wanted.architecture, recipe.start_from, folder)
+    start = begin(network, wanted.architecture, recipe.start_from, folder, learn.images, recipe.preprocessing)
     return network, recipe.start if recipe.start is not None else start
 
 

@@ -68,6 +68,18 @@ export function SettingsPage() {
           </div>
         </Panel>
       )}
+      {can('erase') && (
+        <Panel title="Erasures">
+          <p className={classes.muted}>
+            For each person who was erased: what went, and which classifiers had learned from the images.
+          </p>
+          <div style={{ marginBlockStart: 12 }}>
+            <Button component={Go} to="/erasures" variant="default">
+              See the certificates
+            </Button>
+          </div>
+        </Panel>
+      )}
       <Password />
     </Page>
   );

@@ -367,7 +367,7 @@ function Certainty({ card }: { card: Card }) {
           ],
           card.abstention !== null && [
             'Learned limit',
-            `Confidence ${card.abstention.threshold.toFixed(2)}: at most ${share(card.abstention.target_error)} wrong among the ${share(card.abstention.answered)} that it answers`,
+            `Confidence ${card.abstention.threshold.toFixed(2)}: it answers ${share(card.abstention.answered)}. Of further sets of ${count(card.abstention.n)} like images, ${share(card.abstention.confidence)} have at most ${share(card.abstention.target_error)} wrong answers`,
           ],
         ]}
       />

@@ -153,7 +153,7 @@ export function PatientPage() {
         act={async () => {
           const answer = await records.erasePatient(patient.id);
           client.removeQueries({ queryKey: ['patients', 'one', patient.id] });
-          await navigate({ to: '/patients' });
+          await navigate({ to: '/erasures/$erasureId', params: { erasureId: answer.certificate_id } });
           await client.invalidateQueries();
           tellSuccess(`Patient ${answer.code} is erased`, `${plural(answer.images, 'image')} destroyed with it.`);
         }}

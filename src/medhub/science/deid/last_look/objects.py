@@ -20,6 +20,8 @@ from medhub.science.deid.last_look.wording import CODE, Words
 # More of one value is not read, and so not cleared.
 MOST_READ = 64 * 1024**2
 _MOST_DEPTH = 64
+_MOST_ITEMS = 500_000
+_DEFLATED = b"1.2.840.10008.1.2.1.99"
 _TEXT_VRS = frozenset(("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"))
 _BYTE_VRS = frozenset(("OB", "OW", "UN", "OF", "OD", "OL", "OV"))
 _NUMBERS = frozenset(("DS", "IS", "FD", "FL", "SL", "SS", "SV", "UL", "US", "UV", "AT", "TM"))
@@ -41,8 +43,8 @@ _SCHEMES = frozenset(
     )
 )
 _PATIENT_ID = 0x00100020
-# Model and versions of software, which are dates and long numbers of their own.
-_OF_DEVICES = frozenset((0x00081090, 0x00181020))
+# Model, versions of software and character sets, which are dates and long numbers of their own.
+_OF_DEVICES = frozenset((0x00080005, 0x00081090, 0x00181020))
 _NUMBERED = frozenset(("network address", "date", "number of a person", "telephone number"))
 _COLOR_PROFILE = b"acsp"  # at byte 36 of an ICC profile, which names the standards that it follows
 _DUMMY_DATES = frozenset(("19000101", "19000101000000"))
@@ -72,6 +74,10 @@ class Objects:
         """Look through a file."""
         if data[128:132] == b"DICM" and data[:128].strip(b"\0"):
             yield Finding("preamble", "bytes that are not zero", repr(data[:24]))
+        reason = _too_much(data)
+        if reason:
+            yield Finding("the file", "cannot be read whole", reason)
+            return
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -142,7 +148,7 @@ class Objects:
             elif vr in _TEXT_VRS:
                 found = self._words.look(place, text)
                 yield from (one for one in found if tag not in _OF_DEVICES or one.kind not in _NUMBERED)
-            if vr not in _TEXT_VRS:
+            if vr == "PN" or vr not in _TEXT_VRS:
                 yield from self._words.known(place, text, short=vr not in _NUMBERS)
 
     def _binary(self, place: str, tag: int, value: bytes) -> Iterator[Finding]:
@@ -178,6 +184,21 @@ def strings(words: Words, place: str, data: bytes, *, everything: bool, dates: b
         yield from words.known_in_bytes(f"{place}, compressed", inside)
         for run in _PRINTABLE.findall(inside):
             yield from words.look(f"{place}, compressed", run.decode("latin-1"), dates=dates)
+
+
+def _too_much(data: bytes) -> str:
+    """Why a file would take too much memory to be read; empty if it would not."""
+    if _DEFLATED in data[:1024] and data[132:138] == b"\2\0\0\0UL":
+        start = 144 + int.from_bytes(data[140:144], "little")
+        try:
+            data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data[start:], MOST_READ + 1)
+        except zlib.error:
+            return "it is damaged"
+        if len(data) > MOST_READ:
+            return f"it unfolds to more than {MOST_READ} bytes"
+    elif _DEFLATED in data[:1024]:
+        return "it is deflated, and does not say where that begins"
+    return f"it has more than {_MOST_ITEMS} items" if data.count(b"\xfe\xff\x00\xe0") > _MOST_ITEMS else ""
 
 
 def _image(dataset: Dataset, file: Any) -> Dataset:

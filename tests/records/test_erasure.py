@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+
+"""Certificates of erasures: what went, who had learned from it, and that nothing is left."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import select
+
+from medhub.accounts.permissions import Role
+from medhub.errors import NotAllowed, NotFound, Unavailable
+from medhub.foundation import clock
+from medhub.foundation.installation import Installation
+from medhub.ingest.models import Arrival
+from medhub.records import erasure
+from medhub.records import service as records
+from medhub.records.models import Erasure, Image
+from medhub.review import service as review
+from medhub.training import datasets
+from medhub.training.models import TrainingRun
+from tests.factories.accounts import People
+from tests.factories.cases import PATHWAY, make_case, make_patient, run_jobs, upload, use_classifier
+from tests.factories.images import in_doubt
+
+DIGEST = "d" * 64
+
+
+@pytest.fixture(autouse=True)
+def classifier(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_classifier(monkeypatch)
+
+
+def erase(house: Installation, people: People, patient_id: str) -> Erasure:
+    administrator = people.actor(house, Role.ADMINISTRATOR)
+    with house.database.writing() as session:
+        return erasure.erase_patient(session, house, administrator, patient_id)
+
+
+def certificate(house: Installation, people: People, erasure_id: str) -> Erasure:
+    administrator = people.actor(house, Role.ADMINISTRATOR)
+    with house.database.reading() as session:
+        return erasure.get_erasure(session, administrator, erasure_id)
+
+
+def signed_patient(house: Installation, people: People) -> str:
+    """A patient with a signed case of two images, and a file that waits in quarantine."""
+    patient_id = make_patient(house, people)
+    case_id, image_ids = make_case(house, people, patient_id)
+    physician = people.actor(house, Role.PHYSICIAN)
+    for image_id, label in zip(image_ids, ("neutrophil", "basophil"), strict=True):
+        with house.database.writing() as session:
+            review.give_verdict(session, house.settings, physician, image_id, label, "Looked at twice.")
+    with house.database.writing() as session:
+        review.sign(session, house.settings, physician, case_id, None)
+    upload(house, people.actor(house, Role.TECHNOLOGIST), patient_id, in_doubt())
+    run_jobs(house)
+    return patient_id
+
+
+def test_the_certificate_lists_what_went(house: Installation, people: People) -> None:
+    made = erase(house, people, signed_patient(house, people))
+    contents = made.contents
+    assert {name: contents[name] for name in ("keys", "identities", "studies", "images", "manifests")} == {
+        "keys": 1,
+        "identities": 1,
+        "studies": 1,
+        "images": 2,
+        "manifests": 2,
+    }
+    assert (contents["predictions"], contents["evidence_maps"], contents["verdicts"], contents["cases"]) == (2, 2, 2, 1)
+    assert (contents["reports"], contents["arrivals"], contents["quarantined_files"]) == (1, 3, 1)
+    # Two of each image, an evidence map that is the same for both, the report twice, and the file that waits.
+    assert contents["files"] == 8
+    assert (contents["data_sets"], contents["classifiers"], contents["exports"]) == ([], [], 0)
+    assert made.completed_at is None
+    run_jobs(house)
+    assert certificate(house, people, made.id).completed_at is not None
+    assert list(house.blobs.digests()) == []
+
+
+def test_the_certificate_names_the_classifiers_that_had_learned_from_the_person(
+    house: Installation, people: People
+) -> None:
+    patient_id = signed_patient(house, people)
+    researcher = people.actor(house, Role.RESEARCHER)
+    with house.database.writing() as session:
+        dataset_id = datasets.make_from_verdicts(
+            session, house, researcher, project_id=people.project_id, pathway=PATHWAY, name="smears"
+        ).id
+        session.add(
+            TrainingRun(
+                id="run",
+                project_id=people.project_id,
+                dataset_id=dataset_id,
+                name="ours",
+                recipe="quick",
+                state="done",
+                epochs={},
+                classifier="ours",
+                digest=DIGEST,
+                created_at=clock.now(),
+                created_by_id="x",
+                created_by="X",
+            )
+        )
+    contents = erase(house, people, patient_id).contents
+    assert sum(row["images"] for row in contents["data_sets"]) == 2
+    assert {row["name"] for row in contents["data_sets"]} == {"smears"}
+    learned = sum(row["images"] for row in contents["data_sets"] if row["part"] != "test")
+    assert contents["classifiers"] == [{"classifier": "ours", "digest": DIGEST, "learned_from_images": learned}]
+
+
+def test_a_certificate_is_not_complete_while_something_is_left(house: Installation, people: People) -> None:
+    made = erase(house, people, signed_patient(house, people))
+    other = make_patient(house, people)
+    upload(house, people.actor(house, Role.TECHNOLOGIST), other, in_doubt(3))
+    with house.database.reading() as session:
+        sealed = session.scalars(select(Arrival.sealed_bytes).where(Arrival.patient_id == other)).one()
+    with pytest.raises(Unavailable, match="still there"):
+        erasure.finish(house, made.id, other, [])
+    assert certificate(house, people, made.id).completed_at is None
+    assert sealed is not None
+    assert house.blobs.has(sealed)
+
+
+def test_bytes_that_another_patient_has_too_stay(house: Installation, people: People) -> None:
+    patient_id = signed_patient(house, people)
+    with house.database.reading() as session:
+        blob = session.scalars(select(Image.blob).where(Image.patient_id == patient_id)).first()
+    assert blob is not None
+    other = make_patient(house, people)
+    with house.database.writing() as session:
+        records.keep_blob(session, house, house.blobs.get(blob), patient_id=other)
+    made = erase(house, people, patient_id)
+    run_jobs(house)
+    assert certificate(house, people, made.id).completed_at is not None
+    assert list(house.blobs.digests()) == [blob]
+
+
+def test_only_administrators_of_the_project_read_certificates(house: Installation, people: People) -> None:
+    made = erase(house, people, make_patient(house, people))
+    administrator, physician = (people.actor(house, role) for role in (Role.ADMINISTRATOR, Role.PHYSICIAN))
+    with house.database.reading() as session:
+        with pytest.raises(NotAllowed):
+            erasure.get_erasure(session, physician, made.id)
+        with pytest.raises(NotFound):
+            erasure.get_erasure(session, administrator, "nothing")
+        found, total = erasure.list_erasures(
+            session,
+            administrator,
+            project_id=None,
+            query=made.patient_code[:4].lower(),
+            offset=0,
+            limit=10,
+        )
+    assert [one.id for one in found] == [made.id]
+    assert total == 1
