@@ -109,6 +109,16 @@ def test_short_names_and_numbers_are_looked_for_as_whole_words() -> None:
     assert list(words.known("", "planned, asleep, 147110, fleet")) == []
 
 
+def test_many_known_people_are_looked_for_like_few() -> None:
+    people = [f"Person{number}^Name{number}" for number in range(3000)] + ["Rahman^Aisha", "王^小东", "H-4711"]
+    words = Words(people)
+    text = "seen with aisha rahman, 王小东 and namhar of h-4711"
+    assert {one.excerpt for one in words.known("", text)} == {"aisha", "rahman", "小东", "h-4711"}
+    data = b"\x07" * 50 + "of Rahman".encode("utf-16-le") + "小东".encode() + b"\x07" * 50
+    assert {one.excerpt for one in words.known_in_bytes("", data)} == {"rahman"}
+    assert list(words.known("", "nothing of anybody")) == list(words.known_in_bytes("", bytes(99))) == []
+
+
 def test_codes_uids_and_hashes_are_no_numbers_of_people() -> None:
     text = "P-7F3KQA P-ABCDEFGHIJ23 2.25.329800735698586629295641978511506172918 1.2.840.10008.5.1.4.1.1.2 "
     text += "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
