@@ -126,6 +126,11 @@ def test_codes_uids_and_hashes_are_no_numbers_of_people() -> None:
     assert Scanner().scan("P-7F3KQA/1.json", b'{"code": "P-1234567"}') != []
 
 
+@pytest.mark.parametrize("text", ["BM of the hip", "GIF8 years", "PAR1 of two", "Rar! Chest", "BZh", "PKU", "8"])
+def test_a_text_that_begins_like_a_file_is_a_text(text: str) -> None:
+    assert Scanner().scan("value", text.encode()) == []
+
+
 def test_what_cannot_be_looked_into_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packed, "MOST_READ", 1024**2)
     monkeypatch.setattr(objects, "MOST_READ", 1024**2)
@@ -140,7 +145,7 @@ def test_what_cannot_be_looked_into_is_said(monkeypatch: pytest.MonkeyPatch) -> 
     for _ in range(6):
         nested = zipped(nested)
     large, damaged = zipped(bytes(2 * 1024**2)), zipped(b"x")[:-30]
-    for data in (nested, large, damaged, b"7z\xbc\xaf\x27\x1c" + bytes(9), b"PAR1" + bytes(9)):
+    for data in (nested, large, damaged, b"7z\xbc\xaf\x27\x1c" + bytes(9), b"PAR1" + bytes(9) + b"PAR1"):
         assert {one.kind for one in Scanner().scan("P-ABCDEFGH.zip", data)} == {"cannot be read whole"}
 
 
