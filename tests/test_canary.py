@@ -35,6 +35,7 @@ from typer.testing import CliRunner
 from medhub.accounts.permissions import Role
 from medhub.entrypoints.cli import app
 from medhub.entrypoints.web import create_app
+from medhub.export import tasks as export_tasks
 from medhub.foundation import logging
 from medhub.foundation.database import Base
 from medhub.foundation.installation import Installation
@@ -307,6 +308,18 @@ def test_what_names_a_person_is_found_nowhere(
     for case_id in cases:
         report = physician.get(f"/api/cases/{case_id}/report.pdf")
         assert report.status_code == 200
+
+    # What leaves says nothing of anybody, in whatever form.
+    researcher = client_of(app, house, f"{Role.RESEARCHER}@lab.example")
+    monkeypatch.setattr(export_tasks, "READ_PIXELS", False)
+    for form in ({"form": "dicom"}, {"form": "training", "picture": "jpeg"}, {"form": "metadata"}):
+        export_id = researcher.post("/api/exports", json={"selection": "project", **form}).json()["id"]
+        run_jobs(house)
+        made = researcher.get(f"/api/exports/{export_id}").json()
+        assert (made["state"], made["images"]) == ("ready", len(taken) + len(with_header)), made
+        with zipfile.ZipFile(io.BytesIO(researcher.get(f"/api/exports/{export_id}/file").content)) as archive:
+            for member in archive.namelist():
+                assert canaries.in_bytes(member.encode() + archive.read(member)) == [], member
 
     # What goes wrong tells nothing either.
     nobody.post("/api/auth/token", data={"username": f"{canaries.new('Guess')}@x.example", "password": "x" * 20})

@@ -372,11 +372,11 @@ _WHY_NOT = {
 
 
 def lacks_patients(session: Session, export_id: str) -> bool:
-    """Whether a patient of an export is there no more."""
+    """Whether a patient of whom an export holds images is there no more."""
     gone = (
         select(ExportImage.patient_id)
         .outerjoin(Patient, Patient.id == ExportImage.patient_id)
-        .where(ExportImage.export_id == export_id, Patient.id.is_(None))
+        .where(ExportImage.export_id == export_id, ExportImage.excluded.is_(False), Patient.id.is_(None))
     )
     return session.scalar(gone.limit(1)) is not None
 

@@ -84,8 +84,10 @@ def give_up(house: Installation, export_id: str) -> None:
 def forget_patient(house: Installation, patient_id: str) -> None:
     """Destroy every export that is held and has images of a patient who was erased; others forget the patient."""
     with house.database.reading() as session:
-        chosen = select(ExportImage.export_id).where(ExportImage.patient_id == patient_id).distinct()
-        held_by = list(session.scalars(chosen))
+        chosen = select(ExportImage.export_id).where(
+            ExportImage.patient_id == patient_id, ExportImage.excluded.is_(False)
+        )
+        held_by = list(session.scalars(chosen.distinct()))
     for export_id in held_by:
         _end(house, export_id, "erased", service.ERASED)
     with house.database.writing() as session:

@@ -13,7 +13,7 @@ import { CaseList } from '@/components/CaseList';
 import { Code } from '@/components/Code';
 import { Facts } from '@/components/Facts';
 import { Go } from '@/components/Go';
-import { IconPencil } from '@/components/icons';
+import { IconExport, IconPencil } from '@/components/icons';
 import { ImageGrid } from '@/components/ImageTile';
 import { Notice } from '@/components/Notice';
 import { tellSuccess } from '@/components/notify';
@@ -57,11 +57,23 @@ export function StudyPage() {
         { to: `/patients/${study.patient_id}`, title: patient?.code ?? 'Patient' },
       ]}
       actions={
-        can('write-records') && (
-          <Button variant="default" leftSection={<IconPencil size={18} />} onClick={edit.open}>
-            Edit
-          </Button>
-        )
+        <>
+          {can('export') && (
+            <Button
+              component={Go}
+              to={`/exports?order=study&study_id=${study.id}`}
+              variant="default"
+              leftSection={<IconExport size={18} />}
+            >
+              Export
+            </Button>
+          )}
+          {can('write-records') && (
+            <Button variant="default" leftSection={<IconPencil size={18} />} onClick={edit.open}>
+              Edit
+            </Button>
+          )}
+        </>
       }
     >
       <Columns
