@@ -199,6 +199,24 @@ def planted(leaks: int) -> bool:
     return found / n >= 0.99
 
 
+def seen_in_pictures(pictures: int) -> None:
+    """Count how much of the hard writing that the engine is measured with the last look reads without help."""
+    seen = whole = held = 0
+    for seed in range(pictures):
+        made = burned(40_000 + seed)
+        places = [one.place for one in Scanner().scan(NAME, written(_shown_as(made.image)))]
+        boxes = [tuple(map(int, place.split("box ")[1].split(","))) for place in places if "box " in place]
+        held += bool(boxes)
+        for piece in made.pieces:
+            if piece.identifies:
+                y, x = (float(one.mean()) for one in np.nonzero(piece.ink))
+                seen += any(x0 <= x <= x1 and y0 <= y <= y1 for x0, y0, x1, y1 in boxes)
+                whole += 1
+    share = f"{seen / whole:.1%} ({interval(seen / whole, whole)})"
+    print(f"- not cleaned, writing of 10 to 40 pixels, some dim or turned: {held} of {pictures} pictures are held back")
+    print(f"- of the identifiers in them the last look reads by itself: {seen} of {whole}, {share}")
+
+
 def false_alarms(carriers: list[Carrier], pictures: int, files: int = 50) -> None:
     """Look at cleaned files in which nothing was planted."""
     alarms = [
@@ -275,6 +293,7 @@ def main() -> None:
     side_by_side()
     carriers = carriers_in(options.carriers)
     reached += [answer_key(options.objects, carriers), planted(options.leaks)]
+    seen_in_pictures(options.pictures)
     false_alarms(carriers, options.pictures)
     sys.exit(0 if all(reached) else 1)
 

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,13 +22,14 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from medhub.errors import Conflict, Invalid, NotFound, Unavailable
-from medhub.science.deid.files import clean_file
+from medhub.science.deid.files import clean_file, clean_large_slide
 from medhub.science.deid.pixels import Layouts
 from medhub.science.deid.preview import FREE_TEXT, remaining_texts
 from medhub.science.deid.profile import Profile, find_profile
 from medhub.science.deid.result import Result
 from medhub.science.deid.scan import Scanner
 from medhub.science.deid.score import outputs_of, read_key, score
+from medhub.science.imaging.limits import Limits
 
 
 class _RunsByDefault(TyperGroup):
@@ -51,6 +53,8 @@ KeyFile = Annotated[
     typer.Option(help="File with the project's key (32 bytes or more); made there if it is not there yet."),
 ]
 _LEAST_KEY = 16
+# Larger files are not read into memory as a whole; only slides are so large.
+_IN_MEMORY = Limits().max_bytes
 # Neighboring files are mostly of one series, of which a process remembers where writing is.
 _TOGETHER = 8
 _SAME_UID = "A file with the same SOP Instance UID and other contents came before it."
@@ -86,7 +90,7 @@ def run_command(
     reasons: Counter[str] = Counter()
     with _lines(manifest) as write, _bar(quiet) as bar:
         task = bar.add_task("De-identifying", total=len(files))
-        for path, found in _done(files, wanted, key, jobs):
+        for path, found in _done(files, wanted, key, jobs, target):
             written = _store(found, target) if found.outcome == "cleaned" else None
             if found.outcome == "cleaned" and written is None:
                 found = Result("quarantined", _SAME_UID)
@@ -288,20 +292,28 @@ def _layouts() -> Layouts:
     return Layouts()
 
 
-def _one(path: Path, profile: Profile, key: bytes) -> Result:
+def _one(path: Path, profile: Profile, key: bytes, parts: Path | None) -> Result:
     try:
+        if parts is not None and path.stat().st_size > _IN_MEMORY:
+            parts.mkdir(parents=True, exist_ok=True)
+            part = parts / f".{secrets.token_hex(8)}.part"
+            found = clean_large_slide(path, part, profile, key)
+            return replace(found, part=str(part)) if found.outcome == "cleaned" else found
         return clean_file(path.read_bytes(), profile, key, layouts=_layouts())
     except OSError as error:
         return Result("quarantined", f"It cannot be read ({error.strerror}).")
 
 
-def _done(files: list[Path], profile: Profile, key: bytes, jobs: int) -> Iterator[tuple[Path, Result]]:
+def _done(
+    files: list[Path], profile: Profile, key: bytes, jobs: int, parts: Path | None = None
+) -> Iterator[tuple[Path, Result]]:
     if jobs == 1:
         for path in files:
-            yield path, _one(path, profile, key)
+            yield path, _one(path, profile, key, parts)
         return
     with ProcessPoolExecutor(jobs) as pool:
-        found = pool.map(_one, files, [profile] * len(files), [key] * len(files), chunksize=_TOGETHER)
+        same = ([one] * len(files) for one in (profile, key, parts))
+        found = pool.map(_one, files, *same, chunksize=_TOGETHER)
         yield from zip(files, found, strict=True)
 
 
@@ -310,6 +322,9 @@ def _store(found: Result, target: Path) -> str | None:
     relative = Path(*found.place).with_name(f"{found.place[-1]}{found.suffix}")
     path = target / relative
     part = path.with_name(f".{path.name}.part")
+    if found.part:
+        Path(found.part).replace(path)
+        return relative.as_posix()
     if path.exists():
         return relative.as_posix() if path.read_bytes() == found.data else None
     try:

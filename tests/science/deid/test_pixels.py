@@ -237,6 +237,40 @@ def test_cells_are_not_taken_for_letters() -> None:
     assert _cleaned(_file(picture, modality="GM")).boxes == ()
 
 
+def test_rings_are_not_taken_for_numbers_and_writing_beside_them_is_found() -> None:
+    y, x = np.mgrid[0:300, 0:420]
+    chance = np.random.default_rng(3)
+    picture = np.full((300, 420, 3), 215, np.uint8)
+    for row in range(30, 290, 48):
+        for column in range(30, 410, 44):
+            away = np.hypot((y - row) / chance.uniform(0.8, 1.2), x - column + chance.uniform(-4, 4))
+            picture[away < 19] = (170, 110, 130)
+            picture[away < 9] = (205, 180, 190)
+    assert _cleaned(_file(picture, modality="GM")).boxes == ()
+    for size, at in ((26, (120, 140)), (18, (100, 120))):
+        written = Image.fromarray(picture)
+        font = ImageFont.truetype(FONTS / "NotoSans-Regular.ttf", size)
+        ImageDraw.Draw(written).text(at, "Kowalska", fill=0, font=font)
+        changed = _touched(picture, np.asarray(written))
+        black = np.zeros(changed.shape, bool)
+        for _, x0, y0, x1, y1 in _cleaned(_file(np.asarray(written), modality="GM")).boxes:
+            black[y0:y1, x0:x1] = True
+        assert (black & changed).sum() >= 0.9 * changed.sum()
+        assert black.mean() < 0.2
+
+
+@pytest.mark.parametrize("seed", [10071, 10097])
+def test_small_writing_of_which_the_network_sees_an_end_only_is_found_whole(seed: int) -> None:
+    made = burned(seed)
+    found = _cleaned(_file(made.image, modality=made.modality))
+    black = np.zeros(made.image.shape[:2], bool)
+    for _, x0, y0, x1, y1 in found.boxes:
+        black[y0:y1, x0:x1] = True
+    smallest = min((piece for piece in made.pieces if piece.identifies), key=lambda piece: piece.size)
+    assert smallest.size <= 14
+    assert (black & smallest.ink).sum() >= 0.9 * smallest.ink.sum()
+
+
 def test_a_word_of_the_header_does_not_stay_in_the_pixels() -> None:
     assert is_harmless("LEFT", "US", NOBODY)
     assert _cleaned(_file(_screen("LEFT"))).boxes  # the patient's name is Left

@@ -109,11 +109,26 @@ def test_short_names_and_numbers_are_looked_for_as_whole_words() -> None:
     assert list(words.known("", "planned, asleep, 147110, fleet")) == []
 
 
+def test_many_known_people_are_looked_for_like_few() -> None:
+    people = [f"Person{number}^Name{number}" for number in range(3000)] + ["Rahman^Aisha", "王^小东", "H-4711"]
+    words = Words(people)
+    text = "seen with aisha rahman, 王小东 and namhar of h-4711"
+    assert {one.excerpt for one in words.known("", text)} == {"aisha", "rahman", "小东", "h-4711"}
+    data = b"\x07" * 50 + "of Rahman".encode("utf-16-le") + "小东".encode() + b"\x07" * 50
+    assert {one.excerpt for one in words.known_in_bytes("", data)} == {"rahman"}
+    assert list(words.known("", "nothing of anybody")) == list(words.known_in_bytes("", bytes(99))) == []
+
+
 def test_codes_uids_and_hashes_are_no_numbers_of_people() -> None:
     text = "P-7F3KQA P-ABCDEFGHIJ23 2.25.329800735698586629295641978511506172918 1.2.840.10008.5.1.4.1.1.2 "
     text += "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
     assert Scanner().scan("manifest.json", json.dumps({"files": text.split()}).encode()) == []
     assert Scanner().scan("P-7F3KQA/1.json", b'{"code": "P-1234567"}') != []
+
+
+@pytest.mark.parametrize("text", ["BM of the hip", "GIF8 years", "PAR1 of two", "Rar! Chest", "BZh", "PKU", "8"])
+def test_a_text_that_begins_like_a_file_is_a_text(text: str) -> None:
+    assert Scanner().scan("value", text.encode()) == []
 
 
 def test_what_cannot_be_looked_into_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +145,7 @@ def test_what_cannot_be_looked_into_is_said(monkeypatch: pytest.MonkeyPatch) -> 
     for _ in range(6):
         nested = zipped(nested)
     large, damaged = zipped(bytes(2 * 1024**2)), zipped(b"x")[:-30]
-    for data in (nested, large, damaged, b"7z\xbc\xaf\x27\x1c" + bytes(9), b"PAR1" + bytes(9)):
+    for data in (nested, large, damaged, b"7z\xbc\xaf\x27\x1c" + bytes(9), b"PAR1" + bytes(9) + b"PAR1"):
         assert {one.kind for one in Scanner().scan("P-ABCDEFGH.zip", data)} == {"cannot be read whole"}
 
 

@@ -6,12 +6,15 @@ from __future__ import annotations
 import json
 import struct
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from typer.testing import CliRunner
 
+from medhub.entrypoints import cli_deid
 from medhub.science.deid.files import clean_file
 from medhub.science.deid.profile import Pixels, Profile
 from medhub.science.deid.slides import is_slide
@@ -172,6 +175,29 @@ def test_a_slide_that_was_cut_off_or_damaged_waits_with_a_reason(share: float) -
     for at in chance.integers(0, len(data), 4000):
         damaged[at] = chance.integers(256)
     assert SECRET not in clean_file(bytes(damaged), PROFILE, KEY).data
+
+
+def test_a_slide_too_large_for_memory_is_cleaned_from_file_to_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "IN").mkdir()
+    data = _svs()
+    (tmp_path / "IN/one.svs").write_bytes(data)
+    (tmp_path / "IN/pen.svs").write_bytes(_svs("Kowalska"))
+    (tmp_path / "IN/other.bin").write_bytes(bytes(20_000))
+    monkeypatch.setattr(cli_deid, "_IN_MEMORY", 10_000)
+    (tmp_path / "key").write_bytes(KEY)
+    arguments = [tmp_path / "IN", tmp_path / "OUT", "--key-file", tmp_path / "key", "--manifest", tmp_path / "done"]
+    ended = CliRunner().invoke(cli_deid.deid_app, list(map(str, arguments)))
+    assert ended.exit_code == 1
+    lines = {one["input"]: one for one in map(json.loads, (tmp_path / "done").read_text().splitlines())}
+    assert "writing in the scan" in lines["pen.svs"]["reason"]
+    assert "no slide" in lines["other.bin"]["reason"]
+    (path,) = [path for path in (tmp_path / "OUT").rglob("*") if path.is_file()]
+    in_memory = clean_file(data, PROFILE, KEY)
+    assert path.name == lines["one.svs"]["output"] == f"{in_memory.place[-1]}.svs"
+    assert path.read_bytes() == in_memory.data
+    assert (tmp_path / "IN/one.svs").read_bytes() == data
 
 
 @pytest.mark.skipif(not CMU.exists(), reason="the slide is not there")

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import struct
 from dataclasses import replace
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
 
 from pydicom import DataElement, Dataset
 from pydicom._uid_dict import UID_dictionary
@@ -17,7 +19,7 @@ from medhub.science.deid.pixels import Layouts, Look, clean_pixels_of, is_pictur
 from medhub.science.deid.profile import Profile
 from medhub.science.deid.reading import ReaderMissing
 from medhub.science.deid.result import Result as Result
-from medhub.science.deid.slides import clean_slide, is_slide
+from medhub.science.deid.slides import clean_slide, clean_slide_file, is_slide
 from medhub.science.deid.subject import Subject, subject_of
 from medhub.science.imaging.limits import Limits, Unacceptable, refuse_length
 from medhub.science.imaging.photographs import identify, refuse_unknown
@@ -86,6 +88,40 @@ def clean_object(
         # A parser of hostile bytes may raise anything; all mean the same.
         except Exception as error:
             return Result("quarantined", f"It is damaged: it cannot be read ({type(error).__name__}).")
+
+
+def clean_large_slide(source: Path, target: Path, profile: Profile, key: bytes) -> Result:
+    """Make a file that is larger than what is taken into memory into one without identity, if it is a slide.
+
+    Parameters
+    ----------
+    source
+        The file; it is not changed.
+    target
+        Where the new file is written, if it is cleaned.
+    profile
+        What is kept.
+    key
+        Secret of the project, at least 16 bytes.
+
+    Returns
+    -------
+    Result
+        Without data, which lie in ``target``; or quarantined, with the reason.
+    """
+    try:
+        with source.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+            slide = is_slide(data)
+        if slide:
+            return clean_slide_file(source, target, profile, key)
+        return Result("quarantined", "It is larger than what is taken, and no slide.")
+    except Unacceptable as error:
+        return Result("quarantined", str(error))
+    except OSError:
+        raise
+    # A parser of hostile bytes may raise anything; all mean the same.
+    except Exception as error:
+        return Result("quarantined", f"It is damaged: it cannot be read ({type(error).__name__}).")
 
 
 def _cleaned(

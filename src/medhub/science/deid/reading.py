@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from medhub.errors import Unavailable
 from medhub.science.deid.detection import Detector
 from medhub.science.deid.networks import faster
-from medhub.science.deid.tissue import SURELY, is_cloud, is_one_more, is_round, is_thick, is_tissue, thick_share
+from medhub.science.deid.tissue import SURELY, is_cloud, is_one_more, is_round, is_row, is_thick, is_tissue, thick_share
 
 # Surroundings, in pixels, and what is added to their variation: noise of single levels is not raised to writing.
 _AROUND = 31
@@ -40,8 +40,8 @@ _THIS_WAY_UP = 0.9
 _WAYS = 6
 _WAYS_OF_CELLS = 2
 # A find that lies so far within another of its height is a part of it; so is a stroke that is shorter than that.
-_PART = 0.9
-_SAME_HEIGHT = 0.6
+_PART = 0.8
+_SAME_HEIGHT = 0.4
 _STROKE = 1.5
 # A find that reads badly repeats another if so much of it lies within that, and so many of its signs are those.
 _REPEATS_WITHIN = 0.2
@@ -138,17 +138,15 @@ class Reader:
         with self._guard:
             found = self._detector.find(((plain, False), (raised, False), (raised, True)))
             pieces = self._pieces(found, settled)
-            for cloud in [one for one in pieces if self._is_cloud(one, plain, found)]:
-                # Lines that touch one another are found as one, and cannot be read as one.
+            several = [one for one in pieces if self._is_cloud(one, plain, found) or is_row(one.sides, one.readings)]
+            pieces = [one for one in pieces if not any(one is other for other in several)]
+            for box in [one.box for one in several]:
+                # Lines that touch one another cannot be read as one, and between the cells of a row a name may stand.
                 apart = [
-                    (quad, source) for source in (plain, raised) for quad in self._detector.within(source, cloud.box)
+                    (quad, source) for source in (plain, raised) for quad in self._detector.within(source, box, scale=2)
                 ]
-                pieces = [one for one in pieces if one is not cloud]
-                pieces += [
-                    one
-                    for one in self._pieces(apart, settled)
-                    if not is_cloud(one.sides.min(), one.readings, _HIGHEST_DIM)
-                ]
+                inner = self._pieces(apart, settled)
+                pieces += [one for one in inner if not is_cloud(one.sides.min(), one.readings, _HIGHEST_DIM)]
         pieces = [one for one in pieces if not any(self._repeats(one, other) for other in pieces if other is not one)]
         rounds = sum(is_round(one.readings) for one in pieces)
         return tuple(one for one in pieces if not is_tissue(one.sides, one.readings, one.thick, rounds))
@@ -171,7 +169,8 @@ class Reader:
             piece = Writing(outline, readings, thick)
             rounds += is_round(readings)
             pieces.append(piece)
-            if piece.readings and settled(*piece.readings[0]) and piece.readings[0][1] >= _THIS_WAY_UP:
+            ring = is_round(readings) or is_row(piece.sides, readings)
+            if readings and not ring and readings[0][1] >= SURELY and settled(*readings[0]):
                 sure.append(outline)
         return pieces
 

@@ -37,6 +37,8 @@ class Result:
         before anybody else does, and what ``pixels.blacken`` then finishes. Never to be stored in the open.
     suffix
         What the name of the new file ends with.
+    part
+        Where the new file lies, if it is too large for ``data``.
     """
 
     outcome: Outcome
@@ -48,6 +50,7 @@ class Result:
     kept: tuple[tuple[int, int, int, int, int], ...] = ()
     doubtful: bytes = b""
     suffix: str = ".dcm"
+    part: str = ""
 
     def as_json(self, source: str, target: str | None) -> dict[str, Any]:
         """A line of the manifest."""

@@ -22,9 +22,12 @@ __all__ = ["Finding", "Scanner"]
 _MOST_FINDINGS = 1000  # of one file: one that has more is not read to its end by anybody
 _MOST_NESTED = 4  # archives within archives
 _UIDS = re.compile(r"(?:2\.25\.|\b1\.2\.840\.)[\d.]+")
-_PICTURES = (b"\xff\xd8\xff", b"\x89PNG", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"GIF8", b"BM", b"\0\0\0\x0cjP  ")
+_PICTURES = (
+    *(b"\xff\xd8\xff", b"\x89PNG", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"GIF87a", b"GIF89a"),
+    b"\0\0\0\x0cjP  ",
+)
 _ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b")
-_LOCKED = (b"7z\xbc\xaf\x27\x1c", b"Rar!", b"\xfd7zXZ", b"BZh", b"\x28\xb5\x2f\xfd")
+_LOCKED = (b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 _HEADER = 64 * 1024  # of a file of no known kind, where what it says of itself stands
 
 
@@ -97,7 +100,7 @@ class Scanner:
             yield from self._file(name, data, place, depth)
 
     def _other(self, name: str, data: bytes, place: str, depth: int) -> Iterator[Finding]:
-        if data.startswith(_PICTURES) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP"):
+        if data.startswith(_PICTURES) or _is_webp_or_bitmap(data):
             yield from photograph(self._words, place, data, read_pixels=self._pixels, dates=self._dates)
         elif data.startswith(_ARCHIVES) or data[257:262] == b"ustar":
             yield from packed.archive(
@@ -106,9 +109,9 @@ class Scanner:
                 data,
                 lambda where, inner_name, inner: self._inner(where, inner_name or name[:-3], inner, depth + 1),
             )
-        elif data.startswith(_LOCKED):
+        elif data.startswith(_LOCKED) or (data[:3] == b"BZh" and data[4:10] == b"1AY&SY"):
             yield Finding(place, "cannot be read whole", "an archive of a kind that is not looked into")
-        elif data[:4] == b"PAR1":
+        elif data[:4] == b"PAR1" and data[-4:] == b"PAR1":
             yield from packed.table(self._words, place, data, dates=self._dates)
         elif b"%PDF-" in data[:1024]:
             yield from packed.document(self._words, place, data, read_pixels=self._pixels, dates=self._dates)
@@ -128,3 +131,9 @@ class Scanner:
                 yield from self._words.known("file name", stem)
             else:
                 yield from self._words.look("file name", stem.replace("_", " "), dates=self._dates)
+
+
+def _is_webp_or_bitmap(data: bytes) -> bool:
+    """Whether bytes are a picture of a kind whose first letters may begin a text, too."""
+    webp = data[:4] == b"RIFF" and data[8:12] == b"WEBP"
+    return webp or (data[:2] == b"BM" and data[6:10] == bytes(4) and len(data) > 54)

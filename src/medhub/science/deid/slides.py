@@ -7,11 +7,14 @@ label and the macro, texts, serial numbers, what lies in gaps. TIFF 6.0, and Big
 
 from __future__ import annotations
 
+import mmap
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
+from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image
@@ -41,6 +44,7 @@ _JPEG = (6, 7)
 _MOST_PAGES = 100
 _ALIKE = 0.03
 _LOOKED_AT = 6_000_000
+_AT_ONCE = 2**24
 _APERIO = re.compile(
     rb"(Aperio [A-Za-z ]{1,40}v[\d.]{1,12})\s*[\r\n]+"
     rb"([\d]{1,7}x\d{1,7}(?: \[[\d, x]{1,60}\])?(?: \(\d{1,5}x\d{1,5}\))?(?: [A-Z0-9/]{1,20})?(?: Q=\d{1,3})?)"
@@ -82,7 +86,7 @@ class _Page:
 class _Tiff:
     """The pages of a TIFF file that lies in memory and can be written to."""
 
-    def __init__(self, data: bytearray) -> None:
+    def __init__(self, data: bytearray | mmap.mmap) -> None:
         self.data = data
         self.order = {b"II": "<", b"MM": ">"}[bytes(data[:2])]
         (version,) = struct.unpack_from(f"{self.order}H", data, 2)
@@ -177,12 +181,12 @@ class _Tiff:
         return _Entry(entry.tag, entry.kind, len(value), entry.at, len(value), bytes(raw))
 
 
-def is_slide(data: bytes) -> bool:
+def is_slide(data: bytes | mmap.mmap) -> bool:
     """Tell whether a TIFF file is a whole slide: its first page has tiles, or is one of Aperio or Hamamatsu."""
     if data[:4] not in (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"):
         return False
     try:
-        tiff = _Tiff(bytearray(data))
+        tiff = _Tiff(data if isinstance(data, mmap.mmap) else bytearray(data))
     except (Unacceptable, struct.error, KeyError):
         return False
     if not tiff.pages:
@@ -218,7 +222,61 @@ def clean_slide(data: bytes, profile: Profile, subject: Subject | None, key: byt
     Unacceptable
         When the file cannot be read, or has pages of which it cannot be told what they show.
     """
+    name = name_of(key, "slide", data)
+    place = (subject.code, name) if subject is not None else (name,)
     tiff = _Tiff(bytearray(data))
+    kept, made = _cleaned(tiff, place)
+    clean = b"".join(_pieces(tiff, kept))
+    doubt, boxes = _doubt(BytesIO(clean), kept, profile)
+    if doubt:
+        return replace(made, outcome="quarantined", reason=doubt, boxes=boxes, doubtful=clean)
+    return replace(made, data=clean)
+
+
+def clean_slide_file(source: Path, target: Path, profile: Profile, key: bytes) -> Result:
+    """Make a slide that is too large for memory into one without identity; see ``clean_slide``.
+
+    Parameters
+    ----------
+    source
+        The file, of which ``is_slide`` is true. It is not changed.
+    target
+        Where the new file is written. Nothing but clean bytes ever is; it is deleted if the slide is quarantined.
+    profile
+        Whether a small level of the pyramid is looked at for writing; else a person looks.
+    key
+        Secret of the project, at least 16 bytes; the new name comes from it.
+
+    Returns
+    -------
+    Result
+        Without data, which lie in ``target``.
+
+    Raises
+    ------
+    Unacceptable
+        When the file cannot be read, or has pages of which it cannot be told what they show.
+    """
+    # What is changed is changed in memory, page by page, and not in the file.
+    with source.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as data:
+        place = (name_of(key, "slide", data),)
+        tiff = _Tiff(data)
+        kept, made = _cleaned(tiff, place)
+        doubt = "It could not be written."
+        try:
+            with target.open("w+b") as out:
+                for piece in _pieces(tiff, kept):
+                    out.write(piece)
+                out.seek(0)
+                doubt, boxes = _doubt(out, kept, profile)
+        finally:
+            if doubt:
+                target.unlink(missing_ok=True)
+        return replace(made, outcome="quarantined", reason=doubt, boxes=boxes) if doubt else made
+
+
+def _cleaned(tiff: _Tiff, place: tuple[str, ...]) -> tuple[list[_Page], Result]:
+    """Drop pages and texts; the pages that stay, and what was done."""
     kept, gone = _sorted(tiff)
     suffix = ".ndpi" if _HAMAMATSU in kept[0].values else ".tif"
     if tiff.text(kept[0], _DESCRIPTION).startswith(b"Aperio"):
@@ -229,15 +287,8 @@ def clean_slide(data: bytes, profile: Profile, subject: Subject | None, key: byt
     chain = [page for page in kept if not page.sub]
     for page, after in zip(chain, [*chain[1:], None], strict=True):
         tiff.write(page, page.entries, after.at if after is not None else 0)
-    clean = _only_used(tiff, kept)
     actions.append(Action("bytes that no page refers to", "gaps", "", "removed", RULE))
-    name = name_of(key, "slide", data)
-    place = (subject.code, name) if subject is not None else (name,)
-    told = tuple(dict.fromkeys(actions))
-    doubt, boxes = _doubt(clean, tiff, kept, profile)
-    if doubt:
-        return Result("quarantined", doubt, b"", place, told, boxes, doubtful=clean, suffix=suffix)
-    return Result("cleaned", "", clean, place, told, suffix=suffix)
+    return kept, Result("cleaned", "", b"", place, tuple(dict.fromkeys(actions)), suffix=suffix)
 
 
 def _sorted(tiff: _Tiff) -> tuple[list[_Page], list[_Page]]:
@@ -335,17 +386,19 @@ def _blank_comments(tiff: _Tiff, page: _Page) -> bool:
     return blanked
 
 
-def _only_used(tiff: _Tiff, kept: list[_Page]) -> bytes:
-    """The bytes that these pages refer to, where they lie; zeros between them, and nothing after them."""
-    ranges = sorted([(0, tiff.head), *(one for page in kept for one in tiff.used(page))])
-    out = bytearray(max(end for _, end in ranges))
-    for start, end in ranges:
-        out[start:end] = tiff.data[start:end]
-    return bytes(out)
+def _pieces(tiff: _Tiff, kept: list[_Page]) -> Iterator[bytes]:
+    """The bytes that these pages refer to, in their places; zeros between them, and nothing after them."""
+    at = 0
+    for start, end in sorted([(0, tiff.head), *(one for page in kept for one in tiff.used(page))]):
+        if start > at:
+            yield from (bytes(min(_AT_ONCE, start - place)) for place in range(at, start, _AT_ONCE))
+        for place in range(max(at, start), end, _AT_ONCE):
+            yield bytes(tiff.data[place : min(end, place + _AT_ONCE)])
+        at = max(at, end)
 
 
 def _doubt(
-    clean: bytes, tiff: _Tiff, kept: list[_Page], profile: Profile
+    clean: IO[bytes], kept: list[_Page], profile: Profile
 ) -> tuple[str, tuple[tuple[int, int, int, int, int], ...]]:
     """Look for writing in the largest level that is small enough to be read at once."""
     if not profile.pixels.clean:
@@ -356,7 +409,7 @@ def _doubt(
     page = max(small, key=lambda one: one.width * one.height)
     number = [one for one in kept if not one.sub].index(page)
     try:
-        with Image.open(BytesIO(clean), formats=("TIFF",)) as image:
+        with Image.open(clean, formats=("TIFF",)) as image:
             image.seek(number)
             picture = np.asarray(image.convert("RGB"))
         look, _ = look_at_picture(picture, "SM", Identity(frozenset()))

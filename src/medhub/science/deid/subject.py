@@ -7,6 +7,7 @@ import hashlib
 import hmac
 from base64 import b32encode
 from dataclasses import dataclass
+from mmap import mmap
 
 from medhub.science.deid.profile import Dates
 from medhub.science.deid.uids import keyed_uid
@@ -45,7 +46,7 @@ class Subject:
         return f"{kind}-{_drawn(self.key, kind, value.strip())[:8]}"
 
 
-def name_of(key: bytes, kind: str, data: bytes) -> str:
+def name_of(key: bytes, kind: str, data: bytes | mmap) -> str:
     """A name for a file of which nothing is known but its bytes; the same bytes have the same by the same key."""
     return f"{kind}-{_drawn(key, kind, hashlib.sha256(data).hexdigest())[:20]}"
 

@@ -63,6 +63,14 @@ def is_round(readings: Readings) -> bool:
     return bool(said) and sum(one in _ROUND_SIGNS for one in signs) >= _NEARLY_ALL * len(signs)
 
 
+def is_row(sides: NDArray[Any], readings: Readings) -> bool:
+    """Whether what was found is a line that is mostly rings: in a row of cells, a name may stand between them."""
+    signs = [one for one in (readings[0][0] if readings else "") if one.isalnum()]
+    round_ones = sum(one in _ROUND_SIGNS or one in _ROUND_DIGITS for one in signs)
+    long = float(sides.max()) > _SHORT * float(sides.min())
+    return long and round_ones >= _MOSTLY * len(signs) > 0 and readings[0][1] < _SURELY_ROUND
+
+
 def is_cloud(height: float, readings: Readings, highest: int) -> bool:
     """Whether what was found is higher than that and says nothing at all: the edge of a shadow, not writing."""
     return height > highest and all(score < SAYS_NOTHING for _, score in readings)

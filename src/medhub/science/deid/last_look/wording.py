@@ -7,7 +7,9 @@ import base64
 import binascii
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import AnyStr, Generic
 
 from medhub.science.deid.last_look.finding import Finding, cut
 
@@ -70,9 +72,37 @@ _HEXADECIMAL = re.compile(rb"(?:[0-9a-f]{2}){5,}", re.IGNORECASE)
 _MOST_BASE64 = 8 * 1024**2
 # Shorter known words are looked for as whole words only, and not in bytes, where any three letters occur by chance.
 _LONG = 5
+_FEW = 40
+_WORD, _NUMBER = re.compile(r"[^\W_]+"), re.compile(r"\d+")
 _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "ø": "oe", "å": "aa", "æ": "ae"})
 # Signs that are read for one another in pictures.
 _ALIKE = str.maketrans("01|!il5$8z2q9", "olllllssbzzgg")
+
+
+class _Index(Generic[AnyStr]):
+    """Finds which of many words stand in a text, in about the time of one.
+
+    Parameters
+    ----------
+    forms
+        What is looked for, and which known name or number it stands for.
+    head
+        So many signs of a word are looked up first; words are not shorter.
+    """
+
+    def __init__(self, forms: Mapping[AnyStr, str], head: int) -> None:
+        self._forms: dict[AnyStr, str] = dict(forms)
+        self._head = head
+        self._by_head: dict[AnyStr, list[AnyStr]] = defaultdict(list)
+        for form in forms:
+            self._by_head[form[:head]].append(form)
+
+    def hits(self, text: AnyStr) -> set[str]:
+        """The known names and numbers that stand in a text."""
+        if len(self._forms) <= _FEW:
+            return {known for form, known in self._forms.items() if form in text}
+        heads = {text[at : at + self._head] for at in range(len(text) - self._head + 1)} & self._by_head.keys()
+        return {self._forms[form] for head in heads for form in self._by_head[head] if form in text}
 
 
 class Words:
@@ -90,28 +120,23 @@ class Words:
             whole = one.strip()
             for part in (whole, *re.split(r"[\s^,=]+", whole)):
                 lower = part.casefold()
-                parts |= {form for form in (lower, plain(lower), lower.translate(_UMLAUTS)) if len(form) >= 3}
-        self._long = sorted(part for part in parts if len(part) >= _LONG)
-        self._short = [
-            (part, re.compile(rf"(?<![^\W_]){re.escape(part)}(?![^\W_])"))
-            for part in sorted(parts)
-            if len(part) < _LONG
-        ]
-        self._numbers = {part: re.compile(rf"(?<!\d){part}(?!\d)") for part in parts if part.isdigit()}
-        self._backwards = {part[::-1]: part for part in self._long}
-        self._bytes = {
-            form: part
-            for part in self._long
-            for form in (
-                part.encode(),
-                part.encode("latin-1", "ignore"),
-                part.encode("utf-16-le"),
-                part.encode("utf-16-be"),
-                part[::-1].encode(),
-            )
-            if len(form) >= _LONG
-        }
+                parts |= {lower, plain(lower), lower.translate(_UMLAUTS)}
+        # A name in signs that are words by themselves has two or three of them.
+        parts = {part for part in parts if len(part) >= (3 if part.isascii() else 2)}
+        # Numbers are looked for among the numbers of a text, short names among its words, others anywhere in it.
+        self._numbers = frozenset(part for part in parts if part.isdigit())
+        self._short = frozenset(part for part in parts - self._numbers if len(part) < _LONG and part.isascii())
+        names = parts - self._numbers - self._short
+        self._names = _Index({part: part for part in names}, 2)
+        self._backwards = _Index({part[::-1]: part for part in names}, 2)
+        forms: dict[bytes, str] = {}
+        for part in names | self._numbers:
+            encoded = [part.encode(), part.encode("latin-1", "ignore")]
+            encoded += [part.encode("utf-16-le"), part.encode("utf-16-be"), part[::-1].encode()]
+            forms |= {form: part for form in encoded if len(form) >= (_LONG if len(part) >= _LONG else 3 * _LONG // 2)}
+        self._bytes = _Index(forms, _LONG)
         self._read = {form: part for part in parts if len(form := alike(part)) >= 4}
+        self._any = bool(parts)
 
     def look(self, place: str, text: str, *, dates: bool = True) -> Iterator[Finding]:
         """Look at a text; ``dates`` says whether a date is a finding."""
@@ -134,45 +159,39 @@ class Words:
 
         ``short`` says whether also for those of three or four signs, which measured values often are.
         """
-        if not (self._long or self._short):
+        if not self._any:
             return
         lower = text.casefold()
         forms = {lower, plain(lower)}
-        hits = {one for form in forms for one in self._long if one in form and self._stands(one, form)}
-        hits |= {one for form in forms for one, pattern in self._short if short and pattern.search(form)}
-        hits |= {one for back, one in self._backwards.items() if not one.isdigit() and back in lower}
-        hits |= {one for inside in _from_digits(text.encode("utf-8", "ignore")) for one in self._long if one in inside}
+        hits = {one for form in forms for one in self._names.hits(form)}
+        hits |= {one for form in forms for one in self._short & set(_WORD.findall(form)) if short}
+        hits |= {one for one in self._numbers & set(_NUMBER.findall(lower)) if short or len(one) >= _LONG}
+        hits |= self._backwards.hits(lower)
+        hits |= {one for inside in _from_digits(text.encode("utf-8", "ignore")) for one in self._names.hits(inside)}
         yield from (Finding(place, "known identity", one) for one in sorted(hits))
-
-    def _stands(self, one: str, text: str) -> bool:
-        """Whether a number stands by itself, and not within a longer one."""
-        return one not in self._numbers or self._numbers[one].search(text) is not None
 
     def known_in_bytes(self, place: str, data: bytes) -> Iterator[Finding]:
         """Look for known names and numbers in bytes: as they are, as UTF-16, as hexadecimal digits, and as base64."""
-        if not self._bytes:
+        if not self._any:
             return
         lower = data.lower()
-        hits = {part for form, part in self._bytes.items() if form in lower and self._stands_in_bytes(part, lower)}
-        hits |= {one for inside in _from_digits(data) for one in self._long if one in inside}
+        hits = {one for one in self._bytes.hits(lower) if one not in self._numbers or _stands(one, lower)}
+        hits |= {one for inside in _from_digits(data) for one in self._names.hits(inside)}
         yield from (Finding(place, "known identity", one) for one in sorted(hits))
-        for inside in _unpacked(data[:_MOST_BASE64]):
-            inner = inside.lower()
-            for form, part in self._bytes.items():
-                if form in inner:
-                    yield Finding(f"{place}, base64", "known identity", part)
-
-    def _stands_in_bytes(self, one: str, lower: bytes) -> bool:
-        if one not in self._numbers:
-            return True
-        inner = re.search(rb"(?<!\d)" + one.encode() + rb"(?!\d)", lower)
-        wide = any(one.encode(form) in lower for form in ("utf-16-le", "utf-16-be"))
-        return inner is not None or wide
+        packed = {one for inside in _unpacked(data[:_MOST_BASE64]) for one in self._bytes.hits(inside.lower())}
+        yield from (Finding(f"{place}, base64", "known identity", one) for one in sorted(packed))
 
     def read(self, text: str) -> str | None:
         """Find a known name or number in what was read in a picture, where signs may be read for one another."""
         said = alike(text)
         return next((part for form, part in self._read.items() if form in said or _nearly(form, said)), None)
+
+
+def _stands(number: str, lower: bytes) -> bool:
+    """Whether a number stands in bytes by itself, and not within a longer one."""
+    if any(number.encode(form) in lower for form in ("utf-16-le", "utf-16-be")):
+        return True
+    return re.search(rb"(?<!\d)" + number.encode() + rb"(?!\d)", lower) is not None
 
 
 def plain(text: str) -> str:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from medhub.errors import Unavailable
 
 # Pictures are read in pieces of this side, so that memory is bounded and small writing is not shrunk.
-_PIECE = 1200
+_PIECE = 1024
 _SHARED = 160
 # Letters of up to this height (pixels) are smaller than the neighborhood that makes the relief.
 _STROKES = 15
