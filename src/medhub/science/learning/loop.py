@@ -659,13 +659,13 @@ def make_optimizer(network: Network, training: Training) -> torch.optim.Optimize
         }
         for (head, decayed), parameters in groups.items()
     ]
-    # One pass over the weights instead of one for each operation; on a GPU torch chooses a way as fast by itself.
-    fused = True if next(network.parameters()).device.type == "cpu" else None
+    # Not the fused kernels: they take it that an optimizer's state lies in memory as its weights do (channels last),
+    # and what a checkpoint gives back does not.
     if training.optimizer == "sgd":
-        return torch.optim.SGD(options, momentum=training.momentum, nesterov=training.momentum > 0, fused=fused)
+        return torch.optim.SGD(options, momentum=training.momentum, nesterov=training.momentum > 0)
     if training.optimizer == "adam":
-        return torch.optim.Adam(options, fused=fused)
-    return torch.optim.AdamW(options, fused=fused)
+        return torch.optim.Adam(options)
+    return torch.optim.AdamW(options)
 
 
 def normalized(batch: Tensor, preprocessing: Preprocessing) -> Tensor:
