@@ -58,7 +58,7 @@ def is_thick(share: float) -> bool:
 
 def is_round(readings: Readings) -> bool:
     """Whether what was read is rings: O, 0 and the like, but for a sign here and there."""
-    said = [text for text, score in readings if score >= SAYS_NOTHING]
+    said = [text for text, score in readings if score >= SAYS_NOTHING and text.strip()]
     signs = [one for text in said for one in text if one.isalnum()]
     return bool(said) and sum(one in _ROUND_SIGNS for one in signs) >= _NEARLY_ALL * len(signs)
 
