@@ -35,6 +35,13 @@ def build(settings: Settings, *, migrate: bool = True) -> Installation:
             timeout_s=settings.decoder_timeout_s,
             preload=("medhub.science.imaging.wire",),
         ),
+        reading=Isolation(
+            workers=settings.reading_workers,
+            memory_bytes=settings.decoder_memory_bytes,
+            timeout_s=settings.decoder_timeout_s,
+            preload=("medhub.science.imaging.wire",),
+            patience_s=1_800.0,
+        ),
     )
     if migrate:
         training.sweep(house)

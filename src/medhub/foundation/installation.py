@@ -14,15 +14,19 @@ from medhub.foundation.settings import Settings
 
 @dataclass(frozen=True)
 class Installation:
-    """Settings, database, blobs, keys and the processes that decode what was received."""
+    """Settings, database, blobs, keys, and the processes that decode what was received and look for writing in it."""
 
     settings: Settings
     database: Database
     blobs: BlobStore
     keys: Keys
     isolation: Isolation
+    # Looking for writing takes seconds: it has processes of its own, so that nobody waits for them who looks at images.
+    reading: Isolation | None = None
 
     def close(self) -> None:
-        """End the decoding processes and close the database."""
+        """End the processes apart and close the database."""
         self.isolation.close()
+        if self.reading is not None:
+            self.reading.close()
         self.database.close()

@@ -63,6 +63,7 @@ class Settings(BaseSettings):
     quarantine_days: Annotated[int, Field(description="Days after which quarantined bytes are destroyed.", ge=1)] = 30
     export_days: Annotated[int, Field(description="Days after which an export that is ready is destroyed.", ge=1)] = 7
     decoder_workers: Annotated[int, Field(description="Processes that decode received files.", ge=1)] = 2
+    reading_workers: Annotated[int, Field(description="Processes that look for writing in received images.", ge=1)] = 1
     decoder_memory_bytes: Annotated[int, Field(description="Memory of one decoding process, in bytes.")] = 2 * 1024**3
     decoder_timeout_s: Annotated[float, Field(description="Seconds after which a decoding process is ended.")] = 30.0
     job_runners: Annotated[int, Field(description="Threads of the server that run jobs; 0 leaves them to workers.")] = 1

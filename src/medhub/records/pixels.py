@@ -14,8 +14,9 @@ from medhub.science.imaging.limits import Limits
 from medhub.science.imaging.prepared import Context, Prepared
 from medhub.science.imaging.writing import Region, Seen
 
-# Reading takes about a second a million pixels; more is given on a busy machine, and not without end.
-_LOOK_S_A_MEGAPIXEL = 5.0
+# Reading takes about a second a million pixels, and up to twenty in a crowded field of cells; more is given on a busy
+# machine, and not without end.
+_LOOK_S_A_MEGAPIXEL = 40.0
 _LONGEST_LOOK_S = 900.0
 
 
@@ -37,7 +38,7 @@ def look(
     timeout_s = min(_LONGEST_LOOK_S, house.settings.decoder_timeout_s + _LOOK_S_A_MEGAPIXEL * megapixels)
     boxes = None if chosen is None else [list(box) for box in chosen]
     return wire.seen(
-        house.isolation.run_within(
+        (house.reading or house.isolation).run_within(
             timeout_s, wire.look, data, prepared.dicom, context.to_wire(), limits.to_wire(), boxes
         )
     )
