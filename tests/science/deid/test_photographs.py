@@ -201,3 +201,10 @@ def test_a_color_profile_of_nonsense_goes() -> None:
     assert harmless_profile(clean) == clean
     for bad in (b"", icc[:100], icc[:300], b"\0" * 200, icc[:128] + b"\xff" * 200):
         assert harmless_profile(bad) is None
+
+
+def test_a_profile_may_hold_photographs_for_a_person_who_knows_a_face() -> None:
+    held = Profile(name="held", title="Held", version=1, pixels=Pixels(faces="hold"))
+    found = clean_file(_file("JPEG", _picture()), held, KEY)
+    assert (found.outcome, found.data) == ("quarantined", b"")
+    assert "face" in found.reason

@@ -66,6 +66,28 @@ def test_a_profile_that_has_nobody_read_leaves_it_to_a_person() -> None:
     assert look(radiograph("R"), replace(CONTEXT, profile=profile)).doubt
 
 
+@pytest.mark.parametrize(
+    ("modality", "region", "waits"),
+    [("XC", "", True), ("CT", "HEAD", True), ("MR", "", True), ("CT", "CHEST", False), ("DX", "SKULL", False)],
+)
+def test_what_may_show_a_face_waits_where_the_profile_says_so(modality: str, region: str, waits: bool) -> None:
+    profile = Profile.model_validate({**CONTEXT.profile.model_dump(), "pixels": {"faces": "hold"}})
+    context = replace(CONTEXT, profile=profile)
+    kinds = ["ORIGINAL", "PRIMARY", "AXIAL"]
+    data = file_of(
+        dataset_of(np.full((64, 64), 30, np.uint8), Modality=modality, BodyPartExamined=region, ImageType=kinds)
+    )
+    prepared = prepare_arrival(data, context=context, limits=LIMITS)
+    assert prepared.unseen
+    seen = look_through(data, prepared.dicom, context, LIMITS)
+    assert ("face" in seen.doubt) == waits
+    done = look_through(data, prepared.dicom, context, LIMITS, [(1, 0, 0, 9, 9)])
+    said = dcmread(BytesIO(done.dicom))
+    assert said.RecognizableVisualFeatures == "NO"
+    assert {"113101", "113102"} <= {code.CodeValue for code in said.DeidentificationMethodCodeSequence}
+    assert look(data).doubt == ""
+
+
 @pytest.mark.parametrize("boxes", ["", [[1, 2]], [[1, 2, 3, 4, "5"]], [[1, 2, 3, 4, 5]] * 20_001])
 def test_boxes_from_elsewhere_are_not_believed(boxes: Any) -> None:
     with pytest.raises(ValueError, match="box"):

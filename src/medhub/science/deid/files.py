@@ -15,7 +15,7 @@ from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, MediaS
 from medhub.science.deid.byte_order import to_little_endian
 from medhub.science.deid.engine import NestedTooDeep, deidentify
 from medhub.science.deid.photographs import clean_photograph
-from medhub.science.deid.pixels import Layouts, Look, clean_pixels_of, is_picture, may_hold_writing
+from medhub.science.deid.pixels import Layouts, Look, clean_pixels_of, is_picture, may_hold_writing, may_show_face
 from medhub.science.deid.profile import Profile
 from medhub.science.deid.reading import ReaderMissing
 from medhub.science.deid.result import Result as Result
@@ -76,6 +76,8 @@ def clean_object(
                     raise refuse_unknown(data)
                 if is_slide(data):
                     return clean_slide(data, profile, subject, key, limits)
+                if profile.pixels.faces == "hold":
+                    return Result("quarantined", "A photograph may show a face; a person must look.")
                 return clean_photograph(data, profile, subject, key, limits)
             received, syntax = parse_within(data, limits)
             return _cleaned(received, syntax, profile, subject, key, limits, layouts)
@@ -160,6 +162,8 @@ def _cleaned(
     names = (dataset.get(keyword) for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"))
     place = (subject.code, *(str(name or "none") for name in names))
     made = Result("cleaned", "", written, place, found.actions)
+    if not reason and pixels is not None and profile.pixels.faces == "hold":
+        reason = may_show_face(received)
     if reason:
         return replace(made, outcome="quarantined", reason=reason, data=b"", doubtful=written)
     if pixels is None or not profile.pixels.clean or not is_picture(received):

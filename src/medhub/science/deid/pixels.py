@@ -16,7 +16,7 @@ from pydicom.uid import SecondaryCaptureImageStorage
 from medhub.science.deid.engine import method_code
 from medhub.science.deid.harmless import is_harmless
 from medhub.science.deid.identity import Identity, identity_of
-from medhub.science.deid.profile import PIXELS_CODE
+from medhub.science.deid.profile import FACES_CODE, PIXELS_CODE
 from medhub.science.deid.reading import READ, Reader, Writing, reader
 from medhub.science.deid.redact import redact
 from medhub.science.deid.regions import Box, known_regions, ultrasound_regions
@@ -27,6 +27,13 @@ from medhub.science.imaging.received_dicom import number_of_frames
 _COMPUTED = frozenset(("SEG", "RTDOSE"))
 # Modalities whose original images come from the detector without writing (PS3.3, C.7.6.1.1.2).
 _RECONSTRUCTED = frozenset(("CT", "MR", "PT", "NM", "SEG", "RTDOSE", "OPT", "BMD"))
+# Pictures of the surface of the body (PS3.3, C.7.3.1.1.1), and what is made of slices that make up a volume.
+_OF_SURFACES = frozenset(("XC", "DMS", "ES"))
+_VOLUMES = frozenset(("CT", "MR", "PT", "NM", "OPT"))
+_OF_THE_HEAD = (
+    *("HEAD", "BRAIN", "FACE", "SKULL", "ORBIT", "EYE", "SINUS", "JAW", "MAXILLA", "MANDIBLE", "NOSE", "EAR"),
+    *("NECK", "WHOLE"),
+)
 # Black goes a little past the writing, whose edges are soft.
 _PAD = 3
 # A larger piece is no line of writing: either it is torn apart wrongly or tissue is taken for writing.
@@ -117,6 +124,21 @@ def may_hold_writing(received: Dataset) -> str:
     return ""
 
 
+def may_show_face(received: Dataset) -> str:
+    """Say why a person may be recognized in the pixels of an object; empty where nobody can be.
+
+    A photograph may show a face; from slices through a head one can be rebuilt (PS3.15, E.3.2). What says of no other
+    region of the body that it is of that counts as of the head.
+    """
+    modality = str(received.get("Modality", "") or "").strip().upper()
+    if modality in _OF_SURFACES:
+        return "A photograph may show a face; a person must look."
+    region = str(received.get("BodyPartExamined", "") or "").strip().upper()
+    if modality in _VOLUMES and (not region or any(one in region for one in _OF_THE_HEAD)):
+        return "From slices through a head its face can be rebuilt; a person must decide."
+    return ""
+
+
 def is_picture(received: Dataset) -> bool:
     """Whether the pixels of an object are a picture, in which something may be written."""
     return str(received.get("Modality", "") or "").strip().upper() not in _COMPUTED
@@ -195,23 +217,34 @@ def look_at_picture(picture: NDArray[np.uint8], modality: str, identity: Identit
     return Look(boxes, kept, doubt), one.mask
 
 
-def blacken(dicom: bytes, boxes: Mapping[int, list[Box]]) -> bytes:
-    """Make boxes black that a person chose, by the number of the frame, from 0."""
+def blacken(dicom: bytes, boxes: Mapping[int, list[Box]], *, faces: bool = False) -> bytes:
+    """Make boxes black that a person chose, by number of the frame, from 0; ``faces`` if the person looked for them."""
     shape = read_frame(dicom, 0).shape[:2]
     masks = {}
     for number, several in boxes.items():
         masks[number] = np.zeros(shape, bool)
         for x0, y0, x1, y1 in several:
             masks[number][max(0, y0) : y1, max(0, x0) : x1] = True
-    return redact(dicom, masks, _mark)
+    return redact(dicom, masks, _mark_faces if faces else _mark)
 
 
 def _mark(dataset: Dataset) -> None:
     """Say that the pixels were cleaned (PS3.15, E.3.1)."""
     dataset.BurnedInAnnotation = "NO"
+    _add_code(dataset, PIXELS_CODE)
+
+
+def _mark_faces(dataset: Dataset) -> None:
+    """Say that nobody can be recognized in the pixels either (PS3.15, E.3.2)."""
+    _mark(dataset)
+    dataset.RecognizableVisualFeatures = "NO"
+    _add_code(dataset, FACES_CODE)
+
+
+def _add_code(dataset: Dataset, code: tuple[str, str]) -> None:
     codes = list(dataset.get("DeidentificationMethodCodeSequence", None) or ())
-    if not any(one.get("CodeValue") == PIXELS_CODE[0] for one in codes):
-        dataset.DeidentificationMethodCodeSequence = Sequence([*codes, method_code(*PIXELS_CODE)])
+    if not any(one.get("CodeValue") == code[0] for one in codes):
+        dataset.DeidentificationMethodCodeSequence = Sequence([*codes, method_code(*code)])
 
 
 def _blacken_regions(one: _Frame, always: tuple[Box, ...], within: tuple[Box, ...]) -> None:

@@ -29,6 +29,7 @@ Option = Literal[
 # CID 7050 of PS3.16: what (0012,0064) says of each option, and of the Basic Profile itself.
 BASIC_CODE = ("113100", "Basic Application Confidentiality Profile")
 PIXELS_CODE = ("113101", "Clean Pixel Data Option")
+FACES_CODE = ("113102", "Clean Recognizable Visual Features Option")
 CODES: dict[str, tuple[str, str]] = {
     "graphics": ("113103", "Clean Graphics Option"),
     "structured-content": ("113104", "Clean Structured Content Option"),
@@ -98,10 +99,13 @@ class Pixels(_Part):
     also_reconstructed
         Look through the images that scanners reconstruct from what they measure (CT, MR, PET) as well, into which
         they write nothing.
+    faces
+        What becomes of what may show a face, or from which one can be rebuilt: "pass", or "hold" it for a person.
     """
 
     clean: bool = True
     also_reconstructed: bool = True
+    faces: Literal["pass", "hold"] = "pass"
     only_ultrasound: bool = False
 
 

@@ -14,7 +14,7 @@ from medhub.science.deid.byte_order import to_little_endian
 from medhub.science.deid.engine import NestedTooDeep, deidentify
 from medhub.science.deid.identity import Identity, identity_of, identity_of_person
 from medhub.science.deid.manifest import manifest_of
-from medhub.science.deid.pixels import is_picture, may_hold_writing
+from medhub.science.deid.pixels import is_picture, may_hold_writing, may_show_face
 from medhub.science.deid.uids import keyed_uid
 from medhub.science.imaging.frames import read_frame
 from medhub.science.imaging.limits import Limits, Unacceptable
@@ -86,7 +86,9 @@ def _prepare(file: Received, data: bytes, context: Context, limits: Limits) -> P
     identity = identity_of(received)
     identity = Identity(identity.words | identity_of_person(context.known).words)
     reason = may_hold_writing(received)
-    unseen = is_picture(received) and bool(reason or context.profile.pixels.also_reconstructed)
+    wanted = context.profile.pixels
+    face = wanted.faces == "hold" and may_show_face(received)
+    unseen = is_picture(received) and bool(reason or face or wanted.also_reconstructed)
     pixels = clean_pixels(received, syntax)
     person = _person(received)
     del received["PixelData"]

@@ -12,7 +12,7 @@ from io import BytesIO
 from pydicom import Dataset, dcmread
 
 from medhub.science.deid.identity import Identity, identity_of, identity_of_person
-from medhub.science.deid.pixels import Layouts, blacken, clean_pixels_of
+from medhub.science.deid.pixels import Layouts, blacken, clean_pixels_of, may_show_face
 from medhub.science.imaging.frames import read_frame
 from medhub.science.imaging.limits import Limits
 from medhub.science.imaging.photograph import small, thumbnail
@@ -91,10 +91,12 @@ def look_through(
         for number, *box in chosen:
             frames[number - 1].append((box[0], box[1], box[2], box[3]))
         # Without a box too: it is said of the file that a person looked.
-        return _now(blacken(dicom, frames), boxes=tuple(chosen))
-    if not context.profile.pixels.clean:
-        return Seen(dicom, b"", _syntax(dicom), doubt="By its profile a person looks through its pixels.")
+        faces = context.profile.pixels.faces == "hold"
+        return _now(blacken(dicom, frames, faces=faces), boxes=tuple(chosen))
     received = _received(data, dicom, limits)
+    face = may_show_face(received) if context.profile.pixels.faces == "hold" else ""
+    if face or not context.profile.pixels.clean:
+        return Seen(dicom, b"", _syntax(dicom), doubt=face or "By its profile a person looks through its pixels.")
     words = identity_of(received).words | identity_of_person((*context.known, context.patient_code)).words
     look = clean_pixels_of(
         received,
