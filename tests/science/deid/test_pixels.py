@@ -28,6 +28,7 @@ from medhub.science.deid.harmless import is_harmless
 from medhub.science.deid.identity import Identity
 from medhub.science.deid.pixels import Layouts, blacken
 from medhub.science.deid.profile import Pixels, Profile, find_profile
+from medhub.science.deid.reading import reader
 from medhub.science.deid.regions import known_regions
 from medhub.science.deid.subject import Subject
 from medhub.science.imaging.frames import read_frame, read_stored
@@ -377,3 +378,13 @@ def test_single_frames_are_written_anew_beside_the_others() -> None:
 )
 def test_what_writing_may_stay(text: str, modality: str, stays: bool) -> None:
     assert is_harmless(text, modality, NOBODY) is stays
+
+
+def test_low_letters_in_two_lines_on_the_strip_of_an_old_screen_are_found() -> None:
+    screen = Image.new("RGB", (640, 480))
+    drawing = ImageDraw.Draw(screen)
+    drawing.rectangle((0, 0, 640, 26), fill=(45, 50, 75))
+    for number, text in enumerate(("24-MAY-02", "11:24:20")):
+        drawing.text((560, 1 + 10 * number), text, fill=(225, 225, 225), font=ImageFont.load_default(10))
+    found = reader().find(np.asarray(screen))
+    assert {one.readings[0][0] for one in found} == {"24-MAY-02", "11:24:20"}

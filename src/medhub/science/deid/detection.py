@@ -34,6 +34,8 @@ _LEAST_BEYOND = 64
 # Of more than this share of a picture, all of it is looked at.
 _MOST = 0.5
 _SIDES = 32
+# A small picture may be the screen of an old device, whose letters are so low that the network answers to none of them.
+_LEAST_SIDE = 736
 
 
 class Detector:
@@ -43,13 +45,15 @@ class Detector:
         self._cv2 = cv2
         self._network = network
 
-    def find(self, looks: Iterable[LookedAt]) -> list[tuple[Quad, NDArray[np.uint8]]]:
+    def find(self, looks: Iterable[LookedAt], *, low: bool = True) -> list[tuple[Quad, NDArray[np.uint8]]]:
         """Find writing in several renderings of one picture.
 
         Parameters
         ----------
         looks
             H x W x 3 each, and whether to turn it for writing that runs up or down.
+        low
+            Whether letters may be so low, as on the screens of old devices, that a small picture is enlarged at once.
 
         Returns
         -------
@@ -59,8 +63,9 @@ class Detector:
         looks = list(looks)
         found: list[tuple[Quad, NDArray[np.uint8]]] = []
         answers: list[list[Box]] = []
-        for source, turned in looks:
-            quads, areas = self._at_its_size(source, turned)
+        for number, (source, turned) in enumerate(looks):
+            scale = _least_scale(source.shape) if low and number == 0 else 1.0
+            quads, areas = self._look(source, scale, turned) if scale > 1 else self._at_its_size(source, turned)
             found += [(quad, source) for quad in quads]
             answers.append(areas)
         clear = [_around(quad) for quad, _ in found if _height(quad) >= _LOW]
@@ -150,6 +155,12 @@ class Detector:
         quads, _ = self._network.postprocess_op(answer, size[::-1])
         back = np.array((x, y), np.float32)
         return [np.asarray(q, np.float32) * back for q in self._network.filter_tag_det_res(quads, size[::-1])], areas
+
+
+def _least_scale(shape: tuple[int, ...]) -> float:
+    """By how much a small picture is enlarged at the first look; 1 where it is large enough."""
+    wanted = min(_ENLARGED, _LEAST_SIDE / min(shape[:2]), TILE / max(shape[:2]))
+    return max(1.0, wanted)
 
 
 def joined_boxes(boxes: list[Box]) -> list[Box]:

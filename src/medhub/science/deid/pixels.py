@@ -34,6 +34,8 @@ _OF_THE_HEAD = (
     *("HEAD", "BRAIN", "FACE", "SKULL", "ORBIT", "EYE", "SINUS", "JAW", "MAXILLA", "MANDIBLE", "NOSE", "EAR"),
     *("NECK", "WHOLE"),
 )
+# What a camera on a microscope takes is no screen, and its cells are as high as low letters (PS3.3, C.7.3.1.1.1).
+_OF_MICROSCOPES = frozenset(("GM", "SM"))
 # Black goes a little past the writing, whose edges are soft.
 _PAD = 3
 # A larger piece is no line of writing: either it is torn apart wrongly or tissue is taken for writing.
@@ -293,7 +295,7 @@ def _look(
             return True
         return score >= _STAYS and is_harmless(text, modality, identity)
 
-    for piece in eye.find(picture, values, settled=settled):
+    for piece in eye.find(picture, values, settled=settled, low=modality not in _OF_MICROSCOPES):
         box = _within(piece.box, rows, columns)
         x0, y0, x1, y1 = box
         if one.mask[y0:y1, x0:x1].all():

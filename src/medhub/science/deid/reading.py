@@ -119,6 +119,7 @@ class Reader:
         values: NDArray[Any] | None = None,
         *,
         settled: Callable[[str, float], bool] = lambda text, score: score >= READ,
+        low: bool = True,
     ) -> tuple[Writing, ...]:
         """Find writing, and read it.
 
@@ -130,6 +131,8 @@ class Reader:
             H x W, the stored values, where they hold more than the picture shows; else its mean is taken.
         settled
             Whether a text, read so surely, needs no second reading; others are read again in other ways.
+        low
+            Whether letters may be as low as on the screens of old devices.
 
         Returns
         -------
@@ -138,7 +141,7 @@ class Reader:
         plain = np.ascontiguousarray(picture[:, :, ::-1])
         raised = self._raised(_grey(picture) if values is None else values)
         with self._guard:
-            found = self._detector.find(((plain, False), (raised, False), (raised, True)))
+            found = self._detector.find(((plain, False), (raised, False), (raised, True)), low=low)
             pieces = self._pieces(found, settled)
             several = [one for one in pieces if self._is_cloud(one, plain, found) or is_row(one.sides, one.readings)]
             pieces = [one for one in pieces if not any(one is other for other in several)]
