@@ -4,8 +4,10 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image as Picture
+from PIL import ImageDraw, ImageFont
 from sqlalchemy import select
 
 from medhub.accounts.actor import Actor
@@ -22,6 +24,7 @@ from medhub.training.models import DataSet, DataSetRow
 from medhub.training.tasks import destroy_forgotten_pictures
 from tests.factories.accounts import People
 from tests.factories.colors import COLORS, bring_in, packed, picture, sign_case
+from tests.factories.images import in_doubt
 
 
 def make(house: Installation, actor: Actor, project_id: str, name: str | None = None) -> DataSet:
@@ -193,6 +196,33 @@ def test_the_same_picture_counts_once_and_a_disputed_one_not_at_all(
         dataset = session.get_one(DataSet, made)
     assert dataset.images == 2
     assert dataset.left_out == {"the same picture again": 1, "the same picture under another label": 2}
+
+
+def test_writing_in_uploaded_pictures_is_black_before_they_are_kept(
+    house: Installation, people: People, researcher: Actor
+) -> None:
+    files = {"red/1.png": named("KOWALSKA 1979"), "red/2.dcm": in_doubt(), "green/1.png": picture("green", 1)}
+    dataset_id = datasets.make_from_zip(
+        house, researcher, project_id=people.project_id, name="ours", data=packed(files)
+    )
+    with house.database.reading() as session:
+        dataset = session.get_one(DataSet, dataset_id)
+        kept = session.scalars(
+            select(DataSetRow.content).where(DataSetRow.dataset_id == dataset_id, DataSetRow.label == "red")
+        ).one()
+    assert (dataset.images, dataset.left_out) == (2, {"with writing that a person must see": 1})
+    assert kept is not None
+    with Picture.open(io.BytesIO(datasets.pictures_of(house.settings).get(kept))) as shown:
+        assert np.asarray(shown)[64:84, 125:250].max() <= 30
+
+
+def named(words: str) -> bytes:
+    """A grey picture with a line of writing."""
+    shown = Picture.fromarray(np.full((400, 500), 30, np.uint8))
+    ImageDraw.Draw(shown).text((120, 60), words, fill=230, font=ImageFont.load_default(28))
+    buffer = io.BytesIO()
+    shown.save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def test_what_is_refused_leaves_nothing(house: Installation, people: People, researcher: Actor) -> None:

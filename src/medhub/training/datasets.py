@@ -134,11 +134,13 @@ def _take_in(
     left_out: Counter[str] = Counter()
     entries: dict[str, Entry] = {}
     disputed: set[str] = set()
+    reading = house.reading or house.isolation
     for file in read_archive(data, limits):
         try:
-            pixels = wire.array(house.isolation.run(wire.photograph, file.data, taken.to_wire()))
-        except (Unacceptable, DecoderFailed):
-            left_out["unreadable"] += 1
+            pixels = wire.array(reading.run(wire.photograph_without_writing, file.data, taken.to_wire()))
+        except (Unacceptable, DecoderFailed) as refusal:
+            writing = refusal.facts.get("reason") == "writing"
+            left_out["with writing that a person must see" if writing else "unreadable"] += 1
             continue
         content = _keep(store, pixels, new)
         group = house.keys.fingerprint("dataset-groups", f"{project_id}:{file.group or content}".encode())[:32]

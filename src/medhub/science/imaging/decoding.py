@@ -8,13 +8,47 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
+from medhub.science.imaging.arrivals import prepare_arrival
 from medhub.science.imaging.dicom_arrivals import prepare_dicom
 from medhub.science.imaging.frames import read_frame
-from medhub.science.imaging.limits import Limits, refuse_length
+from medhub.science.imaging.limits import Limits, Unacceptable, refuse_length
 from medhub.science.imaging.photograph import rgb
 from medhub.science.imaging.photographs import read_photograph
 from medhub.science.imaging.prepared import Context
 from medhub.science.imaging.received_dicom import is_dicom
+from medhub.science.imaging.writing import look_through
+
+
+def decode_without_writing(data: bytes, limits: Limits) -> NDArray[np.uint8]:
+    """Decode any file that is taken, with writing in it that may say who somebody is made black.
+
+    Parameters
+    ----------
+    data
+        The received bytes: a photograph, or a DICOM image, of which the first frame counts.
+    limits
+        What is taken.
+
+    Returns
+    -------
+    ndarray of uint8
+        Array of shape (rows, columns, 3), RGB, right way up.
+
+    Raises
+    ------
+    Unacceptable
+        When the bytes cannot be taken; with the reason ``writing`` where a person must look for it.
+    ReaderMissing
+        When the library that reads is not installed.
+    """
+    nobody = Context(uid_key=bytes(16), patient_code="", received_at=datetime.now(UTC))
+    prepared = prepare_arrival(data, context=nobody, limits=limits)
+    if not prepared.unseen:
+        return read_frame(prepared.dicom)
+    seen = look_through(data, prepared.dicom, nobody, limits)
+    if seen.doubt:
+        raise Unacceptable(seen.doubt, reason="writing")
+    return read_frame(seen.dicom)
 
 
 def decode_photograph(data: bytes, limits: Limits) -> NDArray[np.uint8]:

@@ -10,7 +10,15 @@ from typing import ClassVar, Literal
 from medhub.errors import Invalid
 
 Reason = Literal[
-    "empty", "truncated", "not-an-image", "too-many-bytes", "too-many-pixels", "unsupported", "animated", "damaged"
+    "empty",
+    "truncated",
+    "not-an-image",
+    "too-many-bytes",
+    "too-many-pixels",
+    "unsupported",
+    "animated",
+    "damaged",
+    "writing",
 ]
 """Why a file is not taken, as one word for programs; the sentence beside it is for people."""
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from medhub.science.deid.preview import remaining_texts
 from medhub.science.imaging.arrivals import prepare_arrival
-from medhub.science.imaging.decoding import decode_photograph
+from medhub.science.imaging.decoding import decode_photograph, decode_without_writing
 from medhub.science.imaging.frames import read_frame
 from medhub.science.imaging.limits import Limits
 from medhub.science.imaging.prepared import Context
@@ -81,6 +81,11 @@ def texts(dicom: bytes) -> list[list[str]]:
 def photograph(data: bytes, limits: Mapping[str, int]) -> dict[str, Any]:
     """Do ``decode_photograph``; read the result by ``array``."""
     return _picture(decode_photograph(data, Limits.from_wire(limits)))
+
+
+def photograph_without_writing(data: bytes, limits: Mapping[str, int]) -> dict[str, Any]:
+    """Do ``decode_without_writing``; read the result by ``array``."""
+    return _picture(decode_without_writing(data, Limits.from_wire(limits)))
 
 
 def frame(dicom: bytes, number: int = 0, window: list[float] | None = None) -> dict[str, Any]:
