@@ -111,13 +111,12 @@ def _receive(call: Call, receiving: Receiving, part: Part) -> UploadItem:
 def open_arrival(call: Annotated[Call, allow("arrival.resolve")], id: ItemId) -> ArrivalOpened:
     """A received file for who resolves it: why it waits, its size, and where writing was found in it."""
     opened = release.look_at(call.house, call.actor, id)
-    boxes = [tuple(box) for box in opened.arrival.boxes or ()]
     return ArrivalOpened(
         **ArrivalOut.of(opened.arrival, opened.patient_code).model_dump(),
         rows=opened.rows,
         columns=opened.columns,
         frames=opened.frames,
-        boxes=boxes,
+        boxes=opened.arrival.boxes or [],
     )
 
 
@@ -145,7 +144,7 @@ def view_arrival(
 @arrivals.post("/{id}/release", summary="Take in a file that waits")
 def release_arrival(call: Annotated[Call, allow("arrival.resolve")], id: ItemId, wanted: Release) -> ReleaseAnswer:
     """Take in a quarantined file, with just the boxes made black that a person chose, or looked through anew."""
-    answer = release.release(call.house, call.actor, id, wanted.boxes, wanted.note)
+    answer = release.release(call.house, call.actor, id, wanted.regions(), wanted.note)
     return ReleaseAnswer(outcome=answer.outcome, reason=answer.reason, image_id=answer.image_id)
 
 

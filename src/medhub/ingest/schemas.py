@@ -13,6 +13,7 @@ from medhub.ingest.preview import Preview
 from medhub.ingest.profiles import MOST_TEXT, Chosen
 from medhub.ingest.service import Outcome
 from medhub.science.deid.profile import Profile
+from medhub.science.imaging.writing import Region
 
 
 class UploadItem(Schema):
@@ -72,8 +73,12 @@ class ArrivalOut(Schema):
 
 
 Box = Annotated[
-    tuple[int, int, int, int, int],
-    Field(description="Frame (from 1), x0, y0, x1, y1 in pixels; the last two are not included."),
+    list[int],
+    Field(
+        min_length=5,
+        max_length=5,
+        description="Frame (from 1), x0, y0, x1, y1 in pixels; the last two are not included.",
+    ),
 ]
 
 
@@ -97,6 +102,10 @@ class Release(Schema):
         ),
     ] = None
     note: Annotated[Text, Field(max_length=2_000)] = ""
+
+    def regions(self) -> list[Region] | None:
+        """The boxes that a person chose, if one did."""
+        return None if self.boxes is None else [(n, x0, y0, x1, y1) for n, x0, y0, x1, y1 in self.boxes]
 
 
 class ReleaseAnswer(Schema):
@@ -149,8 +158,8 @@ class ManifestOut(Schema):
             profile_digest=manifest.profile_digest,
             engine=manifest.engine,
             looked_through=manifest.looked_through,
-            boxes=[tuple(box) for box in manifest.boxes],
-            kept=[tuple(box) for box in manifest.kept],
+            boxes=manifest.boxes,
+            kept=manifest.kept,
             lines=[ManifestLineOut(**dict(zip(names, line, strict=True))) for line in lines],
             created_at=manifest.created_at,
         )
@@ -261,7 +270,10 @@ class PreviewOut(Schema):
         return cls(
             profile=profile.name,
             version=profile.version,
-            files=[PreviewedFileOut.model_validate(vars(one) | {"boxes": list(one.boxes)}) for one in found.files],
+            files=[
+                PreviewedFileOut.model_validate(vars(one) | {"boxes": [list(box) for box in one.boxes]})
+                for one in found.files
+            ],
             actions=[
                 PreviewedAction(attribute=attribute, done=done, rule=rule, files=count)
                 for (attribute, done, rule), count in sorted(found.actions.items())

@@ -1780,13 +1780,7 @@ export interface components {
              * Boxes
              * @description Where writing was found.
              */
-            boxes: [
-                number,
-                number,
-                number,
-                number,
-                number
-            ][];
+            boxes: number[][];
             /** By */
             by: string;
             /** Code */
@@ -2930,13 +2924,7 @@ export interface components {
              * Boxes
              * @description What was made black.
              */
-            boxes: [
-                number,
-                number,
-                number,
-                number,
-                number
-            ][];
+            boxes: number[][];
             /** Created At */
             created_at: string;
             /** Engine */
@@ -2945,13 +2933,7 @@ export interface components {
              * Kept
              * @description Harmless writing that stays.
              */
-            kept: [
-                number,
-                number,
-                number,
-                number,
-                number
-            ][];
+            kept: number[][];
             /** Lines */
             lines: components["schemas"]["ManifestLineOut"][];
             /**
@@ -3513,13 +3495,7 @@ export interface components {
          */
         PreviewedFileOut: {
             /** Boxes */
-            boxes: [
-                number,
-                number,
-                number,
-                number,
-                number
-            ][];
+            boxes: number[][];
             /** Filename */
             filename: string;
             /**
@@ -3768,13 +3744,7 @@ export interface components {
              * Boxes
              * @description What is made black, and nothing else: a person has looked. Left out, the program looks again.
              */
-            boxes?: [
-                number,
-                number,
-                number,
-                number,
-                number
-            ][] | null;
+            boxes?: number[][] | null;
             /**
              * Note
              * @default

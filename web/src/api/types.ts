@@ -44,7 +44,7 @@ export type Arrival = Schemas['ArrivalOut'];
 export type OpenedArrival = Schemas['ArrivalOpened'];
 export type Release = Schemas['Release'];
 /** Frame (from 1), x0, y0, x1, y1 in pixels; the last two are not included. */
-export type Box = OpenedArrival['boxes'][number];
+export type Box = [frame: number, x0: number, y0: number, x1: number, y1: number];
 export type Manifest = Schemas['ManifestOut'];
 export type Profiles = Schemas['ProfilesOut'];
 export type ProfileChoice = Schemas['ProfileChoice'];
