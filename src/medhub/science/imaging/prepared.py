@@ -73,14 +73,10 @@ class Context:
     @classmethod
     def from_wire(cls, values: Mapping[str, Any]) -> Context:
         """Read what ``to_wire`` wrote."""
-        return cls(
-            **{
-                **values,
-                "received_at": datetime.fromisoformat(values["received_at"]),
-                "profile": Profile.model_validate_json(values["profile"]),
-                "known": tuple(values["known"]),
-            }
-        )
+        read = {**values, "received_at": datetime.fromisoformat(values["received_at"])}
+        if "profile" in values:
+            read["profile"] = Profile.model_validate_json(values["profile"])
+        return cls(**{**read, "known": tuple(values.get("known", ()))})
 
 
 @dataclass(frozen=True)
