@@ -53,7 +53,8 @@ class Detector:
         looks
             H x W x 3 each, and whether to turn it for writing that runs up or down.
         low
-            Whether letters may be so low, as on the screens of old devices, that a small picture is enlarged at once.
+            Whether letters may be so low, as on the screens of old devices, that a small picture is looked at enlarged
+            in any case.
 
         Returns
         -------
@@ -63,9 +64,8 @@ class Detector:
         looks = list(looks)
         found: list[tuple[Quad, NDArray[np.uint8]]] = []
         answers: list[list[Box]] = []
-        for number, (source, turned) in enumerate(looks):
-            scale = _least_scale(source.shape) if low and number == 0 else 1.0
-            quads, areas = self._look(source, scale, turned) if scale > 1 else self._at_its_size(source, turned)
+        for source, turned in looks:
+            quads, areas = self._at_its_size(source, turned)
             found += [(quad, source) for quad in quads]
             answers.append(areas)
         clear = [_around(quad) for quad, _ in found if _height(quad) >= _LOW]
@@ -73,6 +73,10 @@ class Detector:
             [_grown(area, looks[0][0].shape) for area in areas if not any(_lies_in(area, one) for one in clear)]
             for areas in answers
         ]
+        scale = _least_scale(looks[0][0].shape) if low else 1.0
+        if scale > 1:
+            source, turned = looks[0]
+            found += [(quad, source) for quad in self._look(source, scale, turned)[0]]
         for box in self._together([one for several in closer for one in several], looks):
             # Writing that one rendering shows a little of, another may show whole; but it runs one way only.
             ways = {
