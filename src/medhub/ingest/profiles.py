@@ -13,7 +13,7 @@ from medhub.accounts.actor import Actor
 from medhub.errors import Conflict, Invalid
 from medhub.foundation import clock, ids
 from medhub.ingest.models import ProjectProfile
-from medhub.science.deid.profile import PROFILES, STANDING, Profile, named_profiles, read_profile
+from medhub.science.deid.profile import PROFILES, STANDING, Profile, read_profile
 
 MOST_TEXT = 100_000
 
@@ -31,9 +31,10 @@ class Chosen:
 
 def shipped_text(name: str) -> str:
     """The text of a profile that ships; ``Invalid`` names those that there are."""
-    if name not in named_profiles():
-        raise Invalid(f"There is no profile “{name}”. There are: {', '.join(named_profiles())}.", field="name")
-    return (PROFILES / f"{name}.toml").read_text(encoding="utf-8")
+    paths = {path.stem: path for path in sorted(PROFILES.glob("*.toml"))}
+    if name not in paths:
+        raise Invalid(f"There is no profile “{name}”. There are: {', '.join(paths)}.", field="name")
+    return paths[name].read_text(encoding="utf-8")
 
 
 def profile_of(session: Session, project_id: str) -> Chosen:

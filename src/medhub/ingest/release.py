@@ -94,7 +94,7 @@ def release(house: Installation, actor: Actor, arrival_id: str, boxes: Sequence[
                 f"{prepared.rows} pixels.",
                 field="boxes",
             )
-    prepared, seen = service.clean(house, receiving, data, boxes)
+    seen = service.look(house, receiving, data, prepared, boxes)
     return store(
         house,
         actor,

@@ -75,7 +75,8 @@ def receive(house: Installation, actor: Actor, receiving: Receiving, data: bytes
     if known is not None:
         return note_duplicate(house, actor, receiving, known.image_id, len(data))
     try:
-        prepared, seen = clean(house, receiving, data)
+        prepared = prepare(house, receiving, data)
+        seen = look(house, receiving, data, prepared)
         return store(house, actor, receiving, prepared, seen, received_hash)
     except (Unacceptable, ArrivalRefused) as refusal:
         return quarantine(house, actor, receiving, data, refusal)
@@ -89,24 +90,22 @@ def hash_of(house: Installation, receiving: Receiving, data: bytes) -> str:
     return house.keys.fingerprint("arrivals", receiving.project_id.encode() + hashlib.sha256(data).digest())
 
 
-def clean(
-    house: Installation, receiving: Receiving, data: bytes, chosen: Sequence[Region] | None = None
-) -> tuple[Prepared, Seen | None]:
-    """Clean a file in memory: its header, then its pixels, in which a person may have ``chosen`` what goes.
+def look(
+    house: Installation, receiving: Receiving, data: bytes, prepared: Prepared, chosen: Sequence[Region] | None = None
+) -> Seen | None:
+    """Make writing in what was prepared black, or just what a person has ``chosen``; ``None`` where none can be.
 
     Raises ``InDoubt`` where a person must look first.
     """
-    context, limits = _context(house, receiving), limits_of(house)
-    prepared = pixels.prepare(house, data, context, limits)
     if not prepared.unseen and chosen is None:
-        return prepared, None
+        return None
     try:
-        seen = pixels.look(house, data, prepared, context, limits, chosen)
+        seen = pixels.look(house, data, prepared, _context(house, receiving), limits_of(house), chosen)
     except ReaderMissing as missing:
         raise InDoubt(f"Nobody looked for writing in its pixels. {missing.message}") from missing
     if seen.doubt:
         raise InDoubt(seen.doubt, seen.boxes)
-    return prepared, seen
+    return seen
 
 
 def prepare(house: Installation, receiving: Receiving, data: bytes) -> Prepared:

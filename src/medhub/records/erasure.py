@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sqlalchemy import func, select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from medhub.accounts.actor import Actor
@@ -22,7 +21,7 @@ from medhub.foundation.events import announce
 from medhub.foundation.installation import Installation
 from medhub.records.events import PatientErased
 from medhub.records.models import Erasure, Identity, Image, PatientBlob, Study
-from medhub.records.service import PatientNotEmpty, destroy_unnamed_blobs, get_patient
+from medhub.records.service import destroy_unnamed_blobs, get_patient, remove
 
 Witness = Callable[[Session, str], Mapping[str, Any]]
 """What is held of a patient: names to numbers, or to lists of facts that name nobody."""
@@ -73,11 +72,7 @@ def erase_patient(session: Session, house: Installation, actor: Actor, patient_i
         erased_by_id=actor.user_id or None,
         erased_by=actor.name[:200],
     )
-    try:
-        session.delete(patient)
-        session.flush()
-    except IntegrityError as error:
-        raise PatientNotEmpty("Something still hangs on this patient; nothing was deleted.") from error
+    remove(session, patient)
     session.add(erasure)
     after_commit(session, house.database.forget_deleted)
     announce(session, PatientErased(patient_id=patient_id))

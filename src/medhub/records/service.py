@@ -321,11 +321,12 @@ def delete_patient(session: Session, actor: Actor, patient_id: str) -> None:
             studies=studies,
             images=images,
         )
-    _remove(session, patient)
+    remove(session, patient)
     actor.record(session, "patient.delete", "patient", patient_id, project_id=patient.project_id, patient_id=patient_id)
 
 
-def _remove(session: Session, patient: Patient) -> None:
+def remove(session: Session, patient: Patient) -> None:
+    """Delete the row of a patient, and with it all rows that go with it."""
     try:
         session.delete(patient)
         session.flush()

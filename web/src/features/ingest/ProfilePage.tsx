@@ -11,6 +11,7 @@ import { Facts } from '@/components/Facts';
 import { Notice } from '@/components/Notice';
 import { tellSuccess } from '@/components/notify';
 import { Page, Panel } from '@/components/Page';
+import { Table } from '@/components/Table';
 import { TimeAgo } from '@/components/TimeAgo';
 import { DropZone } from './DropZone';
 import { PreviewTables } from './PreviewTables';
@@ -82,21 +83,15 @@ function Holding({ profiles }: { profiles: Profiles }) {
   );
 }
 
-function Picker({
-  profiles,
-  value,
-  text,
-  onValue,
-  onText,
-  label,
-}: {
-  profiles: Profiles;
-  value: string;
-  text: string;
-  onValue: (value: string) => void;
-  onText: (text: string) => void;
-  label: string;
-}) {
+/** What is picked of the profiles that ship, or the text of one's own; first the one in force. */
+function usePicked({ current, shipped }: Profiles) {
+  const [value, setValue] = useState(shipped.some((one) => one.text === current.text) ? current.name : OWN);
+  const [text, setText] = useState(current.text);
+  return { value, setValue, text, setText, profile: value === OWN ? { text } : { name: value } };
+}
+
+function Picker({ label, profiles, picked }: { label: string; profiles: Profiles; picked: ReturnType<typeof usePicked> }) {
+  const { value, setValue, text, setText } = picked;
   const shown = profiles.shipped.find((one) => one.name === value)?.text;
   return (
     <>
@@ -108,7 +103,7 @@ function Picker({
           { value: OWN, label: 'Our own profile, as TOML' },
         ]}
         value={value}
-        onChange={(next) => onValue(next ?? value)}
+        onChange={(next) => setValue(next ?? value)}
       />
       {value === OWN ? (
         <Textarea
@@ -119,7 +114,7 @@ function Picker({
           maxRows={24}
           styles={{ input: { fontFamily: 'monospace', fontSize: '0.8125rem' } }}
           value={text}
-          onChange={(event) => onText(event.currentTarget.value)}
+          onChange={(event) => setText(event.currentTarget.value)}
         />
       ) : (
         shown && (
@@ -133,11 +128,8 @@ function Picker({
 }
 
 function Choice({ profiles, projectId }: { profiles: Profiles; projectId: string }) {
-  const { current, shipped } = profiles;
-  const isShipped = shipped.some((one) => one.text === current.text);
-  const [value, setValue] = useState(isShipped ? current.name : OWN);
-  const [text, setText] = useState(current.text);
-  const [keep, setKeep] = useState(current.keep_identity);
+  const picked = usePicked(profiles);
+  const [keep, setKeep] = useState(profiles.current.keep_identity);
   const [problem, setProblem] = useState<Problem | null>(null);
   const [busy, setBusy] = useState(false);
   const client = useQueryClient();
@@ -147,7 +139,7 @@ function Choice({ profiles, projectId }: { profiles: Profiles; projectId: string
     setBusy(true);
     try {
       const chosen = await ingest.chooseProfile(projectId, {
-        ...(value === OWN ? { text } : { name: value }),
+        ...picked.profile,
         keep_identity: keep,
       });
       await client.invalidateQueries({ queryKey: ['profiles'] });
@@ -162,14 +154,7 @@ function Choice({ profiles, projectId }: { profiles: Profiles; projectId: string
   return (
     <Panel title="Choose another">
       <div className={classes.form}>
-        <Picker
-          label="Profile to choose"
-          profiles={profiles}
-          value={value}
-          text={text}
-          onValue={setValue}
-          onText={setText}
-        />
+        <Picker label="Profile to choose" profiles={profiles} picked={picked} />
         <Checkbox
           label="Add to the vault what files say of the person: name, number, date of birth"
           description="Only where this project is entitled to know it. It lies encrypted, and nowhere else."
@@ -192,10 +177,7 @@ function Choice({ profiles, projectId }: { profiles: Profiles; projectId: string
 }
 
 function Previewing({ profiles, projectId }: { profiles: Profiles; projectId: string }) {
-  const [value, setValue] = useState<string>(
-    profiles.shipped.some((one) => one.text === profiles.current.text) ? profiles.current.name : OWN,
-  );
-  const [text, setText] = useState(profiles.current.text);
+  const picked = usePicked(profiles);
   const [found, setFound] = useState<Preview | null>(null);
   const [problem, setProblem] = useState<Problem | null>(null);
   const [busy, setBusy] = useState<number | null>(null);
@@ -205,7 +187,7 @@ function Previewing({ profiles, projectId }: { profiles: Profiles; projectId: st
     setFound(null);
     setBusy(files.length);
     try {
-      setFound(await ingest.preview(projectId, files, value === OWN ? { text } : { name: value }, () => undefined));
+      setFound(await ingest.preview(projectId, files, picked.profile, () => undefined));
     } catch (error) {
       setProblem(asProblem(error));
     } finally {
@@ -216,14 +198,7 @@ function Previewing({ profiles, projectId }: { profiles: Profiles; projectId: st
   return (
     <Panel title="Preview">
       <div className={classes.form}>
-        <Picker
-          label="Profile to try"
-          profiles={profiles}
-          value={value}
-          text={text}
-          onValue={setValue}
-          onText={setText}
-        />
+        <Picker label="Profile to try" profiles={profiles} picked={picked} />
         <DropZone
           small
           disabled={busy !== null}
@@ -250,34 +225,16 @@ function Previewing({ profiles, projectId }: { profiles: Profiles; projectId: st
 function Before({ profiles }: { profiles: Profiles }) {
   return (
     <Panel title="Chosen before">
-      <div className={classes.table} tabIndex={0} role="region" aria-label="Chosen before">
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">Profile</th>
-              <th scope="col">Digest</th>
-              <th scope="col">By</th>
-              <th scope="col">When</th>
-            </tr>
-          </thead>
-          <tbody>
-            {profiles.history.map((one) => (
-              <tr key={one.chosen_at}>
-                <td>
-                  {one.name} {one.version}
-                </td>
-                <td>
-                  <Code value={one.digest} what="the digest" shown={12} />
-                </td>
-                <td>{one.by}</td>
-                <td>
-                  <TimeAgo at={one.chosen_at} />
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <Table
+        name="Chosen before"
+        heads={['Profile', 'Digest', 'By', 'When']}
+        rows={profiles.history.map((one) => [
+          `${one.name} ${one.version}`,
+          <Code key="digest" value={one.digest} what="the digest" shown={12} />,
+          one.by,
+          <TimeAgo key="at" at={one.chosen_at} />,
+        ])}
+      />
     </Panel>
   );
 }

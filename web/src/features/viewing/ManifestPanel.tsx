@@ -7,6 +7,7 @@ import { asProblem } from '@/api/problem';
 import { Code } from '@/components/Code';
 import { Facts } from '@/components/Facts';
 import { Panel } from '@/components/Page';
+import { Table } from '@/components/Table';
 import { TimeAgo } from '@/components/TimeAgo';
 import classes from './viewing.module.css';
 
@@ -50,31 +51,19 @@ export function ManifestPanel({ imageId }: { imageId: string }) {
             <p className={classes.muted}>
               Attributes that are not in this list were passed on as they were. Nothing here is a value of the file.
             </p>
-            <div className={classes.manifest} tabIndex={0} role="region" aria-label="What was done to each attribute">
-              <table>
-                <thead>
-                  <tr>
-                    <th scope="col">Attribute</th>
-                    <th scope="col">What it was</th>
-                    <th scope="col">What was done</th>
-                    <th scope="col">By which rule</th>
-                  </tr>
-                </thead>
-                <tbody>
-                  {manifest.lines.map((line) => (
-                    <tr key={`${line.path} ${line.name} ${line.done} ${line.rule}`}>
-                      <td>
-                        {line.name} <code>{line.path}</code>
-                        {line.count > 1 && ` × ${line.count}`}
-                      </td>
-                      <td>{KINDS[line.vr] ?? line.vr}</td>
-                      <td>{line.done}</td>
-                      <td>{line.rule}</td>
-                    </tr>
-                  ))}
-                </tbody>
-              </table>
-            </div>
+            <Table
+              name="What was done to each attribute"
+              heads={['Attribute', 'What it was', 'What was done', 'By which rule']}
+              rows={manifest.lines.map((line) => [
+                <span key="name">
+                  {line.name} <code>{line.path}</code>
+                  {line.count > 1 && ` × ${line.count}`}
+                </span>,
+                KINDS[line.vr] ?? line.vr,
+                line.done,
+                line.rule,
+              ])}
+            />
           </Modal>
         </>
       )}
