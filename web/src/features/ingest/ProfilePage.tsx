@@ -199,10 +199,10 @@ function Previewing({ profiles, projectId }: { profiles: Profiles; projectId: st
     <Panel title="Preview">
       <div className={classes.form}>
         <Picker label="Profile to try" profiles={profiles} picked={picked} />
+        <p className={classes.muted}>Nothing of these files is written: you only see what would be done to them.</p>
         <DropZone
           small
           disabled={busy !== null}
-          hint="Nothing of these files is written; you only see what would become of them."
           title="Drop files here to see what the profile would do"
           onFiles={(files) => void look(files)}
         />

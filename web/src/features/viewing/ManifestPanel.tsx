@@ -48,8 +48,9 @@ export function ManifestPanel({ imageId }: { imageId: string }) {
             What was done to {manifest.lines.length === 1 ? '1 kind of data' : `${manifest.lines.length} kinds of data`}
           </Button>
           <Modal opened={opened} onClose={close} title="What was done before it was written" size="xl">
-            <p className={classes.muted}>
-              Attributes that are not in this list were passed on as they were. Nothing here is a value of the file.
+            <p className={classes.muted} style={{ marginBlockEnd: 12 }}>
+              Nothing here is a value of the file. Of a DICOM file, attributes that are not in this list were passed on as
+              they were.
             </p>
             <Table
               name="What was done to each attribute"
