@@ -4,7 +4,7 @@ DATA ?=
 BIN := .venv/bin
 WEB_SOURCES := $(shell find web/src web/public -type f 2>/dev/null) web/index.html web/vite.config.ts web/tsconfig.json
 
-.PHONY: install run test lint check-web check-python api deid-bench clean
+.PHONY: install run test lint check-web check-python api deid-bench fuzz clean
 
 install: .make/python .make/web
 
@@ -56,6 +56,10 @@ test: install lint check-web
 deid-bench: .make/dev
 	PYTHONPATH=. $(BIN)/python bench/deid.py
 	PYTHONPATH=. $(BIN)/python bench/burned_in.py
+
+# Ten thousand mutated files through the receive path; make test runs a sample.
+fuzz: .make/dev
+	$(BIN)/python -m tests.fuzz.receiving --count 10000
 
 # The API's document, and the web app's client made from it.
 api: .make/dev .make/node_modules

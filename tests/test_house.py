@@ -119,8 +119,9 @@ def commands() -> Iterator[tuple[str, Any]]:
 
     def walk(name: str, command: Any) -> Iterator[tuple[str, Any]]:
         inside = getattr(command, "commands", None)
-        if inside is None:
+        if inside is None or command.invoke_without_command:
             yield name, command
+        if inside is None:
             return
         for part, one in inside.items():
             yield from walk(f"{name} {part}", one)

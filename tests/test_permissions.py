@@ -60,7 +60,19 @@ TABLE: dict[str, str] = {
 
     "GET /api/projects/{id}/profile":                "200 200 200 200 200 200 200 | 404 404 404 404 404 404 404 | 401",
     "PUT /api/projects/{id}/profile":                "403 403 403 403 403 403 200 | 403 403 403 403 403 403 404 | 401",
+    "GET /api/projects/{id}/archive":                "200 200 200 200 200 200 200 | 404 404 404 404 404 404 404 | 401",
+    "POST /api/projects/{id}/files":                 "403 200 200 403 403 403 200 | 403 404 404 403 403 403 404 | 401",
+    "PUT /api/projects/{id}/archive":                "403 403 403 403 403 403 200 | 403 403 403 403 403 403 404 | 401",
+    "POST /api/projects/{id}/archive/index":         "403 403 403 403 403 403 200 | 403 403 403 403 403 403 404 | 401",
     "POST /api/projects/{id}/profile/preview":       "403 200 403 403 200 403 200 | 403 404 403 403 404 403 404 | 401",
+
+    "GET /api/peers":                                "403 403 403 403 403 403 200 | 403 403 403 403 403 403 404 | 401",
+    "POST /api/peers":                               "403 403 403 403 403 403 201 | 403 403 403 403 403 403 404 | 401",
+    "GET /api/peers/listener":                       "403 403 403 403 403 403 200 | 403 403 403 403 403 403 200 | 401",
+    "GET /api/peers/{id}":                           "403 403 403 403 403 403 200 | 403 403 403 403 403 403 404 | 401",
+    "PATCH /api/peers/{id}":                         "403 403 403 403 403 403 200 | 403 403 403 403 403 403 404 | 401",
+    "DELETE /api/peers/{id}":                        "403 403 403 403 403 403 204 | 403 403 403 403 403 403 404 | 401",
+    "POST /api/peers/{id}/echo":                     "403 403 403 403 403 403 200 | 403 403 403 403 403 403 404 | 401",
 
     "GET /api/fields":                               "403 200 200 200 200 200 200 | 403 404 404 404 404 404 404 | 401",
     "POST /api/fields":                              "403 201 201 403 201 403 201 | 403 404 404 403 404 403 404 | 401",
@@ -93,11 +105,17 @@ TABLE: dict[str, str] = {
     "PATCH /api/series/{id}":                        "403 200 200 403 403 403 200 | 403 404 404 403 403 403 404 | 401",
     "DELETE /api/series/{id}":                       "403 403 403 403 403 403 204 | 403 403 403 403 403 403 404 | 401",
 
+    "POST /api/series/{id}/move":                    "403 200 403 403 403 403 200 | 403 404 403 403 403 403 404 | 401",
+
+    "POST /api/images/move":                         "403 200 403 403 403 403 200 | 403 404 403 403 403 403 404 | 401",
+    "POST /api/images/delete":                       "403 200 403 403 403 403 200 | 403 404 403 403 403 403 404 | 401",
     "POST /api/images":                              "403 200 403 403 403 403 403 | 403 404 404 403 403 403 404 | 401",
     "GET /api/arrivals":                             "403 200 200 403 403 403 200 | 403   0   0 403 403 403   0 | 401",
     "GET /api/arrivals/{id}":                        "403 200 403 403 403 403 200 | 403 404 403 403 403 403 404 | 401",
     "GET /api/arrivals/{id}/frames/{number}":        "403 200 403 403 403 403 200 | 403 404 403 403 403 403 404 | 401",
     "POST /api/arrivals/{id}/release":               "403 200 403 403 403 403 200 | 403 404 403 403 403 403 404 | 401",
+    "GET /api/arrivals/{id}/person":                 "403 200 403 403 403 403 200 | 403 404 403 403 403 403 404 | 401",
+    "POST /api/arrivals/{id}/assign":                "403 200 403 403 403 403 200 | 403 404 403 403 403 403 404 | 401",
     "POST /api/arrivals/{id}/discard":               "403 200 403 403 403 403 200 | 403 404 403 403 403 403 404 | 401",
     "GET /api/images/{id}/manifest":                 "403 200 200 200 200 200 200 | 403 404 404 404 404 404 404 | 401",
     "GET /api/images":                               "403 200 200 200 200 200 200 | 403   0   0   0   0   0   0 | 401",
@@ -106,6 +124,7 @@ TABLE: dict[str, str] = {
     "PATCH /api/images/{id}":                        "403 200 200 403 403 403 200 | 403 404 404 403 403 403 404 | 401",
     "DELETE /api/images/{id}":                       "403 204 403 403 403 403 204 | 403 404 403 403 403 403 404 | 401",
     "GET /api/images/{id}/rendered":                 "403 200 200 200 200 200 200 | 403 404 404 404 404 404 404 | 401",
+    "GET /api/images/{id}/content":                  "403 200 200 200 200 200 200 | 403 404 404 404 404 404 404 | 401",
     "GET /api/images/{id}/evidence":                 "403 200 200 200 200 200 200 | 403 404 404 404 404 404 404 | 401",
     "GET /api/images/{id}/original":                 "403 200 200 200 200 200 200 | 403 404 404 404 404 404 404 | 401",
     "PUT /api/images/{id}/verdict":                  "403 403 200 403 403 403 403 | 403 404 404 404 403 403 404 | 401",
@@ -149,6 +168,8 @@ TABLE: dict[str, str] = {
     "POST /api/exports":                             "403 403 403 403 201 403 201 | 403 403 403 403 404 403 404 | 401",
     "GET /api/exports/{id}":                         "403 403 403 403 200 403 200 | 403 403 403 403 404 403 404 | 401",
     "DELETE /api/exports/{id}":                      "403 403 403 403 200 403 200 | 403 403 403 403 404 403 404 | 401",
+    "GET /api/exports/{id}/sendings":               "403 403 403 403 200 403 200 | 403 403 403 403 404 403 404 | 401",
+    "POST /api/exports/{id}/sendings":              "403 403 403 403 200 403 200 | 403 403 403 403 404 403 404 | 401",
     "GET /api/exports/{id}/file":                    "403 403 403 403 200 403 200 | 403 403 403 403 404 403 404 | 401",
     "GET /api/exports/{id}/findings":                "403 403 403 403 200 403 200 | 403 403 403 403 404 403 404 | 401",
     "POST /api/exports/{id}/findings/{finding_id}/clear":
@@ -158,6 +179,44 @@ TABLE: dict[str, str] = {
 
     "GET /api/audit":                                "403 403 403 403 403 403 200 | 403 403 403 403 403 403 404 | 401",
     "GET /api/audit/actions":                        "403 403 403 403 403 403 200 | 403 403 403 403 403 403 200 | 401",
+
+    "GET /dicom-web/studies":                        "403 200 200 200 200 200 200 | 403 204 204 204 204 204 204 | 401",
+    "GET /dicom-web/series":                         "403 200 200 200 200 200 200 | 403 204 204 204 204 204 204 | 401",
+    "GET /dicom-web/instances":                      "403 200 200 200 200 200 200 | 403 204 204 204 204 204 204 | 401",
+    "GET /dicom-web/studies/{study}/series":         "403 200 200 200 200 200 200 | 403 204 204 204 204 204 204 | 401",
+    "GET /dicom-web/studies/{study}/instances":      "403 200 200 200 200 200 200 | 403 204 204 204 204 204 204 | 401",
+    "GET /dicom-web/studies/{study}/series/{series}/instances":
+                                                     "403 200 200 200 200 200 200 | 403 204 204 204 204 204 204 | 401",
+    "GET /dicom-web/studies/{study}":                "403 200 200 200 200 200 200 | 403 404 404 404 404 404 404 | 401",
+    "GET /dicom-web/studies/{study}/series/{series}":
+                                                     "403 200 200 200 200 200 200 | 403 404 404 404 404 404 404 | 401",
+    "GET /dicom-web/studies/{study}/series/{series}/instances/{instance}":
+                                                     "403 200 200 200 200 200 200 | 403 404 404 404 404 404 404 | 401",
+    "GET /dicom-web/studies/{study}/metadata":       "403 200 200 200 200 200 200 | 403 404 404 404 404 404 404 | 401",
+    "GET /dicom-web/studies/{study}/series/{series}/metadata":
+                                                     "403 200 200 200 200 200 200 | 403 404 404 404 404 404 404 | 401",
+    "GET /dicom-web/studies/{study}/series/{series}/instances/{instance}/metadata":
+                                                     "403 200 200 200 200 200 200 | 403 404 404 404 404 404 404 | 401",
+    "GET /dicom-web/studies/{study}/series/{series}/instances/{instance}/bulkdata/{path:path}":
+                                                     "403 200 200 200 200 200 200 | 403 404 404 404 404 404 404 | 401",
+    "GET /dicom-web/studies/{study}/series/{series}/instances/{instance}/frames/{numbers}":
+                                                     "403 200 200 200 200 200 200 | 403 404 404 404 404 404 404 | 401",
+    "GET /dicom-web/studies/{study}/series/{series}/instances/{instance}/frames/{number}/rendered":
+                                                     "403 200 200 200 200 200 200 | 403 404 404 404 404 404 404 | 401",
+    "GET /dicom-web/studies/{study}/series/{series}/instances/{instance}/rendered":
+                                                     "403 200 200 200 200 200 200 | 403 404 404 404 404 404 404 | 401",
+    "GET /dicom-web/studies/{study}/thumbnail":      "403 200 200 200 200 200 200 | 403 404 404 404 404 404 404 | 401",
+    "GET /dicom-web/studies/{study}/series/{series}/thumbnail":
+                                                     "403 200 200 200 200 200 200 | 403 404 404 404 404 404 404 | 401",
+    "GET /dicom-web/studies/{study}/series/{series}/instances/{instance}/thumbnail":
+                                                     "403 200 200 200 200 200 200 | 403 404 404 404 404 404 404 | 401",
+    "POST /dicom-web/studies":                       "403 200 200 403 403 403 200 | 403 404 404 403 403 403 404 | 401",
+    "POST /dicom-web/studies/{study}":               "403 200 200 403 403 403 200 | 403 404 404 403 403 403 404 | 401",
+    "DELETE /dicom-web/studies/{study}":             "403 403 403 403 403 403 204 | 403 403 403 403 403 403 404 | 401",
+    "DELETE /dicom-web/studies/{study}/series/{series}":
+                                                     "403 403 403 403 403 403 204 | 403 403 403 403 403 403 404 | 401",
+    "DELETE /dicom-web/studies/{study}/series/{series}/instances/{instance}":
+                                                     "403 403 403 403 403 403 204 | 403 403 403 403 403 403 404 | 401",
 }
 # fmt: on
 

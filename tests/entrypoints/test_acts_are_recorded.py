@@ -39,6 +39,9 @@ ACTS: dict[str, tuple[str, ...]] = {
     "GET /api/series/{id}": ("series.read",),
     "PATCH /api/series/{id}": ("series.change",),
     "DELETE /api/series/{id}": ("series.delete",),
+    "POST /api/series/{id}/move": ("series.move",),
+    "POST /api/images/move": ("image.move",),
+    "POST /api/images/delete": ("image.delete",),
     "POST /api/images": ("image.receive",),
     "GET /api/arrivals": ("arrival.list",),
     "GET /api/erasures": (),
@@ -46,16 +49,30 @@ ACTS: dict[str, tuple[str, ...]] = {
     "GET /api/arrivals/{id}": ("arrival.read",),
     "GET /api/arrivals/{id}/frames/{number}": ("arrival.view",),
     "POST /api/arrivals/{id}/release": ("arrival.release",),
+    "GET /api/arrivals/{id}/person": ("arrival.identify",),
+    "POST /api/arrivals/{id}/assign": ("arrival.assign", "arrival.release"),
     "POST /api/arrivals/{id}/discard": ("arrival.discard",),
     "GET /api/images/{id}/manifest": ("image.view",),
     "PUT /api/projects/{id}/profile": ("profile.choose",),
     "POST /api/projects/{id}/profile/preview": ("profile.preview",),
+    "GET /api/projects/{id}/archive": (),
+    "POST /api/projects/{id}/files": ("patient.create", "image.receive"),
+    "PUT /api/projects/{id}/archive": ("archive.change",),
+    "POST /api/projects/{id}/archive/index": ("archive.index",),
     "GET /api/projects/{id}/profile": (),
+    "POST /api/peers": ("peer.create",),
+    "PATCH /api/peers/{id}": ("peer.change",),
+    "DELETE /api/peers/{id}": ("peer.delete",),
+    "POST /api/peers/{id}/echo": ("peer.echo",),
+    "GET /api/peers": (),
+    "GET /api/peers/listener": (),
+    "GET /api/peers/{id}": (),
     "GET /api/images": ("image.list",),
     "GET /api/images/{id}": ("image.read",),
     "PATCH /api/images/{id}": ("image.change",),
     "DELETE /api/images/{id}": ("image.delete",),
     "GET /api/images/{id}/rendered": ("image.view",),
+    "GET /api/images/{id}/content": ("image.view",),
     "GET /api/images/{id}/evidence": ("image.view",),
     "GET /api/images/{id}/original": ("image.view",),
     "PUT /api/images/{id}/verdict": ("verdict.give",),
@@ -101,12 +118,39 @@ ACTS: dict[str, tuple[str, ...]] = {
     # Leaving.
     "POST /api/exports": ("export.create",),
     "DELETE /api/exports/{id}": ("export.destroy",),
+    "GET /api/exports/{id}/sendings": (),
+    "POST /api/exports/{id}/sendings": ("export.send",),
     "GET /api/exports/{id}/file": ("export.download",),
     "GET /api/exports/{id}/findings": ("export.read-findings",),
     "POST /api/exports/{id}/findings/{finding_id}/clear": ("export.clear",),
     "POST /api/exports/{id}/findings/{finding_id}/exclude": ("export.exclude",),
     "GET /api/exports": (),
     "GET /api/exports/{id}": (),
+    # DICOMweb.
+    "GET /dicom-web/studies": ("study.search",),
+    "GET /dicom-web/series": ("series.search",),
+    "GET /dicom-web/instances": ("image.search",),
+    "GET /dicom-web/studies/{study}/series": ("series.search",),
+    "GET /dicom-web/studies/{study}/instances": ("image.search",),
+    "GET /dicom-web/studies/{study}/series/{series}/instances": ("image.search",),
+    "GET /dicom-web/studies/{study}": ("study.retrieve",),
+    "GET /dicom-web/studies/{study}/series/{series}": ("series.retrieve",),
+    "GET /dicom-web/studies/{study}/series/{series}/instances/{instance}": ("image.retrieve",),
+    "GET /dicom-web/studies/{study}/metadata": ("study.retrieve",),
+    "GET /dicom-web/studies/{study}/series/{series}/metadata": ("series.retrieve",),
+    "GET /dicom-web/studies/{study}/series/{series}/instances/{instance}/metadata": ("image.retrieve",),
+    "GET /dicom-web/studies/{study}/series/{series}/instances/{instance}/bulkdata/{path:path}": ("image.retrieve",),
+    "GET /dicom-web/studies/{study}/series/{series}/instances/{instance}/frames/{numbers}": ("image.retrieve",),
+    "GET /dicom-web/studies/{study}/series/{series}/instances/{instance}/frames/{number}/rendered": ("image.retrieve",),
+    "GET /dicom-web/studies/{study}/series/{series}/instances/{instance}/rendered": ("image.retrieve",),
+    "GET /dicom-web/studies/{study}/thumbnail": ("study.retrieve",),
+    "GET /dicom-web/studies/{study}/series/{series}/thumbnail": ("series.retrieve",),
+    "GET /dicom-web/studies/{study}/series/{series}/instances/{instance}/thumbnail": ("image.retrieve",),
+    "POST /dicom-web/studies": ("patient.create", "image.receive"),
+    "POST /dicom-web/studies/{study}": ("patient.create", "image.receive"),
+    "DELETE /dicom-web/studies/{study}": ("study.delete",),
+    "DELETE /dicom-web/studies/{study}/series/{series}": ("series.delete",),
+    "DELETE /dicom-web/studies/{study}/series/{series}/instances/{instance}": ("image.delete",),
     # Figures without a patient, and what says nothing of any.
     "GET /api/images/count": (),
     "GET /api/dashboard": (),
@@ -139,8 +183,14 @@ ACTS: dict[str, tuple[str, ...]] = {
     "GET /{path:path}": (),
 }
 # What touches the data of one patient says whose; these lists are of several.
-OF_SEVERAL = {"GET /api/patients", "GET /api/series", "GET /api/reports"}
-NOT_OF_A_PATIENT = r"/api/(users|projects|fields|auth|datasets|training-runs|classifiers|promotions|pathways|exports)"
+OF_SEVERAL = {"GET /api/patients", "GET /api/series", "GET /api/reports"} | {
+    route for route, acts in ACTS.items() if any(act.endswith(".search") for act in acts)
+}
+_NOT_OF_A_PATIENT = (
+    *("users", r"projects(?!/\{id\}/files)", "peers", "fields", "auth", "datasets", "training-runs", "classifiers"),
+    *("promotions", "pathways", "exports", ".*/person"),
+)
+NOT_OF_A_PATIENT = f"/api/({'|'.join(_NOT_OF_A_PATIENT)})"
 OF_A_PATIENT = {
     route for route, acts in ACTS.items() if acts and route not in OF_SEVERAL and not re.search(NOT_OF_A_PATIENT, route)
 }
@@ -191,7 +241,7 @@ def test_a_call_is_recorded_as_what_it_is(world: World, route: str) -> None:
         assert (entry.actor_id, entry.actor) == (world.people.user_ids[role], f"The {role}")
         assert (entry.outcome, entry.origin) == ("done", "testclient")
         assert (entry.patient_id is not None) == (route in OF_A_PATIENT)
-        if "{id}" in route and "/api/series" not in route and not route.endswith("/correct"):
+        if "{id}" in route and "/api/series" not in route and not route.endswith(("/correct", "/files")):
             assert entry.object_id is not None
             assert entry.object_id in call.path
 

@@ -10,6 +10,8 @@ import re
 import sqlite3
 import subprocess
 import sys
+import time
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,8 @@ from typing import Any
 
 import pytest
 import structlog
+from pydicom import Dataset, FileMetaDataset, dcmwrite
+from pydicom.uid import UID, ExplicitVRLittleEndian, MediaStorageDirectoryStorage
 from sqlalchemy import select
 
 from medhub.accounts.models import SignIn, User
@@ -33,6 +37,7 @@ from medhub.review.models import Case
 from tests.conftest import ROOT, missing
 from tests.factories.accounts import PASSWORD, signed_in
 from tests.factories.cases import run_jobs, use_classifier
+from tests.factories.cts import ct
 from tests.factories.images import photograph
 
 
@@ -290,7 +295,95 @@ def test_ingest_says_what_is_not_there(medhub: Run, project: str, code: str, tmp
     assert medhub("ingest", folder, "--project", project, "--patient", "P-000000").code == 3
     assert medhub("ingest", folder, "--project", "Nowhere", "--patient", code).code == 3
     assert medhub("ingest", folder, *good, "--pathway", "no-such-pathway").code == 3
-    assert medhub("ingest", folder, "--project", project).code == 2
+
+
+def test_files_that_name_their_patient_need_none_to_be_named(medhub: Run, project: str, tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    folder.mkdir()
+    (folder / "1.2.3.1").write_bytes(ct())
+    (folder / "readme.txt").write_text("not an image")
+    with zipfile.ZipFile(tmp_path / "more.zip", "w") as archive:
+        archive.writestr("a/IM0002", ct(SOPInstanceUID="1.2.3.2"))
+        archive.writestr("a/IM0003", ct(SOPInstanceUID="1.2.3.3", PatientName="ROE^RICHARD"))
+    found = medhub("ingest", folder, tmp_path / "more.zip", "--project", project, "--json")
+    assert [one["outcome"] for one in found.json] == ["accepted", "accepted", "quarantined"]
+    assert "another name" in found.json[2]["reason"]
+    assert "ROE" not in found.out
+    photographs = pictures(tmp_path / "pictures", 1)
+    assert "does not say whose it is" in medhub("ingest", photographs, "--project", project).out
+
+
+def file_set(folder: Path, *named: list[str]) -> Path:
+    """A medium whose DICOMDIR names files by these paths."""
+    directory = Dataset()
+    directory.FileSetID, directory.FileSetConsistencyFlag = "CD", 0
+    directory.DirectoryRecordSequence = []
+    for path in named:
+        record = Dataset()
+        record.DirectoryRecordType, record.RecordInUseFlag, record.ReferencedFileID = "IMAGE", 0xFFFF, path
+        directory.DirectoryRecordSequence.append(record)
+    directory.file_meta = FileMetaDataset()
+    directory.file_meta.MediaStorageSOPClassUID = MediaStorageDirectoryStorage
+    directory.file_meta.MediaStorageSOPInstanceUID = UID("1.2.3")
+    directory.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    folder.mkdir(exist_ok=True)
+    dcmwrite(folder / "DICOMDIR", directory, enforce_file_format=True)
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR CS")
+def test_a_medium_is_read_by_its_directory(medhub: Run, project: str, tmp_path: Path) -> None:
+    medium = file_set(tmp_path / "cd", ["IMAGES", "IM1"], ["IMAGES", "im2"])
+    (medium / "IMAGES").mkdir()
+    (medium / "IMAGES" / "IM1").write_bytes(ct())
+    (medium / "IMAGES" / "IM2").write_bytes(ct(SOPInstanceUID="1.2.3.2"))
+    (medium / "IMAGES" / "IM3").write_bytes(ct(SOPInstanceUID="1.2.3.3"))
+    found = medhub("ingest", medium, "--project", project, "--json")
+    assert [(one["path"], one["outcome"]) for one in found.json] == [
+        ("IMAGES/IM1", "accepted"),
+        ("IMAGES/im2", "accepted"),
+    ]
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR CS")
+@pytest.mark.parametrize("path", [["..", "secret"], ["LINK"], ["FOLDER", "secret"], ["/etc/passwd"], ["GONE"]])
+def test_a_directory_that_names_what_lies_outside_is_refused(
+    medhub: Run, project: str, tmp_path: Path, path: list[str]
+) -> None:
+    medium = file_set(tmp_path / "cd", path)
+    (tmp_path / "secret").write_bytes(ct())
+    (medium / "LINK").symlink_to(tmp_path / "secret")
+    (medium / "FOLDER").symlink_to(tmp_path)
+    found = medhub("ingest", medium, "--project", project)
+    assert found.code == 2
+    assert "The DICOMDIR names" in found.err
+
+
+def test_what_is_laid_into_a_watched_folder_is_taken_in_and_put_away(
+    data: Path, medhub: Run, project: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "inbox"
+    (folder / "deeper").mkdir(parents=True)
+    (folder / "deeper" / "one.dcm").write_bytes(ct())
+    (folder / "two.dcm").write_bytes(ct(SOPInstanceUID="1.2.3.2"))
+    (folder / "zz.dcm").write_bytes(ct(SOPInstanceUID="1.2.3.3", PatientName="ROE^RICHARD"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "medhub.entrypoints.cli", "watch", folder, "--project", project, "--data", data],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        until = time.monotonic() + 60
+        while not (folder / "waiting" / "zz.dcm").exists() and time.monotonic() < until:
+            time.sleep(0.2)
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
+    assert sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()) == [
+        "received/deeper/one.dcm",
+        "received/two.dcm",
+        "waiting/zz.dcm",
+    ]
 
 
 def shipped_classifier() -> str:
@@ -546,3 +639,25 @@ def test_without_a_folder_the_data_lies_with_the_user_and_never_in_the_repositor
 def test_every_role_can_be_given(medhub: Run, project: str, role: Role) -> None:
     given = ("--email", "a@lab.example", "--name", "A", "--role", role, "--project", project, "--password-stdin")
     assert medhub("user", "add", *given, stdin=PASSWORD).code == 0
+
+
+# DICOM nodes.
+
+
+def test_a_dicom_node_is_added_listed_tested_and_removed(medhub: Run, project: str) -> None:
+    added = medhub(
+        "peer", "add", "PACS", "--project", project, "--host", "127.0.0.1", "--port", "1", "--query", "--json"
+    )
+    assert (added.code, added.json["called_ae"], added.json["may_query"]) == (0, "MEDHUB", True)
+    assert medhub("peer", "add", "PACS", "--project", project).code == 4
+    assert medhub("peer", "add", "NO TITLE", "--project", project).code == 2
+    listed = medhub("peer", "list")
+    assert "PACS calls MEDHUB; may send and query; 127.0.0.1:1" in listed.out
+    assert [one["id"] for one in medhub("peer", "list", "--json").json] == [added.json["id"]]
+    echo = medhub("peer", "echo", added.json["id"])
+    assert (echo.code, "does not answer" in echo.err) == (5, True)
+    assert medhub("dicom", "send", "--project", project, "--to", "PACS").code == 2
+    assert medhub("dicom", "send", "--project", project, "--to", "PACS", "--patient", "P-000000").code == 3
+    assert medhub("dicom", "send", "--project", project, "--to", "NOBODY", "--patient", "P-000000").code == 3
+    assert medhub("peer", "remove", added.json["id"]).code == 0
+    assert medhub("peer", "list").out == ""

@@ -125,8 +125,7 @@ def test_every_answer_is_as_the_document_says(world: World, route: str, mode: Ge
 
 
 def test_every_operation_of_the_document_was_sent() -> None:
-    assert {route.partition("?")[0] for route in CALLS} - set(OPERATIONS) == {
-        "GET /api/openapi.json",
-        "GET /{path:path}",
-    }
+    others = {route.partition("?")[0] for route in CALLS} - set(OPERATIONS)
+    # DICOMweb is described by its standard; tests/entrypoints/test_dicomweb.py sends what that forbids.
+    assert {route for route in others if " /dicom-web/" not in route} == {"GET /api/openapi.json", "GET /{path:path}"}
     assert set(OPERATIONS) <= set(CALLS)

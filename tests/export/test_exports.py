@@ -11,6 +11,7 @@ from datetime import timedelta
 import pydicom
 import pytest
 from PIL import Image as Picture
+from pyarrow import parquet
 from sqlalchemy import select, text, update
 
 from medhub.accounts.actor import Actor
@@ -23,15 +24,19 @@ from medhub.export.selection import NothingToExport, Selection
 from medhub.foundation import clock
 from medhub.foundation.database import Base
 from medhub.foundation.installation import Installation
+from medhub.ingest.profiles import choose_profile
 from medhub.records import service as records
 from medhub.records import studies
 from medhub.records.erasure import erase_patient
 from medhub.records.models import Image
 from tests.export.conftest import Known, on_sqlite
+from tests.factories import kinds
 from tests.factories.accounts import People
-from tests.factories.cases import run_jobs
+from tests.factories.cases import make_patient, run_jobs, upload
 from tests.factories.colors import COLORS
 from tests.factories.exports import burn, clear_all, findings, lay_signed, order, plant, read
+
+DESCRIBED = {"metadata.csv", "metadata.json", "metadata.parquet"}
 
 
 def unpacked(house: Installation, actor: Actor, export_id: str) -> dict[str, bytes]:
@@ -62,7 +67,12 @@ def test_a_project_leaves_as_dicom_under_neutral_names(
     files = unpacked(house, researcher, export_id)
     pictures = sorted(data for name, data in files.items() if name.startswith("DICOM/"))
     assert pictures == sorted(blobs_of(house, [*known.images_of_siti, *known.images_of_other]))
-    assert {name for name in files if not name.startswith("DICOM/")} == {"DICOMDIR", "metadata.csv", "metadata.json"}
+    assert {name for name in files if not name.startswith("DICOM/")} == {
+        "DICOMDIR",
+        "metadata.csv",
+        "metadata.json",
+        "metadata.parquet",
+    }
     assert all(len(part) <= 8 for name in files if name.startswith("DICOM/") for part in name.split("/"))
     rows = metadata(files)
     assert {row["file"] for row in rows} == {name for name in files if name.startswith("DICOM/")}
@@ -87,6 +97,27 @@ def test_the_directory_of_a_file_set_names_every_file(
     for name, one in named.items():
         file = pydicom.dcmread(io.BytesIO(files[name]))
         assert one.ReferencedSOPInstanceUIDInFile == file.SOPInstanceUID
+
+
+@on_sqlite
+def test_objects_of_every_kind_leave_with_the_last_look_having_read_them(
+    house: Installation, people: People, administrator: Actor, researcher: Actor
+) -> None:
+    with house.database.writing() as session:
+        choose_profile(session, administrator, people.project_id, name="research-dates-shifted")
+    patient_id = make_patient(house, people)
+    made = [make() for make, _ in kinds.KINDS.values()]
+    answers = upload(house, people.actor(house, Role.TECHNOLOGIST), patient_id, *made)
+    assert {answer.outcome for answer in answers} == {"accepted"}
+    export_id = order(house, researcher, people.project_id)
+    unread = [one for one in findings(house, export_id) if "read" in one.kind or "identity" in one.kind]
+    assert [(one.place, one.kind) for one in unread] == []
+    clear_all(house, researcher, export_id)
+    files = unpacked(house, researcher, export_id)
+    assert len([name for name in files if name.startswith("DICOM/")]) == len(made)
+    directory = pydicom.dcmread(io.BytesIO(files["DICOMDIR"]))
+    types = {one.DirectoryRecordType for one in directory.DirectoryRecordSequence}
+    assert {"SR DOCUMENT", "WAVEFORM", "IMAGE", "RT PLAN", "PRESENTATION"} <= types
 
 
 def test_a_planted_name_keeps_an_export_from_leaving_until_a_person_clears_it(
@@ -114,7 +145,7 @@ def test_a_planted_name_keeps_an_export_from_leaving_until_a_person_clears_it(
         service.clear(session, administrator, export_id, found.id, "A street of this name.")
     run_jobs(house)
     assert read(house, export_id).state == "ready"
-    assert len(unpacked(house, researcher, export_id)) == 4 + 3
+    assert len(unpacked(house, researcher, export_id)) == 4 + 4
     (cleared,) = findings(house, export_id, "cleared")
     assert (cleared.note, cleared.decided_by) == ("A street of this name.", "The administrator")
 
@@ -252,8 +283,17 @@ def test_metadata_alone_has_no_file_of_any_image(
 ) -> None:
     export_id = order(house, researcher, people.project_id, "metadata")
     files = unpacked(house, researcher, export_id)
-    assert set(files) == {"metadata.csv", "metadata.json"}
+    assert set(files) == DESCRIBED
     assert [row["sex"] for row in metadata(files)] == ["F"] * 4
+    table = parquet.read_table(io.BytesIO(files["metadata.parquet"]))
+    assert [str(table.schema.field(name).type) for name in ("sex", "birth_year", "frames")] == [
+        "string", "int64", "int64",
+    ]  # fmt: skip
+    assert [{name: "" if one is None else str(one) for name, one in row.items()} for row in table.to_pylist()] == [
+        {name: value.removeprefix("'") for name, value in row.items()} for row in metadata(files)
+    ]
+    # It is searched for names by its bytes, so each value must stand in it as it is.
+    assert all(row["patient"].encode() in files["metadata.parquet"] for row in metadata(files))
 
 
 @on_sqlite
@@ -313,7 +353,7 @@ def test_an_export_from_which_a_patient_was_taken_out_outlives_the_patient(
         erase_patient(session, house, administrator, known.siti)
     run_jobs(house)
     assert read(house, export_id).state == "ready"
-    assert len(unpacked(house, researcher, export_id)) == 2 + 3
+    assert len(unpacked(house, researcher, export_id)) == 2 + 4
     with house.database.reading() as session:
         assert session.scalars(select(ExportImage).where(ExportImage.patient_id == known.siti)).all() == []
 
@@ -372,7 +412,7 @@ def test_an_export_goes_on_where_a_killed_process_left_it(
     for _ in range(4):
         tasks.go_on(house, export_id)
     assert read(house, export_id).state == "ready"
-    assert len(unpacked(house, researcher, export_id)) == 7
+    assert len(unpacked(house, researcher, export_id)) == 4 + 4
 
 
 @on_sqlite
@@ -430,9 +470,26 @@ def test_who_may_order_and_see_an_export(house: Installation, people: People, re
         service.fetch(session, house.settings, people.outsider(house), export_id)
 
 
+def test_single_series_and_images_leave_too(
+    house: Installation, people: People, researcher: Actor, known: Known
+) -> None:
+    with house.database.reading() as session:
+        series_id = session.get_one(Image, known.images_of_siti[0]).series_id
+    export_id = order(house, researcher, people.project_id, "metadata", Selection("series", (series_id,)))
+    assert (read(house, export_id).images, read(house, export_id).patients) == (2, 1)
+    one_of_each = (known.images_of_siti[1], known.images_of_other[0])
+    export_id = order(house, researcher, people.project_id, "metadata", Selection("images", one_of_each))
+    assert (read(house, export_id).images, read(house, export_id).patients) == (2, 2)
+
+
 @on_sqlite
 def test_an_order_says_what_it_selects(house: Installation, people: People, researcher: Actor, known: Known) -> None:
-    for wrong in (Selection("studies"), Selection("verdicts"), Selection("project", (known.siti,))):
+    for wrong in (
+        Selection("studies"),
+        Selection("images"),
+        Selection("verdicts"),
+        Selection("project", (known.siti,)),
+    ):
         with pytest.raises(Invalid):
             order(house, researcher, people.project_id, selection=wrong)
     with pytest.raises(NothingToExport):

@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,13 @@ from medhub.export.models import ExportFinding
 from medhub.export.selection import Selection
 from medhub.foundation import clock, ids
 from medhub.foundation.installation import Installation
+from medhub.ingest import peers
+from medhub.ingest.doors import receive_all
 from medhub.ingest.models import Arrival
-from medhub.records import definitions
+from medhub.ingest.sources import Door
+from medhub.records import definitions, studies
 from medhub.records.erasure import erase_patient
-from medhub.records.models import FieldDefinition, Image, Study
+from medhub.records.models import FieldDefinition, Image, Patient, Series, Study
 from medhub.records.pathway import Pathway, get_pathway
 from medhub.review import service as review
 from medhub.training import datasets, promotions, runs
@@ -39,9 +43,12 @@ from medhub.training.models import Promotion
 from tests.factories.accounts import PASSWORD, People, client_of, make_user
 from tests.factories.cases import PATHWAY, make_case, make_patient, run_jobs, upload
 from tests.factories.colors import COLORS, packed, picture, sign_case
+from tests.factories.cts import ct
 from tests.factories.images import in_doubt, photograph
+from tests.factories.serving import small_ct, written
 
 COLORED = ("tiny", "second")
+LEVELS = ("studies", "series", "instances")
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,8 @@ class World:
         self.signed_case_id, self.signed_image_id = self.signed_case()
         self.field_id = self.field()
         self.arrival_id = self.arrival()
+        self.claim_id = self.claim()
+        self.peer_id = self.peer()
         self.erasure_id = self.erasure()
         self.dataset_id = self.dataset()
         self.run_id = self.run()
@@ -88,6 +97,7 @@ class World:
         self.shadow()
         self.promotion_id = self.promotion()
         self.export_id = self.export()
+        self.peer("PACS_OF_ALL")
         self.blocked_export_id = self.blocked_export()
         run_jobs(house)
 
@@ -116,10 +126,12 @@ class World:
             self.series_id,
             self.case_id,
             self.arrival_id,
+            self.claim_id,
             self.signed_case_id,
             self.dataset_id,
             self.run_id,
             self.export_id,
+            self.peer_id,
             self.blocked_export_id,
         ]
 
@@ -163,6 +175,26 @@ class World:
         """The series of an image."""
         return self._parents(image_id)[1]
 
+    @property
+    def uids(self) -> tuple[str, str, str]:
+        """The UIDs of the image, outermost first."""
+        return self.uids_of(self.image_id)
+
+    def uids_of(self, image_id: str) -> tuple[str, str, str]:
+        """The UIDs of the study, the series and the object of an image."""
+        with self.house.database.reading() as session:
+            image = session.get_one(Image, image_id)
+            series = session.get_one(Series, image.series_id)
+            return session.get_one(Study, image.study_id).study_uid, series.series_uid, image.sop_instance_uid
+
+    def place_beside(self, image_id: str) -> tuple[str, str]:
+        """An empty study of an image's patient, and an empty series in it."""
+        with self.house.database.writing() as session:
+            image = session.get_one(Image, image_id)
+            patient = session.get_one(Patient, image.patient_id)
+            study = studies.new_study(session, patient, study_uid=ids.new_uid())
+            return study.id, studies.new_series(session, study, series_uid=ids.new_uid(), modality=image.modality).id
+
     def erasure(self) -> str:
         """The certificate of somebody who was erased."""
         administrator, patient_id = self.people.actor(self.house, Role.ADMINISTRATOR), self.patient()
@@ -177,6 +209,32 @@ class World:
         with self.house.database.reading() as session:
             newest = select(Arrival.id).where(Arrival.sealed_bytes.is_not(None)).order_by(Arrival.created_at.desc())
             return session.scalars(newest.limit(1)).one()
+
+    def another_ct(self) -> bytes:
+        """A CT of somebody who was never here."""
+        number = self.number()
+        said = {"PatientID": f"N{number}", "StudyInstanceUID": f"1.2.{number}", "SOPInstanceUID": f"1.2.{number}.1"}
+        return ct(**said)
+
+    def claim(self) -> str:
+        """A file that waits, since it says that it is somebody else than who is known by its number."""
+        technologist = self.people.actor(self.house, Role.TECHNOLOGIST)
+        door, number = Door(self.people.project_id, "command"), self.number()
+        said = {"PatientID": f"N{number}", "StudyInstanceUID": f"1.2.{number}"}
+        files = [ct(**said, SOPInstanceUID=f"1.2.{number}.{one}", PatientSex=sex) for one, sex in ((1, "F"), (2, "M"))]
+        known, claim = receive_all(self.house, technologist, door, files)
+        assert (known.outcome, claim.code) == ("accepted", "conflicting-patient")
+        with self.house.database.reading() as session:
+            newest = select(Arrival.id).where(Arrival.patient_id.is_(None)).order_by(Arrival.created_at.desc())
+            return session.scalars(newest.limit(1)).one()
+
+    def peer(self, title: str = "") -> str:
+        """A DICOM node where nothing answers."""
+        administrator = self.people.actor(self.house, Role.ADMINISTRATOR)
+        known = {"ae_title": title or f"PACS_{self.number()}", "called_ae": "MEDHUB", "host": "127.0.0.1", "port": 1}
+        may = {"tls": False, "only_from_host": False, "may_store": True, "may_query": False}
+        with self.house.database.writing() as session:
+            return peers.add_peer(session, administrator, self.people.project_id, {**known, **may}).id
 
     def field(self) -> str:
         """A field without values."""
@@ -239,9 +297,9 @@ class World:
         chosen = Selection("studies", (study_id,))
         with self.house.database.writing() as session:
             export_id = exports.order(
-                session, self.house, researcher, project_id=self.people.project_id, chosen=chosen, form="metadata"
+                session, self.house, researcher, project_id=self.people.project_id, chosen=chosen, form="dicom"
             ).id
-        for _ in range(3):  # looked at, packed
+        for _ in range(6):  # looked at, packed
             export_tasks.go_on(self.house, export_id)
         return export_id
 
@@ -425,10 +483,40 @@ def _after(prepare: Callable[[World], object], path: str, **send: Any) -> Maker:
     return make
 
 
+def _move(world: World, fresh: bool) -> Call:
+    image_id = world.case()[1] if fresh else world.image_id
+    place = world.place_beside(image_id)[1] if fresh else world.series_id
+    return Call("/api/images/move", {"json": {"image_ids": [image_id], "to_series_id": place}})
+
+
+def _move_series(world: World, fresh: bool) -> Call:
+    image_id = world.case()[1] if fresh else world.image_id
+    series_id = world.series_of(image_id)
+    place = world.place_beside(image_id)[0] if fresh else world.study_id
+    return Call(f"/api/series/{series_id}/move", {"json": {"to_study_id": place}})
+
+
 def _decide(world: World, fresh: bool, how: str) -> Call:
     export_id = world.blocked_export() if fresh else world.blocked_export_id
     finding_id = world.finding_of(export_id)
     return Call(f"/api/exports/{export_id}/findings/{finding_id}/{how}", {"json": {"note": "Nobody is named."}})
+
+
+def _store(world: World, of_a_study: bool) -> Call:
+    """Objects of a patient who was not here before."""
+    number = world.number()
+    body, boundary = BytesIO(), "objects"
+    one = small_ct(1, study=f"1.2.{number}", series=f"1.2.{number}.1", patient=f"7{number}")
+    body.write(f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode() + written(one))
+    body.write(f"\r\n--{boundary}--\r\n".encode())
+    kind = f'multipart/related; type="application/dicom"; boundary={boundary}'
+    path = f"/dicom-web/projects/{world.people.project_id}/studies" + (f"/1.2.{number}" if of_a_study else "")
+    return Call(path, {"content": body.getvalue(), "headers": {"Content-Type": kind}})
+
+
+def _delete(world: World, fresh: bool, depth: int) -> Call:
+    uids = world.uids_of(world.case()[1]) if fresh else world.uids
+    return Call("/dicom-web" + "".join(f"/{what}/{uid}" for what, uid in zip(LEVELS[:depth], uids, strict=False)))
 
 
 CALLS: dict[str, Maker] = {
@@ -479,11 +567,29 @@ CALLS: dict[str, Maker] = {
         f"/api/projects/{w.project(email) if fresh else w.people.project_id}"
     ),
     "GET /api/projects/{id}/profile": _at("/api/projects/{project}/profile"),
+    "GET /api/projects/{id}/archive": _at("/api/projects/{project}/archive"),
+    "POST /api/projects/{id}/files": lambda w, *_: Call(
+        f"/api/projects/{w.people.project_id}/files",
+        {"files": [("files", ("IM1", w.another_ct(), "application/dicom"))]},
+    ),
+    "PUT /api/projects/{id}/archive": _at(
+        "/api/projects/{project}/archive", json={"duplicates": "changed", "attributes": ["KVP"]}
+    ),
+    "POST /api/projects/{id}/archive/index": _at("/api/projects/{project}/archive/index"),
     "PUT /api/projects/{id}/profile": _at("/api/projects/{project}/profile", json={"name": "basic"}),
     "POST /api/projects/{id}/profile/preview": lambda w, *_: Call(
         f"/api/projects/{w.people.project_id}/profile/preview",
         {"data": {"name": "basic"}, "files": [("files", ("smear.jpg", photograph(1), "image/jpeg"))]},
     ),
+    "GET /api/peers": _at("/api/peers?project_id={project}"),
+    "POST /api/peers": lambda w, *_: Call(
+        "/api/peers", {"json": {"project_id": w.people.project_id, "ae_title": f"CT_{w.number()}"}}
+    ),
+    "GET /api/peers/listener": _at("/api/peers/listener"),
+    "GET /api/peers/{id}": _at("/api/peers/{w.peer_id}"),
+    "PATCH /api/peers/{id}": _at("/api/peers/{w.peer_id}", json={"may_query": True}),
+    "DELETE /api/peers/{id}": lambda w, fresh, _: Call(f"/api/peers/{w.peer() if fresh else w.peer_id}"),
+    "POST /api/peers/{id}/echo": _at("/api/peers/{w.peer_id}/echo"),
     "GET /api/fields": _at("/api/fields?project_id={project}"),
     "POST /api/fields": lambda w, *_: Call(
         "/api/fields",
@@ -530,6 +636,11 @@ CALLS: dict[str, Maker] = {
     "DELETE /api/series/{id}": lambda w, fresh, _: Call(
         f"/api/series/{w.series_of(w.case()[1]) if fresh else w.series_id}"
     ),
+    "POST /api/series/{id}/move": lambda w, fresh, _: _move_series(w, fresh),
+    "POST /api/images/move": lambda w, fresh, _: _move(w, fresh),
+    "POST /api/images/delete": lambda w, fresh, _: Call(
+        "/api/images/delete", {"json": {"image_ids": [w.case()[1] if fresh else w.image_id]}}
+    ),
     "POST /api/images": lambda w, *_: _upload(w),
     "GET /api/arrivals": _at("/api/arrivals?patient_id={w.patient_id}"),
     "GET /api/arrivals/{id}": _at("/api/arrivals/{w.arrival_id}"),
@@ -537,6 +648,10 @@ CALLS: dict[str, Maker] = {
     "POST /api/arrivals/{id}/release": lambda w, fresh, _: Call(
         f"/api/arrivals/{w.arrival() if fresh else w.arrival_id}/release",
         {"json": {"boxes": [[1, 0, 0, 8, 8]], "note": "Nothing else is written."}},
+    ),
+    "GET /api/arrivals/{id}/person": _at("/api/arrivals/{w.claim_id}/person"),
+    "POST /api/arrivals/{id}/assign": lambda w, fresh, _: Call(
+        f"/api/arrivals/{w.claim() if fresh else w.claim_id}/assign", {"json": {"patient_id": w.patient_id}}
     ),
     "POST /api/arrivals/{id}/discard": lambda w, fresh, _: Call(
         f"/api/arrivals/{w.arrival() if fresh else w.arrival_id}/discard", {"json": {"note": "A test picture."}}
@@ -548,6 +663,7 @@ CALLS: dict[str, Maker] = {
     "PATCH /api/images/{id}": _at("/api/images/{w.image_id}", json={"number": 1}),
     "DELETE /api/images/{id}": lambda w, fresh, _: Call(f"/api/images/{w.case()[1] if fresh else w.image_id}"),
     "GET /api/images/{id}/rendered": _at("/api/images/{w.image_id}/rendered?size=64"),
+    "GET /api/images/{id}/content": _at("/api/images/{w.image_id}/content"),
     "GET /api/images/{id}/evidence": _at("/api/images/{w.image_id}/evidence?size=64"),
     "GET /api/images/{id}/original": _at("/api/images/{w.image_id}/original"),
     "PUT /api/images/{id}/verdict": _at("/api/images/{w.image_id}/verdict", json={"label": "neutrophil"}),
@@ -607,10 +723,56 @@ CALLS: dict[str, Maker] = {
     ),
     "GET /api/exports/{id}": _at("/api/exports/{w.export_id}"),
     "DELETE /api/exports/{id}": lambda w, fresh, _: Call(f"/api/exports/{w.export() if fresh else w.export_id}"),
+    "GET /api/exports/{id}/sendings": _at("/api/exports/{w.export_id}/sendings"),
+    "POST /api/exports/{id}/sendings": _at("/api/exports/{w.export_id}/sendings", json={"node": "PACS_OF_ALL"}),
     "GET /api/exports/{id}/file": _at("/api/exports/{w.export_id}/file"),
     "GET /api/exports/{id}/findings": _at("/api/exports/{w.blocked_export_id}/findings"),
     "POST /api/exports/{id}/findings/{finding_id}/clear": lambda w, fresh, _: _decide(w, fresh, "clear"),
     "POST /api/exports/{id}/findings/{finding_id}/exclude": lambda w, fresh, _: _decide(w, fresh, "exclude"),
     "GET /api/audit": _at("/api/audit?project_id={project}"),
     "GET /api/audit/actions": _at("/api/audit/actions"),
+    "GET /dicom-web/studies": _at("/dicom-web/studies?StudyInstanceUID={w.uids[0]}"),
+    "GET /dicom-web/series": _at("/dicom-web/series?StudyInstanceUID={w.uids[0]}"),
+    "GET /dicom-web/instances": _at("/dicom-web/instances?StudyInstanceUID={w.uids[0]}"),
+    "GET /dicom-web/studies/{study}/series": _at("/dicom-web/studies/{w.uids[0]}/series"),
+    "GET /dicom-web/studies/{study}/instances": _at("/dicom-web/studies/{w.uids[0]}/instances"),
+    "GET /dicom-web/studies/{study}/series/{series}/instances": _at(
+        "/dicom-web/studies/{w.uids[0]}/series/{w.uids[1]}/instances"
+    ),
+    "GET /dicom-web/studies/{study}": _at("/dicom-web/studies/{w.uids[0]}"),
+    "GET /dicom-web/studies/{study}/series/{series}": _at("/dicom-web/studies/{w.uids[0]}/series/{w.uids[1]}"),
+    "GET /dicom-web/studies/{study}/series/{series}/instances/{instance}": _at(
+        "/dicom-web/studies/{w.uids[0]}/series/{w.uids[1]}/instances/{w.uids[2]}"
+    ),
+    "GET /dicom-web/studies/{study}/metadata": _at("/dicom-web/studies/{w.uids[0]}/metadata"),
+    "GET /dicom-web/studies/{study}/series/{series}/metadata": _at(
+        "/dicom-web/studies/{w.uids[0]}/series/{w.uids[1]}/metadata"
+    ),
+    "GET /dicom-web/studies/{study}/series/{series}/instances/{instance}/metadata": _at(
+        "/dicom-web/studies/{w.uids[0]}/series/{w.uids[1]}/instances/{w.uids[2]}/metadata"
+    ),
+    "GET /dicom-web/studies/{study}/series/{series}/instances/{instance}/bulkdata/{path:path}": _at(
+        "/dicom-web/studies/{w.uids[0]}/series/{w.uids[1]}/instances/{w.uids[2]}/bulkdata/7FE00010"
+    ),
+    "GET /dicom-web/studies/{study}/series/{series}/instances/{instance}/frames/{numbers}": _at(
+        "/dicom-web/studies/{w.uids[0]}/series/{w.uids[1]}/instances/{w.uids[2]}/frames/1"
+    ),
+    "GET /dicom-web/studies/{study}/series/{series}/instances/{instance}/frames/{number}/rendered": _at(
+        "/dicom-web/studies/{w.uids[0]}/series/{w.uids[1]}/instances/{w.uids[2]}/frames/1/rendered"
+    ),
+    "GET /dicom-web/studies/{study}/series/{series}/instances/{instance}/rendered": _at(
+        "/dicom-web/studies/{w.uids[0]}/series/{w.uids[1]}/instances/{w.uids[2]}/rendered"
+    ),
+    "GET /dicom-web/studies/{study}/thumbnail": _at("/dicom-web/studies/{w.uids[0]}/thumbnail"),
+    "GET /dicom-web/studies/{study}/series/{series}/thumbnail": _at(
+        "/dicom-web/studies/{w.uids[0]}/series/{w.uids[1]}/thumbnail"
+    ),
+    "GET /dicom-web/studies/{study}/series/{series}/instances/{instance}/thumbnail": _at(
+        "/dicom-web/studies/{w.uids[0]}/series/{w.uids[1]}/instances/{w.uids[2]}/thumbnail"
+    ),
+    "POST /dicom-web/studies": lambda w, *_: _store(w, False),
+    "POST /dicom-web/studies/{study}": lambda w, *_: _store(w, True),
+    "DELETE /dicom-web/studies/{study}": lambda w, fresh, _: _delete(w, fresh, 1),
+    "DELETE /dicom-web/studies/{study}/series/{series}": lambda w, fresh, _: _delete(w, fresh, 2),
+    "DELETE /dicom-web/studies/{study}/series/{series}/instances/{instance}": lambda w, fresh, _: _delete(w, fresh, 3),
 }

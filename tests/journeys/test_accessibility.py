@@ -22,11 +22,12 @@ PAGES = {
         "/audit",
         "/settings",
         "/settings/de-identification",
+        "/settings/nodes",
         "/erasures",
         "/training/use",
     ],
     Role.RESEARCHER: [
-        *("/", "/patients", "/images", "/classifiers"),
+        *("/", "/patients", "/images", "/images?show=images", "/images?show=images&view=list", "/classifiers"),
         *("/exports", "/exports?order=project"),
         *("/training", "/training/new", "/training/datasets", "/training/datasets/new", "/training/use"),
     ],

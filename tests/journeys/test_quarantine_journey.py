@@ -53,7 +53,7 @@ def test_a_person_looks_through_a_picture_and_releases_it(
     page.get_by_role("button", name="Release with 1 box").click()
     expect(page.get_by_text("The image is taken in")).to_be_visible()
 
-    page.goto(f"{server.url}/images?sort=-created_at")
+    page.goto(f"{server.url}/images?show=images&sort=-created_at")
     page.locator("a[href^='/images/']").first.click()
     expect(page.get_by_text("looked through by a person")).to_be_visible()
     page.get_by_role("button", name=re.compile("What was done to")).click()

@@ -76,7 +76,7 @@ def test_studies_are_added_found_sorted_and_changed(
     assert listed(house, people.outsider(house)) == []
     with house.database.writing() as session:
         facts = studies.change_study(session, technologist, first, description="changed", fields=None)
-        assert (facts.study.description, facts.images, facts.modality) == ("changed", 0, None)
+        assert (facts.study.description, facts.contents.images, facts.contents.modality) == ("changed", 0, None)
 
 
 def test_a_studys_own_fields_are_checked(
@@ -95,10 +95,12 @@ def test_a_study_tells_how_many_images_it_has(house: Installation, technologist:
     study_id = image(house, image_ids[0]).study_id
     with house.database.reading() as session:
         facts = studies.read_study(session, technologist, study_id)
-    assert (facts.images, facts.modality) == (2, "GM")
+    inside = facts.contents
+    assert (inside.images, inside.modality, inside.series, inside.locked) == (2, "GM", 1, False)
+    assert inside.cover_id == image_ids[0]
     with house.database.reading() as session:
         found, total = studies.list_series(session, technologist, study_id=study_id, offset=0, limit=9)
-    assert ([images for _, images in found], total) == ([2], 1)
+    assert ([facts.contents.images for facts in found], total) == ([2], 1)
 
 
 def test_deleting_takes_rows_and_bytes(
@@ -162,8 +164,8 @@ def test_images_change_their_place_and_series_their_description(
         assert studies.next_number(session, image(house, image_ids[0]).study_id) == 10
     series_id = image(house, image_ids[0]).series_id
     with house.database.writing() as session:
-        series, images = studies.change_series(session, technologist, series_id, "feathered edge")
-        assert (series.description, images) == ("feathered edge", 2)
+        facts = studies.change_series(session, technologist, series_id, "feathered edge")
+        assert (facts.series.description, facts.contents.images) == ("feathered edge", 2)
 
 
 def test_who_may_not_and_who_is_elsewhere(
@@ -192,3 +194,36 @@ def test_who_may_not_and_who_is_elsewhere(
     ):
         with pytest.raises(error), house.database.reading() as session:
             ask(session, viewer, "no such id")
+
+
+def test_a_total_that_is_known_is_believed_unless_there_are_more(
+    house: Installation, technologist: Actor, patient_id: str
+) -> None:
+    for description in ("one", "two", "three"):
+        add(house, technologist, patient_id, description)
+
+    def total(known: int | None, offset: int = 0, limit: int = 1) -> int:
+        asked: dict[str, Any] = dict.fromkeys(("project_id", "query", "sort"))
+        with house.database.reading() as session:
+            return studies.list_studies(
+                session,
+                technologist,
+                patient_id=patient_id,
+                field_values={},
+                offset=offset,
+                limit=limit,
+                known_total=known,
+                **asked,
+            )[1]
+
+    assert [total(None), total(7), total(0), total(7, limit=9), total(2, offset=2)] == [3, 7, 3, 3, 3]
+
+
+def test_a_value_of_a_field_can_be_taken_away(
+    house: Installation, technologist: Actor, patient_id: str, define: Defining
+) -> None:
+    define("stain", "text", subject="study")
+    study_id = add(house, technologist, patient_id, "x", stain="Giemsa")
+    with house.database.writing() as session:
+        facts = studies.change_study(session, technologist, study_id, description=None, fields={"stain": None})
+    assert facts.study.fields == {}

@@ -7,7 +7,8 @@ import zipfile
 
 import pytest
 
-from medhub.training.archive import ArchiveLimits, ArchiveRefused, read_archive
+from medhub.foundation.packed import ArchiveRefused
+from medhub.training.archive import ArchiveLimits, read_archive
 from tests.factories.colors import packed
 
 LIMITS = ArchiveLimits(max_files=50, max_file_bytes=100_000, max_unpacked_bytes=300_000, max_labels=5)

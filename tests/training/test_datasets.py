@@ -15,10 +15,10 @@ from medhub.accounts.permissions import Role
 from medhub.audit.models import AuditEntry
 from medhub.errors import Conflict, NotAllowed, NotFound
 from medhub.foundation.installation import Installation
+from medhub.foundation.packed import ArchiveRefused
 from medhub.records.erasure import erase_patient
 from medhub.review import service as review
 from medhub.training import datasets
-from medhub.training.archive import ArchiveRefused
 from medhub.training.contents import NothingToLearn, OneLabelOnly
 from medhub.training.models import DataSet, DataSetRow
 from medhub.training.tasks import destroy_forgotten_pictures

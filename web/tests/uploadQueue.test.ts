@@ -2,12 +2,12 @@
 import { describe, expect, it } from 'vitest';
 import { networkProblem, problemOf } from '@/api/problem';
 import type { UploadAnswer } from '@/api/types';
-import { isDone, makeUploadQueue, overallProgress, type Send } from '@/features/ingest/uploadQueue';
+import { isDone, makeUploadQueue, overallProgress, sourceOf, type Send } from '@/features/ingest/uploadQueue';
 
 const facts = { patientId: 'p', pathway: 'smear-review' };
-const file = (name: string, size = 10) => new File([new Uint8Array(size)], name);
-const accepted = (name: string): UploadAnswer => ({
-  items: [{ filename: name, outcome: 'accepted', reason: null, image_id: `id-${name}` }],
+const file = (name: string, size = 10) => sourceOf(new File([new Uint8Array(size)], name));
+const accepted = (...names: string[]): UploadAnswer => ({
+  items: names.map((name) => ({ filename: name, outcome: 'accepted', reason: null, image_id: `id-${name}` })),
 });
 
 async function settled(queue: ReturnType<typeof makeUploadQueue>) {
@@ -16,18 +16,24 @@ async function settled(queue: ReturnType<typeof makeUploadQueue>) {
   return queue.snapshot();
 }
 
+/** A server that is asked for each file by itself, whatever files come together. */
 function make(send: (name: string, call: number) => Promise<UploadAnswer>) {
   const waits: number[] = [];
+  const together: number[] = [];
   let running = 0;
   let most = 0;
   const calls = new Map<string, number>();
-  const sender: Send = async (one) => {
+  const sender: Send = async (files) => {
     running += 1;
     most = Math.max(most, running);
-    const call = (calls.get(one.name) ?? 0) + 1;
-    calls.set(one.name, call);
+    together.push(files.length);
     try {
-      return await send(one.name, call);
+      const answers = files.map((one) => {
+        const call = (calls.get(one.name) ?? 0) + 1;
+        calls.set(one.name, call);
+        return send(one.name, call);
+      });
+      return { items: (await Promise.all(answers)).flatMap((answer) => answer.items) };
     } finally {
       running -= 1;
     }
@@ -36,7 +42,7 @@ function make(send: (name: string, call: number) => Promise<UploadAnswer>) {
     waits.push(milliseconds);
     return Promise.resolve();
   });
-  return { queue, waits, most: () => most };
+  return { queue, waits, together, most: () => most };
 }
 
 describe('the upload queue', () => {
@@ -93,6 +99,54 @@ describe('the upload queue', () => {
     expect((await settled(queue))[0]?.state).toBe('accepted');
     queue.clear();
     expect(queue.snapshot()).toEqual([]);
+  });
+
+  it('sends ten thousand files in few requests, and small files of different places apart', async () => {
+    const { queue, together } = make((name) => Promise.resolve(accepted(name)));
+    const elsewhere = { ...facts, studyId: 's' };
+    queue.add(
+      Array.from({ length: 9_000 }, (_, number) => file(`${number}`)),
+      facts,
+    );
+    queue.add([file('big', 9_000_000), file('other')], elsewhere);
+    let turns = 0;
+    while (!queue.snapshot().every((upload) => isDone(upload.state)) && (turns += 1) < 500_000) await Promise.resolve();
+    expect(queue.snapshot().filter((upload) => upload.state === 'accepted')).toHaveLength(9_002);
+    expect(Math.max(...together)).toBe(20);
+    expect(together.length).toBeLessThan(9_000 / 20 + 10);
+    expect(together.slice(-2)).toEqual([1, 1]);
+  });
+
+  it('finds out by itself which file of several is refused', async () => {
+    const { queue } = make((name) =>
+      name === 'd' ? Promise.reject(problemOf(413, null)) : Promise.resolve(accepted(name)),
+    );
+    queue.add(
+      'abcdef'.split('').map((name) => file(name)),
+      facts,
+    );
+    const uploads = await settled(queue);
+    expect(uploads.map((upload) => upload.state).filter((state) => state !== 'accepted')).toEqual(['failed']);
+    expect(uploads[3]?.state).toBe('failed');
+  });
+
+  it('sends nothing while it is paused, and all of it afterwards', async () => {
+    const { queue, together } = make((name) => Promise.resolve(accepted(name)));
+    queue.pause(true);
+    queue.add([file('a'), file('b')], facts);
+    await Promise.resolve();
+    expect(together).toEqual([]);
+    queue.pause(false);
+    expect((await settled(queue)).map((upload) => upload.state)).toEqual(['accepted', 'accepted']);
+  });
+
+  it('says of a file that cannot be opened why, and sends the others', async () => {
+    const { queue } = make((name) => Promise.resolve(accepted(name)));
+    const broken = { name: 'x', size: 1, open: () => Promise.reject(problemOf(422, { title: 'Locked', detail: '' })) };
+    queue.add([broken, file('a')], facts);
+    const uploads = await settled(queue);
+    expect(uploads.map((upload) => upload.state)).toEqual(['failed', 'accepted']);
+    expect(uploads[0]?.reason).toContain('Locked');
   });
 
   it('waits as long as the server says', async () => {

@@ -62,10 +62,13 @@ PERMISSIONS: dict[str, frozenset[Role]] = {
     "image.read": _READERS,
     "image.upload": _CARE,
     "image.delete": frozenset({Role.TECHNOLOGIST, Role.ADMINISTRATOR}),
+    "image.move": frozenset({Role.TECHNOLOGIST, Role.ADMINISTRATOR}),
     "arrival.read": _CARE,
     "arrival.resolve": frozenset({Role.TECHNOLOGIST, Role.ADMINISTRATOR}),
     "profile.choose": _ADMINISTRATOR,
     "profile.preview": frozenset({Role.TECHNOLOGIST, Role.RESEARCHER, Role.ADMINISTRATOR}),
+    "peer.read": _ADMINISTRATOR,
+    "peer.change": _ADMINISTRATOR,
     "classifier.read": _READERS,
     # Review and reports.
     "case.read": _READERS,

@@ -19,11 +19,13 @@ class Prediction(Base):
     __table_args__ = (
         UniqueConstraint("image_id", "digest"),
         Index("ix_predictions_digest", "digest"),
-        Index("ix_predictions_label", "label"),
+        Index("ix_predictions_label", "project_id", "label", "image_id"),
+        Index("ix_predictions_uncertain", "project_id", "uncertain", "image_id"),
     )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     image_id: Mapped[str] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"))
+    project_id: Mapped[str] = mapped_column(String(32))  # of the image, so that they are counted without it
     classifier: Mapped[str] = mapped_column(String(100))
     version: Mapped[str] = mapped_column(String(40))
     digest: Mapped[str] = mapped_column(String(64))

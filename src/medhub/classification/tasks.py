@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from sqlalchemy import select
+
 from medhub.classification import service
 from medhub.foundation.installation import Installation
 from medhub.records import pixels
@@ -14,7 +16,7 @@ def classify(house: Installation, image_id: str) -> None:
     """Read an image with the classifier of its pathway."""
     with house.database.reading() as session:
         image = session.get(Image, image_id)
-    if image is None:
+    if image is None or image.shown_as != "image":
         return
     try:
         picture = pixels.frame(house, image.blob)
@@ -25,12 +27,21 @@ def classify(house: Installation, image_id: str) -> None:
     service.classify_image(house, image_id, picture)
 
 
+def classify_study(house: Installation, study_id: str) -> None:
+    """Read the images of a study that wait to be read."""
+    with house.database.reading() as session:
+        waiting = select(Image.id).where(Image.study_id == study_id, Image.state == "waiting")
+        image_ids = list(session.scalars(waiting))
+    for image_id in image_ids:
+        classify(house, image_id)
+
+
 def classify_in_shadow(house: Installation, image_id: str) -> None:
     """Read an image with the classifier in the shadow of its pathway, and with the one in use where it has not yet."""
     wanted = service.wanted_in_shadow(house, image_id)
     with house.database.reading() as session:
         image = session.get(Image, image_id)
-    if image is None or not wanted:
+    if image is None or image.shown_as != "image" or not wanted:
         return
     try:
         picture = pixels.frame(house, image.blob)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from medhub.audit.service import Recorder
-from medhub.entrypoints.flow import FLOW, WITNESSES
+from medhub.entrypoints.flow import FLOW, GUARDS, WITNESSES
 from medhub.foundation.blobs import BlobStore
 from medhub.foundation.database import Database
 from medhub.foundation.installation import Installation
@@ -50,8 +50,8 @@ def build(settings: Settings, *, migrate: bool = True) -> Installation:
 
 
 def open_database(settings: Settings) -> Database:
-    """The database with what its sessions carry: flow of events, witnesses of erasures, who writes acts of readers."""
-    info: dict[str, object] = {"flow": FLOW, "witnesses": WITNESSES}
+    """The database with what its sessions carry: flow, witnesses of erasures, guards of moves, who writes acts down."""
+    info: dict[str, object] = {"flow": FLOW, "witnesses": WITNESSES, "guards": GUARDS}
     database = Database(settings.sqlalchemy_url, info=info)
     database.carry("recorder", Recorder(lambda: database))
     return database

@@ -25,7 +25,7 @@ from medhub import __version__
 from medhub.accounts import service as accounts
 from medhub.accounts.actor import COMMAND_LINE
 from medhub.accounts.permissions import Role
-from medhub.entrypoints import cli_deid, cli_export, cli_images, cli_serve, cli_training
+from medhub.entrypoints import cli_deid, cli_dimse, cli_export, cli_images, cli_ingest, cli_serve, cli_training
 from medhub.entrypoints.assembly import build
 from medhub.errors import Conflict, Invalid, MedhubError, NotAllowed, NotFound, Unavailable
 from medhub.foundation import logging
@@ -54,6 +54,8 @@ for name, part in (
     ("audit", audit_app),
     ("report", report_app),
     ("deid", cli_deid.deid_app),
+    ("dicom", cli_dimse.dicom_app),
+    ("peer", cli_dimse.peer_app),
 ):
     app.add_typer(part, name=name)
 
@@ -285,6 +287,7 @@ def report_key(data: Data = None) -> None:
 
 cli_serve.install(app)
 cli_images.install(app)
+cli_ingest.install(app)
 cli_export.install(app)
 cli_training.install(app)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -18,8 +19,8 @@ from medhub.accounts import service as accounts
 from medhub.accounts.actor import COMMAND_LINE
 from medhub.entrypoints.assembly import build
 from medhub.errors import Conflict, Invalid
-from medhub.export import service, tasks
-from medhub.export.models import Export
+from medhub.export import sending, service, tasks
+from medhub.export.models import Export, ExportSending
 from medhub.export.selection import Selection
 from medhub.foundation.installation import Installation
 from medhub.foundation.settings import Settings
@@ -48,12 +49,24 @@ def export_command(
     picture: Annotated[_Picture, typer.Option(help="What the pictures of a data set are.")] = _Picture.PNG,
     patient: Annotated[list[str] | None, typer.Option(help="Code of a patient; may be given several times.")] = None,
     pathway: Annotated[str | None, typer.Option(help="Only the signed verdicts of this pathway.")] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(help="What a search must find, as Modality=CT or StudyDate=2020-; may be given several times."),
+    ] = None,
+    send_to: Annotated[str | None, typer.Option(help="Then send the objects to this DICOM node (AE title).")] = None,
+    stow: Annotated[str | None, typer.Option(help="Then send them to the DICOMweb archive at this address.")] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="File with the bearer token for that archive.", exists=True, dir_okay=False)
+    ] = None,
     data: Data = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a script.")] = False,
 ) -> None:
     """Let a data set leave; exit code 1 if the last look found something, on which a person decides in the app."""
-    if patient and pathway is not None:
-        raise Invalid("Name patients or a pathway, not both.", field="pathway")
+    if sum((bool(patient), pathway is not None, bool(where))) > 1:
+        raise Invalid("Name patients, a pathway, or what a search must find: one of them.", field="pathway")
+    if (send_to or stow) and form is not _Form.DICOM:
+        raise Invalid("Only DICOM files are sent.", field="form")
+    wanted = _wanted(where or ())
     if not out.absolute().parent.is_dir():
         raise Invalid(f"There is no folder {out.parent} to write to.", field="out")
     house = build(Settings(data=data.absolute()) if data is not None else Settings())
@@ -61,14 +74,14 @@ def export_command(
         with house.database.reading() as session:
             project_id = accounts.find_project(session, project).id
             ids = tuple(records.find_patient(session, project_id, code).id for code in patient or ())
-        kind = "patients" if ids else "verdicts" if pathway is not None else "project"
+        kind = "patients" if ids else "verdicts" if pathway is not None else "search" if wanted else "project"
         with house.database.writing() as session:
             made = service.order(
                 session,
                 house,
                 COMMAND_LINE,
                 project_id=project_id,
-                chosen=Selection(kind, ids, pathway),  # type: ignore[arg-type]
+                chosen=Selection(kind, ids, pathway, wanted),  # type: ignore[arg-type]
                 form=form.value,
                 picture=picture.value if form is _Form.TRAINING else None,
             )
@@ -77,6 +90,7 @@ def export_command(
             with house.database.reading() as session:
                 _, path = service.fetch(session, house.settings, COMMAND_LINE, export.id)
             shutil.copyfile(path, out)
+            _send(house, export, path, send_to, stow, token_file)
         with house.database.reading() as session:
             waiting = service.counts_of(session, [export.id])[export.id].open
     finally:
@@ -95,6 +109,34 @@ def export_command(
         raise Conflict(export.failure or f"The export ended: it is {export.state}.")
     if export.state != "ready":
         raise typer.Exit(1)
+
+
+def _wanted(where: Sequence[str]) -> dict[str, str] | None:
+    pairs = [one.partition("=") for one in where]
+    if not all(keyword and sign for keyword, sign, _ in pairs):
+        raise Invalid("Write what a search must find as Keyword=value, such as Modality=CT.", field="where")
+    return {keyword: value for keyword, _, value in pairs} or None
+
+
+def _send(
+    house: Installation, export: Export, path: Path, node: str | None, archive: str | None, token_file: Path | None
+) -> None:
+    """Send what was written on to where it is wanted; raises ``Conflict`` where some of it is not taken there."""
+    if node is not None:
+        with house.database.writing() as session:
+            ordered = sending.order(session, COMMAND_LINE, export.id, node)
+        sending.send_export(house, ordered.id)
+        with house.database.reading() as session:
+            failure = session.get_one(ExportSending, ordered.id).failure
+        if failure is not None:
+            raise Conflict(failure)
+    if archive is not None:
+        token = token_file.read_text().strip() if token_file is not None else None
+        with house.database.writing() as session:
+            sending.record_stow(session, COMMAND_LINE, export.id, archive)
+        refused = sending.stow(path, archive, token)
+        if refused:
+            raise Conflict(f"The archive did not take {len(refused)} of {export.images} objects.")
 
 
 def _make(house: Installation, export: Export, *, quiet: bool) -> Export:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands on image files: bringing them in, and reading them with a classifier."""
+"""The command that reads image files with a classifier, without a server."""
 
 from __future__ import annotations
 
@@ -13,14 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from medhub.accounts import service as accounts
-from medhub.accounts.actor import COMMAND_LINE
 from medhub.classification.registry import get_classifier
-from medhub.entrypoints.assembly import build
 from medhub.errors import Invalid, NotFound
 from medhub.foundation.settings import Settings
-from medhub.ingest import service as ingest
-from medhub.records import service as records
+from medhub.ingest.folders import ENDINGS
 from medhub.science.imaging.decoding import decode_photograph
 from medhub.science.imaging.limits import Limits, Unacceptable
 from medhub.science.inference.decision import decide
@@ -29,9 +25,6 @@ Paths = Annotated[list[Path], typer.Argument(help="Image files, or folders of th
 Data = Annotated[
     Path | None, typer.Option("--data", help="Folder of the database, blobs and keys; MEDHUB_DATA if not given.")
 ]
-
-# What in a folder is taken for an image; a file that is named is taken whatever it is called.
-ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".dicom", ""})
 
 
 def _settings_of(data: Path | None) -> Settings:
@@ -61,51 +54,6 @@ def _with_bar(files: list[Path], doing: str, quiet: bool) -> Iterator[Path]:
         for path in files:
             yield path
             progress.advance(task)
-
-
-def ingest_command(
-    paths: Paths,
-    project: Annotated[str, typer.Option(help="Name or id of the project.")],
-    patient: Annotated[str, typer.Option(help="Code of the patient.")],
-    pathway: Annotated[str, typer.Option(help="Name of the pathway.")] = "smear-review",
-    data: Data = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a script.")] = False,
-) -> None:
-    """Bring image files in; exit code 1 if any was quarantined. The server classifies them as soon as it runs."""
-    files = files_in(paths)
-    house = build(_settings_of(data))
-    results: list[dict[str, Any]] = []
-    try:
-        with house.database.reading() as session:
-            known = accounts.find_project(session, project)
-            who = records.find_patient(session, known.id, patient)
-            receiving = ingest.begin(session, house, COMMAND_LINE, who.id, pathway)
-        for path in _with_bar(files, "Bringing in", as_json):
-            size = path.stat().st_size
-            if size > house.settings.upload_max_bytes:
-                refusal = Unacceptable(
-                    f"This file has {size // 1024**2} MB; at most {house.settings.upload_max_bytes // 1024**2} MB are "
-                    "taken. Nothing was stored.",
-                    reason="too-many-bytes",
-                )
-                answer = ingest.quarantine(house, COMMAND_LINE, receiving, b"", refusal, size)
-            else:
-                answer = ingest.receive(house, COMMAND_LINE, receiving, path.read_bytes())
-            results.append(
-                {"path": str(path), "outcome": answer.outcome, "reason": answer.reason, "image_id": answer.image_id}
-            )
-    finally:
-        house.close()
-    if as_json:
-        print(json.dumps(results, ensure_ascii=False))
-    else:
-        for result in results:
-            if result["outcome"] != "accepted":
-                print(f"{result['outcome']}: {result['path']}: {result['reason']}")
-        counts = {o: sum(r["outcome"] == o for r in results) for o in ("accepted", "duplicate", "quarantined")}
-        print(", ".join(f"{count} {outcome}" for outcome, count in counts.items()))
-    if any(result["outcome"] == "quarantined" for result in results):
-        raise typer.Exit(1)
 
 
 def classify_command(
@@ -163,5 +111,4 @@ def _print_readings(results: list[dict[str, Any]]) -> None:
 
 def install(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command("ingest")(ingest_command)
     app.command("classify")(classify_command)

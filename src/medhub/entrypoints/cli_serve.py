@@ -15,7 +15,7 @@ from medhub.classification.registry import get_classifier
 from medhub.entrypoints.assembly import build
 from medhub.entrypoints.demonstration import make_demonstration
 from medhub.entrypoints.flow import abandoned, handlers
-from medhub.entrypoints.processes import answer, listen, others, shared_generation
+from medhub.entrypoints.processes import answer, dicom_listener, listen, others, shared_generation
 from medhub.errors import MedhubError
 from medhub.export.tasks import destroy_expired as destroy_expired_exports
 from medhub.foundation import logging
@@ -71,7 +71,7 @@ def serve(
     number = listening.getsockname()[1]
     console.print(f"Medhub is at http://{address}:{number}  (data in {settings.data}; Ctrl+C ends it)", soft_wrap=True)
     try:
-        with others(count - 1, listening, descriptor, settings):
+        with others(count - 1, listening, descriptor, settings), dicom_listener(settings):
             answer(create_app(house, generation=generation), listening, settings)
     finally:
         stop.set()

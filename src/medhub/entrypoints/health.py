@@ -17,6 +17,7 @@ from medhub.accounts.access import PUBLIC
 from medhub.foundation import jobs
 from medhub.foundation.installation import Installation
 from medhub.foundation.logging import get_logger
+from medhub.ingest.journal import unreadable
 
 log = get_logger()
 
@@ -26,6 +27,9 @@ registry = CollectorRegistry()
 _requests = Counter("medhub_http_requests", "Requests answered.", ["method", "route", "status"], registry=registry)
 _seconds = Histogram("medhub_http_request_seconds", "Time to the first byte.", ["method", "route"], registry=registry)
 _jobs_open = Gauge("medhub_jobs_unfinished", "Jobs that wait or run.", registry=registry)
+_intake_unreadable = Gauge(
+    "medhub_intake_unreadable", "Segments of the intake journal that cannot be read, and are kept.", registry=registry
+)
 
 State = Literal["ok", "failed"]
 
@@ -94,6 +98,7 @@ def read_metrics(request: Request) -> Response:
     house: Installation = request.app.state.house
     with house.database.reading() as session:
         _jobs_open.set(jobs.count_unfinished(session))
+    _intake_unreadable.set(unreadable(house.settings.intake_folder))
     return Response(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 

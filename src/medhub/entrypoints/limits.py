@@ -12,7 +12,8 @@ from medhub.entrypoints.problems import problem
 
 # Uploads stream and have limits of their own; nothing else needs more.
 LARGEST_BODY_BYTES = 1024**2
-UPLOAD_PATHS = frozenset({"/api/images", "/api/datasets/zip"})
+UPLOAD_PATHS = frozenset({"/api/images", "/api/datasets/zip", "/dicom-web/studies"})
+UPLOAD_PREFIX = "/dicom-web/studies/"
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' blob: data:; "
@@ -25,6 +26,10 @@ class _TooLarge(Exception):
     pass
 
 
+def _is_upload(path: str) -> bool:
+    return path in UPLOAD_PATHS or path.startswith(UPLOAD_PREFIX)
+
+
 class BodyLimit:
     """Ends requests whose body is too large, whatever they say of its length."""
 
@@ -33,7 +38,7 @@ class BodyLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Count the bytes as they come."""
-        if scope["type"] != "http" or (scope["path"] in UPLOAD_PATHS and scope["method"] == "POST"):
+        if scope["type"] != "http" or (scope["method"] == "POST" and _is_upload(scope["path"])):
             await self.app(scope, receive, send)
             return
         declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")

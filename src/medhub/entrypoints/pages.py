@@ -31,7 +31,7 @@ def install(app: FastAPI, folder: Path | None) -> None:
 
     async def page(request: Request) -> Response:
         path = request.url.path
-        if path.startswith("/api/") or path in {"/api", "/metrics"}:
+        if path.startswith(("/api/", "/dicom-web/")) or path in {"/api", "/dicom-web", "/metrics"}:
             raise HTTPException(404, "There is no such route.")
         if folder is None:
             return PlainTextResponse(NOT_BUILT, status_code=503)

@@ -133,7 +133,7 @@ def _record_refusal(request: Request) -> None:
     )
 
 
-def _of_validation(_request: Request, error: Exception) -> JSONResponse:
+def _of_validation(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this kind alone
     errors = [
         {
@@ -143,7 +143,9 @@ def _of_validation(_request: Request, error: Exception) -> JSONResponse:
         for one in error.errors()
     ]
     detail = "; ".join(f"{one['field']}: {one['message']}" for one in errors[:3])
-    return problem(422, Invalid.title, detail, Invalid.code, errors=errors)
+    # DICOMweb knows no 422 (PS3.18, 8.5).
+    status = 400 if request.url.path.startswith("/dicom-web/") else 422
+    return problem(status, Invalid.title, detail, Invalid.code, errors=errors)
 
 
 def _of_http(_request: Request, error: Exception) -> JSONResponse:

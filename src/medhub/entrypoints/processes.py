@@ -14,6 +14,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -22,9 +23,12 @@ from fastapi import FastAPI
 
 from medhub.accounts.signing_in import Generation
 from medhub.errors import Unavailable
+from medhub.foundation.logging import get_logger
 from medhub.foundation.settings import Settings
 
 _END_S = 15.0
+_LISTENER_END_S = 40.0  # what it is taking in is finished first
+_AGAIN_S = 2.0
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -107,6 +111,43 @@ def others(count: int, listening: socket.socket, generation: int | None, setting
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+@contextmanager
+def dicom_listener(settings: Settings) -> Iterator[None]:
+    """The DICOM listener in a process of its own, where a port is set for it; started again should it die."""
+    if settings.dicom_port is None:
+        yield
+        return
+    ended = threading.Event()
+    running: list[subprocess.Popen[bytes]] = []
+
+    def keep() -> None:
+        # The kernel ends the process with the thread that started it, which lives as long as this block.
+        while not ended.is_set():
+            process = subprocess.Popen(  # noqa: S603  # this same interpreter, with a number as argument
+                [sys.executable, "-m", "medhub.entrypoints.dimse.process", str(os.getpid())],
+                env=os.environ | {"MEDHUB_DATA": str(settings.data)},
+            )
+            running[:] = [process]
+            if ended.is_set():
+                process.terminate()
+            code = process.wait()
+            if not ended.wait(_AGAIN_S):
+                get_logger().error("dimse.ended", code=code)
+
+    keeping = threading.Thread(target=keep, name="dicom-listener", daemon=True)
+    keeping.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        for process in running:
+            process.terminate()
+        keeping.join(_LISTENER_END_S)
+        for process in running:
+            if process.poll() is None:
+                process.kill()
 
 
 def _spare_the_collector() -> None:

@@ -20,13 +20,20 @@ from medhub.accounts.passwords import HASHING_AT_ONCE
 from medhub.audit.service import Recorder
 from medhub.classification import routes as classification
 from medhub.entrypoints import health, pages, problems
+from medhub.entrypoints.dicomweb.deleting import deleting
+from medhub.entrypoints.dicomweb.rendering import rendering
+from medhub.entrypoints.dicomweb.retrieving import retrieving
+from medhub.entrypoints.dicomweb.scope import ProjectPaths
+from medhub.entrypoints.dicomweb.searching import searching
+from medhub.entrypoints.dicomweb.storing import storing
 from medhub.entrypoints.flow import abandoned, handlers
 from medhub.entrypoints.limits import BodyLimit, SecurityHeaders
 from medhub.export import routes as export
 from medhub.foundation.installation import Installation
 from medhub.foundation.jobs import Runner
-from medhub.ingest import deid_routes
+from medhub.ingest import archive_routes, deid_routes, peer_routes
 from medhub.ingest import routes as ingest
+from medhub.records import moving_routes as moving
 from medhub.records import routes as records
 from medhub.reports import routes as reports
 from medhub.review import routes as review
@@ -43,10 +50,14 @@ ROUTERS: tuple[APIRouter, ...] = (
     records.erasures,
     records.study_routes,
     records.series_routes,
+    moving.images,
+    moving.series,
     ingest.uploads,
     ingest.arrivals,
     deid_routes.projects,
+    archive_routes.projects,
     deid_routes.images,
+    peer_routes.peers,
     review.images,
     viewing.images,
     classification.images,
@@ -61,6 +72,11 @@ ROUTERS: tuple[APIRouter, ...] = (
     training.pathways,
     export.exports,
     audit_routes.audit_routes,
+    searching,
+    retrieving,
+    rendering,
+    storing,
+    deleting,
 )
 
 DESCRIPTION = """
@@ -137,6 +153,7 @@ def create_app(
     app.add_middleware(BodyLimit)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(health.Metrics)
+    app.add_middleware(ProjectPaths)
     return app
 
 

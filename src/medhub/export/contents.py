@@ -89,6 +89,18 @@ def as_json(about: Mapping[str, Any], rows: Sequence[Row]) -> bytes:
     return json.dumps(content, ensure_ascii=False, indent=1).encode() + b"\n"
 
 
+def typed(columns: Sequence[str], definitions: Sequence[FieldDefinition]) -> list[list[str]]:
+    """Each column and the kind of its values."""
+    kinds = dict.fromkeys(("birth_year", "width", "height", "frames"), "integer")
+    kinds |= {field_column(one): one.kind for one in definitions}
+    return [[column, kinds.get(column, "text")] for column in columns]
+
+
+def as_values(rows: Sequence[Row], columns: Sequence[str]) -> bytes:
+    """The values of the rows in the order of the columns, as JSON."""
+    return json.dumps([[row.values.get(column) for column in columns] for row in rows]).encode()
+
+
 def listing(rows: Sequence[Row]) -> bytes:
     """The list from which a training reads its images: path, label, group, split."""
     buffer = io.StringIO(newline="")

@@ -25,8 +25,9 @@ class Export(Base):
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
     form: Mapped[str] = mapped_column(String(8))  # dicom, training, metadata
     picture: Mapped[str | None] = mapped_column(String(4))  # png, jpeg: of a data set for training
-    selection: Mapped[str] = mapped_column(String(8))  # project, patients, studies, verdicts
+    selection: Mapped[str] = mapped_column(String(8))  # project, patients, studies, series, images, search, verdicts
     pathway: Mapped[str | None] = mapped_column(String(60))
+    wanted: Mapped[dict[str, Any] | None]  # of a search: DICOM keyword to value, as it was asked
     state: Mapped[str] = mapped_column(String(9))  # waiting, looking, blocked, packing, ready, and how it ended
     failure: Mapped[str | None] = mapped_column(Text)  # why it ended otherwise than ready
     images: Mapped[int]
@@ -63,6 +64,24 @@ class ExportImage(Base):
     excluded: Mapped[bool] = mapped_column(default=False)
     content: Mapped[str | None] = mapped_column(String(64))  # SHA-256 of the file that was looked at
     study_date: Mapped[str | None] = mapped_column(String(8))  # of the header that leaves, unless it was moved
+
+
+class ExportSending(Base):
+    """One time that a finished export was sent to a DICOM node, and how far it came."""
+
+    __tablename__ = "export_sendings"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    export_id: Mapped[str] = mapped_column(ForeignKey("exports.id", ondelete="CASCADE"), index=True)
+    node: Mapped[str] = mapped_column(String(16))  # its AE title
+    state: Mapped[str] = mapped_column(String(7))  # waiting, sending, sent, failed
+    total: Mapped[int]
+    done: Mapped[int] = mapped_column(default=0)
+    refused: Mapped[int] = mapped_column(default=0)  # objects that the node did not take
+    failure: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime]
+    created_by: Mapped[str] = mapped_column(String(200))
+    finished_at: Mapped[datetime | None]
 
 
 class ExportFinding(Base):

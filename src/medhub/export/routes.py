@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 
 from medhub.accounts.access import Call, allow
 from medhub.accounts.routes import ItemId
-from medhub.export import service
+from medhub.export import sending, service
 from medhub.export.models import Export
-from medhub.export.schemas import ClearIn, ExcludeIn, ExportCreate, ExportOut, FindingOut, State
+from medhub.export.schemas import ClearIn, ExcludeIn, ExportCreate, ExportOut, FindingOut, SendingOut, SendTo, State
 from medhub.export.selection import Selection
 from medhub.foundation.http import Id, Page, Paging
 from medhub.foundation.sending import Span, SpanResponse
@@ -61,7 +61,7 @@ def create_export(call: Annotated[Call, allow("export.create")], given: ExportCr
             call.house,
             call.actor,
             project_id=project_id,
-            chosen=Selection(given.selection, given.ids, given.pathway),
+            chosen=Selection(given.selection, given.ids, given.pathway, given.wanted),
             form=given.form,
             picture=given.picture,
         )
@@ -120,6 +120,21 @@ def exclude_images(
     """Take every image out in which a value was found; once nothing is open, the export is packed."""
     with call.writing() as session:
         return _out(session, call, service.exclude(session, call.actor, id, finding_id, given.note))
+
+
+@exports.post("/{id}/sendings", summary="Send an export to a DICOM node")
+def send_export(call: Annotated[Call, allow("export.create")], id: ItemId, given: SendTo) -> SendingOut:
+    """Send the objects of a finished export by C-STORE, in the background."""
+    with call.writing() as session:
+        return SendingOut.model_validate(sending.order(session, call.actor, id, given.node), extra="ignore")
+
+
+@exports.get("/{id}/sendings", summary="Where an export was sent")
+def list_sendings(call: Annotated[Call, allow("export.read")], id: ItemId) -> list[SendingOut]:
+    """Each time that the export was sent, newest first, and how far it is."""
+    with call.reading() as session:
+        found = sending.list_sendings(session, call.actor, id)
+        return [SendingOut.model_validate(one, extra="ignore") for one in found]
 
 
 @exports.get(

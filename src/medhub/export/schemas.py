@@ -33,11 +33,18 @@ class ExportCreate(Schema):
     picture: Annotated[Picture | None, Field(description="Of a data set for training: the form of its pictures.")] = (
         None
     )
-    selection: Annotated[Kind, Field(description="All of the project, some patients, some studies, signed verdicts.")]
+    selection: Annotated[
+        Kind, Field(description="All of the project, some patients, studies, series or images, signed verdicts.")
+    ]
     ids: Annotated[
-        tuple[Id, ...], Field(max_length=5000, description="Of a selection of patients or of studies: which ones.")
+        tuple[Id, ...],
+        Field(max_length=5000, description="Of a selection of patients, studies, series or images: which ones."),
     ] = ()
     pathway: Annotated[Line | None, Field(description="Of signed verdicts: those of which pathway.")] = None
+    wanted: Annotated[
+        dict[Annotated[str, Field(min_length=1, max_length=64)], Annotated[str, Field(max_length=1024)]] | None,
+        Field(max_length=32, description="Of a search: DICOM keyword to value, as in C-FIND, such as Modality: CT."),
+    ] = None
 
 
 class AnonymityOut(Schema):
@@ -50,6 +57,26 @@ class AnonymityOut(Schema):
     below: Annotated[int, Field(description="Patients in classes of fewer than `least`.")]
     least: int
     columns: Annotated[list[str], Field(description="What somebody may know of a person.")]
+
+
+class SendTo(Schema):
+    """To which DICOM node an export is sent."""
+
+    node: Annotated[str, Field(min_length=1, max_length=16, description="AE title of a node of the project.")]
+
+
+class SendingOut(Schema):
+    """One time that an export was sent, and how far it is."""
+
+    node: str
+    state: Literal["waiting", "sending", "sent", "failed"]
+    total: int
+    done: int
+    refused: Annotated[int, Field(description="Objects that the node did not take.")]
+    failure: str | None
+    created_at: Moment
+    created_by: str
+    finished_at: Moment | None
 
 
 class ExportOut(Schema):

@@ -4,22 +4,31 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Select, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from medhub.errors import Conflict, Invalid
 from medhub.foundation.installation import Installation
+from medhub.ingest.archive import settings_of
+from medhub.records import search
 from medhub.records.models import Image, Patient, Series, Study
 from medhub.records.pathway import get_pathway
 from medhub.review.models import Case, Verdict
 from medhub.science.learning.splits import Part, part_of_group
 
-Kind = Literal["project", "patients", "studies", "verdicts"]
+Kind = Literal["project", "patients", "studies", "series", "images", "search", "verdicts"]
 Form = Literal["dicom", "training", "metadata"]
+# Selections that name what they select, and the column by which.
+_NAMED = {
+    "patients": Image.patient_id,
+    "studies": Image.study_id,
+    "series": Image.series_id,
+    "images": Image.id,
+}
 
 
 class NothingToExport(Conflict):
@@ -35,13 +44,16 @@ class Selection:
     kind: Kind
     ids: tuple[str, ...] = ()
     pathway: str | None = None
+    wanted: Mapping[str, str] | None = None  # of a search: DICOM keyword to value, as in C-FIND
 
     def check(self) -> None:
         """Refuse a selection that does not say what it selects."""
-        if self.kind in {"patients", "studies"} and not self.ids:
+        if self.kind in _NAMED and not self.ids:
             raise Invalid(f"Choose the {self.kind} that are to leave.", field="ids")
-        if self.kind in {"project", "verdicts"} and self.ids:
-            raise Invalid("Only a selection of patients or of studies names them.", field="ids")
+        if self.kind in {"project", "search", "verdicts"} and self.ids:
+            raise Invalid("Only a selection of patients, studies, series or images names them.", field="ids")
+        if (self.kind == "search") != bool(self.wanted):
+            raise Invalid("A search, and nothing else, says which attributes have which values.", field="wanted")
         if self.kind == "verdicts" and self.pathway is None:
             raise Invalid("Choose the pathway whose signed verdicts are to leave.", field="pathway")
         if self.kind != "verdicts" and self.pathway is not None:
@@ -69,7 +81,7 @@ def choose(
     key = house.keys.derive("splits")
     left_out: Counter[str] = Counter()
     chosen = []
-    for image in session.scalars(_images(project_id, selection)):
+    for image in _images(session, project_id, selection):
         label, pathway = signed.get(image.id) or (None, None)
         if selection.kind == "verdicts" and pathway != selection.pathway:
             continue
@@ -86,13 +98,15 @@ def choose(
     return chosen, dict(sorted(left_out.items()))
 
 
-def _images(project_id: str, selection: Selection) -> Select[Image]:
+def _images(session: Session, project_id: str, selection: Selection) -> Iterable[Image]:
+    if selection.wanted:
+        attributes = settings_of(session, project_id).attributes
+        images = search.find_images(session, [project_id], selection.wanted, chosen=attributes)
+        return sorted(images, key=lambda one: (one.patient_id, one.study_id, one.series_id, one.number, one.id))
     chosen = select(Image).where(Image.project_id == project_id)
-    if selection.kind == "patients":
-        chosen = chosen.where(Image.patient_id.in_(selection.ids))
-    elif selection.kind == "studies":
-        chosen = chosen.where(Image.study_id.in_(selection.ids))
-    return chosen.order_by(Image.patient_id, Image.study_id, Image.series_id, Image.number, Image.id)
+    if selection.kind in _NAMED:
+        chosen = chosen.where(_NAMED[selection.kind].in_(selection.ids))
+    return session.scalars(chosen.order_by(Image.patient_id, Image.study_id, Image.series_id, Image.number, Image.id))
 
 
 def _signed(session: Session, project_id: str) -> Mapping[str, tuple[str, str]]:
@@ -110,6 +124,8 @@ def _not_for_training(house: Installation, image: Image, label: str | None, path
         return "without a signed verdict"
     if label in get_pathway(house.settings, pathway).not_counted:
         return "not counted"
+    if image.shown_as != "image":
+        return "no picture"
     return "unreadable" if image.state == "unreadable" else None
 
 

@@ -85,6 +85,7 @@ def order(
         form=form,
         picture=picture,
         selection=chosen.kind,
+        wanted=dict(chosen.wanted) if chosen.wanted else None,
         pathway=chosen.pathway,
         state="waiting",
         images=len(images),

@@ -28,6 +28,7 @@ from medhub.export import contents, look, selection, service
 from medhub.export.contents import Row
 from medhub.export.events import ExportWanted
 from medhub.export.models import Export, ExportFinding, ExportImage
+from medhub.export.parquet import as_parquet
 from medhub.export.selection import Facts
 from medhub.foundation import clock, ids
 from medhub.foundation.blobs import BlobNotFound
@@ -425,7 +426,13 @@ def _described(house: Installation, order: _Order) -> dict[str, bytes]:
             for one in order.definitions
         ],
     }
-    described = {"metadata.csv": contents.as_csv(rows, columns), "metadata.json": contents.as_json(about, rows)}
+    described = {
+        "metadata.csv": contents.as_csv(rows, columns),
+        "metadata.json": contents.as_json(about, rows),
+        "metadata.parquet": house.isolation.run(
+            as_parquet, contents.typed(columns, order.definitions), contents.as_values(rows, columns)
+        ),
+    }
     if order.export.form == "training":
         described["labels.csv"] = contents.listing(rows)
     if order.export.form == "dicom":

@@ -51,7 +51,15 @@ class Page(Schema, Generic[T]):
 class PageQuery:
     """Which page of a list is asked for, searched and sorted how."""
 
-    def __init__(self, page: int = 1, page_size: int = 50, query: str | None = None, sort: str | None = None) -> None:
+    def __init__(
+        self,
+        page: int = 1,
+        page_size: int = 50,
+        query: str | None = None,
+        sort: str | None = None,
+        known_total: int | None = None,
+    ) -> None:
+        self.known_total = known_total
         self.page = page
         self.page_size = page_size
         self.query = query.strip() if query and query.strip() else None
@@ -74,9 +82,13 @@ async def page_query(
     sort: Annotated[
         Text | None, Query(max_length=100, description="Column to sort by; with a minus before it, descending.")
     ] = None,
+    known_total: Annotated[
+        int | None,
+        Query(ge=0, description="The total as another page of the same list gave it; it is not counted once more."),
+    ] = None,
 ) -> PageQuery:
     """The page that a request asks for; a coroutine, since FastAPI sends plain functions to another thread."""
-    return PageQuery(page, page_size, query, sort)
+    return PageQuery(page, page_size, query, sort, known_total)
 
 
 Paging = Annotated[PageQuery, Depends(page_query)]

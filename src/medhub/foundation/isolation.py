@@ -39,7 +39,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _MOST_JSON_BYTES = 4 * 1024**2
-_MOST_SEGMENTS = 64
+_MOST_SEGMENTS = 256  # three of each file of a batch
 _START_S = 30.0
 
 

@@ -74,10 +74,11 @@ class Job(Base):
 _wake = threading.Event()
 
 
-def enqueue(session: Session, kind: str, arguments: dict[str, Any]) -> None:
+def enqueue(session: Session, kind: str, arguments: dict[str, Any], *, run_after: datetime | None = None) -> None:
     """Write a job in the session's transaction; a runner of this process is woken when it commits."""
     moment = clock.now()
-    job = Job(id=ids.new_id(), kind=kind, arguments=arguments, state="waiting", run_after=moment, created_at=moment)
+    after = run_after or moment
+    job = Job(id=ids.new_id(), kind=kind, arguments=arguments, state="waiting", run_after=after, created_at=moment)
     session.add(job)
     after_commit(session, _wake.set)
 

@@ -68,6 +68,40 @@ class Settings(BaseSettings):
     decoder_timeout_s: Annotated[float, Field(description="Seconds after which a decoding process is ended.")] = 30.0
     job_runners: Annotated[int, Field(description="Threads of the server that run jobs; 0 leaves them to workers.")] = 1
     job_lease_s: Annotated[float, Field(description="Seconds for which a job is leased to its runner.", gt=0)] = 30.0
+    dicom_port: Annotated[
+        int | None,
+        Field(description="Port on which DICOM nodes send and query; `medhub serve` listens if set.", ge=0, le=65535),
+    ] = None
+    dicom_host: Annotated[str, Field(description="Address that the DICOM listener listens on.")] = "127.0.0.1"
+    dicom_ae_title: Annotated[
+        str, Field(description="AE title of this installation.", min_length=1, max_length=16, pattern=r"^[!-\[\]-~]+$")
+    ] = "MEDHUB"
+    dicom_tls_certificate: Annotated[
+        Path | None, Field(description="Certificate (PEM) of the DICOM listener; with it, TLS alone is spoken.")
+    ] = None
+    dicom_tls_key: Annotated[Path | None, Field(description="Private key (PEM) of that certificate.")] = None
+    dicom_tls_ca: Annotated[
+        Path | None, Field(description="Certificates (PEM) of who may have signed those of DICOM nodes.")
+    ] = None
+    dicom_tls_client_required: Annotated[bool, Field(description="Refuse DICOM nodes that show no certificate.")] = (
+        False
+    )
+    dicom_associations: Annotated[
+        int, Field(description="Associations with DICOM nodes at the same time.", ge=1, le=1000)
+    ] = 32
+    dicom_pdu_bytes: Annotated[
+        int, Field(description="Largest PDU that DICOM nodes are asked to send, in bytes; 0 is any.", ge=0)
+    ] = 0
+    dicom_idle_s: Annotated[
+        float, Field(description="Seconds of silence after which an association is ended.", gt=0)
+    ] = 60.0
+    dicom_backlog_bytes: Annotated[
+        int,
+        Field(description="Received by C-STORE and not taken in yet, in bytes, above which receiving waits.", ge=1),
+    ] = 1024**3
+    dicom_intake_threads: Annotated[
+        int, Field(description="DICOM nodes whose objects are taken in at the same time.", ge=1, le=64)
+    ] = 2
     log_json: Annotated[bool, Field(description="Write the log as JSON lines.")] = False
 
     @property
@@ -83,9 +117,19 @@ class Settings(BaseSettings):
         return self.data / "blobs"
 
     @property
+    def unassigned_folder(self) -> Path:
+        """Where sealed files wait that are nobody's yet."""
+        return self.data / "unassigned"
+
+    @property
     def exports_folder(self) -> Path:
         """Where exports lie that wait to be fetched."""
         return self.data / "exports"
+
+    @property
+    def intake_folder(self) -> Path:
+        """Where received DICOM objects lie, sealed, until they are taken in."""
+        return self.data / "intake"
 
     @property
     def keys_folder(self) -> Path:

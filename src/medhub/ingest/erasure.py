@@ -8,7 +8,10 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from medhub.foundation import clock
+from medhub.foundation.installation import Installation
 from medhub.ingest.models import Arrival, Manifest, Receipt
+from medhub.ingest.storing import destroy_sealed
 from medhub.records.models import Image
 
 
@@ -22,6 +25,24 @@ def held_of(session: Session, patient_id: str) -> dict[str, Any]:
         .where(Image.patient_id == patient_id)
         for table in (Receipt, Manifest)
     ]
+    claimed = len(claimed_by(session, patient_id))
     names = ("arrivals", "quarantined_files", "receipts", "manifests")
     chosen = (arrivals, arrivals.where(Arrival.sealed_bytes.is_not(None)), *of_images)
-    return {name: session.scalar(one) or 0 for name, one in zip(names, chosen, strict=True)}
+    return {"files_that_may_be_theirs": claimed} | {
+        name: session.scalar(one) or 0 for name, one in zip(names, chosen, strict=True)
+    }
+
+
+def claimed_by(session: Session, patient_id: str) -> list[Arrival]:
+    """Files that wait without a patient, and may be this one's."""
+    waiting = select(Arrival).where(Arrival.patient_id.is_(None), Arrival.sealed_bytes.is_not(None))
+    return [arrival for arrival in session.scalars(waiting) if patient_id in (arrival.candidates or ())]
+
+
+def destroy_claimed(house: Installation, patient_id: str) -> None:
+    """Destroy the files that may be a patient's who was erased: nobody can say any more that they are not."""
+    with house.database.writing() as session:
+        for arrival in claimed_by(session, patient_id):
+            destroy_sealed(session, [arrival])
+            arrival.outcome, arrival.note = "discarded", "The patient whose it may have been was erased."
+            arrival.resolved_at, arrival.candidates = clock.now(), None

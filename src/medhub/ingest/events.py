@@ -13,3 +13,10 @@ class ImageStored(Event):
     """An image has been accepted and is durable."""
 
     image_id: str
+
+
+@dataclass(frozen=True)
+class StudySettled(Event):
+    """Nothing more of a study has come for a while."""
+
+    study_id: str

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
-from sqlalchemy import ForeignKey, Index, String, Text
+from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from medhub.foundation.database import Base
+
+Route = Literal["upload", "folder", "stow", "dimse", "watch", "command"]
 
 
 class Arrival(Base):
@@ -20,8 +22,14 @@ class Arrival(Base):
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
-    patient_id: Mapped[str] = mapped_column(ForeignKey("patients.id", ondelete="CASCADE"), index=True)
+    # None where nobody has said yet whose it is.
+    patient_id: Mapped[str | None] = mapped_column(ForeignKey("patients.id", ondelete="CASCADE"), index=True)
     image_id: Mapped[str | None] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"), index=True)
+    # By which way it came (upload, folder, stow, dimse, watch, command), and from which application entity.
+    route: Mapped[Route] = mapped_column(String(10), default="upload")
+    peer: Mapped[str | None] = mapped_column(String(64))
+    # Patients for whom it may be, where what it says of its patient does not fit what is known.
+    candidates: Mapped[list[str] | None]
     pathway: Mapped[str | None] = mapped_column(String(60))
     outcome: Mapped[str] = mapped_column(String(11))  # accepted, duplicate, quarantined, discarded
     code: Mapped[str | None] = mapped_column(String(40))
@@ -48,6 +56,63 @@ class Receipt(Base):
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), primary_key=True)
     received_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
     image_id: Mapped[str] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"), index=True)
+
+
+class Source(Base):
+    """A keyed hash of a patient's or a study's own identifier, by which files that name it find their patient.
+
+    ``traits`` are keyed hashes of what else files said of the person (name, birth_date, sex): a file that says
+    otherwise is not merged silently.
+    """
+
+    __tablename__ = "sources"
+
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(8), primary_key=True)  # patient, study
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    patient_id: Mapped[str] = mapped_column(ForeignKey("patients.id", ondelete="CASCADE"), index=True)
+    traits: Mapped[dict[str, Any]]
+
+
+class ArchiveSettings(Base):
+    """How a project takes in files that name their patient themselves, and by what it is searched."""
+
+    __tablename__ = "archive_settings"
+
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True)
+    duplicates: Mapped[str] = mapped_column(String(8), default="keep")  # keep, replace, changed
+    settle_s: Mapped[int] = mapped_column(default=60)
+    # Which pathway a study of a modality goes along: modality -> name; "*" for all others.
+    pathways: Mapped[dict[str, Any]]
+    # Keywords of attributes that are searched beside the usual ones.
+    attributes: Mapped[list[str]]
+    # How far the images that are here already have been searched for them.
+    index_total: Mapped[int] = mapped_column(default=0)
+    index_done: Mapped[int] = mapped_column(default=0)
+    index_state: Mapped[str] = mapped_column(String(8), default="done")  # running, done
+    index_turn: Mapped[int] = mapped_column(default=0)  # a later change of the settings ends the indexing before it
+    changed_at: Mapped[datetime]
+    changed_by: Mapped[str] = mapped_column(String(120))
+
+
+class Peer(Base):
+    """A DICOM application entity that a project knows: who may call, by which called AE title, and where it is."""
+
+    __tablename__ = "peers"
+    __table_args__ = (UniqueConstraint("ae_title", "called_ae"),)
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), index=True)
+    ae_title: Mapped[str] = mapped_column(String(16))
+    called_ae: Mapped[str] = mapped_column(String(16))  # our title by which it calls
+    host: Mapped[str] = mapped_column(String(255), default="")  # where it is reached, for sending and C-MOVE
+    port: Mapped[int] = mapped_column(default=0)
+    only_from_host: Mapped[bool] = mapped_column(default=False)
+    tls: Mapped[bool] = mapped_column(default=False)
+    may_store: Mapped[bool] = mapped_column(default=True)
+    may_query: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[datetime]
+    created_by: Mapped[str] = mapped_column(String(120))
 
 
 class ProjectProfile(Base):

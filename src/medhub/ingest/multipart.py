@@ -37,11 +37,14 @@ class Part:
 class UploadReader:
     """Turns the chunks of a request's body into parts."""
 
-    def __init__(self, content_type: str, *, largest_file_bytes: int) -> None:
+    def __init__(self, content_type: str, *, largest_file_bytes: int, media_type: str = "multipart/form-data") -> None:
         kind, options = parse_options_header(content_type)
         boundary = options.get(b"boundary")
-        if kind != b"multipart/form-data" or not boundary:
-            raise Invalid("An upload is sent as multipart/form-data.", field="files")
+        if kind != media_type.encode() or not boundary:
+            raise Invalid(f"An upload is sent as {media_type}, with a boundary.", field="files")
+        self._media_type = media_type
+        # Parts of other messages than a form's have no names, and each is a file.
+        self._all_files = media_type != "multipart/form-data"
         self._largest = largest_file_bytes
         self._finished: list[Part] = []
         self._part = Part()
@@ -72,7 +75,7 @@ class UploadReader:
                     self._parser.write(chunk[start : start + 65536])
             except MultipartParseError as error:
                 raise Invalid(
-                    "The upload is not a whole multipart/form-data message. Send it again.", field="files"
+                    f"The upload is not a whole {self._media_type} message. Send it again.", field="files"
                 ) from error
             finished, self._finished = self._finished, []
             for part in finished:
@@ -109,7 +112,7 @@ class UploadReader:
     def _data(self, data: bytes, start: int, end: int) -> None:
         part = self._part
         part.size += end - start
-        most = self._largest if part.filename is not None else LARGEST_FIELD_BYTES
+        most = self._largest if self._all_files or part.filename is not None else LARGEST_FIELD_BYTES
         if part.size <= most:
             part.data += data[start:end]
         else:

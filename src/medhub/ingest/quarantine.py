@@ -7,14 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from medhub.accounts.actor import Actor
 from medhub.errors import Conflict, Invalid, NotFound
-from medhub.foundation import clock
+from medhub.foundation import clock, ids
+from medhub.foundation.blobs import BlobStore
 from medhub.foundation.installation import Installation
+from medhub.foundation.keys import seal, unseal
 from medhub.ingest.models import Arrival
-from medhub.ingest.storing import Answer, ArrivalRefused, Receiving, destroy_sealed, note_arrival
+from medhub.ingest.noting import note_arrival
+from medhub.ingest.receiving import Answer, ArrivalRefused, Receiving
+from medhub.ingest.sources import Door, NotThisPatient
+from medhub.ingest.storing import destroy_sealed
 from medhub.records import service as records
 from medhub.records import vault
 from medhub.records.models import Patient
@@ -42,7 +48,7 @@ class Waiting:
     """A file that waits, opened; who holds it holds what may identify somebody."""
 
     arrival: Arrival
-    patient_code: str
+    patient_code: str | None  # None where nobody has said yet whose it is
     data: bytes
 
 
@@ -74,16 +80,72 @@ def quarantine(
             sealed = vault.seal_for(session, house.keys, receiving.patient_id, data, f"arrival {arrival.id}")
             arrival.sealed_bytes = records.keep_blob(session, house, sealed, patient_id=receiving.patient_id)
             arrival.expires_at = clock.now() + timedelta(days=house.settings.quarantine_days)
-    return Answer("quarantined", refusal.message)
+    return Answer("quarantined", refusal.message, code=code)
 
 
-def get_arrival(session: Session, actor: Actor, arrival_id: str, action: str) -> tuple[Arrival, str]:
-    """An arrival and its patient's code."""
+def unassigned(house: Installation) -> BlobStore:
+    """Where sealed files wait that are nobody's yet."""
+    return BlobStore(house.settings.unassigned_folder)
+
+
+def destroy_unassigned(house: Installation, digests: list[str]) -> None:
+    """Delete sealed files that were nobody's, unless they still wait."""
+    with house.database.writing() as session:
+        waiting = set(session.scalars(select(Arrival.sealed_bytes).where(Arrival.sealed_bytes.in_(digests))))
+    for digest in set(digests) - waiting:
+        unassigned(house).delete(digest)
+
+
+def quarantine_unassigned(
+    house: Installation,
+    actor: Actor,
+    door: Door,
+    data: bytes,
+    refusal: Unacceptable | ArrivalRefused,
+    size_bytes: int | None = None,
+) -> Answer:
+    """Keep a file that is nobody's yet, sealed under a key of the project, until a person says whose it is."""
+    code = str(refusal.facts.get("reason", "unsupported"))
+    with house.database.writing() as session:
+        arrival = Arrival(
+            id=ids.new_id(),
+            project_id=door.project_id,
+            route=door.route,
+            peer=door.peer,
+            pathway=door.pathway,
+            outcome="quarantined",
+            code=code,
+            reason=refusal.message,
+            size_bytes=size_bytes if size_bytes is not None else len(data),
+            by_id=actor.user_id or None,
+            by=actor.name[:120],
+            created_at=clock.now(),
+            candidates=list(refusal.candidates) if isinstance(refusal, NotThisPatient) else None,
+        )
+        session.add(arrival)
+        actor.record(
+            session,
+            "image.receive",
+            "arrival",
+            arrival.id,
+            project_id=door.project_id,
+            outcome_of_file="quarantined",
+            code=code,
+        )
+        if data:
+            key = house.keys.derive(f"unassigned arrivals {door.project_id}")
+            arrival.sealed_bytes = unassigned(house).put(seal(key, data, f"arrival {arrival.id}"))
+            arrival.expires_at = clock.now() + timedelta(days=house.settings.quarantine_days)
+    return Answer("quarantined", refusal.message, code=code)
+
+
+def get_arrival(session: Session, actor: Actor, arrival_id: str, action: str) -> tuple[Arrival, str | None]:
+    """An arrival and its patient's code, if it is somebody's."""
     arrival = session.get(Arrival, arrival_id)
     if arrival is None:
         raise NotFound("There is no such arrival, or it is not in a project of yours.")
     actor.require(action, arrival.project_id, "arrival")
-    return arrival, session.get_one(Patient, arrival.patient_id).code
+    return arrival, session.get_one(Patient, arrival.patient_id).code if arrival.patient_id is not None else None
 
 
 def open_waiting(session: Session, house: Installation, actor: Actor, arrival_id: str) -> Waiting:
@@ -93,9 +155,24 @@ def open_waiting(session: Session, house: Installation, actor: Actor, arrival_id
         raise Conflict("This file does not wait any more: somebody has resolved it.")
     if arrival.sealed_bytes is None:
         raise Conflict("The bytes of this file are not here any more, or never were. Upload it again.")
-    sealed = house.blobs.get(arrival.sealed_bytes)
-    data = vault.unseal_for(session, house.keys, arrival.patient_id, sealed, f"arrival {arrival.id}")
-    return Waiting(arrival, code, data)
+    return Waiting(arrival, code, open_sealed(session, house, arrival))
+
+
+def open_sealed(session: Session, house: Installation, arrival: Arrival) -> bytes:
+    """The bytes of a file that waits, as they were received."""
+    if arrival.patient_id is None:
+        sealed = unassigned(house).get(str(arrival.sealed_bytes))
+        return unseal(house.keys.derive(f"unassigned arrivals {arrival.project_id}"), sealed, f"arrival {arrival.id}")
+    sealed = house.blobs.get(str(arrival.sealed_bytes))
+    return vault.unseal_for(session, house.keys, arrival.patient_id, sealed, f"arrival {arrival.id}")
+
+
+def note_refusal(arrival: Arrival, refusal: Unacceptable | ArrivalRefused) -> None:
+    """Write why a file that waits was refused once more."""
+    arrival.code, arrival.reason = str(refusal.facts.get("reason", "unsupported")), refusal.message
+    arrival.resolved_at = arrival.resolved_by = None
+    if isinstance(refusal, InDoubt):
+        arrival.boxes = [list(box) for box in refusal.boxes[:_MOST_BOXES]]
 
 
 def discard(session: Session, actor: Actor, arrival_id: str, note: str) -> Arrival:

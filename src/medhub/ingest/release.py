@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from medhub.accounts.actor import Actor
 from medhub.errors import Conflict, Invalid
@@ -13,11 +13,13 @@ from medhub.foundation.isolation import DecoderFailed
 from medhub.ingest import service
 from medhub.ingest.models import Arrival, Receipt
 from medhub.ingest.quarantine import get_arrival, open_waiting
-from medhub.ingest.storing import Answer, ArrivalRefused, Receiving, store
+from medhub.ingest.receiving import Answer, ArrivalRefused, Ready, Receiving
+from medhub.ingest.storing import store
 from medhub.records import pixels
 from medhub.records.models import Patient
 from medhub.records.pathway import get_pathway
 from medhub.science.imaging.arrivals import Prepared, Unacceptable
+from medhub.science.imaging.prepared import ShownAs
 from medhub.science.imaging.writing import Region
 
 _LARGEST_VIEW = 2_048
@@ -28,10 +30,12 @@ class Opened:
     """What is known of a file that waits, for the page on which it is resolved."""
 
     arrival: Arrival
-    patient_code: str
+    patient_code: str | None
     rows: int = 0  # 0 where it cannot be shown
     columns: int = 0
-    frames: int = 0
+    frames: int = 0  # of a document, its pages
+    shown_as: ShownAs | None = None
+    texts: tuple[str, ...] = ()  # of a document, the text of each page, with what is hidden in it
 
 
 def look_at(house: Installation, actor: Actor, arrival_id: str) -> Opened:
@@ -46,13 +50,26 @@ def look_at(house: Installation, actor: Actor, arrival_id: str) -> Opened:
             project_id=arrival.project_id,
             patient_id=arrival.patient_id,
         )
-    if arrival.outcome != "quarantined" or arrival.sealed_bytes is None or arrival.pathway is None:
+    if arrival.outcome != "quarantined" or arrival.sealed_bytes is None or arrival.patient_id is None:
         return Opened(arrival, code)
     try:
         _, _, prepared = _prepared(house, actor, arrival_id)
     except (Unacceptable, ArrivalRefused, DecoderFailed):
         return Opened(arrival, code)
-    return Opened(arrival, code, prepared.rows, prepared.columns, prepared.frames)
+    if prepared.shown_as == "document":
+        return _document(house, Opened(arrival, code, shown_as="document"), prepared)
+    return Opened(arrival, code, prepared.rows, prepared.columns, prepared.frames, prepared.shown_as)
+
+
+def _document(house: Installation, opened: Opened, prepared: Prepared) -> Opened:
+    """What a person reads of a document before it is taken in: its pages, or its text."""
+    try:
+        said = pixels.unstored_content(house, prepared.dicom)["document"] or {}
+        pages, rows, columns = pixels.page_size(house, prepared.dicom)
+    except (Unacceptable, DecoderFailed, LookupError):
+        return opened
+    texts = tuple(str(one) for one in said.get("texts", ()))
+    return replace(opened, rows=rows, columns=columns, frames=pages, texts=texts)
 
 
 def picture(house: Installation, actor: Actor, arrival_id: str, number: int) -> bytes:
@@ -69,6 +86,8 @@ def picture(house: Installation, actor: Actor, arrival_id: str, number: int) -> 
             frame=number,
         )
     _, _, prepared = _prepared(house, actor, arrival_id)
+    if prepared.shown_as == "document":
+        return pixels.view(house, prepared.dicom, _LARGEST_VIEW, number - 1)
     if not 1 <= number <= prepared.frames:
         raise Invalid(f"The file has the frames 1 to {prepared.frames}.", field="number")
     return pixels.view(house, prepared.dicom, min(_LARGEST_VIEW, max(prepared.rows, prepared.columns)), number - 1)
@@ -95,9 +114,7 @@ def release(house: Installation, actor: Actor, arrival_id: str, boxes: Sequence[
                 field="boxes",
             )
     seen = service.look(house, receiving, data, prepared, boxes)
-    return store(
-        house,
-        actor,
+    ready = Ready(
         receiving,
         prepared,
         seen,
@@ -106,14 +123,19 @@ def release(house: Installation, actor: Actor, arrival_id: str, boxes: Sequence[
         note=note.strip() or None,
         by_person=boxes is not None,
     )
+    return store(house, actor, ready)
 
 
 def _prepared(house: Installation, actor: Actor, arrival_id: str) -> tuple[Receiving, bytes, Prepared]:
     with house.database.reading() as session:
         waiting = open_waiting(session, house, actor, arrival_id)
-        if waiting.arrival.pathway is None:
-            raise Conflict("It is not known for which pathway this file came in. Discard it, and upload it again.")
+        if waiting.arrival.patient_id is None:
+            raise Conflict("Nobody has said yet whose this file is. Choose its patient first.")
         patient = session.get_one(Patient, waiting.arrival.patient_id)
-        pathway = get_pathway(house.settings, waiting.arrival.pathway)
-        receiving = service.receiving_of(session, house, patient, pathway)
+        pathway = get_pathway(house.settings, waiting.arrival.pathway) if waiting.arrival.pathway else None
+        receiving = replace(
+            service.receiving_of(session, house, patient, pathway),
+            route=waiting.arrival.route,
+            peer=waiting.arrival.peer,
+        )
     return receiving, waiting.data, service.prepare(house, receiving, waiting.data)

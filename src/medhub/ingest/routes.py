@@ -13,12 +13,15 @@ from medhub.accounts.access import Call, allow
 from medhub.accounts.routes import ItemId
 from medhub.errors import Invalid
 from medhub.foundation.http import Id, Page, Paging
-from medhub.ingest import quarantine, release, service
+from medhub.ingest import assignment, quarantine, release, service
 from medhub.ingest.multipart import Part, UploadReader
 from medhub.ingest.schemas import (
     ArrivalOpened,
     ArrivalOut,
+    Assign,
+    Candidate,
     Discard,
+    PersonSaid,
     Release,
     ReleaseAnswer,
     UploadAnswer,
@@ -44,6 +47,12 @@ _BODY: dict[str, Any] = {
                     "properties": {
                         "patient_id": {"type": "string", "description": "Id of the patient. Send it before the files."},
                         "pathway": {"type": "string", "examples": ["smear-review"]},
+                        "study_id": {
+                            "type": "string",
+                            "description": "Id of a study of the patient's that the images are to lie in, whatever "
+                            "they say themselves. Send it before the files.",
+                        },
+                        "series_id": {"type": "string", "description": "The same for a series."},
                         "files": {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1},
                     },
                 }
@@ -71,8 +80,9 @@ async def upload(request: Request, call: Annotated[Call, allow("image.upload")])
             raise Invalid(
                 f"At most {settings.upload_max_files} files go into one upload. Send the rest apart.", field="files"
             )
-        if receiving is None and {"patient_id", "pathway"} <= given.keys():
-            receiving = await run_in_threadpool(_begin, call, given["patient_id"], given["pathway"])
+        # All that says whose the files are and where they go comes before the first of them.
+        if receiving is None and waiting and {"patient_id", "pathway"} <= given.keys():
+            receiving = await run_in_threadpool(_begin, call, dict(given))
         if receiving is not None:
             for one in waiting:
                 items.append(await run_in_threadpool(_receive, call, receiving, one))
@@ -82,14 +92,25 @@ async def upload(request: Request, call: Annotated[Call, allow("image.upload")])
     for name in ("patient_id", "pathway"):
         if name not in given:
             raise Invalid(f"The upload does not say its {name}.", field=name)
+    if receiving is None:
+        await run_in_threadpool(_begin, call, dict(given))
     if not items:
         raise Invalid("The upload has no files. Choose at least one.", field="files")
     return UploadAnswer(items=items)
 
 
-def _begin(call: Call, patient_id: str, pathway: str) -> Receiving:
+def _begin(call: Call, given: dict[str, str]) -> Receiving:
+    said = {name: value.replace("\x00", "") for name, value in given.items()}
     with call.reading() as session:
-        return service.begin(session, call.house, call.actor, patient_id.replace("\x00", ""), pathway)
+        return service.begin(
+            session,
+            call.house,
+            call.actor,
+            said["patient_id"],
+            said["pathway"],
+            study_id=said.get("study_id") or None,
+            series_id=said.get("series_id") or None,
+        )
 
 
 def _receive(call: Call, receiving: Receiving, part: Part) -> UploadItem:
@@ -117,6 +138,8 @@ def open_arrival(call: Annotated[Call, allow("arrival.resolve")], id: ItemId) ->
         columns=opened.columns,
         frames=opened.frames,
         boxes=opened.arrival.boxes or [],
+        shown_as=opened.shown_as,
+        texts=list(opened.texts),
     )
 
 
@@ -145,6 +168,37 @@ def view_arrival(
 def release_arrival(call: Annotated[Call, allow("arrival.resolve")], id: ItemId, wanted: Release) -> ReleaseAnswer:
     """Take in a quarantined file, with just the boxes made black that a person chose, or looked through anew."""
     answer = release.release(call.house, call.actor, id, wanted.regions(), wanted.note)
+    return ReleaseAnswer(outcome=answer.outcome, reason=answer.reason, image_id=answer.image_id)
+
+
+@arrivals.get("/{id}/person", summary="What a file that waits says of its patient")
+def read_claim(call: Annotated[Call, allow("arrival.resolve")], id: ItemId) -> PersonSaid:
+    """Of whom a file that is nobody's yet speaks, beside the patients for whom it may be."""
+    claim = assignment.look_at_claim(call.house, call.actor, id)
+    said = claim.said
+    return PersonSaid(
+        name=said.name,
+        number=f"{said.patient_id} ({said.issuer})" if said.issuer else said.patient_id,
+        birth_date=said.birth_date,
+        sex=said.sex,
+        modality=said.modality,
+        candidates=[
+            Candidate(
+                patient_id=patient.id,
+                code=patient.code,
+                sex=patient.sex,
+                birth_year=patient.birth_year,
+                identity=identity,
+            )
+            for patient, identity in claim.candidates
+        ],
+    )
+
+
+@arrivals.post("/{id}/assign", summary="Say whose a file is that waits")
+def assign_arrival(call: Annotated[Call, allow("arrival.resolve")], id: ItemId, wanted: Assign) -> ReleaseAnswer:
+    """Give a file that is nobody's to a patient, known or new, and take it in; what says the same follows it."""
+    answer = assignment.assign(call.house, call.actor, id, **wanted.model_dump())
     return ReleaseAnswer(outcome=answer.outcome, reason=answer.reason, image_id=answer.image_id)
 
 

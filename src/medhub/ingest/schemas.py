@@ -7,12 +7,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from medhub.foundation.http import Moment, Schema, Text
-from medhub.ingest.models import Arrival, Manifest
+from medhub.foundation.http import Id, Moment, Schema, Text
+from medhub.ingest.archive import LONGEST_SETTLE_S, MOST_ATTRIBUTES
+from medhub.ingest.models import ArchiveSettings, Arrival, Manifest
 from medhub.ingest.preview import Preview
 from medhub.ingest.profiles import MOST_TEXT, Chosen
 from medhub.ingest.service import Outcome
 from medhub.science.deid.profile import Profile
+from medhub.science.imaging.prepared import ShownAs
 from medhub.science.imaging.writing import Region
 
 
@@ -40,9 +42,12 @@ class ArrivalOut(Schema):
     code: str | None
     reason: str | None
     size_bytes: int
-    patient_id: str
-    patient_code: str
+    patient_id: Annotated[str | None, Field(description="Left out while nobody has said whose the file is.")]
+    patient_code: str | None
     image_id: str | None
+    route: Annotated[str, Field(description="By which way it came: upload, folder, stow, dimse, watch, command.")]
+    peer: Annotated[str | None, Field(description="The application entity that sent it.")]
+    candidates: Annotated[list[str] | None, Field(description="Patients for whom it may be.")]
     by: str
     expires_at: Moment | None
     waiting: Annotated[bool, Field(description="Its bytes are here, and somebody may release or discard it.")]
@@ -51,7 +56,7 @@ class ArrivalOut(Schema):
     note: str | None
 
     @classmethod
-    def of(cls, arrival: Arrival, patient_code: str) -> ArrivalOut:
+    def of(cls, arrival: Arrival, patient_code: str | None) -> ArrivalOut:
         """The arrival as it is sent."""
         return cls(
             id=arrival.id,
@@ -63,6 +68,9 @@ class ArrivalOut(Schema):
             patient_id=arrival.patient_id,
             patient_code=patient_code,
             image_id=arrival.image_id,
+            route=arrival.route,
+            peer=arrival.peer,
+            candidates=arrival.candidates,
             by=arrival.by,
             expires_at=arrival.expires_at,
             waiting=arrival.outcome == "quarantined" and arrival.sealed_bytes is not None,
@@ -89,6 +97,8 @@ class ArrivalOpened(ArrivalOut):
     columns: int
     frames: int
     boxes: Annotated[list[Box], Field(description="Where writing was found.")]
+    shown_as: Annotated[ShownAs | None, Field(description="What it is; none where it cannot be read.")]
+    texts: Annotated[list[str], Field(description="Of a document, the text of each page.")]
 
 
 class Release(Schema):
@@ -108,10 +118,85 @@ class Release(Schema):
         return None if self.boxes is None else [(n, x0, y0, x1, y1) for n, x0, y0, x1, y1 in self.boxes]
 
 
+class Assign(Schema):
+    """Whose a file is: a patient who is known, or one who is new."""
+
+    patient_id: Id | None = None
+    new_patient: bool = False
+    note: Annotated[Text, Field(max_length=2_000)] = ""
+
+
+class Candidate(Schema):
+    """A patient for whom a file may be."""
+
+    patient_id: str
+    code: str
+    sex: str
+    birth_year: int | None
+    identity: Annotated[dict[str, str] | None, Field(description="As the vault has it, for who may see it.")]
+
+
+class PersonSaid(Schema):
+    """What a file that is nobody's yet says of its patient, beside those for whom it may be."""
+
+    name: str
+    number: str
+    birth_date: str
+    sex: str
+    modality: str
+    candidates: list[Candidate]
+
+
+class ArchiveChoice(Schema):
+    """How a project takes in files that name their patient themselves."""
+
+    duplicates: Annotated[
+        Literal["keep", "replace", "changed"],
+        Field(
+            description="What becomes of another file with the identifier of one that is here: the old one stays and "
+            "the new one waits for a person, the new one takes its place, or it does so only where it differs."
+        ),
+    ] = "keep"
+    settle_s: Annotated[
+        int, Field(ge=0, le=LONGEST_SETTLE_S, description="Seconds without a new file after which a study is complete.")
+    ] = 60
+    pathways: Annotated[
+        dict[Annotated[str, Field(min_length=1, max_length=16)], Annotated[str, Field(max_length=60)]],
+        Field(
+            default_factory=dict,
+            max_length=32,
+            description="Modality to the pathway that its studies go; `*` for all others.",
+        ),
+    ]
+    attributes: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=64)]],
+        Field(
+            default_factory=list,
+            max_length=MOST_ATTRIBUTES,
+            description="Keywords of attributes that are searched beside the usual ones.",
+        ),
+    ]
+
+
+class ArchiveOut(ArchiveChoice):
+    """How a project takes in files, and how far what is here has been indexed."""
+
+    index_state: Literal["running", "done"]
+    index_done: int
+    index_total: int
+    changed_by: str
+    changed_at: Moment
+
+    @classmethod
+    def of(cls, row: ArchiveSettings) -> ArchiveOut:
+        """The settings as they are sent."""
+        return cls(**{name: getattr(row, name) for name in cls.model_fields})
+
+
 class ReleaseAnswer(Schema):
     """What became of a file that waited."""
 
-    outcome: Literal["accepted", "duplicate"]
+    outcome: Literal["accepted", "duplicate", "quarantined"]
     reason: str | None
     image_id: str | None
 

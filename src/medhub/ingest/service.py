@@ -10,45 +10,79 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from medhub.accounts.actor import Actor
-from medhub.errors import NotAllowed
+from medhub.errors import Invalid, NotAllowed
 from medhub.foundation import clock, listing
 from medhub.foundation.installation import Installation
 from medhub.foundation.isolation import DecoderFailed
-from medhub.ingest.models import Arrival, Receipt
+from medhub.ingest import sources
+from medhub.ingest.models import ArchiveSettings, Arrival, Receipt
+from medhub.ingest.noting import note_duplicate
 from medhub.ingest.profiles import profile_of
 from medhub.ingest.quarantine import InDoubt, quarantine
-from medhub.ingest.storing import Answer, ArrivalRefused, Outcome, Receiving, destroy_sealed, note_duplicate, store
-from medhub.records import pixels, vault
+from medhub.ingest.receiving import Answer, ArrivalRefused, Outcome, Place, Ready, Receiving
+from medhub.ingest.storing import destroy_sealed, store
+from medhub.records import pixels, studies, vault
 from medhub.records import service as records
 from medhub.records.models import Identity, Image, Patient, Study
 from medhub.records.pathway import Pathway, get_pathway
 from medhub.science.deid.reading import ReaderMissing
 from medhub.science.imaging.arrivals import Context, Prepared, Unacceptable
+from medhub.science.imaging.introduction import Introduction
 from medhub.science.imaging.limits import Limits
+from medhub.science.imaging.received_dicom import is_dicom
 from medhub.science.imaging.writing import Region, Seen
 
-__all__ = ["Answer", "ArrivalRefused", "Outcome", "Receiving", "begin", "quarantine", "receive"]
+__all__ = ["Answer", "ArrivalRefused", "Outcome", "Place", "Receiving", "begin", "quarantine", "receive"]
 
 
-def begin(session: Session, house: Installation, actor: Actor, patient_id: str, pathway_name: str) -> Receiving:
-    """Check that the actor may bring in images for a patient on a pathway."""
+def begin(
+    session: Session,
+    house: Installation,
+    actor: Actor,
+    patient_id: str,
+    pathway_name: str,
+    *,
+    study_id: str | None = None,
+    series_id: str | None = None,
+) -> Receiving:
+    """Check that the actor may bring in images for a patient on a pathway, into a study or series if one is named."""
     patient = records.get_patient(session, actor, patient_id, "image.upload")
     pathway = get_pathway(house.settings, pathway_name)
     act = pathway.act(pathway.first_stage.name, "upload")
     if act is None or not actor.has_role(patient.project_id, act.roles):
         roles = ", ".join(act.roles) if act is not None else "nobody"
         raise NotAllowed(f"On the pathway {pathway.title} images are uploaded by: {roles}.", action="image.upload")
-    return receiving_of(session, house, patient, pathway)
+    receiving = receiving_of(session, house, patient, pathway)
+    if study_id is None and series_id is None:
+        return receiving
+    return replace(receiving, place=_place(session, actor, receiving, study_id, series_id))
 
 
-def receiving_of(session: Session, house: Installation, patient: Patient, pathway: Pathway) -> Receiving:
+def _place(session: Session, actor: Actor, receiving: Receiving, study_id: str | None, series_id: str | None) -> Place:
+    """Where files are to lie, of the patient that they come in for and on the pathway that they come in on."""
+    series = None
+    if series_id is not None:
+        series = studies.get_series(session, actor, series_id, "image.upload").series
+    study = studies.get_study(session, actor, series.study_id if series else study_id or "", "image.upload")
+    if study.patient_id != receiving.patient_id or (study_id is not None and study.id != study_id):
+        raise Invalid("This place belongs to another patient or study than the upload says.", field="study_id")
+    if study.pathway is not None and (receiving.pathway is None or study.pathway != receiving.pathway.name):
+        raise Invalid(f"This study goes the pathway {study.pathway}. Upload on that one.", field="pathway")
+    if series is None:
+        return Place(study.id, study.study_uid)
+    return Place(study.id, study.study_uid, series.series_uid, series.modality)
+
+
+def receiving_of(session: Session, house: Installation, patient: Patient, pathway: Pathway | None) -> Receiving:
     """What holds for files of a patient on a pathway, whoever brings them."""
     identity = vault.read_identity(house.keys, session.get(Identity, patient.id)) or {}
+    archive = session.get(ArchiveSettings, patient.project_id)
     return Receiving(
         patient.id,
         patient.code,
@@ -58,6 +92,8 @@ def receiving_of(session: Session, house: Installation, patient: Patient, pathwa
         pathway,
         profile_of(session, patient.project_id),
         tuple(identity.values()),
+        attributes=tuple(archive.attributes) if archive is not None else (),
+        duplicates=archive.duplicates if archive is not None else "keep",
     )
 
 
@@ -73,21 +109,52 @@ def receive(house: Installation, actor: Actor, receiving: Receiving, data: bytes
     with house.database.reading() as session:
         known = session.get(Receipt, (receiving.project_id, received_hash))
     if known is not None:
-        return note_duplicate(house, actor, receiving, known.image_id, len(data))
+        with house.database.writing() as session:
+            return note_duplicate(session, actor, receiving, known.image_id, len(data))
     try:
+        _refuse_anothers(house, receiving, data)
         prepared = prepare(house, receiving, data)
         seen = look(house, receiving, data, prepared)
-        return store(house, actor, receiving, prepared, seen, received_hash)
+        return store(house, actor, Ready(receiving, prepared, seen, received_hash))
     except (Unacceptable, ArrivalRefused) as refusal:
         return quarantine(house, actor, receiving, data, refusal)
     except DecoderFailed as failure:
-        words = f"{failure.message} It is kept apart until a person has looked at it."
-        return quarantine(house, actor, receiving, data, ArrivalRefused(words, reason=failure.facts.get("how")))
+        return quarantine(house, actor, receiving, data, undecodable(failure))
+
+
+def _refuse_anothers(house: Installation, receiving: Receiving, data: bytes) -> None:
+    """Raise where a file names a patient who is known, and is not the one for whom it was uploaded."""
+    if not is_dicom(data):
+        return
+    (said,) = pixels.introduce(house, [data], limits_of(house))
+    if not isinstance(said, Introduction) or not (said.patient_id or said.study_uid):
+        return  # what is wrong with it shows when it is cleaned
+    with house.database.reading() as session:
+        owner = sources.owner_of(session, house.keys, receiving.project_id, said)
+        if owner is None or owner == receiving.patient_id:
+            return
+        code = session.get_one(Patient, owner).code
+    raise ArrivalRefused(
+        f"This file names the patient who is here as {code}, and was uploaded for {receiving.patient_code}. "
+        "Release it if it is theirs all the same, or discard it and upload it for the other one.",
+        reason="conflicting-patient",
+    )
+
+
+def undecodable(failure: DecoderFailed) -> ArrivalRefused:
+    """A file at which its reader failed is kept, and a person looks at it."""
+    words = f"{failure.message} It is kept apart until a person has looked at it."
+    return ArrivalRefused(words, reason=failure.facts.get("how"))
 
 
 def hash_of(house: Installation, receiving: Receiving, data: bytes) -> str:
     """By what the same file is recognized when it comes again; a keyed hash."""
     return house.keys.fingerprint("arrivals", receiving.project_id.encode() + hashlib.sha256(data).digest())
+
+
+def known_receipts(session: Session, hashes: Sequence[str]) -> set[str]:
+    """Which of these files have come in before."""
+    return set(session.scalars(select(Receipt.received_hash).where(Receipt.received_hash.in_(hashes))))
 
 
 def look(
@@ -100,7 +167,7 @@ def look(
     if not prepared.unseen and chosen is None:
         return None
     try:
-        seen = pixels.look(house, data, prepared, _context(house, receiving), limits_of(house), chosen)
+        seen = pixels.look(house, data, prepared, context_of(house, receiving), limits_of(house), chosen)
     except ReaderMissing as missing:
         raise InDoubt(f"Nobody looked for writing in its pixels. {missing.message}") from missing
     if seen.doubt:
@@ -110,22 +177,26 @@ def look(
 
 def prepare(house: Installation, receiving: Receiving, data: bytes) -> Prepared:
     """Clean the header of a file in memory; its pixels are as they were received."""
-    return pixels.prepare(house, data, _context(house, receiving), limits_of(house))
+    return pixels.prepare(house, data, context_of(house, receiving), limits_of(house))
 
 
-def _context(house: Installation, receiving: Receiving) -> Context:
+def context_of(house: Installation, receiving: Receiving) -> Context:
+    """What is written in place of what was received."""
     with house.database.reading() as session:
-        study_uid = _study_uid(session, house, receiving)
+        study_uid = receiving.place.study_uid if receiving.place else _study_uid(session, house, receiving)
     return Context(
         uid_key=house.keys.derive(f"uids {receiving.project_id}"),
         patient_code=receiving.patient_code,
         sex=receiving.sex,
         birth_year=receiving.birth_year,
-        photograph_modality=receiving.pathway.modality,
+        photograph_modality=receiving.pathway.modality if receiving.pathway is not None else "XC",
         study_instance_uid=study_uid,
+        series_instance_uid=receiving.place.series_uid if receiving.place else None,
         received_at=clock.now(),
         profile=receiving.chosen.profile,
         known=receiving.known,
+        attributes=receiving.attributes,
+        shown=receiving.route == "upload",
     )
 
 
@@ -134,12 +205,13 @@ def _study_uid(session: Session, house: Installation, receiving: Receiving) -> s
 
     It is computed from the number of studies that are closed, so that files that come in at the same time agree on it.
     """
+    name = receiving.pathway.name if receiving.pathway is not None else None
     closed = session.scalar(
         select(func.count(func.distinct(Image.study_id)))
         .join(Study, Study.id == Image.study_id)
-        .where(Study.patient_id == receiving.patient_id, Study.pathway == receiving.pathway.name, Image.locked)
+        .where(Study.patient_id == receiving.patient_id, Study.pathway == name, Image.locked)
     )
-    text = f"{receiving.patient_id} {receiving.pathway.name} {closed}"
+    text = f"{receiving.patient_id} {name} {closed}"
     digest = house.keys.fingerprint(f"study-uids {receiving.project_id}", text.encode())
     return f"2.25.{int(digest[:32], 16)}"
 
@@ -153,11 +225,11 @@ def list_arrivals(
     outcome: Outcome | None,
     offset: int,
     limit: int,
-) -> tuple[list[tuple[Arrival, str]], int]:
+) -> tuple[list[tuple[Arrival, str | None]], int]:
     """A page of arrivals with their patients' codes, newest first."""
     chosen = (
         select(Arrival, Patient.code)
-        .join(Patient, Patient.id == Arrival.patient_id)
+        .outerjoin(Patient, Patient.id == Arrival.patient_id)
         .where(Arrival.project_id.in_(actor.projects("arrival.read", project_id)))
     )
     if patient_id is not None:

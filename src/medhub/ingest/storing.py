@@ -6,86 +6,47 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
 
 from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, object_session
 
 from medhub.accounts.actor import Actor
-from medhub.errors import Invalid
-from medhub.foundation import clock, ids
+from medhub.foundation import clock, ids, jobs
 from medhub.foundation.database import in_turn
 from medhub.foundation.events import announce
 from medhub.foundation.installation import Installation
 from medhub.ingest.events import ImageStored
 from medhub.ingest.models import Arrival, Manifest, ManifestLines, Receipt
-from medhub.ingest.profiles import Chosen
+from medhub.ingest.noting import arrival_of, note_duplicate
+from medhub.ingest.receiving import Answer, ArrivalRefused, Ready, Receiving
+from medhub.ingest.settling import wait_for_more
+from medhub.records import pixels, studies, vault
 from medhub.records import service as records
-from medhub.records import studies, vault
+from medhub.records.deleting import forget_metadata
 from medhub.records.models import Identity, Image, Patient, PatientBlob, Series, Study
-from medhub.records.pathway import Pathway
 from medhub.science.deid.engine import ENGINE
+from medhub.science.deid.manifest import Line
+from medhub.science.deid.uids import keyed_uid
+from medhub.science.imaging.attributes import Attributes, whole_number
 from medhub.science.imaging.prepared import Prepared
-from medhub.science.imaging.writing import Seen
 
 
-class ArrivalRefused(Invalid):
-    """A whole file that does not fit what is here already; the fact ``reason`` says in a word why."""
-
-    code = "arrival-refused"
-
-
-Outcome = Literal["accepted", "duplicate", "quarantined", "discarded"]
-
-
-@dataclass(frozen=True)
-class Receiving:
-    """For which patient and pathway files come in; checked once, good for many files."""
-
-    patient_id: str
-    patient_code: str
-    project_id: str
-    sex: str
-    birth_year: int | None
-    pathway: Pathway
-    chosen: Chosen
-    known: tuple[str, ...] = ()  # who the patient is, from the vault; in memory alone
+def _same_uid() -> ArrivalRefused:
+    # Made anew each time: an error that is raised holds on to its frames, and so to the files in them.
+    return ArrivalRefused(
+        "Another image with the same identifier is already here, and its content differs. "
+        "Nothing was replaced. Delete the old image first if this one is meant to take its place.",
+        reason="conflicting",
+    )
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What became of one file."""
-
-    outcome: Outcome
-    reason: str | None = None
-    image_id: str | None = None
-
-
-_SAME_UID = ArrivalRefused(
-    "Another image with the same identifier is already here, and its content differs. "
-    "Nothing was replaced. Delete the old image first if this one is meant to take its place.",
-    reason="conflicting",
-)
-
-
-def store(
-    house: Installation,
-    actor: Actor,
-    receiving: Receiving,
-    prepared: Prepared,
-    seen: Seen | None,
-    received_hash: str,
-    *,
-    released: Arrival | None = None,
-    note: str | None = None,
-    by_person: bool = False,
-) -> Answer:
-    """Write a cleaned image with all that belongs to it; raises ``ArrivalRefused`` where it does not fit.
-
-    A quarantined arrival that a person ``released`` becomes the accepted one.
-    """
+def final(house: Installation, ready: Ready) -> Prepared:
+    """The image as it is written; raises ``ArrivalRefused`` where it cannot lie where a person wants it."""
+    prepared, seen = ready.prepared, ready.seen
     if seen is not None:
         prepared = replace(
             prepared,
@@ -93,37 +54,269 @@ def store(
             thumbnail=seen.thumbnail or prepared.thumbnail,
             transfer_syntax_uid=seen.transfer_syntax_uid,
         )
+    return _placed(house, ready.receiving, prepared)
+
+
+def store(house: Installation, actor: Actor, ready: Ready) -> Answer:
+    """Write a cleaned image with all that belongs to it; raises ``ArrivalRefused`` where it does not fit."""
+    (answer,) = store_all(house, actor, [ready])
+    if isinstance(answer, ArrivalRefused):
+        raise answer
+    return answer
+
+
+def store_all(house: Installation, actor: Actor, several: Sequence[Ready]) -> list[Answer | ArrivalRefused]:
+    """Write cleaned images in one transaction; in their order, what became of each, or why it does not fit."""
+    finals = [final(house, ready) for ready in several]
     # Written before the transaction, which only names them: writers do not wait for each other's disk.
-    blobs = [house.blobs.put(prepared.dicom), house.blobs.put(prepared.thumbnail)]
+    blobs = [[house.blobs.put(data) for data in (one.dicom, one.thumbnail) if data] for one in finals]
     try:
         with house.database.writing() as session:
-            image = _store(session, house, actor, receiving, prepared)
-            _keep_manifest(session, image, receiving.chosen, prepared, seen, by_person=by_person)
-            _keep_identity(session, house, receiving, prepared.identity)
-            if released is None:
-                note_arrival(session, actor, receiving, "accepted", len(prepared.dicom), image_id=image.id)
-            else:
-                _release(session, house, actor, session.get_one(Arrival, released.id), image, note)
-            announce(session, ImageStored(image_id=image.id))
-            session.add(Receipt(project_id=receiving.project_id, received_hash=received_hash, image_id=image.id))
-            session.flush()
-        return Answer("accepted", image_id=image.id)
+            batch = Batch(session, house, actor)
+            batch.look_up(several, finals)
+            answers = [batch.take(ready, final) for ready, final in zip(several, finals, strict=True)]
+            batch.flush()
     except IntegrityError:
-        records.destroy_unnamed_blobs(house, blobs)
+        if len(several) > 1:
+            return [one for ready in several for one in store_all(house, actor, [ready])]
         # The same file came in twice at the same moment; the other was first.
-        with house.database.reading() as session:
-            known = session.get(Receipt, (receiving.project_id, received_hash))
+        records.destroy_unnamed_blobs(house, blobs[0])
+        with house.database.writing() as session:
+            known = session.get(Receipt, (several[0].receiving.project_id, several[0].received_hash))
+            if known is None:
+                return [_same_uid()]
+            return [note_duplicate(session, actor, several[0].receiving, known.image_id, len(finals[0].dicom))]
+    unused = [
+        digest
+        for answer, digests in zip(answers, blobs, strict=True)
+        if isinstance(answer, ArrivalRefused) or answer.outcome != "accepted"
+        for digest in digests
+    ]
+    if unused:
+        records.destroy_unnamed_blobs(house, unused)
+    return answers
+
+
+class Batch:
+    """Files that are written in one transaction; what several of them ask for is looked up once."""
+
+    def __init__(self, session: Session, house: Installation, actor: Actor) -> None:
+        self._session, self._house, self._actor = session, house, actor
+        self._studies: dict[tuple[str, str], Study] = {}
+        self._series: dict[tuple[str, str], Series] = {}
+        self._numbers: dict[str, int] = {}
+        self._signed: dict[str, bool] = {}
+        self._receipts: dict[tuple[str, str], str] = {}
+        self._images: dict[tuple[str, str], Image] = {}
+        self._lines: set[str] = set()
+        self._blobs: set[tuple[str, str]] = set()
+        self._after: list[object] = []  # rows that name an image, written once the images are
+
+    def flush(self) -> None:
+        """Write what was taken so far: images first, then what names them."""
+        self._session.flush()
+        self._session.add_all(self._after)
+        self._after.clear()
+        self._session.flush()
+
+    def look_up(self, several: Sequence[Ready], finals: Sequence[Prepared]) -> None:
+        """Look up at once what is known of all files, with nobody else changing it until the end."""
+        session = self._session
+        for patient_id in sorted({ready.receiving.patient_id for ready in several}):
+            in_turn(session, f"patient {patient_id}")
+        # Not while others destroy: the same bytes may just lose the last row that named them.
+        in_turn(session, "blobs")
+        for receipt in session.scalars(
+            select(Receipt).where(Receipt.received_hash.in_([ready.received_hash for ready in several]))
+        ):
+            self._receipts[receipt.project_id, receipt.received_hash] = receipt.image_id
+        for image in session.scalars(
+            select(Image).where(Image.sop_instance_uid.in_([final.sop_instance_uid for final in finals]))
+        ):
+            self._images[image.project_id, image.sop_instance_uid] = image
+        for study in session.scalars(
+            select(Study).where(Study.study_uid.in_({final.study_instance_uid for final in finals}))
+        ):
+            self._studies[study.project_id, study.study_uid] = study
+        for series in session.scalars(
+            select(Series).where(Series.series_uid.in_({final.series_instance_uid for final in finals}))
+        ):
+            self._series[series.study_id, series.series_uid] = series
+        digests = [_digest(data) for final in finals for data in (final.dicom, final.thumbnail) if data]
+        for start in range(0, len(digests), 500):
+            named = select(PatientBlob.digest, PatientBlob.patient_id)
+            chosen = named.where(PatientBlob.digest.in_(digests[start : start + 500]))
+            self._blobs |= {(digest, patient_id) for digest, patient_id in session.execute(chosen)}
+
+    def take(self, ready: Ready, final: Prepared) -> Answer | ArrivalRefused:
+        """Write one file, or say why it does not fit."""
+        receiving = ready.receiving
+        known = self._receipts.get((receiving.project_id, ready.received_hash))
         if known is not None:
-            return note_duplicate(house, actor, receiving, known.image_id, len(prepared.dicom))
-        raise _SAME_UID from None
-    except ArrivalRefused:
-        records.destroy_unnamed_blobs(house, blobs)
-        raise
+            self.flush()
+            return note_duplicate(self._session, self._actor, receiving, known, len(final.dicom))
+        try:
+            patient = self._session.get(Patient, receiving.patient_id)
+            if patient is None:
+                raise ArrivalRefused(
+                    "The patient was erased while the file came in. Nothing was stored.", reason="erased"
+                )
+            before = self._images.get((receiving.project_id, final.sop_instance_uid))
+            if before is not None:
+                taken = self._before(receiving, before, final)
+                if taken is not None:
+                    return taken
+            study = self._study(receiving, patient, final)
+        except ArrivalRefused as refusal:
+            return refusal
+        image = self._write(receiving, patient, study, final, before.number if before is not None else None)
+        self._after.append(_manifest(self._session, image, ready, final, self._lines))
+        _keep_identity(self._session, self._house, receiving, final.identity)
+        if ready.released is None:
+            size = len(final.dicom)
+            self._after.append(arrival_of(self._session, self._actor, receiving, "accepted", size, image_id=image.id))
+        else:
+            self.flush()
+            arrival = self._session.get_one(Arrival, ready.released.id)
+            _release(self._session, self._actor, arrival, image, ready.note)
+        if receiving.route == "upload":
+            announce(self._session, ImageStored(image_id=image.id))
+        self._after.append(
+            Receipt(project_id=receiving.project_id, received_hash=ready.received_hash, image_id=image.id)
+        )
+        self._receipts[receiving.project_id, ready.received_hash] = image.id
+        self._images[receiving.project_id, final.sop_instance_uid] = image
+        return Answer("accepted", image_id=image.id)
+
+    def _before(self, receiving: Receiving, before: Image, final: Prepared) -> Answer | None:
+        """What becomes of another file with the identifier of one that is here, by the project's rule."""
+        if receiving.duplicates == "keep":
+            raise _same_uid()
+        self.flush()
+        if receiving.duplicates == "changed" and before.blob == _digest(final.dicom):
+            return note_duplicate(self._session, self._actor, receiving, before.id, len(final.dicom))
+        if before.patient_id != receiving.patient_id:
+            raise _same_uid()
+        if before.locked or before.verified:
+            raise ArrivalRefused(
+                "Somebody has judged the image that is here under this identifier; it is not replaced. "
+                "Delete it first if this one is meant to take its place.",
+                reason="signed" if before.locked else "conflicting",
+            )
+        studies.remove_images(self._session, self._actor, [before], "image.replace")
+        self._session.flush()
+        return None
+
+    def _study(self, receiving: Receiving, patient: Patient, final: Prepared) -> Study:
+        study = self._studies.get((patient.project_id, final.study_instance_uid))
+        if study is None:
+            study = studies.new_study(
+                self._session,
+                patient,
+                study_uid=final.study_instance_uid,
+                pathway=receiving.pathway.name if receiving.pathway is not None else None,
+            )
+            self._studies[patient.project_id, final.study_instance_uid] = study
+            self._signed[study.id] = False
+        elif study.patient_id != patient.id:
+            raise ArrivalRefused(
+                "This study already belongs to another patient. Check for whom the file is; nothing was stored.",
+                reason="conflicting",
+            )
+        if study.id not in self._signed:
+            locked = select(Image.id).where(Image.study_id == study.id, Image.locked).limit(1)
+            self._signed[study.id] = self._session.scalar(locked) is not None
+        if self._signed[study.id]:
+            raise ArrivalRefused(
+                "The study that this file belongs to is signed and stays as it is. "
+                "Ask the physician to open a correction; nothing was stored.",
+                reason="signed",
+            )
+        if study.pathway is None and receiving.pathway is not None:
+            study.pathway = receiving.pathway.name  # made by hand: it goes the way of what first comes into it
+        return study
+
+    def _write(
+        self, receiving: Receiving, patient: Patient, study: Study, final: Prepared, number: int | None
+    ) -> Image:
+        session = self._session
+        series = self._series.get((study.id, final.series_instance_uid))
+        if series is None:
+            series = studies.new_series(session, study, series_uid=final.series_instance_uid, modality=final.modality)
+            self._series[study.id, final.series_instance_uid] = series
+        describe(study, series, final.attributes)
+        if receiving.route != "upload":
+            wait_for_more(session, study, receiving.settle_s)
+        if study.id not in self._numbers:
+            self._numbers[study.id] = studies.next_number(session, study.id)
+        if number is None:
+            number = self._numbers[study.id]
+            self._numbers[study.id] += 1
+        image = Image(
+            id=ids.new_id(),
+            project_id=patient.project_id,
+            patient_id=patient.id,
+            study_id=study.id,
+            series_id=series.id,
+            number=number,
+            sop_class_uid=final.sop_class_uid,
+            sop_instance_uid=final.sop_instance_uid,
+            transfer_syntax_uid=final.transfer_syntax_uid,
+            modality=final.modality,
+            kind=final.kind,
+            shown_as=final.shown_as,
+            instance_number=whole_number(final.attributes["image"].get("InstanceNumber")),
+            attributes=dict(final.attributes["image"]),
+            width=final.columns,
+            height=final.rows,
+            frames=final.frames,
+            size_bytes=len(final.dicom),
+            blob=_digest(final.dicom),
+            thumbnail=_digest(final.thumbnail) if final.thumbnail else None,
+            # What is on no pathway is archived alone: no classifier reads it.
+            state="waiting" if study.pathway is not None and final.shown_as == "image" else "archived",
+            created_at=clock.now(),
+        )
+        session.add(image)
+        for data in filter(None, (final.dicom, final.thumbnail)):
+            digest = self._house.blobs.put(data)  # once more: it may have been destroyed since
+            if (digest, patient.id) not in self._blobs:
+                self._after.append(PatientBlob(digest=digest, patient_id=patient.id, image_id=image.id))
+                self._blobs.add((digest, patient.id))
+        return image
 
 
-def _release(
-    session: Session, house: Installation, actor: Actor, arrival: Arrival, image: Image, note: str | None
-) -> None:
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _placed(house: Installation, receiving: Receiving, prepared: Prepared) -> Prepared:
+    """What was prepared, as an image of the place that a person has put it into, if one has."""
+    place = receiving.place
+    if place is None:
+        return prepared
+    series_uid = place.series_uid
+    if series_uid is not None and place.modality != prepared.modality:
+        raise ArrivalRefused(
+            f"A series is of one modality: this one is {place.modality}, and the file is {prepared.modality}. "
+            "Upload it into the study instead; nothing was stored.",
+            reason="another-modality",
+        )
+    if prepared.study_instance_uid == place.study_uid and series_uid in {None, prepared.series_instance_uid}:
+        return prepared
+    if series_uid is None:
+        # What lay together in its own study lies together here, in a series of no other study.
+        key = house.keys.derive(f"uids {receiving.project_id}")
+        series_uid = keyed_uid(key, "placed series", place.study_uid, prepared.series_instance_uid)
+    return replace(
+        prepared,
+        dicom=pixels.placed(house, prepared.dicom, place.study_uid, series_uid),
+        study_instance_uid=place.study_uid,
+        series_instance_uid=series_uid,
+    )
+
+
+def _release(session: Session, actor: Actor, arrival: Arrival, image: Image, note: str | None) -> None:
     """Turn a quarantined arrival into an accepted one; its sealed bytes go."""
     if arrival.outcome != "quarantined":
         raise ArrivalRefused("Somebody has resolved this file meanwhile. Nothing was stored.", reason="resolved")
@@ -143,39 +336,49 @@ def _release(
 
 def destroy_sealed(session: Session, arrivals: Sequence[Arrival]) -> int:
     """Destroy quarantined bytes; the rows with their reasons stay."""
-    digests = [arrival.sealed_bytes for arrival in arrivals if arrival.sealed_bytes is not None]
+    sealed = [arrival for arrival in arrivals if arrival.sealed_bytes is not None]
+    digests = [str(arrival.sealed_bytes) for arrival in sealed if arrival.patient_id is not None]
+    nobodys = [str(arrival.sealed_bytes) for arrival in sealed if arrival.patient_id is None]
     for arrival in arrivals:
         arrival.sealed_bytes = None
     session.flush()
     session.execute(delete(PatientBlob).where(PatientBlob.digest.in_(digests)))
     records.destroy_blobs(session, digests)
-    return len(digests)
+    if nobodys:
+        jobs.enqueue(session, "destroy-unassigned", {"digests": nobodys})
+    return len(sealed)
 
 
-def _keep_manifest(
-    session: Session, image: Image, chosen: Chosen, prepared: Prepared, seen: Seen | None, *, by_person: bool
-) -> None:
-    lines = [list(vars(line).values()) for line in prepared.manifest]
-    digest = hashlib.sha256(json.dumps(lines).encode()).hexdigest()
-    if session.get(ManifestLines, digest) is None:
+def _manifest(session: Session, image: Image, ready: Ready, final: Prepared, known: set[str]) -> Manifest:
+    digest = _digest_of_lines(final.manifest)
+    if digest not in known and session.get(ManifestLines, digest) is None:
         in_turn(session, "manifest lines")
         if session.get(ManifestLines, digest) is None:
-            session.add(ManifestLines(digest=digest, lines=lines))
+            session.add(ManifestLines(digest=digest, lines=_plain(final.manifest)))
             session.flush()
-    session.add(
-        Manifest(
-            image_id=image.id,
-            profile=chosen.profile.name,
-            profile_version=chosen.profile.version,
-            profile_digest=chosen.digest,
-            engine=ENGINE,
-            lines=digest,
-            looked_through="person" if by_person else "program" if seen is not None else "no",
-            boxes=[list(box) for box in seen.boxes] if seen is not None else [],
-            kept=[list(box) for box in seen.kept] if seen is not None else [],
-            created_at=clock.now(),
-        )
+    known.add(digest)
+    chosen, seen = ready.receiving.chosen, ready.seen
+    return Manifest(
+        image_id=image.id,
+        profile=chosen.profile.name,
+        profile_version=chosen.profile.version,
+        profile_digest=chosen.digest,
+        engine=ENGINE,
+        lines=digest,
+        looked_through="person" if ready.by_person else "program" if seen is not None else "no",
+        boxes=[list(box) for box in seen.boxes] if seen is not None else [],
+        kept=[list(box) for box in seen.kept] if seen is not None else [],
+        created_at=clock.now(),
     )
+
+
+def _plain(manifest: Sequence[Line]) -> list[list[Any]]:
+    return [list(vars(line).values()) for line in manifest]
+
+
+@lru_cache(maxsize=64)
+def _digest_of_lines(manifest: tuple[Line, ...]) -> str:
+    return hashlib.sha256(json.dumps(_plain(manifest)).encode()).hexdigest()
 
 
 def _keep_identity(session: Session, house: Installation, receiving: Receiving, said: Mapping[str, str]) -> None:
@@ -189,121 +392,18 @@ def _keep_identity(session: Session, house: Installation, receiving: Receiving, 
         vault.write_identity(session, house.keys, patient, {**known, **more})
 
 
-def _store(
-    session: Session,
-    house: Installation,
-    actor: Actor,
-    receiving: Receiving,
-    prepared: Prepared,
-) -> Image:
-    in_turn(session, f"patient {receiving.patient_id}")
-    patient = session.get(Patient, receiving.patient_id)
-    if patient is None:
-        raise ArrivalRefused("The patient was erased while the file came in. Nothing was stored.", reason="erased")
-    study = session.scalars(
-        select(Study).where(Study.project_id == patient.project_id, Study.study_uid == prepared.study_instance_uid)
-    ).one_or_none()
-    if study is None:
-        study = studies.new_study(
-            session, patient, study_uid=prepared.study_instance_uid, pathway=receiving.pathway.name
-        )
-    elif study.patient_id != patient.id:
-        raise ArrivalRefused(
-            "This study already belongs to another patient. Check for whom the file is; nothing was stored.",
-            reason="conflicting",
-        )
-    elif session.scalar(select(Image.id).where(Image.study_id == study.id, Image.locked).limit(1)) is not None:
-        raise ArrivalRefused(
-            "The study that this file belongs to is signed and stays as it is. "
-            "Ask the physician to open a correction; nothing was stored.",
-            reason="signed",
-        )
-    series = session.scalars(
-        select(Series).where(Series.study_id == study.id, Series.series_uid == prepared.series_instance_uid)
-    ).one_or_none()
-    if series is None:
-        series = studies.new_series(session, study, series_uid=prepared.series_instance_uid, modality=prepared.modality)
-    image = Image(
-        id=ids.new_id(),
-        project_id=patient.project_id,
-        patient_id=patient.id,
-        study_id=study.id,
-        series_id=series.id,
-        number=studies.next_number(session, study.id),
-        sop_class_uid=prepared.sop_class_uid,
-        sop_instance_uid=prepared.sop_instance_uid,
-        transfer_syntax_uid=prepared.transfer_syntax_uid,
-        modality=prepared.modality,
-        kind=prepared.kind,
-        width=prepared.columns,
-        height=prepared.rows,
-        frames=prepared.frames,
-        size_bytes=len(prepared.dicom),
-        blob=hashlib.sha256(prepared.dicom).hexdigest(),
-        thumbnail=hashlib.sha256(prepared.thumbnail).hexdigest(),
-        state="waiting",
-        created_at=clock.now(),
-    )
-    session.add(image)
-    session.flush()
-    for data in (prepared.dicom, prepared.thumbnail):
-        records.keep_blob(session, house, data, patient_id=patient.id, image_id=image.id)
-    return image
-
-
-def note_arrival(
-    session: Session,
-    actor: Actor,
-    receiving: Receiving,
-    outcome: Outcome,
-    size_bytes: int,
-    *,
-    image_id: str | None = None,
-    code: str | None = None,
-    reason: str | None = None,
-) -> Arrival:
-    """Write what became of a received file."""
-    arrival = Arrival(
-        id=ids.new_id(),
-        project_id=receiving.project_id,
-        patient_id=receiving.patient_id,
-        image_id=image_id,
-        pathway=receiving.pathway.name,
-        outcome=outcome,
-        code=code,
-        reason=reason,
-        size_bytes=size_bytes,
-        by_id=actor.user_id or None,
-        by=actor.name[:120],
-        created_at=clock.now(),
-    )
-    session.add(arrival)
-    actor.record(
-        session,
-        "image.receive",
-        "arrival",
-        arrival.id,
-        project_id=receiving.project_id,
-        patient_id=receiving.patient_id,
-        outcome_of_file=outcome,
-        image_id=image_id,
-        code=code,
-    )
-    return arrival
-
-
-def note_duplicate(house: Installation, actor: Actor, receiving: Receiving, image_id: str, size_bytes: int) -> Answer:
-    """Say of a file that it is here already."""
-    with house.database.writing() as session:
-        image = session.get_one(Image, image_id)
-        reason = "This file is already here."
-        if image.patient_id != receiving.patient_id:
-            other = session.get_one(Patient, image.patient_id)
-            reason = (
-                f"This file is already here, as an image of the patient {other.code}. "
-                "Check which patient it belongs to; it was not stored again."
-            )
-        note_arrival(
-            session, actor, receiving, "duplicate", size_bytes, image_id=image_id, code="duplicate", reason=reason
-        )
-    return Answer("duplicate", reason, image_id)
+def describe(study: Study, series: Series, attributes: Mapping[str, Attributes]) -> None:
+    """Write by what a study and a series are searched; the first object that says something is believed."""
+    for row, said in ((study, attributes["study"]), (series, attributes["series"])):
+        more = {keyword: values for keyword, values in said.items() if keyword not in row.attributes}
+        if more:
+            row.attributes = {**row.attributes, **more}
+        described = said.get(f"{type(row).__name__}Description")
+        if not row.description and described:
+            row.description = described[0]
+    study.study_date = study.study_date or (attributes["study"].get("StudyDate") or [""])[0][:8]
+    study.study_time = study.study_time or (attributes["study"].get("StudyTime") or [""])[0][:16]
+    if series.number is None:
+        series.number = whole_number(attributes["series"].get("SeriesNumber"))
+    if series.metadata_blob is not None and (session := object_session(series)) is not None:
+        forget_metadata(session, [series])

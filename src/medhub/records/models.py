@@ -79,6 +79,9 @@ class Study(Base):
     __table_args__ = (
         UniqueConstraint("project_id", "study_uid"),
         Index("ix_studies_patient_id", "patient_id", "created_at"),
+        Index("ix_studies_project_id_study_date", "project_id", "study_date"),
+        Index("ix_studies_settles_at", "settles_at"),
+        Index("ix_studies_project_id_created_at", "project_id", "created_at"),
     )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
@@ -89,13 +92,23 @@ class Study(Base):
     pathway: Mapped[str | None] = mapped_column(String(60))
     fields: Mapped[dict[str, Any]]
     created_at: Mapped[datetime]
+    study_date: Mapped[str] = mapped_column(String(8), default="")  # as the stored objects have it: YYYYMMDD, or empty
+    study_time: Mapped[str] = mapped_column(String(16), default="")
+    # By what it is searched: keyword -> values as text, as stored objects have them (science/imaging/attributes).
+    attributes: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    settles_at: Mapped[datetime | None]  # when nothing more is waited for; None once it has settled
 
 
 class Series(Base):
     """Images of a study that were made in one go, as in DICOM."""
 
     __tablename__ = "series"
-    __table_args__ = (UniqueConstraint("study_id", "series_uid"),)
+    __table_args__ = (
+        UniqueConstraint("study_id", "series_uid"),
+        Index("ix_series_series_uid", "series_uid"),
+        Index("ix_series_study_id_modality", "study_id", "modality"),
+        Index("ix_series_created_at", "created_at", "study_id", "id"),
+    )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     study_id: Mapped[str] = mapped_column(ForeignKey("studies.id", ondelete="CASCADE"))
@@ -103,37 +116,48 @@ class Series(Base):
     modality: Mapped[str] = mapped_column(String(16))
     description: Mapped[str] = mapped_column(Text, default="")
     created_at: Mapped[datetime]
+    number: Mapped[int | None]
+    attributes: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    # The DICOM JSON of its objects, compressed, made when first asked for; None when an object has come or gone since.
+    metadata_blob: Mapped[str | None] = mapped_column(String(64))
 
 
 class Image(Base):
-    """One DICOM object with pixels, of one frame or many."""
+    """One DICOM object: pixels of one frame or many, or a document, a report, a plan, waveforms."""
 
     __tablename__ = "images"
     __table_args__ = (
         UniqueConstraint("project_id", "sop_instance_uid"),
-        Index("ix_images_project_id_verified", "project_id", "verified", "created_at"),
+        Index("ix_images_project_id_verified", "project_id", "verified", "created_at", "number", "id"),
         Index("ix_images_patient_id", "patient_id", "created_at"),
         Index("ix_images_study_id", "study_id", "number"),
+        Index("ix_images_series_id", "series_id", "number"),
+        Index("ix_images_project_id_created_at", "project_id", "created_at", "number", "id"),
     )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
     patient_id: Mapped[str] = mapped_column(ForeignKey("patients.id", ondelete="CASCADE"))
     study_id: Mapped[str] = mapped_column(ForeignKey("studies.id", ondelete="CASCADE"))
-    series_id: Mapped[str] = mapped_column(ForeignKey("series.id", ondelete="CASCADE"), index=True)
+    series_id: Mapped[str] = mapped_column(ForeignKey("series.id", ondelete="CASCADE"))
     number: Mapped[int]
     sop_class_uid: Mapped[str] = mapped_column(String(64))
     sop_instance_uid: Mapped[str] = mapped_column(String(64))
     transfer_syntax_uid: Mapped[str] = mapped_column(String(64))
     modality: Mapped[str] = mapped_column(String(16))
     kind: Mapped[str] = mapped_column(String(10))  # photograph, dicom
-    width: Mapped[int]
+    # image, segmentation, report, document, plan, waveform, presentation, other: how a person is shown it
+    shown_as: Mapped[str] = mapped_column(String(12), default="image")
+    instance_number: Mapped[int | None]
+    attributes: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    width: Mapped[int]  # 0, as height and frames, where there are no pixels
     height: Mapped[int]
     frames: Mapped[int]
     size_bytes: Mapped[int]
     blob: Mapped[str] = mapped_column(String(64))
     thumbnail: Mapped[str | None] = mapped_column(String(64))
-    state: Mapped[str] = mapped_column(String(10))  # waiting, read, unreadable: what became of the classifier's reading
+    # waiting, read, unreadable: what became of the classifier's reading; kept: no picture that could be read
+    state: Mapped[str] = mapped_column(String(10))
     verified: Mapped[bool] = mapped_column(default=False)
     locked: Mapped[bool] = mapped_column(default=False)  # part of a signed case: it stays
     created_at: Mapped[datetime]

@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medhub.foundation.installation import Installation
 from medhub.science.imaging import wire
-from medhub.science.imaging.limits import Limits
+from medhub.science.imaging.attributes import Attributes, checked
+from medhub.science.imaging.introduction import Introduction
+from medhub.science.imaging.limits import Limits, Reason, Unacceptable
 from medhub.science.imaging.prepared import Context, Prepared
 from medhub.science.imaging.writing import Region, Seen
 
@@ -18,11 +21,49 @@ from medhub.science.imaging.writing import Region, Seen
 # machine, and not without end.
 _LOOK_S_A_MEGAPIXEL = 40.0
 _LONGEST_LOOK_S = 900.0
+REASONS = frozenset(get_args(Reason))
 
 
 def prepare(house: Installation, data: bytes, context: Context, limits: Limits) -> Prepared:
     """Clean a received file in memory and turn it into DICOM."""
     return Prepared.from_wire(house.isolation.run(wire.prepare, data, context.to_wire(), limits.to_wire()))
+
+
+def introduce(house: Installation, files: Sequence[bytes], limits: Limits) -> list[Introduction | Unacceptable]:
+    """What received files say of themselves, or why nothing can be read of one."""
+    answers = house.isolation.run(wire.introduce, list(files), limits.to_wire())
+    return [refusal(one) or Introduction.from_wire(one["says"]) for one in _several(answers, len(files))]
+
+
+def prepare_all(
+    house: Installation, files: Sequence[bytes], contexts: Sequence[Context], limits: Limits
+) -> list[Prepared | Unacceptable]:
+    """Clean received files in memory, each with its context, or say why one cannot be taken."""
+    wires = list({id(context): context for context in contexts}.values())
+    numbers = {id(context): number for number, context in enumerate(wires)}
+    answers = house.isolation.run_within(
+        house.settings.decoder_timeout_s + len(files),
+        wire.prepare_all,
+        list(files),
+        [context.to_wire() for context in wires],
+        [numbers[id(context)] for context in contexts],
+        limits.to_wire(),
+    )
+    return [refusal(one) or Prepared.from_wire(one["prepared"]) for one in _several(answers, len(files))]
+
+
+def _several(answers: Any, expected: int) -> list[dict[str, Any]]:
+    if not isinstance(answers, list) or len(answers) != expected or not all(isinstance(one, dict) for one in answers):
+        raise ValueError("these are no answers")
+    return answers
+
+
+def refusal(answer: Mapping[str, Any]) -> Unacceptable | None:
+    """Read why a file was refused in a process apart, if it was."""
+    if "refused" not in answer:
+        return None
+    reason = str(answer["reason"])
+    return Unacceptable(str(answer["refused"]), reason=reason if reason in REASONS else "damaged")  # type: ignore[arg-type]
 
 
 def look(
@@ -54,6 +95,11 @@ def rendition(house: Installation, digest: str, size: int, number: int = 0) -> b
     return house.isolation.run(wire.rendition, house.blobs.get(digest), size, "webp", number)
 
 
+def attributes(house: Installation, digest: str, more: Sequence[str]) -> dict[str, Attributes]:
+    """By what a stored object is searched."""
+    return checked(house.isolation.run(wire.attributes, house.blobs.get(digest), list(more)))
+
+
 def texts(house: Installation, dicom: bytes) -> set[tuple[str, str]]:
     """The free text that remains in what was prepared: attribute and value."""
     return {(str(name), str(value)) for name, value in house.isolation.run(wire.texts, dicom)}
@@ -64,7 +110,34 @@ def view(house: Installation, dicom: bytes, size: int, number: int) -> bytes:
     return house.isolation.run(wire.rendition, dicom, size, "webp", number)
 
 
+def content(house: Installation, digest: str) -> dict[str, Any]:
+    """What a stored object says beside its pixels; see ``content_of``."""
+    return house.isolation.run(wire.content, house.blobs.get(digest))
+
+
+def unstored_content(house: Installation, dicom: bytes) -> dict[str, Any]:
+    """What an object that is not stored says beside its pixels; it may identify somebody."""
+    return house.isolation.run(wire.content, dicom)
+
+
+def document(house: Installation, digest: str) -> tuple[bytes, str]:
+    """The document of a stored object, and its media type; empty where it is of no known kind."""
+    data, media_type = house.isolation.run(wire.document, house.blobs.get(digest))
+    return bytes(data), str(media_type)  # type: ignore[arg-type]
+
+
+def page_size(house: Installation, dicom: bytes) -> tuple[int, int, int]:
+    """Pages of the document of an object that is not stored, and rows and columns of the first; zeros without one."""
+    pages, rows, columns = house.isolation.run(wire.page_size, dicom)
+    return int(pages), int(rows), int(columns)
+
+
 def photograph(house: Installation, digest: str) -> tuple[bytes, str]:
     """A stored photograph as a file that any program opens, and its media type."""
     content, media_type = house.isolation.run(wire.download, house.blobs.get(digest))
     return bytes(content), str(media_type)  # type: ignore[arg-type]
+
+
+def placed(house: Installation, dicom: bytes, study_uid: str, series_uid: str) -> bytes:
+    """A DICOM file of ours as one of another study and series; nothing else of it changes."""
+    return bytes(house.isolation.run(wire.placed, dicom, study_uid, series_uid))

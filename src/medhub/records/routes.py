@@ -70,6 +70,7 @@ def list_patients(
             sort=paging.sort,
             offset=paging.offset,
             limit=paging.page_size,
+            known_total=paging.known_total,
         )
         found_ids = [patient.id for patient in found]
         counts = service.counts_of(session, found_ids)
@@ -242,6 +243,7 @@ def list_studies(
             sort=paging.sort,
             offset=paging.offset,
             limit=paging.page_size,
+            known_total=paging.known_total,
         )
         return paging.of([StudyOut.of(facts) for facts in found], total)
 
@@ -258,7 +260,7 @@ def create_study(call: Annotated[Call, allow("study.create")], given: StudyCreat
             description=given.description,
             fields=given.fields,
         )
-        return StudyOut.of(studies.StudyFacts(study, 0, None))
+        return StudyOut.of(studies.facts_of(session, [study])[0])
 
 
 @study_routes.get("/{id}", summary="One study")
@@ -286,46 +288,51 @@ def delete_study(call: Annotated[Call, allow("study.delete")], id: ItemId) -> No
 
 @series_routes.get("", summary="Series")
 def list_series(
-    call: Annotated[Call, allow("study.read")], paging: Paging, study_id: Annotated[Id | None, Query()] = None
+    call: Annotated[Call, allow("study.read")],
+    paging: Paging,
+    study_id: Annotated[Id | None, Query()] = None,
+    patient_id: Annotated[Id | None, Query()] = None,
+    project_id: Annotated[Id | None, Query()] = None,
 ) -> Page[SeriesOut]:
-    """Series, oldest first."""
+    """Series, oldest first unless sorted otherwise."""
     with call.reading() as session:
         found, total = studies.list_series(
-            session, call.actor, study_id=study_id, offset=paging.offset, limit=paging.page_size
+            session,
+            call.actor,
+            study_id=study_id,
+            patient_id=patient_id,
+            project_id=project_id,
+            query=paging.query,
+            sort=paging.sort,
+            offset=paging.offset,
+            limit=paging.page_size,
+            known_total=paging.known_total,
         )
-        return paging.of([SeriesOut.of(series, images) for series, images in found], total)
+        return paging.of([SeriesOut.of(facts) for facts in found], total)
 
 
 @series_routes.post("", status_code=201, summary="Add a series")
 def create_series(call: Annotated[Call, allow("study.create")], given: SeriesCreate) -> SeriesOut:
     """Add an empty series to a study."""
     with call.writing() as session:
-        study = studies.get_study(session, call.actor, given.study_id, "study.create")
-        series = studies.new_series(
-            session, study, series_uid=ids.new_uid(), modality=given.modality, description=given.description
+        facts = studies.add_series(
+            session, call.actor, study_id=given.study_id, modality=given.modality, description=given.description
         )
-        call.actor.record(
-            session, "series.create", "study", study.id, project_id=study.project_id, patient_id=study.patient_id
-        )
-        return SeriesOut.of(series, 0)
+        return SeriesOut.of(facts)
 
 
 @series_routes.get("/{id}", summary="One series")
 def read_series(call: Annotated[Call, allow("study.read")], id: ItemId) -> SeriesOut:
     """A series."""
     with call.reading() as session:
-        series, study, images = studies.get_series(session, call.actor, id)
-        call.actor.record(
-            session, "series.read", "study", study.id, project_id=study.project_id, patient_id=study.patient_id
-        )
-        return SeriesOut.of(series, images)
+        return SeriesOut.of(studies.read_series(session, call.actor, id))
 
 
 @series_routes.patch("/{id}", summary="Change a series")
 def change_series(call: Annotated[Call, allow("study.change")], id: ItemId, given: SeriesChange) -> SeriesOut:
     """Describe a series anew."""
     with call.writing() as session:
-        return SeriesOut.of(*studies.change_series(session, call.actor, id, given.description))
+        return SeriesOut.of(studies.change_series(session, call.actor, id, given.description))
 
 
 @series_routes.delete("/{id}", status_code=204, summary="Delete a series")

@@ -10,9 +10,9 @@ from pydantic import ConfigDict, Field
 from medhub.foundation import clock
 from medhub.foundation.http import Id, Moment, Schema, Text
 from medhub.records.fields import Kind, Subject
-from medhub.records.models import Patient, Series
+from medhub.records.models import Patient
 from medhub.records.service import PatientCounts
-from medhub.records.studies import StudyFacts
+from medhub.records.studies import SeriesFacts, StudyFacts
 
 Sex = Literal["F", "M", "O", "U"]
 FieldValue = str | int | float | bool | None
@@ -91,6 +91,8 @@ class PatientRow(Schema):
     created_at: Moment
     images: int
     unverified: int
+    studies: int
+    cover_id: Annotated[str | None, Field(description="The first image that has a picture.")]
     identity_available: Annotated[bool, Field(description="Whether the asker could see an identity.")]
 
     @classmethod
@@ -112,6 +114,8 @@ def _row(patient: Patient, counts: PatientCounts, identity_available: bool) -> d
         "created_at": patient.created_at,
         "images": counts.images,
         "unverified": counts.unverified,
+        "studies": counts.studies,
+        "cover_id": counts.cover_id,
         "identity_available": identity_available,
     }
 
@@ -228,19 +232,29 @@ class StudyChange(Schema):
     fields: FieldValues | None = None
 
 
-class StudyOut(Schema):
+class Inside(Schema):
+    """What lies in a study or a series."""
+
+    images: int
+    size_bytes: Annotated[int, Field(description="Of all its files together.")]
+    modality: str | None
+    locked: Annotated[bool, Field(description="A signed case names an image of it: it stays as it is.")]
+    cover_id: Annotated[str | None, Field(description="The first image that has a picture.")]
+
+
+class StudyOut(Inside):
     """A study."""
 
     id: str
     patient_id: str
+    patient_code: str
     project_id: str
     study_uid: str
     description: str
     pathway: str | None
     fields: dict[str, FieldValue]
     created_at: Moment
-    images: int
-    modality: str | None
+    series: int
 
     @classmethod
     def of(cls, facts: StudyFacts) -> StudyOut:
@@ -249,14 +263,14 @@ class StudyOut(Schema):
         return cls(
             id=study.id,
             patient_id=study.patient_id,
+            patient_code=facts.patient_code,
             project_id=study.project_id,
             study_uid=study.study_uid,
             description=study.description,
             pathway=study.pathway,
             fields=study.fields,
             created_at=study.created_at,
-            images=facts.images,
-            modality=facts.modality,
+            **vars(facts.contents),
         )
 
 
@@ -274,26 +288,76 @@ class SeriesChange(Schema):
     description: Annotated[Text, Field(max_length=2000)]
 
 
-class SeriesOut(Schema):
-    """A series."""
+class SeriesOut(Inside):
+    """A series, and where it lies."""
 
     id: str
     study_id: str
+    study_description: str
+    patient_id: str
+    patient_code: str
+    project_id: str
     series_uid: str
     modality: str
     description: str
     created_at: Moment
-    images: int
 
     @classmethod
-    def of(cls, series: Series, images: int) -> SeriesOut:
-        """The series with its count."""
+    def of(cls, facts: SeriesFacts) -> SeriesOut:
+        """The series with its counts."""
+        series, study = facts.series, facts.study
         return cls(
             id=series.id,
             study_id=series.study_id,
+            study_description=study.description,
+            patient_id=study.patient_id,
+            patient_code=facts.patient_code,
+            project_id=study.project_id,
             series_uid=series.series_uid,
             modality=series.modality,
             description=series.description,
             created_at=series.created_at,
-            images=images,
+            images=facts.contents.images,
+            size_bytes=facts.contents.size_bytes,
+            locked=facts.contents.locked,
+            cover_id=facts.contents.cover_id,
         )
+
+
+# One request moves or deletes so many at most; a page asks again for the rest, and shows how far it is.
+MOST_AT_ONCE = 500
+ImageIds = Annotated[list[Id], Field(min_length=1, max_length=MOST_AT_ONCE)]
+
+
+class ImagesMove(Schema):
+    """Images of one patient, and the series of that patient that they are to lie in."""
+
+    image_ids: ImageIds
+    to_series_id: Id
+
+
+class SeriesMove(Schema):
+    """The study of the same patient that a series is to lie in."""
+
+    to_study_id: Id
+
+
+class MovedOut(Schema):
+    """What was moved, and where it lies now."""
+
+    images: int
+    patient_id: str
+    study_id: str
+    series_id: str
+
+
+class ImagesDelete(Schema):
+    """Images that are to be destroyed."""
+
+    image_ids: ImageIds
+
+
+class DeletedOut(Schema):
+    """How much was destroyed."""
+
+    images: int

@@ -19,7 +19,7 @@ from medhub.foundation.database import in_turn
 from medhub.foundation.installation import Installation
 from medhub.foundation.keys import Keys
 from medhub.foundation.sorting import ordering
-from medhub.records import definitions, vault
+from medhub.records import contents, definitions, finding, vault
 from medhub.records.fields import Value, check_values
 from medhub.records.models import FieldDefinition, Identity, IdentityTerm, Image, Patient, PatientBlob, Study
 
@@ -44,6 +44,8 @@ class PatientCounts:
 
     images: int = 0
     unverified: int = 0
+    studies: int = 0
+    cover_id: str | None = None  # the first image that has a picture
 
 
 def add_patient(
@@ -173,6 +175,7 @@ def list_patients(
     sort: str | None,
     offset: int,
     limit: int,
+    known_total: int | None = None,
 ) -> tuple[list[Patient], int]:
     """A page of the patients in the actor's projects."""
     projects = actor.projects("patient.read", project_id)
@@ -183,7 +186,10 @@ def list_patients(
     for key, text in field_values.items():
         chosen = chosen.where(_field_matches(defined, key, text))
     if query:
-        chosen = chosen.where(_matches(keys, actor, projects, defined, query))
+        known = finding.named(session, projects, query)
+        chosen = chosen.where(
+            known.of(Patient.id) if known is not None else _matches(keys, actor, projects, defined, query)
+        )
     columns: dict[str, Any] = {
         "code": Patient.code,
         "sex": Patient.sex,
@@ -193,7 +199,7 @@ def list_patients(
     }
     page = chosen.order_by(ordering(sort, columns, "-created_at"), Patient.id).offset(offset).limit(limit)
     found = list(session.scalars(page))
-    total = listing.total(session, chosen, offset=offset, limit=limit, found=len(found))
+    total = listing.total(session, chosen, offset=offset, limit=limit, found=len(found), known=known_total)
     actor.record(session, "patient.list", "patient", None, project_id=_only(projects), found=total)
     return found, total
 
@@ -240,13 +246,16 @@ def _having(hashes: list[str]) -> Select[str]:
 
 
 def counts_of(session: Session, patient_ids: list[str]) -> dict[str, PatientCounts]:
-    """How many images each patient has, and how many of them nobody has verified."""
+    """How many studies and images each patient has, and how many of the images nobody has verified."""
     rows = session.execute(
         select(Image.patient_id, func.count(), func.count().filter(Image.verified.is_(False)))
         .where(Image.patient_id.in_(patient_ids))
         .group_by(Image.patient_id)
     )
-    return {patient_id: PatientCounts(images, unverified) for patient_id, images, unverified in rows}
+    images = {patient_id: (total, unverified) for patient_id, total, unverified in rows}
+    studies = contents.studies_of(session, patient_ids)
+    shown = contents.covers(session, Patient, patient_ids)
+    return {one: PatientCounts(*images.get(one, (0, 0)), studies.get(one, 0), shown[one]) for one in shown}
 
 
 def last_upload_at(session: Session, patient_id: str) -> datetime | None:
@@ -370,3 +379,13 @@ def keep_blob(
     if session.get(PatientBlob, (digest, patient_id)) is None:
         session.add(PatientBlob(digest=digest, patient_id=patient_id, image_id=image_id))
     return digest
+
+
+def name_blob(session: Session, house: Installation, digest: str, *, patient_id: str, image_id: str) -> bool:
+    """Name bytes that were put into the store before this transaction; whether they are there still."""
+    in_turn(session, "blobs")
+    if not house.blobs.has(digest):
+        return False
+    if session.get(PatientBlob, (digest, patient_id)) is None:
+        session.add(PatientBlob(digest=digest, patient_id=patient_id, image_id=image_id))
+    return True

@@ -3,21 +3,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
 
 from medhub.accounts.actor import Actor
 from medhub.errors import Conflict, NotFound
 from medhub.foundation import clock, ids, listing
+from medhub.foundation.installation import Installation
 from medhub.foundation.sorting import ordering
-from medhub.records import definitions
+from medhub.records import contents, definitions, finding
+from medhub.records.contents import EMPTY, Contents
+from medhub.records.deleting import forget_metadata, release_blobs
 from medhub.records.fields import Value, check_values
-from medhub.records.models import Image, Patient, PatientBlob, Series, Study
-from medhub.records.service import destroy_blobs, get_patient
+from medhub.records.models import Image, Patient, Series, Study
+from medhub.records.service import destroy_blobs, get_patient, keep_blob
 
 
 class StudyNotFound(NotFound):
@@ -49,8 +52,18 @@ class StudyFacts:
     """A study with what its list shows of it."""
 
     study: Study
-    images: int
-    modality: str | None
+    patient_code: str
+    contents: Contents = EMPTY
+
+
+@dataclass(frozen=True)
+class SeriesFacts:
+    """A series with what its list shows of it, and where it lies."""
+
+    series: Series
+    study: Study
+    patient_code: str
+    contents: Contents = EMPTY
 
 
 def new_study(
@@ -122,7 +135,7 @@ def read_study(session: Session, actor: Actor, study_id: str) -> StudyFacts:
     """A study, looked at."""
     study = get_study(session, actor, study_id)
     _record(session, actor, "study.read", study)
-    return _facts(session, [study])[0]
+    return facts_of(session, [study])[0]
 
 
 def list_studies(
@@ -136,24 +149,22 @@ def list_studies(
     sort: str | None,
     offset: int,
     limit: int,
+    known_total: int | None = None,
 ) -> tuple[list[StudyFacts], int]:
     """A page of studies, newest first unless sorted otherwise."""
     projects = actor.projects("study.read", project_id)
     defined = definitions.by_key(definitions.of_projects(session, projects, "study"))
-    chosen = select(Study).where(Study.project_id.in_(projects))
+    chosen = select(Study).where(finding.within(session, projects, Study.project_id, patient_id=patient_id))
     if patient_id is not None:
         chosen = chosen.where(Study.patient_id == patient_id)
     for key, text in field_values.items():
         if key in defined:
             chosen = chosen.where(definitions.matches(Study.fields, defined[key], text))
     if query:
-        sought = query.lower()
-        matching = func.lower(Study.description).contains(sought, autoescape=True) | (Study.study_uid == query)
-        for definition in defined.values():
-            if definition.kind in {"text", "choice"}:
-                column = func.lower(definitions.column(Study.fields, definition))
-                matching |= column.contains(sought, autoescape=True)
-        chosen = chosen.where(matching)
+        known = finding.named(session, projects, query)
+        chosen = chosen.where(
+            known.of(Study.patient_id, Study.id) if known is not None else _study_says(projects, defined, query)
+        )
     columns: dict[str, Any] = {
         "created_at": Study.created_at,
         "description": Study.description,
@@ -161,19 +172,30 @@ def list_studies(
     }
     page = chosen.order_by(ordering(sort, columns, "-created_at"), Study.id).offset(offset).limit(limit)
     found = list(session.scalars(page))
-    total = listing.total(session, chosen, offset=offset, limit=limit, found=len(found))
+    total = listing.total(session, chosen, offset=offset, limit=limit, found=len(found), known=known_total)
     actor.record(session, "study.list", "patient", patient_id, patient_id=patient_id, found=total)
-    return _facts(session, found), total
+    return facts_of(session, found), total
 
 
-def _facts(session: Session, studies: list[Study]) -> list[StudyFacts]:
-    rows = session.execute(
-        select(Image.study_id, func.count(), func.min(Image.modality))
-        .where(Image.study_id.in_([study.id for study in studies]))
-        .group_by(Image.study_id)
-    )
-    counted = {study_id: (images, modality) for study_id, images, modality in rows}
-    return [StudyFacts(study, *counted.get(study.id, (0, None))) for study in studies]
+def _study_says(projects: frozenset[str], defined: Mapping[str, Any], query: str) -> ColumnElement[bool]:
+    """A study's description, one of its texts, or the code of its patient contains the query."""
+    ways = [finding.contains(Study.description, query), Study.patient_id.in_(finding.patients_called(projects, query))]
+    for definition in defined.values():
+        if definition.kind in {"text", "choice"}:
+            ways.append(finding.contains(definitions.column(Study.fields, definition), query))
+    return or_(*ways)
+
+
+def facts_of(session: Session, studies: Sequence[Study]) -> list[StudyFacts]:
+    """Studies with what their lists show of them."""
+    codes = _codes(session, [study.patient_id for study in studies])
+    inside = contents.of_studies(session, [study.id for study in studies])
+    return [StudyFacts(study, codes[study.patient_id], inside.get(study.id, EMPTY)) for study in studies]
+
+
+def _codes(session: Session, patient_ids: Sequence[str]) -> dict[str, str]:
+    rows = session.execute(select(Patient.id, Patient.code).where(Patient.id.in_(set(patient_ids))))
+    return dict(rows.all())
 
 
 def change_study(
@@ -192,7 +214,7 @@ def change_study(
         known = definitions.of_project(session, study.project_id, "study")
         study.fields = check_values({**study.fields, **fields}, known)
     _record(session, actor, "study.change", study)
-    return _facts(session, [study])[0]
+    return facts_of(session, [study])[0]
 
 
 def delete_study(session: Session, actor: Actor, study_id: str) -> None:
@@ -201,66 +223,120 @@ def delete_study(session: Session, actor: Actor, study_id: str) -> None:
     locked = session.scalar(select(Image.id).where(Image.study_id == study.id, Image.locked).limit(1))
     if locked is not None:
         raise ImageLocked("This study belongs to a signed case and stays. Nothing was deleted.")
-    digests = list(
-        session.scalars(
-            select(PatientBlob.digest).join(Image, Image.id == PatientBlob.image_id).where(Image.study_id == study.id)
-        )
-    )
+    digests = release_blobs(session, Image.study_id == study.id)
+    forget_metadata(session, session.scalars(select(Series).where(Series.study_id == study.id)))
     _record(session, actor, "study.delete", study)
     session.delete(study)
     destroy_blobs(session, digests)
 
 
-def get_series(session: Session, actor: Actor, series_id: str, action: str = "study.read") -> tuple[Series, Study, int]:
-    """A series in a project of the actor's, its study, and how many images it has."""
+def get_series(session: Session, actor: Actor, series_id: str, action: str = "study.read") -> SeriesFacts:
+    """A series in a project of the actor's, its study, and what lies in it."""
     series = session.get(Series, series_id)
     if series is None:
         raise SeriesNotFound("There is no such series, or not in a project of yours.")
     study = get_study(session, actor, series.study_id, action)
-    images = session.scalar(select(func.count()).select_from(Image).where(Image.series_id == series_id)) or 0
-    return series, study, images
+    code = _codes(session, [study.patient_id])[study.patient_id]
+    return SeriesFacts(series, study, code, contents.of_series(session, [series_id]).get(series_id, EMPTY))
 
 
 def list_series(
-    session: Session, actor: Actor, *, study_id: str | None, offset: int, limit: int
-) -> tuple[list[tuple[Series, int]], int]:
-    """A page of series, oldest first."""
-    chosen = select(Series).join(Study).where(Study.project_id.in_(actor.projects("study.read")))
-    if study_id is not None:
-        chosen = chosen.where(Series.study_id == study_id)
-    found = list(session.scalars(chosen.order_by(Series.created_at, Series.id).offset(offset).limit(limit)))
-    total = listing.total(session, chosen, offset=offset, limit=limit, found=len(found))
-    rows = session.execute(
-        select(Image.series_id, func.count())
-        .where(Image.series_id.in_([series.id for series in found]))
-        .group_by(Image.series_id)
-    )
-    counted = dict(rows.all())
+    session: Session,
+    actor: Actor,
+    *,
+    study_id: str | None,
+    patient_id: str | None = None,
+    project_id: str | None = None,
+    query: str | None = None,
+    sort: str | None = None,
+    offset: int,
+    limit: int,
+    known_total: int | None = None,
+) -> tuple[list[SeriesFacts], int]:
+    """A page of series, oldest first unless sorted otherwise."""
+    projects = actor.projects("study.read", project_id)
+    chosen = select(Series).where(_lies_in(session, projects, study_id, patient_id))
+    if query:
+        known = finding.named(session, projects, query)
+        chosen = chosen.join(Study, Study.id == Series.study_id).where(
+            known.of(Study.patient_id, Series.study_id, Series.id)
+            if known is not None
+            else finding.contains(Series.description, query)
+            | finding.contains(Study.description, query)
+            | (Series.modality == query.upper())
+            | Study.patient_id.in_(finding.patients_called(projects, query))
+        )
+    columns = {
+        "created_at": Series.created_at,
+        "description": Series.description,
+        "modality": Series.modality,
+    }
+    tie = Series.id.desc() if sort == "-created_at" else Series.id
+    order = (ordering(sort, columns, "created_at"), tie)
+    # The ids alone first: what lies before the page is stepped over in an index, without its rows.
+    found_ids = list(session.scalars(chosen.with_only_columns(Series.id).order_by(*order).offset(offset).limit(limit)))
+    by_id = {series.id: series for series in session.scalars(select(Series).where(Series.id.in_(found_ids)))}
+    found = [by_id[one] for one in found_ids]
+    total = listing.total(session, chosen, offset=offset, limit=limit, found=len(found), known=known_total)
     actor.record(session, "series.list", "study", study_id, found=total)
-    return [(series, counted.get(series.id, 0)) for series in found], total
+    return _series_facts(session, found), total
 
 
-def change_series(session: Session, actor: Actor, series_id: str, description: str) -> tuple[Series, int]:
+def _lies_in(
+    session: Session, projects: Collection[str], study_id: str | None, patient_id: str | None
+) -> ColumnElement[bool]:
+    """The condition that a series lies in a study or in studies of a patient; else in studies of some projects."""
+    if study_id is not None:
+        inside = finding.within(session, projects, None, study_id=study_id)
+        return inside & (Series.study_id == study_id)
+    of = select(Study.id).where(finding.within(session, projects, Study.project_id, patient_id=patient_id))
+    return Series.study_id.in_(of if patient_id is None else of.where(Study.patient_id == patient_id))
+
+
+def _series_facts(session: Session, found: Sequence[Series]) -> list[SeriesFacts]:
+    chosen = select(Study).where(Study.id.in_({series.study_id for series in found}))
+    by_id = {study.id: study for study in session.scalars(chosen)}
+    codes = _codes(session, [study.patient_id for study in by_id.values()])
+    inside = contents.of_series(session, [series.id for series in found])
+    return [
+        SeriesFacts(series, study, codes[study.patient_id], inside.get(series.id, EMPTY))
+        for series in found
+        for study in [by_id[series.study_id]]
+    ]
+
+
+def add_series(session: Session, actor: Actor, *, study_id: str, modality: str, description: str) -> SeriesFacts:
+    """Add an empty series to a study."""
+    study = get_study(session, actor, study_id, "study.create")
+    series = new_series(session, study, series_uid=ids.new_uid(), modality=modality, description=description)
+    _record(session, actor, "series.create", study)
+    return SeriesFacts(series, study, _codes(session, [study.patient_id])[study.patient_id])
+
+
+def read_series(session: Session, actor: Actor, series_id: str) -> SeriesFacts:
+    """A series, looked at."""
+    facts = get_series(session, actor, series_id)
+    _record(session, actor, "series.read", facts.study)
+    return facts
+
+
+def change_series(session: Session, actor: Actor, series_id: str, description: str) -> SeriesFacts:
     """Describe a series anew."""
-    series, study, images = get_series(session, actor, series_id, "study.change")
-    series.description = description
-    _record(session, actor, "series.change", study, series_id=series.id)
-    return series, images
+    facts = get_series(session, actor, series_id, "study.change")
+    facts.series.description = description
+    _record(session, actor, "series.change", facts.study, series_id=series_id)
+    return facts
 
 
 def delete_series(session: Session, actor: Actor, series_id: str) -> None:
     """Delete a series with its images, unless one of them is part of a signed case."""
-    series, study, _images = get_series(session, actor, series_id, "study.delete")
-    locked = session.scalar(select(Image.id).where(Image.series_id == series.id, Image.locked).limit(1))
-    if locked is not None:
+    facts = get_series(session, actor, series_id, "study.delete")
+    if facts.contents.locked:
         raise ImageLocked("This series belongs to a signed case and stays. Nothing was deleted.")
-    digests = list(
-        session.scalars(
-            select(PatientBlob.digest).join(Image, Image.id == PatientBlob.image_id).where(Image.series_id == series.id)
-        )
-    )
-    _record(session, actor, "series.delete", study, series_id=series.id)
-    session.delete(series)
+    digests = release_blobs(session, Image.series_id == series_id)
+    forget_metadata(session, [facts.series])
+    _record(session, actor, "series.delete", facts.study, series_id=series_id)
+    session.delete(facts.series)
     destroy_blobs(session, digests)
 
 
@@ -293,15 +369,39 @@ def delete_image(session: Session, actor: Actor, image_id: str) -> None:
     image = get_image(session, actor, image_id, "image.delete")
     if image.locked:
         raise ImageLocked("This image belongs to a signed case and stays. Nothing was deleted.")
-    digests = list(session.scalars(select(PatientBlob.digest).where(PatientBlob.image_id == image.id)))
-    record_image(session, actor, "image.delete", image)
-    session.delete(image)
+    remove_images(session, actor, [image], "image.delete")
+
+
+def delete_images(session: Session, actor: Actor, image_ids: Sequence[str]) -> int:
+    """Delete images of any studies: all of them or, where one is part of a signed case, none."""
+    images = [get_image(session, actor, image_id, "image.delete") for image_id in dict.fromkeys(image_ids)]
+    if locked := sum(image.locked for image in images):
+        those = "One of these images belongs" if locked == 1 else f"{locked} of these images belong"
+        raise ImageLocked(f"{those} to a signed case and cannot go. Nothing was deleted.", locked=locked)
+    remove_images(session, actor, images, "image.delete")
+    return len(images)
+
+
+def remove_images(session: Session, actor: Actor, images: Sequence[Image], act: str) -> None:
+    """Remove images with all that was made from them, as a recorded act."""
+    digests = release_blobs(session, Image.id.in_([image.id for image in images]))
+    for image in images:
+        record_image(session, actor, act, image)
+        forget_metadata(session, [session.get_one(Series, image.series_id)])
+        session.delete(image)
     destroy_blobs(session, digests)
 
 
 def next_number(session: Session, study_id: str) -> int:
     """The number for the next image of a study."""
     return (session.scalar(select(func.max(Image.number)).where(Image.study_id == study_id)) or 0) + 1
+
+
+def keep_thumbnail(session: Session, house: Installation, image_id: str, picture: bytes) -> None:
+    """Keep the thumbnail of an image, unless the image has gone meanwhile."""
+    image = session.get(Image, image_id)
+    if image is not None:
+        image.thumbnail = keep_blob(session, house, picture, patient_id=image.patient_id, image_id=image.id)
 
 
 def mark_read(session: Session, image_id: str, state: str) -> None:

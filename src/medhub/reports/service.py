@@ -119,7 +119,8 @@ def _facts(session: Session, house: Installation, case: Case) -> ReportFacts:
     patient = session.get_one(Patient, case.patient_id)
     study = session.get_one(Study, case.study_id)
     pathway = get_pathway(house.settings, case.pathway)
-    chosen = select(Image).where(Image.study_id == case.study_id).order_by(Image.number, Image.id)
+    pictures = select(Image).where(Image.study_id == case.study_id, Image.shown_as == "image")
+    chosen = pictures.order_by(Image.number, Image.id)
     images = queries.facts_of(session, list(session.scalars(chosen)), case)
     first = next((facts.prediction for facts in images if facts.prediction is not None), None)
     licence, notice = None, None

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Select, exists, func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session, aliased
 
 from medhub.accounts.actor import Actor
@@ -17,6 +17,7 @@ from medhub.classification.models import Prediction
 from medhub.foundation import clock, listing
 from medhub.foundation.settings import Settings
 from medhub.foundation.sorting import ordering
+from medhub.records import finding
 from medhub.records.models import Image, Patient, Study
 from medhub.records.pathway import all_pathways
 from medhub.review.models import Case, Verdict
@@ -36,6 +37,7 @@ class ImageFilter:
     uncertain: bool | None = None
     pathway: str | None = None
     query: str | None = None
+    series_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -49,37 +51,57 @@ class ImageFacts:
     verdict: Verdict | None
 
 
-def select_images(actor: Actor, wanted: ImageFilter) -> Select[Image]:
+def select_images(session: Session, actor: Actor, wanted: ImageFilter) -> Select[Image]:
     """The images that a filter lets through, of the actor's projects."""
-    chosen = select(Image).where(Image.project_id.in_(actor.projects("image.read", wanted.project_id)))
+    projects = actor.projects("image.read", wanted.project_id)
+    known = finding.named(session, projects, wanted.query) if wanted.query else None
+    chosen = select(Image)
+    if wanted.query and known is None:
+        chosen = chosen.where(
+            finding.lies_in_what_says(session, projects, Image.study_id, Image.project_id, wanted.query)
+        )
+    else:
+        place = {"patient_id": wanted.patient_id, "study_id": wanted.study_id, "series_id": wanted.series_id}
+        if known is not None:
+            place |= {"patient_id": known.patient_id}
+            chosen = chosen.where(known.of(Image.patient_id, Image.study_id, Image.series_id, Image.id))
+        chosen = chosen.where(finding.within(session, projects, Image.project_id, **place))
     if wanted.patient_id is not None:
         chosen = chosen.where(Image.patient_id == wanted.patient_id)
     if wanted.study_id is not None:
         chosen = chosen.where(Image.study_id == wanted.study_id)
+    if wanted.series_id is not None:
+        chosen = chosen.where(Image.series_id == wanted.series_id)
     if wanted.case_id is not None:
-        chosen = chosen.where(Image.study_id.in_(select(Case.study_id).where(Case.id == wanted.case_id)))
+        # Only pictures are read in a case; segmentations, reports and plans lie beside them in its study.
+        of_case = select(Case.study_id).where(Case.id == wanted.case_id)
+        chosen = chosen.where(Image.study_id.in_(of_case), Image.shown_as == "image")
     if wanted.verified is not None:
         chosen = chosen.where(Image.verified == wanted.verified)
     if wanted.pathway is not None:
         chosen = chosen.where(Image.study_id.in_(select(Study.id).where(Study.pathway == wanted.pathway)))
-    said = select(Prediction.id).where(Prediction.image_id == Image.id)
+    said = select(Prediction.image_id).where(Prediction.project_id.in_(projects))
     if wanted.label is not None:
-        chosen = chosen.where(exists(said.where(Prediction.label == wanted.label)))
+        chosen = chosen.where(Image.id.in_(said.where(Prediction.label == wanted.label)))
     if wanted.uncertain is not None:
-        chosen = chosen.where(exists(said.where(Prediction.uncertain == wanted.uncertain)))
-    if wanted.query:
-        matching = select(Patient.id).where(func.lower(Patient.code).contains(wanted.query.lower(), autoescape=True))
-        chosen = chosen.where(Image.patient_id.in_(matching) | (Image.id == wanted.query))
+        chosen = chosen.where(Image.id.in_(said.where(Prediction.uncertain == wanted.uncertain)))
     return chosen
 
 
 def count_images(session: Session, actor: Actor, wanted: ImageFilter) -> int:
     """How many images a filter lets through."""
-    return listing.count(session, select_images(actor, wanted))
+    return listing.count(session, select_images(session, actor, wanted))
 
 
 def list_images(
-    session: Session, actor: Actor, wanted: ImageFilter, *, sort: str | None, offset: int, limit: int
+    session: Session,
+    actor: Actor,
+    wanted: ImageFilter,
+    *,
+    sort: str | None,
+    offset: int,
+    limit: int,
+    known_total: int | None = None,
 ) -> tuple[list[ImageFacts], int]:
     """A page of images; unless sorted otherwise the oldest first, as a reading queue goes."""
     confidence = (
@@ -89,10 +111,31 @@ def list_images(
         .scalar_subquery()
     )
     columns = {"created_at": Image.created_at, "confidence": confidence, "number": Image.number}
-    chosen = select_images(actor, wanted)
-    page = chosen.order_by(ordering(sort, columns, "created_at"), Image.number, Image.id).offset(offset).limit(limit)
-    found = _read_facts(session, page)
-    return found, listing.total(session, chosen, offset=offset, limit=limit, found=len(found))
+    chosen = select_images(session, actor, wanted)
+    # What is equal goes on in the same direction, as the index does.
+    ties = (Image.number, Image.id) if sort != "-created_at" else (Image.number.desc(), Image.id.desc())
+    order = (ordering(sort, columns, "created_at"), *ties)
+    # The ids alone first: what lies before the page is stepped over in an index, without its rows.
+    ids = list(session.scalars(chosen.with_only_columns(Image.id).order_by(*order).offset(offset).limit(limit)))
+    by_id = {facts.image.id: facts for facts in _read_facts(session, select(Image).where(Image.id.in_(ids)))}
+    counted = _count_said(actor, wanted)
+    total = listing.total(
+        session, chosen, offset=offset, limit=limit, found=len(ids), known=known_total, counted=counted
+    )
+    return [by_id[one] for one in ids], total
+
+
+def _count_said(actor: Actor, wanted: ImageFilter) -> Select[int] | None:
+    """How many images a label or "uncertain" alone lets through, as predictions tell without the images."""
+    said = {"label": wanted.label, "uncertain": wanted.uncertain}
+    given = {name: value for name, value in said.items() if value is not None}
+    if len(given) != 1 or replace(wanted, label=None, uncertain=None, project_id=None) != ImageFilter():
+        return None
+    ((name, value),) = given.items()
+    projects = actor.projects("image.read", wanted.project_id)
+    return select(func.count(func.distinct(Prediction.image_id))).where(
+        Prediction.project_id.in_(projects), getattr(Prediction, name) == value
+    )
 
 
 def facts_of(session: Session, images: Sequence[Image], case: Case | None = None) -> list[ImageFacts]:
@@ -209,7 +252,7 @@ def case_facts(session: Session, cases: Sequence[Case]) -> list[CaseFacts]:
     }
     image_rows = session.execute(
         select(Image.study_id, func.count(), func.count().filter(Image.state == "waiting"))
-        .where(Image.study_id.in_(study_ids))
+        .where(Image.study_id.in_(study_ids), Image.shown_as == "image")
         .group_by(Image.study_id)
     )
     images = {study_id: (total, waiting) for study_id, total, waiting in image_rows}

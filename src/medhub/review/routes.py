@@ -52,6 +52,7 @@ async def image_filter(
     project_id: Annotated[Id | None, Query()] = None,
     patient_id: Annotated[Id | None, Query()] = None,
     study_id: Annotated[Id | None, Query()] = None,
+    series_id: Annotated[Id | None, Query()] = None,
     case_id: Annotated[Id | None, Query()] = None,
     verified: bool | None = None,
     label: FilterText = None,
@@ -60,7 +61,9 @@ async def image_filter(
     query: FilterText = None,
 ) -> ImageFilter:
     """Which images are asked for; a coroutine, since FastAPI sends plain functions to another thread."""
-    return ImageFilter(project_id, patient_id, study_id, case_id, verified, label, uncertain, pathway, query or None)
+    return ImageFilter(
+        project_id, patient_id, study_id, case_id, verified, label, uncertain, pathway, query or None, series_id
+    )
 
 
 Wanted = Annotated[ImageFilter, Depends(image_filter)]
@@ -71,7 +74,13 @@ def list_images(call: Annotated[Call, allow("image.read")], paging: Paging, want
     """Images, the oldest first unless sorted otherwise, as a reading queue goes."""
     with call.reading() as session:
         found, total = queries.list_images(
-            session, call.actor, wanted, sort=paging.sort, offset=paging.offset, limit=paging.page_size
+            session,
+            call.actor,
+            wanted,
+            sort=paging.sort,
+            offset=paging.offset,
+            limit=paging.page_size,
+            known_total=paging.known_total,
         )
         call.actor.record(
             session, "image.list", "patient", wanted.patient_id, patient_id=wanted.patient_id, found=total
@@ -146,7 +155,8 @@ def case_out(session: Session, call: Call, case: Case) -> CaseOut:
     """A case with its images, its history, and what the asker may do."""
     pathway = get_pathway(call.house.settings, case.pathway)
     facts = queries.case_facts(session, [case])[0]
-    chosen = select(Image).where(Image.study_id == case.study_id).order_by(Image.number, Image.id)
+    pictures = select(Image).where(Image.study_id == case.study_id, Image.shown_as == "image")
+    chosen = pictures.order_by(Image.number, Image.id)
     shown = queries.facts_of(session, list(session.scalars(chosen)), case)
     role = call.actor.roles.get(case.project_id)
     acts = {act.act: act for act in pathway.stage(case.stage).acts if role in act.roles and not case.superseded}
@@ -239,6 +249,8 @@ def patient_summary(call: Annotated[Call, allow("patient.read")], id: ItemId) ->
         ).one()
         return PatientSummary(
             patient_id=id,
+            code=patient.code,
+            project_id=patient.project_id,
             images=counts.images,
             unverified=counts.unverified,
             cases=total,

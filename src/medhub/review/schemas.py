@@ -14,8 +14,9 @@ from medhub.foundation.http import Moment, Schema, Text
 from medhub.records.pathway import Pathway
 from medhub.review.models import CaseEvent, Verdict
 from medhub.review.queries import CaseFacts, ImageFacts
+from medhub.science.imaging.prepared import ShownAs
 
-ImageState = Literal["waiting", "read", "unreadable", "verified", "signed"]
+ImageState = Literal["waiting", "read", "unreadable", "archived", "verified", "signed"]
 
 
 class VerdictIn(Schema):
@@ -85,12 +86,15 @@ class ImageRow(Schema):
     number: int
     modality: str
     kind: Literal["photograph", "dicom"]
+    shown_as: ShownAs
     width: int
     height: int
     frames: int
     size_bytes: int
     created_at: Moment
     verified: bool
+    locked: bool
+    picture: Annotated[bool, Field(description="Whether there is a picture to show.")]
     state: ImageState
     prediction: PredictionOut | None
     verdict: VerdictOut | None
@@ -117,12 +121,15 @@ def image_fields(facts: ImageFacts) -> dict[str, Any]:
         "number": image.number,
         "modality": image.modality,
         "kind": image.kind,
+        "shown_as": image.shown_as,
         "width": image.width,
         "height": image.height,
         "frames": image.frames,
         "size_bytes": image.size_bytes,
         "created_at": image.created_at,
         "verified": image.verified,
+        "locked": image.locked,
+        "picture": (image.frames > 0 or image.shown_as == "document") and image.state != "unreadable",
         "state": state,
         "prediction": PredictionOut.of(facts.prediction) if facts.prediction is not None else None,
         "verdict": VerdictOut.of(facts.verdict) if facts.verdict is not None else None,
@@ -334,6 +341,8 @@ class PatientSummary(Schema):
     """How much hangs on a patient."""
 
     patient_id: str
+    code: str
+    project_id: str
     images: int
     unverified: int
     cases: int

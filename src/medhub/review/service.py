@@ -113,6 +113,8 @@ def _remember(
 
 def _case_for_verdict(session: Session, actor: Actor, image: Image) -> Case:
     actor.require("verdict.give", image.project_id, "image")
+    if image.shown_as != "image":
+        raise Conflict("This is no picture that a verdict could be given on; it lies beside the images of its study.")
     case = current_case(session, image.study_id)
     if case is None or image.state == "waiting":
         raise NotReadYet("The classifier has not read this image yet. It takes a few seconds; try again then.")
@@ -173,7 +175,9 @@ def take_back_verdict(session: Session, settings: Settings, actor: Actor, image_
 def counts(session: Session, case: Case) -> tuple[int, int, int]:
     """How many images a case has, how many wait for the classifier, how many have a verdict in this version."""
     images, waiting = session.execute(
-        select(func.count(), func.count().filter(Image.state == "waiting")).where(Image.study_id == case.study_id)
+        select(func.count(), func.count().filter(Image.state == "waiting")).where(
+            Image.study_id == case.study_id, Image.shown_as == "image"
+        )
     ).one()
     verified = session.scalar(select(func.count()).select_from(Verdict).where(Verdict.case_id == case.id)) or 0
     return images, waiting, verified

@@ -15,6 +15,7 @@ from medhub.foundation.sending import Span
 from medhub.records import pixels, studies
 from medhub.records.models import Image
 from medhub.viewing import service
+from medhub.viewing.schemas import Content
 
 images = APIRouter(prefix="/api/images", tags=["images"])
 
@@ -42,14 +43,22 @@ def read_rendered(
     size: Annotated[int, Query(ge=16, le=4096, description="Pixels at the longest side; rounded up to a step.")] = 1024,
     frame: Annotated[int, Query(ge=0, le=100_000, description="Number of the frame, from 0.")] = 0,
 ) -> Response:
-    """One frame as a WebP picture that is never larger than the image; with an ETag, and never changing."""
+    """One frame, or page of a document, as a WebP picture; with an ETag, and never changing."""
     size = service.rounded(size)
     image = _look(call, id, "rendition")
-    if frame >= image.frames:
+    if image.frames == 0 and image.shown_as != "document":
+        raise Invalid("This object has no picture. What it holds is at /api/images/{id}/content.", field="id")
+    if frame >= image.frames and image.shown_as != "document":
         raise Invalid(f"This image has {image.frames} frames, numbered from 0.", field="frame")
     etag = f"{image.blob[:32]}-{size}-{frame}"
     content = None if unchanged(request, etag) else service.rendition(call.house, image, size, frame)
     return answer(request, etag, content, "image/webp")
+
+
+@images.get("/{id}/content", summary="What an object says beside its picture")
+def read_content(call: Annotated[Call, allow("image.read")], id: ItemId) -> Content:
+    """Facts and tables of any object; the tree of a report, segments, waveforms, the text of a document."""
+    return service.content(call.house, _look(call, id, "content"))
 
 
 @images.get(
@@ -58,7 +67,13 @@ def read_rendered(
     response_class=Response,
     responses={
         200: {
-            "content": {"image/jpeg": _BINARY, "image/png": _BINARY, "application/dicom": _BINARY},
+            "content": {
+                "image/jpeg": _BINARY,
+                "image/png": _BINARY,
+                "application/dicom": _BINARY,
+                "application/pdf": _BINARY,
+                "application/octet-stream": _BINARY,
+            },
             "description": "The photograph as it came but for its metadata, or the de-identified DICOM file.",
         },
         304: _UNCHANGED,
@@ -68,10 +83,18 @@ def read_original(
     request: Request,
     call: Annotated[Call, allow("image.read")],
     id: ItemId,
-    form: Annotated[str | None, Query(pattern="^dicom$", description="`dicom` gives the stored DICOM file.")] = None,
+    form: Annotated[
+        str | None,
+        Query(
+            pattern="^(dicom|document)$",
+            description="`dicom` gives the stored DICOM file, `document` the document within it.",
+        ),
+    ] = None,
 ) -> Response:
     """The image in full: of a photograph the JPEG or PNG, otherwise the de-identified DICOM file."""
     image = _look(call, id, "original")
+    if form == "document":
+        return _document(call, image)
     as_dicom = form == "dicom" or image.kind == "dicom"
     etag = f"{image.blob[:32]}-{'dicom' if as_dicom else 'original'}"
     if unchanged(request, etag):
@@ -87,3 +110,16 @@ def read_original(
         ending = ending.replace("jpeg", "jpg")
     response.headers["Content-Disposition"] = f'attachment; filename="{image.id}.{ending}"'
     return response
+
+
+_ENDINGS = {"application/pdf": "pdf", "text/xml": "xml", "model/stl": "stl", "model/obj": "obj", "model/mtl": "mtl"}
+
+
+def _document(call: Call, image: Image) -> Response:
+    """The document of an object, always as a file to keep: a browser shows nothing of it here."""
+    content, media_type = pixels.document(call.house, image.blob)
+    ending = _ENDINGS.get(media_type, "bin")
+    disposition = f'attachment; filename="{image.id}.{ending}"'
+    return Response(
+        content, media_type=media_type or "application/octet-stream", headers={"Content-Disposition": disposition}
+    )

@@ -4,13 +4,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy import select
 
 from medhub.foundation.caching import RecentBytes
 from medhub.foundation.installation import Installation
+from medhub.foundation.isolation import DecoderFailed
 from medhub.foundation.sending import Span
-from medhub.records import pixels
+from medhub.records import files, pixels
 from medhub.records.models import Image
+from medhub.science.imaging import served
 from medhub.science.imaging.kept_stream import HEAD_BYTES, TAIL_BYTES, jpeg_span
+from medhub.science.imaging.views import View
+from medhub.viewing.schemas import Content
 
 JPEG_BASELINE = "1.2.840.10008.1.2.4.50"
 THUMBNAIL_SIZE = 256
@@ -35,6 +44,90 @@ def rendition(house: Installation, image: Image, size: int, frame: int) -> bytes
         content = pixels.rendition(house, image.blob, size, frame)
         _recent.put(key, content)
     return content
+
+
+def view(house: Installation, image: Image, number: int, wanted: View) -> bytes:
+    """A picture of one frame, from 0, as a viewer asks for it."""
+    key = f"{image.blob} {number} {wanted.key}"
+    content = _recent.get(key)
+    if content is None:
+        content = house.isolation.run(served.view, *_parts(house, image, number, wanted.to_wire()))
+        _recent.put(key, content)
+    return content
+
+
+def frame_values(house: Installation, image: Image, number: int, form: str) -> bytes:
+    """The stored values of one frame, from 0, decoded: "raw", "png" or "jpeg"."""
+    return house.isolation.run(served.values, *_parts(house, image, number, form))
+
+
+def _parts(house: Installation, image: Image, number: int, what: Any) -> tuple[Any, ...]:
+    """What a process apart gets: of several frames only the one that is asked for."""
+    part = files.frame_part(house, image.blob, number) if image.frames > 1 else None
+    if part is None:
+        return house.blobs.get(image.blob), number, what
+    return part.head, number, what, part.frame, part.vr, part.encapsulated
+
+
+def stored_frame(house: Installation, image: Image, number: int) -> list[Span]:
+    """Where one frame, from 0, lies as it is stored; none where it must be decoded to be told apart."""
+    path = house.blobs.path(image.blob)
+    spans = files.frame_spans(house, image.blob, number)
+    return [Span(path, at, length) for at, length in spans or ()]
+
+
+def content(house: Installation, image: Image) -> Content:
+    """What an object says beside its picture and which objects of its project it refers to."""
+    said = pixels.content(house, image.blob)
+    try:
+        return _linked(house, image, said)
+    except (ValidationError, LookupError, TypeError, ValueError) as error:
+        raise DecoderFailed("The program that reads files gave an answer that makes no sense.", how="answer") from error
+
+
+def _linked(house: Installation, image: Image, said: dict[str, Any]) -> Content:
+    sources = said.pop("frame_sources")
+    named = {str(one[0]) for one in sources if one}
+    _name_all(said["tree"], named)
+    known = _images_by_uid(house, image.project_id, named)
+    _link_all(said["tree"], known)
+    linked = [
+        {"image_id": known[one[0]], "frame": int(one[1]) - 1} if one and one[0] in known else None for one in sources
+    ]
+    return Content.model_validate({**said, "frame_sources": linked if any(linked) else []})
+
+
+def _name_all(node: dict[str, Any] | None, named: set[str]) -> None:
+    for one in _nodes(node):
+        if one["refers_to"]:
+            named.add(str(one["refers_to"]))
+
+
+def _link_all(node: dict[str, Any] | None, known: Mapping[str, str]) -> None:
+    for one in _nodes(node):
+        one["image_id"] = known.get(str(one["refers_to"]))
+
+
+def _nodes(root: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
+    waiting = [root] if root is not None else []
+    while waiting:
+        node = waiting.pop()
+        yield node
+        waiting += node["children"]
+
+
+def _images_by_uid(house: Installation, project_id: str, uids: set[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    several = sorted(uids)
+    with house.database.reading() as session:
+        for start in range(0, len(several), 500):
+            rows = session.execute(
+                select(Image.sop_instance_uid, Image.id).where(
+                    Image.project_id == project_id, Image.sop_instance_uid.in_(several[start : start + 500])
+                )
+            )
+            found |= dict(rows.all())
+    return found
 
 
 def kept_photograph(house: Installation, image: Image) -> Span | None:

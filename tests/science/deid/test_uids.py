@@ -8,8 +8,12 @@ import uuid
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydicom import Dataset
 from pydicom.uid import UID
 
+from medhub.science.deid.engine import deidentify
+from medhub.science.deid.profile import find_profile
+from medhub.science.deid.subject import subject_of
 from medhub.science.deid.uids import keyed_uid
 
 KEY = b"0123456789abcdef"
@@ -40,3 +44,12 @@ def test_another_key_gives_another_uid() -> None:
 def test_a_short_key_is_no_secret() -> None:
     with pytest.raises(ValueError, match="16 bytes"):
         keyed_uid(b"short", "1.2")
+
+
+def test_a_class_that_is_newer_than_the_dictionary_stays_what_it_is() -> None:
+    dataset = Dataset()
+    dataset.SOPClassUID, dataset.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.66.7", "1.2.3"
+    profile = find_profile("basic")
+    cleaned = deidentify(dataset, profile, subject_of(b"k" * 32, "4711", "", profile.dates)).dataset
+    assert cleaned.SOPClassUID == "1.2.840.10008.5.1.4.1.1.66.7"
+    assert cleaned.SOPInstanceUID != "1.2.3"

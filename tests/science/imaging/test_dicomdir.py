@@ -3,16 +3,22 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pydicom
 import pytest
+from pydicom.fileset import FileSet
 
+from medhub.science.deid.profile import find_profile
+from medhub.science.imaging.arrivals import prepare_arrival
 from medhub.science.imaging.dicomdir import directory_facts, write_dicomdir
 from tests.conftest import missing
+from tests.factories import kinds
 from tests.factories.exports import clean
+from tests.science.imaging.pictures import CONTEXT, LIMITS
 
 NAMES = {
     "PATIENT": "PatientID",
@@ -84,3 +90,34 @@ def test_dcmtk_reads_a_directory_without_a_complaint(file_set: Path) -> None:
     ended = subprocess.run(["dcmdump", "+L", "DICOMDIR"], cwd=file_set, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.count("IMAGE") >= 4
+
+
+def test_objects_of_every_kind_have_records_of_their_own_that_say_what_they_must(tmp_path: Path) -> None:
+    context = replace(CONTEXT, profile=find_profile("research-max-utility"))
+    entries = []
+    made = {**kinds.KINDS, "document": (kinds.document, "document")}
+    for number, (make, _) in enumerate(made.values()):
+        prepared = prepare_arrival(make(), context=context, limits=LIMITS)
+        path = tmp_path / "DICOM" / f"IMG_{number:04}"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(prepared.dicom)
+        entries.append((path.relative_to(tmp_path).as_posix(), directory_facts(prepared.dicom)))
+    (tmp_path / "DICOMDIR").write_bytes(write_dicomdir(entries, "2.25.99"))
+    records = pydicom.dcmread(tmp_path / "DICOMDIR").DirectoryRecordSequence
+    instances = {one.DirectoryRecordType: one for one in records if "ReferencedFileID" in one}
+    assert list(instances) == [
+        *("SR DOCUMENT", "WAVEFORM", "IMAGE", "RT PLAN", "RT STRUCTURE SET", "PRESENTATION", "KEY OBJECT DOC"),
+        *("REGISTRATION", "ENCAP DOC"),
+    ]
+    assert instances["SR DOCUMENT"].ConceptNameCodeSequence[0].CodeValue == "126000"
+    assert instances["SR DOCUMENT"].CompletionFlag == "COMPLETE"
+    assert instances["ENCAP DOC"].MIMETypeOfEncapsulatedDocument == "application/pdf"
+    if not shutil.which("dcmdump"):
+        missing("dcmdump of DCMTK")
+    done = subprocess.run(
+        ["dcmdump", "--quiet", str(tmp_path / "DICOMDIR")], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    read = FileSet(tmp_path / "DICOMDIR")
+    assert len(read) == len(entries)
+    read._stage["t"].cleanup()  # its own folder, which it would leave to the end of the process

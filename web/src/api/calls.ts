@@ -9,12 +9,18 @@ import type {
   Limits,
   PatientChange,
   PatientInput,
+  PeerChange,
+  PeerInput,
   Preview,
+  ArchiveChoice,
+  Assign,
   ProfileChoice,
   Release,
   Role,
   RunInput,
+  SeriesInput,
   StudyChange,
+  StudyInput,
   UploadAnswer,
   UserChange,
   UserInput,
@@ -69,27 +75,57 @@ export const records = {
   study: (id: string, signal?: Signal) => answered(server.GET('/api/studies/{id}', one(id, signal))),
   changeStudy: (id: string, body: StudyChange) => answered(server.PATCH('/api/studies/{id}', { ...one(id), body })),
   studies: (query: Query, signal?: Signal) => answered(server.GET('/api/studies', search(query, signal))),
+  addStudy: (body: StudyInput) => answered(server.POST('/api/studies', { body })),
+  deleteStudy: (id: string) => answered(server.DELETE('/api/studies/{id}', one(id))),
+  deletePatient: (id: string) => answered(server.DELETE('/api/patients/{id}', one(id))),
+  seriesList: (query: Query, signal?: Signal) => answered(server.GET('/api/series', search(query, signal))),
+  series: (id: string, signal?: Signal) => answered(server.GET('/api/series/{id}', one(id, signal))),
+  addSeries: (body: SeriesInput) => answered(server.POST('/api/series', { body })),
+  changeSeries: (id: string, description: string) =>
+    answered(server.PATCH('/api/series/{id}', { ...one(id), body: { description } })),
+  moveSeries: (id: string, studyId: string) =>
+    answered(server.POST('/api/series/{id}/move', { ...one(id), body: { to_study_id: studyId } })),
+  deleteSeries: (id: string) => answered(server.DELETE('/api/series/{id}', one(id))),
 };
 
 export const ingest = {
   upload: (
-    file: File,
-    facts: { patientId: string; pathway: string },
+    files: readonly File[],
+    facts: { patientId: string; pathway: string; studyId?: string; seriesId?: string; projectId?: string },
     onProgress: (fraction: number) => void,
     signal?: AbortSignal,
   ) => {
     const form = new FormData();
+    if (facts.projectId) {
+      for (const file of files) form.append('files', file, file.name);
+      return sendFiles<UploadAnswer>(`/api/projects/${facts.projectId}/files`, form, onProgress, signal);
+    }
     form.set('patient_id', facts.patientId);
     form.set('pathway', facts.pathway);
-    form.append('files', file, file.name);
+    if (facts.studyId) form.set('study_id', facts.studyId);
+    if (facts.seriesId) form.set('series_id', facts.seriesId);
+    for (const file of files) form.append('files', file, file.name);
     return sendFiles<UploadAnswer>('/api/images', form, onProgress, signal);
   },
   arrivals: (query: Query, signal?: Signal) => answered(server.GET('/api/arrivals', search(query, signal))),
   arrival: (id: string, signal?: Signal) => answered(server.GET('/api/arrivals/{id}', one(id, signal))),
   frameUrl: (id: string, frame: number) => `/api/arrivals/${id}/frames/${frame}`,
   release: (id: string, body: Release) => answered(server.POST('/api/arrivals/{id}/release', { ...one(id), body })),
+  person: (id: string, signal?: Signal) => answered(server.GET('/api/arrivals/{id}/person', one(id, signal))),
+  assign: (id: string, body: Assign) => answered(server.POST('/api/arrivals/{id}/assign', { ...one(id), body })),
+  archive: (projectId: string, signal?: Signal) =>
+    answered(server.GET('/api/projects/{id}/archive', one(projectId, signal))),
+  changeArchive: (projectId: string, body: ArchiveChoice) =>
+    answered(server.PUT('/api/projects/{id}/archive', { ...one(projectId), body })),
+  indexArchive: (projectId: string) => answered(server.POST('/api/projects/{id}/archive/index', one(projectId))),
   discard: (id: string, note: string) =>
     answered(server.POST('/api/arrivals/{id}/discard', { ...one(id), body: { note } })),
+  peers: (query: Query, signal?: Signal) => answered(server.GET('/api/peers', search(query, signal))),
+  listener: (signal?: Signal) => answered(server.GET('/api/peers/listener', { signal })),
+  addPeer: (body: PeerInput) => answered(server.POST('/api/peers', { body })),
+  changePeer: (id: string, body: PeerChange) => answered(server.PATCH('/api/peers/{id}', { ...one(id), body })),
+  removePeer: (id: string) => answered(server.DELETE('/api/peers/{id}', one(id))),
+  echoPeer: (id: string) => answered(server.POST('/api/peers/{id}/echo', one(id))),
   manifest: (imageId: string, signal?: Signal) =>
     answered(server.GET('/api/images/{id}/manifest', one(imageId, signal))),
   profiles: (projectId: string, signal?: Signal) =>
@@ -113,9 +149,17 @@ export const ingest = {
 export const viewing = {
   images: (query: Query, signal?: Signal) => answered(server.GET('/api/images', search(query, signal))),
   image: (id: string, signal?: Signal) => answered(server.GET('/api/images/{id}', one(id, signal))),
+  numberImage: (id: string, number: number) =>
+    answered(server.PATCH('/api/images/{id}', { ...one(id), body: { number } })),
+  moveImages: (imageIds: string[], seriesId: string) =>
+    answered(server.POST('/api/images/move', { body: { image_ids: imageIds, to_series_id: seriesId } })),
+  deleteImages: (imageIds: string[]) =>
+    answered(server.POST('/api/images/delete', { body: { image_ids: imageIds } })),
   deleteImage: (id: string) => answered(server.DELETE('/api/images/{id}', one(id))),
   renderedUrl: (id: string, size: number, frame = 0) =>
     `/api/images/${id}/rendered?size=${size}${frame > 0 ? `&frame=${frame}` : ''}`,
+  content: (id: string, signal?: Signal) => answered(server.GET('/api/images/{id}/content', one(id, signal))),
+  documentUrl: (id: string) => `/api/images/${id}/original?form=document`,
   evidenceUrl: (id: string, size: number) => `/api/images/${id}/evidence?size=${size}`,
   originalUrl: (id: string) => `/api/images/${id}/original`,
 };
@@ -231,6 +275,9 @@ export const exports = {
       }),
     ),
   fileUrl: (id: string) => `/api/exports/${id}/file`,
+  sendings: (id: string, signal?: Signal) => answered(server.GET('/api/exports/{id}/sendings', one(id, signal))),
+  send: (id: string, node: string) =>
+    answered(server.POST('/api/exports/{id}/sendings', { ...one(id), body: { node } })),
 };
 
 export const audit = {

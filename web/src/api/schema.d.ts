@@ -44,6 +44,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/arrivals/{id}/assign": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Say whose a file is that waits
+         * @description Give a file that is nobody's to a patient, known or new, and take it in; what says the same follows it.
+         */
+        post: operations["arrivals-assign_arrival"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/arrivals/{id}/discard": {
         parameters: {
             query?: never;
@@ -76,6 +96,26 @@ export interface paths {
          * @description One frame of a file that waits, before anything is made black.
          */
         get: operations["arrivals-view_arrival"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/arrivals/{id}/person": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What a file that waits says of its patient
+         * @description Of whom a file that is nobody's yet speaks, beside the patients for whom it may be.
+         */
+        get: operations["arrivals-read_claim"];
         put?: never;
         post?: never;
         delete?: never;
@@ -704,6 +744,30 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/exports/{id}/sendings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Where an export was sent
+         * @description Each time that the export was sent, newest first, and how far it is.
+         */
+        get: operations["exports-list_sendings"];
+        put?: never;
+        /**
+         * Send an export to a DICOM node
+         * @description Send the objects of a finished export by C-STORE, in the background.
+         */
+        post: operations["exports-send_export"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/fields": {
         parameters: {
             query?: never;
@@ -816,6 +880,49 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/images/delete": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Delete images
+         * @description Destroy images and all that was made from them: all or, where one belongs to a signed case, none.
+         */
+        post: operations["images-delete_images"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/images/move": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Move images
+         * @description Put images into another series of the same patient: all of them or, where one cannot be moved, none.
+         *
+         *     Their DICOM files are written anew with the UIDs of the study and series they then lie in; SOP Instance UIDs stay.
+         *     A series that becomes empty is removed.
+         */
+        post: operations["images-move_images"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/images/{id}": {
         parameters: {
             query?: never;
@@ -842,6 +949,26 @@ export interface paths {
          * @description Give an image another place in its study.
          */
         patch: operations["images-change_image"];
+        trace?: never;
+    };
+    "/api/images/{id}/content": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What an object says beside its picture
+         * @description Facts and tables of any object; the tree of a report, segments, waveforms, the text of a document.
+         */
+        get: operations["images-read_content"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/api/images/{id}/evidence": {
@@ -913,7 +1040,7 @@ export interface paths {
         };
         /**
          * An image for the screen
-         * @description One frame as a WebP picture that is never larger than the image; with an ETag, and never changing.
+         * @description One frame, or page of a document, as a WebP picture; with an ETag, and never changing.
          */
         get: operations["images-read_rendered"];
         put?: never;
@@ -1164,6 +1291,98 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/peers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * DICOM nodes
+         * @description The DICOM nodes that may send to projects of yours or query them, by title.
+         */
+        get: operations["DICOM-nodes-list_peers"];
+        put?: never;
+        /**
+         * Add a DICOM node
+         * @description Let a project know a DICOM node; from then on it may call.
+         */
+        post: operations["DICOM-nodes-add_peer"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/peers/listener": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How DICOM nodes reach Medhub
+         * @description Title, address and port to be entered at a modality or PACS, as this server's settings have them.
+         */
+        get: operations["DICOM-nodes-read_listener"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/peers/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A DICOM node
+         * @description One DICOM node.
+         */
+        get: operations["DICOM-nodes-read_peer"];
+        put?: never;
+        post?: never;
+        /**
+         * Remove a DICOM node
+         * @description Forget a DICOM node: it may not call any more. What it sent stays.
+         */
+        delete: operations["DICOM-nodes-remove_peer"];
+        options?: never;
+        head?: never;
+        /**
+         * Change a DICOM node
+         * @description Change what is known of a DICOM node; it holds from its next association.
+         */
+        patch: operations["DICOM-nodes-change_peer"];
+        trace?: never;
+    };
+    "/api/peers/{id}/echo": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Test the connection to a DICOM node
+         * @description Ask a DICOM node whether it answers (C-ECHO).
+         */
+        post: operations["DICOM-nodes-echo_peer"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/projects": {
         parameters: {
             query?: never;
@@ -1214,6 +1433,70 @@ export interface paths {
          * @description Rename a project or describe it anew.
          */
         patch: operations["projects-change_project"];
+        trace?: never;
+    };
+    "/api/projects/{id}/archive": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How a project takes in files
+         * @description What holds for files that name their patient themselves, and how far what is here has been indexed.
+         */
+        get: operations["archive-read_archive"];
+        /**
+         * Choose how a project takes in files
+         * @description Take in files another way from now on; attributes that are new are looked up in what is here already.
+         */
+        put: operations["archive-change_archive"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/projects/{id}/archive/index": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Index a project anew
+         * @description Take the searched attributes out of all images of a project once more; the settings tell how far it is.
+         */
+        post: operations["archive-index_archive"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/projects/{id}/files": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Upload files that say whose they are
+         * @description Take in DICOM files of any patients; each names its own, and is never merged silently.
+         */
+        post: operations["archive-upload_files"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/api/projects/{id}/profile": {
@@ -1413,7 +1696,7 @@ export interface paths {
         };
         /**
          * Series
-         * @description Series, oldest first.
+         * @description Series, oldest first unless sorted otherwise.
          */
         get: operations["studies-list_series"];
         put?: never;
@@ -1454,6 +1737,26 @@ export interface paths {
          * @description Describe a series anew.
          */
         patch: operations["studies-change_series"];
+        trace?: never;
+    };
+    "/api/series/{id}/move": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Move a series
+         * @description Put a series with all its images into another study of the same patient.
+         */
+        post: operations["studies-move_series"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/api/studies": {
@@ -1772,6 +2075,81 @@ export interface components {
             until: string | null;
         };
         /**
+         * ArchiveChoice
+         * @description How a project takes in files that name their patient themselves.
+         */
+        ArchiveChoice: {
+            /**
+             * Attributes
+             * @description Keywords of attributes that are searched beside the usual ones.
+             */
+            attributes?: string[];
+            /**
+             * Duplicates
+             * @description What becomes of another file with the identifier of one that is here: the old one stays and the new one waits for a person, the new one takes its place, or it does so only where it differs.
+             * @default keep
+             * @enum {string}
+             */
+            duplicates: "keep" | "replace" | "changed";
+            /**
+             * Pathways
+             * @description Modality to the pathway that its studies go; `*` for all others.
+             */
+            pathways?: {
+                [key: string]: string;
+            };
+            /**
+             * Settle S
+             * @description Seconds without a new file after which a study is complete.
+             * @default 60
+             */
+            settle_s: number;
+        };
+        /**
+         * ArchiveOut
+         * @description How a project takes in files, and how far what is here has been indexed.
+         */
+        ArchiveOut: {
+            /**
+             * Attributes
+             * @description Keywords of attributes that are searched beside the usual ones.
+             */
+            attributes?: string[];
+            /** Changed At */
+            changed_at: string;
+            /** Changed By */
+            changed_by: string;
+            /**
+             * Duplicates
+             * @description What becomes of another file with the identifier of one that is here: the old one stays and the new one waits for a person, the new one takes its place, or it does so only where it differs.
+             * @default keep
+             * @enum {string}
+             */
+            duplicates: "keep" | "replace" | "changed";
+            /** Index Done */
+            index_done: number;
+            /**
+             * Index State
+             * @enum {string}
+             */
+            index_state: "running" | "done";
+            /** Index Total */
+            index_total: number;
+            /**
+             * Pathways
+             * @description Modality to the pathway that its studies go; `*` for all others.
+             */
+            pathways?: {
+                [key: string]: string;
+            };
+            /**
+             * Settle S
+             * @description Seconds without a new file after which a study is complete.
+             * @default 60
+             */
+            settle_s: number;
+        };
+        /**
          * ArrivalOpened
          * @description A file that waits, for who resolves it.
          */
@@ -1783,6 +2161,11 @@ export interface components {
             boxes: number[][];
             /** By */
             by: string;
+            /**
+             * Candidates
+             * @description Patients for whom it may be.
+             */
+            candidates: string[] | null;
             /** Code */
             code: string | null;
             /** Columns */
@@ -1805,9 +2188,17 @@ export interface components {
              */
             outcome: "accepted" | "duplicate" | "quarantined" | "discarded";
             /** Patient Code */
-            patient_code: string;
-            /** Patient Id */
-            patient_id: string;
+            patient_code: string | null;
+            /**
+             * Patient Id
+             * @description Left out while nobody has said whose the file is.
+             */
+            patient_id: string | null;
+            /**
+             * Peer
+             * @description The application entity that sent it.
+             */
+            peer: string | null;
             /** Reason */
             reason: string | null;
             /** Resolved At */
@@ -1815,12 +2206,27 @@ export interface components {
             /** Resolved By */
             resolved_by: string | null;
             /**
+             * Route
+             * @description By which way it came: upload, folder, stow, dimse, watch, command.
+             */
+            route: string;
+            /**
              * Rows
              * @description Height in pixels; 0 where it cannot be shown.
              */
             rows: number;
+            /**
+             * Shown As
+             * @description What it is; none where it cannot be read.
+             */
+            shown_as: ("image" | "segmentation" | "report" | "document" | "plan" | "waveform" | "presentation" | "other") | null;
             /** Size Bytes */
             size_bytes: number;
+            /**
+             * Texts
+             * @description Of a document, the text of each page.
+             */
+            texts: string[];
             /**
              * Waiting
              * @description Its bytes are here, and somebody may release or discard it.
@@ -1834,6 +2240,11 @@ export interface components {
         ArrivalOut: {
             /** By */
             by: string;
+            /**
+             * Candidates
+             * @description Patients for whom it may be.
+             */
+            candidates: string[] | null;
             /** Code */
             code: string | null;
             /** Created At */
@@ -1852,15 +2263,28 @@ export interface components {
              */
             outcome: "accepted" | "duplicate" | "quarantined" | "discarded";
             /** Patient Code */
-            patient_code: string;
-            /** Patient Id */
-            patient_id: string;
+            patient_code: string | null;
+            /**
+             * Patient Id
+             * @description Left out while nobody has said whose the file is.
+             */
+            patient_id: string | null;
+            /**
+             * Peer
+             * @description The application entity that sent it.
+             */
+            peer: string | null;
             /** Reason */
             reason: string | null;
             /** Resolved At */
             resolved_at: string | null;
             /** Resolved By */
             resolved_by: string | null;
+            /**
+             * Route
+             * @description By which way it came: upload, folder, stow, dimse, watch, command.
+             */
+            route: string;
             /** Size Bytes */
             size_bytes: number;
             /**
@@ -1868,6 +2292,24 @@ export interface components {
              * @description Its bytes are here, and somebody may release or discard it.
              */
             waiting: boolean;
+        };
+        /**
+         * Assign
+         * @description Whose a file is: a patient who is known, or one who is new.
+         */
+        Assign: {
+            /**
+             * New Patient
+             * @default false
+             */
+            new_patient: boolean;
+            /**
+             * Note
+             * @default
+             */
+            note: string;
+            /** Patient Id */
+            patient_id?: string | null;
         };
         /**
          * AuditEntryOut
@@ -1923,6 +2365,27 @@ export interface components {
              * @description The e-mail address.
              */
             username: string;
+        };
+        /**
+         * Candidate
+         * @description A patient for whom a file may be.
+         */
+        Candidate: {
+            /** Birth Year */
+            birth_year: number | null;
+            /** Code */
+            code: string;
+            /**
+             * Identity
+             * @description As the vault has it, for who may see it.
+             */
+            identity: {
+                [key: string]: string;
+            } | null;
+            /** Patient Id */
+            patient_id: string;
+            /** Sex */
+            sex: string;
         };
         /**
          * CaseBrief
@@ -2061,6 +2524,45 @@ export interface components {
             waiting: number;
             /** Waiting For Me */
             waiting_for_me: boolean;
+        };
+        /**
+         * Channel
+         * @description A channel of a waveform.
+         */
+        Channel: {
+            /** Name */
+            name: string;
+            /**
+             * Unit
+             * @description In UCUM; empty where the values have none.
+             */
+            unit: string;
+            /** Values */
+            values: (number | null)[];
+        };
+        /**
+         * ChannelGroup
+         * @description Channels that were sampled together.
+         */
+        ChannelGroup: {
+            /** Channels */
+            channels: components["schemas"]["Channel"][];
+            /**
+             * Fault
+             * @description Why there are no channels; empty where there are.
+             */
+            fault: string;
+            /** Frequency Hz */
+            frequency_hz: number;
+            /** Samples */
+            samples: number;
+            /**
+             * Shown
+             * @description How many samples of each channel are here, from the first.
+             */
+            shown: number;
+            /** Title */
+            title: string;
         };
         /**
          * CheckOut
@@ -2209,6 +2711,35 @@ export interface components {
             p: number | null;
         };
         /**
+         * Content
+         * @description What an object says beside its picture.
+         */
+        Content: {
+            /** Class Name */
+            class_name: string;
+            document: components["schemas"]["DocumentOut"] | null;
+            /** Facts */
+            facts: string[][];
+            /** Frame Segments */
+            frame_segments: (number | null)[];
+            /** Frame Sources */
+            frame_sources: (components["schemas"]["Source"] | null)[];
+            /** Notes */
+            notes: string[];
+            /** Sections */
+            sections: components["schemas"]["Section"][];
+            /** Segments */
+            segments: components["schemas"]["SegmentOut"][];
+            /**
+             * Shown As
+             * @enum {string}
+             */
+            shown_as: "image" | "segmentation" | "report" | "document" | "plan" | "waveform" | "presentation" | "other";
+            tree: components["schemas"]["Node"] | null;
+            /** Waveforms */
+            waveforms: components["schemas"]["ChannelGroup"][];
+        };
+        /**
          * CorrectIn
          * @description Why a signed case is corrected.
          */
@@ -2324,12 +2855,40 @@ export interface components {
             date: string;
         };
         /**
+         * DeletedOut
+         * @description How much was destroyed.
+         */
+        DeletedOut: {
+            /** Images */
+            images: number;
+        };
+        /**
          * Discard
          * @description Why a file that waits is destroyed.
          */
         Discard: {
             /** Note */
             note: string;
+        };
+        /**
+         * DocumentOut
+         * @description A document within an object.
+         */
+        DocumentOut: {
+            /**
+             * Media Type
+             * @description Empty where it is of no known kind.
+             */
+            media_type: string;
+            /** Pages */
+            pages: number;
+            /** Size Bytes */
+            size_bytes: number;
+            /**
+             * Texts
+             * @description The text of each page.
+             */
+            texts: string[];
         };
         /**
          * DriftOut
@@ -2347,6 +2906,21 @@ export interface components {
             sentence: string | null;
             /** Spans */
             spans: components["schemas"]["SpanOut"][];
+        };
+        /**
+         * EchoOut
+         * @description Whether a DICOM node answered C-ECHO.
+         */
+        EchoOut: {
+            /** Answers */
+            answers: boolean;
+            /** Milliseconds */
+            milliseconds: number;
+            /**
+             * Reason
+             * @description Why not, and what to check.
+             */
+            reason: string | null;
         };
         /**
          * ErasureOut
@@ -2427,7 +3001,7 @@ export interface components {
             form: "dicom" | "training" | "metadata";
             /**
              * Ids
-             * @description Of a selection of patients or of studies: which ones.
+             * @description Of a selection of patients, studies, series or images: which ones.
              * @default []
              */
             ids: string[];
@@ -2445,10 +3019,17 @@ export interface components {
             project_id?: string | null;
             /**
              * Selection
-             * @description All of the project, some patients, some studies, signed verdicts.
+             * @description All of the project, some patients, studies, series or images, signed verdicts.
              * @enum {string}
              */
-            selection: "project" | "patients" | "studies" | "verdicts";
+            selection: "project" | "patients" | "studies" | "series" | "images" | "search" | "verdicts";
+            /**
+             * Wanted
+             * @description Of a search: DICOM keyword to value, as in C-FIND, such as Modality: CT.
+             */
+            wanted?: {
+                [key: string]: string;
+            } | null;
         };
         /**
          * ExportOut
@@ -2512,7 +3093,7 @@ export interface components {
              * Selection
              * @enum {string}
              */
-            selection: "project" | "patients" | "studies" | "verdicts";
+            selection: "project" | "patients" | "studies" | "series" | "images" | "search" | "verdicts";
             /** Size Bytes */
             size_bytes: number | null;
             /**
@@ -2753,6 +3334,8 @@ export interface components {
             kind: "photograph" | "dicom";
             /** Labels */
             labels: string[];
+            /** Locked */
+            locked: boolean;
             /** Modality */
             modality: string;
             /** Number */
@@ -2761,6 +3344,11 @@ export interface components {
             patient_code: string;
             /** Patient Id */
             patient_id: string;
+            /**
+             * Picture
+             * @description Whether there is a picture to show.
+             */
+            picture: boolean;
             prediction: components["schemas"]["PredictionOut"] | null;
             /** Predictions */
             predictions: components["schemas"]["PredictionOut"][];
@@ -2768,13 +3356,18 @@ export interface components {
             project_id: string;
             /** Series Id */
             series_id: string;
+            /**
+             * Shown As
+             * @enum {string}
+             */
+            shown_as: "image" | "segmentation" | "report" | "document" | "plan" | "waveform" | "presentation" | "other";
             /** Size Bytes */
             size_bytes: number;
             /**
              * State
              * @enum {string}
              */
-            state: "waiting" | "read" | "unreadable" | "verified" | "signed";
+            state: "waiting" | "read" | "unreadable" | "archived" | "verified" | "signed";
             /** Study Id */
             study_id: string;
             verdict: components["schemas"]["VerdictOut"] | null;
@@ -2803,6 +3396,8 @@ export interface components {
              * @enum {string}
              */
             kind: "photograph" | "dicom";
+            /** Locked */
+            locked: boolean;
             /** Modality */
             modality: string;
             /** Number */
@@ -2811,18 +3406,28 @@ export interface components {
             patient_code: string;
             /** Patient Id */
             patient_id: string;
+            /**
+             * Picture
+             * @description Whether there is a picture to show.
+             */
+            picture: boolean;
             prediction: components["schemas"]["PredictionOut"] | null;
             /** Project Id */
             project_id: string;
             /** Series Id */
             series_id: string;
+            /**
+             * Shown As
+             * @enum {string}
+             */
+            shown_as: "image" | "segmentation" | "report" | "document" | "plan" | "waveform" | "presentation" | "other";
             /** Size Bytes */
             size_bytes: number;
             /**
              * State
              * @enum {string}
              */
-            state: "waiting" | "read" | "unreadable" | "verified" | "signed";
+            state: "waiting" | "read" | "unreadable" | "archived" | "verified" | "signed";
             /** Study Id */
             study_id: string;
             verdict: components["schemas"]["VerdictOut"] | null;
@@ -2830,6 +3435,24 @@ export interface components {
             verified: boolean;
             /** Width */
             width: number;
+        };
+        /**
+         * ImagesDelete
+         * @description Images that are to be destroyed.
+         */
+        ImagesDelete: {
+            /** Image Ids */
+            image_ids: string[];
+        };
+        /**
+         * ImagesMove
+         * @description Images of one patient, and the series of that patient that they are to lie in.
+         */
+        ImagesMove: {
+            /** Image Ids */
+            image_ids: string[];
+            /** To Series Id */
+            to_series_id: string;
         };
         /**
          * LabelCount
@@ -2896,6 +3519,23 @@ export interface components {
              * @description Balanced accuracy below the one in use, at most.
              */
             margin: number;
+        };
+        /**
+         * ListenerOut
+         * @description By what DICOM nodes reach this installation.
+         */
+        ListenerOut: {
+            /** Ae Title */
+            ae_title: string;
+            /** Host */
+            host: string;
+            /**
+             * Port
+             * @description Left out where `medhub serve` does not listen for nodes.
+             */
+            port: number | null;
+            /** Tls */
+            tls: boolean;
         };
         /**
          * ManifestLineOut
@@ -2970,6 +3610,46 @@ export interface components {
             /** Project Id */
             project_id: string;
             role: components["schemas"]["Role"];
+        };
+        /**
+         * MovedOut
+         * @description What was moved, and where it lies now.
+         */
+        MovedOut: {
+            /** Images */
+            images: number;
+            /** Patient Id */
+            patient_id: string;
+            /** Series Id */
+            series_id: string;
+            /** Study Id */
+            study_id: string;
+        };
+        /**
+         * Node
+         * @description A line of a report, with what hangs on it.
+         */
+        Node: {
+            /** Children */
+            children: components["schemas"]["Node"][];
+            /**
+             * Image Id
+             * @description The same object, where it is in the archive.
+             */
+            image_id?: string | null;
+            /** Kind */
+            kind: string;
+            /** Name */
+            name: string;
+            /**
+             * Refers To
+             * @description SOP Instance UID of the object that the line names.
+             */
+            refers_to: string;
+            /** Relation */
+            relation: string;
+            /** Value */
+            value: string;
         };
         /** Page[ArrivalOut] */
         Page_ArrivalOut_: {
@@ -3063,6 +3743,17 @@ export interface components {
         Page_PatientRow_: {
             /** Items */
             items: components["schemas"]["PatientRow"][];
+            /** Page */
+            page: number;
+            /** Page Size */
+            page_size: number;
+            /** Total */
+            total: number;
+        };
+        /** Page[PeerOut] */
+        Page_PeerOut_: {
+            /** Items */
+            items: components["schemas"]["PeerOut"][];
             /** Page */
             page: number;
             /** Page Size */
@@ -3308,6 +3999,11 @@ export interface components {
             birth_year: number | null;
             /** Code */
             code: string;
+            /**
+             * Cover Id
+             * @description The first image that has a picture.
+             */
+            cover_id: string | null;
             /** Created At */
             created_at: string;
             /** Fields */
@@ -3336,6 +4032,8 @@ export interface components {
              * @enum {string}
              */
             sex: "F" | "M" | "O" | "U";
+            /** Studies */
+            studies: number;
             /** Unverified */
             unverified: number;
         };
@@ -3353,6 +4051,11 @@ export interface components {
             birth_year: number | null;
             /** Code */
             code: string;
+            /**
+             * Cover Id
+             * @description The first image that has a picture.
+             */
+            cover_id: string | null;
             /** Created At */
             created_at: string;
             /** Fields */
@@ -3375,6 +4078,8 @@ export interface components {
              * @enum {string}
              */
             sex: "F" | "M" | "O" | "U";
+            /** Studies */
+            studies: number;
             /** Unverified */
             unverified: number;
         };
@@ -3385,6 +4090,8 @@ export interface components {
         PatientSummary: {
             /** Cases */
             cases: number;
+            /** Code */
+            code: string;
             /** Images */
             images: number;
             /** Last Upload At */
@@ -3393,8 +4100,138 @@ export interface components {
             open_cases: number;
             /** Patient Id */
             patient_id: string;
+            /** Project Id */
+            project_id: string;
             /** Unverified */
             unverified: number;
+        };
+        /**
+         * PeerChange
+         * @description What is to change of a DICOM node; what is left out stays.
+         */
+        PeerChange: {
+            /** Ae Title */
+            ae_title?: string | null;
+            /** Called Ae */
+            called_ae?: string | null;
+            /** Host */
+            host?: string | null;
+            /** May Query */
+            may_query?: boolean | null;
+            /** May Store */
+            may_store?: boolean | null;
+            /** Only From Host */
+            only_from_host?: boolean | null;
+            /** Port */
+            port?: number | null;
+            /** Tls */
+            tls?: boolean | null;
+        };
+        /**
+         * PeerCreate
+         * @description A DICOM node that a project is to know.
+         */
+        PeerCreate: {
+            /**
+             * Ae Title
+             * @description By which it calls.
+             * @example CT_ROOM_2
+             */
+            ae_title: string;
+            /**
+             * Called Ae
+             * @description Title of ours by which it calls; this installation's own if left out.
+             */
+            called_ae?: string | null;
+            /**
+             * Host
+             * @description Name or address where it is reached; empty if nowhere.
+             * @default
+             */
+            host: string;
+            /**
+             * May Query
+             * @description It may query the project and fetch from it.
+             * @default false
+             */
+            may_query: boolean;
+            /**
+             * May Store
+             * @description It may send objects into the project.
+             * @default true
+             */
+            may_store: boolean;
+            /**
+             * Only From Host
+             * @description It may call from the address of its host alone.
+             * @default false
+             */
+            only_from_host: boolean;
+            /**
+             * Port
+             * @description Port on which it is reached; 0 if it has no host.
+             * @default 0
+             */
+            port: number;
+            /**
+             * Project Id
+             * @description May be left out by who is in one project only.
+             */
+            project_id?: string | null;
+            /**
+             * Tls
+             * @description It is reached by TLS.
+             * @default false
+             */
+            tls: boolean;
+        };
+        /**
+         * PeerOut
+         * @description A DICOM node.
+         */
+        PeerOut: {
+            /** Ae Title */
+            ae_title: string;
+            /** Called Ae */
+            called_ae: string;
+            /** Created At */
+            created_at: string;
+            /** Created By */
+            created_by: string;
+            /** Host */
+            host: string;
+            /** Id */
+            id: string;
+            /** May Query */
+            may_query: boolean;
+            /** May Store */
+            may_store: boolean;
+            /** Only From Host */
+            only_from_host: boolean;
+            /** Port */
+            port: number;
+            /** Project Id */
+            project_id: string;
+            /** Tls */
+            tls: boolean;
+        };
+        /**
+         * PersonSaid
+         * @description What a file that is nobody's yet says of its patient, beside those for whom it may be.
+         */
+        PersonSaid: {
+            /** Birth Date */
+            birth_date: string;
+            /** Candidates */
+            candidates: components["schemas"]["Candidate"][];
+            /** Modality */
+            modality: string;
+            /** Name */
+            name: string;
+            /** Number */
+            number: string;
+            /** Sex */
+            sex: string;
         };
         /**
          * PredictionOut
@@ -3762,7 +4599,7 @@ export interface components {
              * Outcome
              * @enum {string}
              */
-            outcome: "accepted" | "duplicate";
+            outcome: "accepted" | "duplicate" | "quarantined";
             /** Reason */
             reason: string | null;
         };
@@ -3974,6 +4811,82 @@ export interface components {
             step: number | null;
         };
         /**
+         * Section
+         * @description A table.
+         */
+        Section: {
+            /** Heads */
+            heads: string[];
+            /** Rows */
+            rows: string[][];
+            /** Title */
+            title: string;
+        };
+        /**
+         * SegmentOut
+         * @description A segment of a segmentation.
+         */
+        SegmentOut: {
+            /** Algorithm */
+            algorithm: string;
+            /** Category */
+            category: string;
+            /** Color */
+            color: string;
+            /**
+             * Frames
+             * @description In how many frames it is; none in a label map, whose frames show many.
+             */
+            frames: number | null;
+            /** Label */
+            label: string;
+            /** Number */
+            number: number;
+            /** Property Type */
+            property_type: string;
+        };
+        /**
+         * SendTo
+         * @description To which DICOM node an export is sent.
+         */
+        SendTo: {
+            /**
+             * Node
+             * @description AE title of a node of the project.
+             */
+            node: string;
+        };
+        /**
+         * SendingOut
+         * @description One time that an export was sent, and how far it is.
+         */
+        SendingOut: {
+            /** Created At */
+            created_at: string;
+            /** Created By */
+            created_by: string;
+            /** Done */
+            done: number;
+            /** Failure */
+            failure: string | null;
+            /** Finished At */
+            finished_at: string | null;
+            /** Node */
+            node: string;
+            /**
+             * Refused
+             * @description Objects that the node did not take.
+             */
+            refused: number;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "waiting" | "sending" | "sent" | "failed";
+            /** Total */
+            total: number;
+        };
+        /**
          * SeriesChange
          * @description A series described anew.
          */
@@ -3997,10 +4910,23 @@ export interface components {
             study_id: string;
         };
         /**
+         * SeriesMove
+         * @description The study of the same patient that a series is to lie in.
+         */
+        SeriesMove: {
+            /** To Study Id */
+            to_study_id: string;
+        };
+        /**
          * SeriesOut
-         * @description A series.
+         * @description A series, and where it lies.
          */
         SeriesOut: {
+            /**
+             * Cover Id
+             * @description The first image that has a picture.
+             */
+            cover_id: string | null;
             /** Created At */
             created_at: string;
             /** Description */
@@ -4009,10 +4935,28 @@ export interface components {
             id: string;
             /** Images */
             images: number;
+            /**
+             * Locked
+             * @description A signed case names an image of it: it stays as it is.
+             */
+            locked: boolean;
             /** Modality */
             modality: string;
+            /** Patient Code */
+            patient_code: string;
+            /** Patient Id */
+            patient_id: string;
+            /** Project Id */
+            project_id: string;
             /** Series Uid */
             series_uid: string;
+            /**
+             * Size Bytes
+             * @description Of all its files together.
+             */
+            size_bytes: number;
+            /** Study Description */
+            study_description: string;
             /** Study Id */
             study_id: string;
         };
@@ -4059,6 +5003,19 @@ export interface components {
              * @example correct horse battery staple
              */
             password: string;
+        };
+        /**
+         * Source
+         * @description The image that a frame of a segmentation was made of.
+         */
+        Source: {
+            /**
+             * Frame
+             * @description Number of the frame, from 0.
+             */
+            frame: number;
+            /** Image Id */
+            image_id: string;
         };
         /**
          * SpanOut
@@ -4136,6 +5093,11 @@ export interface components {
          * @description A study.
          */
         StudyOut: {
+            /**
+             * Cover Id
+             * @description The first image that has a picture.
+             */
+            cover_id: string | null;
             /** Created At */
             created_at: string;
             /** Description */
@@ -4148,14 +5110,28 @@ export interface components {
             id: string;
             /** Images */
             images: number;
+            /**
+             * Locked
+             * @description A signed case names an image of it: it stays as it is.
+             */
+            locked: boolean;
             /** Modality */
             modality: string | null;
             /** Pathway */
             pathway: string | null;
+            /** Patient Code */
+            patient_code: string;
             /** Patient Id */
             patient_id: string;
             /** Project Id */
             project_id: string;
+            /** Series */
+            series: number;
+            /**
+             * Size Bytes
+             * @description Of all its files together.
+             */
+            size_bytes: number;
             /** Study Uid */
             study_uid: string;
         };
@@ -4364,6 +5340,8 @@ export interface operations {
                 query?: string | null;
                 /** @description Column to sort by; with a minus before it, descending. */
                 sort?: string | null;
+                /** @description The total as another page of the same list gave it; it is not counted once more. */
+                known_total?: number | null;
             };
             header?: never;
             path?: never;
@@ -4491,6 +5469,123 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ArrivalOpened"];
+                };
+            };
+            /** @description The request is not HTTP as it should be. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description This person may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description There is no such thing, or not in a project of the asker's. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The thing is in a state that does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The request is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description What was given cannot be accepted. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Too many attempts. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    "arrivals-assign_arrival": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the object. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Assign"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReleaseAnswer"];
                 };
             };
             /** @description The request is not HTTP as it should be. */
@@ -4817,6 +5912,119 @@ export interface operations {
             };
         };
     };
+    "arrivals-read_claim": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the object. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PersonSaid"];
+                };
+            };
+            /** @description The request is not HTTP as it should be. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description This person may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description There is no such thing, or not in a project of the asker's. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The thing is in a state that does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The request is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description What was given cannot be accepted. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Too many attempts. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
     "arrivals-release_arrival": {
         parameters: {
             query?: never;
@@ -4956,6 +6164,8 @@ export interface operations {
                 query?: string | null;
                 /** @description Column to sort by; with a minus before it, descending. */
                 sort?: string | null;
+                /** @description The total as another page of the same list gave it; it is not counted once more. */
+                known_total?: number | null;
             };
             header?: never;
             path?: never;
@@ -5857,6 +7067,8 @@ export interface operations {
                 query?: string | null;
                 /** @description Column to sort by; with a minus before it, descending. */
                 sort?: string | null;
+                /** @description The total as another page of the same list gave it; it is not counted once more. */
+                known_total?: number | null;
             };
             header?: never;
             path?: never;
@@ -6778,6 +7990,8 @@ export interface operations {
                 query?: string | null;
                 /** @description Column to sort by; with a minus before it, descending. */
                 sort?: string | null;
+                /** @description The total as another page of the same list gave it; it is not counted once more. */
+                known_total?: number | null;
             };
             header?: never;
             path: {
@@ -7013,6 +8227,8 @@ export interface operations {
                 query?: string | null;
                 /** @description Column to sort by; with a minus before it, descending. */
                 sort?: string | null;
+                /** @description The total as another page of the same list gave it; it is not counted once more. */
+                known_total?: number | null;
             };
             header?: never;
             path?: never;
@@ -7596,6 +8812,8 @@ export interface operations {
                 query?: string | null;
                 /** @description Column to sort by; with a minus before it, descending. */
                 sort?: string | null;
+                /** @description The total as another page of the same list gave it; it is not counted once more. */
+                known_total?: number | null;
             };
             header?: never;
             path: {
@@ -7719,6 +8937,8 @@ export interface operations {
                 query?: string | null;
                 /** @description Column to sort by; with a minus before it, descending. */
                 sort?: string | null;
+                /** @description The total as another page of the same list gave it; it is not counted once more. */
+                known_total?: number | null;
             };
             header?: never;
             path?: never;
@@ -7953,6 +9173,8 @@ export interface operations {
                 query?: string | null;
                 /** @description Column to sort by; with a minus before it, descending. */
                 sort?: string | null;
+                /** @description The total as another page of the same list gave it; it is not counted once more. */
+                known_total?: number | null;
             };
             header?: never;
             path?: never;
@@ -8526,6 +9748,8 @@ export interface operations {
                 query?: string | null;
                 /** @description Column to sort by; with a minus before it, descending. */
                 sort?: string | null;
+                /** @description The total as another page of the same list gave it; it is not counted once more. */
+                known_total?: number | null;
             };
             header?: never;
             path: {
@@ -8781,6 +10005,236 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ExportOut"];
+                };
+            };
+            /** @description The request is not HTTP as it should be. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description This person may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description There is no such thing, or not in a project of the asker's. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The thing is in a state that does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The request is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description What was given cannot be accepted. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Too many attempts. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    "exports-list_sendings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the object. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SendingOut"][];
+                };
+            };
+            /** @description The request is not HTTP as it should be. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description This person may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description There is no such thing, or not in a project of the asker's. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The thing is in a state that does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The request is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description What was given cannot be accepted. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Too many attempts. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    "exports-send_export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the object. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SendTo"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SendingOut"];
                 };
             };
             /** @description The request is not HTTP as it should be. */
@@ -9450,9 +10904,12 @@ export interface operations {
                 query?: string | null;
                 /** @description Column to sort by; with a minus before it, descending. */
                 sort?: string | null;
+                /** @description The total as another page of the same list gave it; it is not counted once more. */
+                known_total?: number | null;
                 project_id?: string | null;
                 patient_id?: string | null;
                 study_id?: string | null;
+                series_id?: string | null;
                 case_id?: string | null;
                 verified?: boolean | null;
                 label?: string | null;
@@ -9581,6 +11038,10 @@ export interface operations {
                     pathway: string;
                     /** @description Id of the patient. Send it before the files. */
                     patient_id: string;
+                    /** @description The same for a series. */
+                    series_id?: string;
+                    /** @description Id of a study of the patient's that the images are to lie in, whatever they say themselves. Send it before the files. */
+                    study_id?: string;
                 };
             };
         };
@@ -9692,6 +11153,7 @@ export interface operations {
                 project_id?: string | null;
                 patient_id?: string | null;
                 study_id?: string | null;
+                series_id?: string | null;
                 case_id?: string | null;
                 verified?: boolean | null;
                 label?: string | null;
@@ -9712,6 +11174,234 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Count"];
+                };
+            };
+            /** @description The request is not HTTP as it should be. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description This person may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description There is no such thing, or not in a project of the asker's. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The thing is in a state that does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The request is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description What was given cannot be accepted. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Too many attempts. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    "images-delete_images": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ImagesDelete"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeletedOut"];
+                };
+            };
+            /** @description The request is not HTTP as it should be. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description This person may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description There is no such thing, or not in a project of the asker's. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The thing is in a state that does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The request is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description What was given cannot be accepted. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Too many attempts. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    "images-move_images": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ImagesMove"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MovedOut"];
                 };
             };
             /** @description The request is not HTTP as it should be. */
@@ -10147,6 +11837,119 @@ export interface operations {
             };
         };
     };
+    "images-read_content": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the object. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Content"];
+                };
+            };
+            /** @description The request is not HTTP as it should be. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description This person may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description There is no such thing, or not in a project of the asker's. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The thing is in a state that does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The request is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description What was given cannot be accepted. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Too many attempts. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
     "images-read_evidence": {
         parameters: {
             query?: {
@@ -10386,7 +12189,7 @@ export interface operations {
     "images-read_original": {
         parameters: {
             query?: {
-                /** @description `dicom` gives the stored DICOM file. */
+                /** @description `dicom` gives the stored DICOM file, `document` the document within it. */
                 form?: string | null;
             };
             header?: never;
@@ -10405,6 +12208,8 @@ export interface operations {
                 };
                 content: {
                     "application/dicom": string;
+                    "application/octet-stream": string;
+                    "application/pdf": string;
                     "image/jpeg": string;
                     "image/png": string;
                 };
@@ -11791,6 +13596,8 @@ export interface operations {
                 query?: string | null;
                 /** @description Column to sort by; with a minus before it, descending. */
                 sort?: string | null;
+                /** @description The total as another page of the same list gave it; it is not counted once more. */
+                known_total?: number | null;
             };
             header?: never;
             path?: never;
@@ -12479,6 +14286,806 @@ export interface operations {
             };
         };
     };
+    "DICOM-nodes-list_peers": {
+        parameters: {
+            query?: {
+                project_id?: string | null;
+                /** @description Number of the page, from 1. */
+                page?: number;
+                /** @description Items on a page. */
+                page_size?: number;
+                /** @description Text to search for. */
+                query?: string | null;
+                /** @description Column to sort by; with a minus before it, descending. */
+                sort?: string | null;
+                /** @description The total as another page of the same list gave it; it is not counted once more. */
+                known_total?: number | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_PeerOut_"];
+                };
+            };
+            /** @description The request is not HTTP as it should be. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description This person may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description There is no such thing, or not in a project of the asker's. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The thing is in a state that does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The request is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description What was given cannot be accepted. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Too many attempts. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    "DICOM-nodes-add_peer": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PeerCreate"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PeerOut"];
+                };
+            };
+            /** @description The request is not HTTP as it should be. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description This person may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description There is no such thing, or not in a project of the asker's. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The thing is in a state that does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The request is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description What was given cannot be accepted. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Too many attempts. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    "DICOM-nodes-read_listener": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListenerOut"];
+                };
+            };
+            /** @description The request is not HTTP as it should be. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description This person may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description There is no such thing, or not in a project of the asker's. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The thing is in a state that does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The request is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description What was given cannot be accepted. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Too many attempts. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    "DICOM-nodes-read_peer": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the object. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PeerOut"];
+                };
+            };
+            /** @description The request is not HTTP as it should be. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description This person may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description There is no such thing, or not in a project of the asker's. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The thing is in a state that does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The request is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description What was given cannot be accepted. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Too many attempts. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    "DICOM-nodes-remove_peer": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the object. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request is not HTTP as it should be. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description This person may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description There is no such thing, or not in a project of the asker's. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The thing is in a state that does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The request is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description What was given cannot be accepted. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Too many attempts. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    "DICOM-nodes-change_peer": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the object. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PeerChange"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PeerOut"];
+                };
+            };
+            /** @description The request is not HTTP as it should be. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description This person may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description There is no such thing, or not in a project of the asker's. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The thing is in a state that does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The request is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description What was given cannot be accepted. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Too many attempts. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    "DICOM-nodes-echo_peer": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the object. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EchoOut"];
+                };
+            };
+            /** @description The request is not HTTP as it should be. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description This person may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description There is no such thing, or not in a project of the asker's. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The thing is in a state that does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The request is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description What was given cannot be accepted. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Too many attempts. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
     "projects-list_projects": {
         parameters: {
             query?: {
@@ -12490,6 +15097,8 @@ export interface operations {
                 query?: string | null;
                 /** @description Column to sort by; with a minus before it, descending. */
                 sort?: string | null;
+                /** @description The total as another page of the same list gave it; it is not counted once more. */
+                known_total?: number | null;
             };
             header?: never;
             path?: never;
@@ -13053,6 +15662,468 @@ export interface operations {
             };
         };
     };
+    "archive-read_archive": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the object. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ArchiveOut"];
+                };
+            };
+            /** @description The request is not HTTP as it should be. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description This person may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description There is no such thing, or not in a project of the asker's. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The thing is in a state that does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The request is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description What was given cannot be accepted. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Too many attempts. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    "archive-change_archive": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the object. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ArchiveChoice"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ArchiveOut"];
+                };
+            };
+            /** @description The request is not HTTP as it should be. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description This person may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description There is no such thing, or not in a project of the asker's. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The thing is in a state that does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The request is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description What was given cannot be accepted. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Too many attempts. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    "archive-index_archive": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the object. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ArchiveOut"];
+                };
+            };
+            /** @description The request is not HTTP as it should be. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description This person may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description There is no such thing, or not in a project of the asker's. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The thing is in a state that does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The request is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description What was given cannot be accepted. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Too many attempts. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    "archive-upload_files": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the object. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "multipart/form-data": {
+                    files: string[];
+                };
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UploadAnswer"];
+                };
+            };
+            /** @description The request is not HTTP as it should be. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description This person may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description There is no such thing, or not in a project of the asker's. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The thing is in a state that does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The request is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description What was given cannot be accepted. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Too many attempts. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
     "de-identification-read_profiles": {
         parameters: {
             query?: never;
@@ -13419,6 +16490,8 @@ export interface operations {
                 query?: string | null;
                 /** @description Column to sort by; with a minus before it, descending. */
                 sort?: string | null;
+                /** @description The total as another page of the same list gave it; it is not counted once more. */
+                known_total?: number | null;
             };
             header?: never;
             path?: never;
@@ -14216,6 +17289,8 @@ export interface operations {
                 query?: string | null;
                 /** @description Column to sort by; with a minus before it, descending. */
                 sort?: string | null;
+                /** @description The total as another page of the same list gave it; it is not counted once more. */
+                known_total?: number | null;
             };
             header?: never;
             path?: never;
@@ -14328,6 +17403,8 @@ export interface operations {
         parameters: {
             query?: {
                 study_id?: string | null;
+                patient_id?: string | null;
+                project_id?: string | null;
                 /** @description Number of the page, from 1. */
                 page?: number;
                 /** @description Items on a page. */
@@ -14336,6 +17413,8 @@ export interface operations {
                 query?: string | null;
                 /** @description Column to sort by; with a minus before it, descending. */
                 sort?: string | null;
+                /** @description The total as another page of the same list gave it; it is not counted once more. */
+                known_total?: number | null;
             };
             header?: never;
             path?: never;
@@ -14899,6 +17978,123 @@ export interface operations {
             };
         };
     };
+    "studies-move_series": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the object. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SeriesMove"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MovedOut"];
+                };
+            };
+            /** @description The request is not HTTP as it should be. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description This person may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description There is no such thing, or not in a project of the asker's. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The thing is in a state that does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The request is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description What was given cannot be accepted. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Too many attempts. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description A part that is needed does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
     "studies-list_studies": {
         parameters: {
             query?: {
@@ -14912,6 +18108,8 @@ export interface operations {
                 query?: string | null;
                 /** @description Column to sort by; with a minus before it, descending. */
                 sort?: string | null;
+                /** @description The total as another page of the same list gave it; it is not counted once more. */
+                known_total?: number | null;
             };
             header?: never;
             path?: never;
@@ -15488,6 +18686,8 @@ export interface operations {
                 query?: string | null;
                 /** @description Column to sort by; with a minus before it, descending. */
                 sort?: string | null;
+                /** @description The total as another page of the same list gave it; it is not counted once more. */
+                known_total?: number | null;
             };
             header?: never;
             path?: never;
@@ -15950,6 +19150,8 @@ export interface operations {
                 query?: string | null;
                 /** @description Column to sort by; with a minus before it, descending. */
                 sort?: string | null;
+                /** @description The total as another page of the same list gave it; it is not counted once more. */
+                known_total?: number | null;
             };
             header?: never;
             path?: never;

@@ -30,17 +30,28 @@ export type Sex = Patient['sex'];
 export type Erasure = Schemas['ErasureOut'];
 export type Study = Schemas['StudyOut'];
 export type StudyChange = Schemas['StudyChange'];
+export type StudyInput = Schemas['StudyCreate'];
+export type Series = Schemas['SeriesOut'];
+export type SeriesInput = Schemas['SeriesCreate'];
 
 export type Prediction = Schemas['PredictionOut'];
 export type Verdict = Schemas['VerdictOut'];
 export type ImageRow = Schemas['ImageRow'];
 export type Image = Schemas['ImageOut'];
+export type ShownAs = ImageRow['shown_as'];
+export type Content = Schemas['Content'];
+export type ContentNode = Schemas['Node'];
+export type ChannelGroup = Schemas['ChannelGroup'];
 export type HistoryEntry = Schemas['EventOut'];
 
 export type UploadItem = Schemas['UploadItem'];
 export type UploadAnswer = Schemas['UploadAnswer'];
 export type Outcome = UploadItem['outcome'];
 export type Arrival = Schemas['ArrivalOut'];
+export type PersonSaid = Schemas['PersonSaid'];
+export type Archive = Schemas['ArchiveOut'];
+export type ArchiveChoice = Schemas['ArchiveChoice'];
+export type Assign = Schemas['Assign'];
 export type OpenedArrival = Schemas['ArrivalOpened'];
 export type Release = Schemas['Release'];
 /** Frame (from 1), x0, y0, x1, y1 in pixels; the last two are not included. */
@@ -49,6 +60,10 @@ export type Manifest = Schemas['ManifestOut'];
 export type Profiles = Schemas['ProfilesOut'];
 export type ProfileChoice = Schemas['ProfileChoice'];
 export type Preview = Schemas['PreviewOut'];
+
+export type Peer = Schemas['PeerOut'];
+export type PeerInput = Schemas['PeerCreate'];
+export type PeerChange = Schemas['PeerChange'];
 
 export type CaseRow = Schemas['CaseRow'];
 export type Case = Schemas['CaseOut'];

@@ -2,7 +2,7 @@
 // The viewer as a part of a page: the neutral dark ground, the canvas, its evidence layer, its words while loading.
 import { useEffect, useImperativeHandle, useLayoutEffect, useRef, useState, type Ref } from 'react';
 import { viewing } from '@/api/calls';
-import { BitmapCache } from '@/viewer/bitmapCache';
+import { BitmapCache, PictureRefused } from '@/viewer/bitmapCache';
 import { ImageCanvas, type Light } from '@/viewer/imageCanvas';
 import { fit, renditionFor, type Rendition } from '@/viewer/viewport';
 import classes from './ImageStage.module.css';
@@ -96,12 +96,16 @@ export function ImageStage({ image, frame = 0, neighbours = [], label, light, ev
           show(picture);
           drawn.current?.(id);
         })
-        .catch(() => {
+        .catch((error: unknown) => {
           if (!current) return;
           window.clearTimeout(slow);
           setWaiting(false);
           made.clear();
-          setTrouble('This picture could not be loaded. Check the connection, then press R.');
+          setTrouble(
+            error instanceof PictureRefused
+              ? error.message
+              : 'This picture could not be loaded. Check the connection, then press R.',
+          );
         });
     }
     let finer = 0;

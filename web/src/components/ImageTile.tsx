@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Link } from '@tanstack/react-router';
+import { useState } from 'react';
 import { viewing } from '@/api/calls';
 import type { ImageRow } from '@/api/types';
 import { probability } from '@/lib/format';
 import classes from './ImageTile.module.css';
+import { hasPicture, KindIcon, kindWord } from './kinds';
 import { MarkIcon, markOf, markWords } from './Mark';
 import { sortedProbabilities } from './Probabilities';
 
@@ -11,13 +13,31 @@ import { sortedProbabilities } from './Probabilities';
 export function labelLine(image: ImageRow): string {
   if (image.verdict) return image.verdict.label;
   if (image.state === 'unreadable') return 'Not readable';
+  if (image.shown_as !== 'image') return kindWord(image.shown_as);
+  if (image.state === 'archived') return 'Archived';
   if (!image.prediction) return 'Waiting';
   const top = sortedProbabilities(image.prediction)[0];
   return `${image.prediction.label} ${top ? probability(top[1]) : ''}`.trim();
 }
 
-export function Thumbnail({ image, alt = '' }: { image: Pick<ImageRow, 'id' | 'state'>; alt?: string }) {
-  if (image.state === 'unreadable') return <span className={classes.none}>No picture</span>;
+type Pictured = Pick<ImageRow, 'id' | 'state' | 'shown_as' | 'frames'>;
+
+/** What stands in place of a picture where there is none: what the object is. */
+export function wordsWithoutPicture(image: Pick<ImageRow, 'state' | 'shown_as'>): string {
+  if (image.state === 'unreadable') return 'Not readable';
+  return image.shown_as === 'image' || image.shown_as === 'other' ? 'No picture' : kindWord(image.shown_as);
+}
+
+export function Thumbnail({ image, alt = '' }: { image: Pictured; alt?: string }) {
+  const [failed, setFailed] = useState(false);
+  if (failed || image.state === 'unreadable')
+    return <span className={classes.none}>{wordsWithoutPicture(image)}</span>;
+  if (!hasPicture(image))
+    return (
+      <span className={classes.none}>
+        <KindIcon shownAs={image.shown_as} size={44} />
+      </span>
+    );
   return (
     <img
       className={classes.picture}
@@ -26,6 +46,7 @@ export function Thumbnail({ image, alt = '' }: { image: Pick<ImageRow, 'id' | 's
       loading="lazy"
       decoding="async"
       draggable={false}
+      onError={() => setFailed(true)}
     />
   );
 }
@@ -43,7 +64,7 @@ export function ImageTile({ image, to, showPatient = true }: { image: ImageRow; 
         <span className="mh-visually-hidden">, {markWords(mark)}, </span>
       </span>
       <span className={classes.sub}>
-        {showPatient && <span className="mh-code">{image.patient_code}</span>} Image {image.number}
+        {showPatient && <span className="mh-code">{image.patient_code}</span>} {image.shown_as === 'image' ? 'Image' : 'Number'} {image.number}
       </span>
     </Link>
   );

@@ -3,7 +3,7 @@
 import type { ImageRow } from '@/api/types';
 import classes from './small.module.css';
 
-export type MarkName = 'waiting' | 'read' | 'uncertain' | 'agreed' | 'changed' | 'signed' | 'unreadable';
+export type MarkName = 'waiting' | 'read' | 'uncertain' | 'agreed' | 'changed' | 'signed' | 'unreadable' | 'archived';
 
 const WORDS: Record<MarkName, string> = {
   waiting: 'waiting for the classifier',
@@ -13,6 +13,7 @@ const WORDS: Record<MarkName, string> = {
   changed: 'verified, label changed',
   signed: 'signed',
   unreadable: 'not readable',
+  archived: 'archived',
 };
 
 const COLORS: Record<MarkName, string> = {
@@ -23,6 +24,7 @@ const COLORS: Record<MarkName, string> = {
   changed: 'var(--mark-green, var(--mh-green))',
   signed: 'var(--mark-green, var(--mh-green))',
   unreadable: 'var(--mark-red, var(--mh-red))',
+  archived: 'var(--mark-gray, var(--mh-muted))',
 };
 
 export function markOf(image: Pick<ImageRow, 'state' | 'prediction' | 'verdict'>): MarkName {
@@ -30,6 +32,7 @@ export function markOf(image: Pick<ImageRow, 'state' | 'prediction' | 'verdict'>
   if (image.verdict) return image.verdict.agrees ? 'agreed' : 'changed';
   if (image.state === 'verified') return 'agreed';
   if (image.state === 'unreadable') return 'unreadable';
+  if (image.state === 'archived') return 'archived';
   if (!image.prediction) return 'waiting';
   return image.prediction.uncertain ? 'uncertain' : 'read';
 }
@@ -80,6 +83,8 @@ function Shape({ mark }: { mark: MarkName }) {
       );
     case 'signed':
       return <path d="M4 7V5a4 4 0 0 1 8 0v2h1v7H3V7h1Zm2 0h4V5a2 2 0 1 0-4 0v2Z" fill="currentColor" />;
+    case 'archived':
+      return <path d="M2 3h12v3H2ZM3 6v7h10V6M6 9h4" fill="none" stroke="currentColor" strokeWidth="1.8" />;
     case 'unreadable':
       return <path d="m3 3 10 10M13 3 3 13" stroke="currentColor" strokeWidth="2.4" strokeLinecap="round" />;
   }

@@ -302,3 +302,31 @@ export const IconTraining = icon([
   'M22 9l-10 -4l-10 4l10 4l10 -4v6',
   'M6 10.6v5.4a6 3 0 0 0 12 0v-5.4',
 ]);
+export const IconSegments = icon([
+  'M4 8v-2a2 2 0 0 1 2 -2h2',
+  'M4 16v2a2 2 0 0 0 2 2h2',
+  'M16 4h2a2 2 0 0 1 2 2v2',
+  'M16 20h2a2 2 0 0 0 2 -2v-2',
+  'M9 12a3 3 0 1 0 6 0a3 3 0 1 0 -6 0',
+]);
+export const IconReport = icon([
+  'M9 5h-2a2 2 0 0 0 -2 2v12a2 2 0 0 0 2 2h10a2 2 0 0 0 2 -2v-12a2 2 0 0 0 -2 -2h-2',
+  'M9 5a2 2 0 0 1 2 -2h2a2 2 0 0 1 2 2a2 2 0 0 1 -2 2h-2a2 2 0 0 1 -2 -2',
+  'M9 12l.01 0',
+  'M13 12l2 0',
+  'M9 16l.01 0',
+  'M13 16l2 0',
+]);
+export const IconDocument = icon([
+  'M14 3v4a1 1 0 0 0 1 1h4',
+  'M17 21h-10a2 2 0 0 1 -2 -2v-14a2 2 0 0 1 2 -2h7l5 5v11a2 2 0 0 1 -2 2',
+  'M9 13l6 0',
+  'M9 17l6 0',
+]);
+export const IconPlan = icon([
+  'M11 12a1 1 0 1 0 2 0a1 1 0 1 0 -2 0',
+  'M7 12a5 5 0 1 0 10 0a5 5 0 1 0 -10 0',
+  'M3 12a9 9 0 1 0 18 0a9 9 0 1 0 -18 0',
+]);
+export const IconWave = icon(['M3 12h4l3 8l4 -16l3 8h4']);
+export const IconPresentation = icon(['M12 3a9 9 0 1 0 0 18a9 9 0 1 0 0 -18', 'M12 3v18', 'M12 9l4.65 -4.65', 'M12 14.3l7.37 -7.37', 'M12 19.6l8.85 -8.85']);

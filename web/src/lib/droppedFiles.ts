@@ -12,24 +12,27 @@ function fileOf(entry: FileSystemFileEntry): Promise<File> {
 async function walk(entry: FileSystemEntry): Promise<File[]> {
   if (entry.isFile) return [await fileOf(entry as FileSystemFileEntry)];
   const reader = (entry as FileSystemDirectoryEntry).createReader();
-  const files: File[] = [];
+  const files: File[][] = [];
   // A reader hands out at most about a hundred entries at a time; an empty answer is the end.
   for (let batch = await entriesOf(reader); batch.length > 0; batch = await entriesOf(reader)) {
-    for (const child of batch) files.push(...(await walk(child)));
+    files.push(...(await Promise.all(batch.map(walk))));
   }
-  return files;
+  return files.flat();
 }
 
 const HIDDEN = /^(\.|Thumbs\.db$|desktop\.ini$)/i;
 
+export const isHiddenName = (name: string) => HIDDEN.test(name);
+
 export function withoutHidden(files: File[]): File[] {
-  return files.filter((file) => !HIDDEN.test(file.name));
+  return files.filter((file) => !isHiddenName(file.name));
 }
 
 export async function droppedFiles(transfer: DataTransfer): Promise<File[]> {
-  // The entries must be taken before the first await: the list is emptied when the event is over.
-  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry()).filter((entry) => entry !== null);
-  if (entries.length === 0) return withoutHidden([...transfer.files]);
-  const nested = await Promise.all(entries.map(walk));
-  return withoutHidden(nested.flat());
+  // All must be taken before the first await: the list is emptied when the event is over.
+  const taken = [...transfer.items].map((item) => ({ entry: item.webkitGetAsEntry(), file: item.getAsFile() }));
+  const folders = taken.flatMap(({ entry }) => (entry?.isDirectory ? [entry] : []));
+  const files = taken.flatMap(({ entry, file }) => (file && !entry?.isDirectory ? [file] : []));
+  const nested = await Promise.all(folders.map(walk));
+  return withoutHidden([...files, ...nested.flat()]);
 }

@@ -9,10 +9,13 @@ export type Ability =
   | 'upload'
   | 'give-verdicts'
   | 'delete-images'
+  | 'move-images'
+  | 'delete-studies'
   | 'read-quarantine'
   | 'resolve-quarantine'
   | 'preview-profile'
   | 'choose-profile'
+  | 'manage-nodes'
   | 'manage-people'
   | 'read-audit'
   | 'define-fields'
@@ -26,14 +29,17 @@ const READER: Ability[] = ['read-records', 'dashboard'];
 const STAFF: Ability[] = [...READER, 'write-records', 'see-identity', 'read-quarantine', 'define-fields'];
 
 const ABILITIES: Record<string, readonly Ability[]> = {
-  technologist: [...STAFF, 'delete-images', 'resolve-quarantine', 'preview-profile'],
+  technologist: [...STAFF, 'delete-images', 'move-images', 'resolve-quarantine', 'preview-profile'],
   physician: STAFF,
   administrator: [
     ...STAFF,
     'delete-images',
+    'move-images',
+    'delete-studies',
     'resolve-quarantine',
     'preview-profile',
     'choose-profile',
+    'manage-nodes',
     'manage-people',
     'read-audit',
     'erase',

@@ -90,7 +90,7 @@ const pages = [
   }),
   createRoute({
     ...page('/images'),
-    component: lazyPage(() => import('@/features/viewing/ImagesPage'), 'ImagesPage'),
+    component: lazyPage(() => import('@/features/records/explorer/ExplorerPage'), 'ExplorerPage'),
   }),
   createRoute({
     ...page('/images/$imageId'),
@@ -161,8 +161,16 @@ const pages = [
     component: lazyPage(() => import('@/features/accounts/SettingsPage'), 'SettingsPage'),
   }),
   createRoute({
+    ...page('/settings/archive'),
+    component: lazyPage(() => import('@/features/ingest/ArchivePage'), 'ArchivePage'),
+  }),
+  createRoute({
     ...page('/settings/de-identification'),
     component: lazyPage(() => import('@/features/ingest/ProfilePage'), 'ProfilePage'),
+  }),
+  createRoute({
+    ...page('/settings/nodes'),
+    component: lazyPage(() => import('@/features/ingest/NodesPage'), 'NodesPage'),
   }),
   createRoute({
     ...page('/settings/fields'),

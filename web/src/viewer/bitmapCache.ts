@@ -6,9 +6,17 @@ export type Fetch<P extends Picture> = (url: string, signal: AbortSignal) => Pro
 
 type Entry<P> = { promise: Promise<P>; stop: AbortController; picture: P | null };
 
+/** The server said why there is no picture; its words are for the reader. */
+export class PictureRefused extends Error {}
+
+async function wordsOf(response: Response): Promise<string> {
+  const said = (await response.json().catch(() => null)) as { detail?: unknown } | null;
+  return typeof said?.detail === 'string' && said.detail ? said.detail : `No picture came (${response.status}).`;
+}
+
 async function fetchBitmap(url: string, signal: AbortSignal): Promise<ImageBitmap> {
   const response = await fetch(url, { credentials: 'same-origin', signal });
-  if (!response.ok) throw new Error(`The picture could not be fetched (${response.status})`);
+  if (!response.ok) throw new PictureRefused(await wordsOf(response));
   return createImageBitmap(await response.blob());
 }
 

@@ -8,13 +8,12 @@ read, is not in the standard's dictionary, or is private and not known to be saf
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from pydicom import DataElement, Dataset, Sequence
-from pydicom._uid_dict import UID_dictionary
-from pydicom.datadict import dictionary_has_tag, keyword_for_tag
+from pydicom.datadict import dictionary_has_tag, keyword_for_tag, tag_for_keyword
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag, Tag
 
@@ -22,10 +21,12 @@ from medhub.science.deid.codes import coded_values
 from medhub.science.deid.identity import Identity, identity_of
 from medhub.science.deid.private import SafePrivate, safe_private
 from medhub.science.deid.profile import BASIC_CODE, CODES, Profile
+from medhub.science.deid.remembered import Case, Made, case_of, key_of, made_of
 from medhub.science.deid.requirements import requirement
 from medhub.science.deid.subject import Subject
 from medhub.science.deid.table import OVERLAYS, Rule, rule_of
 from medhub.science.deid.text import clean_text, vocabulary, words_of
+from medhub.science.deid.uids import is_standard
 from medhub.science.deid.values import DUMMIES, NotADate, capped_age, fits, shifted_date, shifted_datetime
 
 ENGINE = "medhub-deid 1"
@@ -34,7 +35,10 @@ MOST_DEPTH = 32
 Done = Literal["removed", "emptied", "replaced", "new UID", "shifted", "cleaned", "kept"]
 _TEXT_VRS = frozenset(("LO", "LT", "SH", "ST", "UC", "UT"))
 # Written by de-identification itself, and so never taken over from what was received.
-_OWN = frozenset(("PatientIdentityRemoved", "DeidentificationMethod", "DeidentificationMethodCodeSequence"))
+_OWN = frozenset(
+    tag_for_keyword(keyword)
+    for keyword in ("PatientIdentityRemoved", "DeidentificationMethod", "DeidentificationMethodCodeSequence")
+)
 _SHORT_VRS = frozenset(("AE", "CS", "UR"))
 _BYTE_VRS = frozenset(("OB", "OD", "OF", "OL", "OV", "OW"))
 _SHORTEST_NAME = 4
@@ -78,10 +82,11 @@ class Action:
 
 @dataclass(frozen=True)
 class Cleaned:
-    """A dataset without identity, and what was done to it."""
+    """A dataset without identity, what was done to it, and which of its elements are the same in other objects."""
 
     dataset: Dataset
     actions: tuple[Action, ...]
+    shared: Mapping[BaseTag, Made]
 
 
 @dataclass
@@ -100,6 +105,8 @@ class _Work:
     identity: Identity
     sop_class: str
     max_depth: int
+    case: Case
+    shared: dict[BaseTag, Made] = field(default_factory=dict)
     actions: list[Action] = field(default_factory=list)
     applied: set[str] = field(default_factory=set)  # options that did something
     dates: set[str] = field(default_factory=set)  # what became of dates: "removed", "modified", "kept"
@@ -142,16 +149,20 @@ def deidentify(
     NestedTooDeep
         When sequences lie deeper than ``max_depth``.
     """
+    identity = identity if identity is not None else identity_of(dataset)
+    sop_class = _text(dataset, "SOPClassUID")
+    encoding = (str(dataset.original_character_set), *dataset.original_encoding)
     work = _Work(
         profile=profile,
         subject=subject,
-        identity=identity if identity is not None else identity_of(dataset),
-        sop_class=_text(dataset, "SOPClassUID"),
+        identity=identity,
+        sop_class=sop_class,
         max_depth=max_depth,
+        case=case_of(profile, subject, identity.words, sop_class, encoding),
     )
     cleaned = _walk(dataset, work, _Place(), _Keep(clean=profile.unlisted == "clean"))
     mark(cleaned, profile, dates=work.dates, graphics="graphics" in work.applied)
-    return Cleaned(cleaned, tuple(work.actions))
+    return Cleaned(cleaned, tuple(work.actions), work.shared)
 
 
 def _text(dataset: Dataset, keyword: str) -> str:
@@ -173,28 +184,63 @@ def _walk(dataset: Dataset, work: _Work, place: _Place, how: _Keep) -> Dataset:
         raise NestedTooDeep("sequences lie too deep within one another")
     kept = Dataset()
     creators = _creators(dataset)
-    for tag in sorted(dataset.keys()):
-        tag = Tag(tag)
-        if tag.element == 0 or tag.group in (0x0000, 0x0002) or keyword_for_tag(tag) in _OWN:
+    for tag, raw in sorted(dataset.items(), key=_by_tag):
+        if not tag & 0xFFFF or tag >> 16 in (0x0000, 0x0002) or tag in _OWN:
             continue
+        made = _remembered(dataset, tag, raw, work, how, creators) if not place.path else None
+        if made is not None:
+            work.shared[tag] = made
+        else:
+            made = _made(dataset, tag, work, place, how, creators)
+        if made.vr:
+            kept.add(DataElement(tag, made.vr, made.value, already_converted=True))
+        work.actions += made.actions
+        work.applied |= made.applied
+        work.dates |= made.dates
+    return kept
+
+
+def _by_tag(one: tuple[BaseTag, Any]) -> int:
+    return int(one[0])
+
+
+def _remembered(
+    dataset: Dataset, tag: BaseTag, raw: Any, work: _Work, how: _Keep, creators: dict[tuple[int, int], str]
+) -> Made | None:
+    """What becomes of an element at the root; it is worked out once for all objects that share it."""
+    group = tag >> 16
+    owner = creators.get((group, (tag & 0xFFFF) >> 8), "") if group & 1 else ""
+    key = key_of(tag, raw, owner)
+    if key is None:
+        return None
+    made = work.case.made.get(key)
+    if made is None:
+        made = _made(dataset, tag, work, _Place(), how, creators)
+        work.case.keep(key, made)
+    return made
+
+
+def _made(
+    dataset: Dataset, tag: BaseTag, work: _Work, place: _Place, how: _Keep, creators: dict[tuple[int, int], str]
+) -> Made:
+    apart = replace(work, actions=[], applied=set(), dates=set())
+    made: DataElement | None = None
+    vr = "??"
+    try:
+        element = dataset[tag]
+        vr, _ = str(element.VR), element.value
+    # Whatever a hostile element makes its reader raise means that it has no value that could be passed on.
+    except Exception:
+        apart.note(place, tag, vr, "removed", "it cannot be read")
+    else:
         try:
-            element = dataset[tag]
-            vr, _ = str(element.VR), element.value
-        # Whatever a hostile element makes its reader raise means that it has no value that could be passed on.
-        except Exception:
-            work.note(place, tag, "??", "removed", "it cannot be read")
-            continue
-        try:
-            made = _element(element, vr, work, place, how, creators)
+            made = _element(element, vr, apart, place, how, creators)
         except NestedTooDeep:
             raise
         # A value of another kind than its representation says, as "1A" for a number.
         except Exception:
-            work.note(place, tag, vr, "removed", _UNFIT)
-            continue
-        if made is not None:
-            kept.add(made)
-    return kept
+            apart.note(place, tag, vr, "removed", _UNFIT)
+    return made_of(made, apart.actions, apart.applied, apart.dates)
 
 
 def _element(
@@ -463,7 +509,7 @@ def _new_uids(
 
 def _standard_or_new(uid: str, work: _Work) -> str:
     uid = uid.strip("\0 ")
-    return uid if not uid or uid in UID_dictionary else work.subject.uid(uid)
+    return uid if not uid or is_standard(uid) else work.subject.uid(uid)
 
 
 def _sequence(
@@ -491,8 +537,7 @@ def _creators(dataset: Dataset) -> dict[tuple[int, int], str]:
     """Whose each private block is: (group, block) to creator."""
     found: dict[tuple[int, int], str] = {}
     for tag in list(dataset.keys()):
-        tag = Tag(tag)
-        if tag.is_private_creator:
+        if tag >> 16 & 1 and tag.is_private_creator:
             try:
                 found[tag.group, tag.element] = str(dataset[tag].value or "").strip()
             except Exception:  # noqa: S112  # a creator that cannot be read owns nothing

@@ -21,9 +21,10 @@ from medhub.science.deid.reading import ReaderMissing
 from medhub.science.deid.result import Result as Result
 from medhub.science.deid.slides import clean_slide, clean_slide_file, is_slide
 from medhub.science.deid.subject import Subject, subject_of
+from medhub.science.imaging.checks import check_image
 from medhub.science.imaging.limits import Limits, Unacceptable, refuse_length
 from medhub.science.imaging.photographs import identify, refuse_unknown
-from medhub.science.imaging.received_dicom import check_image, is_dicom, parse_within, quiet
+from medhub.science.imaging.received_dicom import is_dicom, parse_within, quiet
 from medhub.science.imaging.stored_pixels import clean_pixels
 from medhub.science.imaging.wrapping import write_file
 

@@ -6,9 +6,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from pydicom import DataElement, Dataset
-from pydicom.datadict import tag_for_keyword
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.tag import BaseTag
 
 _NUMBERS = frozenset(
     tag_for_keyword(keyword)
@@ -151,7 +153,9 @@ def _elements(dataset: Dataset) -> Iterator[DataElement]:
     waiting = [dataset]
     while waiting:
         one = waiting.pop()
-        for tag in list(one.keys()):
+        for tag, raw in list(one.items()):
+            if not _may_say(tag, raw):
+                continue
             try:
                 element = one[tag]
                 value = element.value
@@ -162,6 +166,19 @@ def _elements(dataset: Dataset) -> Iterator[DataElement]:
                 waiting.extend(item for item in value or () if isinstance(item, Dataset))
             else:
                 yield element
+
+
+def _may_say(tag: BaseTag, raw: Any) -> bool:
+    """Whether an element can be a name, number, place, or a sequence of them; others are not even converted."""
+    vr = raw.VR
+    if vr is not None and vr != "UN":
+        return vr in ("PN", "SQ") or tag in _NUMBERS or tag in _PLACES
+    if tag in _NUMBERS or tag in _PLACES:
+        return True
+    try:
+        return dictionary_VR(tag) in ("PN", "SQ")
+    except KeyError:  # private, in an implicit syntax: its reader knows more
+        return True
 
 
 def _texts(element: DataElement) -> list[str]:

@@ -20,8 +20,8 @@ from medhub.science.deid.profile import FACES_CODE, PIXELS_CODE
 from medhub.science.deid.reading import READ, Reader, Writing, reader
 from medhub.science.deid.redact import redact
 from medhub.science.deid.regions import Box, known_regions, ultrasound_regions
+from medhub.science.imaging.checks import number_of_frames
 from medhub.science.imaging.frames import read_frame, read_stored
-from medhub.science.imaging.received_dicom import number_of_frames
 
 # Values of computing, not pictures: nothing is ever drawn into them.
 _COMPUTED = frozenset(("SEG", "RTDOSE"))
@@ -275,7 +275,8 @@ def _values(dicom: bytes, number: int) -> NDArray[np.float32] | None:
     stored, photometric = read_stored(dicom, number)
     if stored.ndim == 3 or stored.dtype == np.uint8 or photometric == "PALETTE COLOR":
         return None
-    return stored.astype(np.float32)
+    with np.errstate(over="ignore"):
+        return np.nan_to_num(stored.astype(np.float32))
 
 
 def _look(

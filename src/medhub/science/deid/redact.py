@@ -23,10 +23,10 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from medhub.science.imaging.checks import number_of_frames
 from medhub.science.imaging.frames import read_stored
 from medhub.science.imaging.grey import FrameValues, palette_colors
 from medhub.science.imaging.limits import Unacceptable
-from medhub.science.imaging.received_dicom import number_of_frames
 from medhub.science.imaging.wrapping import write_file
 
 # Syntaxes in which one frame can be written anew beside the others: by which encoder that is done without loss.
@@ -69,6 +69,10 @@ def redact(dicom: bytes, masks: Mapping[int, NDArray[np.bool_]], mark: Callable[
     mark(dataset)
     wanted = {frame: mask for frame, mask in masks.items() if mask.any()}
     if wanted:
+        if "PixelData" not in dataset:
+            raise Unacceptable(
+                "Writing in floating-point pixels cannot be blackened here; a person must look.", reason="unsupported"
+            )
         if not syntax.is_encapsulated:
             _native(dataset, wanted)
         elif syntax in _IN_PLACE and (int(dataset.SamplesPerPixel) == 1 or syntax == RLELossless):

@@ -6,6 +6,19 @@ from __future__ import annotations
 import hashlib
 import hmac
 
+from pydicom._uid_dict import UID_dictionary
+
+NEWER_CLASSES = {
+    "1.2.840.10008.5.1.4.1.1.66.7": "Label Map Segmentation Storage",
+    "1.2.840.10008.5.1.4.1.1.66.8": "Height Map Segmentation Storage",
+}
+"""Classes of PS3.4, B.5, that are newer than the dictionary of pydicom 3.0."""
+
+
+def is_standard(uid: str) -> bool:
+    """Tell whether a UID is one of the standard's (PS3.6, A), which names nobody and is the same everywhere."""
+    return uid in UID_dictionary or uid in NEWER_CLASSES
+
 
 def keyed_uid(key: bytes, *parts: str) -> str:
     """Make the UID that stands for something received.

@@ -31,6 +31,9 @@ JPEG2000_SYNTAXES = frozenset((JPEG2000, JPEG2000Lossless, HTJ2K, HTJ2KLossless,
 COMPRESSED_SYNTAXES = JPEG_SYNTAXES | JPEG2000_SYNTAXES | {RLELossless}
 """Transfer syntaxes of compressed pixels that are taken and kept."""
 
+DEFLATED_FRAMES = UID("1.2.840.10008.1.2.8.1")
+"""Deflated Image Frame Compression (PS3.5, A.4.13): taken, and stored uncompressed, since few programs read it."""
+
 
 class CleanFrame(NamedTuple):
     """A frame without metadata, and the size that its stream declares (``None`` for RLE, which declares none)."""

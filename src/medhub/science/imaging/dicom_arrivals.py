@@ -1,30 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A received DICOM image made into one without identity: allowed attributes, keyed UIDs, pixels as they are."""
+"""A received DICOM object made into one without identity: allowed attributes, keyed UIDs, pixels as they are."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 
 from PIL import Image
 from pydicom import DataElement, Dataset
 from pydicom._uid_dict import UID_dictionary
-from pydicom.uid import UID, ExplicitVRBigEndian, SecondaryCaptureImageStorage
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 from medhub.science.deid.byte_order import to_little_endian
+from medhub.science.deid.documents import Document, doubt_beside_pixels, take_document
 from medhub.science.deid.engine import NestedTooDeep, deidentify
 from medhub.science.deid.identity import Identity, identity_of, identity_of_person
 from medhub.science.deid.manifest import manifest_of
+from medhub.science.deid.numbers import restore_numbers
 from medhub.science.deid.pixels import is_picture, may_hold_writing, may_show_face
 from medhub.science.deid.uids import keyed_uid
+from medhub.science.imaging.attributes import attributes_of
+from medhub.science.imaging.checks import NATIVE_SYNTAXES, number_of_frames
 from medhub.science.imaging.frames import read_frame
+from medhub.science.imaging.kinds import PIXEL_KEYWORDS, Kind, PixelKeyword, class_name, kind_of
 from medhub.science.imaging.limits import Limits, Unacceptable
 from medhub.science.imaging.photograph import small, thumbnail
 from medhub.science.imaging.prepared import Context, Prepared
-from medhub.science.imaging.received_dicom import Received, number_of_frames, quiet, read_received
-from medhub.science.imaging.stored_pixels import clean_pixels
+from medhub.science.imaging.received_dicom import Received, quiet, read_received
+from medhub.science.imaging.stored_pixels import StoredPixels, clean_pixels
 from medhub.science.imaging.wrapping import write_file, write_subject
 
 _IDENTITY = (("name", "PatientName"), ("hospital_number", "PatientID"), ("birth_date", "PatientBirthDate"))
+_UID = re.compile(r"[0-9.]{1,64}")
 _RECOPY = "Copy or export it again from its source."
 
 
@@ -35,7 +42,7 @@ def prepare_dicom(data: bytes, context: Context, limits: Limits) -> Prepared:
     that hold for one patient, so that nobody can place an image in another patient's study. Writing in pixels is not
     looked for yet; the result says whether it must be. Compressed frames stay in their syntax, without comments; native
     ones become explicit little endian. Bits of a pixel's cell that are not stored bits, where old overlays hide, are
-    cleared.
+    cleared. Documents stay with their pages alone, and only once a person has read them.
 
     Parameters
     ----------
@@ -49,7 +56,7 @@ def prepare_dicom(data: bytes, context: Context, limits: Limits) -> Prepared:
     Returns
     -------
     Prepared
-        The image and its thumbnail.
+        The object, and its thumbnail if it has pixels.
 
     Raises
     ------
@@ -82,62 +89,108 @@ def prepare_dicom(data: bytes, context: Context, limits: Limits) -> Prepared:
 
 def _prepare(file: Received, data: bytes, context: Context, limits: Limits) -> Prepared:
     received, syntax = file
-    key, code = context.uid_key, context.patient_code
+    kind = kind_of(received)
     identity = identity_of(received)
     identity = Identity(identity.words | identity_of_person(context.known).words)
-    reason = may_hold_writing(received)
-    wanted = context.profile.pixels
-    face = wanted.faces == "hold" and may_show_face(received)
-    unseen = is_picture(received) and bool(reason or face or wanted.also_reconstructed)
-    pixels = clean_pixels(received, syntax)
+    unseen = _may_hold_writing(received, kind, context, identity)
+    pixels = clean_pixels(received, syntax, kind.pixels, limits) if kind.pixels is not None else None
+    document = take_document(received, context.profile)
     person = _person(received)
-    del received["PixelData"]
+    for keyword in PIXEL_KEYWORDS:
+        if keyword in received:
+            del received[keyword]
     cleaned = deidentify(received, context.profile, context.subject, max_depth=limits.max_depth, identity=identity)
     dataset = cleaned.dataset
     if syntax == ExplicitVRBigEndian:
         to_little_endian(dataset)
-    notes: tuple[str, ...] = ()
-    if not _is_standard_class(str(dataset.get("SOPClassUID", "") or "")):
-        dataset.SOPClassUID = SecondaryCaptureImageStorage
-        notes += ("The kind of object was missing or private; it is kept as Secondary Capture.",)
-    if pixels.changed:
-        notes += ("Bits beside the stored bits of the pixels, where overlays can hide, were cleared.",)
-    digest = hashlib.sha256(data).hexdigest()
-    for keyword in ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
-        if not dataset.get(keyword):
-            dataset.add(DataElement(keyword, "UI", keyed_uid(key, keyword, code, digest)))
-    for keyword, default in (("Modality", "OT"), ("ImageType", ["DERIVED", "SECONDARY"])):
-        if not dataset.get(keyword):
-            dataset.add(DataElement(keyword, "CS", default))
-    for keyword in ("SeriesNumber", "InstanceNumber"):
-        if keyword not in dataset:
-            dataset.add(DataElement(keyword, "IS", None))
-    write_subject(dataset, context)
-    element = DataElement("PixelData", _pixel_vr(dataset, pixels.transfer_syntax), pixels.data)
-    element.is_undefined_length = pixels.transfer_syntax.is_encapsulated
-    dataset["PixelData"] = element
-    stored = write_file(dataset, pixels.transfer_syntax)
+    restore_numbers(received, dataset, big_endian=syntax == ExplicitVRBigEndian)
+    notes = _name_kind(dataset, kind)
+    _write_what_must_be_there(dataset, context, hashlib.sha256(data).hexdigest())
+    if document is not None:
+        _put_document(dataset, document)
+    if pixels is not None and kind.pixels is not None:
+        if pixels.changed:
+            notes += ("Bits beside the stored bits of the pixels, where overlays can hide, were cleared.",)
+        if pixels.transfer_syntax != syntax and syntax not in NATIVE_SYNTAXES:
+            notes += ("Its frames were unfolded, without any loss, since few programs read how they were packed.",)
+        _put_pixels(dataset, pixels, kind.pixels)
+    stored_syntax = pixels.transfer_syntax if pixels is not None else ExplicitVRLittleEndian
+    stored = write_file(dataset, stored_syntax, cleaned.shared)
+    # Whether compressed frames can be decoded shows only in doing so.
+    at_once = context.shown or stored_syntax.is_encapsulated
     return Prepared(
         dicom=stored,
         sop_class_uid=str(dataset.SOPClassUID),
         sop_instance_uid=str(dataset.SOPInstanceUID),
         study_instance_uid=str(dataset.StudyInstanceUID),
         series_instance_uid=str(dataset.SeriesInstanceUID),
-        transfer_syntax_uid=str(pixels.transfer_syntax),
+        transfer_syntax_uid=str(stored_syntax),
         modality=str(dataset.Modality),
         kind="dicom",
-        rows=int(dataset.Rows),
-        columns=int(dataset.Columns),
-        frames=number_of_frames(dataset),
-        samples=int(dataset.SamplesPerPixel),
-        bits=int(dataset.BitsStored),
+        rows=int(dataset.Rows) if pixels is not None else 0,
+        columns=int(dataset.Columns) if pixels is not None else 0,
+        frames=number_of_frames(dataset) if pixels is not None else 0,
+        samples=int(dataset.SamplesPerPixel) if pixels is not None else 0,
+        bits=int(dataset.get("BitsStored") or dataset.BitsAllocated) if pixels is not None else 0,
         lossless=True,
-        thumbnail=thumbnail(_preview(stored)),
+        thumbnail=thumbnail(_preview(stored)) if pixels is not None and at_once else b"",
         notes=notes,
         manifest=manifest_of(cleaned.actions),
         unseen=unseen,
         identity=person,
+        shown_as=kind.shown_as,
+        attributes=attributes_of(dataset, context.attributes),
     )
+
+
+def _may_hold_writing(received: Dataset, kind: Kind, context: Context, identity: Identity) -> bool:
+    """Whether somebody must look through an object before it is stored."""
+    if doubt_beside_pixels(received, context.profile, identity):
+        return True
+    if kind.pixels is None or not is_picture(received):
+        return False
+    wanted = context.profile.pixels
+    face = wanted.faces == "hold" and may_show_face(received)
+    return bool(may_hold_writing(received) or face or wanted.also_reconstructed)
+
+
+def _name_kind(dataset: Dataset, kind: Kind) -> tuple[str, ...]:
+    if kind.pixels is None or _is_standard_class(str(dataset.get("SOPClassUID", "") or "")):
+        return ()
+    dataset.SOPClassUID = SecondaryCaptureImageStorage
+    return ("The kind of object was missing or private; it is kept as Secondary Capture.",)
+
+
+def _write_what_must_be_there(dataset: Dataset, context: Context, digest: str) -> None:
+    """Write identifiers where a file has none, and what every object must say (type 1 and 2)."""
+    for keyword in ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
+        # Several, or what is no UID at all, name nothing.
+        if not _UID.fullmatch(str(dataset.get(keyword) or "")):
+            dataset.add(DataElement(keyword, "UI", keyed_uid(context.uid_key, keyword, context.patient_code, digest)))
+    if not dataset.get("Modality"):
+        dataset.add(DataElement("Modality", "CS", "OT"))
+    if "Rows" in dataset and not dataset.get("ImageType"):
+        dataset.add(DataElement("ImageType", "CS", ["DERIVED", "SECONDARY"]))
+    for keyword in ("SeriesNumber", "InstanceNumber"):
+        if keyword not in dataset:
+            dataset.add(DataElement(keyword, "IS", None))
+    write_subject(dataset, context)
+
+
+def _put_document(dataset: Dataset, document: Document) -> None:
+    dataset.add(DataElement("EncapsulatedDocument", "OB", document.data + bytes(len(document.data) % 2)))
+    dataset.EncapsulatedDocumentLength = len(document.data)
+    if document.media_type:
+        dataset.MIMETypeOfEncapsulatedDocument = document.media_type
+    # Until a person has read it.
+    dataset.BurnedInAnnotation = "YES"
+
+
+def _put_pixels(dataset: Dataset, pixels: StoredPixels, keyword: PixelKeyword) -> None:
+    vrs = {"FloatPixelData": "OF", "DoubleFloatPixelData": "OD"}
+    element = DataElement(keyword, vrs.get(keyword) or _pixel_vr(dataset, pixels.transfer_syntax), pixels.data)
+    element.is_undefined_length = pixels.transfer_syntax.is_encapsulated
+    dataset[keyword] = element
 
 
 def _person(received: Dataset) -> dict[str, str]:
@@ -157,7 +210,7 @@ def _person(received: Dataset) -> dict[str, str]:
 
 def _is_standard_class(uid: str) -> bool:
     entry = UID_dictionary.get(uid)
-    return entry is not None and "SOP Class" in entry[1]
+    return bool(class_name(uid)) or (entry is not None and "SOP Class" in entry[1])
 
 
 def _preview(file: bytes) -> Image.Image:

@@ -8,23 +8,27 @@ from collections.abc import Mapping, Sequence
 from io import BytesIO
 
 from pydicom import Dataset, dcmread
+from pydicom.datadict import dictionary_VR
 from pydicom.dataset import FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import dcmwrite, write_dataset
+from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.uid import UID, ExplicitVRLittleEndian, MediaStorageDirectoryStorage
 
+from medhub.science.imaging.directory_records import KEYS, WHERE_EMPTY, WITH_CONCEPT, record_type
+from medhub.science.imaging.limits import Unacceptable
 from medhub.science.imaging.wrapping import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
-_LEVELS = ("PATIENT", "STUDY", "SERIES", "IMAGE")
+_LEVELS = ("PATIENT", "STUDY", "SERIES", "INSTANCE")
+_CONCEPT = ("CodeValue", "CodingSchemeDesignator", "CodeMeaning")
 _KEYS: Mapping[str, tuple[str, ...]] = {
     "PATIENT": ("PatientName", "PatientID"),
     "STUDY": ("StudyDate", "StudyTime", "StudyDescription", "StudyInstanceUID", "StudyID", "AccessionNumber"),
     "SERIES": ("Modality", "SeriesInstanceUID", "SeriesNumber"),
-    "IMAGE": ("InstanceNumber",),
 }
 # A directory may not leave these empty. A date of 1900 is what de-identified files use where there was none.
-_WHERE_EMPTY = {"StudyDate": "19000101", "StudyTime": "000000", "StudyID": "1", "SeriesNumber": "1"}
+_WHERE_EMPTY = {**WHERE_EMPTY, "StudyDate": "19000101", "StudyTime": "000000", "StudyID": "1", "SeriesNumber": "1"}
 _SEQUENCE_HEAD_BYTES = 12  # tag, VR, two reserved bytes, length
 _ITEM_HEAD_BYTES = 8
 _IN_USE = 0xFFFF
@@ -49,14 +53,21 @@ def directory_facts(dicom: bytes) -> dict[str, str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         file = dcmread(BytesIO(dicom), stop_before_pixels=True)
-        keywords = [keyword for level in _LEVELS for keyword in _KEYS[level]]
-        facts = {keyword: str(value) for keyword in keywords if (value := file.get(keyword)) not in (None, "")}
+        keywords = [keyword for level in _KEYS.values() for keyword in level]
+        keywords += KEYS[record_type(str(file.SOPClassUID))]
+        facts = {keyword: _text(value) for keyword in keywords if (value := file.get(keyword)) not in (None, "")}
+        for item in list(file.get("ConceptNameCodeSequence") or ())[:1]:
+            facts |= {f"Concept{name}": str(item.get(name) or "") for name in _CONCEPT}
         facts["ReferencedSOPClassUID"] = str(file.SOPClassUID)
         facts["ReferencedSOPInstanceUID"] = str(file.SOPInstanceUID)
         facts["ReferencedTransferSyntaxUID"] = str(file.file_meta.TransferSyntaxUID)
         sets = file.get("SpecificCharacterSet") or ""
         facts["CharacterSet"] = sets if isinstance(sets, str) else "\\".join(sets)
     return facts
+
+
+def _text(value: object) -> str:
+    return "\\".join(str(one) for one in value) if isinstance(value, MultiValue) else str(value)
 
 
 def write_dicomdir(entries: Sequence[Entry], uid: str) -> bytes:
@@ -148,18 +159,32 @@ def _record(level: str, path: str, facts: Mapping[str, str]) -> Dataset:
     record.OffsetOfTheNextDirectoryRecord = 0
     record.RecordInUseFlag = _IN_USE
     record.OffsetOfReferencedLowerLevelDirectoryEntity = 0
-    record.DirectoryRecordType = level
+    kind = record_type(facts["ReferencedSOPClassUID"]) if level == "INSTANCE" else level
+    record.DirectoryRecordType = kind
     if facts.get("CharacterSet"):
         record.SpecificCharacterSet = facts["CharacterSet"]
-    for keyword in _KEYS[level]:
-        setattr(record, keyword, facts.get(keyword) or _WHERE_EMPTY.get(keyword, ""))
-    if level == "IMAGE":
+    for keyword in _KEYS[level] if level in _KEYS else KEYS[kind]:
+        value = facts.get(keyword) or _WHERE_EMPTY.get(keyword, "")
+        setattr(record, keyword, int(value) if dictionary_VR(keyword) in ("US", "UL") else value)
+    if kind in WITH_CONCEPT:
+        record.ConceptNameCodeSequence = DicomSequence(_concept(facts, empty=kind == "ENCAP DOC"))
+    if level == "INSTANCE":
         record.ReferencedFileID = path.split("/")
         record.ReferencedSOPClassUIDInFile = facts["ReferencedSOPClassUID"]
         record.ReferencedSOPInstanceUIDInFile = facts["ReferencedSOPInstanceUID"]
         record.ReferencedTransferSyntaxUIDInFile = facts["ReferencedTransferSyntaxUID"]
-        record.InstanceNumber = facts.get("InstanceNumber") or "1"
     return record
+
+
+def _concept(facts: Mapping[str, str], *, empty: bool) -> list[Dataset]:
+    """What an object is, as it says itself; where it says nothing, that it is a report, or nothing where it may."""
+    given = [facts.get(f"Concept{name}") for name in _CONCEPT]
+    if not all(given) and empty:
+        return []
+    item = Dataset()
+    values = given if all(given) else ["126000", "DCM", "Imaging Measurement Report"]
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = values
+    return [item]
 
 
 def _length(record: Dataset) -> int:
@@ -179,3 +204,40 @@ def _written(directory: Dataset, uid: str) -> bytes:
     buffer = BytesIO()
     dcmwrite(buffer, directory, enforce_file_format=True)
     return buffer.getvalue()
+
+
+def named_files(directory: bytes) -> list[list[str]]:
+    """Read which files a received DICOMDIR names.
+
+    Parameters
+    ----------
+    directory
+        The bytes of the DICOMDIR.
+
+    Returns
+    -------
+    list of list of str
+        The components of each path (PS3.10, 8.5), as the directory writes them: whoever opens them checks them first.
+        Records that are not in use are left out (PS3.3, F.3.2.2).
+
+    Raises
+    ------
+    Unacceptable
+        When it is no DICOMDIR, or damaged.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            dataset = dcmread(BytesIO(directory), force=True)
+            records = dataset.DirectoryRecordSequence
+            named = []
+            for record in records:
+                identifier = record.get("ReferencedFileID")
+                if identifier and record.get("RecordInUseFlag", _IN_USE) == _IN_USE:
+                    named.append([identifier] if isinstance(identifier, str) else [str(one) for one in identifier])
+        # A parser of hostile bytes may raise anything; all mean the same.
+        except Exception as error:
+            raise Unacceptable(
+                "This DICOMDIR is damaged or none. Name the folders with the images instead.", reason="damaged"
+            ) from error
+    return named

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import struct
 from io import BytesIO
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,13 +26,27 @@ from pydicom.uid import (
 )
 
 from medhub.errors import Invalid
+from medhub.science.imaging.checks import NATIVE_SYNTAXES, number_of_frames
 from medhub.science.imaging.grey import FrameValues, grey_levels, palette_colors
 from medhub.science.imaging.jpeg import JpegFault, clean_jpeg
+from medhub.science.imaging.kinds import PIXEL_KEYWORDS, SEGMENTATION_CLASSES, PixelKeyword
 from medhub.science.imaging.limits import Unacceptable
-from medhub.science.imaging.received_dicom import number_of_frames, quiet
+from medhub.science.imaging.received_dicom import quiet
+from medhub.science.imaging.segmentation import segmented_picture
 
 _PHOTOGRAPHS = (VLPhotographicImageStorage, VLMicroscopicImageStorage)
+_PIXEL_TAGS = dict(zip(((0x7FE0, 0x0010), (0x7FE0, 0x0008), (0x7FE0, 0x0009)), PIXEL_KEYWORDS, strict=True))
 _PLUGINS = {JPEGLSLossless: "pyjpegls", JPEGLSNearLossless: "pyjpegls"}
+
+
+class NoPixels(Unacceptable):
+    """The object has no pixels: it is a document, a report, a plan or measurements."""
+
+    code: ClassVar[str] = "no-picture"
+
+    def __init__(self) -> None:
+        """Say so."""
+        super().__init__("This object has no pixels that could be shown.", reason="unsupported")
 
 
 class _Opened(NamedTuple):
@@ -41,6 +55,7 @@ class _Opened(NamedTuple):
     dataset: Dataset
     syntax: UID
     stream: BytesIO
+    keyword: PixelKeyword = "PixelData"
 
 
 def read_frame(dicom: bytes, frame: int = 0, *, window: tuple[float, float] | None = None) -> NDArray[np.uint8]:
@@ -79,7 +94,7 @@ def read_frame(dicom: bytes, frame: int = 0, *, window: tuple[float, float] | No
             if not 0 <= frame < frames:
                 raise Invalid(f"The image has {frames} frames; there is no frame {frame}.", field="frame")
             return _picture(opened, frame, window)
-        except Invalid:
+        except Invalid:  # and with it Unacceptable
             raise
         except MemoryError as error:
             raise Unacceptable(
@@ -107,7 +122,7 @@ def jpeg_frame(dicom: bytes) -> bytes | None:
         The stream, if the picture is what any JPEG decoder makes of it; ``None`` for every other file.
     """
     with quiet():
-        dataset, syntax, stream = _open(dicom)
+        dataset, syntax, stream, _ = _open(dicom)
         if (
             syntax != JPEGBaseline8Bit
             or dataset.get("SOPClassUID") not in _PHOTOGRAPHS
@@ -188,9 +203,10 @@ def _open(dicom: bytes) -> _Opened:
     syntax = UID(dataset.file_meta.TransferSyntaxUID)
     # Now comes the pixel data element: tag, value representation and two bytes of zero, length (PS3.5, 7.1.2).
     head = stream.read(12)
-    if struct.unpack_from("<HH", head) != (0x7FE0, 0x0010) or not head[4:6].isalpha():
-        raise ValueError("no pixel data")
-    return _Opened(dataset, syntax, stream)
+    keyword = _PIXEL_TAGS.get(struct.unpack_from("<HH", head)) if len(head) == 12 else None
+    if keyword is None or not head[4:6].isalpha():
+        raise NoPixels
+    return _Opened(dataset, syntax, stream, keyword)
 
 
 def _encapsulated_frame(stream: BytesIO, dataset: Dataset, frame: int) -> bytes:
@@ -198,8 +214,12 @@ def _encapsulated_frame(stream: BytesIO, dataset: Dataset, frame: int) -> bytes:
 
 
 def _picture(opened: _Opened, frame: int, window: tuple[float, float] | None) -> NDArray[np.uint8]:
-    dataset, syntax, stream = opened
+    dataset, syntax, stream, keyword = opened
     samples = int(dataset.SamplesPerPixel)
+    if keyword != "PixelData":
+        return np.repeat(
+            grey_levels(_floats(opened, frame), FrameValues.of(dataset, frame), window)[..., None], 3, axis=2
+        )
     eight_bits = int(dataset.BitsStored) <= 8
     if syntax in (JPEGBaseline8Bit, JPEGExtended12Bit) and eight_bits:
         picture = _decode_jpeg(_encapsulated_frame(stream, dataset, frame), dataset)
@@ -218,17 +238,30 @@ def _picture(opened: _Opened, frame: int, window: tuple[float, float] | None) ->
         elif bits < 8:
             pixels = pixels.astype(np.uint16) * 255 // (2**bits - 1)
         return np.ascontiguousarray(pixels.astype(np.uint8, copy=False))
+    if str(dataset.get("SOPClassUID", "")) in SEGMENTATION_CLASSES and "SegmentSequence" in dataset:
+        return segmented_picture(pixels, dataset, frame)
     values = FrameValues.of(dataset, frame)
     if photometric == "PALETTE COLOR":
         return palette_colors(pixels, values)
     return np.repeat(grey_levels(pixels, values, window)[..., None], 3, axis=2)
 
 
+def _floats(opened: _Opened, frame: int) -> NDArray[Any]:
+    """Read one frame of floating-point values, which are never compressed (PS3.5, 8.2)."""
+    dataset = opened.dataset
+    rows, columns, size = int(dataset.Rows), int(dataset.Columns), int(dataset.BitsAllocated) // 8
+    length = rows * columns * size
+    opened.stream.seek(frame * length, 1)
+    return np.frombuffer(opened.stream.read(length), f"<f{size}").reshape(rows, columns)
+
+
 def _decode(opened: _Opened, frame: int) -> tuple[NDArray[Any], str]:
-    dataset, syntax, stream = opened
+    dataset, syntax, stream, keyword = opened
+    if keyword != "PixelData":
+        return _floats(opened, frame), str(dataset.PhotometricInterpretation)
     options: dict[str, Any] = as_pixel_options(dataset, pixel_keyword="PixelData", pixel_vr="OW")
     options["transfer_syntax_uid"] = syntax
-    if not syntax.is_encapsulated:
+    if syntax in NATIVE_SYNTAXES:
         options["pixel_vr"] = "OB" if int(dataset.BitsAllocated) <= 8 else "OW"
         options["view_only"] = True
     try:

@@ -95,6 +95,8 @@ def grey_levels(
     ndarray of uint8
         Array of the same shape; 0 is black.
     """
+    if pixels.dtype.kind == "f":
+        return _float_levels(pixels.astype(np.float64), values, window)
     low, high = int(pixels.min()), int(pixels.max())
     if high - low < _WIDEST_TABLE:
         # Each value is worked out once; the frame then only looks them up.
@@ -102,6 +104,27 @@ def grey_levels(
         table = _levels(domain, pixels, values, window)
         return table[pixels.astype(np.int64) - low] if low else table[pixels]
     return _levels(pixels.astype(np.int64), pixels, values, window)
+
+
+def _float_levels(
+    stored: NDArray[np.float64], values: FrameValues, window: tuple[float, float] | None
+) -> NDArray[np.uint8]:
+    """Turn floating-point values into grey levels; what is no number is black (PS3.3, C.7.6.24)."""
+    sound = np.isfinite(stored)
+    said = window or _window_of(values.interest)
+    if said is not None:
+        function = "LINEAR" if window is not None else str(values.interest.get("VOILUTFunction") or "LINEAR").upper()
+        shares = _windowed(np.where(sound, stored, 0.0), *said, function)
+    else:
+        inside = stored[sound]
+        low, high = (float(inside.min()), float(inside.max())) if inside.size else (0.0, 0.0)
+        # Halved before they are subtracted, since the largest numbers lie further apart than the largest number.
+        width = high / 2 - low / 2
+        shares = (np.where(sound, stored, low) / 2 - low / 2) / width if width > 0 else np.zeros(stored.shape)
+    shares = np.clip(shares, 0.0, 1.0)
+    if _inverted(values.dataset):
+        shares = 1.0 - shares
+    return np.where(sound, np.rint(shares * 255), 0).astype(np.uint8)
 
 
 def _levels(

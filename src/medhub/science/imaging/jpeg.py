@@ -152,7 +152,7 @@ def clean_jpeg(data: bytes, *, metadata: bool = True) -> JpegStream:
             if not metadata:
                 break
             end = _end_of_scan(data, after, process)
-            kept.append(b"\xff\xda" + data[at:end])
+            kept.append(b"\xff\xda" + _scan_header(data[at:after], process) + data[after:end])
             scans += 1
             after = end
         at = after
@@ -203,6 +203,13 @@ def _end_of_scan(data: bytes, at: int, process: int) -> int:
     while end > at and data[end - 1] == 0xFF:
         end -= 1
     return end
+
+
+def _scan_header(header: bytes, process: int) -> bytes:
+    """A scan header as decoders want it: some old writers left the band of sequential scans 0 (T.81, B.2.3, B.3)."""
+    if process in (SOF_BASELINE, SOF_EXTENDED) and len(header) > 5 and header[-3:] == bytes(3):
+        return header[:-3] + b"\x00\x3f\x00"
+    return header
 
 
 def _frame_header(body: bytes) -> _FrameHeader:

@@ -3,14 +3,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Any, Literal
+from functools import lru_cache
+from typing import Any, Literal, get_args
 
 from medhub.science.deid.manifest import MOST_LINES, Line
 from medhub.science.deid.profile import Profile, standing_profile
 from medhub.science.deid.subject import Subject, days_of
+from medhub.science.imaging.attributes import Attributes, checked
+
+ShownAs = Literal["image", "segmentation", "report", "document", "plan", "waveform", "presentation", "other"]
+SHOWN_AS = frozenset(get_args(ShownAs))
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,10 @@ class Context:
         What is kept of what was received.
     known
         Names and numbers of the patient, which are looked for in texts and pixels, and written nowhere.
+    attributes
+        Keywords of attributes that are searched beside the usual ones.
+    shown
+        Whether the thumbnail is made at once; of many that come in from a device it is made later.
     """
 
     uid_key: bytes
@@ -53,6 +63,8 @@ class Context:
     number: int = 1
     profile: Profile = field(default_factory=standing_profile)
     known: tuple[str, ...] = ()
+    attributes: tuple[str, ...] = ()
+    shown: bool = True
 
     @property
     def subject(self) -> Subject:
@@ -68,6 +80,7 @@ class Context:
             "received_at": self.received_at.isoformat(),
             "profile": self.profile.model_dump_json(),
             "known": list(self.known),
+            "attributes": list(self.attributes),
         }
 
     @classmethod
@@ -75,8 +88,28 @@ class Context:
         """Read what ``to_wire`` wrote."""
         read = {**values, "received_at": datetime.fromisoformat(values["received_at"])}
         if "profile" in values:
-            read["profile"] = Profile.model_validate_json(values["profile"])
-        return cls(**{**read, "known": tuple(values.get("known", ()))})
+            read["profile"] = _profile(values["profile"])
+        several = {name: tuple(values.get(name, ())) for name in ("known", "attributes")}
+        return cls(**{**read, **several})
+
+
+@lru_cache(maxsize=16)
+def _profile(text: str) -> Profile:
+    return Profile.model_validate_json(text)
+
+
+@lru_cache(maxsize=64)
+def _lines(text: bytes) -> tuple[Line, ...]:
+    """Read a manifest, believing nothing; the objects of a series have the same."""
+    values = json.loads(text)
+    if type(values) is not list:
+        raise ValueError("this is not a manifest")
+    lines = []
+    for line in values[:MOST_LINES]:
+        if type(line) is not list or [type(one) for one in line] != [str] * 5 + [int]:
+            raise ValueError("this is not a manifest")
+        lines.append(Line(*line))
+    return tuple(lines)
 
 
 @dataclass(frozen=True)
@@ -98,7 +131,7 @@ class Prepared:
     lossless
         Whether the received pixels are kept exactly (a JPEG stream byte for byte).
     thumbnail
-        WebP, 256 pixels at its longest side.
+        WebP, 256 pixels at its longest side; empty where it is made later, or nothing can be shown.
     notes
         What was changed of the picture, one sentence each.
     manifest
@@ -107,6 +140,10 @@ class Prepared:
         Whether writing may be in its pixels, which must be looked for before anything is written.
     identity
         What the file itself says of the person: "name", "hospital_number", "birth_date", where it says so.
+    shown_as
+        What a person is shown of it: an image or a segmentation has frames, all others have none.
+    attributes
+        By what it is searched: "study", "series" and "image", each keyword to values.
     """
 
     dicom: bytes
@@ -128,12 +165,15 @@ class Prepared:
     manifest: tuple[Line, ...] = ()
     unseen: bool = True
     identity: Mapping[str, str] = field(default_factory=dict)
+    shown_as: ShownAs = "image"
+    attributes: Mapping[str, Attributes] = field(default_factory=lambda: {"study": {}, "series": {}, "image": {}})
 
     def to_wire(self) -> dict[str, Any]:
         """Write the image as plain values, for the way out of a process apart."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        manifest = [list(vars(line).values()) for line in self.manifest]
-        return {**values, "notes": list(self.notes), "manifest": manifest, "identity": dict(self.identity)}
+        manifest = json.dumps([list(vars(line).values()) for line in self.manifest]).encode()
+        plain = {"identity": dict(self.identity), "attributes": dict(self.attributes)}
+        return {**values, **plain, "notes": list(self.notes), "manifest": manifest}
 
     @classmethod
     def from_wire(cls, values: Mapping[str, Any]) -> Prepared:
@@ -154,17 +194,25 @@ class Prepared:
         ValueError
             When a value is missing, unknown, or of another type than declared.
         """
-        kinds: dict[str, type] = {"dicom": bytes, "thumbnail": bytes, "notes": list, "manifest": list, "identity": dict}
-        kinds |= {"lossless": bool, "unseen": bool}
+        kinds: dict[str, type] = {
+            "dicom": bytes,
+            "thumbnail": bytes,
+            "notes": list,
+            "manifest": bytes,
+            "identity": dict,
+        }
+        kinds |= {"lossless": bool, "unseen": bool, "attributes": dict}
         kinds |= dict.fromkeys(("rows", "columns", "frames", "samples", "bits"), int)
         names = {f.name for f in fields(cls)}
         if set(values) != names or any(type(values[name]) is not kinds.get(name, str) for name in names):
             raise ValueError("this is not a prepared image")
-        manifest = []
-        for line in values["manifest"][:MOST_LINES]:
-            if type(line) is not list or [type(one) for one in line] != [str] * 5 + [int]:
-                raise ValueError("this is not a prepared image")
-            manifest.append(Line(*line))
+        if values["shown_as"] not in SHOWN_AS:
+            raise ValueError("this is not a prepared image")
         identity = {str(name): str(one) for name, one in values["identity"].items()}
         notes = tuple(str(note) for note in values["notes"])
-        return cls(**{**values, "notes": notes, "manifest": tuple(manifest), "identity": identity})
+        read = {
+            "manifest": _lines(values["manifest"]),
+            "identity": identity,
+            "attributes": checked(values["attributes"]),
+        }
+        return cls(**{**values, **read, "notes": notes})

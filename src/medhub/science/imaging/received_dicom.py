@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A received DICOM file read within bounds: recognized, unfolded up to the limit, and checked for an image."""
+"""A received DICOM file read within bounds: recognized, unfolded up to the limit, and checked for what it is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from io import BytesIO
 from typing import NamedTuple
 
 from pydicom import Dataset, dcmread
-from pydicom._uid_dict import UID_dictionary
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_dataset
 from pydicom.uid import (
@@ -24,18 +23,19 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from medhub.science.imaging.codestreams import COMPRESSED_SYNTAXES
-from medhub.science.imaging.limits import Limits, Unacceptable, refuse_oversized
+from medhub.science.imaging.checks import check_object
+from medhub.science.imaging.kinds import kind_of
+from medhub.science.imaging.limits import Limits, Unacceptable
+from medhub.science.imaging.wholeness import ends_early
 
 # What pydicom has to say about a file quotes its values.
 logging.getLogger("pydicom").propagate = False
 
-NATIVE_SYNTAXES = frozenset((ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian))
 _RECOPY = "Copy or export it again from its source."
 
 
 class Received(NamedTuple):
-    """A received DICOM file with an image."""
+    """A received DICOM file of a kind that is kept."""
 
     dataset: Dataset
     transfer_syntax: UID
@@ -83,7 +83,7 @@ def read_received(data: bytes, limits: Limits) -> Received:
     Raises
     ------
     Unacceptable
-        When the file holds no image, or one that cannot be read or exceeds the limits.
+        When the file holds nothing that is kept, or something that cannot be read or exceeds the limits.
     """
     with quiet():
         try:
@@ -91,7 +91,9 @@ def read_received(data: bytes, limits: Limits) -> Received:
             # A parser drops pixels without an end; their tag is there all the same.
             if "PixelData" not in dataset and "Rows" in dataset and b"\xe0\x7f\x10\x00" in data:
                 raise Unacceptable(f"This DICOM file ends in the middle of its pixels. {_RECOPY}", reason="truncated")
-            check_image(dataset, syntax, limits)
+            check_object(dataset, syntax, limits)
+            if kind_of(dataset).pixels is None:
+                _refuse_cut_off(dataset, data)
         except (Unacceptable, MemoryError):
             raise
         except (InvalidDicomError, EOFError, struct.error) as error:
@@ -140,6 +142,11 @@ def parse_within(data: bytes, limits: Limits) -> tuple[Dataset, UID]:
     return file, syntax
 
 
+def is_deflated(data: bytes) -> bool:
+    """Tell whether a DICOM file is in the deflated transfer syntax."""
+    return _file_meta(data)[0] == DeflatedExplicitVRLittleEndian
+
+
 def _refuse_many_items(data: bytes, limits: Limits) -> None:
     """Count the tags of items in either byte order; a few more occur within pixels by chance."""
     if max(data.count(b"\xfe\xff\x00\xe0"), data.count(b"\xff\xfe\xe0\x00")) > limits.max_items:
@@ -185,97 +192,11 @@ def _inflate(data: bytes, limits: Limits) -> bytes:
     return inflated
 
 
-def check_image(dataset: Dataset, syntax: UID, limits: Limits) -> None:
-    """Refuse a dataset that holds no image, or one that cannot be decoded or is too large.
-
-    Parameters
-    ----------
-    dataset
-        The received dataset.
-    syntax
-        Its transfer syntax.
-    limits
-        What is taken.
-
-    Raises
-    ------
-    Unacceptable
-        With a sentence that says what is wrong.
-    """
-    if "PixelData" not in dataset:
-        raise _no_image(dataset)
-    if syntax not in NATIVE_SYNTAXES and syntax not in COMPRESSED_SYNTAXES:
-        entry = UID_dictionary.get(str(syntax))
-        name = entry[0].split(" (")[0] if entry else f"transfer syntax {str(syntax)[:64]}"
-        raise Unacceptable(
-            f"The pixels of this DICOM file are compressed in a way that is not read here ({name}). "
-            "Export it in another transfer syntax, for example Explicit VR Little Endian.",
-            reason="unsupported",
-        )
-    rows, columns, samples, allocated, stored = (
-        _number(dataset, keyword) for keyword in ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored")
-    )
-    refuse_oversized(rows, columns, limits)
-    frames = number_of_frames(dataset)
-    if frames < 1:
-        raise Unacceptable(
-            f"This DICOM file does not say how many frames it has (Number of Frames is no number). {_RECOPY}",
-            reason="damaged",
-        )
-    if frames > limits.max_frames:
-        raise Unacceptable(
-            f"The file says that it has {frames:,} frames; at most {limits.max_frames:,} are taken. "
-            "Export it in parts.",
-            reason="too-many-pixels",
-        )
-    if samples not in (1, 3) or allocated not in (1, 8, 16, 32) or not 1 <= stored <= allocated:
-        raise Unacceptable(
-            f"The pixels of this DICOM file have {samples} samples of {stored} bits in {allocated}, which is not read "
-            "here: 1 or 3 samples in 1, 8, 16 or 32 bits are.",
-            reason="unsupported",
-        )
-    if _number(dataset, "HighBit", stored - 1) != stored - 1:
-        raise Unacceptable(
-            "The pixels of this DICOM file use the upper bits of their cells (High Bit), an old form that is not read "
-            "here. Export it again.",
-            reason="unsupported",
-        )
-    if not dataset.get("PhotometricInterpretation"):
-        raise Unacceptable(
-            f"This DICOM file does not say what its pixel values mean (Photometric Interpretation). {_RECOPY}",
-            reason="damaged",
-        )
-
-
-def _no_image(dataset: Dataset) -> Unacceptable:
-    entry = UID_dictionary.get(str(dataset.get("SOPClassUID", "")))
-    kind = f" ({entry[0]})" if entry else ""
-    if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
-        return Unacceptable(
-            f"The pixels of this DICOM file{kind} are floating-point numbers, which are not read here.",
-            reason="unsupported",
-        )
-    return Unacceptable(
-        f"This DICOM file{kind} holds no image. Only images are kept here; documents, plans and measurements are not.",
-        reason="unsupported",
-    )
-
-
-def number_of_frames(dataset: Dataset) -> int:
-    """Number of frames that a dataset declares; 1 without the attribute, 0 when it cannot be read."""
-    value = dataset.get("NumberOfFrames", 1)
-    try:
-        return int(value) if value not in (None, "") else 1
-    except (TypeError, ValueError):
-        return 0
-
-
-def _number(dataset: Dataset, keyword: str, default: int | None = None) -> int:
-    try:
-        value = dataset.get(keyword, default)
-        return int(value)
-    except (TypeError, ValueError) as error:
-        raise Unacceptable(
-            f"This DICOM file does not say how its pixels are laid out ({keyword} is missing or no number). {_RECOPY}",
-            reason="damaged",
-        ) from error
+def _refuse_cut_off(dataset: Dataset, data: bytes) -> None:
+    """Refuse an object without pixels that was cut off: what is left of a plan or report may say something else."""
+    syntax, start = _file_meta(data)
+    if syntax == DeflatedExplicitVRLittleEndian:
+        return  # its compressed part is whole
+    implicit, little = dataset.original_encoding
+    if ends_early(data, start, implicit=bool(implicit), little=bool(little)):
+        raise Unacceptable(f"This DICOM file ends in the middle of what it holds. {_RECOPY}", reason="truncated")

@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from medhub.science.imaging.frames import jpeg_frame, read_frame, stored_samples
+from medhub.science.imaging.content.pages import document_in, is_pdf, page_picture
+from medhub.science.imaging.frames import NoPixels, jpeg_frame, read_frame, stored_samples
 
+_FEW_COLORS = 32
 Form = Literal["webp", "jpeg", "png"]
 MEDIA_TYPES: dict[Form, str] = {"webp": "image/webp", "jpeg": "image/jpeg", "png": "image/png"}
 
@@ -41,7 +43,9 @@ def render(image: NDArray[np.uint8], size: int, form: Form = "webp") -> bytes:
 def render_file(
     dicom: bytes, size: int, form: Form = "webp", *, frame: int = 0, window: tuple[float, float] | None = None
 ) -> bytes:
-    """Write a picture of one frame of a DICOM file; a JPEG photograph is decoded no larger than needed.
+    """Write a picture of one frame of a DICOM file, or of one page of its document.
+
+    A JPEG photograph is decoded no larger than needed.
 
     Parameters
     ----------
@@ -66,9 +70,15 @@ def render_file(
     Unacceptable
         When the frame cannot be decoded.
     """
-    stream = jpeg_frame(dicom) if frame == 0 and window is None else None
-    if stream is None:
-        return render(read_frame(dicom, frame, window=window), size, form)
+    try:
+        stream = jpeg_frame(dicom) if frame == 0 and window is None else None
+        if stream is None:
+            return render(read_frame(dicom, frame, window=window), size, form)
+    except NoPixels:
+        document, media_type = document_in(dicom)
+        if not is_pdf(media_type):
+            raise
+        return render(page_picture(document, frame, size), size, form)
     with Image.open(BytesIO(stream), formats=("JPEG",)) as image:
         if max(image.size) > size:
             # libjpeg reduces by 2, 4 or 8 while it decodes; it stops above the size, where resizing goes on.
@@ -126,7 +136,9 @@ def _write(picture: Image.Image, size: int, form: Form) -> bytes:
         picture = picture.resize(target, Image.Resampling.BICUBIC, reducing_gap=2.0)
     out = BytesIO()
     if form == "webp":
-        picture.save(out, "WEBP", quality=85, method=1)
+        # Areas of few colors, as of segments, would bleed into each other; and they take few bytes without any loss.
+        exact = picture.getcolors(_FEW_COLORS) is not None
+        picture.save(out, "WEBP", quality=85, method=1, lossless=exact)
     elif form == "jpeg":
         picture.save(out, "JPEG", quality=90)
     else:

@@ -13,23 +13,66 @@ nothing of processes::
 from __future__ import annotations
 
 from collections.abc import Mapping
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom import dcmread
 
 from medhub.science.deid.preview import remaining_texts
 from medhub.science.imaging.arrivals import prepare_arrival
+from medhub.science.imaging.attributes import attributes_of
+from medhub.science.imaging.content.pages import document_in, is_pdf, page_count, page_picture
+from medhub.science.imaging.content.reading import content_of
 from medhub.science.imaging.decoding import decode_photograph, decode_without_writing
+from medhub.science.imaging.dicomdir import named_files
 from medhub.science.imaging.frames import read_frame
-from medhub.science.imaging.limits import Limits
+from medhub.science.imaging.identifiers import read_identifier
+from medhub.science.imaging.introduction import introduction_of
+from medhub.science.imaging.limits import Limits, Unacceptable
+from medhub.science.imaging.placing import with_place
 from medhub.science.imaging.prepared import Context
 from medhub.science.imaging.renditions import Form, original, render_file
+from medhub.science.imaging.transcoding import transcode as transcode_file
 from medhub.science.imaging.writing import Region, Seen, look_through
 
+PAGE_PIXELS = 1_600
 # Of one image, over all its frames.
 MOST_REGIONS = 20_000
 MOST_TEXTS = 1_000
+
+
+def introduce(files: list[bytes], limits: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Do ``introduction_of`` for several files; a refused one gives its message and reason."""
+    allowed = Limits.from_wire(limits)
+    said: list[dict[str, Any]] = []
+    for data in files:
+        try:
+            said.append({"says": introduction_of(data, allowed).to_wire()})
+        except Unacceptable as refusal:
+            said.append(_refused(refusal))
+    return said
+
+
+def _refused(refusal: Unacceptable) -> dict[str, Any]:
+    return {"refused": refusal.message, "reason": str(refusal.reason)}
+
+
+def prepare_all(
+    files: list[bytes], contexts: list[Mapping[str, Any]], which: list[int], limits: Mapping[str, int]
+) -> list[dict[str, Any]]:
+    """Do ``prepare_arrival`` for several files, each with one of the contexts; a refused one says why."""
+    allowed = Limits.from_wire(limits)
+    read = [Context.from_wire(context) for context in contexts]
+    answers: list[dict[str, Any]] = []
+    for data, number in zip(files, which, strict=True):
+        try:
+            prepared = prepare_arrival(data, context=read[number], limits=allowed)
+            answers.append({"prepared": prepared.to_wire()})
+        except Unacceptable as refusal:
+            answers.append(_refused(refusal))
+    return answers
 
 
 def prepare(data: bytes, context: Mapping[str, Any], limits: Mapping[str, int]) -> dict[str, Any]:
@@ -73,6 +116,16 @@ def regions(values: Any) -> tuple[Region, ...]:
     return tuple(found)
 
 
+def attributes(dicom: bytes, more: list[str]) -> dict[str, Any]:
+    """Do ``attributes_of`` for a stored file; read the result by ``attributes.checked``."""
+    return dict(attributes_of(dcmread(BytesIO(dicom), stop_before_pixels=True), more))
+
+
+def file_set(directory: bytes) -> list[list[str]]:
+    """Do ``named_files``."""
+    return named_files(directory)
+
+
 def texts(dicom: bytes) -> list[list[str]]:
     """Do ``remaining_texts``: attribute and value."""
     return [[name, value] for name, value in sorted(remaining_texts(dicom))[:MOST_TEXTS]]
@@ -103,6 +156,40 @@ def rendition(
 def download(dicom: bytes) -> list[bytes | str]:
     """Do ``original``: the bytes and their media type."""
     return list(original(dicom))
+
+
+def identifier(encoded: bytes, implicit_vr: bool) -> dict[str, Any]:
+    """Do ``read_identifier``; read the result by ``Identifier.from_wire``."""
+    return read_identifier(encoded, implicit_vr=implicit_vr).to_wire()
+
+
+def transcode(dicom: bytes, syntax: str) -> bytes:
+    """Do ``transcoding.transcode``."""
+    return transcode_file(dicom, syntax)
+
+
+def placed(dicom: bytes, study_instance_uid: str, series_instance_uid: str) -> bytes:
+    """Do ``with_place``."""
+    return with_place(dicom, study_instance_uid, series_instance_uid)
+
+
+def content(dicom: bytes) -> dict[str, Any]:
+    """Do ``content_of``."""
+    return content_of(dicom)
+
+
+def document(dicom: bytes) -> list[bytes | str]:
+    """Do ``document_in``: the bytes and their media type."""
+    return list(document_in(dicom))
+
+
+def page_size(dicom: bytes) -> list[int]:
+    """How many pages the document of an object has, and rows and columns of its first; zeros where it has none."""
+    data, media_type = document_in(dicom)
+    if not is_pdf(media_type):
+        return [0, 0, 0]
+    rows, columns = page_picture(data, 0, PAGE_PIXELS).shape[:2]
+    return [page_count(data), rows, columns]
 
 
 def _picture(image: NDArray[np.uint8]) -> dict[str, Any]:

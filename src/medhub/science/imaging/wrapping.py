@@ -4,16 +4,19 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from datetime import timedelta
-from io import BytesIO
 from typing import Any, NamedTuple
 
 import jpeg_ls  # type: ignore[import-untyped]
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset, dcmwrite
+from pydicom import DataElement, Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import correct_ambiguous_vr, write_data_element, write_file_meta_info
+from pydicom.tag import BaseTag
 from pydicom.uid import (
     UID,
     ExplicitVRLittleEndian,
@@ -26,6 +29,7 @@ from pydicom.uid import (
 
 from medhub.science.deid.engine import mark
 from medhub.science.deid.manifest import Line
+from medhub.science.deid.remembered import Made
 from medhub.science.deid.uids import keyed_uid
 from medhub.science.imaging.photograph import Photograph, thumbnail
 from medhub.science.imaging.prepared import Context, Prepared
@@ -162,7 +166,7 @@ def write_day(dataset: Dataset, context: Context) -> None:
     mark(dataset, context.profile, dates=[done])
 
 
-def write_file(dataset: Dataset, transfer_syntax: UID) -> bytes:
+def write_file(dataset: Dataset, transfer_syntax: UID, shared: Mapping[BaseTag, Made] | None = None) -> bytes:
     """Write a DICOM file with a zero preamble and file meta information of our own (PS3.10, 7.1).
 
     Parameters
@@ -170,7 +174,9 @@ def write_file(dataset: Dataset, transfer_syntax: UID) -> bytes:
     dataset
         What the file holds; its pixel data are encoded for ``transfer_syntax``.
     transfer_syntax
-        Transfer syntax UID.
+        Transfer syntax UID, explicit little endian.
+    shared
+        Elements that other objects have too: they are encoded once for all.
 
     Returns
     -------
@@ -183,10 +189,30 @@ def write_file(dataset: Dataset, transfer_syntax: UID) -> bytes:
     meta.TransferSyntaxUID = transfer_syntax
     meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
     meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
-    dataset.file_meta = meta
-    dataset.preamble = bytes(128)
-    out = BytesIO()
-    dcmwrite(out, dataset, implicit_vr=transfer_syntax.is_implicit_VR, little_endian=True, enforce_file_format=True)
+    out = DicomBytesIO()
+    out.is_little_endian, out.is_implicit_VR = True, False
+    out.write(bytes(128) + b"DICM")
+    write_file_meta_info(out, meta)
+    correct_ambiguous_vr(dataset, True)
+    encodings = dataset.get("SpecificCharacterSet", "ISO_IR 6")
+    known = shared or {}
+    for tag in sorted(dataset.keys()):
+        if tag.element == 0:  # lengths of groups are retired
+            continue
+        element = dataset[tag]
+        made = known.get(tag)
+        if made is not None and made.is_still(element):
+            made.encoded = made.encoded or _encoded(element, encodings)
+            out.write(made.encoded)
+        else:
+            write_data_element(out, element, encodings)
+    return out.getvalue()
+
+
+def _encoded(element: DataElement, encodings: str | list[str]) -> bytes:
+    out = DicomBytesIO()
+    out.is_little_endian, out.is_implicit_VR = True, False
+    write_data_element(out, element, encodings)
     return out.getvalue()
 
 
@@ -259,8 +285,6 @@ def _write_pixels(dataset: Dataset, photograph: Photograph, encoded: _Encoded) -
 
 
 def _pixel_element(data: bytes, vr: str, *, encapsulated: bool) -> Any:
-    from pydicom import DataElement
-
     element = DataElement("PixelData", vr, data, already_converted=True)
     element.is_undefined_length = encapsulated
     return element

@@ -11,9 +11,11 @@ from io import BytesIO
 
 from pydicom import Dataset, dcmread
 
+from medhub.science.deid.documents import doubt_beside_pixels, mark_read
 from medhub.science.deid.identity import Identity, identity_of, identity_of_person
 from medhub.science.deid.pixels import Layouts, blacken, clean_pixels_of, may_show_face
 from medhub.science.imaging.frames import read_frame
+from medhub.science.imaging.kinds import kind_of
 from medhub.science.imaging.limits import Limits
 from medhub.science.imaging.photograph import small, thumbnail
 from medhub.science.imaging.prepared import Context
@@ -86,6 +88,13 @@ def look_through(
     ReaderMissing
         When the library that reads is not installed.
     """
+    received = _received(data, dicom, limits)
+    doubt = doubt_beside_pixels(received, context.profile)
+    if kind_of(received).pixels is None and is_dicom(data):
+        # Nothing of it can be made black: it stays as it is, or it does not stay.
+        if chosen is not None:
+            return Seen(mark_read(dicom), b"", _syntax(dicom))
+        return Seen(dicom, b"", _syntax(dicom), doubt=doubt)
     if chosen is not None:
         frames = defaultdict(list)
         for number, *box in chosen:
@@ -93,7 +102,8 @@ def look_through(
         # Without a box too: it is said of the file that a person looked.
         faces = context.profile.pixels.faces == "hold"
         return _now(blacken(dicom, frames, faces=faces), boxes=tuple(chosen))
-    received = _received(data, dicom, limits)
+    if doubt:
+        return Seen(dicom, b"", _syntax(dicom), doubt=doubt)
     face = may_show_face(received) if context.profile.pixels.faces == "hold" else ""
     if face or not context.profile.pixels.clean:
         return Seen(dicom, b"", _syntax(dicom), doubt=face or "By its profile a person looks through its pixels.")

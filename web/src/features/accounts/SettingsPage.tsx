@@ -68,6 +68,31 @@ export function SettingsPage() {
           </div>
         </Panel>
       )}
+      {can('resolve-quarantine') && (
+        <Panel title="Archive">
+          <p className={classes.muted}>
+            What becomes of files that name their patient themselves, which way their studies go, and by what they are
+            found.
+          </p>
+          <div style={{ marginBlockStart: 12 }}>
+            <Button component={Go} to="/settings/archive" variant="default">
+              See how files are taken in
+            </Button>
+          </div>
+        </Panel>
+      )}
+      {can('manage-nodes') && (
+        <Panel title="DICOM nodes">
+          <p className={classes.muted}>
+            Which modalities and archives may send to this project or query it, and where they are reached.
+          </p>
+          <div style={{ marginBlockStart: 12 }}>
+            <Button component={Go} to="/settings/nodes" variant="default">
+              See the nodes
+            </Button>
+          </div>
+        </Panel>
+      )}
       {can('erase') && (
         <Panel title="Erasures">
           <p className={classes.muted}>

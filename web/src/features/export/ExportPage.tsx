@@ -17,6 +17,7 @@ import { TimeAgo } from '@/components/TimeAgo';
 import { bytes, capital, count, plural, share } from '@/lib/format';
 import classes from './export.module.css';
 import { Findings } from './Findings';
+import { Sendings } from './Sendings';
 import { columnTitle, ExportState, formTitle, isAtWork, isHeld, selectionTitle } from './state';
 
 export function ExportPage() {
@@ -54,6 +55,7 @@ export function ExportPage() {
             <What row={row} mayClear={can('clear-findings')} />
             {isAtWork(row.state) && <Progress row={row} />}
             {(row.open_findings > 0 || row.cleared_findings > 0 || row.excluded > 0) && <Findings row={row} />}
+            {row.state === 'ready' && row.form === 'dicom' && <Sendings row={row} />}
             {row.anonymity && <Anonymity row={row} />}
           </>
         }

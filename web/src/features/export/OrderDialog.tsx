@@ -25,8 +25,11 @@ const FORMS: { value: Form; label: string; words: string }[] = [
   { value: 'metadata', label: 'Metadata alone', words: 'What is known of each image, as CSV and JSON.' },
 ];
 
-/** Orders an export; the address may name a study or a patient to begin with. */
-export function OrderDialog({ opened, onClose }: { opened: boolean; onClose: () => void }) {
+/** What was chosen elsewhere, and is to leave. */
+export type Picked = { kind: Kind; ids: string[]; words: string; projectId: string };
+
+/** Orders an export; the address may name a study or a patient to begin with, or another page what was chosen there. */
+export function OrderDialog({ opened, onClose, picked }: { opened: boolean; onClose: () => void; picked?: Picked }) {
   const { study_id: studyId, patient_id: patientId } = useSearch({ strict: false }) as Record<string, string | undefined>;
   const { memberships, homeProjectId } = useSession();
   const mine = memberships.filter((entry) => entry.role === 'researcher' || entry.role === 'administrator');
@@ -36,9 +39,12 @@ export function OrderDialog({ opened, onClose }: { opened: boolean; onClose: () 
   const [form, setForm] = useState<Form>('dicom');
   const [picture, setPicture] = useState<'png' | 'jpeg'>('png');
   const [projectId, setProjectId] = useState(
+    picked?.projectId ??
     mine.find((entry) => entry.project_id === homeProjectId)?.project_id ?? mine[0]?.project_id,
   );
-  const [kind, setKind] = useState<Kind>(studyId ? 'studies' : patientId ? 'patients' : 'project');
+  const [kind, setKind] = useState<Kind>(
+    picked?.kind ?? (studyId ? 'studies' : patientId ? 'patients' : 'project'),
+  );
   const [patients, setPatients] = useState<string[]>(patientId ? [patientId] : []);
   const [pathway, setPathway] = useState<string | null>(null);
   const [errors, setErrors] = useState<Record<string, string>>({});
@@ -51,7 +57,7 @@ export function OrderDialog({ opened, onClose }: { opened: boolean; onClose: () 
     const at = event.currentTarget;
     const found: Record<string, string> = {};
     if (kind === 'verdicts' && !way) found.pathway = 'Choose the pathway.';
-    if (kind === 'patients' && patients.length === 0) found.ids = 'Choose the patients.';
+    if (!picked && kind === 'patients' && patients.length === 0) found.ids = 'Choose the patients.';
     setErrors(found);
     setProblem(null);
     if (Object.keys(found).length === 0) {
@@ -62,7 +68,7 @@ export function OrderDialog({ opened, onClose }: { opened: boolean; onClose: () 
           form,
           picture: form === 'training' ? picture : null,
           selection: kind,
-          ids: kind === 'patients' ? patients : kind === 'studies' && studyId ? [studyId] : [],
+          ids: picked?.ids ?? (kind === 'patients' ? patients : kind === 'studies' && studyId ? [studyId] : []),
           pathway: kind === 'verdicts' ? way : null,
         });
         await client.invalidateQueries({ queryKey: ['exports'] });
@@ -82,7 +88,7 @@ export function OrderDialog({ opened, onClose }: { opened: boolean; onClose: () 
   return (
     <Modal opened={opened} onClose={onClose} title="Order an export" size="lg">
       <form onSubmit={(event) => void submit(event)} noValidate className={classes.form}>
-        {mine.length > 1 && (
+        {mine.length > 1 && !picked && (
           <Select
             label="Project"
             data={mine.map((entry) => ({ value: entry.project_id, label: entry.project }))}
@@ -111,14 +117,18 @@ export function OrderDialog({ opened, onClose }: { opened: boolean; onClose: () 
             onChange={(value) => setPicture(value as 'png' | 'jpeg')}
           />
         )}
-        <Radio.Group label="Of which images" value={kind} onChange={(value) => setKind(value as Kind)}>
-          <div className={classes.choices}>
-            {studyId && <Radio value="studies" label="This study" />}
-            <Radio value="project" label="All of the project" />
-            <Radio value="verdicts" label="Signed verdicts of a pathway" />
-            <Radio value="patients" label="Some patients" />
-          </div>
-        </Radio.Group>
+        {picked ? (
+          <p className={classes.note}>Of {picked.words}, as chosen.</p>
+        ) : (
+          <Radio.Group label="Of which images" value={kind} onChange={(value) => setKind(value as Kind)}>
+            <div className={classes.choices}>
+              {studyId && <Radio value="studies" label="This study" />}
+              <Radio value="project" label="All of the project" />
+              <Radio value="verdicts" label="Signed verdicts of a pathway" />
+              <Radio value="patients" label="Some patients" />
+            </div>
+          </Radio.Group>
+        )}
         {kind === 'verdicts' && (
           <Select
             label="Pathway"
@@ -129,7 +139,7 @@ export function OrderDialog({ opened, onClose }: { opened: boolean; onClose: () 
             onChange={setPathway}
           />
         )}
-        {kind === 'patients' && (
+        {kind === 'patients' && !picked && (
           <PatientsSelect value={patients} onChange={setPatients} projectId={projectId} error={errors.ids} />
         )}
         <p className={classes.note}>

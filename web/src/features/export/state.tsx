@@ -47,6 +47,9 @@ const SELECTIONS: Record<Export['selection'], string> = {
   project: 'All of the project',
   patients: 'Chosen patients',
   studies: 'Chosen studies',
+  series: 'Chosen series',
+  images: 'Chosen images',
+  search: 'What a search found',
   verdicts: 'Signed verdicts',
 };
 

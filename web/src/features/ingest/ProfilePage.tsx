@@ -10,6 +10,7 @@ import { Code } from '@/components/Code';
 import { Facts } from '@/components/Facts';
 import { Notice } from '@/components/Notice';
 import { tellSuccess } from '@/components/notify';
+import { ProjectChoice } from '@/components/ProjectChoice';
 import { Page, Panel } from '@/components/Page';
 import { Table } from '@/components/Table';
 import { TimeAgo } from '@/components/TimeAgo';
@@ -21,7 +22,7 @@ const OWN = 'own';
 
 /** By what a project de-identifies, and what that does to files. */
 export function ProfilePage() {
-  const { homeProjectId, memberships, can } = useSession();
+  const { homeProjectId, can } = useSession();
   const [projectId, setProjectId] = useState(homeProjectId);
   const { data, error } = useQuery({
     queryKey: ['profiles', projectId],
@@ -35,15 +36,7 @@ export function ProfilePage() {
       trail={[{ to: '/settings', title: 'Settings' }]}
       lead="What is kept of each image that arrives. It is cleaned in memory by this profile before anything is written; what is here already stays as it is."
     >
-      {memberships.length > 1 && (
-        <Select
-          label="Project"
-          maw={320}
-          data={memberships.map((entry) => ({ value: entry.project_id, label: entry.project }))}
-          value={projectId ?? null}
-          onChange={(value) => setProjectId(value ?? undefined)}
-        />
-      )}
+      <ProjectChoice value={projectId} onChange={setProjectId} />
       {problem && (
         <Notice tone="red" title={problem.title}>
           {problem.detail}

@@ -29,10 +29,10 @@ export function QuarantinePage() {
           id: 'patient',
           header: 'For patient',
           phone: true,
-          cell: (row) => <span className="mh-code">{row.patient_code ?? '–'}</span>,
+          cell: (row) => <span className="mh-code">{row.patient_code ?? 'to be decided'}</span>,
         },
         { id: 'size', header: 'Size', align: 'end', cell: (row) => bytes(row.size_bytes) },
-        { id: 'by', header: 'From', cell: (row) => row.by },
+        { id: 'by', header: 'From', cell: (row) => row.peer ?? row.by },
         { id: 'created', header: 'Received', cell: (row) => <TimeAgo at={row.created_at} /> },
         { id: 'expires', header: 'Destroyed', cell: (row) => (row.expires_at ? <TimeAgo at={row.expires_at} /> : '–') },
       ]}
@@ -40,11 +40,11 @@ export function QuarantinePage() {
       load={ingest.arrivals}
       rowId={(row) => row.id}
       rowLink={can('resolve-quarantine') ? (row) => `/quarantine/${row.id}` : undefined}
-      rowName={(row) => `${row.patient_code}, ${bytes(row.size_bytes)}`}
+      rowName={(row) => `${row.patient_code ?? 'no patient'}, ${bytes(row.size_bytes)}`}
       empty={{
         icon: <IconQuarantine size={32} />,
         title: 'Nothing is in quarantine',
-        text: 'A file comes here when it is damaged, too large, no image, or may have writing in it that a person must see.',
+        text: 'A file comes here when it is damaged, too large, no image, or may have writing in it that a person must see, and when nobody can tell whose it is.',
       }}
     />
   );

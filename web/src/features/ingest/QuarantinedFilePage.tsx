@@ -15,8 +15,19 @@ import { tellSuccess } from '@/components/notify';
 import { Columns, Page, Panel } from '@/components/Page';
 import { TimeAgo } from '@/components/TimeAgo';
 import { bytes, capital } from '@/lib/format';
+import { DocumentPages } from '@/components/DocumentPages';
 import { BoxEditor } from './BoxEditor';
+import { ClaimPanel } from './ClaimPanel';
 import classes from './boxes.module.css';
+
+const ROUTES: Record<string, string> = {
+  upload: 'upload',
+  folder: 'upload of files that say whose they are',
+  stow: 'DICOMweb (STOW-RS)',
+  dimse: 'DICOM (C-STORE)',
+  watch: 'a watched folder',
+  command: 'the command line',
+};
 
 /** A file that waits for a person: what is in doubt, what will be black, and what becomes of it. */
 export function QuarantinedFilePage() {
@@ -34,7 +45,11 @@ export function QuarantinedFilePage() {
   const [busy, setBusy] = useState<'release' | 'again' | 'discard' | null>(null);
   const navigate = useNavigate();
   const client = useQueryClient();
-  const shown = file.waiting && file.rows > 0;
+  const nobodys = file.patient_id === null;
+  const document = file.shown_as === 'document';
+  const shown = file.waiting && file.rows > 0 && !document;
+  // What a person alone can decide on, although there is no picture of it.
+  const decidable = file.waiting && file.code === 'writing' && file.shown_as !== null && !shown;
 
   const act = async (which: 'release' | 'again' | 'discard') => {
     if (which !== 'again' && !note.trim()) {
@@ -59,49 +74,72 @@ export function QuarantinedFilePage() {
 
   return (
     <Page
-      title={`File for ${file.patient_code}`}
+      title={nobodys ? 'File without a patient' : `File for ${file.patient_code}`}
       heading={
-        <>
-          File for <code>{file.patient_code}</code>
-        </>
+        nobodys ? undefined : (
+          <>
+            File for <code>{file.patient_code}</code>
+          </>
+        )
       }
       trail={[{ to: '/quarantine', title: 'Quarantine' }]}
       lead={file.reason ?? undefined}
     >
       <Columns
         left={
-          <Panel title="The picture, as it was received">
-            {shown ? (
-              <>
-                <p className={classes.muted} style={{ marginBlockEnd: 12 }}>
-                  What lies in a yellow box will be black in all that is kept. Draw over writing that names somebody;
-                  remove a box that covers none.
+          file.waiting && nobodys ? (
+            <ClaimPanel file={file} />
+          ) : (
+            <Panel title={document ? 'The document, as it was received' : 'The picture, as it was received'}>
+              {shown ? (
+                <>
+                  <p className={classes.muted} style={{ marginBlockEnd: 12 }}>
+                    What lies in a yellow box will be black in all that is kept. Draw over writing that names somebody;
+                    remove a box that covers none.
+                  </p>
+                  <BoxEditor
+                    url={ingest.frameUrl(file.id, frame)}
+                    frame={frame}
+                    columns={file.columns}
+                    rows={file.rows}
+                    boxes={boxes}
+                    onChange={setBoxes}
+                  />
+                  {file.frames > 1 && (
+                    <div style={{ marginBlockStart: 16 }}>
+                      <p className={classes.muted}>
+                        Frame {frame} of {file.frames}. Boxes hold for one frame each.
+                      </p>
+                      <Slider min={1} max={file.frames} value={frame} onChange={setFrame} thumbLabel="Frame" />
+                    </div>
+                  )}
+                </>
+              ) : file.waiting && document && (file.frames > 0 || file.texts.length > 0) ? (
+                <>
+                  <p className={classes.muted} style={{ marginBlockEnd: 12 }}>
+                    Read every page. Nothing of a document can be made black: it is taken in as it is here, without notes
+                    and attached files, or it is not taken in.
+                  </p>
+                  <DocumentPages
+                    pages={file.frames}
+                    texts={file.texts}
+                    urlOf={(page) => ingest.frameUrl(file.id, page + 1)}
+                  />
+                </>
+              ) : decidable ? (
+                <p className={classes.muted}>
+                  Nothing of it can be shown here. Release it only if you know from elsewhere that it names nobody and
+                  that nobody can be recognized in it.
                 </p>
-                <BoxEditor
-                  url={ingest.frameUrl(file.id, frame)}
-                  frame={frame}
-                  columns={file.columns}
-                  rows={file.rows}
-                  boxes={boxes}
-                  onChange={setBoxes}
-                />
-                {file.frames > 1 && (
-                  <div style={{ marginBlockStart: 16 }}>
-                    <p className={classes.muted}>
-                      Frame {frame} of {file.frames}. Boxes hold for one frame each.
-                    </p>
-                    <Slider min={1} max={file.frames} value={frame} onChange={setFrame} thumbLabel="Frame" />
-                  </div>
-                )}
-              </>
-            ) : (
-              <p className={classes.muted}>
-                {file.waiting
-                  ? 'No picture can be made of this file.'
-                  : 'The bytes of this file are not here any more.'}
-              </p>
-            )}
-          </Panel>
+              ) : (
+                <p className={classes.muted}>
+                  {file.waiting
+                    ? 'No picture can be made of this file.'
+                    : 'The bytes of this file are not here any more.'}
+                </p>
+              )}
+            </Panel>
+          )
         }
         right={
           <>
@@ -109,11 +147,12 @@ export function QuarantinedFilePage() {
               <Facts
                 facts={[
                   ['State', <State key="state" outcome={file.outcome} waiting={file.waiting} />],
-                  file.rows > 0 && ['Pixels', `${file.columns} × ${file.rows}`],
-                  file.frames > 1 && ['Frames', file.frames],
+                  file.rows > 0 && !document && ['Pixels', `${file.columns} × ${file.rows}`],
+                  file.frames > 1 && [document ? 'Pages' : 'Frames', file.frames],
                   ['Size', bytes(file.size_bytes)],
                   ['Received', <TimeAgo key="at" at={file.created_at} />],
-                  ['From', file.by],
+                  ['From', file.peer ? `${file.peer} (${file.by})` : file.by],
+                  ['Way in', ROUTES[file.route] ?? file.route],
                   file.waiting && file.expires_at
                     ? ['Destroyed', <TimeAgo key="until" at={file.expires_at} />]
                     : null,
@@ -130,7 +169,7 @@ export function QuarantinedFilePage() {
                 </div>
               )}
             </Panel>
-            {file.waiting && (
+            {file.waiting && !nobodys && (
               <Panel title="What becomes of it">
                 <div className={classes.form}>
                   <Textarea
@@ -151,14 +190,14 @@ export function QuarantinedFilePage() {
                     </Notice>
                   )}
                   <div className={classes.acts} style={{ marginBlockStart: 0 }}>
-                    {shown && (
+                    {(shown || decidable) && (
                       <Button
                         leftSection={<IconCheck size={18} />}
                         loading={busy === 'release'}
                         disabled={busy !== null}
                         onClick={() => void act('release')}
                       >
-                        Release with {boxes.length === 1 ? '1 box' : `${boxes.length} boxes`}
+                        {shown ? `Release with ${boxes.length === 1 ? '1 box' : `${boxes.length} boxes`}` : 'Release as it is'}
                       </Button>
                     )}
                     <Button

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Button } from '@mantine/core';
 import { useQueries, useQueryClient } from '@tanstack/react-query';
-import { useEffect, useMemo } from 'react';
+import { useVirtualizer } from '@tanstack/react-virtual';
+import { useEffect, useMemo, useRef } from 'react';
 import { viewing } from '@/api/calls';
 import { useSession } from '@/api/session';
 import type { ImageRow } from '@/api/types';
@@ -9,6 +10,7 @@ import { Badge } from '@/components/Badge';
 import { Go } from '@/components/Go';
 import { IconRefresh } from '@/components/icons';
 import { Thumbnail } from '@/components/ImageTile';
+import { kindWord } from '@/components/kinds';
 import { Mark } from '@/components/Mark';
 import { Panel } from '@/components/Page';
 import { Bar, sortedProbabilities } from '@/components/Probabilities';
@@ -20,7 +22,7 @@ const POLL_MS = 700;
 
 /** The images that came out of these uploads, asked for until each has been classified. */
 function useArrivedImages(uploads: readonly Upload[]): Map<string, ImageRow> {
-  const patients = [...new Set(uploads.filter((upload) => upload.imageId).map((upload) => upload.patientId))];
+  const patients = [...new Set(uploads.filter((upload) => upload.imageId && upload.patientId).map((upload) => upload.patientId))];
   const wanted = useMemo(
     () => new Set(uploads.flatMap((upload) => (upload.imageId ? [upload.imageId] : []))),
     [uploads],
@@ -40,7 +42,7 @@ function useArrivedImages(uploads: readonly Upload[]): Map<string, ImageRow> {
       refetchInterval: (query: { state: { data?: { items: ImageRow[] } } }) => {
         const items = query.state.data?.items;
         if (!items) return POLL_MS;
-        return items.some((image) => wanted.has(image.id) && (image.state === 'waiting' || image.case_id === null))
+        return items.some((image) => wanted.has(image.id) && isAwaited(image))
           ? POLL_MS
           : false;
       },
@@ -53,13 +55,15 @@ function useArrivedImages(uploads: readonly Upload[]): Map<string, ImageRow> {
   );
 }
 
-export function UploadList({ uploads }: { uploads: readonly Upload[] }) {
+export function UploadList({ title, uploads }: { title: string; uploads: readonly Upload[] }) {
   const { can } = useSession();
   const images = useArrivedImages(uploads);
   const done = uploads.filter((upload) => isDone(upload.state));
   const failed = uploads.filter((upload) => upload.state === 'failed');
   const by = (state: string) => uploads.filter((upload) => upload.state === state).length;
-  const classified = [...images.values()].filter((image) => image.state !== 'waiting').length;
+  // Objects beside pictures wait for no classifier.
+  const pictures = [...images.values()].filter((image) => image.state !== 'archived');
+  const classified = pictures.filter((image) => image.state !== 'waiting').length;
   const cases = [...new Set([...images.values()].flatMap((image) => (image.case_id ? [image.case_id] : [])))];
   const percent = Math.round(overallProgress(uploads) * 100);
 
@@ -69,16 +73,21 @@ export function UploadList({ uploads }: { uploads: readonly Upload[] }) {
     by('duplicate') > 0 && plural(by('duplicate'), 'duplicate'),
     by('quarantined') > 0 && `${by('quarantined')} quarantined`,
     failed.length > 0 && `${failed.length} not sent`,
-    images.size > 0 && `${classified} of ${images.size} classified`,
+    pictures.length > 0 && `${classified} of ${pictures.length} classified`,
   ]
     .filter(Boolean)
     .join(', ');
 
   return (
     <Panel
-      title="3. What became of them"
+      title={title}
       side={
         <span className={classes.acts}>
+          {done.length < uploads.length && (
+            <Button size="compact-sm" variant="default" onClick={() => uploadQueue.pause(!uploadQueue.isPaused())}>
+              {uploadQueue.isPaused() ? 'Go on' : 'Pause'}
+            </Button>
+          )}
           {failed.length > 0 && (
             <Button
               size="compact-sm"
@@ -120,19 +129,50 @@ export function UploadList({ uploads }: { uploads: readonly Upload[] }) {
       >
         <span style={{ inlineSize: `${percent}%` }} data-done={percent === 100 || undefined} />
       </div>
-      <ul className={classes.uploads}>
-        {uploads.map((upload) => (
-          <UploadRow key={upload.id} upload={upload} image={upload.imageId ? images.get(upload.imageId) : undefined} />
-        ))}
-      </ul>
+      <Rows uploads={uploads} images={images} />
     </Panel>
+  );
+}
+
+const ROW_PX = 54;
+
+/** One line a file; of ten thousand only those on the screen are drawn. */
+function Rows({ uploads, images }: { uploads: readonly Upload[]; images: Map<string, ImageRow> }) {
+  const box = useRef<HTMLDivElement>(null);
+  const virtual = useVirtualizer({
+    count: uploads.length,
+    getScrollElement: () => box.current,
+    estimateSize: () => ROW_PX,
+    overscan: 6,
+    getItemKey: (index) => uploads[index]?.id ?? index,
+  });
+  return (
+    <div ref={box} className={classes.uploads} tabIndex={0} role="region" aria-label="Each file by itself">
+      <ul style={{ blockSize: virtual.getTotalSize() }}>
+        {virtual.getVirtualItems().map((line) => {
+          const upload = uploads[line.index];
+          if (!upload) return null;
+          return (
+            <li
+              key={line.key}
+              ref={virtual.measureElement}
+              data-index={line.index}
+              className={classes.upload}
+              style={{ transform: `translateY(${line.start}px)` }}
+            >
+              <UploadRow upload={upload} image={upload.imageId ? images.get(upload.imageId) : undefined} />
+            </li>
+          );
+        })}
+      </ul>
+    </div>
   );
 }
 
 function UploadRow({ upload, image }: { upload: Upload; image: ImageRow | undefined }) {
   const percent = Math.round(upload.progress * 100);
   return (
-    <li className={classes.upload}>
+    <>
       <span className={classes.thumb}>{image && image.state !== 'waiting' && <Thumbnail image={image} />}</span>
       <span className={classes.file}>
         <span className={classes.fileName} title={upload.file.name}>
@@ -164,9 +204,10 @@ function UploadRow({ upload, image }: { upload: Upload; image: ImageRow | undefi
           </Button>
         )}
         {upload.state === 'duplicate' && upload.imageId && <Go to={`/images/${upload.imageId}`}>See the first one</Go>}
-        {upload.state === 'accepted' && <Reading image={image} />}
+        {upload.state === 'accepted' &&
+          (image ? <Reading image={image} /> : <Go to={`/images/${upload.imageId ?? ''}`}>Open it</Go>)}
       </span>
-    </li>
+    </>
   );
 }
 
@@ -183,9 +224,19 @@ function OutcomeBadge({ upload }: { upload: Upload }) {
   }
 }
 
-function Reading({ image }: { image: ImageRow | undefined }) {
-  if (!image || !image.prediction) {
-    return image?.state === 'unreadable' ? <Mark image={image} /> : <span className={classes.size}>Classifying</span>;
+function isAwaited(image: ImageRow): boolean {
+  return image.state === 'waiting' || (image.case_id === null && image.state !== 'archived');
+}
+
+function Reading({ image }: { image: ImageRow }) {
+  if (image.state === 'archived')
+    return (
+      <Go to={`/images/${image.id}`} className={classes.reading}>
+        <Mark image={image} words={image.shown_as === 'image' ? undefined : kindWord(image.shown_as)} />
+      </Go>
+    );
+  if (!image.prediction) {
+    return image.state === 'unreadable' ? <Mark image={image} /> : <span className={classes.size}>Classifying</span>;
   }
   const { prediction } = image;
   const value = sortedProbabilities(prediction)[0]?.[1] ?? 0;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Button, Select } from '@mantine/core';
+import { Button, SegmentedControl, Select } from '@mantine/core';
 import { useQuery } from '@tanstack/react-query';
 import { Link, useNavigate, useSearch } from '@tanstack/react-router';
 import { useEffect, useState, useSyncExternalStore } from 'react';
@@ -11,6 +11,7 @@ import { Notice } from '@/components/Notice';
 import { Page, Panel } from '@/components/Page';
 import { PatientSelect } from '@/components/PatientSelect';
 import { plural } from '@/lib/format';
+import { sourcesOf } from './archives';
 import { DropZone } from './DropZone';
 import classes from './ingest.module.css';
 import { UploadList } from './UploadList';
@@ -18,7 +19,8 @@ import { isDone, uploadQueue } from './uploadQueue';
 
 export function UploadPage() {
   const { patient_id: patientId } = useSearch({ strict: false });
-  const { can, memberships, projectId } = useSession();
+  const { can, memberships, projectId, homeProjectId } = useSession();
+  const [named, setNamed] = useState(false);
   const navigate = useNavigate();
   const uploads = useSyncExternalStore(uploadQueue.subscribe, uploadQueue.snapshot);
   const { data: pathways = [] } = useQuery(pathwaysQuery);
@@ -53,6 +55,23 @@ export function UploadPage() {
       lead="Choose the patient, then drop as many photographs as you have. Each is answered for by itself."
     >
       <Panel title="1. Patient">
+        <SegmentedControl
+          aria-label="Whose the files are"
+          mb={16}
+          value={named ? 'files' : 'one'}
+          onChange={(value) => setNamed(value === 'files')}
+          data={[
+            { value: 'one', label: 'One patient' },
+            { value: 'files', label: 'The files say whose they are' },
+          ]}
+        />
+        {named && (
+          <p className={classes.about}>
+            DICOM files find their patients by number; new ones are registered under a new code. What contradicts what is
+            known waits in quarantine.
+          </p>
+        )}
+        {!named && (
         <div className={classes.patient}>
           <PatientSelect
             value={patientId ?? null}
@@ -73,7 +92,8 @@ export function UploadPage() {
             New patient
           </Button>
         </div>
-        {patient && (
+        )}
+        {!named && patient && (
           <p className={classes.about}>
             <Link to="/patients/$patientId" params={{ patientId: patient.id }}>
               <code>{patient.code}</code>
@@ -84,15 +104,23 @@ export function UploadPage() {
           </p>
         )}
       </Panel>
-      <Panel title="2. Photographs">
+      <Panel title={named ? '2. Files and folders' : '2. Photographs'}>
         <DropZone
           small={uploads.length > 0}
-          disabled={!patient}
-          hint={patient ? undefined : 'Choose the patient first.'}
-          onFiles={(files) => patient && uploadQueue.add(files, { patientId: patient.id, pathway })}
+          disabled={!patient && !named}
+          hint={patient || named ? undefined : 'Choose the patient first.'}
+          onFiles={(files) => {
+            const project = projectId ?? homeProjectId;
+            const facts =
+              named && project
+                ? { patientId: '', pathway: '', projectId: project }
+                : patient && { patientId: patient.id, pathway };
+            if (!facts) return;
+            void sourcesOf(files).then((sources) => uploadQueue.add(sources, facts));
+          }}
         />
       </Panel>
-      {uploads.length > 0 && <UploadList uploads={uploads} />}
+      {uploads.length > 0 && <UploadList title="3. What became of them" uploads={uploads} />}
     </Page>
   );
 }

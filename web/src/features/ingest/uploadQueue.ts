@@ -1,17 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-// Files on their way to the server: one request a file, a few at once, tried again when the network fails.
-// It knows no page, so that an upload goes on while its reader looks elsewhere.
+// Files on their way to the server: a few requests at once, a few small files in each, tried again when the network
+// fails. It knows no page, so that an upload goes on while its reader looks elsewhere, and holds ten thousand files
+// without a copy of all at every step.
 import { ingest } from '@/api/calls';
-import { asProblem } from '@/api/problem';
+import { asProblem, type Problem } from '@/api/problem';
 import type { Outcome } from '@/api/types';
 
 export type UploadState = 'queued' | 'sending' | Outcome | 'failed';
 
-export type Upload = {
+/** A file that is opened when its turn comes; one inside an archive is unpacked no earlier. */
+export type Source = { name: string; size: number; open: () => Promise<File> };
+
+/** Whose the files are, and the study or series that they are to lie in, if one is meant; or only the project, where
+    the files say themselves whose they are. */
+export type Facts = { patientId: string; pathway: string; studyId?: string; seriesId?: string; projectId?: string };
+
+export type Upload = Facts & {
   id: number;
-  file: File;
-  patientId: string;
-  pathway: string;
+  file: { name: string; size: number };
   state: UploadState;
   /** 0 to 1 of the bytes sent. */
   progress: number;
@@ -24,61 +30,139 @@ export type Send = typeof ingest.upload;
 
 const AT_ONCE = 3;
 const ATTEMPTS = 4;
+const MOST_FILES = 20;
+const MOST_BYTES = 8_000_000;
+const TELL_MS = 120;
 
 export function isDone(state: UploadState): boolean {
   return state !== 'queued' && state !== 'sending';
 }
 
+export function sourceOf(file: File): Source {
+  return { name: file.name, size: file.size, open: () => Promise.resolve(file) };
+}
+
+const isPassing = (problem: Problem) => problem.status === 0 || problem.status === 429 || problem.status >= 500;
+
+const sentence = (problem: Problem) => [problem.title, problem.detail].filter(Boolean).join('. ').replaceAll('..', '.');
+
+type Entry = { upload: Upload; source: Source; facts: Facts; alone: boolean };
+
 export function makeUploadQueue(send: Send, wait: (milliseconds: number) => Promise<void>) {
-  let uploads: readonly Upload[] = [];
+  let entries: Entry[] = [];
+  const waiting: Entry[] = [];
+  let shown: readonly Upload[] = [];
+  let stale = false;
   let nextId = 1;
   let busy = 0;
+  let paused = false;
+  let toldAt = 0;
+  let telling: ReturnType<typeof setTimeout> | null = null;
   const listeners = new Set<() => void>();
 
-  const tell = () => listeners.forEach((listener) => listener());
-  const change = (id: number, patch: Partial<Upload>) => {
-    uploads = uploads.map((upload) => (upload.id === id ? { ...upload, ...patch } : upload));
+  const tell = () => {
+    stale = true;
+    if (telling !== null || listeners.size === 0) return;
+    telling = setTimeout(
+      () => {
+        telling = null;
+        toldAt = Date.now();
+        listeners.forEach((listener) => listener());
+      },
+      Math.max(0, toldAt + TELL_MS - Date.now()),
+    );
+  };
+  const change = (entry: Entry, patch: Partial<Upload>) => {
+    entry.upload = { ...entry.upload, ...patch };
     tell();
   };
+  const fail = (entry: Entry, problem: Problem) => change(entry, { state: 'failed', reason: sentence(problem) });
 
-  const sendOne = async (upload: Upload): Promise<void> => {
-    for (let attempt = 1; ; attempt += 1) {
-      change(upload.id, { state: 'sending', attempt, progress: 0 });
+  const open = async (batch: Entry[]): Promise<[Entry, File][]> => {
+    const opened: [Entry, File][] = [];
+    for (const entry of batch) {
       try {
-        const answer = await send(upload.file, upload, (progress) => change(upload.id, { progress }));
-        const item = answer.items[0];
-        if (!item) {
-          change(upload.id, {
-            state: 'failed',
-            reason: 'The server gave no answer for this file. Upload it once more.',
-          });
-          return;
-        }
-        change(upload.id, { state: item.outcome, progress: 1, reason: item.reason ?? '', imageId: item.image_id });
+        opened.push([entry, await entry.source.open()]);
+      } catch (error) {
+        fail(entry, asProblem(error));
+      }
+    }
+    return opened;
+  };
+
+  const spread = (opened: [Entry, File][], fraction: number) => {
+    const all = opened.reduce((sum, [, file]) => sum + Math.max(1, file.size), 0);
+    let sent = fraction * all;
+    for (const [entry, file] of opened) {
+      const size = Math.max(1, file.size);
+      change(entry, { progress: Math.min(1, Math.max(0, sent / size)) });
+      sent -= size;
+    }
+  };
+
+  const answer = (opened: [Entry, File][], items: Awaited<ReturnType<Send>>['items']) => {
+    opened.forEach(([entry], place) => {
+      const item = items[place];
+      if (item) change(entry, { state: item.outcome, progress: 1, reason: item.reason ?? '', imageId: item.image_id });
+      else change(entry, { state: 'failed', reason: 'The server gave no answer for this file. Upload it once more.' });
+    });
+  };
+
+  const sendBatch = async (batch: Entry[]): Promise<void> => {
+    const opened = await open(batch);
+    const first = opened[0];
+    if (!first) return;
+    const files = opened.map(([, file]) => file);
+    for (let attempt = 1; ; attempt += 1) {
+      for (const [entry] of opened) change(entry, { state: 'sending', attempt, progress: 0 });
+      try {
+        const said = await send(files, first[0].facts, (fraction) => spread(opened, fraction));
+        answer(opened, said.items);
         return;
       } catch (error) {
         const problem = asProblem(error);
-        const passing = problem.status === 0 || problem.status === 429 || problem.status >= 500;
-        if (!passing || attempt >= ATTEMPTS) {
-          change(upload.id, {
-            state: 'failed',
-            reason: [problem.title, problem.detail].filter(Boolean).join('. ').replaceAll('..', '.'),
-          });
+        if (!isPassing(problem) && opened.length > 1) {
+          // Which of them the server does not take shows one by one.
+          for (const [entry] of opened) {
+            entry.alone = true;
+            change(entry, { state: 'queued', progress: 0 });
+          }
+          waiting.unshift(...opened.map(([entry]) => entry));
           return;
         }
-        change(upload.id, { progress: 0, reason: `${problem.title}. Trying again.` });
+        if (!isPassing(problem) || attempt >= ATTEMPTS) {
+          for (const [entry] of opened) fail(entry, problem);
+          return;
+        }
+        for (const [entry] of opened) change(entry, { progress: 0, reason: `${problem.title}. Trying again.` });
         await wait((problem.retryAfterSeconds ?? 0.6 * 2 ** attempt) * 1000);
       }
     }
   };
 
+  /** The next files that go in one request: few, small, and into the same place. */
+  const take = (): Entry[] => {
+    const first = waiting.shift();
+    if (!first) return [];
+    const batch = [first];
+    const most = first.alone ? 1 : Math.min(MOST_FILES, Math.ceil((waiting.length + 1) / AT_ONCE));
+    let size = first.source.size;
+    for (let next = waiting[0]; next && batch.length < most; next = waiting[0]) {
+      size += next.source.size;
+      if (next.alone || next.facts !== first.facts || size > MOST_BYTES) break;
+      batch.push(next);
+      waiting.shift();
+    }
+    return batch;
+  };
+
   const work = () => {
-    while (busy < AT_ONCE) {
-      const upload = uploads.find((entry) => entry.state === 'queued');
-      if (!upload) return;
+    while (busy < AT_ONCE && !paused) {
+      const batch = take();
+      if (batch.length === 0) return;
       busy += 1;
-      change(upload.id, { state: 'sending', reason: '' });
-      void sendOne(upload).finally(() => {
+      for (const entry of batch) change(entry, { state: 'sending', reason: '' });
+      void sendBatch(batch).finally(() => {
         busy -= 1;
         work();
       });
@@ -92,35 +176,50 @@ export function makeUploadQueue(send: Send, wait: (milliseconds: number) => Prom
         listeners.delete(listener);
       };
     },
-    snapshot: () => uploads,
-    add: (files: File[], facts: { patientId: string; pathway: string }) => {
-      uploads = [
-        ...uploads,
-        ...files.map((file): Upload => ({
+    snapshot: (): readonly Upload[] => {
+      if (stale) {
+        shown = entries.map((entry) => entry.upload);
+        stale = false;
+      }
+      return shown;
+    },
+    isPaused: () => paused,
+    add: (sources: readonly Source[], facts: Facts) => {
+      const added = sources.map((source): Entry => ({
+        source,
+        facts,
+        alone: false,
+        upload: {
           id: nextId++,
-          file,
+          file: { name: source.name, size: source.size },
           ...facts,
           state: 'queued',
           progress: 0,
           reason: '',
           imageId: null,
           attempt: 0,
-        })),
-      ];
+        },
+      }));
+      entries = [...entries, ...added];
+      waiting.push(...added);
       tell();
       work();
     },
     retry: (id?: number) => {
-      uploads = uploads.map((upload) =>
-        upload.state === 'failed' && (id === undefined || upload.id === id)
-          ? { ...upload, state: 'queued', reason: '' }
-          : upload,
-      );
+      for (const entry of entries) {
+        if (entry.upload.state !== 'failed' || (id !== undefined && entry.upload.id !== id)) continue;
+        change(entry, { state: 'queued', reason: '' });
+        waiting.push(entry);
+      }
+      work();
+    },
+    pause: (on: boolean) => {
+      paused = on;
       tell();
       work();
     },
     clear: () => {
-      uploads = uploads.filter((upload) => !isDone(upload.state));
+      entries = entries.filter((entry) => !isDone(entry.upload.state));
       tell();
     },
   };

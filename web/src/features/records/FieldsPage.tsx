@@ -12,6 +12,7 @@ import { EmptyState } from '@/components/EmptyState';
 import { IconFields, IconPencil, IconPlus, IconTrash } from '@/components/icons';
 import { Notice } from '@/components/Notice';
 import { tellSuccess } from '@/components/notify';
+import { ProjectChoice } from '@/components/ProjectChoice';
 import { Page, Panel } from '@/components/Page';
 import { TypedConfirm } from '@/components/TypedConfirm';
 import { fieldKey } from './fieldKey';
@@ -29,7 +30,7 @@ const KINDS: Record<FieldKind, string> = {
 type Editing = { subject: 'patient' | 'study'; field: Field | null; position: number };
 
 export function FieldsPage() {
-  const { homeProjectId, memberships } = useSession();
+  const { homeProjectId } = useSession();
   const [projectId, setProjectId] = useState(homeProjectId);
   const [editing, setEditing] = useState<Editing | null>(null);
   const [deleting, setDeleting] = useState<Field | null>(null);
@@ -42,15 +43,7 @@ export function FieldsPage() {
       trail={[{ to: '/settings', title: 'Settings' }]}
       lead="What this project wants to know besides sex and birth year. Values are checked, searchable and sortable."
     >
-      {memberships.length > 1 && (
-        <Select
-          label="Project"
-          maw={320}
-          data={memberships.map((entry) => ({ value: entry.project_id, label: entry.project }))}
-          value={projectId ?? null}
-          onChange={(value) => setProjectId(value ?? undefined)}
-        />
-      )}
+      <ProjectChoice value={projectId} onChange={setProjectId} />
       {(['patient', 'study'] as const).map((subject) => (
         <FieldPanel
           key={subject}

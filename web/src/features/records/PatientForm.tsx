@@ -19,6 +19,8 @@ const IDENTITY: { key: keyof Identity; label: string; type?: string; autoComplet
   { key: 'phone', label: 'Phone', type: 'tel' },
 ];
 
+const emptied = (value: FieldValue | undefined): FieldValue => (value === undefined || value === '' ? null : value);
+
 type Props = {
   start: PatientDraft;
   fields: Field[];
@@ -49,9 +51,8 @@ export function PatientForm({ start, fields, withIdentity, verb, save, onCancel 
         await save({
           sex: draft.sex,
           birth_year: draft.birth_year,
-          fields: Object.fromEntries(
-            Object.entries(draft.fields).filter(([, value]) => value !== null && value !== ''),
-          ),
+          // What was emptied goes along: that is how a value is taken away.
+          fields: Object.fromEntries(fields.map((field) => [field.key, emptied(draft.fields[field.key])])),
           ...(withIdentity
             ? { identity: Object.fromEntries(Object.entries(draft.identity).filter(([, value]) => value)) as Identity }
             : {}),

@@ -6,13 +6,13 @@ import { useNavigate, useParams } from '@tanstack/react-router';
 import { records, review, viewing } from '@/api/calls';
 import { fieldsQuery, patientQuery } from '@/api/queries';
 import { useSession } from '@/api/session';
-import type { Patient } from '@/api/types';
+import type { Patient, Study } from '@/api/types';
 import { CaseList } from '@/components/CaseList';
 import { Code } from '@/components/Code';
 import { EmptyState } from '@/components/EmptyState';
 import { Facts } from '@/components/Facts';
 import { Go } from '@/components/Go';
-import { IconDots, IconPencil, IconTrash, IconUpload, IconWorklist } from '@/components/icons';
+import { IconDots, IconFolder, IconPencil, IconTrash, IconUpload, IconWorklist } from '@/components/icons';
 import { ImageGrid } from '@/components/ImageTile';
 import { tellSuccess } from '@/components/notify';
 import { Columns, Page, Panel } from '@/components/Page';
@@ -94,6 +94,14 @@ export function PatientPage() {
               Read {plural(patient.unverified, 'image')}
             </Button>
           )}
+          <Button
+            component={Go}
+            to={`/images?patient_id=${patient.id}`}
+            variant="default"
+            leftSection={<IconFolder size={18} />}
+          >
+            Show its studies
+          </Button>
           {can('write-records') && (
             <Button variant="default" leftSection={<IconPencil size={18} />} onClick={edit.open}>
               Edit
@@ -253,7 +261,7 @@ function Images({ patient }: { patient: Patient }) {
       title="Images"
       side={
         data && data.total > SHOWN_IMAGES ? (
-          <Go to={`/images?patient_id=${patient.id}`}>All {count(data.total)} images</Go>
+          <Go to={`/images?patient_id=${patient.id}&show=images`}>All {count(data.total)} images</Go>
         ) : undefined
       }
     >
@@ -283,14 +291,29 @@ function Studies({ patient }: { patient: Patient }) {
     queryKey: ['studies', patient.id],
     queryFn: ({ signal }) => records.studies({ patient_id: patient.id, page_size: 50 }, signal),
   });
+  const { data: fields = [] } = useQuery(fieldsQuery(patient.project_id, 'study'));
   if (!data || data.items.length === 0) return null;
+  const said = (study: Study) =>
+    fields.flatMap((field) =>
+      study.fields[field.key] == null
+        ? []
+        : [`${field.label}: ${fieldText(field, study.fields[field.key])}${field.unit ? ` ${field.unit}` : ''}`],
+    );
   return (
-    <Panel title="Studies">
+    <Panel
+      title="Studies"
+      side={
+        data.total > data.items.length ? (
+          <Go to={`/images?patient_id=${patient.id}`}>All {count(data.total)} studies</Go>
+        ) : undefined
+      }
+    >
       <ul style={{ margin: 0, paddingInlineStart: 18 }}>
         {data.items.map((study) => (
           <li key={study.id}>
             <Go to={`/studies/${study.id}`}>{study.description || 'Study'}</Go>, {study.modality ?? 'no images'},{' '}
             {plural(study.images, 'image')}, <TimeAgo at={study.created_at} />
+            {said(study).length > 0 && <div className={classes.muted}>{said(study).join(', ')}</div>}
           </li>
         ))}
       </ul>

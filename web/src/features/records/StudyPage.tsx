@@ -1,28 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Button, Modal, Skeleton, TextInput } from '@mantine/core';
+import { Button, Skeleton } from '@mantine/core';
 import { useDisclosure } from '@mantine/hooks';
-import { useQuery, useQueryClient, useSuspenseQuery } from '@tanstack/react-query';
+import { useQuery, useSuspenseQuery } from '@tanstack/react-query';
 import { Link, useParams } from '@tanstack/react-router';
-import { useState, type FormEvent } from 'react';
 import { records, review, viewing } from '@/api/calls';
-import { asProblem, type Problem } from '@/api/problem';
-import { fieldsQuery, patientQuery } from '@/api/queries';
+import { fieldsQuery } from '@/api/queries';
 import { useSession } from '@/api/session';
-import type { Field, FieldValue, Study } from '@/api/types';
 import { CaseList } from '@/components/CaseList';
 import { Code } from '@/components/Code';
 import { Facts } from '@/components/Facts';
 import { Go } from '@/components/Go';
-import { IconExport, IconPencil } from '@/components/icons';
+import { IconExport, IconFolder, IconPencil } from '@/components/icons';
 import { ImageGrid } from '@/components/ImageTile';
-import { Notice } from '@/components/Notice';
 import { tellSuccess } from '@/components/notify';
 import { Columns, Page, Panel } from '@/components/Page';
 import { TimeAgo } from '@/components/TimeAgo';
-import { capital, count, words } from '@/lib/format';
+import { bytes, capital, count, words } from '@/lib/format';
 import { fieldText } from './fieldText';
-import { FieldInput } from './PatientForm';
-import classes from './records.module.css';
+import { StudyDialog } from './StudyDialog';
 
 const SHOWN_IMAGES = 60;
 
@@ -33,7 +28,6 @@ export function StudyPage() {
     queryFn: ({ signal }) => records.study(studyId, signal),
   });
   const { can } = useSession();
-  const { data: patient } = useQuery(patientQuery(study.patient_id));
   const { data: fields = [] } = useQuery(fieldsQuery(study.project_id, 'study'));
   const { data: images } = useQuery({
     queryKey: ['images', 'of-study', study.id],
@@ -51,10 +45,10 @@ export function StudyPage() {
   return (
     <Page
       title={title}
-      lead={patient ? `Of patient ${patient.code}` : undefined}
+      lead={`Of patient ${study.patient_code}`}
       trail={[
         { to: '/patients', title: 'Patients' },
-        { to: `/patients/${study.patient_id}`, title: patient?.code ?? 'Patient' },
+        { to: `/patients/${study.patient_id}`, title: study.patient_code },
       ]}
       actions={
         <>
@@ -68,6 +62,14 @@ export function StudyPage() {
               Export
             </Button>
           )}
+          <Button
+            component={Go}
+            to={`/images?study_id=${study.id}`}
+            variant="default"
+            leftSection={<IconFolder size={18} />}
+          >
+            Show its images
+          </Button>
           {can('write-records') && (
             <Button variant="default" leftSection={<IconPencil size={18} />} onClick={edit.open}>
               Edit
@@ -82,7 +84,7 @@ export function StudyPage() {
             title="Images"
             side={
               images && images.total > SHOWN_IMAGES ? (
-                <Go to={`/images?study_id=${study.id}`}>All {count(images.total)} images</Go>
+                <Go to={`/images?study_id=${study.id}&show=images`}>All {count(images.total)} images</Go>
               ) : undefined
             }
           >
@@ -97,16 +99,17 @@ export function StudyPage() {
                   [
                     'Patient',
                     <Link key="patient" to="/patients/$patientId" params={{ patientId: study.patient_id }}>
-                      <code>{patient?.code ?? 'Open'}</code>
+                      <code>{study.patient_code}</code>
                     </Link>,
                   ],
                   ['Modality', study.modality],
-                  ['Pathway', study.pathway ? capital(words(study.pathway)) : null],
+                  ['Pathway', study.pathway ? capital(words(study.pathway)) : 'Archived alone'],
                   ...fields.map((field): [string, string] => [
                     field.label,
                     `${fieldText(field, study.fields[field.key])}${field.unit && study.fields[field.key] != null ? ` ${field.unit}` : ''}`,
                   ]),
-                  ['Images', count(study.images)],
+                  ['Series', count(study.series)],
+                  ['Images', `${count(study.images)}${study.images > 0 ? `, ${bytes(study.size_bytes)}` : ''}`],
                   ['Registered', <TimeAgo key="at" at={study.created_at} />],
                   ['Study UID', <Code key="uid" value={study.study_uid} what="the study UID" shown={22} />],
                 ]}
@@ -120,75 +123,19 @@ export function StudyPage() {
           </>
         }
       />
-      {editing && <StudyDialog study={study} fields={fields} onClose={edit.close} />}
-    </Page>
-  );
-}
-
-function StudyDialog({ study, fields, onClose }: { study: Study; fields: Field[]; onClose: () => void }) {
-  const client = useQueryClient();
-  const [description, setDescription] = useState(study.description);
-  const [values, setValues] = useState<Record<string, FieldValue>>(study.fields);
-  const [problem, setProblem] = useState<Problem | null>(null);
-  const [busy, setBusy] = useState(false);
-
-  const submit = async (event: FormEvent) => {
-    event.preventDefault();
-    setBusy(true);
-    setProblem(null);
-    try {
-      const filled = Object.fromEntries(Object.entries(values).filter(([, value]) => value !== null && value !== ''));
-      await records.changeStudy(study.id, { description: description.trim(), fields: filled });
-      await client.invalidateQueries({ queryKey: ['studies'] });
-      tellSuccess('The study is changed');
-      onClose();
-    } catch (error) {
-      setProblem(asProblem(error));
-    } finally {
-      setBusy(false);
-    }
-  };
-
-  const errorOf = (name: string) =>
-    problem?.errors.find((entry) => entry.field.replace(/^body\./, '') === name)?.message;
-  return (
-    <Modal opened onClose={onClose} title="Edit study">
-      <form onSubmit={(event) => void submit(event)} noValidate className={classes.form}>
-        <TextInput
-          label="Description"
-          value={description}
-          error={errorOf('description')}
-          onChange={(event) => setDescription(event.currentTarget.value)}
-          data-autofocus
+      {editing && (
+        <StudyDialog
+          title="Edit study"
+          verb="Save changes"
+          start={study}
+          fields={fields}
+          onClose={edit.close}
+          save={async (input) => {
+            await records.changeStudy(study.id, input);
+            tellSuccess('The study is changed');
+          }}
         />
-        {fields.map((field) => (
-          <FieldInput
-            key={field.id}
-            field={field}
-            value={values[field.key] ?? null}
-            error={errorOf(`fields.${field.key}`) ?? errorOf(field.key)}
-            onChange={(value) => setValues({ ...values, [field.key]: value })}
-          />
-        ))}
-        {fields.length === 0 && (
-          <p className={classes.note}>
-            This project has no fields for studies. They are defined under Settings, Fields.
-          </p>
-        )}
-        {problem && (
-          <Notice tone="red" title={problem.title}>
-            {problem.detail}
-          </Notice>
-        )}
-        <div className={classes.buttons}>
-          <Button type="submit" loading={busy}>
-            Save changes
-          </Button>
-          <Button variant="default" onClick={onClose}>
-            Cancel
-          </Button>
-        </div>
-      </form>
-    </Modal>
+      )}
+    </Page>
   );
 }

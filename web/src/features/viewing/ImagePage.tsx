@@ -12,6 +12,7 @@ import { History } from '@/components/History';
 import { Go } from '@/components/Go';
 import { IconDots, IconDownload, IconMaximize, IconTrash, IconWorklist } from '@/components/icons';
 import { ImageStage, type StageHandle } from '@/components/ImageStage';
+import { kindWord } from '@/components/kinds';
 import { LightSlider } from '@/components/LightSlider';
 import { Mark } from '@/components/Mark';
 import { tellSuccess } from '@/components/notify';
@@ -21,6 +22,7 @@ import { TimeAgo } from '@/components/TimeAgo';
 import { TypedConfirm } from '@/components/TypedConfirm';
 import { bytes, probability } from '@/lib/format';
 import type { Light } from '@/viewer/imageCanvas';
+import { ContentPanel, Segments } from './ContentPanels';
 import { ManifestPanel } from './ManifestPanel';
 import classes from './viewing.module.css';
 
@@ -42,7 +44,8 @@ export function ImagePage() {
   const [deleting, remove] = useDisclosure(false);
   const light = useMemo<Light>(() => ({ brightness, contrast }), [brightness, contrast]);
   const { prediction, verdict } = image;
-  const name = `Image ${image.number}`;
+  const name = `${kindWord(image.shown_as)} ${image.number}`;
+  const framed = image.frames > 0;
 
   return (
     <Page
@@ -100,6 +103,9 @@ export function ImagePage() {
     >
       <Columns
         left={
+          !framed ? (
+            <ContentPanel image={image} />
+          ) : (
           <Panel>
             <div className={classes.stage}>
               <ImageStage
@@ -165,11 +171,13 @@ export function ImagePage() {
                 </div>
               )}
             </div>
+            {image.shown_as === 'segmentation' && <Segments image={image} frame={frame} />}
           </Panel>
+          )
         }
         right={
           <>
-            <Panel title="What was said">
+            {image.shown_as === 'image' && <Panel title="What was said">
               <div className={classes.says}>
                 <Mark image={image} />
                 {verdict && (
@@ -206,12 +214,13 @@ export function ImagePage() {
                   </p>
                 )}
               </div>
-            </Panel>
+            </Panel>}
             <Panel title="Facts">
               <Facts
                 facts={[
                   ['Kind', image.kind === 'dicom' ? `DICOM, ${image.modality}` : 'Photograph'],
-                  ['Pixels', `${image.width} × ${image.height}`],
+                  image.shown_as !== 'image' && ['Shown as', kindWord(image.shown_as)],
+                  framed && ['Pixels', `${image.width} × ${image.height}`],
                   image.frames > 1 && ['Frames', image.frames],
                   ['Size', bytes(image.size_bytes)],
                   ['Uploaded', <TimeAgo key="at" at={image.created_at} />],
@@ -224,7 +233,7 @@ export function ImagePage() {
                 ]}
               />
             </Panel>
-            <ManifestPanel imageId={image.id} />
+            <ManifestPanel imageId={image.id} pictured={framed} />
             <Panel title="History">
               <History entries={image.history} />
             </Panel>
@@ -234,11 +243,11 @@ export function ImagePage() {
       <TypedConfirm
         opened={deleting}
         onClose={remove.close}
-        title={`Delete image ${image.number} of ${image.patient_code}`}
+        title={`Delete ${name.toLowerCase()} of ${image.patient_code}`}
         code={image.patient_code}
         codeName="patient code"
         verb="Delete image"
-        consequence="The picture, its prediction and its verdict are destroyed, and cannot be brought back. Images of a signed case cannot be deleted."
+        consequence="What is shown here, its prediction and its verdict are destroyed, and cannot be brought back. Images of a signed case cannot be deleted."
         act={async () => {
           await viewing.deleteImage(image.id);
           await navigate({ to: '/patients/$patientId', params: { patientId: image.patient_id } });

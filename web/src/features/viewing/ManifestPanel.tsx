@@ -18,7 +18,7 @@ const LOOKED: Record<string, string> = {
 };
 
 /** What was done to an image before it was first written; never a value of what was received. */
-export function ManifestPanel({ imageId }: { imageId: string }) {
+export function ManifestPanel({ imageId, pictured = true }: { imageId: string; pictured?: boolean }) {
   const [opened, { open, close }] = useDisclosure(false);
   const { data: manifest, error } = useQuery({
     queryKey: ['images', 'manifest', imageId],
@@ -36,7 +36,7 @@ export function ManifestPanel({ imageId }: { imageId: string }) {
               ['Profile', `${manifest.profile} ${manifest.profile_version}`],
               ['Its digest', <Code key="digest" value={manifest.profile_digest} what="the digest" shown={12} />],
               ['Engine', manifest.engine],
-              ['Pixels', LOOKED[manifest.looked_through]],
+              ['Pixels', pictured || manifest.looked_through === 'person' ? LOOKED[manifest.looked_through] : 'it has none'],
               [
                 'Writing',
                 `${manifest.boxes.length} made black${manifest.kept.length > 0 ? `, ${manifest.kept.length} harmless left` : ''}`,

@@ -1,0 +1,368 @@
+# SPDX-License-Identifier: Apache-2.0
+"""DICOMweb: queries on 100,000 instances, metadata, pictures, and storing beside Orthanc: ``python bench/dicomweb.py``.
+
+The rows of 5,000 studies are written directly, on SQLite and on PostgreSQL (``--postgresql URL``), and asked for by
+HTTP. A series of 300 CT of 512 x 512 is stored by STOW-RS; its metadata and pictures are asked for, kept and not. Then
+new CT of 39 kB are stored in requests of fifty by Medhub and by Orthanc with its DICOMweb plugin in turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import json
+import os
+import random
+import shutil
+import socket
+import statistics
+import subprocess
+import tempfile
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import server
+import sqlalchemy
+from pydicom import Dataset, FileMetaDataset, dcmread, dcmwrite
+from pydicom.data import get_testdata_file
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from server import Client
+
+from medhub.accounts import service as accounts
+from medhub.accounts.permissions import Role
+from medhub.entrypoints.assembly import build
+from medhub.foundation import clock, ids
+from medhub.foundation.settings import Settings
+from medhub.records.models import Image, Patient, Series, Study
+
+EMAIL = "administrator@bench.example"
+PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+QUERY_MS, METADATA_MS, CACHED_MS, RENDERED_MS = 50.0, 150.0, 20.0, 60.0
+IN_ONE = 50
+KIND = 'multipart/related; type="application/dicom"; boundary=objects'
+Row = tuple[str, str, str]
+
+
+def fill(data: Path, url: str | None, studies: int) -> list[dict[str, Any]]:
+    """Write the rows of so many studies of two series of ten images, and the person who asks for them."""
+    house = build(Settings(data=data, database_url=url))
+    chance = random.Random(5)  # noqa: S311 - nothing here is secret
+    tables: dict[type, list[dict[str, Any]]] = {Patient: [], Study: [], Series: [], Image: []}
+    with house.database.writing() as session:
+        project = accounts.add_project(session, server.PROJECT).id
+        accounts.add_user(
+            session,
+            email=EMAIL,
+            name="The administrator",
+            password=server.PASSWORD,
+            role=Role.ADMINISTRATOR,
+            project_id=project,
+        )
+        for number in range(studies):
+            _add_study(tables, chance, project, number)
+        for table, rows in tables.items():
+            session.execute(sqlalchemy.insert(table), rows)
+    if url is not None:
+        with house.database.engine.connect() as connection:
+            connection.execute(sqlalchemy.text("ANALYZE"))
+            connection.commit()
+    house.close()
+    return tables[Study]
+
+
+def _add_study(tables: dict[type, list[dict[str, Any]]], chance: random.Random, project: str, number: int) -> None:
+    def uid() -> str:
+        return f"2.25.{chance.getrandbits(120)}"
+
+    now = clock.now()
+    if number % 2 == 0:
+        tables[Patient].append(
+            {"id": ids.new_id(), "project_id": project, "code": f"P-{number:06d}", "sex": "F", "birth_year": 1970,
+             "fields": {}, "created_at": now, "changed_at": now}
+        )  # fmt: skip
+    patient = tables[Patient][-1]
+    date = f"20{chance.randrange(10, 25)}{chance.randrange(1, 13):02d}{chance.randrange(1, 29):02d}"
+    clock_time = f"{chance.randrange(24):02d}{chance.randrange(60):02d}{chance.randrange(60):02d}"
+    description = chance.choice(("CT HEAD", "CT CHEST", "MR KNEE", "XR HAND"))
+    study = {
+        "id": ids.new_id(), "project_id": project, "patient_id": patient["id"], "study_uid": uid(), "fields": {},
+        "description": description, "created_at": now, "study_date": date, "study_time": clock_time,
+        "attributes": {"StudyDate": [date], "StudyTime": [clock_time], "AccessionNumber": [f"A{number:08d}"],
+                       "StudyID": [str(number)], "StudyDescription": [description], "PatientID": [patient["code"]],
+                       "PatientName": [patient["code"]], "PatientSex": ["F"], "PatientAge": ["050Y"]},
+    }  # fmt: skip
+    tables[Study].append(study)
+    for place in (1, 2):
+        modality = chance.choice(("CT", "MR", "CR", "US", "DX"))
+        series = {
+            "id": ids.new_id(), "study_id": study["id"], "series_uid": uid(), "modality": modality, "number": place,
+            "description": "AXIAL 5MM", "created_at": now,
+            "attributes": {"Modality": [modality], "SeriesNumber": [str(place)], "SeriesDescription": ["AXIAL 5MM"],
+                           "BodyPartExamined": ["HEAD"], "Manufacturer": ["ACME"]},
+        }  # fmt: skip
+        tables[Series].append(series)
+        for one in range(1, 11):
+            tables[Image].append(
+                {"id": ids.new_id(), "project_id": project, "patient_id": patient["id"], "study_id": study["id"],
+                 "series_id": series["id"], "number": place * 10 + one, "sop_class_uid": CTImageStorage,
+                 "sop_instance_uid": uid(), "transfer_syntax_uid": ExplicitVRLittleEndian, "modality": modality,
+                 "kind": "dicom", "shown_as": "image", "instance_number": one, "width": 512, "height": 512, "frames": 1,
+                 "size_bytes": 526_000, "blob": "0" * 64, "state": "waiting", "created_at": now,
+                 "attributes": {"SOPClassUID": [CTImageStorage], "InstanceNumber": [str(one)], "Rows": ["512"],
+                                "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"], "Columns": ["512"],
+                                "BitsAllocated": ["16"], "BitsStored": ["12"], "SamplesPerPixel": ["1"]}}
+            )  # fmt: skip
+
+
+def queries(studies: Sequence[dict[str, Any]]) -> dict[str, Callable[[], str]]:
+    """The usual queries, each with other values every time."""
+    chance = random.Random(7)  # noqa: S311
+
+    def any_study() -> dict[str, Any]:
+        return chance.choice(studies)
+
+    return {
+        "25 studies": lambda: "studies?limit=25",
+        "25 studies, from the 4,000th": lambda: "studies?limit=25&offset=4000",
+        "all studies (250 come at once)": lambda: "studies",
+        "studies of a day": lambda: f"studies?StudyDate={any_study()['study_date']}",
+        "studies of three months, 100": lambda: "studies?StudyDate=20150101-20150331&limit=100",
+        "studies of a patient": lambda: f"studies?PatientID={any_study()['attributes']['PatientID'][0]}",
+        "studies by name with wildcards": lambda: f"studies?PatientName=p-00{chance.randrange(49):02d}*&limit=100",
+        "a study by accession number": lambda: f"studies?AccessionNumber=A{chance.randrange(len(studies)):08d}",
+        "a study by UID": lambda: f"studies?StudyInstanceUID={any_study()['study_uid']}",
+        "25 studies with a modality": lambda: "studies?ModalitiesInStudy=MR&limit=25",
+        "studies by description, 100": lambda: "studies?StudyDescription=*KNEE&limit=100",
+        "series of a study": lambda: f"studies/{any_study()['study_uid']}/series",
+        "25 series of a modality": lambda: "series?Modality=CT&limit=25",
+        "instances of a study": lambda: f"studies/{any_study()['study_uid']}/instances",
+        "100 instances of any study": lambda: "instances?limit=100",
+        "nothing found, by study ID": lambda: "studies?StudyID=none",
+    }
+
+
+def timed(client: Client, path: str, *, expect: Sequence[int] = (200, 204)) -> float:
+    start = time.perf_counter()
+    status, content = client.send("GET", path)
+    took = (time.perf_counter() - start) * 1e3
+    assert status in expect, (path, status, content[:300])
+    return took
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))]
+
+
+def judged(value: float, target: float) -> str:
+    return f"{'met' if value < target else 'NOT met'} (under {target:.0f} ms)"
+
+
+def ask(client: Client, studies: Sequence[dict[str, Any]], times: int) -> Iterator[Row]:
+    for name, query in queries(studies).items():
+        timed(client, f"/dicom-web/{query()}")
+        took = [timed(client, f"/dicom-web/{query()}") for _ in range(times)]
+        p95 = percentile(took, 0.95)
+        yield name, f"{statistics.median(took):.1f} / {p95:.1f}", judged(p95, QUERY_MS)
+
+
+def message(objects: Sequence[bytes]) -> bytes:
+    return (
+        b"".join(b"--objects\r\nContent-Type: application/dicom\r\n\r\n" + one + b"\r\n" for one in objects)
+        + b"--objects--\r\n"
+    )
+
+
+def written(dataset: Dataset) -> bytes:
+    buffer = BytesIO()
+    dcmwrite(buffer, dataset, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def series_of_ct(count: int) -> list[bytes]:
+    """CT of 512 x 512 of one series."""
+    chance = np.random.default_rng(3)
+    y, x = np.mgrid[:512, :512]
+    body = (((x - 256) ** 2 + (y - 256) ** 2) < 200**2) * 1000
+    objects = []
+    for number in range(1, count + 1):
+        dataset = Dataset()
+        dataset.SOPClassUID, dataset.SOPInstanceUID = CTImageStorage, f"1.2.826.0.1.3680043.10.9.{number}"
+        dataset.StudyInstanceUID, dataset.SeriesInstanceUID = "1.2.826.0.1.3680043.10.7", "1.2.826.0.1.3680043.10.8"
+        dataset.PatientID, dataset.PatientName, dataset.Modality = "bench-300", "BENCH^SERIES", "CT"
+        dataset.StudyDate, dataset.SeriesNumber, dataset.InstanceNumber = "20240101", 1, number
+        dataset.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
+        dataset.Rows = dataset.Columns = 512
+        dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 12, 11
+        dataset.PixelRepresentation, dataset.SamplesPerPixel = 0, 1
+        dataset.PhotometricInterpretation = "MONOCHROME2"
+        dataset.RescaleSlope, dataset.RescaleIntercept = "1", "-1024"
+        dataset.WindowCenter, dataset.WindowWidth = "40", "400"
+        dataset.PixelData = (body + chance.integers(0, 60, (512, 512))).astype("<u2").tobytes()
+        dataset.file_meta = FileMetaDataset()
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+        objects.append(written(dataset))
+    return objects
+
+
+def look(client: Client, count: int) -> Iterator[Row]:
+    """Store a series, and ask for its metadata and pictures."""
+    address = ""
+    objects = series_of_ct(count)
+    for start in range(0, count, IN_ONE):
+        status, content = client.send("POST", "/dicom-web/studies", message(objects[start : start + IN_ONE]), KIND)
+        assert status == 200, content[:300]
+        address = json.loads(content)["00081199"]["Value"][0]["00081190"]["Value"][0]
+    path = urllib.parse.urlparse(address).path
+    series = path.partition("/instances/")[0]
+    instances = json.loads(client.send("GET", f"{series}/instances")[1])
+    first = timed(client, f"{series}/metadata")
+    kept = [timed(client, f"{series}/metadata") for _ in range(20)]
+    name = f"metadata of a series of {count}"
+    yield f"{name}, first", f"{first:.0f}", "(made now)"
+    yield (
+        f"{name}, kept",
+        f"{statistics.median(kept):.0f} / {percentile(kept, 0.95):.0f}",
+        judged(statistics.median(kept), METADATA_MS),
+    )
+    paths = [f"{series}/instances/{one['00080018']['Value'][0]}/rendered" for one in instances[:60]]
+    timed(client, paths[0])
+    new = [timed(client, path) for path in paths[1:]]
+    again = [timed(client, path) for path in paths]
+    for name, took, target in (("not cached", new, RENDERED_MS), ("cached", again, CACHED_MS)):
+        middle = statistics.median(took)
+        yield f"512 x 512 rendered, {name}", f"{middle:.1f} / {percentile(took, 0.95):.1f}", judged(middle, target)
+
+
+def small_ct(count: int, number: int) -> list[bytes]:
+    """Copies of pydicom's CT of 39 kB with UIDs of their own."""
+    dataset = dcmread(str(get_testdata_file("CT_small.dcm", download=False)))
+    root = f"1.2.826.0.1.3680043.10.{os.getpid()}.{number}"
+    dataset.PatientID = f"bench-{number}"
+    objects = []
+    for index in range(count):
+        dataset.StudyInstanceUID, dataset.SeriesInstanceUID = f"{root}.1", f"{root}.2"
+        dataset.SOPInstanceUID, dataset.InstanceNumber = f"{root}.3.{index + 1}", index + 1
+        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+        objects.append(written(dataset))
+    return objects
+
+
+@contextlib.contextmanager
+def orthanc(folder: Path) -> Iterator[int]:
+    """An Orthanc of its own with its DICOMweb plugin; the port of its HTTP server."""
+    with socket.socket() as one, socket.socket() as two:
+        one.bind(("127.0.0.1", 0))
+        two.bind(("127.0.0.1", 0))
+        http, dicom = one.getsockname()[1], two.getsockname()[1]
+    folder.mkdir()
+    configuration = {
+        "StorageDirectory": str(folder / "storage"), "IndexDirectory": str(folder / "index"), "HttpPort": http,
+        "DicomPort": dicom, "RemoteAccessAllowed": False, "AuthenticationEnabled": False, "Plugins": [str(PLUGIN)],
+    }  # fmt: skip
+    (folder / "orthanc.json").write_text(json.dumps(configuration))
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([str(shutil.which("Orthanc")), str(folder / "orthanc.json")], stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            with contextlib.suppress(OSError):
+                if Client(http).send("GET", "/system")[0] == 200:
+                    break
+            if time.monotonic() > deadline:
+                raise SystemExit((folder / "log").read_text()[-2000:])
+            time.sleep(0.1)
+        yield http
+    finally:
+        process.kill()
+        process.wait()
+
+
+def store(client: Client, objects: Sequence[bytes]) -> float:
+    """Objects a second."""
+    bodies = [message(objects[start : start + IN_ONE]) for start in range(0, len(objects), IN_ONE)]
+    stored, begun = 0, time.perf_counter()
+    for body in bodies:
+        status, content = client.send("POST", "/dicom-web/studies", body, KIND)
+        assert status == 200, content[:300]
+        stored += len(json.loads(content)["00081199"]["Value"])
+    assert stored == len(objects)
+    return len(objects) / (time.perf_counter() - begun)
+
+
+def stow(client: Client, folder: Path, count: int, rounds: int) -> Iterator[Row]:
+    if shutil.which("Orthanc") is None or not PLUGIN.exists():
+        yield "STOW-RS beside Orthanc", "", "not run: Debian's orthanc and orthanc-dicomweb are not installed"
+        return
+    rates: dict[str, list[float]] = {"Medhub": [], "Orthanc": []}
+    with orthanc(folder / "orthanc") as port:
+        other = Client(port)
+        numbers = itertools.count(1)
+        for one in (client, other):  # the decoding processes start with the first
+            store(one, small_ct(IN_ONE, next(numbers)))
+        for _ in range(rounds):
+            for who, one in (("Medhub", client), ("Orthanc", other)):
+                rates[who].append(store(one, small_ct(count, next(numbers))))
+    ours, theirs = (statistics.median(rates[who]) for who in ("Medhub", "Orthanc"))
+    for who, rate in (("Medhub", ours), ("Orthanc", theirs)):
+        spread = f"{min(rates[who]):.0f} to {max(rates[who]):.0f}"
+        verdict = "" if who == "Orthanc" else f"{'met' if ours >= theirs else 'NOT met'} (at least Orthanc's)"
+        yield f"STOW-RS of {count} CT of 39 kB, {who}, objects/s", f"{rate:.0f} ({spread})", verdict
+
+
+def show(title: str, rows: Iterator[Row]) -> None:
+    print(f"\n{title}\n\n| what | p50 / p95 ms | target |\n|---|---|---|")
+    for name, value, verdict in rows:
+        print(f"| {name} | {value} | {verdict} |", flush=True)
+
+
+@contextlib.contextmanager
+def schema_of_its_own(url: str) -> Iterator[str]:
+    schema = f"medhub_bench_{os.getpid()}"
+    engine = sqlalchemy.create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(sqlalchemy.text(f"CREATE SCHEMA {schema}"))
+    try:
+        yield f"{url}?options=-csearch_path%3D{schema}"
+    finally:
+        with engine.begin() as connection:
+            connection.execute(sqlalchemy.text(f"DROP SCHEMA {schema} CASCADE"))
+        engine.dispose()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--studies", type=int, default=5_000)
+    parser.add_argument("--times", type=int, default=40)
+    parser.add_argument("--series", type=int, default=300)
+    parser.add_argument("--objects", type=int, default=500)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--postgresql", default="postgresql+psycopg://postgres@127.0.0.1:5432/test")
+    arguments = parser.parse_args()
+    print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="medhub-bench-")))
+        for name in ("SQLite", "PostgreSQL"):
+            data = folder / name
+            data.mkdir()
+            url = None if name == "SQLite" else stack.enter_context(schema_of_its_own(arguments.postgresql))
+            studies = fill(data, url, arguments.studies)
+            more = {} if url is None else {"database_url": url}
+            with server.running(data, job_runners="0", **more) as running:
+                client = running.client(EMAIL)
+                show(f"{name}, {arguments.studies * 20:,} instances", ask(client, studies, arguments.times))
+                if name == "SQLite":
+                    show("A series, and its pictures", look(client, arguments.series))
+                    show("Storing", stow(client, folder, arguments.objects, arguments.rounds))
+    print(f"\nload average {os.getloadavg()[0]:.1f}")
+
+
+if __name__ == "__main__":
+    main()

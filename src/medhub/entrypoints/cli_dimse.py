@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Commands of DICOM's network services: the listener, sending, and the nodes that are known."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from sqlalchemy import select
+
+from medhub.accounts import service as accounts
+from medhub.accounts.actor import COMMAND_LINE
+from medhub.entrypoints.assembly import build
+from medhub.errors import Invalid, NotFound
+from medhub.foundation import logging
+from medhub.foundation.installation import Installation
+from medhub.foundation.settings import Settings
+from medhub.ingest import peers
+from medhub.ingest.models import Peer
+
+dicom_app = typer.Typer(
+    help="DICOM's network services: receive, answer and send (C-ECHO, C-STORE, C-FIND, C-MOVE, C-GET).",
+    invoke_without_command=True,
+)
+peer_app = typer.Typer(help="DICOM nodes: who may send and query, and where they are.", no_args_is_help=True)
+
+Data = Annotated[
+    Path | None, typer.Option("--data", help="Folder of the database, blobs and keys; MEDHUB_DATA if not given.")
+]
+AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
+USUAL_PORT = 11112
+
+
+def _settings(data: Path | None, **chosen: Any) -> Settings:
+    given: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
+    if data is not None:
+        given["data"] = data.absolute()
+    return Settings(**given)
+
+
+@contextmanager
+def _opened(data: Path | None) -> Iterator[Installation]:
+    house = build(_settings(data))
+    try:
+        yield house
+    finally:
+        house.close()
+
+
+@dicom_app.callback()
+def listen(
+    context: typer.Context,
+    data: Data = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; MEDHUB_DICOM_HOST, or 127.0.0.1.")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port to listen on; MEDHUB_DICOM_PORT, or 11112.", min=0, max=65535)
+    ] = None,
+) -> None:
+    """Listen for DICOM nodes: take what they send, answer what they ask. Ctrl+C ends it."""
+    if context.invoked_subcommand is not None:
+        return
+    from medhub.entrypoints.dimse import process
+
+    settings = _settings(data, dicom_host=host, dicom_port=port)
+    if settings.dicom_port is None:
+        settings = settings.model_copy(update={"dicom_port": USUAL_PORT})
+    logging.configure(as_json=settings.log_json)
+    house = build(settings)
+    try:
+        process.listen(house)
+    finally:
+        house.close()
+
+
+@dicom_app.command("send")
+def send(
+    project: Annotated[str, typer.Option(help="Name or id of the project.")],
+    to: Annotated[str, typer.Option(help="AE title of a DICOM node of the project.")],
+    patient: Annotated[list[str] | None, typer.Option(help="Code of a patient; repeatable.")] = None,
+    study: Annotated[list[str] | None, typer.Option(help="Study Instance UID; repeatable.")] = None,
+    data: Data = None,
+    as_json: AsJSON = False,
+) -> None:
+    """Send patients or studies to a DICOM node by C-STORE; exit code 1 if an object was not taken."""
+    from medhub.export.sending import send_objects, stored_objects
+
+    if not patient and not study:
+        raise Invalid("Say what is to be sent: --patient or --study.")
+    with _opened(data) as house:
+        with house.database.reading() as session:
+            found = accounts.find_project(session, project)
+            node = peers.find_destination(session, found.id, to)
+            objects = stored_objects(
+                session, COMMAND_LINE, found.id, patients=patient or [], studies=study or [], to=node.ae_title
+            )
+        if not objects:
+            raise NotFound("There is nothing of these patients and studies.")
+        console = Console(stderr=True)
+        with Progress(console=console, disable=not console.is_terminal) as progress:
+            bar = progress.add_task(f"Sending to {node.ae_title}", total=len(objects))
+            told = send_objects(house, node, objects, lambda done: progress.update(bar, completed=done))
+    value = {"sent": told.sent, "warned": told.warned, "failed": len(told.failed)}
+    print(json.dumps(value) if as_json else f"Sent {told.sent} of {len(objects)} objects to {node.ae_title}.")
+    if told.failed:
+        raise typer.Exit(1)
+
+
+@peer_app.command("add")
+def add_peer(
+    ae_title: Annotated[str, typer.Argument(help="AE title by which the node calls.")],
+    project: Annotated[str, typer.Option(help="Name or id of the project to which it belongs.")],
+    called: Annotated[
+        str | None, typer.Option(help="Title of ours by which it calls; MEDHUB_DICOM_AE_TITLE if not given.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Where it is reached, to send to it.")] = "",
+    port: Annotated[int, typer.Option(help="Port on which it is reached.", min=0, max=65535)] = 0,
+    tls: Annotated[bool, typer.Option("--tls", help="It is reached by TLS.")] = False,
+    store: Annotated[bool, typer.Option("--store/--no-store", help="Whether it may send objects.")] = True,
+    query: Annotated[bool, typer.Option("--query/--no-query", help="Whether it may query and fetch.")] = False,
+    only_from_host: Annotated[
+        bool, typer.Option("--only-from-host", help="It may call from the address of its host alone.")
+    ] = False,
+    data: Data = None,
+    as_json: AsJSON = False,
+) -> None:
+    """Let a project know a DICOM node, and print the node's id."""
+    with _opened(data) as house, house.database.writing() as session:
+        values = {
+            "ae_title": ae_title,
+            "called_ae": called or house.settings.dicom_ae_title,
+            "host": host,
+            "port": port,
+            "only_from_host": only_from_host,
+            "tls": tls,
+            "may_store": store,
+            "may_query": query,
+        }
+        peer = peers.add_peer(session, COMMAND_LINE, accounts.find_project(session, project).id, values)
+        print(json.dumps({"id": peer.id, **values}) if as_json else peer.id)
+
+
+@peer_app.command("list")
+def list_peers(data: Data = None, as_json: AsJSON = False) -> None:
+    """List the DICOM nodes of all projects."""
+    with _opened(data) as house, house.database.reading() as session:
+        found = [(peer.id, peers.Node.of(peer)) for peer in session.scalars(select(Peer).order_by(Peer.ae_title))]
+    if as_json:
+        print(json.dumps([{"id": identifier, **asdict(node)} for identifier, node in found]))
+        return
+    for identifier, node in found:
+        may = [word for word, holds in (("send", node.may_store), ("query", node.may_query)) if holds]
+        where = f"{node.host}:{node.port}{' (TLS)' if node.tls else ''}" if node.host else "no address"
+        print(f"{identifier}  {node.ae_title} calls {node.called_ae}; may {' and '.join(may) or 'nothing'}; {where}")
+
+
+@peer_app.command("remove")
+def remove_peer(
+    peer: Annotated[str, typer.Argument(help="Id of the node, as `medhub peer list` prints it.")], data: Data = None
+) -> None:
+    """Forget a DICOM node; what it sent stays."""
+    with _opened(data) as house, house.database.writing() as session:
+        peers.remove_peer(session, COMMAND_LINE, peer)
+
+
+@peer_app.command("echo")
+def echo(
+    peer: Annotated[str, typer.Argument(help="Id of the node, as `medhub peer list` prints it.")], data: Data = None
+) -> None:
+    """Ask a DICOM node whether it answers (C-ECHO); exit code 5 if it does not."""
+    from medhub.ingest.calling import echo as call
+
+    with _opened(data) as house:
+        with house.database.reading() as session:
+            node = peers.Node.of(peers.get_peer(session, COMMAND_LINE, peer))
+        call(house.settings, node)
+        print(f"{node.ae_title} answers.")

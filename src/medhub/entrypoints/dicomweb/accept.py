@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which forms of an answer a client accepts, best first (RFC 9110, 12.5.1, and PS3.18, 8.7)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+_PART = re.compile(r'"(?:[^"\\]|\\.)*"|[^,;]+|[,;]')
+_LONGEST = 4096
+_MOST = 64
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """One form that a client accepts; of a multipart message the form of its parts."""
+
+    media_type: str
+    multipart: bool = False
+    transfer_syntax: str | None = None
+    weight: float = 1.0
+
+    def allows(self, media_type: str) -> bool:
+        """Whether a media type is meant."""
+        kind = media_type.partition("/")[0]
+        return self.media_type in {media_type, f"{kind}/*", "*/*"}
+
+
+def accepted(request: Request) -> list[Accepted]:
+    """What the request accepts: its query parameter ``accept``, or else its header; anything where it says nothing."""
+    text = request.query_params.get("accept") or request.headers.get("accept") or "*/*"
+    if len(text) > _LONGEST:
+        raise HTTPException(400, "The Accept header is too long.")
+    found = [one for one in _read(text) if one.weight > 0]
+    return sorted(found, key=lambda one: -one.weight)
+
+
+def _read(text: str) -> Iterator[Accepted]:
+    for member in _split(text, ",")[:_MOST]:
+        media_type, *pairs = _split(member, ";")
+        parameters: dict[str, str] = {}
+        for pair in pairs:
+            name, _, value = pair.partition("=")
+            parameters[name.strip().lower()] = value.strip().strip('"')
+        media_type = media_type.strip().strip('"').lower()
+        multipart = media_type == "multipart/related"
+        if multipart:
+            # Some write the parameters of the parts' form into its quotes.
+            media_type, *inner = _split(parameters.get("type", "*/*"), ";")
+            for pair in inner:
+                name, _, value = pair.partition("=")
+                parameters.setdefault(name.strip().lower(), value.strip().strip('"'))
+            media_type = media_type.strip().lower()
+        yield Accepted(
+            media_type or "*/*", multipart, parameters.get("transfer-syntax") or None, _weight(parameters.get("q", "1"))
+        )
+
+
+def _split(text: str, by: str) -> list[str]:
+    """Split where a separator stands outside of quotes."""
+    members = [""]
+    for token in _PART.findall(text):
+        if token == by:
+            members.append("")
+        else:
+            members[-1] += token
+    return [member.strip() for member in members if member.strip()] or [""]
+
+
+def _weight(text: str) -> float:
+    try:
+        return max(0.0, min(1.0, float(text)))
+    except ValueError:
+        return 0.0
+
+
+def choose(request: Request, offered: Collection[str]) -> str:
+    """The form that the client likes best among those that are offered, in our order where it does not mind."""
+    for one in accepted(request):
+        for media_type in offered:
+            if not one.multipart and one.allows(media_type):
+                return media_type
+    raise not_acceptable(offered)
+
+
+def not_acceptable(offered: Collection[str]) -> HTTPException:
+    """The refusal of a form that cannot be given."""
+    return HTTPException(406, f"This can be had as {', '.join(offered)}. Name one of these in the Accept header.")

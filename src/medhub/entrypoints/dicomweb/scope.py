@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Of which projects an address of DICOMweb speaks: of all of the caller's, or of the one that it names."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from fastapi import Path
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from medhub.accounts.access import Call
+from medhub.errors import NotFound
+
+PREFIX = "/dicom-web"
+_ONE_PROJECT = re.compile(rf"{PREFIX}/projects/([0-9A-Za-z_-]{{1,64}})(/.*)")
+# A UID has digits and points; what else is given there names nothing.
+Uid = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[0-9.]+$", description="A DICOM UID.")]
+
+
+class ProjectPaths:
+    """Serves ``/dicom-web/projects/{id}/…`` by the routes of ``/dicom-web/…``, within that project alone."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take the project out of the path, and note it."""
+        found = _ONE_PROJECT.fullmatch(scope["path"]) if scope["type"] == "http" else None
+        if found is not None:
+            path = f"{PREFIX}{found[2]}"
+            state = {**scope.get("state", {}), "dicomweb_project": found[1]}
+            scope = {**scope, "path": path, "raw_path": path.encode(), "state": state}
+        await self.app(scope, receive, send)
+
+
+def project_named(request: Request) -> str | None:
+    """The project that the address names, if any."""
+    named: str | None = getattr(request.state, "dicomweb_project", None)
+    return named
+
+
+def projects_of(request: Request, call: Call, action: str) -> frozenset[str]:
+    """The projects in which the caller may do something and of which the address speaks."""
+    return call.actor.projects(action, project_named(request))
+
+
+def root_of(request: Request) -> str:
+    """The address under which the caller found the service."""
+    named = project_named(request)
+    url = request.base_url
+    port = (request.scope.get("server") or ("", None))[1]
+    # Some clients leave the port out of the Host header. Who came by a proxy says so, and means the proxy's port.
+    direct = not any(name.startswith("x-forwarded") for name in request.headers)
+    if direct and url.port is None and url.scheme == "http" and port not in {None, 80}:
+        url = url.replace(port=port)
+    return f"{str(url).rstrip('/')}{PREFIX}" + (f"/projects/{named}" if named else "")
+
+
+def project_to_store_into(request: Request, call: Call) -> str:
+    """The one project into which the caller's objects go."""
+    allowed = projects_of(request, call, "image.upload")
+    if len(allowed) > 1:
+        raise HTTPException(
+            400, f"You may store into several projects. Say into which: {PREFIX}/projects/PROJECT/studies."
+        )
+    return next(iter(allowed))
+
+
+class NothingThere(NotFound):
+    """No object has these UIDs, or none in a project of the asker's."""
+
+    code = "no-such-object"

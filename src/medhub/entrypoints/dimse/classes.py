@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SOP classes and transfer syntaxes of which nodes may make use (PS3.4, PS3.6 annex A)."""
+
+from __future__ import annotations
+
+from pydicom.uid import AllTransferSyntaxes
+from pynetdicom.sop_class import _STORAGE_CLASSES
+
+VERIFICATION = "1.2.840.10008.1.1"
+# Find, move and get, in this order.
+PATIENT_ROOT = tuple(f"1.2.840.10008.5.1.4.1.2.1.{number}" for number in (1, 2, 3))
+STUDY_ROOT = tuple(f"1.2.840.10008.5.1.4.1.2.2.{number}" for number in (1, 2, 3))
+QUERY_CLASSES = frozenset(PATIENT_ROOT + STUDY_ROOT)
+STORAGE_CLASSES = frozenset(map(str, _STORAGE_CLASSES.values()))
+
+IMPLICIT = "1.2.840.10008.1.2"
+EXPLICIT = "1.2.840.10008.1.2.1"
+# A query and its answers are written here, not passed on.
+PLAIN_SYNTAXES = frozenset({IMPLICIT, EXPLICIT})
+TRANSFER_SYNTAXES = frozenset(map(str, AllTransferSyntaxes))

@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Our part of the DICOM upper layer (PS3.8): C-STORE on a short way, everything else as pynetdicom does it.
+
+pynetdicom negotiates, releases and aborts; its state machine holds. Two things are done otherwise here. It looks for
+work every millisecond in two threads for each association: here both sleep until there is some. And a C-STORE request,
+of which thousands come one after another, is read from the socket into one buffer and answered on the spot, without
+the objects and queues between: the data set is never decoded.
+
+Small objects must not wait for delayed acknowledgements of TCP. Senders mostly leave Nagle's algorithm on: they hold
+back the end of an object until what went before is acknowledged, which the kernel delays by 40 ms unless
+``TCP_QUICKACK`` asks otherwise, before each read anew.
+"""
+
+from __future__ import annotations
+
+import queue
+import select
+import socket
+import struct
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from pynetdicom.dul import DULServiceProvider
+from pynetdicom.pdu_primitives import P_DATA
+
+from medhub.entrypoints.dimse.messages import C_STORE_RQ, MOST_COMMAND_BYTES, Command, read_command, store_response
+from medhub.foundation.logging import get_logger
+
+if TYPE_CHECKING:
+    from medhub.entrypoints.dimse.associations import NodeAssociation
+
+# Of the PDUs that carry no data, and of an identifier to query by.
+MOST_PDU_BYTES = 1024**2
+MOST_IDENTIFIER_BYTES = 1024**2
+_SHORTEST_PDU_BYTES = 10  # a release; each other kind is longer
+_P_DATA_TF = 0x04
+_PIECE_BYTES = 256 * 1024
+_LOOK_S = 0.5
+
+_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
+
+log = get_logger()
+
+
+class WrongPDU(ValueError):
+    """The other side sends what no PDU may hold."""
+
+
+class UpperLayer(DULServiceProvider):
+    """The upper layer of one association that was opened by a node."""
+
+    _assoc: NodeAssociation
+
+    def __init__(self, assoc: NodeAssociation, most_bytes: int) -> None:
+        super().__init__(assoc)
+        self.daemon = True
+        self._most_bytes = most_bytes
+        self._woken, self._waker = socket.socketpair()
+        for one in (self._woken, self._waker):
+            one.setblocking(False)
+        self._storing = False
+        self._forget_message()
+
+    def _forget_message(self) -> None:
+        self._encoded_command = bytearray()
+        self._command: Command | None = None
+        self._context_id = 0
+        self._data = bytearray()
+        self._too_large = False
+
+    # Sleeping until there is work.
+
+    def send_pdu(self, primitive: object) -> None:
+        """Have something sent."""
+        super().send_pdu(primitive)  # type: ignore[arg-type]
+        self._wake()
+
+    def kill_dul(self) -> None:
+        """Have the thread end."""
+        super().kill_dul()
+        self._wake()
+
+    def stop_dul(self) -> bool:
+        """End the thread if the association has ended."""
+        if self.state_machine.current_state != "Sta1":
+            return False
+        self.kill_dul()
+        if threading.current_thread() is not self:
+            self.join()
+        return True
+
+    def idle_timer_expired(self) -> bool:
+        """Whether the other side has been silent for too long; not while it waits for us."""
+        return not self._storing and bool(super().idle_timer_expired())
+
+    def _wake(self) -> None:
+        with suppress(OSError):  # it is awake already, or has ended
+            self._waker.send(b"\0")
+
+    def _wait(self) -> None:
+        poll = select.poll()
+        poll.register(self._woken, select.POLLIN)
+        connection = self.socket.socket if self.socket is not None else None
+        if connection is not None:
+            if getattr(connection, "pending", int)():  # TLS has read more than was taken
+                return
+            try:
+                poll.register(connection, select.POLLIN)
+            except ValueError:  # it was closed meanwhile
+                time.sleep(0.01)
+        poll.poll(_LOOK_S * 1000)
+        with suppress(BlockingIOError):
+            self._woken.recv(4096)
+
+    def run_reactor(self) -> None:
+        """Send, receive and follow the state machine until the association has ended."""
+        self._idle_timer.start()
+        self.assoc._dul_ready.set()
+        try:
+            while not self._kill_thread:
+                if self.artim_timer.expired:
+                    self.event_queue.put("Evt18")
+                if not self._process_recv_primitive() and self._is_transport_event():
+                    self._idle_timer.restart()
+                try:
+                    event = self.event_queue.get_nowait()
+                except queue.Empty:
+                    self._wait()
+                    continue
+                self.state_machine.do_action(event)
+                self._assoc.notice()
+        except Exception as error:
+            log.error("dimse.failed", error=type(error).__name__, exc_info=True)
+            self.assoc.is_aborted, self.assoc.is_established = True, False
+            self.assoc._kill = self._kill_thread = True
+            if self.socket is not None:
+                self.socket.close()
+        finally:
+            self._assoc.notice()
+            self._woken.close()
+            self._waker.close()
+
+    # Reading.
+
+    def _read_pdu_data(self) -> None:
+        try:
+            head = self._receive(_SHORTEST_PDU_BYTES)
+            kind, _, length = struct.unpack_from(">BBI", head)
+            if kind == _P_DATA_TF and self.state_machine.current_state == "Sta6":
+                self._read_data(bytes(head[6:]), length)
+                return
+            if not 1 <= kind <= 7 or not 4 <= length <= MOST_PDU_BYTES:
+                raise WrongPDU
+            pdu, event = self._decode_pdu(head + self._receive(length - 4))
+        except (OSError, EOFError):
+            self.event_queue.put("Evt17")
+        except Exception:  # a parser of hostile bytes may raise anything: it is no PDU
+            self.event_queue.put("Evt19")
+        else:
+            self.event_queue.put(event)
+            self._recv_pdu.put(pdu)
+
+    def _receive(self, count: int) -> bytearray:
+        data = bytearray(count)
+        self._receive_into(memoryview(data))
+        return data
+
+    def _receive_into(self, rest: memoryview) -> None:
+        connection = self.socket.socket if self.socket is not None else None
+        if connection is None:
+            raise EOFError
+        while rest:
+            if _QUICKACK is not None:
+                connection.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+            count = connection.recv_into(rest)
+            if not count:
+                raise EOFError
+            rest = rest[count:]
+
+    def _read_data(self, begun: bytes, left: int) -> None:
+        """Read the presentation data values of a P-DATA-TF PDU (PS3.8 section 9.3.5.1); its first 4 bytes are here."""
+        if left < 6:
+            raise WrongPDU
+        while left:
+            head = begun + bytes(self._receive(6 - len(begun)))
+            begun = b""
+            length, context_id, control = struct.unpack(">IBB", head)
+            left -= length + 4
+            if length < 2 or left < 0 or 0 < left < 6:
+                raise WrongPDU
+            if control & 1:
+                self._read_command_fragment(context_id, length - 2, last=bool(control & 2))
+            else:
+                self._read_data_fragment(context_id, length - 2, last=bool(control & 2))
+
+    def _read_command_fragment(self, context_id: int, length: int, *, last: bool) -> None:
+        if self._command is not None or len(self._encoded_command) + length > MOST_COMMAND_BYTES:
+            raise WrongPDU
+        self._encoded_command += self._receive(length)
+        if not last:
+            return
+        self._command, self._context_id = read_command(bytes(self._encoded_command)), context_id
+        if not self._command.has_data_set:
+            self._take_message()
+
+    def _read_data_fragment(self, context_id: int, length: int, *, last: bool) -> None:
+        if self._command is None or context_id != self._context_id:
+            raise WrongPDU
+        most = self._most_bytes if self._command.field == C_STORE_RQ else MOST_IDENTIFIER_BYTES
+        self._too_large = self._too_large or len(self._data) + length > most
+        if self._too_large:
+            # Read and dropped, so that the sender hears why.
+            self._data = bytearray()
+        while length:
+            # In pieces: a length that lies makes nothing large.
+            piece = self._receive(min(length, _PIECE_BYTES))
+            length -= len(piece)
+            if not self._too_large:
+                self._data += piece
+        if last:
+            self._take_message()
+
+    # What was read.
+
+    def _take_message(self) -> None:
+        command, context_id, data, too_large = self._command, self._context_id, self._data, self._too_large
+        encoded = bytes(self._encoded_command)
+        self._forget_message()
+        if command is None:
+            raise WrongPDU
+        if command.field == C_STORE_RQ:
+            self._answer_store(context_id, command, data, too_large=too_large)
+            return
+        if too_large:
+            raise WrongPDU
+        primitive = P_DATA()
+        primitive.presentation_data_value_list.append((context_id, b"\3" + encoded))
+        if command.has_data_set:
+            primitive.presentation_data_value_list.append((context_id, b"\2" + bytes(data)))
+        self.assoc.dimse.receive_primitive(primitive)
+        self._assoc.notice()
+
+    def _answer_store(self, context_id: int, command: Command, data: bytearray, *, too_large: bool) -> None:
+        if context_id not in self.assoc._accepted_cx or not command.has_data_set:
+            raise WrongPDU
+        self._storing = True
+        try:
+            status = self._assoc.store(context_id, command, data, too_large=too_large)
+        finally:
+            self._idle_timer.restart()
+            self._storing = False
+        connection = self.socket.socket if self.socket is not None else None
+        if connection is None:
+            raise EOFError
+        connection.sendall(store_response(context_id, command, status))

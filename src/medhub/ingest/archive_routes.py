@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Routes of how a project takes in files that name their patient themselves, and by what it is searched."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request
+from starlette.concurrency import run_in_threadpool
+
+from medhub.accounts.access import Call, allow
+from medhub.accounts.routes import ItemId
+from medhub.errors import Invalid
+from medhub.ingest import archive
+from medhub.ingest.doors import MOST_BYTES, MOST_FILES, receive_all
+from medhub.ingest.multipart import Part, UploadReader
+from medhub.ingest.quarantine import quarantine_unassigned
+from medhub.ingest.receiving import Answer
+from medhub.ingest.schemas import ArchiveChoice, ArchiveOut, UploadAnswer, UploadItem
+from medhub.ingest.sources import Door
+from medhub.science.imaging.limits import Unacceptable
+
+projects = APIRouter(prefix="/api/projects", tags=["archive"])
+
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["files"],
+                    "properties": {
+                        "files": {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+@projects.get("/{id}/archive", summary="How a project takes in files")
+def read_archive(call: Annotated[Call, allow("project.read")], id: ItemId) -> ArchiveOut:
+    """What holds for files that name their patient themselves, and how far what is here has been indexed."""
+    with call.reading() as session:
+        return ArchiveOut.of(archive.read_settings(session, call.actor, id))
+
+
+@projects.put("/{id}/archive", summary="Choose how a project takes in files")
+def change_archive(call: Annotated[Call, allow("project.change")], id: ItemId, choice: ArchiveChoice) -> ArchiveOut:
+    """Take in files another way from now on; attributes that are new are looked up in what is here already."""
+    with call.writing() as session:
+        return ArchiveOut.of(archive.change_settings(session, call.house, call.actor, id, **choice.model_dump()))
+
+
+@projects.post("/{id}/archive/index", summary="Index a project anew")
+def index_archive(call: Annotated[Call, allow("project.change")], id: ItemId) -> ArchiveOut:
+    """Take the searched attributes out of all images of a project once more; the settings tell how far it is."""
+    with call.writing() as session:
+        return ArchiveOut.of(archive.index_again(session, call.actor, id))
+
+
+@projects.post("/{id}/files", summary="Upload files that say whose they are", openapi_extra=_BODY)
+async def upload_files(request: Request, call: Annotated[Call, allow("image.upload")], id: ItemId) -> UploadAnswer:
+    """Take in DICOM files of any patients; each names its own, and is never merged silently."""
+    await run_in_threadpool(call.actor.require, "image.upload", id, "project")
+    settings = call.house.settings
+    reader = UploadReader(request.headers.get("content-type", ""), largest_file_bytes=settings.upload_max_bytes)
+    waiting: list[Part] = []
+    items: list[UploadItem] = []
+    async for part in reader.parts(request.stream()):
+        if part.filename is None or part.name != "files":
+            continue
+        waiting.append(part)
+        if len(items) + len(waiting) > settings.upload_max_files:
+            raise Invalid(
+                f"At most {settings.upload_max_files} files go into one upload. Send the rest apart.", field="files"
+            )
+        if len(waiting) >= MOST_FILES or sum(len(one.data) for one in waiting) >= MOST_BYTES:
+            items += await run_in_threadpool(_receive, call, id, waiting)
+            waiting = []
+    if waiting:
+        items += await run_in_threadpool(_receive, call, id, waiting)
+    if not items:
+        raise Invalid("The upload has no files. Choose at least one.", field="files")
+    return UploadAnswer(items=items)
+
+
+def _receive(call: Call, project_id: str, parts: list[Part]) -> list[UploadItem]:
+    door = Door(project_id, "folder")
+    taken = iter(receive_all(call.house, call.actor, door, [bytes(one.data) for one in parts if not one.truncated]))
+    answers = [_too_large(call, door, one) if one.truncated else next(taken) for one in parts]
+    return [
+        UploadItem(
+            filename=(one.filename or "")[:255],
+            outcome=answer.outcome,
+            reason=answer.reason,
+            image_id=answer.image_id,
+        )
+        for one, answer in zip(parts, answers, strict=True)
+    ]
+
+
+def _too_large(call: Call, door: Door, part: Part) -> Answer:
+    refusal = Unacceptable(
+        f"This file has {part.size // 1024**2} MB; at most {call.house.settings.upload_max_bytes // 1024**2} MB are "
+        "taken. Export it smaller, or ask the administrator to raise the limit. Nothing was stored.",
+        reason="too-many-bytes",
+    )
+    return quarantine_unassigned(call.house, call.actor, door, b"", refusal, part.size)

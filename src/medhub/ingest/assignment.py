@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A person says whose a file is that could not find its patient itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from medhub.accounts.actor import Actor
+from medhub.errors import Conflict, Invalid
+from medhub.foundation import clock, jobs
+from medhub.foundation.installation import Installation
+from medhub.foundation.isolation import DecoderFailed
+from medhub.ingest import release, service
+from medhub.ingest.archive import settings_of
+from medhub.ingest.models import Arrival
+from medhub.ingest.profiles import profile_of
+from medhub.ingest.quarantine import InDoubt, Waiting, note_refusal, open_waiting
+from medhub.ingest.receiving import Answer, ArrivalRefused
+from medhub.ingest.sources import Door, decide, register
+from medhub.records import pixels, vault
+from medhub.records import service as records
+from medhub.records.models import Patient
+from medhub.science.imaging.introduction import Introduction
+from medhub.science.imaging.limits import Unacceptable
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a file that waits says of its patient, and for whom it may be; in memory alone."""
+
+    said: Introduction
+    candidates: tuple[tuple[Patient, dict[str, str] | None], ...]
+
+
+def look_at_claim(house: Installation, actor: Actor, arrival_id: str) -> Claim:
+    """What a file that is nobody's yet says of its patient, for who decides whose it is; the act is recorded."""
+    with house.database.reading() as session:
+        waiting = open_waiting(session, house, actor, arrival_id)
+        arrival = waiting.arrival
+        actor.require("identity.read", arrival.project_id, "arrival")
+        actor.record(session, "arrival.identify", "arrival", arrival.id, project_id=arrival.project_id)
+        known = [session.get(Patient, patient_id) for patient_id in arrival.candidates or ()]
+        candidates = tuple(
+            (patient, records.identity_of(session, house.keys, actor, patient)[0])
+            for patient in known
+            if patient is not None
+        )
+    return Claim(_introduced(house, waiting) or Introduction(), candidates)
+
+
+def assign(
+    house: Installation, actor: Actor, arrival_id: str, *, patient_id: str | None, new_patient: bool, note: str
+) -> Answer:
+    """Give a file that is nobody's to a patient, known or new, and take it in; later files that say the same follow it.
+
+    What then still keeps it out, as writing in its pixels, is written beside it, and it waits on as the patient's.
+    """
+    if (patient_id is None) != new_patient:
+        raise Invalid("Say either to which patient the file belongs, or that its patient is new.", field="patient_id")
+    with house.database.reading() as session:
+        waiting = open_waiting(session, house, actor, arrival_id)
+    if waiting.arrival.patient_id is not None:
+        raise Conflict("This file has its patient already. Release or discard it.")
+    said = _introduced(house, waiting)
+    with house.database.writing() as session:
+        arrival = session.get_one(Arrival, arrival_id)
+        if arrival.outcome != "quarantined" or arrival.patient_id is not None:
+            raise Conflict("Somebody has resolved this file meanwhile.")
+        _hand_over(session, house, actor, arrival, waiting, said, patient_id, note)
+    try:
+        return release.release(house, actor, arrival_id, None, note)
+    except (Unacceptable, ArrivalRefused) as refusal:
+        refused = refusal
+    except DecoderFailed as failure:
+        refused = service.undecodable(failure)
+    with house.database.writing() as session:
+        note_refusal(session.get_one(Arrival, arrival_id), refused)
+    boxes = refused.boxes if isinstance(refused, InDoubt) else ()
+    return Answer("quarantined", refused.message, code="writing" if boxes else str(refused.facts.get("reason")))
+
+
+def _introduced(house: Installation, waiting: Waiting) -> Introduction | None:
+    try:
+        (said,) = pixels.introduce(house, [waiting.data], service.limits_of(house))
+    except DecoderFailed:
+        return None
+    return said if isinstance(said, Introduction) else None
+
+
+def _hand_over(
+    session: Session,
+    house: Installation,
+    actor: Actor,
+    arrival: Arrival,
+    waiting: Waiting,
+    said: Introduction | None,
+    patient_id: str | None,
+    note: str,
+) -> None:
+    """Seal the bytes under the patient's key in place of the project's."""
+    patient: Patient
+    if patient_id is not None:
+        patient = records.get_patient(session, actor, patient_id, "image.upload")
+        if patient.project_id != arrival.project_id:
+            raise Invalid("This patient belongs to another project than the file.", field="patient_id")
+    else:
+        actor.require("patient.create", arrival.project_id, "project")
+        door = Door(arrival.project_id, "upload")
+        chosen = profile_of(session, arrival.project_id)
+        patient = register(session, house, actor, door, said or Introduction(), chosen)
+    if said is not None and (said.patient_id or said.study_uid):
+        decide(session, house.keys, arrival.project_id, patient.id, said)
+    before = arrival.sealed_bytes
+    sealed = vault.seal_for(session, house.keys, patient.id, waiting.data, f"arrival {arrival.id}")
+    arrival.sealed_bytes = records.keep_blob(session, house, sealed, patient_id=patient.id)
+    arrival.patient_id, arrival.candidates = patient.id, None
+    if arrival.pathway is None and said is not None:
+        pathways = settings_of(session, arrival.project_id).pathways
+        arrival.pathway = pathways.get(said.modality) or pathways.get("*")
+    arrival.note, arrival.resolved_by, arrival.resolved_at = note.strip() or None, actor.name[:120], clock.now()
+    if before is not None:
+        jobs.enqueue(session, "destroy-unassigned", {"digests": [before]})
+    actor.record(
+        session,
+        "arrival.assign",
+        "arrival",
+        arrival.id,
+        project_id=arrival.project_id,
+        patient_id=patient.id,
+    )

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Taking out of stored objects by what they are searched, once more, after a project has chosen other attributes."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from medhub.errors import NotFound
+from medhub.foundation import jobs
+from medhub.foundation.installation import Installation
+from medhub.foundation.isolation import DecoderFailed
+from medhub.ingest.models import ArchiveSettings
+from medhub.ingest.storing import describe
+from medhub.records import pixels
+from medhub.records.models import Image, Series, Study
+from medhub.science.imaging.attributes import Attributes, whole_number
+from medhub.science.imaging.limits import Unacceptable
+
+# Images a transaction: whoever watches sees it go on, and a restart repeats no more than these.
+AT_ONCE = 50
+
+
+def index_project(house: Installation, project_id: str, turn: int, after: str) -> None:
+    """Index the next images of a project, in the order of their ids, and leave the rest to the next job."""
+    with house.database.reading() as session:
+        row = session.get(ArchiveSettings, project_id)
+        if row is None or row.index_turn != turn or row.index_state != "running":
+            return
+        more = list(row.attributes)
+        chosen = select(Image).where(Image.project_id == project_id, Image.id > after)
+        images = list(session.scalars(chosen.order_by(Image.id).limit(AT_ONCE)))
+    found = {image.id: _attributes(house, image, more) for image in images}
+    with house.database.writing() as session:
+        row = session.get(ArchiveSettings, project_id)
+        if row is None or row.index_turn != turn:
+            return
+        for image in images:
+            taken = found[image.id]
+            if taken is not None:
+                _write(session, image.id, taken)
+        row.index_done += len(images)
+        if len(images) < AT_ONCE:
+            row.index_state, row.index_done = "done", row.index_total
+        else:
+            last = {"project_id": project_id, "turn": turn, "after": images[-1].id}
+            jobs.enqueue(session, "index-project", last)
+
+
+def _attributes(house: Installation, image: Image, more: list[str]) -> dict[str, Attributes] | None:
+    try:
+        return pixels.attributes(house, image.blob, more)
+    except (Unacceptable, DecoderFailed, NotFound):
+        return None  # what cannot be read keeps what is known of it
+
+
+def _write(session: Session, image_id: str, taken: dict[str, Attributes]) -> None:
+    image = session.get(Image, image_id)
+    if image is None:
+        return
+    image.attributes = dict(taken["image"])
+    image.instance_number = whole_number(taken["image"].get("InstanceNumber"))
+    series = session.get_one(Series, image.series_id)
+    study = session.get_one(Study, image.study_id)
+    describe(study, series, taken)

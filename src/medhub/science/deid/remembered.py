@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What was made of elements before, so that the many that the objects of a series share are cleaned once.
+
+What the engine makes of an element at the root depends on the element as received, the profile, the person, the words
+that identify somebody, the kind of object and the owner of a private block, and on nothing else. Where all of these
+are the same, so is the result. It is kept in the memory of this process alone.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydicom import DataElement
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import BaseTag
+
+# A handful of series that come in at the same time; each case holds a few megabytes at most.
+_MOST_CASES = 8
+_MOST_ELEMENTS = 4_096
+_LONGEST_VALUE = 1_024
+
+Key = tuple[int, str | None, bytes | None, str]
+
+
+@dataclass(slots=True)
+class Made:
+    """What became of an element: what is passed on of it, if anything, and what was noted."""
+
+    vr: str  # empty where nothing is passed on
+    value: Any
+    actions: tuple[Any, ...]
+    applied: frozenset[str]
+    dates: frozenset[str]
+    encoded: bytes = b""  # as it is written, explicit little endian in UTF-8; once somebody has done so
+
+    def is_still(self, element: DataElement) -> bool:
+        """Whether an element of the cleaned dataset is as it was made."""
+        return element.value is self.value and self.vr == element.VR
+
+
+@dataclass
+class Case:
+    """What was made of elements under one profile, for one person and kind of object."""
+
+    profile: object  # held, so that its id stays its own
+    made: dict[Key, Made] = field(default_factory=dict)
+
+    def keep(self, key: Key, made: Made) -> None:
+        """Remember what was made; all is forgotten when it gets too much."""
+        if len(self.made) >= _MOST_ELEMENTS:
+            self.made.clear()
+        self.made[key] = made
+
+
+_cases: OrderedDict[tuple[object, ...], Case] = OrderedDict()
+
+
+def case_of(profile: object, *rest: object) -> Case:
+    """What is remembered for a profile and everything else on which the result depends."""
+    key = (id(profile), *rest)
+    case = _cases.get(key)
+    if case is None:
+        case = _cases[key] = Case(profile)
+        if len(_cases) > _MOST_CASES:
+            _cases.popitem(last=False)
+    else:
+        _cases.move_to_end(key)
+    return case
+
+
+def key_of(tag: BaseTag, raw: Any, creator: str) -> Key | None:
+    """By what an element is recognized; ``None`` for one that is long, nested, converted, or read by its neighbors."""
+    if type(raw) is not RawDataElement or raw.value is None or len(raw.value) > _LONGEST_VALUE:
+        return None
+    vr: str | None = raw.VR
+    if vr is None:  # implicit: the dictionary says what it is, or other elements do
+        try:
+            known = dictionary_VR(tag)
+        except KeyError:
+            return None
+        if len(known) != 2 or known == "SQ":
+            return None
+    elif vr in ("SQ", "UN"):
+        return None
+    return (int(tag), vr, raw.value, creator)  # comparing tags themselves takes longer
+
+
+def made_of(element: DataElement | None, actions: list[Any], applied: set[str], dates: set[str]) -> Made:
+    """Put together what became of an element."""
+    vr, value = ("", None) if element is None else (str(element.VR), element.value)
+    return Made(vr, value, tuple(actions), frozenset(applied), frozenset(dates))

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The attributes by which stored objects are searched, taken out of a cleaned dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from pydicom import Dataset
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.multival import MultiValue
+
+STUDY = (
+    "StudyDate",
+    "StudyTime",
+    "AccessionNumber",
+    "StudyID",
+    "StudyDescription",
+    "ReferringPhysicianName",
+    "PatientID",
+    "PatientName",
+    "PatientSex",
+    "PatientBirthDate",
+    "PatientAge",
+)
+SERIES = (
+    "Modality",
+    "SeriesNumber",
+    "SeriesDescription",
+    "SeriesDate",
+    "SeriesTime",
+    "BodyPartExamined",
+    "Laterality",
+    "ProtocolName",
+    "Manufacturer",
+    "ManufacturerModelName",
+    "PerformedProcedureStepStartDate",
+    "PerformedProcedureStepStartTime",
+)
+IMAGE = (
+    "SOPClassUID",
+    "InstanceNumber",
+    "ImageType",
+    "ContentDate",
+    "ContentTime",
+    "AcquisitionDate",
+    "AcquisitionNumber",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "NumberOfFrames",
+)
+"""Keywords of the usual attributes, by the level that carries them (PS3.18, tables 10.6.1-5 and 10.6.3-3 to -5)."""
+
+MOST_VALUES = 32
+MOST_CHARACTERS = 1024
+# Values that are no text of bounded length: pixels, sequences, tables.
+_NOT_SEARCHABLE = frozenset({"SQ", "OB", "OW", "OF", "OD", "OL", "OV", "UN", "OB or OW", "UT", "AT"})
+
+Attributes = dict[str, list[str]]
+"""Keyword to values as text, as the object writes them."""
+
+
+def is_searchable(keyword: str) -> bool:
+    """Tell whether an attribute can be searched: one of the standard's, with values of bounded length."""
+    tag = tag_for_keyword(keyword)
+    return tag is not None and tag >> 16 not in (0x0000, 0x0002, 0x7FE0) and dictionary_VR(tag) not in _NOT_SEARCHABLE
+
+
+def attributes_of(dataset: Dataset, more: Iterable[str] = ()) -> dict[str, Attributes]:
+    """Take out of a cleaned dataset by what it is searched.
+
+    Parameters
+    ----------
+    dataset
+        As it is stored; what was received must not be given.
+    more
+        Keywords of further attributes, which are searched as those of the image.
+
+    Returns
+    -------
+    dict
+        "study", "series" and "image", each keyword to values; an attribute without a value is not in it.
+    """
+    return {
+        "study": _taken(dataset, STUDY),
+        "series": _taken(dataset, SERIES),
+        "image": _taken(dataset, (*IMAGE, *(keyword for keyword in more if is_searchable(keyword)))),
+    }
+
+
+def _taken(dataset: Dataset, keywords: Iterable[str]) -> Attributes:
+    found: Attributes = {}
+    for keyword in keywords:
+        if keyword in dataset:
+            try:
+                value = dataset[keyword].value
+                values = value if isinstance(value, MultiValue | list | tuple) else [value]
+                texts = [str(one)[:MOST_CHARACTERS] for one in values[:MOST_VALUES] if one not in (None, "")]
+            except Exception:  # noqa: S112  # what cannot be read is not searched
+                continue
+            if texts:
+                found[keyword] = texts
+    return found
+
+
+def checked(values: object) -> dict[str, Attributes]:
+    """Read what came out of a process apart, believing nothing.
+
+    Raises
+    ------
+    ValueError
+        When it is nothing that ``attributes_of`` gives.
+    """
+    if not isinstance(values, Mapping) or set(values) != {"study", "series", "image"}:
+        raise ValueError("these are no attributes")
+    found: dict[str, Attributes] = {}
+    for level, taken in values.items():
+        if not isinstance(taken, Mapping):
+            raise ValueError("these are no attributes")
+        found[level] = {str(keyword): _texts(texts) for keyword, texts in taken.items()}
+    return found
+
+
+def _texts(values: object) -> list[str]:
+    if not isinstance(values, Sequence) or not all(isinstance(one, str) for one in values):
+        raise ValueError("these are no values")
+    return [one.replace("\x00", "")[:MOST_CHARACTERS] for one in values[:MOST_VALUES]]
+
+
+def whole_number(values: Sequence[str] | None) -> int | None:
+    """The first value as a number that a column of 32 bits holds, if it is one."""
+    try:
+        number = int(float(values[0])) if values else None
+    except (ValueError, OverflowError):
+        return None
+    return number if number is not None and -(2**31) <= number < 2**31 else None

@@ -1,0 +1,391 @@
+# SPDX-License-Identifier: Apache-2.0
+"""DICOM's network services, with DCMTK as real clients and an Orthanc as a real peer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from pydicom import Dataset, dcmread
+from pydicom.data import get_testdata_file
+from sqlalchemy import func, select
+
+from medhub.accounts import service as accounts
+from medhub.accounts.actor import COMMAND_LINE
+from medhub.audit.models import AuditEntry
+from medhub.audit.service import verify
+from medhub.entrypoints import cli_dimse
+from medhub.entrypoints.assembly import build
+from medhub.export.sending import send_objects, stored_objects
+from medhub.foundation.installation import Installation
+from medhub.foundation.isolation import Isolation
+from medhub.foundation.settings import Settings
+from medhub.ingest import calling, peers
+from medhub.ingest.models import Arrival
+from medhub.records.models import Image, Patient, Study
+from tests.factories.cts import ct
+from tests.factories.nodes import Listener, Orthanc, dcmtk, free_port, wait_for
+
+# Pictures of many syntaxes, and objects that are none.
+PICTURES = [
+    "CT_small.dcm", "MR_small_RLE.dcm", "JPEG2000.dcm", "liver_1frame.dcm", "ExplVR_BigEnd.dcm", "image_dfl.dcm",
+    "SC_rgb_small_odd_jpeg.dcm", "JPEGLSNearLossless_16.dcm",
+]  # fmt: skip
+OTHERS = ["rtplan.dcm", "rtdose_1frame.dcm", "waveform_ecg.dcm", "reportsi.dcm", "test-SR.dcm"]
+
+
+def node(title: str, **values: object) -> dict[str, object]:
+    """What is known of a node, unless a test says otherwise."""
+    usual = {"called_ae": "MEDHUB", "host": "", "port": 0, "only_from_host": False, "tls": False}
+    return {"ae_title": title, **usual, "may_store": True, "may_query": True, **values}
+
+
+def know(data: Path, *nodes: dict[str, object]) -> str:
+    """Write an installation whose first project knows some nodes; gives the project's id."""
+    house = build(Settings(data=data))
+    try:
+        with house.database.writing() as session:
+            project = accounts.add_project(session, "Radiology").id
+            for one in nodes:
+                peers.add_peer(session, COMMAND_LINE, project, one)
+        return project
+    finally:
+        house.close()
+
+
+def count(house: Installation, table: type = Image) -> int:
+    with house.database.reading() as session:
+        return session.scalar(select(func.count()).select_from(table)) or 0
+
+
+def outcomes(house: Installation) -> list[str]:
+    with house.database.reading() as session:
+        return sorted(session.scalars(select(Arrival.outcome)))
+
+
+@pytest.fixture(scope="module")
+def orthanc_port() -> int:
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def listener(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listener]:
+    """A listener that knows who may send, who may ask, who may do both, and who must call from elsewhere."""
+    data = tmp_path_factory.mktemp("dimse") / "data"
+    know(
+        data,
+        node("BOTH"),
+        node("SENDER", may_query=False),
+        node("ASKER", may_store=False),
+        node("ELSEWHERE", host="192.0.2.7", port=104, only_from_host=True),
+    )
+    started = Listener(data).start()
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="module")
+def house(listener: Listener, isolation: Isolation) -> Iterator[Installation]:
+    with listener.house(isolation) as opened:
+        yield opened
+
+
+def to(listener: Listener, calling: str = "BOTH", called: str = "MEDHUB") -> tuple[str, ...]:
+    return ("-aet", calling, "-aec", called, "127.0.0.1", str(listener.port))
+
+
+def find(listener: Listener, *keys: str, model: str = "-S", calling: str = "BOTH") -> list[Dataset]:
+    """What findscu finds."""
+    folder = listener.data.parent / "found"
+    folder.mkdir(exist_ok=True)
+    for old in folder.iterdir():
+        old.unlink()
+    wanted = [part for key in keys for part in ("-k", key)]
+    ended = dcmtk("findscu", model, "-X", "-od", folder, *wanted, *to(listener, calling))
+    assert ended.returncode == 0, ended.stderr
+    return [dcmread(path, force=True) for path in sorted(folder.iterdir())]
+
+
+# Who may call.
+
+
+def test_a_node_that_is_known_is_answered(listener: Listener) -> None:
+    assert dcmtk("echoscu", *to(listener)).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("calling", "called", "reason"),
+    [
+        ("NOBODY", "MEDHUB", "Calling AE Title Not Recognized"),
+        ("BOTH", "ANY-SCP", "Called AE Title Not Recognized"),
+        ("ELSEWHERE", "MEDHUB", "Calling AE Title Not Recognized"),
+    ],
+    ids=["calling", "called", "address"],
+)
+def test_a_node_that_is_not_known_is_refused(listener: Listener, calling: str, called: str, reason: str) -> None:
+    ended = dcmtk("echoscu", *to(listener, calling, called))
+    assert ended.returncode != 0
+    assert reason in ended.stderr
+
+
+def test_a_node_does_only_what_it_may(listener: Listener, tmp_path: Path) -> None:
+    (tmp_path / "1.dcm").write_bytes(ct())
+    refused = dcmtk("storescu", *to(listener, "ASKER"), tmp_path / "1.dcm")
+    assert refused.returncode != 0
+    asked = dcmtk("findscu", "-S", "-k", "QueryRetrieveLevel=STUDY", "-k", "PatientID", *to(listener, "SENDER"))
+    assert "No Acceptable Presentation Contexts" in asked.stderr
+
+
+# Receiving and answering.
+
+
+@pytest.fixture(scope="module")
+def kinds(listener: Listener, house: Installation) -> int:
+    """Objects of many classes and syntaxes, sent; gives how many were acknowledged."""
+    paths = [get_testdata_file(name, download=False) for name in PICTURES + OTHERS]
+    known = [str(path) for path in paths if path is not None]
+    assert len(known) == len(PICTURES + OTHERS)
+    # dcmsend proposes each class in the syntax in which the file lies, and leaves it so.
+    ended = dcmtk("dcmsend", "-v", "--decompress-never", *to(listener, "SENDER"), *known)
+    assert ended.returncode == 0, ended.stderr
+    assert f"with status SUCCESS  : {len(known)}" in ended.stdout + ended.stderr
+    wait_for(lambda: len(outcomes(house)) >= len(known), "the objects of many kinds")
+    return len(known)
+
+
+def test_objects_of_every_kind_are_taken_and_none_is_lost(kinds: int, house: Installation, listener: Listener) -> None:
+    assert len(outcomes(house)) == kinds
+    with house.database.reading() as session:
+        arrivals = list(session.scalars(select(Arrival)))
+        stored = set(session.scalars(select(Image.transfer_syntax_uid)))
+        images = {image.id: image.sop_class_uid for image in session.scalars(select(Image))}
+    assert {(arrival.route, arrival.peer) for arrival in arrivals} == {("dimse", "SENDER")}
+    refused = [(a.code, a.reason) for a in arrivals if a.outcome != "accepted"]
+    assert len(images) >= len(PICTURES), refused
+    assert len(images) + len(refused) == kinds
+    assert all(code and reason for code, reason in refused)
+    assert {"1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.91"} <= stored
+    wait_for(lambda: not list(listener.data.glob("intake/*/*.journal")), "an empty journal")
+
+
+def test_patients_studies_series_and_images_are_found_in_both_models(listener: Listener, kinds: int) -> None:
+    studies = find(listener, "QueryRetrieveLevel=STUDY", "StudyInstanceUID", "ModalitiesInStudy=CT", "PatientName")
+    assert studies
+    assert all("CT" in study.ModalitiesInStudy for study in studies)
+    assert {study.RetrieveAETitle for study in studies} == {"MEDHUB"}
+    one = studies[0].StudyInstanceUID
+    code = f"PatientID={studies[0].PatientName}"
+    (patient,) = find(listener, "QueryRetrieveLevel=PATIENT", code, "NumberOfPatientRelatedStudies", model="-P")
+    assert (patient.PatientID, patient.NumberOfPatientRelatedStudies) == (studies[0].PatientName, 1)
+    (series,) = find(listener, "QueryRetrieveLevel=SERIES", f"StudyInstanceUID={one}", "SeriesInstanceUID", "Modality")
+    within = f"SeriesInstanceUID={series.SeriesInstanceUID}"
+    (image,) = find(listener, "QueryRetrieveLevel=IMAGE", within, "SOPInstanceUID", "Rows", "RequestAttributesSequence")
+    assert image.Rows == 128
+    assert find(listener, "QueryRetrieveLevel=STUDY", "PatientID=nobody at all") == []
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [["PatientID"], ["QueryRetrieveLevel=PATIENT", "PatientID"], ["QueryRetrieveLevel=STUDY", "StudyDate=yesterday"]],
+    ids=["no-level", "level-of-the-other-model", "no-date"],
+)
+def test_a_query_that_is_none_is_refused(listener: Listener, keys: list[str]) -> None:
+    wanted = [part for key in keys for part in ("-k", key)]
+    ended = dcmtk("findscu", "-v", "-S", *wanted, *to(listener))
+    assert "Received Final Find Response" in ended.stderr + ended.stdout
+    assert "Success" not in (ended.stderr + ended.stdout).split("Received Final Find Response")[1].splitlines()[0]
+
+
+def test_what_is_asked_for_comes_by_c_get_as_it_is_stored(
+    listener: Listener, kinds: int, house: Installation, tmp_path: Path
+) -> None:
+    with house.database.reading() as session:
+        image = session.scalars(select(Image).where(Image.transfer_syntax_uid == "1.2.840.10008.1.2.5")).first()
+        assert image is not None
+        study = session.get_one(Study, image.study_id)
+    key = f"StudyInstanceUID={study.study_uid}"
+    # As it is stored where the asker takes that, and decoded where not.
+    for option, syntax in (("+xr", "1.2.840.10008.1.2.5"), ("+xi", "1.2.840.10008.1.2")):
+        folder = tmp_path / option
+        folder.mkdir()
+        ended = dcmtk("getscu", "-S", option, "-od", folder, "-k", "QueryRetrieveLevel=STUDY", "-k", key, *to(listener))
+        assert ended.returncode == 0, ended.stderr
+        (path,) = folder.iterdir()
+        got = dcmread(path)
+        assert got.SOPInstanceUID == image.sop_instance_uid
+        if option == "+xr":
+            assert got.file_meta.TransferSyntaxUID == syntax
+        stored = dcmread(house.blobs.path(image.blob))
+        assert (got.pixel_array == stored.pixel_array).all()
+    with house.database.reading() as session:
+        acts = session.scalars(select(AuditEntry).where(AuditEntry.action == "study.send")).all()
+        assert {(act.actor, act.object_id, act.detail["to"]) for act in acts} == {("DICOM node BOTH", study.id, "BOTH")}
+        assert verify(session).broken_at is None
+
+
+def test_nothing_is_sent_that_was_not_named(listener: Listener, kinds: int, tmp_path: Path) -> None:
+    for keys in (["PatientID=*"], ["PatientID="], ["PatientID=no such patient"]):
+        wanted = [part for key in ["QueryRetrieveLevel=PATIENT", *keys] for part in ("-k", key)]
+        dcmtk("getscu", "-P", "-od", tmp_path, *wanted, *to(listener))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_moves_to_a_node_that_the_project_does_not_know(listener: Listener, kinds: int) -> None:
+    keys = ("-k", "QueryRetrieveLevel=PATIENT", "-k", "PatientID=P-000000")
+    ended = dcmtk("movescu", "-v", "-P", "-aem", "NOWHERE", *keys, *to(listener))
+    assert "MoveDestinationUnknown" in ended.stderr + ended.stdout
+
+
+# Orthanc, both ways.
+
+
+@pytest.fixture(scope="module")
+def orthanc(listener: Listener, house: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
+    folder = tmp_path_factory.mktemp("orthanc") / "peer"
+    started = Orthanc(folder, {"medhub": ("MEDHUB", listener.port), "tester": ("TESTER", free_port())})
+    with house.database.writing() as session:
+        project = session.scalars(select(Patient.project_id)).first() or accounts.find_project(session, "Radiology").id
+        peers.add_peer(session, COMMAND_LINE, project, node("ORTHANC", host="127.0.0.1", port=started.port))
+    yield started
+    started.stop()
+
+
+def test_orthanc_sends_finds_and_fetches(listener: Listener, house: Installation, kinds: int, orthanc: Orthanc) -> None:
+    unseen = ct(PatientID="ORTHANC-1", StudyInstanceUID="1.2.3.77", SOPInstanceUID="1.2.3.77.1", PatientName="ROE")
+    instance = orthanc.post("/instances", unseen)["ID"]
+    before = count(house)
+    assert orthanc.post("/modalities/medhub/echo", {}) == {}
+    assert orthanc.post("/modalities/medhub/store", [instance])["FailedInstancesCount"] == 0
+    wait_for(lambda: count(house) == before + 1, "what Orthanc sent")
+    with house.database.reading() as session:
+        arrival = session.scalars(select(Arrival).order_by(Arrival.created_at.desc())).first()
+        assert arrival is not None
+        image = session.get_one(Image, arrival.image_id)
+        study_uid = session.get_one(Study, image.study_id).study_uid
+    assert arrival.peer == "ORTHANC"
+    query = orthanc.post("/modalities/medhub/query", {"Level": "Study", "Query": {"StudyInstanceUID": study_uid}})
+    assert len(orthanc.get(f"/queries/{query['ID']}/answers")) == 1
+    orthanc.post(f"/queries/{query['ID']}/retrieve", {"TargetAet": "ORTHANC", "Synchronous": True})
+    found = orthanc.post("/tools/find", {"Level": "Instance", "Query": {"StudyInstanceUID": study_uid}, "Expand": True})
+    assert [one["MainDicomTags"]["SOPInstanceUID"] for one in found] == [image.sop_instance_uid]
+
+
+def test_medhub_sends_to_orthanc_which_sends_back_when_asked(
+    listener: Listener, house: Installation, kinds: int, orthanc: Orthanc
+) -> None:
+    with house.database.reading() as session:
+        project = session.scalars(select(Patient.project_id)).first()
+        codes = list(session.scalars(select(Patient.code)))
+        assert project is not None
+        destination = peers.find_destination(session, project, "ORTHANC")
+        objects = stored_objects(session, COMMAND_LINE, project, patients=codes, studies=[], to="ORTHANC")
+    heard: list[int] = []
+    told = send_objects(house, destination, objects, heard.append)
+    assert (told.sent, told.failed, heard[-1]) == (len(objects), [], len(objects))
+    there = orthanc.post("/tools/find", {"Level": "Instance", "Query": {}, "Expand": True})
+    uids = {one["MainDicomTags"]["SOPInstanceUID"] for one in there}
+    assert {one.sop_instance_uid for one in objects} <= uids
+    # Orthanc is asked, as a PACS is by a workstation, to move a study to Medhub: the same objects come back.
+    wanted = objects[0]
+    (study,) = {
+        one["ParentSeries"] for one in there if one["MainDicomTags"]["SOPInstanceUID"] == wanted.sop_instance_uid
+    }
+    series_uid = orthanc.get(f"/series/{study}")["MainDicomTags"]["SeriesInstanceUID"]
+    before = len(outcomes(house))
+    keys = ("-k", "QueryRetrieveLevel=SERIES", "-k", f"SeriesInstanceUID={series_uid}")
+    study_uid = orthanc.get(f"/series/{study}/study")["MainDicomTags"]["StudyInstanceUID"]
+    ended = dcmtk(
+        "movescu", "-S", "-aem", "MEDHUB", *keys, "-k", f"StudyInstanceUID={study_uid}",
+        "-aet", "TESTER", "-aec", "ORTHANC", "127.0.0.1", str(orthanc.port),
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    wait_for(lambda: len(outcomes(house)) > before, "what Orthanc was asked to send")
+
+
+def test_a_patient_is_sent_by_the_command_line(
+    listener: Listener, house: Installation, orthanc: Orthanc, kinds: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with house.database.reading() as session:
+        code = session.scalars(select(Patient.code).order_by(Patient.created_at)).first()
+        (image,) = session.scalars(
+            select(Image).join(Patient, Patient.id == Image.patient_id).where(Patient.code == code)
+        )
+    cli_dimse.send(project="Radiology", to="ORTHANC", patient=[str(code)], data=listener.data, as_json=True)
+    assert capfd.readouterr().out.strip() == '{"sent": 1, "warned": 0, "failed": 0}'
+    found = orthanc.post("/tools/find", {"Level": "Instance", "Query": {"SOPInstanceUID": image.sop_instance_uid}})
+    assert len(found) == 1
+
+
+def test_a_node_that_is_not_there_is_said_in_a_sentence(house: Installation) -> None:
+    silent = peers.Node("p", "GONE", "MEDHUB", "127.0.0.1", free_port(), False, True, True)
+    with pytest.raises(calling.NodeSilent, match="does not answer"):
+        calling.echo(house.settings, silent)
+
+
+# TLS.
+
+
+def certificate(folder: Path, name: str, issuer: tuple[x509.Certificate, ec.EllipticCurvePrivateKey] | None = None):  # type: ignore[no-untyped-def]
+    """A certificate and its key as PEM files, signed by an issuer or by itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer[0].subject if issuer else subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=2))
+        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+    )
+    signed = builder.sign(issuer[1] if issuer else key, hashes.SHA256())
+    (folder / f"{name}.crt").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    (folder / f"{name}.key").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return signed, key
+
+
+def test_with_a_certificate_tls_alone_is_spoken_and_nodes_show_theirs(tmp_path: Path, isolation: Isolation) -> None:
+    authority = certificate(tmp_path, "authority")
+    for name in ("medhub", "node"):
+        certificate(tmp_path, name, authority)
+    certificate(tmp_path, "stranger")
+    know(tmp_path / "data", node("BOTH"))
+    files = {
+        "dicom_tls_certificate": str(tmp_path / "medhub.crt"),
+        "dicom_tls_key": str(tmp_path / "medhub.key"),
+        "dicom_tls_ca": str(tmp_path / "authority.crt"),
+    }
+    listener = Listener(tmp_path / "data", **files, dicom_tls_client_required="true").start()
+    try:
+        (tmp_path / "1.dcm").write_bytes(ct())
+
+        def send(name: str) -> int:
+            tls = ("+tls", tmp_path / f"{name}.key", tmp_path / f"{name}.crt", "+cf", tmp_path / "authority.crt")
+            return dcmtk("storescu", *tls, *to(listener), tmp_path / "1.dcm").returncode
+
+        assert send("node") == 0
+        assert send("stranger") != 0
+        assert dcmtk("echoscu", *to(listener)).returncode != 0
+        assert dcmtk("echoscu", "-ic", "+tla", *to(listener)).returncode != 0  # no certificate of its own
+        with listener.house(isolation) as house:
+            wait_for(lambda: count(house) == 1, "what came by TLS")
+            # Medhub as the caller checks the other side's certificate, and shows its own.
+            settings = house.settings.model_copy(update={name: Path(path) for name, path in files.items()})
+            known = peers.Node("p", "MEDHUB", "BOTH", "localhost", listener.port, True, True, True)
+            calling.echo(settings, known)
+            distrusting = settings.model_copy(update={"dicom_tls_ca": tmp_path / "stranger.crt"})
+            with pytest.raises(calling.NodeSilent):
+                calling.echo(distrusting, known)
+    finally:
+        listener.stop()

@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from medhub.accounts.actor import Actor
+from medhub.accounts.permissions import Role
+from medhub.foundation.installation import Installation
+from medhub.foundation.isolation import DecoderFailed
+from medhub.ingest import archive, assignment, release
+from medhub.ingest.doors import receive_all
+from medhub.ingest.models import Arrival
+from medhub.ingest.quarantine import unassigned
+from medhub.ingest.sources import Door
+from medhub.records.erasure import erase_patient
+from medhub.records.models import Image, Patient, Series, Study
+from tests.factories.accounts import People
+from tests.factories.cases import make_patient, run_jobs, upload
+from tests.factories.cts import ct
+from tests.factories.time import Hands
+
+
+@pytest.fixture
+def technologist(house: Installation, people: People) -> Actor:
+    return people.actor(house, Role.TECHNOLOGIST)
+
+
+@pytest.fixture
+def door(people: People) -> Door:
+    return Door(people.project_id, "stow")
+
+
+def count(house: Installation, table: type) -> int:
+    with house.database.reading() as session:
+        return len(list(session.scalars(select(table))))
+
+
+def test_files_of_one_patient_find_their_patient_by_number_and_issuer(
+    house: Installation, technologist: Actor, door: Door
+) -> None:
+    answers = receive_all(
+        house,
+        technologist,
+        door,
+        [
+            ct(),
+            ct(SOPInstanceUID="1.2.3.2", InstanceNumber=2, PatientName="DOE^JANE^ANNA"),
+            ct(PatientID="4712", PatientName="ROE^RICHARD", StudyInstanceUID="1.2.4", SOPInstanceUID="1.2.4.1"),
+            ct(IssuerOfPatientID="elsewhere", StudyInstanceUID="1.2.5", SOPInstanceUID="1.2.5.1"),
+        ],
+    )
+    assert [answer.outcome for answer in answers] == ["accepted"] * 4
+    assert answers[1].said is not None
+    assert answers[1].said.sop_instance_uid == "1.2.3.2"
+    assert (count(house, Patient), count(house, Study), count(house, Series)) == (3, 3, 3)
+    with house.database.reading() as session:
+        image = session.get_one(Image, answers[0].image_id)
+        series = session.get_one(Series, image.series_id)
+        study = session.get_one(Study, image.study_id)
+    assert (series.number, image.instance_number, image.attributes["Rows"]) == (3, 1, ["16"])
+    assert study.attributes["PatientID"] == study.attributes["PatientName"]
+    assert study.settles_at is not None
+    assert study.pathway is None
+
+
+@pytest.mark.parametrize(
+    "otherwise",
+    [
+        {"PatientName": "ROE^RICHARD"},
+        {"PatientBirthDate": "19700103"},
+        {"PatientSex": "M"},
+        {"PatientID": "4712", "PatientName": "ROE^RICHARD"},
+    ],
+    ids=["name", "birth-date", "sex", "study-of-another"],
+)
+def test_a_patient_that_contradicts_what_is_known_is_not_merged(
+    house: Installation, technologist: Actor, door: Door, otherwise: dict[str, str]
+) -> None:
+    receive_all(house, technologist, door, [ct()])
+    (answer,) = receive_all(house, technologist, door, [ct(SOPInstanceUID="1.2.3.9", **otherwise)])
+    assert (answer.outcome, answer.code) == ("quarantined", "conflicting-patient")
+    assert (count(house, Patient), count(house, Image)) == (1, 1)
+    with house.database.reading() as session:
+        waiting = session.scalars(select(Arrival).where(Arrival.outcome == "quarantined")).one()
+        known = session.scalars(select(Patient)).one()
+    assert waiting.patient_id is None
+    assert waiting.candidates == [known.id]
+    assert waiting.sealed_bytes is not None
+
+
+def test_a_file_without_a_patient_number_belongs_to_the_patient_of_its_study(
+    house: Installation, technologist: Actor, door: Door
+) -> None:
+    nameless = {"PatientID": "", "PatientName": "", "PatientBirthDate": "", "PatientSex": ""}
+    answers = receive_all(
+        house,
+        technologist,
+        door,
+        [
+            ct(**nameless),
+            ct(**nameless, SOPInstanceUID="1.2.3.2"),
+            ct(**nameless, StudyInstanceUID="1.2.9", SOPInstanceUID="1.2.9.1"),
+            ct(**nameless, StudyInstanceUID="", SOPInstanceUID="1.2.10.1"),
+            b"no DICOM",
+        ],
+    )
+    assert [answer.code for answer in answers] == [None, None, None, "no-patient", "unsupported"]
+    assert count(house, Patient) == 2
+
+
+def policy(house: Installation, people: People, **values: object) -> None:
+    """Set how the project takes in files."""
+    wanted = {"duplicates": "keep", "settle_s": 0, "pathways": {}, "attributes": [], **values}
+    administrator = people.actor(house, Role.ADMINISTRATOR)
+    with house.database.writing() as session:
+        archive.change_settings(session, house, administrator, people.project_id, **wanted)  # type: ignore[arg-type]
+
+
+def the_only_image(house: Installation) -> Image:
+    with house.database.reading() as session:
+        return session.scalars(select(Image)).one()
+
+
+@pytest.mark.parametrize(("duplicates", "stays"), [("keep", True), ("replace", False), ("changed", False)])
+def test_another_file_with_the_same_identifier_goes_by_the_rule_of_the_project(
+    house: Installation, people: People, technologist: Actor, door: Door, duplicates: str, stays: bool
+) -> None:
+    policy(house, people, duplicates=duplicates)
+    receive_all(house, technologist, door, [ct()])
+    first = the_only_image(house)
+    (same,) = receive_all(house, technologist, door, [ct()])
+    assert same.outcome == "duplicate"
+    (other,) = receive_all(house, technologist, door, [ct(WindowWidth="400", WindowCenter="40")])
+    assert (other.outcome, other.code) == (("quarantined", "conflicting") if stays else ("accepted", None))
+    last = the_only_image(house)
+    assert (last.id == first.id) == stays
+    assert last.number == first.number
+    run_jobs(house)
+    assert house.blobs.has(first.blob) == stays
+
+
+def test_only_what_differs_once_it_is_cleaned_takes_the_place_of_what_is_here(
+    house: Installation, people: People, technologist: Actor, door: Door
+) -> None:
+    policy(house, people, duplicates="changed")
+    receive_all(house, technologist, door, [ct()])
+    first = the_only_image(house)
+    (other,) = receive_all(house, technologist, door, [ct(InstitutionName="Elsewhere")])
+    assert other.outcome == "duplicate"
+    assert the_only_image(house).id == first.id
+
+
+def test_an_image_that_somebody_has_judged_is_not_replaced(
+    house: Installation, people: People, technologist: Actor, door: Door
+) -> None:
+    policy(house, people, duplicates="replace")
+    receive_all(house, technologist, door, [ct()])
+    with house.database.writing() as session:
+        session.scalars(select(Image)).one().verified = True
+    (other,) = receive_all(house, technologist, door, [ct(WindowWidth="400", WindowCenter="40")])
+    assert (other.outcome, other.code) == ("quarantined", "conflicting")
+
+
+def test_a_study_settles_once_nothing_more_comes(
+    house: Installation, people: People, technologist: Actor, door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hands = Hands(monkeypatch)
+    policy(house, people, settle_s=60)
+    receive_all(house, technologist, door, [ct()])
+    hands.move(seconds=45)
+    receive_all(house, technologist, door, [ct(SOPInstanceUID="1.2.3.2")])
+    hands.move(seconds=45)
+    run_jobs(house)
+    with house.database.reading() as session:
+        assert session.scalars(select(Study)).one().settles_at is not None
+    hands.move(seconds=30)
+    run_jobs(house)
+    with house.database.reading() as session:
+        assert session.scalars(select(Study)).one().settles_at is None
+        assert [image.thumbnail is not None for image in session.scalars(select(Image))] == [True, True]
+        assert {image.state for image in session.scalars(select(Image))} == {"archived"}
+
+
+def test_attributes_that_a_project_chooses_are_looked_up_in_what_is_here_already(
+    house: Installation, people: People, technologist: Actor, door: Door
+) -> None:
+    receive_all(house, technologist, door, [ct(KVP="120")])
+    assert "KVP" not in the_only_image(house).attributes
+    policy(house, people, attributes=["KVP", "Rows"])
+    with house.database.reading() as session:
+        row = archive.settings_of(session, people.project_id)
+    assert (row.index_state, row.index_total, row.attributes) == ("running", 1, ["KVP"])
+    run_jobs(house)
+    assert the_only_image(house).attributes["KVP"] == ["120"]
+    with house.database.reading() as session:
+        assert archive.settings_of(session, people.project_id).index_state == "done"
+    receive_all(house, technologist, door, [ct(KVP="80", SOPInstanceUID="1.2.3.2")])
+    with house.database.reading() as session:
+        found = [image.attributes["KVP"] for image in session.scalars(select(Image).order_by(Image.number))]
+    assert found == [["120"], ["80"]]
+
+
+def waiting(house: Installation) -> Arrival:
+    with house.database.reading() as session:
+        return session.scalars(select(Arrival).where(Arrival.outcome == "quarantined")).one()
+
+
+def test_a_person_says_whose_a_file_is_and_files_that_say_the_same_follow(
+    house: Installation, people: People, technologist: Actor, door: Door
+) -> None:
+    otherwise = {"PatientName": "ROE^RICHARD", "PatientSex": "M"}
+    receive_all(house, technologist, door, [ct(), ct(SOPInstanceUID="1.2.3.9", **otherwise)])
+    arrival = waiting(house)
+    claim = assignment.look_at_claim(house, technologist, arrival.id)
+    assert (claim.said.name, claim.said.patient_id) == ("ROE^RICHARD", "4711")
+    assert [patient.id for patient, _ in claim.candidates] == arrival.candidates
+    answer = assignment.assign(house, technologist, arrival.id, patient_id=None, new_patient=True, note="Another one.")
+    assert answer.outcome == "accepted"
+    assert count(house, Patient) == 2
+    followed, first = receive_all(
+        house, technologist, door, [ct(SOPInstanceUID="1.2.3.10", **otherwise), ct(SOPInstanceUID="1.2.3.11")]
+    )
+    assert (followed.outcome, first.outcome) == ("accepted", "accepted")
+    with house.database.reading() as session:
+        owners = [session.get_one(Image, one.image_id).patient_id for one in (answer, followed, first)]
+    assert owners[0] == owners[1] != owners[2]
+    (third,) = receive_all(house, technologist, door, [ct(SOPInstanceUID="1.2.3.12", PatientName="POE^EDGAR")])
+    assert third.code == "conflicting-patient"
+    run_jobs(house)
+    assert arrival.sealed_bytes is not None
+    assert not unassigned(house).has(arrival.sealed_bytes)
+
+
+def test_a_file_that_may_be_an_erased_patients_is_destroyed(
+    house: Installation, people: People, technologist: Actor, door: Door
+) -> None:
+    receive_all(house, technologist, door, [ct(), ct(SOPInstanceUID="1.2.3.9", PatientName="ROE^RICHARD")])
+    arrival = waiting(house)
+    administrator = people.actor(house, Role.ADMINISTRATOR)
+    with house.database.writing() as session:
+        patient = session.scalars(select(Patient)).one()
+        certificate = erase_patient(session, house, administrator, patient.id)
+    assert certificate.contents["files_that_may_be_theirs"] == 1
+    run_jobs(house)
+    with house.database.reading() as session:
+        assert session.get_one(Arrival, arrival.id).outcome == "discarded"
+    assert arrival.sealed_bytes is not None
+    assert not unassigned(house).has(arrival.sealed_bytes)
+
+
+def test_a_batch_in_which_one_file_kills_its_reader_loses_no_other(
+    house: Installation, technologist: Actor, door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad, good = ct(SOPInstanceUID="1.2.3.7"), ct()
+    real = house.isolation.run_within
+
+    def run_within(timeout_s: float, function: object, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(args[0], list) and bad in args[0]:
+            raise DecoderFailed("The program that reads files has ended.", how="crash")
+        return real(timeout_s, function, *args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(house.isolation, "run_within", run_within)
+    answers = receive_all(house, technologist, door, [good, bad, ct(SOPInstanceUID="1.2.3.8")])
+    assert [answer.outcome for answer in answers] == ["accepted", "quarantined", "accepted"]
+
+
+def test_an_upload_for_one_patient_that_names_another_waits_for_a_person(
+    house: Installation, people: People, technologist: Actor, door: Door
+) -> None:
+    receive_all(house, technologist, door, [ct()])
+    with house.database.reading() as session:
+        code = session.scalars(select(Patient)).one().code
+    chosen = make_patient(house, people)
+    (anothers,) = upload(house, technologist, chosen, ct(SOPInstanceUID="1.2.3.2"))
+    assert (anothers.outcome, anothers.code) == ("quarantined", "conflicting-patient")
+    assert code in (anothers.reason or "")
+    (unknown,) = upload(
+        house, technologist, chosen, ct(SOPInstanceUID="1.2.9.1", PatientID="9", StudyInstanceUID="1.2.9")
+    )
+    assert unknown.outcome == "accepted"
+    assert release.release(house, technologist, waiting(house).id, None, "They are the same.").outcome == "accepted"

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Button, NumberInput, Progress, Radio, Select, Skeleton, TagsInput, TextInput } from '@mantine/core';
+import { useQuery, useQueryClient } from '@tanstack/react-query';
+import { useState } from 'react';
+import { ingest } from '@/api/calls';
+import { asProblem, type Problem } from '@/api/problem';
+import { pathwaysQuery } from '@/api/queries';
+import { useSession } from '@/api/session';
+import type { Archive } from '@/api/types';
+import { Notice } from '@/components/Notice';
+import { tellSuccess } from '@/components/notify';
+import { ProjectChoice } from '@/components/ProjectChoice';
+import { Page, Panel } from '@/components/Page';
+import { TimeAgo } from '@/components/TimeAgo';
+import classes from './boxes.module.css';
+
+/** How a project takes in files that name their patient themselves, and by what it is searched. */
+export function ArchivePage() {
+  const { homeProjectId, can } = useSession();
+  const [projectId, setProjectId] = useState(homeProjectId);
+  const { data, error } = useQuery({
+    queryKey: ['archive', projectId],
+    queryFn: ({ signal }) => ingest.archive(projectId ?? '', signal),
+    enabled: Boolean(projectId),
+    refetchInterval: (query) => (query.state.data?.index_state === 'running' ? 1_000 : false),
+  });
+  const problem = error ? asProblem(error) : null;
+  return (
+    <Page
+      title="Archive"
+      trail={[{ to: '/settings', title: 'Settings' }]}
+      lead="What becomes of files that say themselves whose they are: from scanners, DICOMweb, watched folders and the command line."
+    >
+      <ProjectChoice value={projectId} onChange={setProjectId} />
+      {problem && (
+        <Notice tone="red" title={problem.title}>
+          {problem.detail}
+        </Notice>
+      )}
+      {!data && !problem && <Skeleton height={160} />}
+      {data && projectId && (
+        <>
+          <Choice key={`${projectId} ${data.changed_at}`} archive={data} projectId={projectId} may={can('choose-profile')} />
+          <Index archive={data} projectId={projectId} may={can('choose-profile')} />
+        </>
+      )}
+    </Page>
+  );
+}
+
+function Choice({ archive, projectId, may }: { archive: Archive; projectId: string; may: boolean }) {
+  const { data: pathways = [] } = useQuery(pathwaysQuery);
+  const [duplicates, setDuplicates] = useState<Archive['duplicates']>(archive.duplicates);
+  const [settle, setSettle] = useState<number | string>(archive.settle_s);
+  const [rows, setRows] = useState(Object.entries(archive.pathways ?? {}));
+  const [attributes, setAttributes] = useState(archive.attributes ?? []);
+  const [problem, setProblem] = useState<Problem | null>(null);
+  const [busy, setBusy] = useState(false);
+  const client = useQueryClient();
+
+  const save = async () => {
+    setProblem(null);
+    setBusy(true);
+    try {
+      await ingest.changeArchive(projectId, {
+        duplicates,
+        settle_s: Number(settle) || 0,
+        pathways: Object.fromEntries(rows.filter(([modality, name]) => modality.trim() && name)),
+        attributes,
+      });
+      await client.invalidateQueries({ queryKey: ['archive'] });
+      tellSuccess('The archive goes by this from now on');
+    } catch (error) {
+      setProblem(asProblem(error));
+    } finally {
+      setBusy(false);
+    }
+  };
+
+  const change = (index: number, entry: [string, string]) =>
+    setRows(rows.map((row, place) => (place === index ? entry : row)));
+
+  return (
+    <Panel title="What arrives">
+      <fieldset className={classes.form} disabled={!may} style={{ border: 0, padding: 0, margin: 0 }}>
+        <Radio.Group
+          label="A file comes with the identifier of an image that is here, but differs"
+          value={duplicates}
+          onChange={(value) => setDuplicates(value as Archive['duplicates'])}
+        >
+          <div style={{ display: 'grid', gap: 8, marginBlockStart: 8 }}>
+            <Radio value="keep" label="Keep what is here; the new file waits in quarantine for a person" />
+            <Radio value="changed" label="Replace what is here where the cleaned image differs" />
+            <Radio value="replace" label="Replace what is here always" />
+          </div>
+        </Radio.Group>
+        <p className={classes.muted}>What somebody has judged or signed is never replaced.</p>
+        <NumberInput
+          label="A study is complete after"
+          description="Seconds without a new file; then thumbnails are made and a classifier reads it."
+          suffix=" s"
+          min={0}
+          max={86_400}
+          maw={280}
+          value={settle}
+          onChange={setSettle}
+        />
+        <div>
+          <p style={{ fontWeight: 600 }}>Pathways</p>
+          <p className={classes.muted}>
+            Which way studies of a modality go; a star stands for all others. What is on no pathway is archived alone.
+          </p>
+          {rows.map(([modality, name], index) => (
+            <div key={index} style={{ display: 'flex', gap: 8, flexWrap: 'wrap', marginBlockStart: 8, alignItems: 'end' }}>
+              <TextInput
+                label="Modality"
+                placeholder="DX"
+                w={112}
+                value={modality}
+                onChange={(event) => change(index, [event.currentTarget.value.toUpperCase(), name])}
+              />
+              <Select
+                label="Pathway"
+                data={pathways.map((one) => ({ value: one.name, label: one.title }))}
+                value={name || null}
+                onChange={(value) => change(index, [modality, value ?? ''])}
+                style={{ flex: '1 1 200px', maxInlineSize: 320 }}
+              />
+              <Button
+                variant="default"
+                aria-label={`Remove the pathway of ${modality || 'this modality'}`}
+                onClick={() => setRows(rows.filter((_, place) => place !== index))}
+              >
+                Remove
+              </Button>
+            </div>
+          ))}
+          {may && (
+            <Button variant="default" mt={8} onClick={() => setRows([...rows, ['', '']])}>
+              Add a modality
+            </Button>
+          )}
+        </div>
+        <TagsInput
+          label="Attributes to search by, beside the usual ones"
+          description="Keywords of DICOM, such as KVP or SliceThickness. What is here already is indexed anew."
+          value={attributes}
+          onChange={setAttributes}
+          maxTags={64}
+          clearable={false}
+        />
+        {problem && (
+          <Notice tone="red" title={problem.title}>
+            {problem.detail}
+          </Notice>
+        )}
+        {may && (
+          <div>
+            <Button loading={busy} onClick={() => void save()}>
+              Save
+            </Button>
+          </div>
+        )}
+      </fieldset>
+    </Panel>
+  );
+}
+
+function Index({ archive, projectId, may }: { archive: Archive; projectId: string; may: boolean }) {
+  const client = useQueryClient();
+  const [problem, setProblem] = useState<Problem | null>(null);
+  const running = archive.index_state === 'running';
+  const share = archive.index_total > 0 ? (100 * archive.index_done) / archive.index_total : 100;
+  const again = async () => {
+    setProblem(null);
+    try {
+      await ingest.indexArchive(projectId);
+      await client.invalidateQueries({ queryKey: ['archive'] });
+    } catch (error) {
+      setProblem(asProblem(error));
+    }
+  };
+  return (
+    <Panel title="Index">
+      <div className={classes.form}>
+        {running ? (
+          <>
+            <p role="status">
+              {archive.index_done.toLocaleString()} of {archive.index_total.toLocaleString()} images are indexed.
+            </p>
+            <Progress value={share} aria-label="Indexed images" />
+          </>
+        ) : (
+          <p className={classes.muted}>All images can be found by the attributes above.</p>
+        )}
+        {archive.changed_by && (
+          <p className={classes.muted}>
+            Changed by {archive.changed_by}, <TimeAgo at={archive.changed_at} />
+          </p>
+        )}
+        {problem && (
+          <Notice tone="red" title={problem.title}>
+            {problem.detail}
+          </Notice>
+        )}
+        {may && (
+          <div>
+            <Button variant="default" disabled={running} onClick={() => void again()}>
+              Index all images anew
+            </Button>
+          </div>
+        )}
+      </div>
+    </Panel>
+  );
+}

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Button, Radio, Textarea } from '@mantine/core';
+import { useQueryClient, useSuspenseQuery } from '@tanstack/react-query';
+import { useNavigate } from '@tanstack/react-router';
+import { useState } from 'react';
+import { ingest } from '@/api/calls';
+import { asProblem, type Problem } from '@/api/problem';
+import { useSession } from '@/api/session';
+import type { OpenedArrival, PersonSaid } from '@/api/types';
+import { IconCheck, IconTrash } from '@/components/icons';
+import { Notice } from '@/components/Notice';
+import { tellSuccess } from '@/components/notify';
+import { Panel } from '@/components/Page';
+import { PatientSelect } from '@/components/PatientSelect';
+import { Table } from '@/components/Table';
+import { sex } from '@/lib/format';
+import classes from './boxes.module.css';
+
+const NEW = 'new';
+const OTHER = 'other';
+
+/** A file that names a person whom nobody could tell: what it says, for whom it may be, and who decides. */
+export function ClaimPanel({ file }: { file: OpenedArrival }) {
+  const { data: person } = useSuspenseQuery({
+    queryKey: ['arrivals', 'person', file.id],
+    queryFn: ({ signal }) => ingest.person(file.id, signal),
+    staleTime: Infinity,
+  });
+  const { projectId, homeProjectId } = useSession();
+  const [choice, setChoice] = useState('');
+  const [other, setOther] = useState<string | null>(null);
+  const [note, setNote] = useState('');
+  const [missing, setMissing] = useState<{ choice?: string; note?: string }>({});
+  const [problem, setProblem] = useState<Problem | null>(null);
+  const [busy, setBusy] = useState<'assign' | 'discard' | null>(null);
+  const navigate = useNavigate();
+  const client = useQueryClient();
+
+  const act = async (which: 'assign' | 'discard') => {
+    const patient = choice === OTHER ? other : choice === NEW ? null : choice;
+    if (which === 'assign' && (!choice || (choice === OTHER && !other))) {
+      setMissing({ choice: 'Choose whose file it is.' });
+      return;
+    }
+    if (which === 'discard' && !note.trim()) {
+      setMissing({ note: 'Write why the file is discarded.' });
+      return;
+    }
+    setMissing({});
+    setProblem(null);
+    setBusy(which);
+    try {
+      if (which === 'discard') {
+        await ingest.discard(file.id, note);
+        tellSuccess('The file is destroyed');
+      } else {
+        const answer = await ingest.assign(file.id, { patient_id: patient, new_patient: choice === NEW, note });
+        tellSuccess(answer.outcome === 'accepted' ? 'The image is taken in' : 'The file waits for that patient now');
+        if (answer.outcome === 'quarantined') {
+          await client.invalidateQueries();
+          return;
+        }
+      }
+      await client.invalidateQueries();
+      await navigate({ to: '/quarantine' });
+    } catch (error) {
+      setProblem(asProblem(error));
+    } finally {
+      setBusy(null);
+    }
+  };
+
+  return (
+    <Panel title="Whose file is it?">
+      <div className={classes.form}>
+        <p className={classes.muted}>
+          What the file says stands here for you to decide, and is kept nowhere; that you saw it is recorded.
+        </p>
+        <Comparison person={person} />
+        <Radio.Group label="It belongs to" value={choice} onChange={setChoice} error={missing.choice}>
+          <div style={{ display: 'grid', gap: 8, marginBlockStart: 8 }}>
+            {person.candidates.map((one) => (
+              <Radio
+                key={one.patient_id}
+                value={one.patient_id}
+                label={
+                  <>
+                    <code>{one.code}</code>: the same person
+                  </>
+                }
+              />
+            ))}
+            <Radio value={NEW} label="a new patient" />
+            <Radio value={OTHER} label="another patient who is here" />
+          </div>
+        </Radio.Group>
+        {choice === OTHER && <PatientSelect value={other} onChange={setOther} projectId={projectId ?? homeProjectId} />}
+        <Textarea
+          label="Note"
+          description="How you know; it is kept with your name."
+          autosize
+          minRows={2}
+          value={note}
+          error={missing.note}
+          onChange={(event) => setNote(event.currentTarget.value)}
+        />
+        {problem && (
+          <Notice tone="red" title={problem.title}>
+            {problem.detail}
+          </Notice>
+        )}
+        <div className={classes.acts} style={{ marginBlockStart: 0 }}>
+          <Button
+            leftSection={<IconCheck size={18} />}
+            loading={busy === 'assign'}
+            disabled={busy !== null}
+            onClick={() => void act('assign')}
+          >
+            Assign and take in
+          </Button>
+          <Button
+            variant="default"
+            leftSection={<IconTrash size={18} />}
+            loading={busy === 'discard'}
+            disabled={busy !== null}
+            onClick={() => void act('discard')}
+          >
+            Discard
+          </Button>
+        </div>
+      </div>
+    </Panel>
+  );
+}
+
+function Comparison({ person }: { person: PersonSaid }) {
+  const rows: [string, string, (one: PersonSaid['candidates'][number]) => string][] = [
+    ['Name', person.name.replaceAll('^', ' '), (one) => one.identity?.name ?? '–'],
+    ['Number', person.number, (one) => one.identity?.hospital_number ?? '–'],
+    ['Born', person.birth_date, (one) => one.identity?.birth_date ?? (one.birth_year ? `${one.birth_year}` : '–')],
+    ['Sex', person.sex, (one) => sex(one.sex)],
+    ['Modality', person.modality, () => ''],
+  ];
+  return (
+    <Table
+      name="What the file says, beside who is known"
+      heads={['Attribute', 'The file', ...person.candidates.map((one) => one.code)]}
+      rows={rows.map(([name, said, known]) => [name, said || '–', ...person.candidates.map(known)])}
+    />
+  );
+}

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Button, Checkbox, Modal, NumberInput, TextInput } from '@mantine/core';
+import { useState, type FormEvent } from 'react';
+import { ingest } from '@/api/calls';
+import { asProblem, type Problem } from '@/api/problem';
+import type { Peer } from '@/api/types';
+import { Notice } from '@/components/Notice';
+import { tellSuccess } from '@/components/notify';
+import classes from './nodes.module.css';
+
+type Props = {
+  node: Peer | null;
+  projectId: string;
+  /** By which title nodes usually call this installation. */
+  ownTitle: string;
+  onClose: () => void;
+  onSaved: () => Promise<unknown>;
+};
+
+export function NodeDialog({ node, projectId, ownTitle, onClose, onSaved }: Props) {
+  const [title, setTitle] = useState(node?.ae_title ?? '');
+  const [called, setCalled] = useState(node?.called_ae ?? ownTitle);
+  const [host, setHost] = useState(node?.host ?? '');
+  const [port, setPort] = useState<number | string>(node?.port || 104);
+  const [flags, setFlags] = useState({
+    may_store: node?.may_store ?? true,
+    may_query: node?.may_query ?? false,
+    only_from_host: node?.only_from_host ?? false,
+    tls: node?.tls ?? false,
+  });
+  const [errors, setErrors] = useState<Record<string, string>>({});
+  const [problem, setProblem] = useState<Problem | null>(null);
+  const [busy, setBusy] = useState(false);
+
+  const flag = (name: keyof typeof flags) => ({
+    checked: flags[name],
+    onChange: (event: { currentTarget: HTMLInputElement }) => {
+      const { checked } = event.currentTarget;
+      setFlags((before) => ({ ...before, [name]: checked }));
+    },
+  });
+
+  const submit = async (event: FormEvent) => {
+    event.preventDefault();
+    const found: Record<string, string> = {};
+    if (!title.trim()) found.ae_title = 'Give the AE title by which it calls.';
+    if (!called.trim()) found.called_ae = 'Give the title of ours by which it calls.';
+    if (flags.only_from_host && !host.trim()) found.host = 'Say from where alone it may call.';
+    setErrors(found);
+    setProblem(null);
+    if (Object.keys(found).length > 0) return;
+    setBusy(true);
+    const facts = {
+      ...flags,
+      ae_title: title.trim(),
+      called_ae: called.trim(),
+      host: host.trim(),
+      port: host.trim() ? Number(port) || 0 : 0,
+    };
+    try {
+      if (node) await ingest.changePeer(node.id, facts);
+      else await ingest.addPeer({ ...facts, project_id: projectId });
+      await onSaved();
+      tellSuccess(`The node ${facts.ae_title} is saved`);
+      onClose();
+    } catch (error) {
+      const refused = asProblem(error);
+      setProblem(refused);
+      setErrors(Object.fromEntries(refused.errors.map((entry) => [entry.field, entry.message])));
+    } finally {
+      setBusy(false);
+    }
+  };
+
+  return (
+    <Modal opened onClose={onClose} title={node ? `Change ${node.ae_title}` : 'New DICOM node'}>
+      <form onSubmit={(event) => void submit(event)} noValidate className={classes.form}>
+        <TextInput
+          label="AE title"
+          description="By which the node calls; up to 16 characters."
+          required
+          maxLength={16}
+          value={title}
+          error={errors.ae_title}
+          onChange={(event) => setTitle(event.currentTarget.value)}
+          data-autofocus
+          autoComplete="off"
+        />
+        <TextInput
+          label="It calls us"
+          description="Another title sends the same node to another project."
+          required
+          maxLength={16}
+          value={called}
+          error={errors.called_ae}
+          onChange={(event) => setCalled(event.currentTarget.value)}
+          autoComplete="off"
+        />
+        <div className={classes.where}>
+          <TextInput
+            label="Host"
+            description="To send to it; may stay empty."
+            value={host}
+            error={errors.host}
+            onChange={(event) => setHost(event.currentTarget.value)}
+            autoComplete="off"
+          />
+          <NumberInput
+            label="Port"
+            description="Often 104 or 11112."
+            min={1}
+            max={65535}
+            allowDecimal={false}
+            disabled={!host.trim()}
+            value={port}
+            error={errors.port}
+            onChange={setPort}
+          />
+        </div>
+        <Checkbox label="It may send objects into this project" {...flag('may_store')} />
+        <Checkbox label="It may query this project and fetch from it" {...flag('may_query')} />
+        <Checkbox label="It may call from its host alone" {...flag('only_from_host')} />
+        <Checkbox label="It is reached by TLS" {...flag('tls')} />
+        {problem && (
+          <Notice tone="red" title={problem.title}>
+            {problem.detail}
+          </Notice>
+        )}
+        <div className={classes.buttons}>
+          <Button type="submit" loading={busy}>
+            Save node
+          </Button>
+          <Button variant="default" onClick={onClose}>
+            Cancel
+          </Button>
+        </div>
+      </form>
+    </Modal>
+  );
+}

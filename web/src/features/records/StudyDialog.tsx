@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a study is called, and the project's own fields of it; for a new one and for changes.
+import { Button, Modal, TextInput } from '@mantine/core';
+import { useQueryClient } from '@tanstack/react-query';
+import { useState, type FormEvent } from 'react';
+import { asProblem, type Problem } from '@/api/problem';
+import type { Field, FieldValue } from '@/api/types';
+import { Notice } from '@/components/Notice';
+import { FieldInput } from './PatientForm';
+import classes from './records.module.css';
+
+export type StudyDraft = { description: string; fields: Record<string, FieldValue> };
+
+type Props = {
+  title: string;
+  verb: string;
+  start: StudyDraft;
+  fields: Field[];
+  save: (draft: StudyDraft) => Promise<void>;
+  onClose: () => void;
+};
+
+export function StudyDialog({ title, verb, start, fields, save, onClose }: Props) {
+  const client = useQueryClient();
+  const [description, setDescription] = useState(start.description);
+  const [values, setValues] = useState<Record<string, FieldValue>>(start.fields);
+  const [problem, setProblem] = useState<Problem | null>(null);
+  const [busy, setBusy] = useState(false);
+
+  const submit = async (event: FormEvent<HTMLFormElement>) => {
+    event.preventDefault();
+    const form = event.currentTarget;
+    setBusy(true);
+    setProblem(null);
+    try {
+      // What was emptied goes along: that is how a value is taken away.
+      const given = fields.map((field): [string, FieldValue] => [field.key, values[field.key] ?? null]);
+      await save({ description: description.trim(), fields: Object.fromEntries(given) });
+      await client.invalidateQueries({ queryKey: ['studies'] });
+      onClose();
+    } catch (error) {
+      setProblem(asProblem(error));
+      requestAnimationFrame(() => form.querySelector<HTMLElement>('[aria-invalid="true"]')?.focus());
+    } finally {
+      setBusy(false);
+    }
+  };
+
+  const errorOf = (name: string) =>
+    problem?.errors.find((entry) => entry.field.replace(/^body\./, '') === name)?.message;
+  return (
+    <Modal opened onClose={onClose} title={title}>
+      <form onSubmit={(event) => void submit(event)} noValidate className={classes.form}>
+        <TextInput
+          label="Description"
+          description="What was examined, and nothing of who it is."
+          value={description}
+          error={errorOf('description')}
+          onChange={(event) => setDescription(event.currentTarget.value)}
+          data-autofocus
+        />
+        {fields.map((field) => (
+          <FieldInput
+            key={field.id}
+            field={field}
+            value={values[field.key] ?? null}
+            error={errorOf(`fields.${field.key}`) ?? errorOf(field.key)}
+            onChange={(value) => setValues({ ...values, [field.key]: value })}
+          />
+        ))}
+        {fields.length === 0 && (
+          <p className={classes.note}>
+            This project has no fields for studies. They are defined under Settings, Fields.
+          </p>
+        )}
+        {problem && (
+          <Notice tone="red" title={problem.title}>
+            {problem.detail}
+          </Notice>
+        )}
+        <div className={classes.buttons}>
+          <Button type="submit" loading={busy}>
+            {verb}
+          </Button>
+          <Button variant="default" onClick={onClose}>
+            Cancel
+          </Button>
+        </div>
+      </form>
+    </Modal>
+  );
+}

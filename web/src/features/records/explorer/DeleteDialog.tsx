@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Button, Modal, TextInput } from '@mantine/core';
+import { useQueryClient } from '@tanstack/react-query';
+import { useState, type FormEvent } from 'react';
+import { records, viewing } from '@/api/calls';
+import { tellSuccess } from '@/components/notify';
+import { plural } from '@/lib/format';
+import { countOf, imagesIn, nameOf, patientOf, type Entry, type Kind } from './entries';
+import classes from './explorer.module.css';
+import { inParts, type Done, type Failed } from './inParts';
+import { Failures, Progress } from './Outcome';
+
+type Props = { entries: Entry[]; onClose: () => void; onDone: () => void };
+
+const IN_ONE: Record<Kind, number> = { patients: 1, studies: 1, series: 1, images: 100 };
+
+function act(kind: Kind, part: Entry[]): Promise<unknown> {
+  const id = part[0]?.id ?? '';
+  switch (kind) {
+    case 'patients':
+      return records.deletePatient(id);
+    case 'studies':
+      return records.deleteStudy(id);
+    case 'series':
+      return records.deleteSeries(id);
+    case 'images':
+      return viewing.deleteImages(part.map((entry) => entry.id));
+  }
+}
+
+/** Asks before things are destroyed; where images go with them, the patient's code or their number is typed. */
+export function DeleteDialog({ entries, onClose, onDone }: Props) {
+  const client = useQueryClient();
+  const [typed, setTyped] = useState('');
+  const [done, setDone] = useState<Done | null>(null);
+  const [failed, setFailed] = useState<Failed<Entry>[]>([]);
+  const kind = entries[0]?.kind ?? 'images';
+  const first = entries[0];
+  const what = entries.length === 1 && first ? nameOf(first) : countOf(kind, entries.length);
+  // A patient with images is erased on the page of the patient, which gives a certificate.
+  const images = kind === 'patients' ? 0 : entries.reduce((sum, entry) => sum + imagesIn(entry), 0);
+  const codes = new Set(entries.map((entry) => patientOf(entry).code));
+  const [code = ''] = codes;
+  const wanted = images === 0 ? null : codes.size === 1 ? code : plural(images, 'image');
+
+  const submit = async (event: FormEvent) => {
+    event.preventDefault();
+    if (wanted !== null && typed.trim() !== wanted) return;
+    setFailed([]);
+    const failures = await inParts(entries, IN_ONE[kind], (part) => act(kind, part), setDone);
+    setDone(null);
+    setFailed(failures);
+    if (failures.length === 0) {
+      tellSuccess(`${what} deleted`);
+      onDone();
+    }
+    await client.invalidateQueries();
+  };
+
+  return (
+    <Modal opened onClose={onClose} title={`Delete ${what}`}>
+      <form onSubmit={(event) => void submit(event)} className={classes.form}>
+        <div>
+          {images > 0
+            ? `${plural(images, 'image')} ${images === 1 ? 'goes' : 'go'}, with all predictions and verdicts, and cannot be brought back. What belongs to a signed case stays.`
+            : kind === 'patients'
+              ? 'A patient without studies is deleted. One with studies is erased on its own page, with a certificate.'
+              : 'Nothing lies in it. Its description and fields go.'}
+        </div>
+        {wanted !== null && (
+          <TextInput
+            label={
+              <>
+                Type <code>{wanted}</code> to go on
+              </>
+            }
+            value={typed}
+            onChange={(event) => setTyped(event.currentTarget.value)}
+            autoComplete="off"
+            data-autofocus
+          />
+        )}
+        <Failures failed={failed} />
+        {done && <Progress verb="Deleted" done={done} />}
+        <div className={classes.buttons}>
+          <Button variant="default" onClick={onClose}>
+            Keep {entries.length === 1 ? 'it' : 'them'}
+          </Button>
+          <Button
+            type="submit"
+            color="red.9"
+            disabled={wanted !== null && typed.trim() !== wanted}
+            loading={done !== null}
+          >
+            Delete {countOf(kind, entries.length)}
+          </Button>
+        </div>
+      </form>
+    </Modal>
+  );
+}

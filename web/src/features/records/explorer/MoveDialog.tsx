@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Button, Modal, Select, TextInput } from '@mantine/core';
+import { useQuery, useQueryClient } from '@tanstack/react-query';
+import { useState, type FormEvent } from 'react';
+import { records, viewing } from '@/api/calls';
+import { asProblem } from '@/api/problem';
+import { Notice } from '@/components/Notice';
+import { tellSuccess } from '@/components/notify';
+import { day, plural } from '@/lib/format';
+import { countOf, nameOf, patientOf, type Entry } from './entries';
+import classes from './explorer.module.css';
+import { Failures, Progress } from './Outcome';
+import { inParts, type Done, type Failed } from './inParts';
+
+const NEW = 'new';
+const MOST_IN_ONE = 100;
+
+type Props = { entries: Entry[]; onClose: () => void; onDone: () => void };
+
+/** Puts images into another series, or series into another study, of the same patient. */
+export function MoveDialog({ entries, onClose, onDone }: Props) {
+  const kind = entries[0]?.kind === 'series' ? 'series' : 'images';
+  const patients = new Map(entries.map((entry) => [patientOf(entry).id, patientOf(entry).code]));
+  const [patientId = ''] = patients.keys();
+  const client = useQueryClient();
+  const [studyId, setStudyId] = useState<string | null>(null);
+  const [seriesId, setSeriesId] = useState<string | null>(null);
+  const [description, setDescription] = useState('');
+  const [done, setDone] = useState<Done | null>(null);
+  const [failed, setFailed] = useState<Failed<Entry>[]>([]);
+  const { data: studies } = useQuery({
+    queryKey: ['studies', 'to-move', patientId],
+    queryFn: ({ signal }) => records.studies({ patient_id: patientId, page_size: 200 }, signal),
+    enabled: patients.size === 1,
+  });
+  const { data: series } = useQuery({
+    queryKey: ['series', 'to-move', studyId],
+    queryFn: ({ signal }) => records.seriesList({ study_id: studyId ?? '', page_size: 200 }, signal),
+    enabled: kind === 'images' && studyId !== null && studyId !== NEW,
+  });
+  const what = countOf(kind, entries.length);
+
+  if (patients.size > 1) {
+    return (
+      <Modal opened onClose={onClose} title={`Move ${what}`}>
+        <div className={classes.form}>
+          <Notice title={`These are of ${plural(patients.size, 'patient')}`}>
+            Images are moved within one patient. They cannot be given to another person, since their identifiers and
+            dates were made for the one they came in for: upload the original files there, then delete these.
+          </Notice>
+          <div className={classes.buttons}>
+            <Button variant="default" onClick={onClose}>
+              Close
+            </Button>
+          </div>
+        </div>
+      </Modal>
+    );
+  }
+
+  const studyFor = async (): Promise<string> =>
+    studyId === NEW || studyId === null
+      ? (await records.addStudy({ patient_id: patientId, description: description.trim(), fields: {} })).id
+      : studyId;
+
+  const moveImages = async (): Promise<Failed<Entry>[]> => {
+    const images = entries.filter((entry) => entry.kind === 'images');
+    const study = await studyFor();
+    const failures: Failed<Entry>[] = [];
+    // A series is of one modality: where a new one is wanted, each gets its own.
+    const groups = Map.groupBy(images, (entry) => (seriesId && seriesId !== NEW ? '' : entry.row.modality));
+    for (const [modality, group] of groups) {
+      const to =
+        seriesId && seriesId !== NEW
+          ? seriesId
+          : (await records.addSeries({ study_id: study, modality, description: '' })).id;
+      failures.push(
+        ...(await inParts<Entry>(
+          group,
+          MOST_IN_ONE,
+          (part) =>
+            viewing.moveImages(
+              part.map((entry) => entry.id),
+              to,
+            ),
+          setDone,
+        )),
+      );
+    }
+    return failures;
+  };
+
+  const moveSeries = async (): Promise<Failed<Entry>[]> => {
+    const study = await studyFor();
+    return inParts(entries, 1, ([entry]) => records.moveSeries(entry?.id ?? '', study), setDone);
+  };
+
+  const submit = async (event: FormEvent) => {
+    event.preventDefault();
+    setFailed([]);
+    setDone({ done: 0, of: entries.length });
+    try {
+      const failures = await (kind === 'images' ? moveImages() : moveSeries());
+      setFailed(failures);
+      if (failures.length === 0) {
+        tellSuccess(`${what} moved`);
+        onDone();
+      }
+    } catch (error) {
+      setFailed([{ items: entries, problem: asProblem(error) }]);
+    } finally {
+      setDone(null);
+      await client.invalidateQueries();
+    }
+  };
+
+  const ready = studyId !== null && (kind === 'series' || studyId === NEW || seriesId !== null);
+  return (
+    <Modal opened onClose={onClose} title={`Move ${what}`}>
+      <form onSubmit={(event) => void submit(event)} className={classes.form}>
+        <Select
+          label="Study"
+          placeholder="Choose where they are to lie"
+          data={[
+            ...(studies?.items ?? []).map((row) => ({
+              value: row.id,
+              label: row.description || `Study of ${day(row.created_at)}`,
+              disabled: row.locked,
+            })),
+            { value: NEW, label: 'A new study' },
+          ]}
+          value={studyId}
+          onChange={(value) => {
+            setStudyId(value);
+            setSeriesId(value === NEW ? NEW : null);
+          }}
+        />
+        {studyId === NEW && (
+          <TextInput
+            label="Description of the new study"
+            value={description}
+            onChange={(event) => setDescription(event.currentTarget.value)}
+          />
+        )}
+        {kind === 'images' && studyId !== null && studyId !== NEW && (
+          <Select
+            label="Series"
+            placeholder="Choose a series"
+            data={[
+              ...(series?.items ?? []).map((row) => ({
+                value: row.id,
+                label: `${nameOf({ kind: 'series', id: row.id, row })}, ${row.modality}, ${plural(row.images, 'image')}`,
+              })),
+              { value: NEW, label: 'A new series' },
+            ]}
+            value={seriesId}
+            onChange={setSeriesId}
+          />
+        )}
+        <p className={classes.note}>
+          Their files are written anew under the identifiers of their new place, so that exports and viewers tell the
+          same. Labels, readings and what was done to them stay with them. A series that becomes empty goes.
+        </p>
+        <Failures failed={failed} />
+        {done && <Progress verb="Moved" done={done} />}
+        <div className={classes.buttons}>
+          <Button variant="default" onClick={onClose}>
+            Cancel
+          </Button>
+          <Button type="submit" disabled={!ready} loading={done !== null}>
+            Move {what}
+          </Button>
+        </div>
+      </form>
+    </Modal>
+  );
+}

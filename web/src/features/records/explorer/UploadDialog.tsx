@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+// Files into the place that is open: chosen here, or dropped on the page.
+import { Button, Modal, Select } from '@mantine/core';
+import { useState } from 'react';
+import type { Pathway } from '@/api/types';
+import { plural } from '@/lib/format';
+import { sourcesOf } from '../../ingest/archives';
+import { DropZone } from '../../ingest/DropZone';
+import { uploadQueue } from '../../ingest/uploadQueue';
+import classes from './explorer.module.css';
+import type { Here } from './usePlace';
+
+/** Puts files on their way into a place. */
+export async function upload(files: File[], here: Here, pathway: string): Promise<void> {
+  const facts = {
+    patientId: here.patient.id,
+    pathway,
+    studyId: here.study?.id,
+    seriesId: here.series?.id,
+  };
+  uploadQueue.add(await sourcesOf(files), facts);
+}
+
+type Props = { here: Here; pathways: Pathway[]; files: File[] | null; onClose: () => void };
+
+export function UploadDialog({ here, pathways, files, onClose }: Props) {
+  const fixed = here.study?.pathway ?? null;
+  const [chosen, setChosen] = useState(fixed ?? pathways[0]?.name ?? null);
+  const send = (some: File[]) => {
+    if (!chosen) return;
+    void upload(some, here, chosen);
+    onClose();
+  };
+  const into = here.study ? `“${here.title}” of ${here.patient.code}` : here.patient.code;
+  return (
+    <Modal opened onClose={onClose} title={`Upload into ${here.title}`} size="lg">
+      <div className={classes.form}>
+        <Select
+          label="Pathway"
+          description={fixed ? 'The study goes this one.' : 'What is to be looked for, and who reads.'}
+          data={pathways.map((one) => ({ value: one.name, label: one.title }))}
+          value={chosen}
+          disabled={fixed !== null}
+          onChange={setChosen}
+        />
+        {files === null ? (
+          <DropZone onFiles={send} disabled={!chosen} />
+        ) : (
+          <p className={classes.note}>
+            {plural(files.length, 'file')} {files.length === 1 ? 'goes' : 'go'} into {into}.
+          </p>
+        )}
+        <p className={classes.note}>
+          {here.study
+            ? 'Whatever study the files name themselves, they come to lie here.'
+            : 'Photographs join the open study of the pathway; DICOM files keep the study that they name.'}{' '}
+          What a file is called is not kept.
+        </p>
+        <div className={classes.buttons}>
+          <Button variant="default" onClick={onClose}>
+            Cancel
+          </Button>
+          {files !== null && (
+            <Button disabled={!chosen} onClick={() => send(files)}>
+              Upload {plural(files.length, 'file')}
+            </Button>
+          )}
+        </div>
+      </div>
+    </Modal>
+  );
+}
