@@ -7,7 +7,9 @@ import io
 import json
 import zipfile
 from datetime import timedelta
+from pathlib import Path
 
+import pyarrow
 import pydicom
 import pytest
 from PIL import Image as Picture
@@ -18,12 +20,13 @@ from medhub.accounts.actor import Actor
 from medhub.accounts.permissions import Role
 from medhub.audit.models import AuditEntry
 from medhub.errors import Invalid, NotAllowed, NotFound
-from medhub.export import service, tasks
+from medhub.export import look, service, tasks
 from medhub.export.models import Export, ExportFinding, ExportImage
 from medhub.export.selection import NothingToExport, Selection
 from medhub.foundation import clock
 from medhub.foundation.database import Base
 from medhub.foundation.installation import Installation
+from medhub.foundation.isolation import Isolation
 from medhub.ingest.profiles import choose_profile
 from medhub.records import service as records
 from medhub.records import studies
@@ -251,6 +254,22 @@ def test_a_name_in_the_pixels_is_found(
     export_id = order(house, researcher, people.project_id, "training", Selection("patients", (patient_id,)))
     assert {one.kind for one in findings(house, export_id)} == {"known identity"}
     assert all("pixels" in one.place for one in findings(house, export_id))
+
+
+def test_reading_a_table_leaves_the_process_room_for_reading_pictures() -> None:
+    table = io.BytesIO()
+    parquet.write_table(pyarrow.table({"sex": ["F"]}), table)
+    with Isolation(workers=1) as pool:
+        before = _addresses(pool)
+        assert pool.run(look.look, "metadata.parquet", table.getvalue(), {}, [])["findings"] == []
+        assert _addresses(pool) - before < 512 * 1024**2
+
+
+def _addresses(pool: Isolation) -> int:
+    """Bytes of addresses of the one process of a pool, of which it may have two gigabytes."""
+    pool.run(look.look, "metadata.csv", b"sex", {}, [])
+    status = Path(f"/proc/{pool.process_ids[0]}/status").read_text()
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmSize:"))
 
 
 @on_sqlite
