@@ -48,9 +48,10 @@ check-web: .make/node_modules
 	cd web && npm run --silent check
 	cd web && npm test --silent
 
-# MEDHUB_TEST_STRICT=1 makes a missing part fail instead of skip. TESTS=... runs a part.
+# MEDHUB_TEST_STRICT=1 makes a missing part fail instead of skip. TESTS=... runs a part, PROCESSES=... in so many at once.
+PROCESSES ?= 2
 test: install lint check-web
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 # The tables of de-identification, whole; make test runs a sample of each.
 deid-bench: .make/dev

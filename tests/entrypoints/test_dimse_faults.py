@@ -182,10 +182,15 @@ def test_a_length_that_lies_makes_nothing_large(connection: socket.socket, liste
     assert resident() - before < 100_000
 
 
-def test_an_object_that_is_too_large_is_refused_by_its_status(connection: socket.socket, listener: Listener) -> None:
+def test_an_object_that_is_too_large_is_refused_by_its_status(
+    connection: socket.socket, listener: Listener, isolation: Isolation
+) -> None:
     large = pdu(pdv(3, command())) + b"".join(pdu(pdv(0, b"x" * 100_000)) for _ in range(5))
-    assert sent(connection, large, pdu(pdv(2, b"end"))) == 0xA700
-    assert sent(connection, pdu(pdv(3, command()), pdv(2, data_set_of(ct(PatientID="large"))))) == 0x0000
+    with listener.house(isolation) as house:
+        before = len(outcomes(house))
+        assert sent(connection, large, pdu(pdv(2, b"end"))) == 0xA700
+        assert sent(connection, pdu(pdv(3, command()), pdv(2, data_set_of(ct(PatientID="large"))))) == 0x0000
+        wait_for(lambda: len(outcomes(house)) == before + 1, "the object that follows")
 
 
 def renamed(instance: str, uid: str) -> bytes:
