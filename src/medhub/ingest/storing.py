@@ -7,7 +7,6 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import delete, select
@@ -30,6 +29,7 @@ from medhub.records.deleting import forget_metadata
 from medhub.records.models import Identity, Image, Patient, PatientBlob, Series, Study
 from medhub.science.deid.engine import ENGINE
 from medhub.science.deid.manifest import Line
+from medhub.science.deid.remembered import once_for_each
 from medhub.science.deid.uids import keyed_uid
 from medhub.science.imaging.attributes import Attributes, whole_number
 from medhub.science.imaging.prepared import Prepared
@@ -398,7 +398,7 @@ def _plain(manifest: Sequence[Line]) -> list[list[Any]]:
     return [list(vars(line).values()) for line in manifest]
 
 
-@lru_cache(maxsize=64)
+@once_for_each
 def _digest_of_lines(manifest: tuple[Line, ...]) -> str:
     return hashlib.sha256(json.dumps(_plain(manifest)).encode()).hexdigest()
 
