@@ -183,7 +183,7 @@ def _put_marks(cleaned: Dataset, work: _Work) -> None:
         marks = {element.tag: made_of(element, [], set(), set()) for element in alone}
         work.case.marks[said] = marks
     for tag, made in marks.items():
-        cleaned.add(DataElement(tag, made.vr, made.value, already_converted=True))
+        cleaned.add(made.element(tag))
         work.shared[tag] = made
 
 
@@ -218,7 +218,7 @@ def _walk(dataset: Dataset, work: _Work, place: _Place, how: _Keep) -> Dataset:
         else:
             made = _made(dataset, tag, work, place, how, creators)
         if made.vr:
-            element = DataElement(tag, made.vr, made.value, already_converted=True)
+            element = made.element(tag)
             if tag & 0x10000 or made.vr == "SQ":
                 added.append(element)
             else:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from pydicom import DataElement
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement
+from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
 
 # A handful of series that come in at the same time; each case holds a few megabytes at most.
@@ -42,9 +43,16 @@ class Made:
     dates: frozenset[str]
     encoded: bytes = b""  # as it is written, explicit little endian in UTF-8; once somebody has done so
 
+    def element(self, tag: BaseTag) -> DataElement:
+        """What is passed on, for one object; several values in a list of its own, which may be changed."""
+        value = [*self.value] if type(self.value) is MultiValue else self.value
+        return DataElement(tag, self.vr, value, already_converted=True)
+
     def is_still(self, element: DataElement) -> bool:
         """Whether an element of the cleaned dataset is as it was made."""
-        return element.value is self.value and self.vr == element.VR
+        value = element.value
+        same = value is self.value or (type(self.value) is MultiValue and type(value) is list and self.value == value)
+        return same and self.vr == element.VR
 
 
 @dataclass
