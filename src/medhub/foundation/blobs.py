@@ -8,7 +8,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,27 +32,42 @@ class BlobStore:
 
     def put(self, data: bytes) -> str:
         """Keep the bytes and return their digest; the same bytes are kept once."""
-        digest = hashlib.sha256(data).hexdigest()
-        path = self._path(digest)
-        if path.exists():
-            return digest
-        new_folders = [folder for folder in (path.parent, path.parent.parent) if not folder.exists()]
-        for folder in reversed(new_folders):
-            folder.mkdir(exist_ok=True, mode=0o700)
-        handle, name = tempfile.mkstemp(dir=self.folder / "incoming")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(name, path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-        _sync_folder(path.parent)
-        for folder in new_folders:  # a folder is durable once the one above it is synced
-            _sync_folder(folder.parent)
+        (digest,) = self.put_all([data])
         return digest
+
+    def put_all(self, several: Sequence[bytes]) -> list[str]:
+        """Keep each of some bytes and return their digests; the disk is waited for once for all of them.
+
+        Everything is written before anything is synced, and every name given before a folder is: what the first sync
+        brings to the disk, the others find there.
+        """
+        digests = [hashlib.sha256(data).hexdigest() for data in several]
+        missing = {digest: data for digest, data in zip(digests, several, strict=True) if not self.has(digest)}
+        written: dict[str, tuple[int, str]] = {}
+        try:
+            for digest, data in missing.items():
+                handle, name = tempfile.mkstemp(dir=self.folder / "incoming")
+                written[digest] = (handle, name)
+                _write(handle, data)
+            for handle, _ in written.values():
+                os.fsync(handle)
+            changed: dict[Path, None] = {}
+            for digest, (_, name) in written.items():
+                path = self._path(digest)
+                # A folder is durable once the one above it is synced.
+                for folder in (path.parent.parent, path.parent):
+                    if not folder.exists():
+                        folder.mkdir(exist_ok=True, mode=0o700)
+                        changed[folder.parent] = None
+                os.replace(name, path)
+                changed[path.parent] = None
+        finally:
+            for handle, name in written.values():
+                os.close(handle)
+                Path(name).unlink(missing_ok=True)
+        for folder in changed:
+            _sync_folder(folder)
+        return digests
 
     def get(self, digest: str) -> bytes:
         """The bytes under a digest."""
@@ -102,6 +117,12 @@ class BlobStore:
         if not _DIGEST.fullmatch(digest):
             raise BlobNotFound("That is not the digest of a stored file.")
         return self.folder / digest[:2] / digest[2:4] / digest
+
+
+def _write(handle: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(handle, rest) :]
 
 
 def _sync_folder(folder: Path) -> None:

@@ -6,8 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import lru_cache
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import delete, select
@@ -30,6 +29,7 @@ from medhub.records.deleting import forget_metadata
 from medhub.records.models import Identity, Image, Patient, PatientBlob, Series, Study
 from medhub.science.deid.engine import ENGINE
 from medhub.science.deid.manifest import Line
+from medhub.science.deid.remembered import once_for_each
 from medhub.science.deid.uids import keyed_uid
 from medhub.science.imaging.attributes import Attributes, whole_number
 from medhub.science.imaging.prepared import Prepared
@@ -44,7 +44,21 @@ def _same_uid() -> ArrivalRefused:
     )
 
 
-def final(house: Installation, ready: Ready) -> Prepared:
+@dataclass(frozen=True)
+class Final:
+    """An image as it is written, with the digests under which its file and its thumbnail, if any, are kept."""
+
+    prepared: Prepared
+    blob: str
+    thumbnail: str | None
+
+    @property
+    def blobs(self) -> tuple[str, ...]:
+        """The digests of all that is kept of it."""
+        return (self.blob, self.thumbnail) if self.thumbnail is not None else (self.blob,)
+
+
+def _as_written(house: Installation, ready: Ready) -> Prepared:
     """The image as it is written; raises ``ArrivalRefused`` where it cannot lie where a person wants it."""
     prepared, seen = ready.prepared, ready.seen
     if seen is not None:
@@ -67,9 +81,8 @@ def store(house: Installation, actor: Actor, ready: Ready) -> Answer:
 
 def store_all(house: Installation, actor: Actor, several: Sequence[Ready]) -> list[Answer | ArrivalRefused]:
     """Write cleaned images in one transaction; in their order, what became of each, or why it does not fit."""
-    finals = [final(house, ready) for ready in several]
-    # Written before the transaction, which only names them: writers do not wait for each other's disk.
-    blobs = [[house.blobs.put(data) for data in (one.dicom, one.thumbnail) if data] for one in finals]
+    # Kept before the transaction, which only names them: writers do not wait for each other's disk.
+    finals = _kept(house, [_as_written(house, ready) for ready in several])
     try:
         with house.database.writing() as session:
             batch = Batch(session, house, actor)
@@ -80,21 +93,28 @@ def store_all(house: Installation, actor: Actor, several: Sequence[Ready]) -> li
         if len(several) > 1:
             return [one for ready in several for one in store_all(house, actor, [ready])]
         # The same file came in twice at the same moment; the other was first.
-        records.destroy_unnamed_blobs(house, blobs[0])
+        records.destroy_unnamed_blobs(house, finals[0].blobs)
         with house.database.writing() as session:
             known = session.get(Receipt, (several[0].receiving.project_id, several[0].received_hash))
             if known is None:
                 return [_same_uid()]
-            return [note_duplicate(session, actor, several[0].receiving, known.image_id, len(finals[0].dicom))]
+            size = len(finals[0].prepared.dicom)
+            return [note_duplicate(session, actor, several[0].receiving, known.image_id, size)]
     unused = [
         digest
-        for answer, digests in zip(answers, blobs, strict=True)
+        for answer, final in zip(answers, finals, strict=True)
         if isinstance(answer, ArrivalRefused) or answer.outcome != "accepted"
-        for digest in digests
+        for digest in final.blobs
     ]
     if unused:
         records.destroy_unnamed_blobs(house, unused)
     return answers
+
+
+def _kept(house: Installation, several: Sequence[Prepared]) -> list[Final]:
+    """Keep files and thumbnails, all at once."""
+    digests = iter(house.blobs.put_all([data for one in several for data in (one.dicom, one.thumbnail) if data]))
+    return [Final(one, next(digests), next(digests) if one.thumbnail else None) for one in several]
 
 
 class Batch:
@@ -102,6 +122,7 @@ class Batch:
 
     def __init__(self, session: Session, house: Installation, actor: Actor) -> None:
         self._session, self._house, self._actor = session, house, actor
+        self._patients: dict[str, Patient] = {}
         self._studies: dict[tuple[str, str], Study] = {}
         self._series: dict[tuple[str, str], Series] = {}
         self._numbers: dict[str, int] = {}
@@ -119,61 +140,65 @@ class Batch:
         self._after.clear()
         self._session.flush()
 
-    def look_up(self, several: Sequence[Ready], finals: Sequence[Prepared]) -> None:
+    def look_up(self, several: Sequence[Ready], finals: Sequence[Final]) -> None:
         """Look up at once what is known of all files, with nobody else changing it until the end."""
         session = self._session
-        for patient_id in sorted({ready.receiving.patient_id for ready in several}):
+        prepared = [final.prepared for final in finals]
+        patient_ids = sorted({ready.receiving.patient_id for ready in several})
+        for patient_id in patient_ids:
             in_turn(session, f"patient {patient_id}")
         # Not while others destroy: the same bytes may just lose the last row that named them.
         in_turn(session, "blobs")
+        for patient in session.scalars(select(Patient).where(Patient.id.in_(patient_ids))):
+            self._patients[patient.id] = patient
         for receipt in session.scalars(
             select(Receipt).where(Receipt.received_hash.in_([ready.received_hash for ready in several]))
         ):
             self._receipts[receipt.project_id, receipt.received_hash] = receipt.image_id
         for image in session.scalars(
-            select(Image).where(Image.sop_instance_uid.in_([final.sop_instance_uid for final in finals]))
+            select(Image).where(Image.sop_instance_uid.in_([one.sop_instance_uid for one in prepared]))
         ):
             self._images[image.project_id, image.sop_instance_uid] = image
         for study in session.scalars(
-            select(Study).where(Study.study_uid.in_({final.study_instance_uid for final in finals}))
+            select(Study).where(Study.study_uid.in_({one.study_instance_uid for one in prepared}))
         ):
             self._studies[study.project_id, study.study_uid] = study
         for series in session.scalars(
-            select(Series).where(Series.series_uid.in_({final.series_instance_uid for final in finals}))
+            select(Series).where(Series.series_uid.in_({one.series_instance_uid for one in prepared}))
         ):
             self._series[series.study_id, series.series_uid] = series
-        digests = [_digest(data) for final in finals for data in (final.dicom, final.thumbnail) if data]
+        digests = [digest for final in finals for digest in final.blobs]
         for start in range(0, len(digests), 500):
             named = select(PatientBlob.digest, PatientBlob.patient_id)
             chosen = named.where(PatientBlob.digest.in_(digests[start : start + 500]))
             self._blobs |= {(digest, patient_id) for digest, patient_id in session.execute(chosen)}
 
-    def take(self, ready: Ready, final: Prepared) -> Answer | ArrivalRefused:
+    def take(self, ready: Ready, final: Final) -> Answer | ArrivalRefused:
         """Write one file, or say why it does not fit."""
-        receiving = ready.receiving
+        receiving, prepared = ready.receiving, final.prepared
         known = self._receipts.get((receiving.project_id, ready.received_hash))
         if known is not None:
             self.flush()
-            return note_duplicate(self._session, self._actor, receiving, known, len(final.dicom))
+            return note_duplicate(self._session, self._actor, receiving, known, len(prepared.dicom))
         try:
-            patient = self._session.get(Patient, receiving.patient_id)
+            patient = self._patients.get(receiving.patient_id)
             if patient is None:
                 raise ArrivalRefused(
                     "The patient was erased while the file came in. Nothing was stored.", reason="erased"
                 )
-            before = self._images.get((receiving.project_id, final.sop_instance_uid))
+            before = self._images.get((receiving.project_id, prepared.sop_instance_uid))
             if before is not None:
                 taken = self._before(receiving, before, final)
                 if taken is not None:
                     return taken
-            study = self._study(receiving, patient, final)
+            study = self._study(receiving, patient, prepared)
         except ArrivalRefused as refusal:
             return refusal
         image = self._write(receiving, patient, study, final, before.number if before is not None else None)
-        self._after.append(_manifest(self._session, image, ready, final, self._lines))
-        _keep_identity(self._session, self._house, receiving, final.identity)
+        self._after.append(_manifest(self._session, image, ready, prepared, self._lines))
+        _keep_identity(self._session, self._house, receiving, prepared.identity)
         if ready.released is None:
-            size = len(final.dicom)
+            size = len(prepared.dicom)
             self._after.append(arrival_of(self._session, self._actor, receiving, "accepted", size, image_id=image.id))
         else:
             self.flush()
@@ -185,16 +210,16 @@ class Batch:
             Receipt(project_id=receiving.project_id, received_hash=ready.received_hash, image_id=image.id)
         )
         self._receipts[receiving.project_id, ready.received_hash] = image.id
-        self._images[receiving.project_id, final.sop_instance_uid] = image
+        self._images[receiving.project_id, prepared.sop_instance_uid] = image
         return Answer("accepted", image_id=image.id)
 
-    def _before(self, receiving: Receiving, before: Image, final: Prepared) -> Answer | None:
+    def _before(self, receiving: Receiving, before: Image, final: Final) -> Answer | None:
         """What becomes of another file with the identifier of one that is here, by the project's rule."""
         if receiving.duplicates == "keep":
             raise _same_uid()
         self.flush()
-        if receiving.duplicates == "changed" and before.blob == _digest(final.dicom):
-            return note_duplicate(self._session, self._actor, receiving, before.id, len(final.dicom))
+        if receiving.duplicates == "changed" and before.blob == final.blob:
+            return note_duplicate(self._session, self._actor, receiving, before.id, len(final.prepared.dicom))
         if before.patient_id != receiving.patient_id:
             raise _same_uid()
         if before.locked or before.verified:
@@ -207,16 +232,16 @@ class Batch:
         self._session.flush()
         return None
 
-    def _study(self, receiving: Receiving, patient: Patient, final: Prepared) -> Study:
-        study = self._studies.get((patient.project_id, final.study_instance_uid))
+    def _study(self, receiving: Receiving, patient: Patient, prepared: Prepared) -> Study:
+        study = self._studies.get((patient.project_id, prepared.study_instance_uid))
         if study is None:
             study = studies.new_study(
                 self._session,
                 patient,
-                study_uid=final.study_instance_uid,
+                study_uid=prepared.study_instance_uid,
                 pathway=receiving.pathway.name if receiving.pathway is not None else None,
             )
-            self._studies[patient.project_id, final.study_instance_uid] = study
+            self._studies[patient.project_id, prepared.study_instance_uid] = study
             self._signed[study.id] = False
         elif study.patient_id != patient.id:
             raise ArrivalRefused(
@@ -236,15 +261,15 @@ class Batch:
             study.pathway = receiving.pathway.name  # made by hand: it goes the way of what first comes into it
         return study
 
-    def _write(
-        self, receiving: Receiving, patient: Patient, study: Study, final: Prepared, number: int | None
-    ) -> Image:
-        session = self._session
-        series = self._series.get((study.id, final.series_instance_uid))
+    def _write(self, receiving: Receiving, patient: Patient, study: Study, final: Final, number: int | None) -> Image:
+        session, prepared = self._session, final.prepared
+        series = self._series.get((study.id, prepared.series_instance_uid))
         if series is None:
-            series = studies.new_series(session, study, series_uid=final.series_instance_uid, modality=final.modality)
-            self._series[study.id, final.series_instance_uid] = series
-        describe(study, series, final.attributes)
+            series = studies.new_series(
+                session, study, series_uid=prepared.series_instance_uid, modality=prepared.modality
+            )
+            self._series[study.id, prepared.series_instance_uid] = series
+        describe(study, series, prepared.attributes)
         if receiving.route != "upload":
             wait_for_more(session, study, receiving.settle_s)
         if study.id not in self._numbers:
@@ -259,35 +284,32 @@ class Batch:
             study_id=study.id,
             series_id=series.id,
             number=number,
-            sop_class_uid=final.sop_class_uid,
-            sop_instance_uid=final.sop_instance_uid,
-            transfer_syntax_uid=final.transfer_syntax_uid,
-            modality=final.modality,
-            kind=final.kind,
-            shown_as=final.shown_as,
-            instance_number=whole_number(final.attributes["image"].get("InstanceNumber")),
-            attributes=dict(final.attributes["image"]),
-            width=final.columns,
-            height=final.rows,
-            frames=final.frames,
-            size_bytes=len(final.dicom),
-            blob=_digest(final.dicom),
-            thumbnail=_digest(final.thumbnail) if final.thumbnail else None,
+            sop_class_uid=prepared.sop_class_uid,
+            sop_instance_uid=prepared.sop_instance_uid,
+            transfer_syntax_uid=prepared.transfer_syntax_uid,
+            modality=prepared.modality,
+            kind=prepared.kind,
+            shown_as=prepared.shown_as,
+            instance_number=whole_number(prepared.attributes["image"].get("InstanceNumber")),
+            attributes=dict(prepared.attributes["image"]),
+            width=prepared.columns,
+            height=prepared.rows,
+            frames=prepared.frames,
+            size_bytes=len(prepared.dicom),
+            blob=final.blob,
+            thumbnail=final.thumbnail,
             # What is on no pathway is archived alone: no classifier reads it.
-            state="waiting" if study.pathway is not None and final.shown_as == "image" else "archived",
+            state="waiting" if study.pathway is not None and prepared.shown_as == "image" else "archived",
             created_at=clock.now(),
         )
         session.add(image)
-        for data in filter(None, (final.dicom, final.thumbnail)):
-            digest = self._house.blobs.put(data)  # once more: it may have been destroyed since
+        for digest, data in zip(final.blobs, (prepared.dicom, prepared.thumbnail), strict=False):
+            if not self._house.blobs.has(digest):  # it may have been destroyed since
+                self._house.blobs.put(data)
             if (digest, patient.id) not in self._blobs:
                 self._after.append(PatientBlob(digest=digest, patient_id=patient.id, image_id=image.id))
                 self._blobs.add((digest, patient.id))
         return image
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 def _placed(house: Installation, receiving: Receiving, prepared: Prepared) -> Prepared:
@@ -349,12 +371,12 @@ def destroy_sealed(session: Session, arrivals: Sequence[Arrival]) -> int:
     return len(sealed)
 
 
-def _manifest(session: Session, image: Image, ready: Ready, final: Prepared, known: set[str]) -> Manifest:
-    digest = _digest_of_lines(final.manifest)
+def _manifest(session: Session, image: Image, ready: Ready, prepared: Prepared, known: set[str]) -> Manifest:
+    digest = _digest_of_lines(prepared.manifest)
     if digest not in known and session.get(ManifestLines, digest) is None:
         in_turn(session, "manifest lines")
         if session.get(ManifestLines, digest) is None:
-            session.add(ManifestLines(digest=digest, lines=_plain(final.manifest)))
+            session.add(ManifestLines(digest=digest, lines=_plain(prepared.manifest)))
             session.flush()
     known.add(digest)
     chosen, seen = ready.receiving.chosen, ready.seen
@@ -376,7 +398,7 @@ def _plain(manifest: Sequence[Line]) -> list[list[Any]]:
     return [list(vars(line).values()) for line in manifest]
 
 
-@lru_cache(maxsize=64)
+@once_for_each
 def _digest_of_lines(manifest: tuple[Line, ...]) -> str:
     return hashlib.sha256(json.dumps(_plain(manifest)).encode()).hexdigest()
 

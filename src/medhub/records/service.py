@@ -349,7 +349,7 @@ def destroy_blobs(session: Session, digests: list[str]) -> None:
         jobs.enqueue(session, "destroy-blobs", {"digests": digests})
 
 
-def destroy_unnamed_blobs(house: Installation, digests: list[str]) -> None:
+def destroy_unnamed_blobs(house: Installation, digests: Sequence[str]) -> None:
     """Delete the files of blobs that no row names any more."""
     with house.database.writing(durable=False) as session:
         in_turn(session, "blobs")

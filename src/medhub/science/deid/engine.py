@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from pydicom import DataElement, Dataset, Sequence
 from pydicom.datadict import dictionary_has_tag, keyword_for_tag, tag_for_keyword
+from pydicom.dataelem import RawDataElement
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag, Tag
 
@@ -106,8 +107,10 @@ class _Work:
     sop_class: str
     max_depth: int
     case: Case
+    elements: Mapping[BaseTag, Any]
     shared: dict[BaseTag, Made] = field(default_factory=dict)
     actions: list[Action] = field(default_factory=list)
+    pieces: list[tuple[Action, ...]] = field(default_factory=list)  # actions of each element at the root
     applied: set[str] = field(default_factory=set)  # options that did something
     dates: set[str] = field(default_factory=set)  # what became of dates: "removed", "modified", "kept"
 
@@ -123,6 +126,7 @@ def deidentify(
     *,
     max_depth: int = MOST_DEPTH,
     identity: Identity | None = None,
+    elements: Mapping[BaseTag, Any] | None = None,
 ) -> Cleaned:
     """Make a dataset without identity.
 
@@ -138,6 +142,9 @@ def deidentify(
         Sequences within sequences that are followed.
     identity
         Words that say who somebody is; those of the dataset itself if not given.
+    elements
+        The dataset's elements as they were read, if some were looked at since: by their bytes it is known what was made
+        of them before. None may have been changed.
 
     Returns
     -------
@@ -159,10 +166,25 @@ def deidentify(
         sop_class=sop_class,
         max_depth=max_depth,
         case=case_of(profile, subject, identity.words, sop_class, encoding),
+        elements=elements or {},
     )
     cleaned = _walk(dataset, work, _Place(), _Keep(clean=profile.unlisted == "clean"))
-    mark(cleaned, profile, dates=work.dates, graphics="graphics" in work.applied)
-    return Cleaned(cleaned, tuple(work.actions), work.shared)
+    _put_marks(cleaned, work)
+    return Cleaned(cleaned, work.case.together(work.pieces), work.shared)
+
+
+def _put_marks(cleaned: Dataset, work: _Work) -> None:
+    """Do ``mark`` with elements that are made once for all objects of a case."""
+    said = (frozenset(work.dates), "graphics" in work.applied)
+    marks = work.case.marks.get(said)
+    if marks is None:
+        alone = Dataset()
+        mark(alone, work.profile, dates=said[0], graphics=said[1])
+        marks = {element.tag: made_of(element, [], set(), set()) for element in alone}
+        work.case.marks[said] = marks
+    for tag, made in marks.items():
+        cleaned.add(made.element(tag))
+        work.shared[tag] = made
 
 
 def _text(dataset: Dataset, keyword: str) -> str:
@@ -182,35 +204,46 @@ class _Keep:
 def _walk(dataset: Dataset, work: _Work, place: _Place, how: _Keep) -> Dataset:
     if len(place.parents) > work.max_depth:
         raise NestedTooDeep("sequences lie too deep within one another")
-    kept = Dataset()
+    kept: dict[BaseTag, DataElement | RawDataElement] = {}
+    added: list[DataElement] = []
     creators = _creators(dataset)
-    for tag, raw in sorted(dataset.items(), key=_by_tag):
+    at_root = not place.path
+    # In the order of their tags, as numbers: comparing tags themselves takes longer.
+    for tag in sorted(dataset.keys(), key=int):
         if not tag & 0xFFFF or tag >> 16 in (0x0000, 0x0002) or tag in _OWN:
             continue
-        made = _remembered(dataset, tag, raw, work, how, creators) if not place.path else None
+        made = _remembered(dataset, tag, work, how, creators) if at_root else None
         if made is not None:
             work.shared[tag] = made
         else:
             made = _made(dataset, tag, work, place, how, creators)
         if made.vr:
-            kept.add(DataElement(tag, made.vr, made.value, already_converted=True))
-        work.actions += made.actions
-        work.applied |= made.applied
-        work.dates |= made.dates
-    return kept
-
-
-def _by_tag(one: tuple[BaseTag, Any]) -> int:
-    return int(one[0])
+            element = made.element(tag)
+            if tag & 0x10000 or made.vr == "SQ":
+                added.append(element)
+            else:
+                kept[tag] = element
+        if made.actions:
+            if at_root:
+                work.pieces.append(made.actions)
+            else:
+                work.actions += made.actions
+        if made.applied or made.dates:
+            work.applied |= made.applied
+            work.dates |= made.dates
+    found = Dataset(kept)
+    for element in added:  # what takes something over from its surroundings
+        found.add(element)
+    return found
 
 
 def _remembered(
-    dataset: Dataset, tag: BaseTag, raw: Any, work: _Work, how: _Keep, creators: dict[tuple[int, int], str]
+    dataset: Dataset, tag: BaseTag, work: _Work, how: _Keep, creators: dict[tuple[int, int], str]
 ) -> Made | None:
     """What becomes of an element at the root; it is worked out once for all objects that share it."""
-    group = tag >> 16
-    owner = creators.get((group, (tag & 0xFFFF) >> 8), "") if group & 1 else ""
-    key = key_of(tag, raw, owner)
+    raw = work.elements.get(tag)
+    owner = creators.get((tag >> 16, (tag & 0xFFFF) >> 8), "") if tag & 0x10000 else ""
+    key = key_of(tag, raw if raw is not None else dataset.get_item(tag), owner)
     if key is None:
         return None
     made = work.case.made.get(key)
@@ -536,8 +569,8 @@ def _sequence(
 def _creators(dataset: Dataset) -> dict[tuple[int, int], str]:
     """Whose each private block is: (group, block) to creator."""
     found: dict[tuple[int, int], str] = {}
-    for tag in list(dataset.keys()):
-        if tag >> 16 & 1 and tag.is_private_creator:
+    for tag, _ in list(dataset.items()):
+        if tag & 0x10000 and 0x10 <= tag & 0xFFFF <= 0xFF:
             try:
                 found[tag.group, tag.element] = str(dataset[tag].value or "").strip()
             except Exception:  # noqa: S112  # a creator that cannot be read owns nothing

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
 
 from pydicom import DataElement, Dataset
 from pydicom.datadict import dictionary_VR, tag_for_keyword
@@ -53,6 +53,8 @@ _PLACES = frozenset(
         "OrderEntererLocation",
     ]
 )
+_SAYING = _NUMBERS | _PLACES
+_SAYING_VRS = ("PN", "SQ")
 # Shorter pieces of names are part of too many other words.
 _SHORTEST = 3
 _LONG = 5
@@ -154,7 +156,8 @@ def _elements(dataset: Dataset) -> Iterator[DataElement]:
     while waiting:
         one = waiting.pop()
         for tag, raw in list(one.items()):
-            if not _may_say(tag, raw):
+            # Most elements say nothing, and are not even converted.
+            if tag not in _SAYING and not (_may_say(tag) if raw.VR in (None, "UN") else raw.VR in _SAYING_VRS):
                 continue
             try:
                 element = one[tag]
@@ -168,15 +171,11 @@ def _elements(dataset: Dataset) -> Iterator[DataElement]:
                 yield element
 
 
-def _may_say(tag: BaseTag, raw: Any) -> bool:
-    """Whether an element can be a name, number, place, or a sequence of them; others are not even converted."""
-    vr = raw.VR
-    if vr is not None and vr != "UN":
-        return vr in ("PN", "SQ") or tag in _NUMBERS or tag in _PLACES
-    if tag in _NUMBERS or tag in _PLACES:
-        return True
+@lru_cache(maxsize=4_096)
+def _may_say(tag: BaseTag) -> bool:
+    """Whether an element of which a file does not say what it is can be a name, or a sequence."""
     try:
-        return dictionary_VR(tag) in ("PN", "SQ")
+        return dictionary_VR(tag) in _SAYING_VRS
     except KeyError:  # private, in an implicit syntax: its reader knows more
         return True
 

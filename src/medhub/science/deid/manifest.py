@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from medhub.science.deid.engine import Action
+from medhub.science.deid.remembered import once_for_each
 
 _ITEM = re.compile(r"\[\d+\]")
 # An object with more kinds of actions was made to have them.
@@ -43,7 +43,8 @@ class Line:
     count: int
 
 
-def manifest_of(actions: Iterable[Action]) -> tuple[Line, ...]:
+@once_for_each
+def manifest_of(actions: tuple[Action, ...]) -> tuple[Line, ...]:
     """Sum up actions over the items of sequences, in the order of the first of each kind.
 
     Parameters

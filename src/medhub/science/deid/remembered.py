@@ -9,18 +9,25 @@ are the same, so is the result. It is kept in the memory of this process alone.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar
 
 from pydicom import DataElement
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement
+from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
 
 # A handful of series that come in at the same time; each case holds a few megabytes at most.
 _MOST_CASES = 8
 _MOST_ELEMENTS = 4_096
 _LONGEST_VALUE = 1_024
+_MOST_RESULTS = 64
+
+A = TypeVar("A")
+R = TypeVar("R")
 
 Key = tuple[int, str | None, bytes | None, str]
 
@@ -36,9 +43,16 @@ class Made:
     dates: frozenset[str]
     encoded: bytes = b""  # as it is written, explicit little endian in UTF-8; once somebody has done so
 
+    def element(self, tag: BaseTag) -> DataElement:
+        """What is passed on, for one object; several values in a list of its own, which may be changed."""
+        value = [*self.value] if type(self.value) is MultiValue else self.value
+        return DataElement(tag, self.vr, value, already_converted=True)
+
     def is_still(self, element: DataElement) -> bool:
         """Whether an element of the cleaned dataset is as it was made."""
-        return element.value is self.value and self.vr == element.VR
+        value = element.value
+        same = value is self.value or (type(self.value) is MultiValue and type(value) is list and self.value == value)
+        return same and self.vr == element.VR
 
 
 @dataclass
@@ -47,12 +61,27 @@ class Case:
 
     profile: object  # held, so that its id stays its own
     made: dict[Key, Made] = field(default_factory=dict)
+    marks: dict[tuple[frozenset[str], bool], dict[BaseTag, Made]] = field(default_factory=dict)
+    _known: dict[tuple[Any, ...], tuple[Any, ...]] = field(default_factory=dict)
+    _together: dict[tuple[int, ...], tuple[Any, ...]] = field(default_factory=dict)
 
     def keep(self, key: Key, made: Made) -> None:
         """Remember what was made; all is forgotten when it gets too much."""
         if len(self.made) >= _MOST_ELEMENTS:
             self.made.clear()
         self.made[key] = made
+
+    def together(self, pieces: list[tuple[Any, ...]]) -> tuple[Any, ...]:
+        """The actions of all elements, one after the other: the same tuple for all objects of which they are equal."""
+        if len(self._known) >= _MOST_ELEMENTS or len(self._together) >= _MOST_RESULTS:
+            self._together.clear()
+            self._known.clear()
+        known = [self._known.setdefault(piece, piece) for piece in pieces]
+        key = tuple(map(id, known))  # they live as long as the key does
+        found = self._together.get(key)
+        if found is None:
+            found = self._together[key] = tuple(one for piece in known for one in piece)
+        return found
 
 
 _cases: OrderedDict[tuple[object, ...], Case] = OrderedDict()
@@ -69,6 +98,27 @@ def case_of(profile: object, *rest: object) -> Case:
     else:
         _cases.move_to_end(key)
     return case
+
+
+def once_for_each(function: Callable[[A], R]) -> Callable[[A], R]:
+    """Work a result out once for each object that is given, the object itself: nothing is compared or hashed.
+
+    For objects that never change, and are given again and again.
+    """
+    results: OrderedDict[int, tuple[A, R]] = OrderedDict()  # each holds its object, so that the id stays its own
+
+    @wraps(function)
+    def remembering(given: A) -> R:
+        known = results.get(id(given))
+        if known is not None:
+            return known[1]
+        result = function(given)
+        results[id(given)] = (given, result)
+        if len(results) > _MOST_RESULTS:
+            results.popitem(last=False)
+        return result
+
+    return remembering
 
 
 def key_of(tag: BaseTag, raw: Any, creator: str) -> Key | None:

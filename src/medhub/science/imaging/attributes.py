@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 
 from pydicom import Dataset
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.multival import MultiValue
+from pydicom.tag import BaseTag
 
 STUDY = (
     "StudyDate",
@@ -91,12 +93,20 @@ def attributes_of(dataset: Dataset, more: Iterable[str] = ()) -> dict[str, Attri
     }
 
 
+@cache
+def _tag(keyword: str) -> BaseTag | None:
+    tag = tag_for_keyword(keyword)
+    return BaseTag(tag) if tag is not None else None
+
+
 def _taken(dataset: Dataset, keywords: Iterable[str]) -> Attributes:
     found: Attributes = {}
+    there = dataset.keys()
     for keyword in keywords:
-        if keyword in dataset:
+        tag = _tag(keyword)
+        if tag is not None and tag in there:
             try:
-                value = dataset[keyword].value
+                value = dataset[tag].value
                 values = value if isinstance(value, MultiValue | list | tuple) else [value]
                 texts = [str(one)[:MOST_CHARACTERS] for one in values[:MOST_VALUES] if one not in (None, "")]
             except Exception:  # noqa: S112  # what cannot be read is not searched

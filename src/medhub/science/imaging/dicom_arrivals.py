@@ -88,7 +88,7 @@ def prepare_dicom(data: bytes, context: Context, limits: Limits) -> Prepared:
 
 
 def _prepare(file: Received, data: bytes, context: Context, limits: Limits) -> Prepared:
-    received, syntax = file
+    received, syntax, elements = file
     kind = kind_of(received)
     identity = identity_of(received)
     identity = Identity(identity.words | identity_of_person(context.known).words)
@@ -99,7 +99,9 @@ def _prepare(file: Received, data: bytes, context: Context, limits: Limits) -> P
     for keyword in PIXEL_KEYWORDS:
         if keyword in received:
             del received[keyword]
-    cleaned = deidentify(received, context.profile, context.subject, max_depth=limits.max_depth, identity=identity)
+    cleaned = deidentify(
+        received, context.profile, context.subject, max_depth=limits.max_depth, identity=identity, elements=elements
+    )
     dataset = cleaned.dataset
     if syntax == ExplicitVRBigEndian:
         to_little_endian(dataset)

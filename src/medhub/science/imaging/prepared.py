@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 
 from medhub.science.deid.manifest import MOST_LINES, Line
 from medhub.science.deid.profile import Profile, standing_profile
+from medhub.science.deid.remembered import once_for_each
 from medhub.science.deid.subject import Subject, days_of
 from medhub.science.imaging.attributes import Attributes, checked
 
@@ -98,6 +99,11 @@ def _profile(text: str) -> Profile:
     return Profile.model_validate_json(text)
 
 
+@once_for_each
+def _manifest_bytes(manifest: tuple[Line, ...]) -> bytes:
+    return json.dumps([list(vars(line).values()) for line in manifest]).encode()
+
+
 @lru_cache(maxsize=64)
 def _lines(text: bytes) -> tuple[Line, ...]:
     """Read a manifest, believing nothing; the objects of a series have the same."""
@@ -171,9 +177,8 @@ class Prepared:
     def to_wire(self) -> dict[str, Any]:
         """Write the image as plain values, for the way out of a process apart."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        manifest = json.dumps([list(vars(line).values()) for line in self.manifest]).encode()
         plain = {"identity": dict(self.identity), "attributes": dict(self.attributes)}
-        return {**values, **plain, "notes": list(self.notes), "manifest": manifest}
+        return {**values, **plain, "notes": list(self.notes), "manifest": _manifest_bytes(self.manifest)}
 
     @classmethod
     def from_wire(cls, values: Mapping[str, Any]) -> Prepared:

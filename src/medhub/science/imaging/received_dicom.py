@@ -7,14 +7,16 @@ import logging
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
 from typing import NamedTuple
 
-from pydicom import Dataset, dcmread
+from pydicom import DataElement, Dataset, dcmread
+from pydicom.dataelem import RawDataElement
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_dataset
+from pydicom.tag import BaseTag
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
@@ -35,10 +37,11 @@ _RECOPY = "Copy or export it again from its source."
 
 
 class Received(NamedTuple):
-    """A received DICOM file of a kind that is kept."""
+    """A received DICOM file of a kind that is kept, with its elements as they were read, before any was looked at."""
 
     dataset: Dataset
     transfer_syntax: UID
+    elements: Mapping[BaseTag, DataElement | RawDataElement]
 
 
 def is_dicom(data: bytes) -> bool:
@@ -88,6 +91,7 @@ def read_received(data: bytes, limits: Limits) -> Received:
     with quiet():
         try:
             dataset, syntax = parse_within(data, limits)
+            elements = dict(dataset.items())
             # A parser drops pixels without an end; their tag is there all the same.
             if "PixelData" not in dataset and "Rows" in dataset and b"\xe0\x7f\x10\x00" in data:
                 raise Unacceptable(f"This DICOM file ends in the middle of its pixels. {_RECOPY}", reason="truncated")
@@ -105,7 +109,7 @@ def read_received(data: bytes, limits: Limits) -> Received:
             raise Unacceptable(
                 f"This DICOM file is damaged: it cannot be parsed. {_RECOPY}", reason="damaged"
             ) from error
-    return Received(dataset, syntax)
+    return Received(dataset, syntax, elements)
 
 
 def _too_deep(limits: Limits) -> Unacceptable:

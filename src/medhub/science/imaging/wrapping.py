@@ -4,18 +4,20 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jpeg_ls  # type: ignore[import-untyped]
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import DataElement, Dataset
-from pydicom.dataset import FileMetaDataset
+from pydicom.dataelem import RawDataElement
 from pydicom.encaps import encapsulate
 from pydicom.filebase import DicomBytesIO
-from pydicom.filewriter import correct_ambiguous_vr, write_data_element, write_file_meta_info
+from pydicom.filewriter import correct_ambiguous_vr, write_data_element
 from pydicom.tag import BaseTag
 from pydicom.uid import (
     UID,
@@ -183,30 +185,54 @@ def write_file(dataset: Dataset, transfer_syntax: UID, shared: Mapping[BaseTag, 
     bytes
         The whole file.
     """
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = dataset.SOPClassUID
-    meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-    meta.TransferSyntaxUID = transfer_syntax
-    meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
-    meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
-    out = DicomBytesIO()
-    out.is_little_endian, out.is_implicit_VR = True, False
-    out.write(bytes(128) + b"DICM")
-    write_file_meta_info(out, meta)
     correct_ambiguous_vr(dataset, True)
     encodings = dataset.get("SpecificCharacterSet", "ISO_IR 6")
     known = shared or {}
-    for tag in sorted(dataset.keys()):
-        if tag.element == 0:  # lengths of groups are retired
+    parts = [bytes(128), b"DICM", _file_meta(dataset.SOPClassUID, dataset.SOPInstanceUID, transfer_syntax)]
+    for element in sorted(dataset.elements(), key=_tag):
+        if element.tag & 0xFFFF == 0:  # lengths of groups are retired
             continue
-        element = dataset[tag]
-        made = known.get(tag)
-        if made is not None and made.is_still(element):
+        made = known.get(element.tag)
+        if not isinstance(element, DataElement):
+            parts.append(_encoded(dataset[element.tag], encodings))
+        elif made is not None and made.is_still(element):
             made.encoded = made.encoded or _encoded(element, encodings)
-            out.write(made.encoded)
+            parts.append(made.encoded)
+        elif type(encodings) is str and (type(element.value) is str or element.value is None):
+            parts.append(_encoded_text(int(element.tag), element.VR, element.value, encodings))
         else:
-            write_data_element(out, element, encodings)
-    return out.getvalue()
+            parts.append(_encoded(element, encodings))
+    return b"".join(parts)
+
+
+def _tag(element: DataElement | RawDataElement) -> int:
+    return int(element.tag)
+
+
+def _file_meta(sop_class: str, sop_instance: str, transfer_syntax: str) -> bytes:
+    """The file meta information (PS3.10, 7.1), always explicit little endian."""
+    parts = (
+        struct.pack("<HH2sHI2s", 2, 0x0001, b"OB", 0, 2, b"\x00\x01"),
+        _short(0x0002, b"UI", sop_class),
+        _short(0x0003, b"UI", sop_instance),
+        _short(0x0010, b"UI", transfer_syntax),
+        _short(0x0012, b"UI", IMPLEMENTATION_CLASS_UID),
+        _short(0x0013, b"SH", IMPLEMENTATION_VERSION_NAME),
+    )
+    whole = b"".join(parts)
+    return struct.pack("<HH2sHI", 2, 0x0000, b"UL", 4, len(whole)) + whole
+
+
+def _short(element: int, vr: bytes, text: str) -> bytes:
+    value = text.encode("ascii")
+    value += (b"\x00" if vr == b"UI" else b" ") * (len(value) % 2)
+    return struct.pack("<HH2sH", 2, element, vr, len(value)) + value
+
+
+@lru_cache(maxsize=4_096)
+def _encoded_text(tag: int, vr: str, value: str | None, encodings: str) -> bytes:
+    """An element of text, or an empty one: codes and the like, which many objects have."""
+    return _encoded(DataElement(tag, vr, value, already_converted=True), encodings)
 
 
 def _encoded(element: DataElement, encodings: str | list[str]) -> bytes:
