@@ -22,7 +22,7 @@ from medhub.science.deid.codes import coded_values
 from medhub.science.deid.identity import Identity, identity_of
 from medhub.science.deid.private import SafePrivate, safe_private
 from medhub.science.deid.profile import BASIC_CODE, CODES, Profile
-from medhub.science.deid.remembered import Case, Made, case_of, key_of, made_of
+from medhub.science.deid.remembered import MOST_CREATORS, Case, Made, case_of, key_of, made_of
 from medhub.science.deid.requirements import requirement
 from medhub.science.deid.subject import Subject
 from medhub.science.deid.table import OVERLAYS, Rule, rule_of
@@ -206,8 +206,8 @@ def _walk(dataset: Dataset, work: _Work, place: _Place, how: _Keep) -> Dataset:
         raise NestedTooDeep("sequences lie too deep within one another")
     kept: dict[BaseTag, DataElement | RawDataElement] = {}
     added: list[DataElement] = []
-    creators = _creators(dataset)
     at_root = not place.path
+    creators = _creators(dataset, work) if at_root else _creators(dataset, None)
     # In the order of their tags, as numbers: comparing tags themselves takes longer.
     for tag in sorted(dataset.keys(), key=int):
         if not tag & 0xFFFF or tag >> 16 in (0x0000, 0x0002) or tag in _OWN:
@@ -217,6 +217,8 @@ def _walk(dataset: Dataset, work: _Work, place: _Place, how: _Keep) -> Dataset:
             work.shared[tag] = made
         else:
             made = _made(dataset, tag, work, place, how, creators)
+            if at_root:
+                made.actions = work.case.piece(made.actions)
         if made.vr:
             element = made.element(tag)
             if tag & 0x10000 or made.vr == "SQ":
@@ -566,15 +568,23 @@ def _sequence(
     return DataElement(tag, "SQ", Sequence(items))
 
 
-def _creators(dataset: Dataset) -> dict[tuple[int, int], str]:
-    """Whose each private block is: (group, block) to creator."""
+def _creators(dataset: Dataset, work: _Work | None) -> dict[tuple[int, int], str]:
+    """Whose each private block is: (group, block) to creator; at the root, ``work`` knows them by their bytes."""
     found: dict[tuple[int, int], str] = {}
-    for tag, _ in list(dataset.items()):
-        if tag & 0x10000 and 0x10 <= tag & 0xFFFF <= 0xFF:
+    for tag, element in list(dataset.items()):
+        if not tag & 0x10000 or not 0x10 <= tag & 0xFFFF <= 0xFF:
+            continue
+        raw = work.elements.get(tag, element) if work is not None else None
+        key = (raw.VR, raw.value) if type(raw) is RawDataElement else None
+        known = work.case.creators.get(key) if work is not None and key is not None else None
+        if known is None:
             try:
-                found[tag.group, tag.element] = str(dataset[tag].value or "").strip()
+                known = str(dataset[tag].value or "").strip()
             except Exception:  # noqa: S112  # a creator that cannot be read owns nothing
                 continue
+            if work is not None and key is not None and len(work.case.creators) < MOST_CREATORS:
+                work.case.creators[key] = known
+        found[tag >> 16, tag & 0xFFFF] = known
     return found
 
 

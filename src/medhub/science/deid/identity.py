@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from pydicom import DataElement, Dataset
 from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import RawDataElement
 from pydicom.tag import BaseTag
 
 _NUMBERS = frozenset(
@@ -57,6 +60,8 @@ _SAYING = _NUMBERS | _PLACES
 _SAYING_VRS = ("PN", "SQ")
 # Shorter pieces of names are part of too many other words.
 _SHORTEST = 3
+_LONGEST = 1_024
+_MOST_REMEMBERED = 1_024
 _LONG = 5
 _FOLDED_BYTES = bytes.maketrans(b"015", b"ois")
 _WORD = re.compile(r"[^\W_]+")
@@ -145,30 +150,48 @@ def identity_of(dataset: Dataset) -> Identity:
     Identity
     """
     words: set[str] = set()
-    for element in _elements(dataset):
-        for value in _texts(element):
-            words |= set(_pieces(element, value))
-    return Identity(frozenset(words))
-
-
-def _elements(dataset: Dataset) -> Iterator[DataElement]:
     waiting = [dataset]
     while waiting:
         one = waiting.pop()
+        writing = (str(one.original_character_set), *one.original_encoding)
         for tag, raw in list(one.items()):
             # Most elements say nothing, and are not even converted.
             if tag not in _SAYING and not (_may_say(tag) if raw.VR in (None, "UN") else raw.VR in _SAYING_VRS):
                 continue
-            try:
-                element = one[tag]
-                value = element.value
-            # A value that cannot be read is not passed on either.
-            except Exception:  # noqa: S112
-                continue
-            if element.VR == "SQ":
-                waiting.extend(item for item in value or () if isinstance(item, Dataset))
-            else:
-                yield element
+            key = _key_of(tag, raw, writing)
+            known = _words_before.get(key) if key is not None else None
+            if known is None:
+                try:
+                    element = one[tag]
+                    value = element.value
+                # A value that cannot be read is not passed on either.
+                except Exception:  # noqa: S112
+                    continue
+                if element.VR == "SQ":
+                    waiting.extend(item for item in value or () if isinstance(item, Dataset))
+                    continue
+                known = frozenset(word for text in _texts(element) for word in _pieces(element, text))
+                if key is not None:
+                    _remember(key, known)
+            words |= known
+    return Identity(frozenset(words))
+
+
+def _key_of(tag: BaseTag, raw: Any, writing: tuple[object, ...]) -> tuple[object, ...] | None:
+    """By what it is known which words an element holds; ``None`` for what its surroundings decide on."""
+    if type(raw) is not RawDataElement or raw.VR in (None, "UN", "SQ") or len(raw.value or b"") > _LONGEST:
+        return None
+    return (int(tag), raw.VR, raw.value, writing)
+
+
+# The words of elements that were read before, in the memory of this process alone: those of a series share most.
+_words_before: OrderedDict[tuple[object, ...], frozenset[str]] = OrderedDict()
+
+
+def _remember(key: tuple[object, ...], words: frozenset[str]) -> None:
+    _words_before[key] = words
+    if len(_words_before) > _MOST_REMEMBERED:
+        _words_before.popitem(last=False)
 
 
 @lru_cache(maxsize=4_096)

@@ -25,6 +25,7 @@ _MOST_CASES = 8
 _MOST_ELEMENTS = 4_096
 _LONGEST_VALUE = 1_024
 _MOST_RESULTS = 64
+MOST_CREATORS = 256
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -62,25 +63,33 @@ class Case:
     profile: object  # held, so that its id stays its own
     made: dict[Key, Made] = field(default_factory=dict)
     marks: dict[tuple[frozenset[str], bool], dict[BaseTag, Made]] = field(default_factory=dict)
-    _known: dict[tuple[Any, ...], tuple[Any, ...]] = field(default_factory=dict)
-    _together: dict[tuple[int, ...], tuple[Any, ...]] = field(default_factory=dict)
+    creators: dict[tuple[str | None, bytes | None], str] = field(default_factory=dict)
+    _pieces: dict[tuple[Any, ...], tuple[Any, ...]] = field(default_factory=dict)
+    _together: dict[tuple[int, ...], tuple[list[tuple[Any, ...]], tuple[Any, ...]]] = field(default_factory=dict)
 
     def keep(self, key: Key, made: Made) -> None:
         """Remember what was made; all is forgotten when it gets too much."""
         if len(self.made) >= _MOST_ELEMENTS:
             self.made.clear()
+        made.actions = self.piece(made.actions)
         self.made[key] = made
 
+    def piece(self, actions: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The actions of one element, in the same tuple for all of which they are equal."""
+        if len(self._pieces) >= _MOST_ELEMENTS:
+            self._pieces.clear()
+        return self._pieces.setdefault(actions, actions)
+
     def together(self, pieces: list[tuple[Any, ...]]) -> tuple[Any, ...]:
-        """The actions of all elements, one after the other: the same tuple for all objects of which they are equal."""
-        if len(self._known) >= _MOST_ELEMENTS or len(self._together) >= _MOST_RESULTS:
+        """The actions of all elements, one after the other, in the same tuple for all objects of these pieces."""
+        key = tuple(map(id, pieces))
+        known = self._together.get(key)
+        if known is not None:
+            return known[1]
+        if len(self._together) >= _MOST_RESULTS:
             self._together.clear()
-            self._known.clear()
-        known = [self._known.setdefault(piece, piece) for piece in pieces]
-        key = tuple(map(id, known))  # they live as long as the key does
-        found = self._together.get(key)
-        if found is None:
-            found = self._together[key] = tuple(one for piece in known for one in piece)
+        found = tuple(one for piece in pieces for one in piece)
+        self._together[key] = (pieces, found)  # holds the pieces, so that their ids stay their own
         return found
 
 

@@ -185,11 +185,12 @@ def write_file(dataset: Dataset, transfer_syntax: UID, shared: Mapping[BaseTag, 
     bytes
         The whole file.
     """
-    correct_ambiguous_vr(dataset, True)
+    if _is_ambiguous(dataset):
+        correct_ambiguous_vr(dataset, True)
     encodings = dataset.get("SpecificCharacterSet", "ISO_IR 6")
     known = shared or {}
     parts = [bytes(128), b"DICM", _file_meta(dataset.SOPClassUID, dataset.SOPInstanceUID, transfer_syntax)]
-    for element in sorted(dataset.elements(), key=_tag):
+    for element in sorted(dataset.values(), key=_tag):
         if element.tag & 0xFFFF == 0:  # lengths of groups are retired
             continue
         made = known.get(element.tag)
@@ -203,6 +204,18 @@ def write_file(dataset: Dataset, transfer_syntax: UID, shared: Mapping[BaseTag, 
         else:
             parts.append(_encoded(element, encodings))
     return b"".join(parts)
+
+
+def _is_ambiguous(dataset: Dataset) -> bool:
+    """Whether other elements must say what an element of a dataset, at any depth, is: as "US or SS"."""
+    for element in dataset.values():
+        vr = element.VR
+        if vr == "SQ" and isinstance(element, DataElement):
+            if any(_is_ambiguous(item) for item in element.value or ()):
+                return True
+        elif vr is None or len(vr) > 2 or vr == "SQ":
+            return True
+    return False
 
 
 def _tag(element: DataElement | RawDataElement) -> int:
