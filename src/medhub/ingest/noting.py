@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy.orm import Session
 
 from medhub.accounts.actor import Actor
@@ -12,7 +14,7 @@ from medhub.ingest.receiving import Answer, Outcome, Receiving
 from medhub.records.models import Image, Patient
 
 
-def arrival_of(
+def arrival_row(
     session: Session,
     actor: Actor,
     receiving: Receiving,
@@ -22,36 +24,37 @@ def arrival_of(
     image_id: str | None = None,
     code: str | None = None,
     reason: str | None = None,
-) -> Arrival:
-    """What became of a received file, as a row that is yet to be added; the act is recorded."""
-    arrival = Arrival(
-        id=ids.new_id(),
-        project_id=receiving.project_id,
-        patient_id=receiving.patient_id,
-        image_id=image_id,
-        route=receiving.route,
-        peer=receiving.peer,
-        pathway=receiving.pathway.name if receiving.pathway is not None else None,
-        outcome=outcome,
-        code=code,
-        reason=reason,
-        size_bytes=size_bytes,
-        by_id=actor.user_id or None,
-        by=actor.name[:120],
-        created_at=clock.now(),
-    )
+) -> dict[str, Any]:
+    """What became of a received file, as the values of a row that is yet to be written; the act is recorded."""
+    arrival_id = ids.new_id()
+    row = {
+        "id": arrival_id,
+        "project_id": receiving.project_id,
+        "patient_id": receiving.patient_id,
+        "image_id": image_id,
+        "route": receiving.route,
+        "peer": receiving.peer,
+        "pathway": receiving.pathway.name if receiving.pathway is not None else None,
+        "outcome": outcome,
+        "code": code,
+        "reason": reason,
+        "size_bytes": size_bytes,
+        "by_id": actor.user_id or None,
+        "by": actor.name[:120],
+        "created_at": clock.now(),
+    }
     actor.record(
         session,
         "image.receive",
         "arrival",
-        arrival.id,
+        arrival_id,
         project_id=receiving.project_id,
         patient_id=receiving.patient_id,
         outcome_of_file=outcome,
         image_id=image_id,
         code=code,
     )
-    return arrival
+    return row
 
 
 def note_arrival(
@@ -66,7 +69,8 @@ def note_arrival(
     reason: str | None = None,
 ) -> Arrival:
     """Write what became of a received file."""
-    arrival = arrival_of(session, actor, receiving, outcome, size_bytes, image_id=image_id, code=code, reason=reason)
+    row = arrival_row(session, actor, receiving, outcome, size_bytes, image_id=image_id, code=code, reason=reason)
+    arrival = Arrival(**row)
     session.add(arrival)
     return arrival
 

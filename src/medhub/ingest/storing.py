@@ -9,18 +9,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, object_session
 
 from medhub.accounts.actor import Actor
 from medhub.foundation import clock, ids, jobs
-from medhub.foundation.database import in_turn
+from medhub.foundation.database import Base, in_turn
 from medhub.foundation.events import announce
 from medhub.foundation.installation import Installation
 from medhub.ingest.events import ImageStored
 from medhub.ingest.models import Arrival, Manifest, ManifestLines, Receipt
-from medhub.ingest.noting import arrival_of, note_duplicate
+from medhub.ingest.noting import arrival_row, note_duplicate
 from medhub.ingest.receiving import Answer, ArrivalRefused, Ready, Receiving
 from medhub.ingest.settling import wait_for_more
 from medhub.records import pixels, studies, vault
@@ -131,14 +131,17 @@ class Batch:
         self._images: dict[tuple[str, str], Image] = {}
         self._lines: set[str] = set()
         self._blobs: set[tuple[str, str]] = set()
-        self._after: list[object] = []  # rows that name an image, written once the images are
+        self._after: dict[type[Base], list[dict[str, Any]]] = {}  # rows that name an image, written once the images are
 
     def flush(self) -> None:
         """Write what was taken so far: images first, then what names them."""
         self._session.flush()
-        self._session.add_all(self._after)
+        for model, rows in self._after.items():
+            self._session.execute(insert(model), rows)
         self._after.clear()
-        self._session.flush()
+
+    def _later(self, model: type[Base], row: dict[str, Any]) -> None:
+        self._after.setdefault(model, []).append(row)
 
     def look_up(self, several: Sequence[Ready], finals: Sequence[Final]) -> None:
         """Look up at once what is known of all files, with nobody else changing it until the end."""
@@ -195,20 +198,21 @@ class Batch:
         except ArrivalRefused as refusal:
             return refusal
         image = self._write(receiving, patient, study, final, before.number if before is not None else None)
-        self._after.append(_manifest(self._session, image, ready, prepared, self._lines))
+        self._later(Manifest, _manifest(self._session, image, ready, prepared, self._lines))
         _keep_identity(self._session, self._house, receiving, prepared.identity)
         if ready.released is None:
             size = len(prepared.dicom)
-            self._after.append(arrival_of(self._session, self._actor, receiving, "accepted", size, image_id=image.id))
+            self._later(
+                Arrival, arrival_row(self._session, self._actor, receiving, "accepted", size, image_id=image.id)
+            )
         else:
             self.flush()
             arrival = self._session.get_one(Arrival, ready.released.id)
             _release(self._session, self._actor, arrival, image, ready.note)
         if receiving.route == "upload":
             announce(self._session, ImageStored(image_id=image.id))
-        self._after.append(
-            Receipt(project_id=receiving.project_id, received_hash=ready.received_hash, image_id=image.id)
-        )
+        receipt = {"project_id": receiving.project_id, "received_hash": ready.received_hash, "image_id": image.id}
+        self._later(Receipt, receipt)
         self._receipts[receiving.project_id, ready.received_hash] = image.id
         self._images[receiving.project_id, prepared.sop_instance_uid] = image
         return Answer("accepted", image_id=image.id)
@@ -307,7 +311,7 @@ class Batch:
             if not self._house.blobs.has(digest):  # it may have been destroyed since
                 self._house.blobs.put(data)
             if (digest, patient.id) not in self._blobs:
-                self._after.append(PatientBlob(digest=digest, patient_id=patient.id, image_id=image.id))
+                self._later(PatientBlob, {"digest": digest, "patient_id": patient.id, "image_id": image.id})
                 self._blobs.add((digest, patient.id))
         return image
 
@@ -371,7 +375,7 @@ def destroy_sealed(session: Session, arrivals: Sequence[Arrival]) -> int:
     return len(sealed)
 
 
-def _manifest(session: Session, image: Image, ready: Ready, prepared: Prepared, known: set[str]) -> Manifest:
+def _manifest(session: Session, image: Image, ready: Ready, prepared: Prepared, known: set[str]) -> dict[str, Any]:
     digest = _digest_of_lines(prepared.manifest)
     if digest not in known and session.get(ManifestLines, digest) is None:
         in_turn(session, "manifest lines")
@@ -380,18 +384,18 @@ def _manifest(session: Session, image: Image, ready: Ready, prepared: Prepared, 
             session.flush()
     known.add(digest)
     chosen, seen = ready.receiving.chosen, ready.seen
-    return Manifest(
-        image_id=image.id,
-        profile=chosen.profile.name,
-        profile_version=chosen.profile.version,
-        profile_digest=chosen.digest,
-        engine=ENGINE,
-        lines=digest,
-        looked_through="person" if ready.by_person else "program" if seen is not None else "no",
-        boxes=[list(box) for box in seen.boxes] if seen is not None else [],
-        kept=[list(box) for box in seen.kept] if seen is not None else [],
-        created_at=clock.now(),
-    )
+    return {
+        "image_id": image.id,
+        "profile": chosen.profile.name,
+        "profile_version": chosen.profile.version,
+        "profile_digest": chosen.digest,
+        "engine": ENGINE,
+        "lines": digest,
+        "looked_through": "person" if ready.by_person else "program" if seen is not None else "no",
+        "boxes": [list(box) for box in seen.boxes] if seen is not None else [],
+        "kept": [list(box) for box in seen.kept] if seen is not None else [],
+        "created_at": clock.now(),
+    }
 
 
 def _plain(manifest: Sequence[Line]) -> list[list[Any]]:
