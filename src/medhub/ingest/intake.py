@@ -32,7 +32,7 @@ from medhub.ingest.quarantine import open_sealed, quarantine_unassigned
 from medhub.ingest.receiving import ArrivalRefused
 from medhub.ingest.sources import Door
 
-BATCH_FILES = 256
+BATCH_FILES = 1_024
 BATCH_BYTES = 64 * 1024**2
 _PAUSE_S = 1.0
 _LENGTH = struct.Struct(">I")

@@ -28,6 +28,7 @@ from pydicom.uid import (
     VLMicroscopicImageStorage,
     VLPhotographicImageStorage,
 )
+from pydicom.valuerep import PersonName
 
 from medhub.science.deid.engine import mark
 from medhub.science.deid.manifest import Line
@@ -42,6 +43,7 @@ IMPLEMENTATION_VERSION_NAME = "MEDHUB_1"
 _BESIDE_THE_PICTURE = Line(
     "", "all data beside the picture", "", "removed", "a photograph is written anew, and nothing of its file stays", 1
 )
+_OF_BYTES = frozenset(("OB", "OW"))
 # JPEG-LS halves a photograph, but takes about a tenth of a second a million pixels at every reading.
 _MOST_COMPRESSED_PIXELS = 4_200_000
 
@@ -199,7 +201,11 @@ def write_file(dataset: Dataset, transfer_syntax: UID, shared: Mapping[BaseTag, 
         elif made is not None and made.is_still(element):
             made.encoded = made.encoded or _encoded(element, encodings)
             parts.append(made.encoded)
-        elif type(encodings) is str and (type(element.value) is str or element.value is None):
+        elif element.VR in _OF_BYTES and type(element.value) is bytes and not element.is_undefined_length:
+            parts += _encoded_bytes(element)
+        elif element.VR == "UI" and isinstance(element.value, str) and element.value.isascii():
+            parts.append(_short(element.tag, b"UI", element.value))
+        elif type(encodings) is str and (element.value is None or type(element.value) in (str, PersonName)):
             parts.append(_encoded_text(int(element.tag), element.VR, element.value, encodings))
         else:
             parts.append(_encoded(element, encodings))
@@ -226,24 +232,32 @@ def _file_meta(sop_class: str, sop_instance: str, transfer_syntax: str) -> bytes
     """The file meta information (PS3.10, 7.1), always explicit little endian."""
     parts = (
         struct.pack("<HH2sHI2s", 2, 0x0001, b"OB", 0, 2, b"\x00\x01"),
-        _short(0x0002, b"UI", sop_class),
-        _short(0x0003, b"UI", sop_instance),
-        _short(0x0010, b"UI", transfer_syntax),
-        _short(0x0012, b"UI", IMPLEMENTATION_CLASS_UID),
-        _short(0x0013, b"SH", IMPLEMENTATION_VERSION_NAME),
+        _short(0x00020002, b"UI", sop_class),
+        _short(0x00020003, b"UI", sop_instance),
+        _short(0x00020010, b"UI", transfer_syntax),
+        _short(0x00020012, b"UI", IMPLEMENTATION_CLASS_UID),
+        _short(0x00020013, b"SH", IMPLEMENTATION_VERSION_NAME),
     )
     whole = b"".join(parts)
     return struct.pack("<HH2sHI", 2, 0x0000, b"UL", 4, len(whole)) + whole
 
 
-def _short(element: int, vr: bytes, text: str) -> bytes:
+def _short(tag: int, vr: bytes, text: str) -> bytes:
     value = text.encode("ascii")
     value += (b"\x00" if vr == b"UI" else b" ") * (len(value) % 2)
-    return struct.pack("<HH2sH", 2, element, vr, len(value)) + value
+    return struct.pack("<HH2sH", tag >> 16, tag & 0xFFFF, vr, len(value)) + value
+
+
+def _encoded_bytes(element: DataElement) -> tuple[bytes, bytes, bytes]:
+    """An element of bytes, mostly pixels, in pieces: they are not copied more often than once."""
+    value, tag = element.value, element.tag
+    odd = len(value) % 2
+    head = struct.pack("<HH2sHI", tag >> 16, tag & 0xFFFF, element.VR.encode(), 0, len(value) + odd)
+    return head, value, bytes(odd)
 
 
 @lru_cache(maxsize=4_096)
-def _encoded_text(tag: int, vr: str, value: str | None, encodings: str) -> bytes:
+def _encoded_text(tag: int, vr: str, value: str | PersonName | None, encodings: str) -> bytes:
     """An element of text, or an empty one: codes and the like, which many objects have."""
     return _encoded(DataElement(tag, vr, value, already_converted=True), encodings)
 
