@@ -180,6 +180,7 @@ def test_a_study_settles_once_nothing_more_comes(
     run_jobs(house)
     with house.database.reading() as session:
         assert session.scalars(select(Study)).one().settles_at is None
+        assert [one.metadata_blob is not None for one in session.scalars(select(Series))] == [True]
         assert [image.thumbnail is not None for image in session.scalars(select(Image))] == [True, True]
         assert {image.state for image in session.scalars(select(Image))} == {"archived"}
 

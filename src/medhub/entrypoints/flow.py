@@ -24,6 +24,7 @@ from medhub.ingest.settling import settle
 from medhub.records.erasure import Witness
 from medhub.records.erasure import finish as finish_erasure
 from medhub.records.events import ImagePlaced, ImagesMoved, PatientErased
+from medhub.records.metadata import describe_study
 from medhub.records.moving import Guard
 from medhub.records.service import destroy_unnamed_blobs
 from medhub.reports import erasure as reports_erasure
@@ -39,7 +40,7 @@ from medhub.viewing.tasks import make_thumbnails
 
 FLOW: Flow = {
     ImageStored: ("classify",),
-    StudySettled: ("make-thumbnails", "classify-study"),
+    StudySettled: ("make-thumbnails", "classify-study", "describe-study"),
     ImageClassified: ("open-case",),
     CaseSigned: ("issue-report",),
     ShadowWanted: ("classify-in-shadow",),
@@ -81,6 +82,7 @@ def handlers(house: Installation) -> Mapping[str, Handler]:
         "settle-study": partial(settle, house),
         "make-thumbnails": partial(make_thumbnails, house),
         "classify-study": partial(classification.classify_study, house),
+        "describe-study": partial(describe_study, house),
         "export": partial(export.go_on, house),
         "send-export": partial(send_export, house),
         "finish-erasure": partial(finish_erasure, house),

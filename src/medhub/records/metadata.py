@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The attributes of a series' objects as DICOM JSON, made when first asked for and kept until an object comes or goes.
+"""The attributes of a series' objects as DICOM JSON, made when a study has settled or when they are first asked for.
 
-What is kept is one compressed blob a series: a line that says of which objects, in which order, then a line an object.
-It is believed only while it is of just the objects that are there.
+They are kept until an object comes or goes: one compressed blob a series, of a line that says of which objects and in
+which order, then a line an object. It is believed only while it is of just the objects that are there.
 """
 
 from __future__ import annotations
@@ -11,18 +11,22 @@ import hashlib
 import json
 import zlib
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from sqlalchemy import select
+from sqlalchemy.exc import NoResultFound
 from sqlalchemy.orm import Session
 
 from medhub.foundation.blobs import BlobNotFound
 from medhub.foundation.installation import Installation
+from medhub.foundation.isolation import DecoderFailed
 from medhub.records.deleting import forget_metadata
 from medhub.records.files import head_of
 from medhub.records.models import Image, Series, Study
 from medhub.records.service import keep_blob
 from medhub.science.imaging import served
+from medhub.science.imaging.limits import Unacceptable
 
 # Of one call to a process apart.
 _AT_ONCE = 50
@@ -49,6 +53,16 @@ def metadata_of(house: Installation, series_id: str) -> SeriesMetadata:
         kept = series.metadata_blob
     found = _kept(house, kept, images) if kept is not None else None
     return found if found is not None else _make(house, series_id, images)
+
+
+def describe_study(house: Installation, study_id: str) -> None:
+    """Make ready what is said of the objects of a study, so that nobody waits for it; what fails says so when asked."""
+    with house.database.reading() as session:
+        bare = select(Series.id).where(Series.study_id == study_id, Series.metadata_blob.is_(None))
+        several = list(session.scalars(bare.order_by(Series.id)))
+    for series_id in several:
+        with suppress(NoResultFound, Unacceptable, DecoderFailed):  # the first: deleted meanwhile
+            metadata_of(house, series_id)
 
 
 def _images(session: Session, series_id: str) -> list[tuple[str, str, str]]:

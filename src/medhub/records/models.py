@@ -118,7 +118,7 @@ class Series(Base):
     created_at: Mapped[datetime]
     number: Mapped[int | None]
     attributes: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    # The DICOM JSON of its objects, compressed, made when first asked for; None when an object has come or gone since.
+    # The DICOM JSON of its objects, compressed; None when none is made, or when an object has come or gone since.
     metadata_blob: Mapped[str | None] = mapped_column(String(64))
 
 
