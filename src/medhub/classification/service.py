@@ -20,7 +20,7 @@ from medhub.classification.events import ImageClassified, ShadowWanted
 from medhub.classification.models import Appointment, Prediction, ShadowPrediction
 from medhub.classification.registry import get_classifier
 from medhub.errors import NotFound
-from medhub.foundation import clock, ids
+from medhub.foundation import clock, ids, listing
 from medhub.foundation.blobs import BlobStore
 from medhub.foundation.database import in_turn
 from medhub.foundation.events import announce
@@ -211,7 +211,7 @@ def predictions_of(session: Session, image_id: str) -> list[Prediction]:
 
 def latest(session: Session, image_ids: Collection[str]) -> dict[str, Prediction]:
     """The latest prediction of each image."""
-    chosen = select(Prediction).where(Prediction.image_id.in_(image_ids))
+    chosen = select(Prediction).where(listing.among(session, Prediction.image_id, image_ids))
     found = session.scalars(chosen.order_by(Prediction.created_at, Prediction.id))
     return {prediction.image_id: prediction for prediction in found}
 

@@ -20,6 +20,7 @@ from pydicom.datadict import dictionary_VM, dictionary_VR
 from sqlalchemy import ColumnElement, Select, and_, func, literal, literal_column, select
 from sqlalchemy.orm import Session
 
+from medhub.foundation import listing
 from medhub.records.matching import (
     EMPTY,
     Condition,
@@ -225,7 +226,7 @@ class _Search:
         for level in reversed(LEVELS[: LEVELS.index(self._level)]):
             source = source.join(_ROWS[level].__table__, _PARENT[level] == _ROWS[level].__table__.c.id)
         rows = self._session.execute(
-            select(*columns.values()).select_from(source).where(self._dialect.among(table.c.id, chosen))
+            select(*columns.values()).select_from(source).where(listing.among(self._session, table.c.id, chosen))
         )
         names = list(columns)
         by_id = {row[0]: dict(zip(names, row, strict=True)) for row in rows}
@@ -403,20 +404,20 @@ class _Search:
             of, level = _COUNTS[keyword]
             row, ids = _ROWS[of], sorted({row[f"{of} id"] for row in rows})
             # One by one by its index: for many at once PostgreSQL would read the whole table.
-            counted = select(row.id, _count(level, of)).where(self._dialect.among(row.id, ids))
+            counted = select(row.id, _count(level, of)).where(listing.among(self._session, row.id, ids))
             gathered = {one: [str(count)] for one, count in self._session.execute(counted)}
         elif keyword in _GATHERED:
             level, inner = _GATHERED[keyword]
             owner, column = _owner(level, "study"), self._places[inner].column
             ids = sorted({row["study id"] for row in rows})
-            query = select(owner, column).where(self._dialect.among(owner, ids)).distinct()
+            query = select(owner, column).where(listing.among(self._session, owner, ids)).distinct()
             for one, value in self._session.execute(query.order_by(column)):
                 gathered.setdefault(one, []).append(value)
         else:
             said = Study.attributes[keyword]
             ids = [row["id"] for row in rows]
             of_studies = select(Study.patient_id, said).where(
-                self._dialect.among(Study.patient_id, ids), said.is_not(None)
+                listing.among(self._session, Study.patient_id, ids), said.is_not(None)
             )
             for one, values in self._session.execute(of_studies.order_by(Study.id)):
                 gathered.setdefault(one, values or [])

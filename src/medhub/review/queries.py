@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import Session, aliased
 
 from medhub.accounts.actor import Actor
@@ -80,12 +80,21 @@ def select_images(session: Session, actor: Actor, wanted: ImageFilter) -> Select
         chosen = chosen.where(Image.verified == wanted.verified)
     if wanted.pathway is not None:
         chosen = chosen.where(Image.study_id.in_(select(Study.id).where(Study.pathway == wanted.pathway)))
-    said = select(Prediction.image_id).where(Prediction.project_id.in_(projects))
     if wanted.label is not None:
-        chosen = chosen.where(Image.id.in_(said.where(Prediction.label == wanted.label)))
+        chosen = chosen.where(_said(session, projects, Prediction.label == wanted.label))
     if wanted.uncertain is not None:
-        chosen = chosen.where(Image.id.in_(said.where(Prediction.uncertain == wanted.uncertain)))
+        chosen = chosen.where(_said(session, projects, Prediction.uncertain == wanted.uncertain))
     return chosen
+
+
+def _said(session: Session, projects: Collection[str], what: ColumnElement[bool]) -> ColumnElement[bool]:
+    """The condition that a classifier said something of an image."""
+    of = select(Prediction.image_id).where(Prediction.project_id.in_(projects), what)
+    if session.get_bind().dialect.name == "sqlite":
+        return Image.id.in_(of)
+    # PostgreSQL would join all that was said with all images and sort them. What stands within a comparison it looks
+    # up, image by image in the order that is asked for, until the page is full.
+    return of.where(Prediction.image_id == Image.id).correlate(Image).exists().is_(True)
 
 
 def count_images(session: Session, actor: Actor, wanted: ImageFilter) -> int:
@@ -116,12 +125,19 @@ def list_images(
     ties = (Image.number, Image.id) if sort != "-created_at" else (Image.number.desc(), Image.id.desc())
     order = (ordering(sort, columns, "created_at"), *ties)
     # The ids alone first: what lies before the page is stepped over in an index, without its rows.
-    ids = list(session.scalars(chosen.with_only_columns(Image.id).order_by(*order).offset(offset).limit(limit)))
-    by_id = {facts.image.id: facts for facts in _read_facts(session, select(Image).where(Image.id.in_(ids)))}
-    counted = _count_said(actor, wanted)
-    total = listing.total(
-        session, chosen, offset=offset, limit=limit, found=len(ids), known=known_total, counted=counted
+    ids, total = listing.page(
+        session,
+        chosen.with_only_columns(Image.id),
+        order,
+        offset=offset,
+        limit=limit,
+        known=known_total,
+        counted=_count_said(actor, wanted),
     )
+    by_id = {
+        facts.image.id: facts
+        for facts in _read_facts(session, select(Image).where(listing.among(session, Image.id, ids)))
+    }
     return [by_id[one] for one in ids], total
 
 
@@ -140,7 +156,7 @@ def _count_said(actor: Actor, wanted: ImageFilter) -> Select[int] | None:
 
 def facts_of(session: Session, images: Sequence[Image], case: Case | None = None) -> list[ImageFacts]:
     """Images with their patients' codes, cases, predictions and verdicts; of one case, or of the current ones."""
-    chosen = select(Image).where(Image.id.in_([image.id for image in images]))
+    chosen = select(Image).where(listing.among(session, Image.id, [image.id for image in images]))
     by_id = {facts.image.id: facts for facts in _read_facts(session, chosen, case)}
     return [by_id[image.id] for image in images]
 
