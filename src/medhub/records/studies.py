@@ -271,7 +271,7 @@ def list_series(
         "description": Series.description,
         "modality": Series.modality,
     }
-    tie = Series.id.desc() if sort == "-created_at" else Series.id
+    tie = Series.id.desc() if sort == "-created_at" else Series.id.asc()
     order = (ordering(sort, columns, "created_at"), tie)
     # The ids alone first: what lies before the page is stepped over in an index, without its rows.
     found_ids, total = listing.page(

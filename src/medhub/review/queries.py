@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, func, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
 from medhub.accounts.actor import Actor
 from medhub.classification import service as classification
@@ -161,23 +161,30 @@ def facts_of(session: Session, images: Sequence[Image], case: Case | None = None
     return [by_id[image.id] for image in images]
 
 
-# Under names of their own, so that filters which ask the same tables are not mixed up with them.
-_patient = aliased(Patient)
-_case = aliased(Case)
-
-
 def _read_facts(session: Session, chosen: Select[Image], case: Case | None = None) -> list[ImageFacts]:
-    """One statement for all but the predictions: each statement costs more than its rows do."""
-    of_case = _case.superseded.is_(False) if case is None else _case.id == case.id
-    rows = session.execute(
-        # Outer joins leave the order of the images to their index.
-        chosen.outerjoin(_patient, _patient.id == Image.patient_id)
-        .outerjoin(_case, (_case.study_id == Image.study_id) & of_case)
-        .outerjoin(Verdict, (Verdict.case_id == _case.id) & (Verdict.image_id == Image.id))
-        .add_columns(_patient.code, _case, Verdict)
-    ).all()
-    predictions = classification.latest(session, [row[0].id for row in rows])
-    return [ImageFacts(image, code, of, predictions.get(image.id), verdict) for image, code, of, verdict in rows]
+    """What lists show of images, each kind by a look at its index: joined, PostgreSQL would read whole tables."""
+    code = select(Patient.code).where(Patient.id == Image.patient_id).correlate(Image).scalar_subquery()
+    rows = session.execute(chosen.add_columns(code)).all()
+    ids = [image.id for image, _ in rows]
+    of_case = (
+        Case.superseded.is_(False) & listing.among(session, Case.study_id, {image.study_id for image, _ in rows})
+        if case is None
+        else Case.id == case.id
+    )
+    given = (Verdict.case_id == Case.id) & listing.among(session, Verdict.image_id, ids)
+    cases: dict[str, Case] = {}
+    verdicts: dict[tuple[str, str], Verdict] = {}
+    for of, verdict in session.execute(select(Case, Verdict).outerjoin(Verdict, given).where(of_case)):
+        cases[of.study_id] = of
+        if verdict is not None:
+            verdicts[of.id, verdict.image_id] = verdict
+    predictions = classification.latest(session, ids)
+    found = []
+    for image, patient_code in rows:
+        current = cases.get(image.study_id)
+        of_image = verdicts.get((current.id, image.id)) if current is not None else None
+        found.append(ImageFacts(image, patient_code, current, predictions.get(image.id), of_image))
+    return found
 
 
 @dataclass(frozen=True)
