@@ -64,6 +64,7 @@ def classify_image(house: Installation, image_id: str, pixels: NDArray[np.uint8]
             Prediction(
                 **_what_was_said(image_id, classifier, reading, decision, pathway),
                 project_id=image.project_id,
+                imaged_at=image.created_at,
                 reason=decision.reason,
                 evidence=records.keep_blob(session, house, evidence, patient_id=image.patient_id, image_id=image_id),
             )

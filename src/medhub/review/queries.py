@@ -121,6 +121,11 @@ def list_images(
     )
     columns = {"created_at": Image.created_at, "confidence": confidence, "number": Image.number}
     chosen = select_images(session, actor, wanted)
+    said = _said_alone(actor, wanted)
+    if said is not None and sort in {None, "created_at", "-created_at"}:
+        page = _page_by_what_was_said(session, said, sort == "-created_at", offset, limit, known_total)
+        if page is not None:
+            return page
     # What is equal goes on in the same direction, as the index does.
     ties = (Image.number, Image.id) if sort != "-created_at" else (Image.number.desc(), Image.id.desc())
     order = (ordering(sort, columns, "created_at"), *ties)
@@ -132,26 +137,51 @@ def list_images(
         offset=offset,
         limit=limit,
         known=known_total,
-        counted=_count_said(actor, wanted),
+        counted=_count(said) if said is not None else None,
     )
-    by_id = {
-        facts.image.id: facts
-        for facts in _read_facts(session, select(Image).where(listing.among(session, Image.id, ids)))
-    }
+    on_page = select(Image).where(listing.among(session, Image.id, ids))
+    by_id = {facts.image.id: facts for facts in _read_facts(session, on_page)}
     return [by_id[one] for one in ids], total
 
 
-def _count_said(actor: Actor, wanted: ImageFilter) -> Select[int] | None:
-    """How many images a label or "uncertain" alone lets through, as predictions tell without the images."""
+def _said_alone(actor: Actor, wanted: ImageFilter) -> Select[str] | None:
+    """The images that a label or "uncertain" alone lets through, as predictions tell without the images."""
     said = {"label": wanted.label, "uncertain": wanted.uncertain}
     given = {name: value for name, value in said.items() if value is not None}
     if len(given) != 1 or replace(wanted, label=None, uncertain=None, project_id=None) != ImageFilter():
         return None
     ((name, value),) = given.items()
     projects = actor.projects("image.read", wanted.project_id)
-    return select(func.count(func.distinct(Prediction.image_id))).where(
-        Prediction.project_id.in_(projects), getattr(Prediction, name) == value
+    chosen = select(Prediction.image_id).where(Prediction.project_id.in_(projects), getattr(Prediction, name) == value)
+    return chosen.group_by(Prediction.imaged_at, Prediction.image_id)  # several classifiers may have said the same
+
+
+def _count(chosen: Select[str]) -> Select[int]:
+    return select(func.count()).select_from(chosen.subquery())
+
+
+def _page_by_what_was_said(
+    session: Session, chosen: Select[str], descending: bool, offset: int, limit: int, known: int | None
+) -> tuple[list[ImageFacts], int] | None:
+    """A page in the order of predictions' index; None where images of one moment would need their numbers for it."""
+    before = min(offset, 1)  # neighbors of the page too may be of a moment with it
+    order = (Prediction.imaged_at, Prediction.image_id)
+    ids, total = listing.page(
+        session,
+        chosen,
+        [one.desc() if descending else one.asc() for one in order],
+        offset=offset - before,
+        limit=before + limit + 1,
+        known=known,
+        counted=_count(chosen),
     )
+    on_page = select(Image).where(listing.among(session, Image.id, ids))
+    by_id = {facts.image.id: facts for facts in _read_facts(session, on_page)}
+    found = [by_id[one] for one in ids]
+    moments = [facts.image.created_at for facts in found]
+    if len(set(moments)) < len(moments):
+        return None
+    return found[before : before + limit], total
 
 
 def facts_of(session: Session, images: Sequence[Image], case: Case | None = None) -> list[ImageFacts]:
