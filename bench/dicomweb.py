@@ -344,6 +344,7 @@ def main() -> None:
     parser.add_argument("--series", type=int, default=300)
     parser.add_argument("--objects", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--queries", action="store_true", help="only the queries: no series is stored and looked at")
     parser.add_argument("--postgresql", default="postgresql+psycopg://postgres@127.0.0.1:5432/test")
     arguments = parser.parse_args()
     print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
@@ -358,7 +359,7 @@ def main() -> None:
             with server.running(data, job_runners="0", **more) as running:
                 client = running.client(EMAIL)
                 show(f"{name}, {arguments.studies * 20:,} instances", ask(client, studies, arguments.times))
-                if name == "SQLite":
+                if name == "SQLite" and not arguments.queries:
                     show("A series, and its pictures", look(client, arguments.series))
                     show("Storing", stow(client, folder, arguments.objects, arguments.rounds))
     print(f"\nload average {os.getloadavg()[0]:.1f}")

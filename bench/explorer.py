@@ -159,6 +159,7 @@ def fill(data: Path, url: str | None, images: int) -> dict[str, Any]:
                 "id": ids.new_id(),
                 "image_id": image["id"],
                 "project_id": project_id,
+                "imaged_at": moment,
                 "classifier": "blood-cells",
                 "version": "1",
                 "digest": "1" * 64,

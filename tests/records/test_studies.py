@@ -103,6 +103,28 @@ def test_a_study_tells_how_many_images_it_has(house: Installation, technologist:
     assert ([facts.contents.images for facts in found], total) == ([2], 1)
 
 
+@pytest.mark.parametrize("sort", ["created_at", "-created_at", "modality"])
+def test_pages_of_series_fit_together_though_far_ones_are_read_from_their_end(
+    house: Installation, technologist: Actor, image_ids: list[str], monkeypatch: pytest.MonkeyPatch, sort: str
+) -> None:
+    monkeypatch.setattr("medhub.foundation.listing.FAR", 0)
+    study_id = image(house, image_ids[0]).study_id
+    with house.database.writing() as session:
+        for modality in ("XC", "GM", "XC"):
+            studies.add_series(session, technologist, study_id=study_id, modality=modality, description="")
+
+    def page(offset: int, limit: int) -> list[str]:
+        with house.database.reading() as session:
+            found, total = studies.list_series(
+                session, technologist, study_id=None, sort=sort, offset=offset, limit=limit
+            )
+            assert total == 4
+            return [facts.series.id for facts in found]
+
+    whole = page(0, 9)
+    assert [page(offset, 2) for offset in range(6)] == [whole[offset : offset + 2] for offset in range(6)]
+
+
 def test_deleting_takes_rows_and_bytes(
     house: Installation,
     administrator: Actor,

@@ -10,8 +10,9 @@ from sqlalchemy import select, update
 
 from medhub.accounts.actor import Actor
 from medhub.accounts.permissions import Role
+from medhub.classification.models import Prediction
 from medhub.errors import Invalid, NotAllowed, NotFound
-from medhub.foundation import clock
+from medhub.foundation import clock, ids
 from medhub.foundation.installation import Installation
 from medhub.ingest import service as ingest
 from medhub.records import service as records
@@ -110,6 +111,48 @@ def test_images_are_sorted_and_paged(
     assert images(house, physician, offset=9) == []
     with pytest.raises(Invalid, match="cannot be sorted"):
         images(house, physician, sort="blob")
+
+
+@pytest.mark.parametrize("far", [0, 1_000])
+@pytest.mark.parametrize("at_one_moment", [False, True])
+def test_pages_fit_together_from_whichever_end_they_are_read(
+    house: Installation,
+    physician: Actor,
+    two_cases: tuple[str, list[str], str, list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    far: int,
+    at_one_moment: bool,
+) -> None:
+    monkeypatch.setattr("medhub.foundation.listing.FAR", far)
+    _, _, _, of_waiting = two_cases
+    if at_one_moment:
+        with house.database.writing() as session:
+            moment = session.scalars(select(Image.created_at)).first()
+            session.execute(update(Image).values(created_at=moment))
+            session.execute(update(Prediction).values(imaged_at=moment))
+    every = images(house, physician)
+    certain = [one for one in every if one != of_waiting[1]]
+    for sort in ("created_at", "-created_at", "confidence"):
+        whole = images(house, physician, sort=sort)
+        chosen = images(house, physician, sort=sort, uncertain=False)
+        assert chosen == [one for one in whole if one in certain]
+        for offset in range(7):
+            assert images(house, physician, sort=sort, offset=offset, limit=2) == whole[offset : offset + 2]
+            page = images(house, physician, sort=sort, uncertain=False, offset=offset, limit=2)
+            assert page == chosen[offset : offset + 2]
+    assert images(house, physician, sort="-created_at") == every[::-1]
+
+
+def test_an_image_of_which_two_classifiers_said_the_same_is_found_once(
+    house: Installation, physician: Actor, two_cases: tuple[str, list[str], str, list[str]]
+) -> None:
+    with house.database.writing() as session:
+        for one in list(session.scalars(select(Prediction))):
+            said = {column.key: getattr(one, column.key) for column in Prediction.__table__.columns}
+            session.add(Prediction(**{**said, "id": ids.new_id(), "digest": "2" * 64}))
+    _, of_signed, _, of_waiting = two_cases
+    assert images(house, physician, uncertain=True) == [of_waiting[1]]
+    assert images(house, physician, uncertain=False, offset=1, limit=2) == [of_signed[1], of_waiting[0]]
 
 
 def test_an_image_comes_with_its_code_case_prediction_and_verdict(

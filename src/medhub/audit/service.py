@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, insert, select, text
+from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
 from medhub.audit.chain import GENESIS, ChainCheck, check, entry_hash
@@ -29,6 +29,7 @@ log = get_logger()
 
 # Any number will do: writers of the chain on PostgreSQL take this lock, and so write one after the other.
 _CHAIN_LOCK = 0x6D656468
+_LAST = "SELECT seq, hash FROM audit_entries ORDER BY seq DESC LIMIT 1"
 _WAIT_S = 30.0
 
 
@@ -63,12 +64,7 @@ def record(session: Session, act: Act) -> None:
 
 def append(session: Session, acts: Sequence[Act]) -> None:
     """Add acts to the end of the chain, in the session's transaction."""
-    if session.get_bind().dialect.name == "postgresql":
-        session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CHAIN_LOCK})
-    last = session.execute(
-        select(AuditEntry.seq, AuditEntry.hash).order_by(AuditEntry.seq.desc()).limit(1)
-    ).one_or_none()
-    seq, previous = last if last is not None else (0, GENESIS)
+    seq, previous = _end(session)
     moment = clock.now()
     rows = []
     for act in acts:
@@ -78,6 +74,20 @@ def append(session: Session, acts: Sequence[Act]) -> None:
         rows.append({"seq": seq, "at": moment, **vars(act), "previous_hash": previous, "hash": digest})
         previous = digest
     session.connection().execute(insert(AuditEntry), rows)
+
+
+def _end(session: Session) -> tuple[int, str]:
+    """Number and hash of the last entry, once no other transaction can add one."""
+    last: Any
+    if session.get_bind().dialect.name == "postgresql":
+        # Both at once, since each way to the server takes its time; the second sees what those before us wrote.
+        with closing(session.connection().connection.cursor()) as cursor:
+            cursor.execute(f"SELECT pg_advisory_xact_lock({_CHAIN_LOCK}); {_LAST}")
+            cursor.nextset()
+            last = cursor.fetchone()
+    else:
+        last = session.connection().exec_driver_sql(_LAST).one_or_none()
+    return (last[0], last[1]) if last is not None else (0, GENESIS)
 
 
 class Recorder:

@@ -19,13 +19,15 @@ class Prediction(Base):
     __table_args__ = (
         UniqueConstraint("image_id", "digest"),
         Index("ix_predictions_digest", "digest"),
-        Index("ix_predictions_label", "project_id", "label", "image_id"),
-        Index("ix_predictions_uncertain", "project_id", "uncertain", "image_id"),
+        Index("ix_predictions_label", "project_id", "label", "imaged_at", "image_id"),
+        Index("ix_predictions_uncertain", "project_id", "uncertain", "imaged_at", "image_id"),
     )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     image_id: Mapped[str] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"))
-    project_id: Mapped[str] = mapped_column(String(32))  # of the image, so that they are counted without it
+    # Of the image, which keeps both, so that images are counted and put in order by what was said of them alone.
+    project_id: Mapped[str] = mapped_column(String(32))
+    imaged_at: Mapped[datetime]
     classifier: Mapped[str] = mapped_column(String(100))
     version: Mapped[str] = mapped_column(String(40))
     digest: Mapped[str] = mapped_column(String(64))

@@ -20,7 +20,7 @@ from medhub.classification.events import ImageClassified, ShadowWanted
 from medhub.classification.models import Appointment, Prediction, ShadowPrediction
 from medhub.classification.registry import get_classifier
 from medhub.errors import NotFound
-from medhub.foundation import clock, ids
+from medhub.foundation import clock, ids, listing
 from medhub.foundation.blobs import BlobStore
 from medhub.foundation.database import in_turn
 from medhub.foundation.events import announce
@@ -64,6 +64,7 @@ def classify_image(house: Installation, image_id: str, pixels: NDArray[np.uint8]
             Prediction(
                 **_what_was_said(image_id, classifier, reading, decision, pathway),
                 project_id=image.project_id,
+                imaged_at=image.created_at,
                 reason=decision.reason,
                 evidence=records.keep_blob(session, house, evidence, patient_id=image.patient_id, image_id=image_id),
             )
@@ -211,7 +212,7 @@ def predictions_of(session: Session, image_id: str) -> list[Prediction]:
 
 def latest(session: Session, image_ids: Collection[str]) -> dict[str, Prediction]:
     """The latest prediction of each image."""
-    chosen = select(Prediction).where(Prediction.image_id.in_(image_ids))
+    chosen = select(Prediction).where(listing.among(session, Prediction.image_id, image_ids))
     found = session.scalars(chosen.order_by(Prediction.created_at, Prediction.id))
     return {prediction.image_id: prediction for prediction in found}
 

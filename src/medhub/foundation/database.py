@@ -99,11 +99,17 @@ class Database:
 
     @contextmanager
     def writing(self, *, durable: bool = True) -> Iterator[Session]:
-        """A session that writes and commits; ``durable`` waits until a loss of power cannot undo it."""
+        """A session that writes and commits; ``durable`` waits until a loss of power cannot undo it.
+
+        Without it what was written last may be missing after a loss of power, or after PostgreSQL itself was killed.
+        """
         self._take_write_lock()
         try:
             with self._sessions(info={**self._info, "writing": True}) as session:
-                session.connection(execution_options={"medhub_writing": True, "medhub_durable": durable})
+                options = {"medhub_writing": True, "medhub_durable": durable}
+                connection = session.connection(execution_options=options)
+                if not self.is_sqlite and not durable:
+                    connection.exec_driver_sql("SET LOCAL synchronous_commit TO off")
                 try:
                     yield session
                     session.flush()
@@ -186,7 +192,7 @@ def _to_json(value: object) -> str:
 
 def _create_engine(url: str, pool_size: int, *, is_sqlite: bool) -> Engine:
     if not is_sqlite:
-        return create_engine(
+        server = create_engine(
             url,
             pool_size=pool_size,
             max_overflow=pool_size,
@@ -194,6 +200,14 @@ def _create_engine(url: str, pool_size: int, *, is_sqlite: bool) -> Engine:
             json_serializer=_to_json,
             hide_parameters=True,  # an error's text may end in a log; what was to be written may name a patient
         )
+
+        @event.listens_for(server, "connect")
+        def configure(connection: Any, _record: object) -> None:
+            # What is asked here is answered in less time than it takes to be compiled.
+            connection.execute("SET jit TO off")
+            connection.commit()
+
+        return server
     engine = create_engine(
         url,
         pool_size=pool_size,

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from medhub.foundation import listing
 from medhub.records.models import Image, Patient, Series, Study
 
 
@@ -33,7 +34,9 @@ def of_studies(session: Session, study_ids: Sequence[str]) -> dict[str, Contents
     counted = _count(session, Image.study_id, study_ids)
     series = dict(
         session.execute(
-            select(Series.study_id, func.count()).where(Series.study_id.in_(study_ids)).group_by(Series.study_id)
+            select(Series.study_id, func.count())
+            .where(listing.among(session, Series.study_id, study_ids))
+            .group_by(Series.study_id)
         ).all()
     )
     shown = covers(session, Study, study_ids)
@@ -50,7 +53,9 @@ def of_series(session: Session, series_ids: Sequence[str]) -> dict[str, Contents
 def studies_of(session: Session, patient_ids: Sequence[str]) -> dict[str, int]:
     """How many studies each of some patients has."""
     rows = session.execute(
-        select(Study.patient_id, func.count()).where(Study.patient_id.in_(patient_ids)).group_by(Study.patient_id)
+        select(Study.patient_id, func.count())
+        .where(listing.among(session, Study.patient_id, patient_ids))
+        .group_by(Study.patient_id)
     )
     return dict(rows.all())
 
@@ -72,7 +77,7 @@ def covers(
         .correlate(table)
         .scalar_subquery()
     )
-    return dict(session.execute(select(table.id, first).where(table.id.in_(parents))).all())
+    return dict(session.execute(select(table.id, first).where(listing.among(session, table.id, parents))).all())
 
 
 def _count(session: Session, column: Any, parents: Sequence[str]) -> dict[str, Contents]:
@@ -84,7 +89,7 @@ def _count(session: Session, column: Any, parents: Sequence[str]) -> dict[str, C
             func.min(Image.modality),
             func.count().filter(Image.locked),
         )
-        .where(column.in_(parents))
+        .where(listing.among(session, column, parents))
         .group_by(column)
     )
     return {one: Contents(images, int(size), modality, locked > 0) for one, images, size, modality, locked in rows}

@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import ARRAY, ColumnElement, String, and_, any_, false, func, literal, or_, select
+from sqlalchemy import ColumnElement, and_, false, func, or_, select
 
 from medhub.errors import Invalid
 
@@ -57,14 +56,6 @@ class Dialect:
             return text.op("GLOB", is_comparison=True)(pattern.replace("[", "[[]"))
         escaped = pattern.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
         return text.like(escaped.replace("*", "%").replace("?", "_"), escape="\\")
-
-    def among(self, column: Any, ids: Sequence[str]) -> Condition:
-        """Whether a column is one of many ids."""
-        if self.name == "sqlite":
-            # As one value: thousands of them would each be written into the statement.
-            each: Any = func.json_each(json.dumps(list(ids))).table_valued("value")
-            return column.in_(select(each.c.value))  # type: ignore[no-any-return]
-        return column == any_(literal(list(ids), ARRAY(String)))  # type: ignore[no-any-return]
 
     def any_of(self, values: ColumnElement[Any], keyword: str, holds: Callable[[Text], Condition]) -> Condition:
         """Whether any value that an object has under a keyword is such."""

@@ -11,15 +11,17 @@ Keys of a level above hold for what lies below; keys of a level below are met wh
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydicom.datadict import dictionary_VM, dictionary_VR
-from sqlalchemy import ColumnElement, Select, and_, func, literal, literal_column, select
+from sqlalchemy import ARRAY, ColumnElement, Select, String, and_, distinct, func, literal, literal_column, select
 from sqlalchemy.orm import Session
 
+from medhub.foundation import listing
 from medhub.records.matching import (
     EMPTY,
     Condition,
@@ -36,6 +38,7 @@ Level = Literal["patient", "study", "series", "image"]
 LEVELS: tuple[Level, ...] = ("patient", "study", "series", "image")
 Match = dict[str, list[str]]
 _Row = dict[str, Any]
+_Gathered = dict[str, list[str]]
 
 UNIQUE: dict[Level, str] = {
     "patient": "PatientID",
@@ -219,13 +222,13 @@ class _Search:
         chosen = list(self._session.scalars(query.order_by(*self._order(wanted)).offset(offset).limit(limit)))
         if not chosen:
             return []
-        columns = self._columns(returned)
+        columns = self._columns(returned) | self._below(self._level, returned)
         table = own.__table__
         source: Any = table
         for level in reversed(LEVELS[: LEVELS.index(self._level)]):
             source = source.join(_ROWS[level].__table__, _PARENT[level] == _ROWS[level].__table__.c.id)
         rows = self._session.execute(
-            select(*columns.values()).select_from(source).where(self._dialect.among(table.c.id, chosen))
+            select(*columns.values()).select_from(source).where(listing.among(self._session, table.c.id, chosen))
         )
         names = list(columns)
         by_id = {row[0]: dict(zip(names, row, strict=True)) for row in rows}
@@ -244,7 +247,8 @@ class _Search:
                 columns[f"{key.level} attributes"] = _ROWS[key.level].__table__.c.attributes
             else:
                 level = "study" if keyword in _GATHERED else _COUNTS[keyword][0]
-                columns[f"{level} id"] = _ROWS[level].__table__.c.id
+                if level != self._level:
+                    columns[f"{level} id"] = _ROWS[level].__table__.c.id
         return columns
 
     def restricted(self, query: Select[Any], projects: Collection[str], wanted: Mapping[str, str]) -> Select[Any]:
@@ -379,48 +383,88 @@ class _Search:
     def matches(self, rows: Sequence[_Row], returned: Sequence[str]) -> list[Match]:
         """What the rows of a page say under the returned keys."""
         from_below = {
-            keyword: self._from_below(keyword, rows)
+            keyword: self._said_of_patients(keyword, rows)
             for keyword in returned
-            if keyword not in self._places or (self._level == "patient" and keyword in _OF_PATIENT)
+            if self._level == "patient" and keyword in _OF_PATIENT
         }
+        for owner in LEVELS[: LEVELS.index(self._level)]:
+            from_below |= self._gathered_of(owner, returned, rows)
         readers: list[tuple[str, Callable[[_Row], list[str]]]] = []
         for keyword in returned:
             if keyword in from_below:
-                owner = (
-                    "study id" if keyword in _GATHERED else f"{_COUNTS[keyword][0]} id" if keyword in _COUNTS else "id"
-                )
-                readers.append((keyword, _gathered_reader(owner, from_below[keyword])))
+                readers.append((keyword, _gathered_reader(_owner_id(keyword), from_below[keyword])))
+            elif keyword not in self._places:
+                readers.append((keyword, _below_reader(keyword)))
             elif self._places[keyword].column is not None:
                 readers.append((keyword, _column_reader(keyword)))
             else:
                 readers.append((keyword, _attribute_reader(f"{self._places[keyword].level} attributes", keyword)))
         return [{keyword: read(row) for keyword, read in readers} for row in rows]
 
-    def _from_below(self, keyword: str, rows: Sequence[_Row]) -> dict[str, list[str]]:
-        """What is counted or gathered for a page, in one query."""
-        gathered: dict[str, list[str]] = {}
-        if keyword in _COUNTS:
-            of, level = _COUNTS[keyword]
-            row, ids = _ROWS[of], sorted({row[f"{of} id"] for row in rows})
-            # One by one by its index: for many at once PostgreSQL would read the whole table.
-            counted = select(row.id, _count(level, of)).where(self._dialect.among(row.id, ids))
-            gathered = {one: [str(count)] for one, count in self._session.execute(counted)}
-        elif keyword in _GATHERED:
-            level, inner = _GATHERED[keyword]
-            owner, column = _owner(level, "study"), self._places[inner].column
-            ids = sorted({row["study id"] for row in rows})
-            query = select(owner, column).where(self._dialect.among(owner, ids)).distinct()
-            for one, value in self._session.execute(query.order_by(column)):
-                gathered.setdefault(one, []).append(value)
-        else:
-            said = Study.attributes[keyword]
-            ids = [row["id"] for row in rows]
-            of_studies = select(Study.patient_id, said).where(
-                self._dialect.among(Study.patient_id, ids), said.is_not(None)
-            )
-            for one, values in self._session.execute(of_studies.order_by(Study.id)):
-                gathered.setdefault(one, values or [])
+    def _below(self, owner: Level, returned: Sequence[str]) -> dict[str, Any]:
+        """What is counted or gathered from below for a row of a level, one by one by its index.
+
+        For many at once PostgreSQL would read the whole table.
+        """
+        counted = {
+            keyword: _count(_COUNTS[keyword][1], owner)
+            for keyword in returned
+            if keyword in _COUNTS and _COUNTS[keyword][0] == owner
+        }
+        if owner != "study":
+            return counted
+        gathered = {keyword: self._values_below(keyword) for keyword in returned if keyword in _GATHERED}
+        return counted | gathered
+
+    def _values_below(self, keyword: str) -> Any:
+        """The different values that those below a study have, as a list of the database."""
+        level, inner = _GATHERED[keyword]
+        column = self._places[inner].column
+        each = (
+            func.json_group_array(distinct(column))
+            if self._dialect.name == "sqlite"
+            else func.array_agg(distinct(column), type_=ARRAY(String))
+        )
+        return select(each).where(_owner(level, "study") == Study.id).correlate(Study).scalar_subquery()
+
+    def _gathered_of(self, owner: Level, returned: Sequence[str], rows: Sequence[_Row]) -> dict[str, _Gathered]:
+        """What is counted or gathered for those of a level above to which the rows of a page belong."""
+        columns = self._below(owner, returned)
+        if not columns:
+            return {}
+        own, ids = _ROWS[owner], sorted({row[f"{owner} id"] for row in rows})
+        found = self._session.execute(
+            select(own.id, *columns.values()).where(listing.among(self._session, own.id, ids))
+        ).all()
+        return {
+            keyword: {row[0]: _values(row[place]) for row in found} for place, keyword in enumerate(columns, start=1)
+        }
+
+    def _said_of_patients(self, keyword: str, rows: Sequence[_Row]) -> _Gathered:
+        """What studies say of their patients."""
+        gathered: _Gathered = {}
+        said = Study.attributes[keyword]
+        ids = [row["id"] for row in rows]
+        of_studies = select(Study.patient_id, said).where(
+            listing.among(self._session, Study.patient_id, ids), said.is_not(None)
+        )
+        for one, values in self._session.execute(of_studies.order_by(Study.id)):
+            gathered.setdefault(one, values or [])
         return gathered
+
+
+def _owner_id(keyword: str) -> str:
+    """Under which name a row has the id of what a keyword counts or gathers for."""
+    if keyword in _GATHERED:
+        return "study id"
+    return f"{_COUNTS[keyword][0]} id" if keyword in _COUNTS else "id"
+
+
+def _values(found: Any) -> list[str]:
+    """A count, or the different values that were gathered, in their order."""
+    if isinstance(found, int):
+        return [str(found)]
+    return sorted(json.loads(found) if isinstance(found, str) else found or [])
 
 
 def _count(level: Level, of: Level) -> Any:
@@ -470,6 +514,10 @@ def _of_owner(query: Select[Any], level: Level, of: Level) -> Select[Any]:
 
 def _gathered_reader(owner: str, values: Mapping[str, list[str]]) -> Callable[[_Row], list[str]]:
     return lambda row: values.get(row[owner], [])
+
+
+def _below_reader(keyword: str) -> Callable[[_Row], list[str]]:
+    return lambda row: _values(row[keyword])
 
 
 def _column_reader(keyword: str) -> Callable[[_Row], list[str]]:

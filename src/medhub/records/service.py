@@ -249,7 +249,7 @@ def counts_of(session: Session, patient_ids: list[str]) -> dict[str, PatientCoun
     """How many studies and images each patient has, and how many of the images nobody has verified."""
     rows = session.execute(
         select(Image.patient_id, func.count(), func.count().filter(Image.verified.is_(False)))
-        .where(Image.patient_id.in_(patient_ids))
+        .where(listing.among(session, Image.patient_id, patient_ids))
         .group_by(Image.patient_id)
     )
     images = {patient_id: (total, unverified) for patient_id, total, unverified in rows}
@@ -268,7 +268,7 @@ def with_identity(session: Session, patient_ids: list[str]) -> set[str]:
     return set(
         session.scalars(
             select(Identity.patient_id).where(
-                Identity.patient_id.in_(patient_ids), Identity.sealed_identity.is_not(None)
+                listing.among(session, Identity.patient_id, patient_ids), Identity.sealed_identity.is_not(None)
             )
         )
     )

@@ -194,7 +194,7 @@ def facts_of(session: Session, studies: Sequence[Study]) -> list[StudyFacts]:
 
 
 def _codes(session: Session, patient_ids: Sequence[str]) -> dict[str, str]:
-    rows = session.execute(select(Patient.id, Patient.code).where(Patient.id.in_(set(patient_ids))))
+    rows = session.execute(select(Patient.id, Patient.code).where(listing.among(session, Patient.id, set(patient_ids))))
     return dict(rows.all())
 
 
@@ -271,13 +271,17 @@ def list_series(
         "description": Series.description,
         "modality": Series.modality,
     }
-    tie = Series.id.desc() if sort == "-created_at" else Series.id
+    tie = Series.id.desc() if sort == "-created_at" else Series.id.asc()
     order = (ordering(sort, columns, "created_at"), tie)
     # The ids alone first: what lies before the page is stepped over in an index, without its rows.
-    found_ids = list(session.scalars(chosen.with_only_columns(Series.id).order_by(*order).offset(offset).limit(limit)))
-    by_id = {series.id: series for series in session.scalars(select(Series).where(Series.id.in_(found_ids)))}
+    found_ids, total = listing.page(
+        session, chosen.with_only_columns(Series.id), order, offset=offset, limit=limit, known=known_total
+    )
+    by_id = {
+        series.id: series
+        for series in session.scalars(select(Series).where(listing.among(session, Series.id, found_ids)))
+    }
     found = [by_id[one] for one in found_ids]
-    total = listing.total(session, chosen, offset=offset, limit=limit, found=len(found), known=known_total)
     actor.record(session, "series.list", "study", study_id, found=total)
     return _series_facts(session, found), total
 
@@ -294,7 +298,7 @@ def _lies_in(
 
 
 def _series_facts(session: Session, found: Sequence[Series]) -> list[SeriesFacts]:
-    chosen = select(Study).where(Study.id.in_({series.study_id for series in found}))
+    chosen = select(Study).where(listing.among(session, Study.id, {series.study_id for series in found}))
     by_id = {study.id: study for study in session.scalars(chosen)}
     codes = _codes(session, [study.patient_id for study in by_id.values()])
     inside = contents.of_series(session, [series.id for series in found])

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Select, func, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy.orm import Session
 
 from medhub.accounts.actor import Actor
 from medhub.classification import service as classification
@@ -80,12 +80,21 @@ def select_images(session: Session, actor: Actor, wanted: ImageFilter) -> Select
         chosen = chosen.where(Image.verified == wanted.verified)
     if wanted.pathway is not None:
         chosen = chosen.where(Image.study_id.in_(select(Study.id).where(Study.pathway == wanted.pathway)))
-    said = select(Prediction.image_id).where(Prediction.project_id.in_(projects))
     if wanted.label is not None:
-        chosen = chosen.where(Image.id.in_(said.where(Prediction.label == wanted.label)))
+        chosen = chosen.where(_said(session, projects, Prediction.label == wanted.label))
     if wanted.uncertain is not None:
-        chosen = chosen.where(Image.id.in_(said.where(Prediction.uncertain == wanted.uncertain)))
+        chosen = chosen.where(_said(session, projects, Prediction.uncertain == wanted.uncertain))
     return chosen
+
+
+def _said(session: Session, projects: Collection[str], what: ColumnElement[bool]) -> ColumnElement[bool]:
+    """The condition that a classifier said something of an image."""
+    of = select(Prediction.image_id).where(Prediction.project_id.in_(projects), what)
+    if session.get_bind().dialect.name == "sqlite":
+        return Image.id.in_(of)
+    # PostgreSQL would join all that was said with all images and sort them. What stands within a comparison it looks
+    # up, image by image in the order that is asked for, until the page is full.
+    return of.where(Prediction.image_id == Image.id).correlate(Image).exists().is_(True)
 
 
 def count_images(session: Session, actor: Actor, wanted: ImageFilter) -> int:
@@ -112,56 +121,100 @@ def list_images(
     )
     columns = {"created_at": Image.created_at, "confidence": confidence, "number": Image.number}
     chosen = select_images(session, actor, wanted)
+    said = _said_alone(actor, wanted)
+    if said is not None and sort in {None, "created_at", "-created_at"}:
+        page = _page_by_what_was_said(session, said, sort == "-created_at", offset, limit, known_total)
+        if page is not None:
+            return page
     # What is equal goes on in the same direction, as the index does.
     ties = (Image.number, Image.id) if sort != "-created_at" else (Image.number.desc(), Image.id.desc())
     order = (ordering(sort, columns, "created_at"), *ties)
     # The ids alone first: what lies before the page is stepped over in an index, without its rows.
-    ids = list(session.scalars(chosen.with_only_columns(Image.id).order_by(*order).offset(offset).limit(limit)))
-    by_id = {facts.image.id: facts for facts in _read_facts(session, select(Image).where(Image.id.in_(ids)))}
-    counted = _count_said(actor, wanted)
-    total = listing.total(
-        session, chosen, offset=offset, limit=limit, found=len(ids), known=known_total, counted=counted
+    ids, total = listing.page(
+        session,
+        chosen.with_only_columns(Image.id),
+        order,
+        offset=offset,
+        limit=limit,
+        known=known_total,
+        counted=_count(said) if said is not None else None,
     )
+    on_page = select(Image).where(listing.among(session, Image.id, ids))
+    by_id = {facts.image.id: facts for facts in _read_facts(session, on_page)}
     return [by_id[one] for one in ids], total
 
 
-def _count_said(actor: Actor, wanted: ImageFilter) -> Select[int] | None:
-    """How many images a label or "uncertain" alone lets through, as predictions tell without the images."""
+def _said_alone(actor: Actor, wanted: ImageFilter) -> Select[str] | None:
+    """The images that a label or "uncertain" alone lets through, as predictions tell without the images."""
     said = {"label": wanted.label, "uncertain": wanted.uncertain}
     given = {name: value for name, value in said.items() if value is not None}
     if len(given) != 1 or replace(wanted, label=None, uncertain=None, project_id=None) != ImageFilter():
         return None
     ((name, value),) = given.items()
     projects = actor.projects("image.read", wanted.project_id)
-    return select(func.count(func.distinct(Prediction.image_id))).where(
-        Prediction.project_id.in_(projects), getattr(Prediction, name) == value
+    chosen = select(Prediction.image_id).where(Prediction.project_id.in_(projects), getattr(Prediction, name) == value)
+    return chosen.group_by(Prediction.imaged_at, Prediction.image_id)  # several classifiers may have said the same
+
+
+def _count(chosen: Select[str]) -> Select[int]:
+    return select(func.count()).select_from(chosen.subquery())
+
+
+def _page_by_what_was_said(
+    session: Session, chosen: Select[str], descending: bool, offset: int, limit: int, known: int | None
+) -> tuple[list[ImageFacts], int] | None:
+    """A page in the order of predictions' index; None where images of one moment would need their numbers for it."""
+    before = min(offset, 1)  # neighbors of the page too may be of a moment with it
+    order = (Prediction.imaged_at, Prediction.image_id)
+    ids, total = listing.page(
+        session,
+        chosen,
+        [one.desc() if descending else one.asc() for one in order],
+        offset=offset - before,
+        limit=before + limit + 1,
+        known=known,
+        counted=_count(chosen),
     )
+    on_page = select(Image).where(listing.among(session, Image.id, ids))
+    by_id = {facts.image.id: facts for facts in _read_facts(session, on_page)}
+    found = [by_id[one] for one in ids]
+    moments = [facts.image.created_at for facts in found]
+    if len(set(moments)) < len(moments):
+        return None
+    return found[before : before + limit], total
 
 
 def facts_of(session: Session, images: Sequence[Image], case: Case | None = None) -> list[ImageFacts]:
     """Images with their patients' codes, cases, predictions and verdicts; of one case, or of the current ones."""
-    chosen = select(Image).where(Image.id.in_([image.id for image in images]))
+    chosen = select(Image).where(listing.among(session, Image.id, [image.id for image in images]))
     by_id = {facts.image.id: facts for facts in _read_facts(session, chosen, case)}
     return [by_id[image.id] for image in images]
 
 
-# Under names of their own, so that filters which ask the same tables are not mixed up with them.
-_patient = aliased(Patient)
-_case = aliased(Case)
-
-
 def _read_facts(session: Session, chosen: Select[Image], case: Case | None = None) -> list[ImageFacts]:
-    """One statement for all but the predictions: each statement costs more than its rows do."""
-    of_case = _case.superseded.is_(False) if case is None else _case.id == case.id
-    rows = session.execute(
-        # Outer joins leave the order of the images to their index.
-        chosen.outerjoin(_patient, _patient.id == Image.patient_id)
-        .outerjoin(_case, (_case.study_id == Image.study_id) & of_case)
-        .outerjoin(Verdict, (Verdict.case_id == _case.id) & (Verdict.image_id == Image.id))
-        .add_columns(_patient.code, _case, Verdict)
-    ).all()
-    predictions = classification.latest(session, [row[0].id for row in rows])
-    return [ImageFacts(image, code, of, predictions.get(image.id), verdict) for image, code, of, verdict in rows]
+    """What lists show of images, each kind by a look at its index: joined, PostgreSQL would read whole tables."""
+    code = select(Patient.code).where(Patient.id == Image.patient_id).correlate(Image).scalar_subquery()
+    rows = session.execute(chosen.add_columns(code)).all()
+    ids = [image.id for image, _ in rows]
+    of_case = (
+        Case.superseded.is_(False) & listing.among(session, Case.study_id, {image.study_id for image, _ in rows})
+        if case is None
+        else Case.id == case.id
+    )
+    given = (Verdict.case_id == Case.id) & listing.among(session, Verdict.image_id, ids)
+    cases: dict[str, Case] = {}
+    verdicts: dict[tuple[str, str], Verdict] = {}
+    for of, verdict in session.execute(select(Case, Verdict).outerjoin(Verdict, given).where(of_case)):
+        cases[of.study_id] = of
+        if verdict is not None:
+            verdicts[of.id, verdict.image_id] = verdict
+    predictions = classification.latest(session, ids)
+    found = []
+    for image, patient_code in rows:
+        current = cases.get(image.study_id)
+        of_image = verdicts.get((current.id, image.id)) if current is not None else None
+        found.append(ImageFacts(image, patient_code, current, predictions.get(image.id), of_image))
+    return found
 
 
 @dataclass(frozen=True)

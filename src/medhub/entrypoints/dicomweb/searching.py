@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -20,7 +20,7 @@ from medhub.entrypoints.dicomweb.accept import choose
 from medhub.entrypoints.dicomweb.scope import PREFIX, Uid, projects_of, root_of
 from medhub.ingest.models import ArchiveSettings
 from medhub.records.matching import UnusableKey
-from medhub.records.search import Level, find
+from medhub.records.search import Level, Match, find
 
 searching = APIRouter(prefix=PREFIX, tags=["dicomweb"], include_in_schema=False)
 
@@ -136,7 +136,7 @@ def _search(request: Request, call: Call, level: Level, within: dict[str, str], 
     if not found.matches:
         return Response(status_code=204, headers=headers)
     root = root_of(request)
-    described = [_described(match, level, root) for match in found.matches]
+    described = _described(found.matches, level, root)
     return Response(
         json.dumps(described, separators=(",", ":"), ensure_ascii=False), media_type=media_type, headers=headers
     )
@@ -206,24 +206,31 @@ def _truth(name: str, options: dict[str, str]) -> bool:
     return text == "true"
 
 
-def _described(match: dict[str, list[str]], level: Level, root: str) -> dict[str, Any]:
-    """One match as DICOM JSON, with the address under which it is retrieved."""
-    address = f"{root}/studies/{match['StudyInstanceUID'][0]}"
-    if level in {"series", "image"}:
-        address += f"/series/{match['SeriesInstanceUID'][0]}"
-    if level == "image":
-        address += f"/instances/{match['SOPInstanceUID'][0]}"
-    described = {"00080056": _ONLINE, "00081190": {"vr": "UR", "Value": [address]}}
-    for keyword, values in match.items():
-        tag, vr, read = _forms.get(keyword) or _form(keyword)
-        if not values:
-            described[tag] = {"vr": vr}
-        else:
-            described[tag] = {"vr": vr, "Value": values if read is None else [read(one) for one in values]}
-    return {tag: described[tag] for tag in sorted(described)}
+def _described(matches: Sequence[Match], level: Level, root: str) -> list[dict[str, Any]]:
+    """Matches, which all have the same keys, as DICOM JSON, with the addresses under which they are retrieved."""
+    forms = [(*_form(keyword), keyword) for keyword in matches[0]]
+    forms += [("00080056", "CS", None, _ONLINE), ("00081190", "UR", None, _ADDRESS)]
+    forms.sort(key=lambda form: form[0])
+    described = []
+    for match in matches:
+        address = f"{root}/studies/{match['StudyInstanceUID'][0]}"
+        if level in {"series", "image"}:
+            address += f"/series/{match['SeriesInstanceUID'][0]}"
+        if level == "image":
+            address += f"/instances/{match['SOPInstanceUID'][0]}"
+        values = {**match, _ONLINE: ["ONLINE"], _ADDRESS: [address]}
+        one: dict[str, Any] = {}
+        for tag, vr, read, keyword in forms:
+            of = values[keyword]
+            if not of:
+                one[tag] = {"vr": vr}
+            else:
+                one[tag] = {"vr": vr, "Value": of if read is None else [read(value) for value in of]}
+        described.append(one)
+    return described
 
 
-_ONLINE = {"vr": "CS", "Value": ["ONLINE"]}
+_ONLINE, _ADDRESS = "InstanceAvailability", "RetrieveURL"
 Reading = Callable[[str], Any] | None
 _forms: dict[str, tuple[str, str, Reading]] = {}
 
