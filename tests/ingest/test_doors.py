@@ -4,7 +4,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from medhub.accounts.actor import Actor
 from medhub.accounts.permissions import Role
@@ -283,3 +283,27 @@ def test_an_upload_for_one_patient_that_names_another_waits_for_a_person(
     )
     assert unknown.outcome == "accepted"
     assert release.release(house, technologist, waiting(house).id, None, "They are the same.").outcome == "accepted"
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_taking_files_in_reads_no_table_from_end_to_end(house: Installation, technologist: Actor, door: Door) -> None:
+    receive_all(house, technologist, door, [ct()])
+    asked: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, values: Any, _context: Any, many: bool) -> None:
+        if statement.startswith("SELECT") and "LIMIT" not in statement and not many:
+            asked.append((statement, values))
+
+    event.listen(house.database.engine, "before_cursor_execute", note)
+    again = [ct(SOPInstanceUID="1.2.3.2"), ct(SOPInstanceUID="1.2.3.3"), ct()]
+    assert [one.outcome for one in receive_all(house, technologist, door, again)] == [*["accepted"] * 2, "duplicate"]
+    event.remove(house.database.engine, "before_cursor_execute", note)
+    with house.database.reading() as session:
+        connection = session.connection()
+        plans = [
+            str(step[3])
+            for statement, values in asked
+            for step in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
+        ]
+    assert any(step.startswith("SEARCH images") for step in plans)
+    assert [step for step in plans if step.startswith("SCAN")] == []

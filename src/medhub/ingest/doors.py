@@ -82,7 +82,7 @@ def _batches(files: Sequence[bytes]) -> Iterator[list[_File]]:
 def _receive(house: Installation, actor: Actor, door: Door, batch: list[_File]) -> list[Answer]:
     _introduce(house, batch)
     _find_patients(house, actor, door, batch)
-    _note_known(house, actor, batch)
+    _note_known(house, actor, door, batch)
     _prepare(house, batch)
     _store(house, actor, batch)
     return [_answer(house, actor, door, file) for file in batch]
@@ -131,11 +131,11 @@ def _find_patients(house: Installation, actor: Actor, door: Door, batch: list[_F
             file.received_hash = service.hash_of(house, file.receiving, file.data)
 
 
-def _note_known(house: Installation, actor: Actor, batch: list[_File]) -> None:
+def _note_known(house: Installation, actor: Actor, door: Door, batch: list[_File]) -> None:
     """Answer for files that came in before, byte for byte."""
     hashes = [file.received_hash for file in batch if file.receiving is not None]
     with house.database.reading() as session:
-        known = service.known_receipts(session, hashes)
+        known = service.known_receipts(session, door.project_id, hashes)
     if not known:
         return
     with house.database.writing() as session:

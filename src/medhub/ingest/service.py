@@ -152,9 +152,10 @@ def hash_of(house: Installation, receiving: Receiving, data: bytes) -> str:
     return house.keys.fingerprint("arrivals", receiving.project_id.encode() + hashlib.sha256(data).digest())
 
 
-def known_receipts(session: Session, hashes: Sequence[str]) -> set[str]:
-    """Which of these files have come in before."""
-    return set(session.scalars(select(Receipt.received_hash).where(Receipt.received_hash.in_(hashes))))
+def known_receipts(session: Session, project_id: str, hashes: Sequence[str]) -> set[str]:
+    """Which of these files have come into a project before."""
+    chosen = select(Receipt.received_hash).where(Receipt.project_id == project_id, Receipt.received_hash.in_(hashes))
+    return set(session.scalars(chosen))
 
 
 def look(

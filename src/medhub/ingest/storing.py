@@ -147,6 +147,8 @@ class Batch:
         """Look up at once what is known of all files, with nobody else changing it until the end."""
         session = self._session
         prepared = [final.prepared for final in finals]
+        # Always by the project too, as the indexes begin with it.
+        projects = {ready.receiving.project_id for ready in several}
         patient_ids = sorted({ready.receiving.patient_id for ready in several})
         for patient_id in patient_ids:
             in_turn(session, f"patient {patient_id}")
@@ -155,15 +157,21 @@ class Batch:
         for patient in session.scalars(select(Patient).where(Patient.id.in_(patient_ids))):
             self._patients[patient.id] = patient
         for receipt in session.scalars(
-            select(Receipt).where(Receipt.received_hash.in_([ready.received_hash for ready in several]))
+            select(Receipt).where(
+                Receipt.project_id.in_(projects), Receipt.received_hash.in_([ready.received_hash for ready in several])
+            )
         ):
             self._receipts[receipt.project_id, receipt.received_hash] = receipt.image_id
         for image in session.scalars(
-            select(Image).where(Image.sop_instance_uid.in_([one.sop_instance_uid for one in prepared]))
+            select(Image).where(
+                Image.project_id.in_(projects), Image.sop_instance_uid.in_([one.sop_instance_uid for one in prepared])
+            )
         ):
             self._images[image.project_id, image.sop_instance_uid] = image
         for study in session.scalars(
-            select(Study).where(Study.study_uid.in_({one.study_instance_uid for one in prepared}))
+            select(Study).where(
+                Study.project_id.in_(projects), Study.study_uid.in_({one.study_instance_uid for one in prepared})
+            )
         ):
             self._studies[study.project_id, study.study_uid] = study
         for series in session.scalars(
