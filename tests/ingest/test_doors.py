@@ -8,6 +8,7 @@ from sqlalchemy import event, select
 
 from medhub.accounts.actor import Actor
 from medhub.accounts.permissions import Role
+from medhub.audit.models import AuditEntry
 from medhub.foundation.installation import Installation
 from medhub.foundation.isolation import DecoderFailed
 from medhub.ingest import archive, assignment, release
@@ -231,8 +232,34 @@ def test_a_person_says_whose_a_file_is_and_files_that_say_the_same_follow(
     (third,) = receive_all(house, technologist, door, [ct(SOPInstanceUID="1.2.3.12", PatientName="POE^EDGAR")])
     assert third.code == "conflicting-patient"
     run_jobs(house)
+    assert waiting(house).code == "conflicting-patient"
     assert arrival.sealed_bytes is not None
     assert not unassigned(house).has(arrival.sealed_bytes)
+
+
+def test_files_that_wait_and_say_the_same_follow_and_no_others(
+    house: Installation, people: People, technologist: Actor, door: Door
+) -> None:
+    otherwise = {"PatientName": "ROE^RICHARD", "PatientSex": "M"}
+    slices = [ct(SOPInstanceUID=f"1.2.3.{number}", InstanceNumber=number, **otherwise) for number in range(10, 15)]
+    another = ct(SOPInstanceUID="1.2.3.20", PatientName="POE^EDGAR")
+    answers = receive_all(house, technologist, door, [ct(), *slices, another, b"no DICOM"])
+    assert [one.outcome for one in answers] == ["accepted", *["quarantined"] * 7]
+    with house.database.reading() as session:
+        first = session.scalars(select(Arrival).where(Arrival.outcome == "quarantined").order_by(Arrival.id)).first()
+    assert first is not None
+    assignment.assign(house, technologist, first.id, patient_id=None, new_patient=True, note="The twin.")
+    run_jobs(house)
+    with house.database.reading() as session:
+        left = session.scalars(select(Arrival.code).where(Arrival.outcome == "quarantined")).all()
+        assert len(left) == 2
+        taken = session.scalars(select(Arrival).where(Arrival.note == "The twin.")).all()
+        owners = [image.patient_id for image in session.scalars(select(Image))]
+        assigned = select(AuditEntry.actor).where(AuditEntry.action == "arrival.assign")
+        assert session.scalars(assigned).all() == [technologist.name] * 5
+    assert set(left) == {"conflicting-patient", "unsupported"}
+    assert sorted(owners.count(owner) for owner in set(owners)) == [1, 5]
+    assert [(one.outcome, one.resolved_by) for one in taken] == [("accepted", technologist.name)] * 5
 
 
 def test_a_file_that_may_be_an_erased_patients_is_destroyed(

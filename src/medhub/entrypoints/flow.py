@@ -17,6 +17,7 @@ from medhub.foundation.events import Flow
 from medhub.foundation.installation import Installation
 from medhub.foundation.jobs import Handler, Long
 from medhub.ingest import erasure as ingest_erasure
+from medhub.ingest.assignment import follow_claim
 from medhub.ingest.events import ImageStored, StudySettled
 from medhub.ingest.indexing import index_project
 from medhub.ingest.quarantine import destroy_unassigned
@@ -77,6 +78,7 @@ def handlers(house: Installation) -> Mapping[str, Handler]:
         "issue-report": partial(issue, house),
         "destroy-blobs": partial(destroy_unnamed_blobs, house),
         "destroy-unassigned": partial(destroy_unassigned, house),
+        "follow-claim": partial(follow_claim, house),
         "destroy-claimed": partial(ingest_erasure.destroy_claimed, house),
         "index-project": partial(index_project, house),
         "settle-study": partial(settle, house),

@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from medhub.accounts.actor import Actor
-from medhub.errors import Conflict, Invalid
+from medhub.accounts.permissions import Role
+from medhub.errors import Conflict, Invalid, NotAllowed, NotFound
 from medhub.foundation import clock, jobs
 from medhub.foundation.installation import Installation
 from medhub.foundation.isolation import DecoderFailed
@@ -18,7 +22,7 @@ from medhub.ingest.models import Arrival
 from medhub.ingest.profiles import profile_of
 from medhub.ingest.quarantine import InDoubt, Waiting, note_refusal, open_waiting
 from medhub.ingest.receiving import Answer, ArrivalRefused
-from medhub.ingest.sources import Door, decide, register
+from medhub.ingest.sources import Door, decide, decided, register
 from medhub.records import pixels, vault
 from medhub.records import service as records
 from medhub.records.models import Patient
@@ -47,15 +51,16 @@ def look_at_claim(house: Installation, actor: Actor, arrival_id: str) -> Claim:
             for patient in known
             if patient is not None
         )
-    return Claim(_introduced(house, waiting) or Introduction(), candidates)
+    return Claim(_introduced(house, waiting.data) or Introduction(), candidates)
 
 
 def assign(
     house: Installation, actor: Actor, arrival_id: str, *, patient_id: str | None, new_patient: bool, note: str
 ) -> Answer:
-    """Give a file that is nobody's to a patient, known or new, and take it in; later files that say the same follow it.
+    """Give a file that is nobody's to a patient, known or new, and take it in; files that say the same follow it.
 
-    What then still keeps it out, as writing in its pixels, is written beside it, and it waits on as the patient's.
+    Those that wait follow by a job, those that come later at once. What then still keeps a file out, as writing in its
+    pixels, is written beside it, and it waits on as the patient's.
     """
     if (patient_id is None) != new_patient:
         raise Invalid("Say either to which patient the file belongs, or that its patient is new.", field="patient_id")
@@ -63,12 +68,58 @@ def assign(
         waiting = open_waiting(session, house, actor, arrival_id)
     if waiting.arrival.patient_id is not None:
         raise Conflict("This file has its patient already. Release or discard it.")
-    said = _introduced(house, waiting)
+    said = _introduced(house, waiting.data)
     with house.database.writing() as session:
-        arrival = session.get_one(Arrival, arrival_id)
-        if arrival.outcome != "quarantined" or arrival.patient_id is not None:
-            raise Conflict("Somebody has resolved this file meanwhile.")
+        arrival = _still_nobodys(session, arrival_id)
         _hand_over(session, house, actor, arrival, waiting, said, patient_id, note)
+        role = actor.roles.get(arrival.project_id, Role.ADMINISTRATOR)
+        by = {"user_id": actor.user_id, "name": actor.name, "role": role, "note": note}
+        jobs.enqueue(session, "follow-claim", {"project_id": arrival.project_id, "by": by})
+    return _take_in(house, actor, arrival_id, note)
+
+
+def follow_claim(house: Installation, project_id: str, by: Mapping[str, str]) -> None:
+    """Take in what waits and says just what a file said whose patient a person has named, in that person's name."""
+    roles = {project_id: Role(by["role"])}
+    actor = Actor(by["user_id"], by["name"], email="", roles=roles, project_names={}, sign_in_id="")
+    with house.database.reading() as session:
+        nobodys = select(Arrival.id).where(
+            Arrival.project_id == project_id,
+            Arrival.outcome == "quarantined",
+            Arrival.patient_id.is_(None),
+            Arrival.sealed_bytes.is_not(None),
+        )
+        several = list(session.scalars(nobodys.order_by(Arrival.created_at)))
+    for arrival_id in several:
+        # Resolved, erased or expired meanwhile; or refused as the file of a patient who has just gone.
+        with suppress(Conflict, NotFound, NotAllowed, Invalid):
+            _follow(house, actor, arrival_id, by["note"])
+
+
+def _follow(house: Installation, actor: Actor, arrival_id: str, note: str) -> None:
+    with house.database.reading() as session:
+        waiting = open_waiting(session, house, actor, arrival_id)
+    said = _introduced(house, waiting.data)
+    if said is None:
+        return
+    with house.database.writing() as session:
+        arrival = _still_nobodys(session, arrival_id)
+        patient_id = decided(session, house.keys, arrival.project_id, said)
+        if patient_id is None:
+            return
+        _hand_over(session, house, actor, arrival, waiting, said, patient_id, note)
+    _take_in(house, actor, arrival_id, note)
+
+
+def _still_nobodys(session: Session, arrival_id: str) -> Arrival:
+    arrival = session.get_one(Arrival, arrival_id)
+    if arrival.outcome != "quarantined" or arrival.patient_id is not None:
+        raise Conflict("Somebody has resolved this file meanwhile.")
+    return arrival
+
+
+def _take_in(house: Installation, actor: Actor, arrival_id: str, note: str) -> Answer:
+    """Take a file in that has its patient now, or write beside it what still keeps it out."""
     try:
         return release.release(house, actor, arrival_id, None, note)
     except (Unacceptable, ArrivalRefused) as refusal:
@@ -81,9 +132,9 @@ def assign(
     return Answer("quarantined", refused.message, code="writing" if boxes else str(refused.facts.get("reason")))
 
 
-def _introduced(house: Installation, waiting: Waiting) -> Introduction | None:
+def _introduced(house: Installation, data: bytes) -> Introduction | None:
     try:
-        (said,) = pixels.introduce(house, [waiting.data], service.limits_of(house))
+        (said,) = pixels.introduce(house, [data], service.limits_of(house))
     except DecoderFailed:
         return None
     return said if isinstance(said, Introduction) else None

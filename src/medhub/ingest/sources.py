@@ -188,6 +188,14 @@ def decide(session: Session, keys: Keys, project_id: str, patient_id: str, said:
     session.flush()
 
 
+def decided(session: Session, keys: Keys, project_id: str, said: Introduction) -> str | None:
+    """Whose a file is by a person's word about one that said just the same; a patient's id."""
+    if not said.patient_id and not said.study_uid:
+        return None
+    source = session.get(Source, (project_id, "said", named_by(keys, project_id, said).all_of_it(keys, project_id)))
+    return source.patient_id if source is not None else None
+
+
 def register(
     session: Session, house: Installation, actor: Actor, door: Door, said: Introduction, chosen: Chosen
 ) -> Patient:
