@@ -61,7 +61,7 @@ _SAYING_VRS = ("PN", "SQ")
 # Shorter pieces of names are part of too many other words.
 _SHORTEST = 3
 _LONGEST = 1_024
-_MOST_REMEMBERED = 1_024
+_MOST_REMEMBERED = 256
 _LONG = 5
 _FOLDED_BYTES = bytes.maketrans(b"015", b"ois")
 _WORD = re.compile(r"[^\W_]+")
