@@ -134,12 +134,17 @@ export function ClaimPanel({ file }: { file: OpenedArrival }) {
   );
 }
 
+/** A day as DICOM writes it, 19700102, as 1970-01-02; whatever else stands there as it is. */
+function day(written: string): string {
+  return /^\d{8}$/.test(written) ? `${written.slice(0, 4)}-${written.slice(4, 6)}-${written.slice(6)}` : written;
+}
+
 function Comparison({ person }: { person: PersonSaid }) {
   const rows: [string, string, (one: PersonSaid['candidates'][number]) => string][] = [
     ['Name', person.name.replaceAll('^', ' '), (one) => one.identity?.name ?? '–'],
     ['Number', person.number, (one) => one.identity?.hospital_number ?? '–'],
-    ['Born', person.birth_date, (one) => one.identity?.birth_date ?? (one.birth_year ? `${one.birth_year}` : '–')],
-    ['Sex', person.sex, (one) => sex(one.sex)],
+    ['Born', day(person.birth_date), (one) => one.identity?.birth_date ?? (one.birth_year ? `${one.birth_year}` : '–')],
+    ['Sex', sex(person.sex.toUpperCase()), (one) => sex(one.sex)],
     ['Modality', person.modality, () => ''],
   ];
   return (
