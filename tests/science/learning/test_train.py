@@ -246,6 +246,7 @@ def test_near_duplicates_in_two_parts_stop_the_training_unless_a_reason_is_given
 
 
 def test_a_frozen_base_learns_its_head_alone(data: Path, made: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
     network = Tiny(3)
     start.write_safetensors(tmp_path / "start.safetensors", network.state_dict())
     job = _job(
