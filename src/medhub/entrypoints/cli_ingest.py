@@ -31,11 +31,10 @@ from medhub.ingest.doors import MOST_BYTES, MOST_FILES, receive_all
 from medhub.ingest.folders import Found, Reader, find_files
 from medhub.ingest.models import Route
 from medhub.ingest.quarantine import quarantine_unassigned
-from medhub.ingest.receiving import Answer, Receiving
+from medhub.ingest.receiving import Answer, Receiving, too_large
 from medhub.ingest.sources import Door
 from medhub.records import service as records
 from medhub.records.pathway import get_pathway
-from medhub.science.imaging.limits import Unacceptable
 
 Data = Annotated[
     Path | None, typer.Option("--data", help="Folder of the database, blobs and keys; MEDHUB_DATA if not given.")
@@ -75,11 +74,7 @@ class _Way:
         return [next(taken) if data is not None else self._too_large(found) for found, data in files]
 
     def _too_large(self, found: Found) -> Answer:
-        most = self.house.settings.upload_max_bytes // 1024**2
-        refusal = Unacceptable(
-            f"This file has {found.size // 1024**2} MB; at most {most} MB are taken. Nothing was stored.",
-            reason="too-many-bytes",
-        )
+        refusal = too_large(self.house, found.size)
         if self.receiving is None:
             return quarantine_unassigned(self.house, COMMAND_LINE, self.door, b"", refusal, found.size)
         return ingest.quarantine(self.house, COMMAND_LINE, self.receiving, b"", refusal, found.size)

@@ -71,10 +71,7 @@ def change_settings(
                 "Write keywords as the standard does, such as KVP.",
                 field="attributes",
             )
-    row = session.get(ArchiveSettings, project_id)
-    if row is None:
-        row = settings_of(session, project_id)
-        session.add(row)
+    row = session.merge(settings_of(session, project_id))
     anew = wanted != list(row.attributes)
     row.duplicates, row.settle_s, row.pathways, row.attributes = duplicates, settle_s, dict(pathways), wanted
     row.changed_at, row.changed_by = clock.now(), actor.name[:120]
@@ -105,10 +102,7 @@ def index_anew(session: Session, row: ArchiveSettings) -> None:
 def index_again(session: Session, actor: Actor, project_id: str) -> ArchiveSettings:
     """Have a project's images indexed anew, as after a restored backup."""
     actor.require("project.change", project_id, "project")
-    row = session.get(ArchiveSettings, project_id)
-    if row is None:
-        row = settings_of(session, project_id)
-        session.add(row)
+    row = session.merge(settings_of(session, project_id))
     index_anew(session, row)
     actor.record(session, "archive.index", "project", project_id, project_id=project_id)
     session.flush()

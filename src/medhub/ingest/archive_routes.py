@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
@@ -13,31 +13,18 @@ from medhub.accounts.routes import ItemId
 from medhub.errors import Invalid
 from medhub.ingest import archive
 from medhub.ingest.doors import MOST_BYTES, MOST_FILES, receive_all
-from medhub.ingest.multipart import Part, UploadReader
+from medhub.ingest.multipart import FILES, Part, UploadReader, form
 from medhub.ingest.quarantine import quarantine_unassigned
-from medhub.ingest.receiving import Answer
+from medhub.ingest.receiving import too_large
 from medhub.ingest.schemas import ArchiveChoice, ArchiveOut, UploadAnswer, UploadItem
 from medhub.ingest.sources import Door
-from medhub.science.imaging.limits import Unacceptable
 
 projects = APIRouter(prefix="/api/projects", tags=["archive"])
 
-_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["files"],
-                    "properties": {
-                        "files": {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}
-                    },
-                }
-            }
-        },
-    }
-}
+_BODY = form(
+    {"files": FILES},
+    "files",
+)
 
 
 @projects.get("/{id}/archive", summary="How a project takes in files")
@@ -90,7 +77,12 @@ async def upload_files(request: Request, call: Annotated[Call, allow("image.uplo
 def _receive(call: Call, project_id: str, parts: list[Part]) -> list[UploadItem]:
     door = Door(project_id, "folder")
     taken = iter(receive_all(call.house, call.actor, door, [bytes(one.data) for one in parts if not one.truncated]))
-    answers = [_too_large(call, door, one) if one.truncated else next(taken) for one in parts]
+    answers = [
+        quarantine_unassigned(call.house, call.actor, door, b"", too_large(call.house, one.size), one.size)
+        if one.truncated
+        else next(taken)
+        for one in parts
+    ]
     return [
         UploadItem(
             filename=(one.filename or "")[:255],
@@ -100,12 +92,3 @@ def _receive(call: Call, project_id: str, parts: list[Part]) -> list[UploadItem]
         )
         for one, answer in zip(parts, answers, strict=True)
     ]
-
-
-def _too_large(call: Call, door: Door, part: Part) -> Answer:
-    refusal = Unacceptable(
-        f"This file has {part.size // 1024**2} MB; at most {call.house.settings.upload_max_bytes // 1024**2} MB are "
-        "taken. Export it smaller, or ask the administrator to raise the limit. Nothing was stored.",
-        reason="too-many-bytes",
-    )
-    return quarantine_unassigned(call.house, call.actor, door, b"", refusal, part.size)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
@@ -13,7 +13,7 @@ from medhub.accounts.routes import ItemId
 from medhub.errors import Invalid, NotFound
 from medhub.ingest import profiles
 from medhub.ingest.models import Manifest, ManifestLines
-from medhub.ingest.multipart import UploadReader
+from medhub.ingest.multipart import FILES, UploadReader, form
 from medhub.ingest.preview import MOST_FILES, preview, record_preview
 from medhub.ingest.schemas import (
     ChosenBefore,
@@ -32,24 +32,14 @@ images = APIRouter(prefix="/api/images", tags=["de-identification"])
 
 # All files of a preview lie in memory at once.
 _MOST_PREVIEWED_BYTES = 256 * 1024**2
-_PREVIEW_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["files"],
-                    "properties": {
-                        "name": {"type": "string", "description": "A profile that ships; else the project's own."},
-                        "text": {"type": "string", "description": "The TOML file of a profile."},
-                        "files": {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1},
-                    },
-                }
-            }
-        },
-    }
-}
+_PREVIEW_BODY = form(
+    {
+        "name": {"type": "string", "description": "A profile that ships; else the project's own."},
+        "text": {"type": "string", "description": "The TOML file of a profile."},
+        "files": FILES,
+    },
+    "files",
+)
 
 
 @projects.get("/{id}/profile", summary="A project's profile")

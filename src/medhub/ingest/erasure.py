@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from medhub.foundation import clock
 from medhub.foundation.installation import Installation
 from medhub.ingest.models import Arrival, Manifest, Receipt
-from medhub.ingest.storing import destroy_sealed
+from medhub.ingest.quarantine import destroy_sealed
 from medhub.records.models import Image
 
 

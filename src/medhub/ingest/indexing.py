@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, object_session
 
 from medhub.errors import NotFound
 from medhub.foundation import jobs
 from medhub.foundation.installation import Installation
 from medhub.foundation.isolation import DecoderFailed
 from medhub.ingest.models import ArchiveSettings
-from medhub.ingest.storing import describe
 from medhub.records import pixels
+from medhub.records.deleting import forget_metadata
 from medhub.records.models import Image, Series, Study
 from medhub.science.imaging.attributes import Attributes, whole_number
 from medhub.science.imaging.limits import Unacceptable
@@ -63,3 +65,20 @@ def _write(session: Session, image_id: str, taken: dict[str, Attributes]) -> Non
     series = session.get_one(Series, image.series_id)
     study = session.get_one(Study, image.study_id)
     describe(study, series, taken)
+
+
+def describe(study: Study, series: Series, attributes: Mapping[str, Attributes]) -> None:
+    """Write by what a study and a series are searched; the first object that says something is believed."""
+    for row, said in ((study, attributes["study"]), (series, attributes["series"])):
+        more = {keyword: values for keyword, values in said.items() if keyword not in row.attributes}
+        if more:
+            row.attributes = {**row.attributes, **more}
+        described = said.get(f"{type(row).__name__}Description")
+        if not row.description and described:
+            row.description = described[0]
+    study.study_date = study.study_date or (attributes["study"].get("StudyDate") or [""])[0][:8]
+    study.study_time = study.study_time or (attributes["study"].get("StudyTime") or [""])[0][:16]
+    if series.number is None:
+        series.number = whole_number(attributes["series"].get("SeriesNumber"))
+    if series.metadata_blob is not None and (session := object_session(series)) is not None:
+        forget_metadata(session, [series])

@@ -9,14 +9,24 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from medhub.errors import Invalid
 
+FILES: dict[str, Any] = {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}
+"""How the API's document describes several files."""
+
 LARGEST_FIELD_BYTES = 10_000
 LONGEST_HEADER_BYTES = 64 * 1024
+
+
+def form(properties: dict[str, Any], *required: str) -> dict[str, Any]:
+    """How the API's document describes a body of fields and files, which the framework does not read itself."""
+    schema = {"type": "object", "required": list(required), "properties": properties}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
 
 
 @dataclass

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from medhub.accounts.actor import Actor
 from medhub.errors import Conflict, Invalid, NotFound
-from medhub.foundation import clock, ids
+from medhub.foundation import clock, ids, jobs
 from medhub.foundation.blobs import BlobStore
 from medhub.foundation.installation import Installation
 from medhub.foundation.keys import seal, unseal
@@ -20,10 +20,9 @@ from medhub.ingest.models import Arrival
 from medhub.ingest.noting import note_arrival
 from medhub.ingest.receiving import Answer, ArrivalRefused, Receiving
 from medhub.ingest.sources import Door, NotThisPatient
-from medhub.ingest.storing import destroy_sealed
 from medhub.records import service as records
 from medhub.records import vault
-from medhub.records.models import Patient
+from medhub.records.models import Patient, PatientBlob
 from medhub.science.imaging.limits import Unacceptable
 from medhub.science.imaging.writing import Region
 
@@ -194,3 +193,18 @@ def discard(session: Session, actor: Actor, arrival_id: str, note: str) -> Arriv
         patient_id=arrival.patient_id,
     )
     return arrival
+
+
+def destroy_sealed(session: Session, arrivals: Sequence[Arrival]) -> int:
+    """Destroy quarantined bytes; the rows with their reasons stay."""
+    sealed = [arrival for arrival in arrivals if arrival.sealed_bytes is not None]
+    digests = [str(arrival.sealed_bytes) for arrival in sealed if arrival.patient_id is not None]
+    nobodys = [str(arrival.sealed_bytes) for arrival in sealed if arrival.patient_id is None]
+    for arrival in arrivals:
+        arrival.sealed_bytes = None
+    session.flush()
+    session.execute(delete(PatientBlob).where(PatientBlob.digest.in_(digests)))
+    records.destroy_blobs(session, digests)
+    if nobodys:
+        jobs.enqueue(session, "destroy-unassigned", {"digests": nobodys})
+    return len(sealed)

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from medhub.errors import Invalid
+from medhub.foundation.installation import Installation
 from medhub.ingest.models import Arrival, Route
 from medhub.ingest.profiles import Chosen
 from medhub.records.pathway import Pathway
 from medhub.science.imaging.introduction import Introduction
+from medhub.science.imaging.limits import Unacceptable
 from medhub.science.imaging.prepared import Prepared
 from medhub.science.imaging.writing import Seen
 
@@ -19,6 +21,15 @@ class ArrivalRefused(Invalid):
     """A whole file that does not fit what is here already; the fact ``reason`` says in a word why."""
 
     code = "arrival-refused"
+
+
+def too_large(house: Installation, size_bytes: int) -> Unacceptable:
+    """Why a file is not taken of which, since it is longer than the limit, nothing was kept."""
+    return Unacceptable(
+        f"This file has {size_bytes // 1024**2} MB; at most {house.settings.upload_max_bytes // 1024**2} MB are taken. "
+        "Export it smaller, or ask the administrator to raise the limit. Nothing was stored.",
+        reason="too-many-bytes",
+    )
 
 
 Outcome = Literal["accepted", "duplicate", "quarantined", "discarded"]

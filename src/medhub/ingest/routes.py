@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi import Path as PathParameter
@@ -14,7 +14,8 @@ from medhub.accounts.routes import ItemId
 from medhub.errors import Invalid
 from medhub.foundation.http import Id, Page, Paging
 from medhub.ingest import assignment, quarantine, release, service
-from medhub.ingest.multipart import Part, UploadReader
+from medhub.ingest.multipart import FILES, Part, UploadReader, form
+from medhub.ingest.receiving import too_large
 from medhub.ingest.schemas import (
     ArrivalOpened,
     ArrivalOut,
@@ -28,7 +29,6 @@ from medhub.ingest.schemas import (
     UploadItem,
 )
 from medhub.ingest.service import Outcome, Receiving
-from medhub.science.imaging.arrivals import Unacceptable
 
 uploads = APIRouter(prefix="/api/images", tags=["images"])
 arrivals = APIRouter(prefix="/api/arrivals", tags=["arrivals"])
@@ -36,30 +36,22 @@ arrivals = APIRouter(prefix="/api/arrivals", tags=["arrivals"])
 # Files that come before the fields that say whose they are wait in memory, up to this.
 MOST_WAITING_BYTES = 256 * 1024**2
 
-_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["files", "patient_id", "pathway"],
-                    "properties": {
-                        "patient_id": {"type": "string", "description": "Id of the patient. Send it before the files."},
-                        "pathway": {"type": "string", "examples": ["smear-review"]},
-                        "study_id": {
-                            "type": "string",
-                            "description": "Id of a study of the patient's that the images are to lie in, whatever "
-                            "they say themselves. Send it before the files.",
-                        },
-                        "series_id": {"type": "string", "description": "The same for a series."},
-                        "files": {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1},
-                    },
-                }
-            }
+_BODY = form(
+    {
+        "patient_id": {"type": "string", "description": "Id of the patient. Send it before the files."},
+        "pathway": {"type": "string", "examples": ["smear-review"]},
+        "study_id": {
+            "type": "string",
+            "description": "Id of a study of the patient's that the images are to lie in, whatever "
+            "they say themselves. Send it before the files.",
         },
-    }
-}
+        "series_id": {"type": "string", "description": "The same for a series."},
+        "files": FILES,
+    },
+    "files",
+    "patient_id",
+    "pathway",
+)
 
 
 @uploads.post("", summary="Upload images", openapi_extra=_BODY)
@@ -116,12 +108,7 @@ def _begin(call: Call, given: dict[str, str]) -> Receiving:
 def _receive(call: Call, receiving: Receiving, part: Part) -> UploadItem:
     filename = (part.filename or "")[:255]
     if part.truncated:
-        most = call.house.settings.upload_max_bytes // 1024**2
-        refusal = Unacceptable(
-            f"This file has {part.size // 1024**2} MB; at most {most} MB are taken. "
-            "Export it smaller, or ask the administrator to raise the limit. Nothing was stored.",
-            reason="too-many-bytes",
-        )
+        refusal = too_large(call.house, part.size)
         answer = service.quarantine(call.house, call.actor, receiving, b"", refusal, part.size)
     else:
         answer = service.receive(call.house, call.actor, receiving, bytes(part.data))

@@ -21,12 +21,13 @@ from medhub.foundation import clock, listing
 from medhub.foundation.installation import Installation
 from medhub.foundation.isolation import DecoderFailed
 from medhub.ingest import sources
-from medhub.ingest.models import ArchiveSettings, Arrival, Receipt
+from medhub.ingest.archive import settings_of
+from medhub.ingest.models import Arrival, Receipt
 from medhub.ingest.noting import note_duplicate
 from medhub.ingest.profiles import profile_of
-from medhub.ingest.quarantine import InDoubt, quarantine
+from medhub.ingest.quarantine import InDoubt, destroy_sealed, quarantine
 from medhub.ingest.receiving import Answer, ArrivalRefused, Outcome, Place, Ready, Receiving
-from medhub.ingest.storing import destroy_sealed, store
+from medhub.ingest.storing import store
 from medhub.records import pixels, studies, vault
 from medhub.records import service as records
 from medhub.records.models import Identity, Image, Patient, Study
@@ -82,7 +83,7 @@ def _place(session: Session, actor: Actor, receiving: Receiving, study_id: str |
 def receiving_of(session: Session, house: Installation, patient: Patient, pathway: Pathway | None) -> Receiving:
     """What holds for files of a patient on a pathway, whoever brings them."""
     identity = vault.read_identity(house.keys, session.get(Identity, patient.id)) or {}
-    archive = session.get(ArchiveSettings, patient.project_id)
+    archive = settings_of(session, patient.project_id)
     return Receiving(
         patient.id,
         patient.code,
@@ -92,8 +93,8 @@ def receiving_of(session: Session, house: Installation, patient: Patient, pathwa
         pathway,
         profile_of(session, patient.project_id),
         tuple(identity.values()),
-        attributes=tuple(archive.attributes) if archive is not None else (),
-        duplicates=archive.duplicates if archive is not None else "keep",
+        attributes=tuple(archive.attributes),
+        duplicates=archive.duplicates,
     )
 
 

@@ -9,29 +9,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session, object_session
+from sqlalchemy.orm import Session
 
 from medhub.accounts.actor import Actor
-from medhub.foundation import clock, ids, jobs
+from medhub.foundation import clock, ids
 from medhub.foundation.database import Base, in_turn
 from medhub.foundation.events import announce
 from medhub.foundation.installation import Installation
 from medhub.ingest.events import ImageStored
+from medhub.ingest.indexing import describe
 from medhub.ingest.models import Arrival, Manifest, ManifestLines, Receipt
 from medhub.ingest.noting import arrival_row, note_duplicate
+from medhub.ingest.quarantine import destroy_sealed
 from medhub.ingest.receiving import Answer, ArrivalRefused, Ready, Receiving
 from medhub.ingest.settling import wait_for_more
 from medhub.records import pixels, studies, vault
 from medhub.records import service as records
-from medhub.records.deleting import forget_metadata
 from medhub.records.models import Identity, Image, Patient, PatientBlob, Series, Study
 from medhub.science.deid.engine import ENGINE
 from medhub.science.deid.manifest import Line
 from medhub.science.deid.remembered import once_for_each
 from medhub.science.deid.uids import keyed_uid
-from medhub.science.imaging.attributes import Attributes, whole_number
+from medhub.science.imaging.attributes import whole_number
 from medhub.science.imaging.prepared import Prepared
 
 
@@ -368,21 +369,6 @@ def _release(session: Session, actor: Actor, arrival: Arrival, image: Image, not
     )
 
 
-def destroy_sealed(session: Session, arrivals: Sequence[Arrival]) -> int:
-    """Destroy quarantined bytes; the rows with their reasons stay."""
-    sealed = [arrival for arrival in arrivals if arrival.sealed_bytes is not None]
-    digests = [str(arrival.sealed_bytes) for arrival in sealed if arrival.patient_id is not None]
-    nobodys = [str(arrival.sealed_bytes) for arrival in sealed if arrival.patient_id is None]
-    for arrival in arrivals:
-        arrival.sealed_bytes = None
-    session.flush()
-    session.execute(delete(PatientBlob).where(PatientBlob.digest.in_(digests)))
-    records.destroy_blobs(session, digests)
-    if nobodys:
-        jobs.enqueue(session, "destroy-unassigned", {"digests": nobodys})
-    return len(sealed)
-
-
 def _manifest(session: Session, image: Image, ready: Ready, prepared: Prepared, known: set[str]) -> dict[str, Any]:
     digest = _digest_of_lines(prepared.manifest)
     if digest not in known and session.get(ManifestLines, digest) is None:
@@ -424,20 +410,3 @@ def _keep_identity(session: Session, house: Installation, receiving: Receiving, 
     if more:
         patient = session.get_one(Patient, receiving.patient_id)
         vault.write_identity(session, house.keys, patient, {**known, **more})
-
-
-def describe(study: Study, series: Series, attributes: Mapping[str, Attributes]) -> None:
-    """Write by what a study and a series are searched; the first object that says something is believed."""
-    for row, said in ((study, attributes["study"]), (series, attributes["series"])):
-        more = {keyword: values for keyword, values in said.items() if keyword not in row.attributes}
-        if more:
-            row.attributes = {**row.attributes, **more}
-        described = said.get(f"{type(row).__name__}Description")
-        if not row.description and described:
-            row.description = described[0]
-    study.study_date = study.study_date or (attributes["study"].get("StudyDate") or [""])[0][:8]
-    study.study_time = study.study_time or (attributes["study"].get("StudyTime") or [""])[0][:16]
-    if series.number is None:
-        series.number = whole_number(attributes["series"].get("SeriesNumber"))
-    if series.metadata_blob is not None and (session := object_session(series)) is not None:
-        forget_metadata(session, [series])

@@ -20,7 +20,7 @@ from medhub.classification.registry import find_installed, get_classifier, train
 from medhub.errors import Invalid
 from medhub.foundation import listing
 from medhub.foundation.http import Id, Line, Page, Paging, Text
-from medhub.ingest.multipart import UploadReader
+from medhub.ingest.multipart import UploadReader, form
 from medhub.records.models import Image
 from medhub.records.pathway import Pathway, get_pathway
 from medhub.training import datasets as data
@@ -66,28 +66,19 @@ pathways = APIRouter(prefix="/api/pathways", tags=["promotions"])
 DigestPath = Annotated[Digest, Path(description="Digest of the classifier.")]
 PathwayName = Annotated[Line, Path(description="Name of the pathway.")]
 
-_ZIP: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["name", "file"],
-                    "properties": {
-                        "project_id": {"type": "string", "description": "Id of the project, if you have several."},
-                        "name": {"type": "string", "maxLength": 100, "examples": ["our-smears"]},
-                        "file": {
-                            "type": "string",
-                            "format": "binary",
-                            "description": "A ZIP with a folder for each label, or with images and labels.csv.",
-                        },
-                    },
-                }
-            }
+_ZIP = form(
+    {
+        "project_id": {"type": "string", "description": "Id of the project, if you have several."},
+        "name": {"type": "string", "maxLength": 100, "examples": ["our-smears"]},
+        "file": {
+            "type": "string",
+            "format": "binary",
+            "description": "A ZIP with a folder for each label, or with images and labels.csv.",
         },
-    }
-}
+    },
+    "name",
+    "file",
+)
 
 
 def _dataset_out(session: Session, call: Call, dataset: DataSet) -> DataSetOut:

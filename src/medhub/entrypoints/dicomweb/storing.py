@@ -22,12 +22,11 @@ from medhub.ingest import service
 from medhub.ingest.doors import receive_all
 from medhub.ingest.multipart import UploadReader
 from medhub.ingest.quarantine import quarantine_unassigned
-from medhub.ingest.receiving import Answer
+from medhub.ingest.receiving import Answer, too_large
 from medhub.ingest.sources import Door
 from medhub.records import pixels
 from medhub.records.models import Image, Series, Study
 from medhub.science.imaging.introduction import Introduction
-from medhub.science.imaging.limits import Unacceptable
 
 storing = APIRouter(prefix=PREFIX, tags=["dicomweb"], include_in_schema=False)
 
@@ -110,11 +109,8 @@ class _Store:
     def refuse_large(self, size: int) -> None:
         """Note a file that is too large to be taken, of which nothing was kept."""
         most = self.call.house.settings.upload_max_bytes // 1024**2
-        refusal = Unacceptable(
-            f"This file has {size // 1024**2} MB; at most {most} MB are taken. Nothing was stored.",
-            reason="too-many-bytes",
-        )
-        quarantine_unassigned(self.call.house, self.call.actor, self.door, b"", refusal)
+        refusal = too_large(self.call.house, size)
+        quarantine_unassigned(self.call.house, self.call.actor, self.door, b"", refusal, size)
         self.outcomes.append(
             _Outcome(
                 Introduction(), reason=OUT_OF_RESOURCES, comment=f"At most {most} MB are taken; nothing was stored"
