@@ -4,9 +4,18 @@ import { boxOf, clamped } from '@/features/ingest/boxes';
 
 test('a box is the same from each of its corners', () => {
   const corners = [
-    [{ x: 10.2, y: 20.7 }, { x: 30.1, y: 40.9 }],
-    [{ x: 30.1, y: 20.7 }, { x: 10.2, y: 40.9 }],
-    [{ x: 30.1, y: 40.9 }, { x: 10.2, y: 20.7 }],
+    [
+      { x: 10.2, y: 20.7 },
+      { x: 30.1, y: 40.9 },
+    ],
+    [
+      { x: 30.1, y: 20.7 },
+      { x: 10.2, y: 40.9 },
+    ],
+    [
+      { x: 30.1, y: 40.9 },
+      { x: 10.2, y: 20.7 },
+    ],
   ] as const;
   for (const [a, b] of corners) expect(boxOf(2, a, b, 100, 80)).toEqual([2, 10, 20, 31, 41]);
 });

@@ -153,8 +153,7 @@ export const viewing = {
     answered(server.PATCH('/api/images/{id}', { ...one(id), body: { number } })),
   moveImages: (imageIds: string[], seriesId: string) =>
     answered(server.POST('/api/images/move', { body: { image_ids: imageIds, to_series_id: seriesId } })),
-  deleteImages: (imageIds: string[]) =>
-    answered(server.POST('/api/images/delete', { body: { image_ids: imageIds } })),
+  deleteImages: (imageIds: string[]) => answered(server.POST('/api/images/delete', { body: { image_ids: imageIds } })),
   deleteImage: (id: string) => answered(server.DELETE('/api/images/{id}', one(id))),
   renderedUrl: (id: string, size: number, frame = 0) =>
     `/api/images/${id}/rendered?size=${size}${frame > 0 ? `&frame=${frame}` : ''}`,

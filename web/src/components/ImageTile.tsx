@@ -30,8 +30,7 @@ export function wordsWithoutPicture(image: Pick<ImageRow, 'state' | 'shown_as'>)
 
 export function Thumbnail({ image, alt = '' }: { image: Pictured; alt?: string }) {
   const [failed, setFailed] = useState(false);
-  if (failed || image.state === 'unreadable')
-    return <span className={classes.none}>{wordsWithoutPicture(image)}</span>;
+  if (failed || image.state === 'unreadable') return <span className={classes.none}>{wordsWithoutPicture(image)}</span>;
   if (!hasPicture(image))
     return (
       <span className={classes.none}>
@@ -64,7 +63,8 @@ export function ImageTile({ image, to, showPatient = true }: { image: ImageRow; 
         <span className="mh-visually-hidden">, {markWords(mark)}, </span>
       </span>
       <span className={classes.sub}>
-        {showPatient && <span className="mh-code">{image.patient_code}</span>} {image.shown_as === 'image' ? 'Image' : 'Number'} {image.number}
+        {showPatient && <span className="mh-code">{image.patient_code}</span>}{' '}
+        {image.shown_as === 'image' ? 'Image' : 'Number'} {image.number}
       </span>
     </Link>
   );

@@ -37,7 +37,8 @@ function ticksOf(lines: Line[], range: [number, number] | undefined): number[] {
   const high = Math.max(...values);
   const rough = (high - low || Math.abs(high) || 1) / 4;
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((candidate) => candidate >= rough * 0.999) ?? rough;
+  const step =
+    [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((candidate) => candidate >= rough * 0.999) ?? rough;
   const first = Math.floor(low / step + 1e-9);
   const last = Math.ceil(high / step - 1e-9);
   return Array.from({ length: last - first + 1 }, (_, index) => (first + index) * step);
@@ -132,13 +133,7 @@ export function LineChart({
                 )}
             </g>
           ))}
-          <line
-            x1={LEFT}
-            x2={LEFT + plotWidth}
-            y1={TOP + plotHeight}
-            y2={TOP + plotHeight}
-            className={classes.axis}
-          />
+          <line x1={LEFT} x2={LEFT + plotWidth} y1={TOP + plotHeight} y2={TOP + plotHeight} className={classes.axis} />
           <text x={LEFT + plotWidth / 2} y={HEIGHT - 5} textAnchor="middle" className={classes.title}>
             {stepTitle}
           </text>
@@ -158,9 +153,7 @@ export function LineChart({
 function Mark({ kind, x, y, index }: { kind: (typeof MARKS)[number]; x: number; y: number; index: number }) {
   if (kind === 'circle') return <circle cx={x} cy={y} r={3.2} className={classes.mark} data-line={index} />;
   const turn = kind === 'diamond' ? `rotate(45 ${x} ${y})` : undefined;
-  return (
-    <rect x={x - 3} y={y - 3} width={6} height={6} transform={turn} className={classes.mark} data-line={index} />
-  );
+  return <rect x={x - 3} y={y - 3} width={6} height={6} transform={turn} className={classes.mark} data-line={index} />;
 }
 
 /** A path that is broken where a value is missing. */

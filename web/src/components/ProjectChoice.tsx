@@ -3,7 +3,13 @@ import { Select } from '@mantine/core';
 import { useSession } from '@/api/session';
 
 /** Of which project a page of settings speaks; nothing where a person is in one alone. */
-export function ProjectChoice({ value, onChange }: { value: string | undefined; onChange: (id: string | undefined) => void }) {
+export function ProjectChoice({
+  value,
+  onChange,
+}: {
+  value: string | undefined;
+  onChange: (id: string | undefined) => void;
+}) {
   const { memberships } = useSession();
   if (memberships.length < 2) return null;
   return (

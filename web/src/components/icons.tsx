@@ -298,10 +298,7 @@ export const IconTable = icon([
   'M3 10h18',
   'M10 3v18',
 ]);
-export const IconTraining = icon([
-  'M22 9l-10 -4l-10 4l10 4l10 -4v6',
-  'M6 10.6v5.4a6 3 0 0 0 12 0v-5.4',
-]);
+export const IconTraining = icon(['M22 9l-10 -4l-10 4l10 4l10 -4v6', 'M6 10.6v5.4a6 3 0 0 0 12 0v-5.4']);
 export const IconSegments = icon([
   'M4 8v-2a2 2 0 0 1 2 -2h2',
   'M4 16v2a2 2 0 0 0 2 2h2',
@@ -329,4 +326,10 @@ export const IconPlan = icon([
   'M3 12a9 9 0 1 0 18 0a9 9 0 1 0 -18 0',
 ]);
 export const IconWave = icon(['M3 12h4l3 8l4 -16l3 8h4']);
-export const IconPresentation = icon(['M12 3a9 9 0 1 0 0 18a9 9 0 1 0 0 -18', 'M12 3v18', 'M12 9l4.65 -4.65', 'M12 14.3l7.37 -7.37', 'M12 19.6l8.85 -8.85']);
+export const IconPresentation = icon([
+  'M12 3a9 9 0 1 0 0 18a9 9 0 1 0 0 -18',
+  'M12 3v18',
+  'M12 9l4.65 -4.65',
+  'M12 14.3l7.37 -7.37',
+  'M12 19.6l8.85 -8.85',
+]);

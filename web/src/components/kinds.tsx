@@ -1,7 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // What an object is, in a word and a drawing: pictures are shown, all others are named.
 import type { ImageRow, ShownAs } from '@/api/types';
-import { IconDocument, IconList, IconPlan, IconPresentation, IconReport, IconSegments, IconImages, IconWave } from './icons';
+import {
+  IconDocument,
+  IconList,
+  IconPlan,
+  IconPresentation,
+  IconReport,
+  IconSegments,
+  IconImages,
+  IconWave,
+} from './icons';
 
 type Kind = { one: string; Icon: (props: { size?: number }) => React.ReactNode };
 

@@ -396,7 +396,10 @@ function Compare({ digest, name }: { digest: string; name: string }) {
       <Select
         label="On images with a signed verdict that both have read and neither learned from"
         placeholder="Choose a classifier"
-        data={others.map((one) => ({ value: one.digest, label: `${one.name} ${one.version} (${one.digest.slice(0, 8)})` }))}
+        data={others.map((one) => ({
+          value: one.digest,
+          label: `${one.name} ${one.version} (${one.digest.slice(0, 8)})`,
+        }))}
         value={other}
         onChange={setOther}
         mb={12}
@@ -420,7 +423,8 @@ function Compare({ digest, name }: { digest: string; name: string }) {
             ]}
           />
           <p className={classes.muted}>
-            n = {count(data.n)}. {data.p !== null && data.p < 0.05
+            n = {count(data.n)}.{' '}
+            {data.p !== null && data.p < 0.05
               ? `The difference is hardly chance (McNemar p = ${data.p < 0.001 ? '<0.001' : data.p.toFixed(3)}).`
               : `The difference may be chance (McNemar p = ${data.p?.toFixed(3) ?? '–'}).`}
           </p>

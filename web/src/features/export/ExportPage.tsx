@@ -123,7 +123,9 @@ function What({ row, mayClear }: { row: Export; mayClear: boolean }) {
   if (row.state === 'expired')
     return <Notice title="There is nothing to fetch any more">Its time was over. Order it anew if you need it.</Notice>;
   if (row.state === 'destroyed')
-    return <Notice title="There is nothing to fetch any more">Somebody destroyed it. Order it anew if you need it.</Notice>;
+    return (
+      <Notice title="There is nothing to fetch any more">Somebody destroyed it. Order it anew if you need it.</Notice>
+    );
   return null;
 }
 

@@ -30,7 +30,10 @@ export type Picked = { kind: Kind; ids: string[]; words: string; projectId: stri
 
 /** Orders an export; the address may name a study or a patient to begin with, or another page what was chosen there. */
 export function OrderDialog({ opened, onClose, picked }: { opened: boolean; onClose: () => void; picked?: Picked }) {
-  const { study_id: studyId, patient_id: patientId } = useSearch({ strict: false }) as Record<string, string | undefined>;
+  const { study_id: studyId, patient_id: patientId } = useSearch({ strict: false }) as Record<
+    string,
+    string | undefined
+  >;
   const { memberships, homeProjectId } = useSession();
   const mine = memberships.filter((entry) => entry.role === 'researcher' || entry.role === 'administrator');
   const { data: pathways } = useQuery({ ...pathwaysQuery, enabled: opened });
@@ -39,12 +42,9 @@ export function OrderDialog({ opened, onClose, picked }: { opened: boolean; onCl
   const [form, setForm] = useState<Form>('dicom');
   const [picture, setPicture] = useState<'png' | 'jpeg'>('png');
   const [projectId, setProjectId] = useState(
-    picked?.projectId ??
-    mine.find((entry) => entry.project_id === homeProjectId)?.project_id ?? mine[0]?.project_id,
+    picked?.projectId ?? mine.find((entry) => entry.project_id === homeProjectId)?.project_id ?? mine[0]?.project_id,
   );
-  const [kind, setKind] = useState<Kind>(
-    picked?.kind ?? (studyId ? 'studies' : patientId ? 'patients' : 'project'),
-  );
+  const [kind, setKind] = useState<Kind>(picked?.kind ?? (studyId ? 'studies' : patientId ? 'patients' : 'project'));
   const [patients, setPatients] = useState<string[]>(patientId ? [patientId] : []);
   const [pathway, setPathway] = useState<string | null>(null);
   const [errors, setErrors] = useState<Record<string, string>>({});

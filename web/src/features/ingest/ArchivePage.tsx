@@ -40,7 +40,12 @@ export function ArchivePage() {
       {!data && !problem && <Skeleton height={160} />}
       {data && projectId && (
         <>
-          <Choice key={`${projectId} ${data.changed_at}`} archive={data} projectId={projectId} may={can('choose-profile')} />
+          <Choice
+            key={`${projectId} ${data.changed_at}`}
+            archive={data}
+            projectId={projectId}
+            may={can('choose-profile')}
+          />
           <Index archive={data} projectId={projectId} may={can('choose-profile')} />
         </>
       )}
@@ -111,7 +116,10 @@ function Choice({ archive, projectId, may }: { archive: Archive; projectId: stri
             Which way studies of a modality go; a star stands for all others. What is on no pathway is archived alone.
           </p>
           {rows.map(([modality, name], index) => (
-            <div key={index} style={{ display: 'flex', gap: 8, flexWrap: 'wrap', marginBlockStart: 8, alignItems: 'end' }}>
+            <div
+              key={index}
+              style={{ display: 'flex', gap: 8, flexWrap: 'wrap', marginBlockStart: 8, alignItems: 'end' }}
+            >
               <TextInput
                 label="Modality"
                 placeholder="DX"

@@ -43,7 +43,10 @@ export function BoxEditor({ url, frame, columns, rows, boxes, onChange }: Props)
 
   return (
     <div className={classes.editor}>
-      <div className={classes.stage} style={{ aspectRatio: `${columns} / ${rows}`, inlineSize: `min(100%, ${(70 * columns) / rows}vh)` }}>
+      <div
+        className={classes.stage}
+        style={{ aspectRatio: `${columns} / ${rows}`, inlineSize: `min(100%, ${(70 * columns) / rows}vh)` }}
+      >
         {broken ? (
           <p className={classes.words} role="alert">
             The picture could not be loaded. Check the connection, then load the page again.

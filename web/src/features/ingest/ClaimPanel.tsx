@@ -55,7 +55,11 @@ export function ClaimPanel({ file }: { file: OpenedArrival }) {
         tellSuccess('The file is destroyed');
       } else {
         const answer = await ingest.assign(file.id, { patient_id: patient, new_patient: choice === NEW, note });
-        tellSuccess(answer.outcome === 'accepted' ? 'The image is taken in; files that say just the same follow' : 'The file waits for that patient now');
+        tellSuccess(
+          answer.outcome === 'accepted'
+            ? 'The image is taken in; files that say just the same follow'
+            : 'The file waits for that patient now',
+        );
         if (answer.outcome === 'quarantined') {
           await client.invalidateQueries();
           return;
@@ -74,8 +78,8 @@ export function ClaimPanel({ file }: { file: OpenedArrival }) {
     <Panel title="Whose file is it?">
       <div className={classes.form}>
         <p className={classes.muted}>
-          What the file says stands here for you to decide, and is kept nowhere; that you saw it is recorded. All files that
-          say just the same follow your decision: those that wait, and those that come later.
+          What the file says stands here for you to decide, and is kept nowhere; that you saw it is recorded. All files
+          that say just the same follow your decision: those that wait, and those that come later.
         </p>
         <Comparison person={person} />
         <Radio.Group label="It belongs to" value={choice} onChange={setChoice} error={missing.choice}>

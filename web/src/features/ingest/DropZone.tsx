@@ -40,7 +40,9 @@ export function DropZone({ disabled = false, small = false, title, hint, onFiles
       onDrop={(event) => void drop(event)}
     >
       <IconUpload size={32} />
-      <p className={classes.zoneTitle}>{over ? 'Let go to upload' : (title ?? 'Drop photographs, a folder or a ZIP here')}</p>
+      <p className={classes.zoneTitle}>
+        {over ? 'Let go to upload' : (title ?? 'Drop photographs, a folder or a ZIP here')}
+      </p>
       <p className={classes.zoneText}>
         {hint ?? 'JPEG, PNG, TIFF, BMP, WebP or DICOM. Names, places and dates inside the files are removed.'}
       </p>

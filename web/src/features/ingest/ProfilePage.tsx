@@ -83,7 +83,15 @@ function usePicked({ current, shipped }: Profiles) {
   return { value, setValue, text, setText, profile: value === OWN ? { text } : { name: value } };
 }
 
-function Picker({ label, profiles, picked }: { label: string; profiles: Profiles; picked: ReturnType<typeof usePicked> }) {
+function Picker({
+  label,
+  profiles,
+  picked,
+}: {
+  label: string;
+  profiles: Profiles;
+  picked: ReturnType<typeof usePicked>;
+}) {
   const { value, setValue, text, setText } = picked;
   const shown = profiles.shipped.find((one) => one.name === value)?.text;
   return (

@@ -117,8 +117,8 @@ export function QuarantinedFilePage() {
               ) : file.waiting && document && (file.frames > 0 || file.texts.length > 0) ? (
                 <>
                   <p className={classes.muted} style={{ marginBlockEnd: 12 }}>
-                    Read every page. Nothing of a document can be made black: it is taken in as it is here, without notes
-                    and attached files, or it is not taken in.
+                    Read every page. Nothing of a document can be made black: it is taken in as it is here, without
+                    notes and attached files, or it is not taken in.
                   </p>
                   <DocumentPages
                     pages={file.frames}
@@ -153,9 +153,7 @@ export function QuarantinedFilePage() {
                   ['Received', <TimeAgo key="at" at={file.created_at} />],
                   ['From', file.peer ? `${file.peer} (${file.by})` : file.by],
                   ['Way in', ROUTES[file.route] ?? file.route],
-                  file.waiting && file.expires_at
-                    ? ['Destroyed', <TimeAgo key="until" at={file.expires_at} />]
-                    : null,
+                  file.waiting && file.expires_at ? ['Destroyed', <TimeAgo key="until" at={file.expires_at} />] : null,
                   file.resolved_by ? ['Resolved by', file.resolved_by] : null,
                   file.resolved_at ? ['Resolved', <TimeAgo key="resolved" at={file.resolved_at} />] : null,
                   file.note ? ['Note', file.note] : null,
@@ -197,7 +195,9 @@ export function QuarantinedFilePage() {
                         disabled={busy !== null}
                         onClick={() => void act('release')}
                       >
-                        {shown ? `Release with ${boxes.length === 1 ? '1 box' : `${boxes.length} boxes`}` : 'Release as it is'}
+                        {shown
+                          ? `Release with ${boxes.length === 1 ? '1 box' : `${boxes.length} boxes`}`
+                          : 'Release as it is'}
                       </Button>
                     )}
                     <Button

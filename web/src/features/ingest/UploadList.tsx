@@ -22,7 +22,9 @@ const POLL_MS = 700;
 
 /** The images that came out of these uploads, asked for until each has been classified. */
 function useArrivedImages(uploads: readonly Upload[]): Map<string, ImageRow> {
-  const patients = [...new Set(uploads.filter((upload) => upload.imageId && upload.patientId).map((upload) => upload.patientId))];
+  const patients = [
+    ...new Set(uploads.filter((upload) => upload.imageId && upload.patientId).map((upload) => upload.patientId)),
+  ];
   const wanted = useMemo(
     () => new Set(uploads.flatMap((upload) => (upload.imageId ? [upload.imageId] : []))),
     [uploads],
@@ -42,9 +44,7 @@ function useArrivedImages(uploads: readonly Upload[]): Map<string, ImageRow> {
       refetchInterval: (query: { state: { data?: { items: ImageRow[] } } }) => {
         const items = query.state.data?.items;
         if (!items) return POLL_MS;
-        return items.some((image) => wanted.has(image.id) && isAwaited(image))
-          ? POLL_MS
-          : false;
+        return items.some((image) => wanted.has(image.id) && isAwaited(image)) ? POLL_MS : false;
       },
     })),
   });

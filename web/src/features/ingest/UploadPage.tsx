@@ -67,31 +67,31 @@ export function UploadPage() {
         />
         {named && (
           <p className={classes.about}>
-            DICOM files find their patients by number; new ones are registered under a new code. What contradicts what is
-            known waits in quarantine.
+            DICOM files find their patients by number; new ones are registered under a new code. What contradicts what
+            is known waits in quarantine.
           </p>
         )}
         {!named && (
-        <div className={classes.patient}>
-          <PatientSelect
-            value={patientId ?? null}
-            code={patient?.code}
-            projectId={projectId}
-            onChange={choose}
-            error={error ? 'This patient is not there, or not in a project of yours. Choose another.' : undefined}
-          />
-          {pathways.length > 1 && (
-            <Select
-              label="Pathway"
-              data={pathways.map((entry) => ({ value: entry.name, label: entry.title }))}
-              value={pathway}
-              onChange={setPathway}
+          <div className={classes.patient}>
+            <PatientSelect
+              value={patientId ?? null}
+              code={patient?.code}
+              projectId={projectId}
+              onChange={choose}
+              error={error ? 'This patient is not there, or not in a project of yours. Choose another.' : undefined}
             />
-          )}
-          <Button component={Go} to="/patients/new" variant="default" leftSection={<IconPlus size={18} />}>
-            New patient
-          </Button>
-        </div>
+            {pathways.length > 1 && (
+              <Select
+                label="Pathway"
+                data={pathways.map((entry) => ({ value: entry.name, label: entry.title }))}
+                value={pathway}
+                onChange={setPathway}
+              />
+            )}
+            <Button component={Go} to="/patients/new" variant="default" leftSection={<IconPlus size={18} />}>
+              New patient
+            </Button>
+          </div>
         )}
         {!named && patient && (
           <p className={classes.about}>

@@ -88,8 +88,8 @@ export function ErasurePage() {
           <ul>
             {held.map((one) => (
               <li key={`${one.name} ${one.version} ${one.part}`}>
-                {one.images} {one.images === 1 ? 'image' : 'images'} in the part “{one.part}” of the data set {one.name},
-                version {one.version}
+                {one.images} {one.images === 1 ? 'image' : 'images'} in the part “{one.part}” of the data set {one.name}
+                , version {one.version}
               </li>
             ))}
           </ul>

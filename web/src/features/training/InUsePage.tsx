@@ -221,7 +221,10 @@ function BeginShadow({ state }: { state: PathwayClassifiers }) {
       <Select
         label="Classifier"
         placeholder="Choose one"
-        data={others.map((one) => ({ value: one.digest, label: `${one.name} ${one.version} (${one.digest.slice(0, 8)})` }))}
+        data={others.map((one) => ({
+          value: one.digest,
+          label: `${one.name} ${one.version} (${one.digest.slice(0, 8)})`,
+        }))}
         value={digest}
         onChange={setDigest}
       />
@@ -255,7 +258,10 @@ function Checks({ checks }: { checks: readonly Check[] }) {
         const [value, limit] = shown(check);
         return (
           <li key={check.name}>
-            <Badge tone={check.met ? 'green' : 'red'} icon={check.met ? <IconCheck size={14} /> : <IconCross size={14} />}>
+            <Badge
+              tone={check.met ? 'green' : 'red'}
+              icon={check.met ? <IconCheck size={14} /> : <IconCross size={14} />}
+            >
               {check.met ? 'Met' : 'Not met'}
             </Badge>
             <span>{LIMIT_WORDS[check.name] ?? check.words}</span>

@@ -112,8 +112,8 @@ export function NewDataSetPage() {
                 autoComplete="off"
               />
               <p className={classes.note}>
-                Takes in every image of a signed case with its verdict. Labels that the pathway does not count, and cases
-                that are being corrected, are left out and counted.
+                Takes in every image of a signed case with its verdict. Labels that the pathway does not count, and
+                cases that are being corrected, are left out and counted.
               </p>
             </>
           ) : (
@@ -137,9 +137,9 @@ export function NewDataSetPage() {
                 onChange={setFile}
               />
               <p className={classes.note}>
-                A folder for each label, or images with a <code>labels.csv</code> of <code>path,label,group</code>; images
-                of one group (a patient) stay together. Only pixels are kept: no file names, no metadata. What is written
-                into the pixels stays there, so upload no image that shows a name.
+                A folder for each label, or images with a <code>labels.csv</code> of <code>path,label,group</code>;
+                images of one group (a patient) stay together. Only pixels are kept: no file names, no metadata. What is
+                written into the pixels stays there, so upload no image that shows a name.
               </p>
               {file && busy && (
                 <p className={classes.text} role="status">

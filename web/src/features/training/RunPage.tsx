@@ -71,8 +71,11 @@ export function RunPage() {
             )}
             {run.state === 'done' && run.digest && (
               <Notice title="The classifier is ready">
-                Read its <Link to="/classifiers/$digest" params={{ digest: run.digest }}>card</Link>, then let it read in
-                the shadow under <Link to="/training/use">In use</Link>.
+                Read its{' '}
+                <Link to="/classifiers/$digest" params={{ digest: run.digest }}>
+                  card
+                </Link>
+                , then let it read in the shadow under <Link to="/training/use">In use</Link>.
               </Notice>
             )}
             {isAtWork(run.state) && <Progress run={run} />}

@@ -106,115 +106,117 @@ export function ImagePage() {
           !framed ? (
             <ContentPanel image={image} />
           ) : (
-          <Panel>
-            <div className={classes.stage}>
-              <ImageStage
-                handle={stage}
-                image={{
-                  id: image.id,
-                  width: image.width,
-                  height: image.height,
-                  unreadable: image.state === 'unreadable',
-                  evidence: prediction?.evidence ?? false,
-                }}
-                frame={frame}
-                label={`${name} of patient ${image.patient_code}`}
-                light={light}
-                evidence={evidence}
-              />
-            </div>
-            <div className={classes.controls}>
-              <Button
-                variant="default"
-                size="sm"
-                leftSection={<IconMaximize size={16} />}
-                onClick={() => stage.current?.fit()}
-              >
-                Fit
-              </Button>
-              {prediction?.evidence && (
-                <>
-                  <Switch
-                    label="Evidence: what the classifier looked at, not a diagnosis"
-                    checked={evidence.shown}
-                    onChange={(event) => setEvidence({ ...evidence, shown: event.currentTarget.checked })}
-                  />
-                  {evidence.shown && (
-                    <Slider
-                      className={classes.opacity}
-                      min={0}
-                      max={1}
-                      step={0.05}
-                      value={evidence.opacity}
-                      onChange={(opacity) => setEvidence({ ...evidence, opacity })}
-                      label={(value) => `${Math.round(value * 100)} %`}
-                      thumbLabel="Opacity of the evidence map"
+            <Panel>
+              <div className={classes.stage}>
+                <ImageStage
+                  handle={stage}
+                  image={{
+                    id: image.id,
+                    width: image.width,
+                    height: image.height,
+                    unreadable: image.state === 'unreadable',
+                    evidence: prediction?.evidence ?? false,
+                  }}
+                  frame={frame}
+                  label={`${name} of patient ${image.patient_code}`}
+                  light={light}
+                  evidence={evidence}
+                />
+              </div>
+              <div className={classes.controls}>
+                <Button
+                  variant="default"
+                  size="sm"
+                  leftSection={<IconMaximize size={16} />}
+                  onClick={() => stage.current?.fit()}
+                >
+                  Fit
+                </Button>
+                {prediction?.evidence && (
+                  <>
+                    <Switch
+                      label="Evidence: what the classifier looked at, not a diagnosis"
+                      checked={evidence.shown}
+                      onChange={(event) => setEvidence({ ...evidence, shown: event.currentTarget.checked })}
                     />
-                  )}
-                </>
-              )}
-              <LightSlider name="Brightness" value={brightness} onChange={setBrightness} />
-              <LightSlider name="Contrast" value={contrast} onChange={setContrast} />
-              {image.frames > 1 && (
-                <div className={classes.opacity}>
-                  <span className={classes.muted}>
-                    Frame {frame + 1} of {image.frames}
-                  </span>
-                  <Slider
-                    min={0}
-                    max={image.frames - 1}
-                    value={frame}
-                    onChange={setFrame}
-                    label={(value) => value + 1}
-                    thumbLabel="Frame"
-                  />
-                </div>
-              )}
-            </div>
-            {image.shown_as === 'segmentation' && <Segments image={image} frame={frame} />}
-          </Panel>
+                    {evidence.shown && (
+                      <Slider
+                        className={classes.opacity}
+                        min={0}
+                        max={1}
+                        step={0.05}
+                        value={evidence.opacity}
+                        onChange={(opacity) => setEvidence({ ...evidence, opacity })}
+                        label={(value) => `${Math.round(value * 100)} %`}
+                        thumbLabel="Opacity of the evidence map"
+                      />
+                    )}
+                  </>
+                )}
+                <LightSlider name="Brightness" value={brightness} onChange={setBrightness} />
+                <LightSlider name="Contrast" value={contrast} onChange={setContrast} />
+                {image.frames > 1 && (
+                  <div className={classes.opacity}>
+                    <span className={classes.muted}>
+                      Frame {frame + 1} of {image.frames}
+                    </span>
+                    <Slider
+                      min={0}
+                      max={image.frames - 1}
+                      value={frame}
+                      onChange={setFrame}
+                      label={(value) => value + 1}
+                      thumbLabel="Frame"
+                    />
+                  </div>
+                )}
+              </div>
+              {image.shown_as === 'segmentation' && <Segments image={image} frame={frame} />}
+            </Panel>
           )
         }
         right={
           <>
-            {image.shown_as === 'image' && <Panel title="What was said">
-              <div className={classes.says}>
-                <Mark image={image} />
-                {verdict && (
-                  <div>
-                    <div className={classes.label}>{verdict.label}</div>
-                    {verdict.note && <q>{verdict.note}</q>}
-                    <p className={classes.muted}>
-                      {verdict.by}, <TimeAgo at={verdict.at} />
-                    </p>
-                  </div>
-                )}
-                {prediction ? (
-                  <>
-                    {prediction.uncertain ? (
-                      <UncertainBand prediction={prediction} noteNeeded={!verdict} />
-                    ) : (
-                      <div>
-                        <span className={classes.muted}>Classifier says</span>
-                        <div className={classes.label}>
-                          {prediction.label} {probability(prediction.probabilities[prediction.label] ?? 0)}
+            {image.shown_as === 'image' && (
+              <Panel title="What was said">
+                <div className={classes.says}>
+                  <Mark image={image} />
+                  {verdict && (
+                    <div>
+                      <div className={classes.label}>{verdict.label}</div>
+                      {verdict.note && <q>{verdict.note}</q>}
+                      <p className={classes.muted}>
+                        {verdict.by}, <TimeAgo at={verdict.at} />
+                      </p>
+                    </div>
+                  )}
+                  {prediction ? (
+                    <>
+                      {prediction.uncertain ? (
+                        <UncertainBand prediction={prediction} noteNeeded={!verdict} />
+                      ) : (
+                        <div>
+                          <span className={classes.muted}>Classifier says</span>
+                          <div className={classes.label}>
+                            {prediction.label} {probability(prediction.probabilities[prediction.label] ?? 0)}
+                          </div>
                         </div>
-                      </div>
-                    )}
-                    <Probabilities prediction={prediction} />
+                      )}
+                      <Probabilities prediction={prediction} />
+                      <p className={classes.muted}>
+                        The upright line is the limit of the pathway: {probability(prediction.threshold)}.
+                      </p>
+                    </>
+                  ) : (
                     <p className={classes.muted}>
-                      The upright line is the limit of the pathway: {probability(prediction.threshold)}.
+                      {image.state === 'unreadable'
+                        ? 'The classifier could not read this file.'
+                        : 'The classifier has not answered yet.'}
                     </p>
-                  </>
-                ) : (
-                  <p className={classes.muted}>
-                    {image.state === 'unreadable'
-                      ? 'The classifier could not read this file.'
-                      : 'The classifier has not answered yet.'}
-                  </p>
-                )}
-              </div>
-            </Panel>}
+                  )}
+                </div>
+              </Panel>
+            )}
             <Panel title="Facts">
               <Facts
                 facts={[

@@ -36,7 +36,10 @@ export function ManifestPanel({ imageId, pictured = true }: { imageId: string; p
               ['Profile', `${manifest.profile} ${manifest.profile_version}`],
               ['Its digest', <Code key="digest" value={manifest.profile_digest} what="the digest" shown={12} />],
               ['Engine', manifest.engine],
-              ['Pixels', pictured || manifest.looked_through === 'person' ? LOOKED[manifest.looked_through] : 'it has none'],
+              [
+                'Pixels',
+                pictured || manifest.looked_through === 'person' ? LOOKED[manifest.looked_through] : 'it has none',
+              ],
               [
                 'Writing',
                 `${manifest.boxes.length} made black${manifest.kept.length > 0 ? `, ${manifest.kept.length} harmless left` : ''}`,
@@ -49,8 +52,8 @@ export function ManifestPanel({ imageId, pictured = true }: { imageId: string; p
           </Button>
           <Modal opened={opened} onClose={close} title="What was done before it was written" size="xl">
             <p className={classes.muted} style={{ marginBlockEnd: 12 }}>
-              Nothing here is a value of the file. Of a DICOM file, attributes that are not in this list were passed on as
-              they were.
+              Nothing here is a value of the file. Of a DICOM file, attributes that are not in this list were passed on
+              as they were.
             </p>
             <Table
               name="What was done to each attribute"

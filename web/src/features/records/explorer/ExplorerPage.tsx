@@ -101,7 +101,10 @@ export function ExplorerPage() {
   const up = () => {
     const above = here?.trail.at(-1);
     if (!above) return;
-    void navigate({ to: '/images', search: Object.fromEntries(new URLSearchParams(above.to.split('?')[1] ?? '')) } as never);
+    void navigate({
+      to: '/images',
+      search: Object.fromEntries(new URLSearchParams(above.to.split('?')[1] ?? '')),
+    } as never);
   };
 
   const uploads = useUploads();
@@ -119,7 +122,8 @@ export function ExplorerPage() {
     event.preventDefault();
     setOver(false);
     if (mayUpload) void droppedFiles(event.dataTransfer).then(take);
-    else if (can('upload')) tellSuccess('Open a patient first', 'Then drop the files there, so that they are somebody’s.');
+    else if (can('upload'))
+      tellSuccess('Open a patient first', 'Then drop the files there, so that they are somebody’s.');
   };
 
   const title = here?.title ?? (place.level === 'root' ? 'Images' : '…');
@@ -184,7 +188,9 @@ export function ExplorerPage() {
         <SegmentedControl
           aria-label="What is shown"
           value={kind}
-          onChange={(show) => go({ show: show === kindsAt(place)[0] ? undefined : show, sort: undefined, ...without(known) })}
+          onChange={(show) =>
+            go({ show: show === kindsAt(place)[0] ? undefined : show, sort: undefined, ...without(known) })
+          }
           data={kindsAt(place).map((one) => ({ value: one, label: KIND_TITLES[one] }))}
         />
         <SearchField
@@ -252,11 +258,7 @@ export function ExplorerPage() {
         </div>
       </div>
       {active.length > 0 && (
-        <Chips
-          active={active as [string, string][]}
-          filters={filters}
-          onRemove={(id) => go({ [id]: undefined })}
-        />
+        <Chips active={active as [string, string][]} filters={filters} onRemove={(id) => go({ [id]: undefined })} />
       )}
       {uploads.length > 0 && <UploadList title="Uploads" uploads={uploads} />}
       {chosen.length > 0 && (
@@ -295,7 +297,13 @@ export function ExplorerPage() {
           </div>
         )}
         {pages.total === 0 && (
-          <Empty kind={kind} filtered={filtered} mayUpload={mayUpload} onUpload={() => setAct('upload')} onClear={() => go(without(known, 'query'))} />
+          <Empty
+            kind={kind}
+            filtered={filtered}
+            mayUpload={mayUpload}
+            onUpload={() => setAct('upload')}
+            onClear={() => go(without(known, 'query'))}
+          />
         )}
         {pages.total !== undefined && pages.total > 0 && (
           <Items
@@ -375,8 +383,7 @@ function useUploads() {
     }
     const refresh = () => {
       refreshed.current = { stored, at: Date.now() };
-      for (const key of ['patients', 'studies', 'series', 'images'])
-        void client.invalidateQueries({ queryKey: [key] });
+      for (const key of ['patients', 'studies', 'series', 'images']) void client.invalidateQueries({ queryKey: [key] });
     };
     const timer = setTimeout(refresh, busy ? Math.max(0, refreshed.current.at + 3_000 - Date.now()) : 0);
     return () => clearTimeout(timer);

@@ -56,7 +56,8 @@ function useSize(): [ref: (node: HTMLElement | null) => void, width: number, rem
 }
 
 export function Items(props: Props) {
-  const { label, pages, total, selection, columns, grid, dense, withPatient, withCode, sort, onSort, onRange, keys } = props;
+  const { label, pages, total, selection, columns, grid, dense, withPatient, withCode, sort, onSort, onRange, keys } =
+    props;
   const navigate = useNavigate();
   const body = useRef<HTMLDivElement | null>(null);
   const [measure, width, rem] = useSize();
@@ -107,7 +108,8 @@ export function Items(props: Props) {
 
   const press = (event: KeyboardEvent) => {
     if (event.target !== event.currentTarget && (event.target as HTMLElement).matches('input, textarea')) return;
-    const screen = Math.max(1, Math.floor((document.getElementById('main')?.clientHeight ?? 600) / height) - 1) * across;
+    const screen =
+      Math.max(1, Math.floor((document.getElementById('main')?.clientHeight ?? 600) / height) - 1) * across;
     const steps: Record<string, number> = {
       ArrowRight: 1,
       ArrowLeft: -1,
@@ -322,15 +324,7 @@ function Row(props: CellProps) {
   );
 }
 
-function Heads({
-  columns,
-  sort,
-  onSort,
-}: {
-  columns: Column<Entry>[];
-  sort: string;
-  onSort: (sort: string) => void;
-}) {
+function Heads({ columns, sort, onSort }: { columns: Column<Entry>[]; sort: string; onSort: (sort: string) => void }) {
   return (
     <div className={classes.heads} role="group" aria-label="Columns, by which the list is sorted">
       {columns.map((column, place) => {

@@ -58,7 +58,11 @@ const IMAGE: Column<ImageRow>[] = [
     header: 'Kind',
     hidden: true,
     cell: (row) =>
-      row.shown_as !== 'image' ? kindWord(row.shown_as) : row.kind === 'dicom' ? `DICOM, ${row.modality}` : 'Photograph',
+      row.shown_as !== 'image'
+        ? kindWord(row.shown_as)
+        : row.kind === 'dicom'
+          ? `DICOM, ${row.modality}`
+          : 'Photograph',
   },
   {
     id: 'size',

@@ -21,7 +21,12 @@ export const KIND_TITLES: Record<Kind, string> = {
   images: 'Images',
 };
 
-export const ONE_OF: Record<Kind, string> = { patients: 'patient', studies: 'study', series: 'series', images: 'image' };
+export const ONE_OF: Record<Kind, string> = {
+  patients: 'patient',
+  studies: 'study',
+  series: 'series',
+  images: 'image',
+};
 
 /** "3 studies", "1 series", "200 images". */
 export function countOf(kind: Kind, count: number): string {

@@ -41,7 +41,11 @@ function ofSeries(row: Series, study: Study): Here {
 
 const hereQuery = (place: Place) =>
   queryOptions({
-    queryKey: [place.level === 'patient' ? 'patients' : place.level === 'study' ? 'studies' : 'series', 'here', place.id],
+    queryKey: [
+      place.level === 'patient' ? 'patients' : place.level === 'study' ? 'studies' : 'series',
+      'here',
+      place.id,
+    ],
     queryFn: async ({ signal }): Promise<Here> => {
       switch (place.level) {
         case 'series': {
