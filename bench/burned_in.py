@@ -20,9 +20,9 @@ from pydicom import DataElement, Dataset
 from pydicom.uid import ExplicitVRLittleEndian, UltrasoundImageStorage
 from tests.factories.burned import Burned, burned
 
-from medhub.science.deid.pixels import Layouts, Look, clean_pixels_of
-from medhub.science.imaging.frames import read_stored
-from medhub.science.imaging.wrapping import write_file
+from medhub.science.deid.pixel_cleaning import Layouts, PixelCheck, clean_pixels_of
+from medhub.science.imaging.dicom.file_writing import write_file
+from medhub.science.imaging.rendering.frames import read_stored
 from medhub.science.learning.metrics import wilson
 
 COVERED = 0.9
@@ -102,7 +102,7 @@ def _speed() -> None:
     print(f"\nMemory at most: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
 
 
-def _clean(made: Burned) -> tuple[Look, NDArray[np.uint8]]:
+def _clean(made: Burned) -> tuple[PixelCheck, NDArray[np.uint8]]:
     dataset, dicom = _file(made.image, made.modality)
     found = clean_pixels_of(dataset, dicom, only_ultrasound=False)
     return found, made.image if found.doubt else read_stored(found.data)[0]
@@ -127,7 +127,7 @@ def _changed(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.
     return np.asarray(changed.any(-1) if changed.ndim == 3 else changed)
 
 
-def _boxes(found: Look, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+def _boxes(found: PixelCheck, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     black = np.zeros(shape, bool)
     for _, x0, y0, x1, y1 in found.boxes:
         black[y0:y1, x0:x1] = True

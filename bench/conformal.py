@@ -18,7 +18,7 @@ import numpy as np
 from medhub.science.inference.classifier import Classifier
 from medhub.science.learning.abstention import learn_limit
 from medhub.science.learning.dataset import read_listing
-from medhub.science.learning.evaluate import measure
+from medhub.science.learning.evaluation import measure
 
 TRUST = 0.9
 

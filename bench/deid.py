@@ -35,13 +35,13 @@ from tests.factories.leaks import FAMILY, GIVEN, KINDS, NAME, cleaned
 from tests.factories.seeded import CT, Seeds, everything, written
 from tests.science.imaging.datasets import dataset_of
 
+from medhub.science.deid.answer_key import outputs_of, read_key, score
+from medhub.science.deid.confidentiality_table import rules
 from medhub.science.deid.engine import deidentify
-from medhub.science.deid.files import clean_file
+from medhub.science.deid.file_cleaning import clean_file
+from medhub.science.deid.phi_scan.scanner import PhiScanner
 from medhub.science.deid.profile import CODES, Pixels, Profile, find_profile
-from medhub.science.deid.scan import Scanner
-from medhub.science.deid.score import outputs_of, read_key, score
-from medhub.science.deid.subject import subject_of
-from medhub.science.deid.table import rules
+from medhub.science.deid.pseudonym import subject_of
 
 KEY = b"a key for measuring only"
 
@@ -191,7 +191,7 @@ def planted(leaks: int) -> bool:
         for seed in range(each):
             chance = random.Random(f"bench {kind} {seed}")  # noqa: S311  # nothing here is secret
             leak = plant(chance, chance.choice(GIVEN), chance.choice(FAMILY))
-            hits[kind] += bool(Scanner(leak.known, read_pixels="pixels" in kind).scan(leak.name, leak.data))
+            hits[kind] += bool(PhiScanner(leak.known, read_pixels="pixels" in kind).scan(leak.name, leak.data))
     n, found = each * len(KINDS), sum(hits.values())
     missed = {kind: each - hits[kind] for kind in KINDS if hits[kind] < each}
     print(f"- planted leaks found: {found} of {n} of {len(KINDS)} kinds, {found / n:.2%} ({interval(found / n, n)}), "
@@ -204,7 +204,7 @@ def seen_in_pictures(pictures: int) -> None:
     seen = whole = held = 0
     for seed in range(pictures):
         made = burned(40_000 + seed)
-        places = [one.place for one in Scanner().scan(NAME, written(_shown_as(made.image)))]
+        places = [one.place for one in PhiScanner().scan(NAME, written(_shown_as(made.image)))]
         boxes = [tuple(map(int, place.split("box ")[1].split(","))) for place in places if "box " in place]
         held += bool(boxes)
         for piece in made.pieces:
@@ -222,13 +222,13 @@ def false_alarms(carriers: list[Carrier], pictures: int, files: int = 50) -> Non
     alarms = [
         one
         for profile in ("basic", "research-dates-shifted", "research-max-utility")
-        for one in Scanner(["Doe^Jane", "4711"]).scan(NAME, written(cleaned(profile)))
+        for one in PhiScanner(["Doe^Jane", "4711"]).scan(NAME, written(cleaned(profile)))
     ]
     print(f"- findings in 3 made files, one by each profile, in which nothing is: {len(alarms)}")
     touched = 0
     for seed in range(pictures):
         made = burned(20_000 + seed, identifiers=False)
-        touched += bool(Scanner().scan(NAME, written(_shown_as(made.image))))
+        touched += bool(PhiScanner().scan(NAME, written(_shown_as(made.image))))
     print(f"- findings in {pictures} pictures with harmless writing only: {touched} ({touched / pictures:.1%})")
     if not carriers:
         return
@@ -240,7 +240,7 @@ def false_alarms(carriers: list[Carrier], pictures: int, files: int = 50) -> Non
             continue
         looked += 1
         start = time.process_time()
-        findings = Scanner().scan(NAME, done.data)
+        findings = PhiScanner().scan(NAME, done.data)
         seconds += time.process_time() - start
         found += bool(findings)
         kinds.update({f"{one.place.split(', box')[0]} {one.kind}" for one in findings})

@@ -36,7 +36,7 @@ from server import Client
 
 from medhub.accounts import service as accounts
 from medhub.accounts.permissions import Role
-from medhub.entrypoints.assembly import build
+from medhub.entrypoints.bootstrap import build
 from medhub.foundation import clock, ids
 from medhub.foundation.settings import Settings
 from medhub.records.models import Image, Patient, Series, Study
@@ -51,10 +51,10 @@ Row = tuple[str, str, str]
 
 def fill(data: Path, url: str | None, studies: int) -> list[dict[str, Any]]:
     """Write the rows of so many studies of two series of ten images, and the person who asks for them."""
-    house = build(Settings(data=data, database_url=url))
+    app = build(Settings(data=data, database_url=url))
     chance = random.Random(5)  # noqa: S311 - nothing here is secret
     tables: dict[type, list[dict[str, Any]]] = {Patient: [], Study: [], Series: [], Image: []}
-    with house.database.writing() as session:
+    with app.database.writing() as session:
         project = accounts.add_project(session, server.PROJECT).id
         accounts.add_user(
             session,
@@ -69,10 +69,10 @@ def fill(data: Path, url: str | None, studies: int) -> list[dict[str, Any]]:
         for table, rows in tables.items():
             session.execute(sqlalchemy.insert(table), rows)
     if url is not None:
-        with house.database.engine.connect() as connection:
+        with app.database.engine.connect() as connection:
             connection.execute(sqlalchemy.text("ANALYZE"))
             connection.commit()
-    house.close()
+    app.close()
     return tables[Study]
 
 

@@ -25,13 +25,13 @@ from pathlib import Path
 import server
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
-from tests.factories.nodes import Listener, Orthanc, program
+from tests.factories.dicom_nodes import Listener, Orthanc, program
 
 from medhub.accounts import service as accounts
 from medhub.accounts.actor import COMMAND_LINE
-from medhub.entrypoints.assembly import build
+from medhub.entrypoints.bootstrap import build
 from medhub.foundation.settings import Settings
-from medhub.ingest import peers
+from medhub.nodes import service as nodes
 
 ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}
 SERIES = 200
@@ -124,12 +124,12 @@ def both() -> Iterator[tuple[Listener, Orthanc, Path]]:
     """Medhub's listener and an Orthanc, each on a fresh folder of the same disk."""
     with tempfile.TemporaryDirectory(prefix="medhub-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        house = build(Settings(data=folder / "data"))
-        with house.database.writing() as session:
+        app = build(Settings(data=folder / "data"))
+        with app.database.writing() as session:
             project = accounts.add_project(session, server.PROJECT).id
             usual = {"host": "", "port": 0, "only_from_host": False, "tls": False, "may_store": True, "may_query": True}
-            peers.add_peer(session, COMMAND_LINE, project, {"ae_title": "BENCH", "called_ae": "MEDHUB", **usual})
-        house.close()
+            nodes.add_node(session, COMMAND_LINE, project, {"ae_title": "BENCH", "called_ae": "MEDHUB", **usual})
+        app.close()
         orthanc = Orthanc(folder / "orthanc", {"bench": ("BENCH", 104)})
         listener = Listener(folder / "data")
         try:

@@ -39,19 +39,19 @@ def fill(data: Path, url: str | None, images: int) -> dict[str, Any]:
     from medhub.accounts.models import Project
     from medhub.accounts.permissions import Role
     from medhub.classification.models import Prediction
-    from medhub.entrypoints.assembly import build
+    from medhub.entrypoints.bootstrap import build
     from medhub.foundation import clock, ids
     from medhub.foundation.settings import Settings
     from medhub.records.models import FieldDefinition, Image, Patient, Series, Study
     from medhub.review.models import Case
 
     chance = random.Random(5)  # noqa: S311 - made-up records
-    house = build(Settings(data=data, database_url=url))
+    app = build(Settings(data=data, database_url=url))
     start = clock.now() - timedelta(days=400)
     rows: dict[Any, list[dict[str, Any]]] = {
         one: [] for one in (FieldDefinition, Patient, Study, Series, Image, Case, Prediction)
     }
-    with house.database.writing() as session:
+    with app.database.writing() as session:
         project = accounts.add_project(session, server.PROJECT)
         accounts.add_user(
             session,
@@ -176,13 +176,13 @@ def fill(data: Path, url: str | None, images: int) -> dict[str, Any]:
             }
         )
     for table, many in rows.items():
-        with house.database.engine.begin() as connection:
+        with app.database.engine.begin() as connection:
             connection.execute(sqlalchemy.insert(table), many)
-    with house.database.engine.connect() as connection:
+    with app.database.engine.connect() as connection:
         # PostgreSQL does this by itself some time after so many rows have come.
         statement = "ANALYZE" if url is None else "VACUUM ANALYZE"
         connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql(statement)
-    house.close()
+    app.close()
     return {
         "patients": rows[Patient],
         "studies": rows[Study],

@@ -28,15 +28,15 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from medhub.science.inference.card import CARD_FILE, MODEL_FILE, Card, Novelty
+from medhub.science.inference.card import CARD_FILE, MODEL_FILE, Card, NoveltyCard
 from medhub.science.inference.classifier import INPUT, OUTPUTS, Classifier, session_options
 from medhub.science.inference.preprocessing import Preprocessing, prepare
 from medhub.science.learning.architectures import build
 from medhub.science.learning.card_file import card_text
-from medhub.science.learning.export import Graph, export
 from medhub.science.learning.novelty import Novelty as Distance
 from medhub.science.learning.novelty import fit_gaussians
-from medhub.science.learning.quantize import INT8_FILE
+from medhub.science.learning.onnx_export import Graph, export
+from medhub.science.learning.quantization import INT8_FILE
 
 ROOT = Path(__file__).resolve().parents[1]
 LABELS = ("a", "b", "c", "d")
@@ -71,7 +71,7 @@ def with_random_weights(name: str, folder: Path) -> tuple[Classifier, Graph]:
         name=name, version="0", title="for timing", architecture=name, licence="none", labels=LABELS,
         model_sha256=exported.sha256, temperature=1, intended_use="timing", not_for=("anything else",),
         trained_with="random weights", preprocessing=preprocessing,
-        novelty=Novelty(limit=1, quantile=0.99, method="random", basis="random"),
+        novelty=NoveltyCard(limit=1, quantile=0.99, method="random", basis="random"),
     )  # fmt: skip
     folder.mkdir()
     (folder / MODEL_FILE).write_bytes(exported.model)

@@ -44,7 +44,7 @@ ENDPOINTS = (
 
 
 @dataclass
-class House:
+class LoadTargets:
     """What the database holds, and the tokens of its people."""
 
     tokens: dict[str, str]
@@ -102,7 +102,7 @@ def fill(running: Server) -> None:
         physician.json("PUT", f"/api/images/{image}/verdict", {"label": "neutrophil", "note": "Segmented nucleus."})
 
 
-def look(running: Server) -> House:
+def look(running: Server) -> LoadTargets:
     """What is there, as the API tells it; each endpoint is asked once, and its answer looked at."""
     emails = [f"{role}-{number}@bench.example" for role, count in PEOPLE.items() for number in range(count)]
     tokens = {}
@@ -114,19 +114,21 @@ def look(running: Server) -> House:
     images = _all(administrator, "/api/images")
     large = [one for one in images if one["size_bytes"] > 3_000_000]
     assert (len(users), len(patients), len(images), len(large)) == (len(emails), PATIENTS, IMAGES, LARGE)
-    house = House(tokens, users, [p["id"] for p in patients], [i["id"] for i in images], [i["id"] for i in large], 0)
-    status, content = administrator.send("GET", f"/api/images/{house.large[0]}/original")
+    targets = LoadTargets(
+        tokens, users, [p["id"] for p in patients], [i["id"] for i in images], [i["id"] for i in large], 0
+    )
+    status, content = administrator.send("GET", f"/api/images/{targets.large[0]}/original")
     assert status == 200
     assert content[:2] == b"\xff\xd8"
-    house.large_bytes = len(content)
+    targets.large_bytes = len(content)
     assert administrator.json("GET", "/api/images/count?verified=false")["count"] == IMAGES - VERIFIED
     unverified = administrator.json("GET", "/api/images?verified=false")
     assert (len(unverified["items"]), unverified["total"]) == (50, IMAGES - VERIFIED)
-    assert administrator.json("GET", f"/api/patients/{house.patients[0]}")["identity"]["name"]
+    assert administrator.json("GET", f"/api/patients/{targets.patients[0]}")["identity"]["name"]
     assert len(administrator.json("GET", "/api/patients")["items"]) == 50
-    one = administrator.json("GET", f"/api/images/{house.images[0]}")
+    one = administrator.json("GET", f"/api/images/{targets.images[0]}")
     assert bool(one["predictions"]) == server.has_classifier()
-    return house
+    return targets
 
 
 def _all(client: Client, path: str) -> list[dict[str, Any]]:
@@ -217,13 +219,13 @@ class Run:
         return statistics.fmean(self.all_times)
 
 
-async def load(port: int, house: House, users: int, requests: int, ramp_s: float) -> Run:
+async def load(port: int, targets: LoadTargets, users: int, requests: int, ramp_s: float) -> Run:
     """All users at once, each on a connection of its own, each beginning with another endpoint."""
     run = Run()
     loop = asyncio.get_running_loop()
     plans = [
         [
-            (endpoint, house.request(endpoint, user * requests + turn))
+            (endpoint, targets.request(endpoint, user * requests + turn))
             for turn, endpoint in enumerate(_order(user, requests))
         ]
         for user in range(users)
@@ -257,10 +259,10 @@ def _order(user: int, requests: int) -> Iterator[int]:
     return ((user + turn) % len(ENDPOINTS) for turn in range(requests))
 
 
-def measure(running: Server, house: House, arguments: argparse.Namespace) -> Run:
+def measure(running: Server, targets: LoadTargets, arguments: argparse.Namespace) -> Run:
     """One run, with the processor time of both sides."""
     before_server, before_load = running.processor_s(), time.process_time()
-    run = uvloop.run(load(running.port, house, arguments.users, arguments.requests, arguments.ramp))
+    run = uvloop.run(load(running.port, targets, arguments.users, arguments.requests, arguments.ramp))
     run.server_s, run.load_s = running.processor_s() - before_server, time.process_time() - before_load
     return run
 
@@ -299,10 +301,10 @@ def main() -> None:
         with server.running(data, processes=str(arguments.processes)) as running:
             if new:
                 fill(running)
-            house = look(running)
+            targets = look(running)
             runs = []
             for number in range(arguments.runs):
-                runs.append(measure(running, house, arguments))
+                runs.append(measure(running, targets, arguments))
                 one = runs[-1]
                 print(
                     f"run {number + 1}: mean {one.mean_s:.3f} s, {one.per_s:.1f} requests/s, {sum(one.errors)} errors; "
@@ -315,7 +317,7 @@ def main() -> None:
     print(
         f"\n{arguments.users} users, {arguments.requests} requests each, ramp {arguments.ramp:g} s; "
         f"{sum(PEOPLE.values())} people, {PATIENTS} patients, {IMAGES} images ({VERIFIED} verified), "
-        f"originals of {house.large_bytes / 1e6:.1f} MB; "
+        f"originals of {targets.large_bytes / 1e6:.1f} MB; "
         f"{'images classified' if server.has_classifier() else 'without a classifier'}; SQLite.\n"
         f"The run with the median throughput of {len(runs)}:\n"
     )

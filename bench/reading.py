@@ -16,13 +16,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from medhub.science.arrivals.cleaned_image import CleaningContext
+from medhub.science.arrivals.cleaning import prepare_arrival
 from medhub.science.deid.profile import find_profile
-from medhub.science.imaging.arrivals import prepare_arrival
-from medhub.science.imaging.content.reading import content_of
-from medhub.science.imaging.frames import read_frame
-from medhub.science.imaging.limits import Limits, Unacceptable
-from medhub.science.imaging.prepared import Context
-from medhub.science.imaging.received_dicom import is_dicom, quiet
+from medhub.science.imaging.content.summary import content_of
+from medhub.science.imaging.decoding_limits import DecodingLimits, Unacceptable
+from medhub.science.imaging.dicom.received_file import is_dicom, quiet
+from medhub.science.imaging.rendering.frames import read_frame
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "dicom"
 
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path, default=DATA)
     parser.add_argument("--profile", default="research-max-utility")
     chosen = parser.parse_args()
-    context = Context(
+    context = CleaningContext(
         uid_key=b"a key of the benchmark",
         patient_code="P-1",
         received_at=datetime.now(UTC),
@@ -50,7 +50,7 @@ def main() -> None:
         start = time.perf_counter()
         try:
             with quiet():
-                prepared = prepare_arrival(data, context=context, limits=Limits())
+                prepared = prepare_arrival(data, context=context, limits=DecodingLimits())
                 for frame in sorted({0, prepared.frames - 1}) if prepared.frames else ():
                     read_frame(prepared.dicom, frame)
                 if prepared.shown_as != "image":

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from PIL import Image, ImageDraw, ImageFilter
 from pypdf import PdfReader
 
-from medhub.reports.document import Identity, ImageFinding, Person, ReportFacts, render
+from medhub.reports.document import ImageFinding, PatientIdentity, Person, ReportFacts, render
 from medhub.reports.seal import seal, verify
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -80,7 +80,7 @@ def facts(count: int, side: int, run: int) -> ReportFacts:
         patient_code="P-7F3K",
         sex="F",
         birth_year=1980,
-        identity=Identity("முத்துசாமி 王小明 محمد"),
+        identity=PatientIdentity("முத்துசாமி 王小明 محمد"),
         classifier_name="smear-cells",
         classifier_version="1.0.0",
         classifier_digest="cd" * 32,

@@ -178,11 +178,11 @@ def add_people(data: Path, counts: dict[str, int]) -> None:
     """Set up a project and so many people of each role: ``ROLE-NUMBER@bench.example``, all with the one password."""
     from medhub.accounts import service as accounts
     from medhub.accounts.permissions import Role
-    from medhub.entrypoints.assembly import build
+    from medhub.entrypoints.bootstrap import build
     from medhub.foundation.settings import Settings
 
-    house = build(Settings(data=data))
-    with house.database.writing() as session:
+    app = build(Settings(data=data))
+    with app.database.writing() as session:
         project = accounts.add_project(session, PROJECT)
         for role, count in counts.items():
             for number in range(count):
@@ -194,7 +194,7 @@ def add_people(data: Path, counts: dict[str, int]) -> None:
                     role=Role(role),
                     project_id=project.id,
                 )
-    house.close()
+    app.close()
 
 
 def add_patient(client: Client, number: int) -> str:

@@ -22,10 +22,10 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from medhub.science.inference.preprocessing import Preprocessing
-from medhub.science.learning import loop
+from medhub.science.learning import training_loop
 from medhub.science.learning.architectures import build
-from medhub.science.learning.augment import vary
 from medhub.science.learning.dataset import ImageSet
+from medhub.science.learning.image_augmentation import vary
 from medhub.science.learning.recipe import Augmentation, NetworkRecipe, Recipe, Training
 
 CLASSES = 8
@@ -89,7 +89,7 @@ def ours(name: str, images: ImageSet) -> tuple[float, float]:
         training=Training(epochs=2, batch_size=BATCH, precision="float32", learning_rate=1e-3),
     )
     few = ImageSet(images.images[:VALIDATED], images.targets[:VALIDATED])
-    learned = loop.train(build(name, CLASSES), recipe, images, few)
+    learned = training_loop.train(build(name, CLASSES), recipe, images, few)
     epoch = learned.curves[-1]
     return len(images.targets) // BATCH * BATCH / epoch.seconds, epoch.waited
 

@@ -14,10 +14,10 @@ import pytest
 import sqlalchemy
 import structlog
 
-from medhub.entrypoints.assembly import open_database
+from medhub.entrypoints.bootstrap import open_database
+from medhub.foundation.app_context import AppContext
 from medhub.foundation.blobs import BlobStore
 from medhub.foundation.database import Base
-from medhub.foundation.installation import Installation
 from medhub.foundation.isolation import Isolation
 from medhub.foundation.keys import Keys
 from medhub.foundation.migration import upgrade
@@ -121,7 +121,7 @@ _upgraded: set[str] = set()
 
 
 @pytest.fixture
-def house(settings: Settings, isolation: Isolation) -> Iterator[Installation]:
+def app(settings: Settings, isolation: Isolation) -> Iterator[AppContext]:
     """An empty installation."""
     settings.data.mkdir()
     database = open_database(settings)
@@ -132,11 +132,11 @@ def house(settings: Settings, isolation: Isolation) -> Iterator[Installation]:
         with database.engine.begin() as connection:
             names = ", ".join(table.name for table in Base.metadata.sorted_tables)
             connection.execute(sqlalchemy.text(f"TRUNCATE {names} CASCADE"))
-    yield Installation(settings, database, BlobStore(settings.blobs_folder), Keys(b"\x07" * 32), isolation)
+    yield AppContext(settings, database, BlobStore(settings.blobs_folder), Keys(b"\x07" * 32), isolation)
     database.close()
 
 
 @pytest.fixture
-def people(house: Installation) -> People:
+def people(app: AppContext) -> People:
     """Two projects, with a person of each role in the first and an outsider in the second."""
-    return make_people(house)
+    return make_people(app)

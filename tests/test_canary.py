@@ -33,15 +33,15 @@ from sqlalchemy import text
 from typer.testing import CliRunner
 
 from medhub.accounts.permissions import Role
-from medhub.entrypoints.cli import app
+from medhub.entrypoints.cli import cli
 from medhub.entrypoints.web import create_app
 from medhub.export import tasks as export_tasks
 from medhub.foundation import logging
+from medhub.foundation.app_context import AppContext
 from medhub.foundation.database import Base
-from medhub.foundation.installation import Installation
 from medhub.records import vault
 from medhub.records.models import Identity
-from medhub.science.deid.scan import Scanner
+from medhub.science.deid.phi_scan.scanner import PhiScanner
 from tests.factories.accounts import People, client_of
 from tests.factories.cases import run_jobs, use_classifier
 from tests.factories.images import in_doubt, photograph
@@ -225,10 +225,10 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def rows_of(house: Installation, *tables: str) -> bytes:
+def rows_of(app: AppContext, *tables: str) -> bytes:
     """All rows of some tables, or of all, as text."""
     names = tables or tuple(table.name for table in Base.metadata.sorted_tables)
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         found = [str(row) for name in names for row in session.execute(text(f"SELECT * FROM {name}"))]  # noqa: S608
     return "\n".join(found).encode()
 
@@ -245,7 +245,7 @@ def upload(client: TestClient, patient_id: str, files: list[tuple[str, bytes]]) 
 
 
 def test_what_names_a_person_is_found_nowhere(
-    house: Installation,
+    app: AppContext,
     people: People,
     canaries: Canaries,
     written: Callable[[], bytes],
@@ -253,11 +253,11 @@ def test_what_names_a_person_is_found_nowhere(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     use_classifier(monkeypatch, 0.6, 0.97)
-    app = create_app(house, run_jobs=False)
+    web_app = create_app(app, run_jobs=False)
     technologist, physician, viewer = (
-        client_of(app, house, f"{role}@lab.example") for role in (Role.TECHNOLOGIST, Role.PHYSICIAN, Role.VIEWER)
+        client_of(web_app, app, f"{role}@lab.example") for role in (Role.TECHNOLOGIST, Role.PHYSICIAN, Role.VIEWER)
     )
-    nobody = TestClient(app, raise_server_exceptions=False)
+    nobody = TestClient(web_app, raise_server_exceptions=False)
 
     # Who the patient is.
     identity = {
@@ -297,24 +297,24 @@ def test_what_names_a_person_is_found_nowhere(
     note = canaries.new("Note")
     for query in (*identity["name"].split(), identity["hospital_number"], identity["phone"]):
         assert technologist.get("/api/patients", params={"query": query}).json()["total"] == 1
-    run_jobs(house)
+    run_jobs(app)
     for image in physician.get("/api/images", params={"patient_id": patient_id}).json()["items"]:
         given = physician.put(f"/api/images/{image['id']}/verdict", json={"label": "neutrophil", "note": note})
         assert given.status_code == 200, given.text
     cases = [case["id"] for case in physician.get("/api/cases").json()["items"]]
     for case_id in cases:
         assert physician.post(f"/api/cases/{case_id}/sign", json={"note": note}).status_code == 200
-    run_jobs(house)
+    run_jobs(app)
     for case_id in cases:
         report = physician.get(f"/api/cases/{case_id}/report.pdf")
         assert report.status_code == 200
 
     # What leaves says nothing of anybody, in whatever form.
-    researcher = client_of(app, house, f"{Role.RESEARCHER}@lab.example")
+    researcher = client_of(web_app, app, f"{Role.RESEARCHER}@lab.example")
     monkeypatch.setattr(export_tasks, "READ_PIXELS", False)
     for form in ({"form": "dicom"}, {"form": "training", "picture": "jpeg"}, {"form": "metadata"}):
         export_id = researcher.post("/api/exports", json={"selection": "project", **form}).json()["id"]
-        run_jobs(house)
+        run_jobs(app)
         made = researcher.get(f"/api/exports/{export_id}").json()
         assert (made["state"], made["images"]) == ("ready", len(taken) + len(with_header)), made
         with zipfile.ZipFile(io.BytesIO(researcher.get(f"/api/exports/{export_id}/file").content)) as archive:
@@ -340,14 +340,14 @@ def test_what_names_a_person_is_found_nowhere(
         if path.is_file():
             assert canaries.in_bytes(path.read_bytes()) == [], path
             assert canaries.in_bytes(str(path).encode()) == []
-    assert canaries.in_bytes(rows_of(house)) == []
+    assert canaries.in_bytes(rows_of(app)) == []
 
     # A note belongs to verdicts, to the case and its report; not to logs, figures, jobs, acts or open bytes.
     canaries.planted.append(note)
-    assert canaries.in_bytes(rows_of(house, "verdicts")) == [note]
-    assert canaries.in_bytes(rows_of(house, "jobs", "audit_entries", "predictions", "arrivals", "images")) == []
-    for digest in house.blobs.digests():
-        assert canaries.in_bytes(house.blobs.get(digest)) == []
+    assert canaries.in_bytes(rows_of(app, "verdicts")) == [note]
+    assert canaries.in_bytes(rows_of(app, "jobs", "audit_entries", "predictions", "arrivals", "images")) == []
+    for digest in app.blobs.digests():
+        assert canaries.in_bytes(app.blobs.get(digest)) == []
     assert canaries.in_bytes(nobody.get("/metrics").content) == []
     log = written()
     assert canaries.in_bytes(log) == [], log.decode()[:2000]
@@ -400,7 +400,7 @@ def directory(canaries: Canaries) -> bytes:
 
 
 def test_what_names_a_person_is_left_behind_at_every_other_door(
-    house: Installation,
+    app: AppContext,
     people: People,
     canaries: Canaries,
     written: Callable[[], bytes],
@@ -408,9 +408,9 @@ def test_what_names_a_person_is_left_behind_at_every_other_door(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     use_classifier(monkeypatch, 0.97)
-    app = create_app(house, run_jobs=False)
+    web_app = create_app(app, run_jobs=False)
     technologist, administrator, researcher = (
-        client_of(app, house, f"{role}@lab.example")
+        client_of(web_app, app, f"{role}@lab.example")
         for role in (Role.TECHNOLOGIST, Role.ADMINISTRATOR, Role.RESEARCHER)
     )
     # The project keeps what files say of the person: in the vault, and nowhere else.
@@ -450,18 +450,18 @@ def test_what_names_a_person_is_left_behind_at_every_other_door(
             assert done.status_code == 200, done.text
         else:
             assert technologist.post(f"{address}/discard", json={"note": "No image."}).status_code == 200
-    with house.database.reading() as session:
-        said = vault.read_identity(house.keys, session.get(Identity, patient_id))
+    with app.database.reading() as session:
+        said = vault.read_identity(app.keys, session.get(Identity, patient_id))
     assert said is not None
     assert family[:8] in said["name"]
-    run_jobs(house)
+    run_jobs(app)
 
     # It leaves for research.
     for form in ("dicom", "metadata"):
         order = {"project_id": people.project_id, "form": form, "selection": "project"}
         made = researcher.post("/api/exports", json=order)
         assert made.status_code in (200, 201), made.text
-        run_jobs(house)
+        run_jobs(app)
         export = researcher.get(f"/api/exports/{made.json()['id']}").json()
         assert export["state"] == "ready", export
         got = researcher.get(f"/api/exports/{export['id']}/file")
@@ -472,14 +472,14 @@ def test_what_names_a_person_is_left_behind_at_every_other_door(
             for name in names:
                 content = archive.read(name)
                 assert canaries.in_bytes(content) == [], name
-                assert "known identity" not in {one.kind for one in Scanner([family]).scan(name, content)}, name
+                assert "known identity" not in {one.kind for one in PhiScanner([family]).scan(name, content)}, name
 
     for path in sorted(tmp_path.rglob("*")):
         if path.is_file():
             assert canaries.in_bytes(path.read_bytes()) == [], path
             assert canaries.in_bytes(str(path).encode()) == []
-    assert canaries.in_bytes(rows_of(house)) == []
-    assert canaries.in_bytes(TestClient(app).get("/metrics").content) == []
+    assert canaries.in_bytes(rows_of(app)) == []
+    assert canaries.in_bytes(TestClient(web_app).get("/metrics").content) == []
     log = written()
     assert canaries.in_bytes(log) == [], log.decode()[:2000]
 
@@ -500,7 +500,7 @@ def test_the_command_line_leaves_it_behind_too(
         (source / name).write_bytes(data)
     out, manifest = tmp_path / "out", tmp_path / "in" / "manifest.jsonl"
     arguments = ["deid", str(tmp_path / "in"), str(out), "--manifest", str(manifest), "--quiet"]
-    done = CliRunner().invoke(app, [*arguments, "--profile", "clinical-photo"])
+    done = CliRunner().invoke(cli, [*arguments, "--profile", "clinical-photo"])
     assert done.exit_code == 1, done.output  # ZIP and DICOMDIR wait
     lines = [json.loads(line) for line in manifest.read_text().splitlines()]
     assert [line["outcome"] for line in lines].count("cleaned") == 3, [line["reason"] for line in lines]
@@ -550,7 +550,7 @@ def test_a_canary_is_found_in_every_form_in_which_it_could_be_written(canaries: 
 
 
 def test_a_failure_of_medhub_itself_tells_no_more_than_its_kind(
-    house: Installation,
+    app: AppContext,
     people: People,
     canaries: Canaries,
     written: Callable[[], bytes],
@@ -563,8 +563,8 @@ def test_a_failure_of_medhub_itself_tells_no_more_than_its_kind(
 
     monkeypatch.setattr("medhub.records.service.list_patients", broken)
     monkeypatch.setattr("medhub.ingest.service.pixels.prepare", broken)
-    app = create_app(house, run_jobs=False)
-    technologist = client_of(app, house, f"{Role.TECHNOLOGIST}@lab.example")
+    web_app = create_app(app, run_jobs=False)
+    technologist = client_of(web_app, app, f"{Role.TECHNOLOGIST}@lab.example")
     patient_id = technologist.post("/api/patients", json={}).json()["id"]
     answer = technologist.get("/api/patients")
     assert answer.status_code == 500

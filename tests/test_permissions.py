@@ -19,12 +19,12 @@ import pytest
 
 from medhub.accounts.permissions import Role
 from medhub.entrypoints.web import routes_of
-from medhub.foundation.installation import Installation
+from medhub.foundation.app_context import AppContext
 from medhub.foundation.isolation import Isolation
 from tests.factories.accounts import make_people
-from tests.factories.calls import CALLS, World
+from tests.factories.api_calls import CALLS, World
+from tests.factories.app_contexts import open_app_on
 from tests.factories.cases import use_classifier
-from tests.factories.houses import open_house_on
 
 # fmt: off
 TABLE: dict[str, str] = {
@@ -222,21 +222,19 @@ TABLE: dict[str, str] = {
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def house(
+def app(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, isolation: Isolation
-) -> Iterator[Installation]:
+) -> Iterator[AppContext]:
     """One installation for all rows of the table, on each of the two databases."""
-    with open_house_on(
-        request, request.param, tmp_path_factory.mktemp("permissions"), isolation, "permissions"
-    ) as house:
-        yield house
+    with open_app_on(request, request.param, tmp_path_factory.mktemp("permissions"), isolation, "permissions") as app:
+        yield app
 
 
 @pytest.fixture(scope="module")
-def world(house: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(app: AppContext, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with pytest.MonkeyPatch.context() as monkeypatch:
         use_classifier(monkeypatch)
-        yield World(house, make_people(house), tmp_path_factory.mktemp("web"))
+        yield World(app, make_people(app), tmp_path_factory.mktemp("web"))
 
 
 def expected(route: str) -> tuple[list[int], list[int], int]:
@@ -256,7 +254,7 @@ def ask(world: World, route: str, email: str | None, *, allowed: bool) -> tuple[
 
 def test_the_table_and_the_application_name_the_same_routes(world: World) -> None:
     served = {
-        f"{method} {route.path}" for route in routes_of(world.app) for method in (route.methods or set()) - {"HEAD"}
+        f"{method} {route.path}" for route in routes_of(world.web_app) for method in (route.methods or set()) - {"HEAD"}
     }
     named = {route.partition("?")[0] for route in TABLE}
     assert served - named == set(), "a route is missing from the table"

@@ -12,7 +12,7 @@ from medhub.accounts.permissions import Role
 from medhub.audit.models import AuditEntry
 from medhub.audit.service import verify
 from medhub.entrypoints.web import create_app
-from medhub.foundation.installation import Installation
+from medhub.foundation.app_context import AppContext
 from tests.factories.accounts import People, client_of
 from tests.factories.cases import run_jobs, use_classifier
 from tests.factories.images import photograph
@@ -29,12 +29,13 @@ NOTE = "Auer rods, she is a teacher at Kampung Awah"
 
 
 def test_a_working_day_leaves_each_act_and_no_identity(
-    house: Installation, people: People, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_classifier(monkeypatch, 0.6)
-    app = create_app(house, run_jobs=False)
+    web_app = create_app(app, run_jobs=False)
     technologist, physician, administrator = (
-        client_of(app, house, f"{role}@lab.example") for role in (Role.TECHNOLOGIST, Role.PHYSICIAN, Role.ADMINISTRATOR)
+        client_of(web_app, app, f"{role}@lab.example")
+        for role in (Role.TECHNOLOGIST, Role.PHYSICIAN, Role.ADMINISTRATOR)
     )
     made = technologist.post("/api/patients", json={"sex": "F", "birth_year": 1979, "identity": IDENTITY})
     patient_id = made.json()["id"]
@@ -49,7 +50,7 @@ def test_a_working_day_leaves_each_act_and_no_identity(
         files=[("files", (f"{NAME}.jpg", photograph(1)))],
     ).json()
     image_id = uploaded["items"][0]["image_id"]
-    run_jobs(house)
+    run_jobs(app)
     assert physician.get(f"/api/images/{image_id}").status_code == 200
     assert physician.get(f"/api/images/{image_id}/rendered").status_code == 200
     assert physician.get(f"/api/images/{image_id}/original").status_code == 200
@@ -59,13 +60,13 @@ def test_a_working_day_leaves_each_act_and_no_identity(
     assert given.status_code == 200
     case_id = physician.get("/api/cases").json()["items"][0]["id"]
     assert physician.post(f"/api/cases/{case_id}/sign", json={"note": NOTE}).status_code == 200
-    run_jobs(house)
+    run_jobs(app)
     assert physician.get(f"/api/cases/{case_id}/report.pdf").status_code == 200
     assert physician.post(f"/api/cases/{case_id}/correct", json={"reason": NOTE}).status_code in {200, 201}
     erased = administrator.delete(f"/api/patients/{patient_id}", params={"erase": "true"})
     assert erased.status_code == 200
 
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         entries = list(session.scalars(select(AuditEntry).order_by(AuditEntry.seq)))
         assert verify(session).broken_at is None
     of_patient = [entry.action for entry in entries if entry.patient_id == patient_id]
@@ -99,12 +100,12 @@ def test_a_working_day_leaves_each_act_and_no_identity(
         assert secret.lower() not in told, secret
 
 
-def test_the_one_who_erased_is_known_and_the_erased_is_not(house: Installation, people: People) -> None:
-    app = create_app(house, run_jobs=False)
-    administrator = client_of(app, house, f"{Role.ADMINISTRATOR}@lab.example")
+def test_the_one_who_erased_is_known_and_the_erased_is_not(app: AppContext, people: People) -> None:
+    web_app = create_app(app, run_jobs=False)
+    administrator = client_of(web_app, app, f"{Role.ADMINISTRATOR}@lab.example")
     made = administrator.post("/api/patients", json={"sex": "F", "identity": IDENTITY}).json()
     administrator.delete(f"/api/patients/{made['id']}", params={"erase": "true"})
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         entry = session.scalars(select(AuditEntry).where(AuditEntry.action == "patient.erase")).one()
     assert (entry.actor_id, entry.object_id, entry.outcome) == (
         people.user_ids[Role.ADMINISTRATOR],

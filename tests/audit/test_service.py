@@ -18,127 +18,123 @@ from medhub.audit.models import AuditEntry
 from medhub.audit.service import Act, Filter, record, verify
 from medhub.errors import Unavailable
 from medhub.foundation import clock
-from medhub.foundation.installation import Installation
+from medhub.foundation.app_context import AppContext
 from tests.factories.threads import together
 
 
-def walk(house: Installation) -> ChainCheck:
-    with house.database.reading() as session:
+def walk(app: AppContext) -> ChainCheck:
+    with app.database.reading() as session:
         return verify(session)
 
 
-def entries(house: Installation) -> list[AuditEntry]:
-    with house.database.reading() as session:
+def entries(app: AppContext) -> list[AuditEntry]:
+    with app.database.reading() as session:
         return list(session.scalars(select(AuditEntry).order_by(AuditEntry.seq)))
 
 
-def write(house: Installation, *actions: str, **more: Any) -> None:
-    with house.database.writing(durable=False) as session:
+def write(app: AppContext, *actions: str, **more: Any) -> None:
+    with app.database.writing(durable=False) as session:
         for action in actions:
             record(session, Act(action, "thing", **more))
 
 
-def read(house: Installation, *actions: str) -> None:
-    with house.database.reading() as session:
+def read(app: AppContext, *actions: str) -> None:
+    with app.database.reading() as session:
         for action in actions:
             record(session, Act(action, "thing"))
 
 
-def test_an_act_is_written_with_what_it_changed(house: Installation) -> None:
-    write(house, "one", "two", detail={"number": 3})
-    found = entries(house)
+def test_an_act_is_written_with_what_it_changed(app: AppContext) -> None:
+    write(app, "one", "two", detail={"number": 3})
+    found = entries(app)
     assert [(entry.seq, entry.action, entry.detail) for entry in found] == [
         (1, "one", {"number": 3}),
         (2, "two", {"number": 3}),
     ]
-    assert walk(house).broken_at is None
+    assert walk(app).broken_at is None
 
 
-def test_an_act_that_is_rolled_back_leaves_no_entry(house: Installation) -> None:
-    write(house, "kept")
-    with pytest.raises(KeyError), house.database.writing() as session:
+def test_an_act_that_is_rolled_back_leaves_no_entry(app: AppContext) -> None:
+    write(app, "kept")
+    with pytest.raises(KeyError), app.database.writing() as session:
         record(session, Act("lost", "thing"))
         raise KeyError
-    write(house, "kept too")
-    assert [(entry.seq, entry.action) for entry in entries(house)] == [(1, "kept"), (2, "kept too")]
-    assert walk(house).broken_at is None
+    write(app, "kept too")
+    assert [(entry.seq, entry.action) for entry in entries(app)] == [(1, "kept"), (2, "kept too")]
+    assert walk(app).broken_at is None
 
 
-def test_a_reading_that_fails_showed_nothing_and_is_not_recorded(house: Installation) -> None:
-    with pytest.raises(KeyError), house.database.reading() as session:
+def test_a_reading_that_fails_showed_nothing_and_is_not_recorded(app: AppContext) -> None:
+    with pytest.raises(KeyError), app.database.reading() as session:
         record(session, Act("seen", "thing"))
         raise KeyError
-    assert entries(house) == []
+    assert entries(app) == []
 
 
-def test_what_was_read_is_recorded_before_the_answer_leaves(house: Installation) -> None:
-    with house.database.reading() as session:
+def test_what_was_read_is_recorded_before_the_answer_leaves(app: AppContext) -> None:
+    with app.database.reading() as session:
         record(session, Act("seen", "thing"))
         record(session, Act("seen again", "thing"))
-        assert entries(house) == []
-    assert [entry.action for entry in entries(house)] == ["seen", "seen again"]
+        assert entries(app) == []
+    assert [entry.action for entry in entries(app)] == ["seen", "seen again"]
 
 
-def test_nothing_is_shown_when_the_reading_cannot_be_recorded(
-    house: Installation, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_is_shown_when_the_reading_cannot_be_recorded(app: AppContext, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise OSError("disk of Siti")
 
     monkeypatch.setattr(service, "append", broken)
     with capture_logs() as logged, pytest.raises(Unavailable, match="Nothing was shown"):
-        read(house, "seen")
+        read(app, "seen")
     assert logged[0]["event"] == "audit.not_written"
     assert "Siti" not in str(logged)
     monkeypatch.undo()
-    read(house, "seen")  # and the next reader finds the log as it was
-    assert [entry.action for entry in entries(house)] == ["seen"]
+    read(app, "seen")  # and the next reader finds the log as it was
+    assert [entry.action for entry in entries(app)] == ["seen"]
 
 
-def test_nothing_is_changed_when_the_act_cannot_be_recorded(
-    house: Installation, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_is_changed_when_the_act_cannot_be_recorded(app: AppContext, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise OSError("full")
 
     monkeypatch.setattr(service, "append", broken)
     with pytest.raises(OSError, match="full"):
-        write(house, "change")
-    assert entries(house) == []
+        write(app, "change")
+    assert entries(app) == []
 
 
-def test_the_chain_holds_after_many_readers_and_writers_at_once(house: Installation) -> None:
+def test_the_chain_holds_after_many_readers_and_writers_at_once(app: AppContext) -> None:
     def writer(number: int) -> None:
         for count in range(12):
-            write(house, f"write {number} {count}")
+            write(app, f"write {number} {count}")
 
     def reader(number: int) -> None:
         for count in range(12):
-            read(house, f"read {number} {count}", f"look {number} {count}")
+            read(app, f"read {number} {count}", f"look {number} {count}")
 
     together(
         *(lambda n=n: writer(n) for n in range(4)),
         *(lambda n=n: reader(n) for n in range(6)),
     )
-    found = entries(house)
+    found = entries(app)
     assert [entry.seq for entry in found] == list(range(1, 4 * 12 + 6 * 24 + 1))
     assert len({entry.action for entry in found}) == len(found)
-    assert walk(house).broken_at is None
+    assert walk(app).broken_at is None
     by_reader = [entry.action for entry in found if entry.action.startswith("read 3 ")]
     assert by_reader == [f"read 3 {count}" for count in range(12)]
 
 
-def test_each_of_many_readers_finds_its_own_entry_when_its_reading_has_ended(house: Installation) -> None:
+def test_each_of_many_readers_finds_its_own_entry_when_its_reading_has_ended(app: AppContext) -> None:
     def reader(number: int) -> int:
-        read(house, f"read {number}")
-        with house.database.reading() as session:
+        read(app, f"read {number}")
+        with app.database.reading() as session:
             wanted = select(func.count()).select_from(AuditEntry).where(AuditEntry.action == f"read {number}")
             return session.scalar(wanted) or 0
 
     assert together(*(lambda n=n: reader(n) for n in range(16))) == [1] * 16
 
 
-def test_readers_who_wait_share_a_transaction(house: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_readers_who_wait_share_a_transaction(app: AppContext, monkeypatch: pytest.MonkeyPatch) -> None:
     append, sizes = service.append, []
     first_is_in, go_on = threading.Event(), threading.Event()
 
@@ -150,9 +146,9 @@ def test_readers_who_wait_share_a_transaction(house: Installation, monkeypatch: 
         append(session, acts)
 
     monkeypatch.setattr(service, "append", slow)
-    recorder = house.database._info["recorder"]
+    recorder = app.database._info["recorder"]
     assert isinstance(recorder, service.Recorder)
-    threads = [threading.Thread(target=lambda: read(house, "seen")) for _ in range(9)]
+    threads = [threading.Thread(target=lambda: read(app, "seen")) for _ in range(9)]
     threads[0].start()
     assert first_is_in.wait(60)
     for thread in threads[1:]:
@@ -163,19 +159,19 @@ def test_readers_who_wait_share_a_transaction(house: Installation, monkeypatch: 
     for thread in threads:
         thread.join(60)
     assert sizes == [1, 8]
-    assert len(entries(house)) == 9
+    assert len(entries(app)) == 9
 
 
 @pytest.fixture
-def written(house: Installation) -> list[AuditEntry]:
+def written(app: AppContext) -> list[AuditEntry]:
     """A chain of six entries."""
     for number in range(6):
-        write(house, f"act {number}", actor=f"person {number}", detail={"number": number})
-    return entries(house)
+        write(app, f"act {number}", actor=f"person {number}", detail={"number": number})
+    return entries(app)
 
 
-def alter(house: Installation, *statements: Any) -> None:
-    with house.database.engine.begin() as connection:
+def alter(app: AppContext, *statements: Any) -> None:
+    with app.database.engine.begin() as connection:
         for statement in statements:
             connection.execute(statement)
 
@@ -183,75 +179,73 @@ def alter(house: Installation, *statements: Any) -> None:
 @pytest.mark.parametrize(
     "change", [{"actor": "another"}, {"detail": {"number": 99}}, {"outcome": "refused"}, {"patient_id": "x"}]
 )
-def test_a_changed_row_is_named(house: Installation, written: list[AuditEntry], change: dict[str, Any]) -> None:
-    alter(house, update(AuditEntry).where(AuditEntry.seq == 4).values(**change))
-    assert (walk(house).broken_at, walk(house).reason) == (4, "Entry 4 was altered.")
+def test_a_changed_row_is_named(app: AppContext, written: list[AuditEntry], change: dict[str, Any]) -> None:
+    alter(app, update(AuditEntry).where(AuditEntry.seq == 4).values(**change))
+    assert (walk(app).broken_at, walk(app).reason) == (4, "Entry 4 was altered.")
 
 
-def test_a_row_whose_moment_was_changed_by_a_microsecond_is_named(
-    house: Installation, written: list[AuditEntry]
-) -> None:
+def test_a_row_whose_moment_was_changed_by_a_microsecond_is_named(app: AppContext, written: list[AuditEntry]) -> None:
     later = written[2].at + timedelta(microseconds=1)
-    alter(house, update(AuditEntry).where(AuditEntry.seq == 3).values(at=later))
-    assert walk(house).broken_at == 3
+    alter(app, update(AuditEntry).where(AuditEntry.seq == 3).values(at=later))
+    assert walk(app).broken_at == 3
 
 
-def test_a_deleted_row_is_named(house: Installation, written: list[AuditEntry]) -> None:
-    alter(house, delete(AuditEntry).where(AuditEntry.seq == 2))
-    assert (walk(house).broken_at, walk(house).reason) == (2, "Entry 2 is missing.")
+def test_a_deleted_row_is_named(app: AppContext, written: list[AuditEntry]) -> None:
+    alter(app, delete(AuditEntry).where(AuditEntry.seq == 2))
+    assert (walk(app).broken_at, walk(app).reason) == (2, "Entry 2 is missing.")
 
 
-def test_a_deleted_row_whose_gap_was_closed_is_named(house: Installation, written: list[AuditEntry]) -> None:
+def test_a_deleted_row_whose_gap_was_closed_is_named(app: AppContext, written: list[AuditEntry]) -> None:
     alter(
-        house,
+        app,
         delete(AuditEntry).where(AuditEntry.seq == 2),
         *(update(AuditEntry).where(AuditEntry.seq == seq).values(seq=seq - 1) for seq in range(3, 7)),
     )
-    assert walk(house).broken_at == 2
+    assert walk(app).broken_at == 2
 
 
-def test_an_inserted_row_is_named(house: Installation, written: list[AuditEntry]) -> None:
+def test_an_inserted_row_is_named(app: AppContext, written: list[AuditEntry]) -> None:
     forged = {column.key: getattr(written[5], column.key) for column in AuditEntry.__table__.columns}
     forged |= {"seq": 7, "actor": "somebody else", "previous_hash": written[5].hash}
-    alter(house, insert(AuditEntry).values(**forged))
-    assert (walk(house).broken_at, walk(house).reason) == (7, "Entry 7 was altered.")
+    alter(app, insert(AuditEntry).values(**forged))
+    assert (walk(app).broken_at, walk(app).reason) == (7, "Entry 7 was altered.")
 
 
-def test_rows_that_changed_places_are_named(house: Installation, written: list[AuditEntry]) -> None:
+def test_rows_that_changed_places_are_named(app: AppContext, written: list[AuditEntry]) -> None:
     alter(
-        house,
+        app,
         update(AuditEntry).where(AuditEntry.seq == 2).values(seq=99),
         update(AuditEntry).where(AuditEntry.seq == 5).values(seq=2),
         update(AuditEntry).where(AuditEntry.seq == 99).values(seq=5),
     )
-    assert walk(house).broken_at == 2
+    assert walk(app).broken_at == 2
 
 
 def test_the_last_rows_can_be_cut_off_unseen_unless_the_last_hash_was_noted(
-    house: Installation, written: list[AuditEntry]
+    app: AppContext, written: list[AuditEntry]
 ) -> None:
     """A limit that is stated: note the hash that the check prints outside of the machine, and compare it."""
-    noted = walk(house).last_hash
-    alter(house, delete(AuditEntry).where(AuditEntry.seq >= 5))
-    found = walk(house)
+    noted = walk(app).last_hash
+    alter(app, delete(AuditEntry).where(AuditEntry.seq >= 5))
+    found = walk(app)
     assert (found.broken_at, found.entries) == (None, 4)
     assert found.last_hash != noted
 
 
 def test_a_chain_written_anew_from_a_changed_entry_on_shows_only_against_a_noted_hash(
-    house: Installation, written: list[AuditEntry]
+    app: AppContext, written: list[AuditEntry]
 ) -> None:
     """A limit that is stated: whoever writes the database can write the chain anew; its last hash then differs."""
-    noted = walk(house).last_hash
+    noted = walk(app).last_hash
     previous = written[1].hash
     for entry in written[2:]:
         entry.actor = "somebody else"
         digest = entry_hash(entry, previous)
         change = {"actor": "somebody else", "previous_hash": previous, "hash": digest}
-        alter(house, update(AuditEntry).where(AuditEntry.seq == entry.seq).values(**change))
+        alter(app, update(AuditEntry).where(AuditEntry.seq == entry.seq).values(**change))
         previous = digest
-    assert walk(house).broken_at is None
-    assert walk(house).last_hash != noted
+    assert walk(app).broken_at is None
+    assert walk(app).last_hash != noted
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -271,23 +265,23 @@ def test_a_chain_written_anew_from_a_changed_entry_on_shows_only_against_a_noted
     st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=120),
 )
 def test_whatever_an_act_tells_its_entry_holds_after_it_was_stored(
-    house: Installation, detail: dict[str, Any], actor: str
+    app: AppContext, detail: dict[str, Any], actor: str
 ) -> None:
-    write(house, "act", detail=detail, actor=actor)
-    assert walk(house).broken_at is None
+    write(app, "act", detail=detail, actor=actor)
+    assert walk(app).broken_at is None
 
 
-def test_entries_are_found_by_what_is_asked(house: Installation) -> None:
+def test_entries_are_found_by_what_is_asked(app: AppContext) -> None:
     before = clock.now()
-    write(house, "patient.read", project_id="p", actor_id="u1", actor="Élodie", patient_id="x", object_id="o1")
-    write(house, "image.view", project_id="p", actor_id="u2", actor="Tan", patient_id="y", outcome="refused")
-    write(house, "image.view", project_id="q", actor_id="u1", actor="Élodie", patient_id="z")
-    write(house, "account.sign-in", actor_id="u1", actor="Élodie")
-    write(house, "account.sign-in", actor_id="u9", actor="a stranger")
+    write(app, "patient.read", project_id="p", actor_id="u1", actor="Élodie", patient_id="x", object_id="o1")
+    write(app, "image.view", project_id="p", actor_id="u2", actor="Tan", patient_id="y", outcome="refused")
+    write(app, "image.view", project_id="q", actor_id="u1", actor="Élodie", patient_id="z")
+    write(app, "account.sign-in", actor_id="u1", actor="Élodie")
+    write(app, "account.sign-in", actor_id="u9", actor="a stranger")
 
     def found(**wanted: Any) -> list[int]:
         projects = wanted.pop("projects", {"p"})
-        with house.database.reading() as session:
+        with app.database.reading() as session:
             chosen = Filter(frozenset(projects), frozenset({"u1", "u2"}), **wanted)
             rows, total = service.find(session, chosen, offset=0, limit=10)
             assert total == len(rows)
@@ -307,7 +301,7 @@ def test_entries_are_found_by_what_is_asked(house: Installation) -> None:
     assert found(query="%") == []
     assert found(since=before) == [4, 2, 1]
     assert found(until=before) == []
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         rows, total = service.find(session, Filter(frozenset({"p"}), frozenset({"u1"})), offset=1, limit=1)
         assert ([row.seq for row in rows], total) == ([2], 3)
         assert service.actions(session) == ["account.sign-in", "image.view", "patient.read"]

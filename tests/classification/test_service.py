@@ -16,14 +16,14 @@ from medhub.classification.service import EvidenceNotFound, evidence_of, label_c
 from medhub.classification.tasks import classify
 from medhub.errors import NotFound
 from medhub.foundation import clock
-from medhub.foundation.installation import Installation
+from medhub.foundation.app_context import AppContext
 from medhub.foundation.isolation import DecoderFailed
 from medhub.foundation.jobs import MOST_ATTEMPTS, Job
-from medhub.records import pixels
+from medhub.records import isolated_calls
 from medhub.records.models import Image, PatientBlob
 from medhub.records.studies import delete_image
 from medhub.review.models import Case
-from medhub.science.imaging.limits import Unacceptable
+from medhub.science.imaging.decoding_limits import Unacceptable
 from medhub.science.inference.card import ClassifierNotFound
 from tests.factories.accounts import People
 from tests.factories.cases import LABELS, make_patient, run_jobs, upload, use_classifier
@@ -33,117 +33,115 @@ from tests.factories.time import Hands
 
 
 @pytest.fixture
-def image_id(house: Installation, people: People) -> str:
-    technologist = people.actor(house, Role.TECHNOLOGIST)
-    (answer,) = upload(house, technologist, make_patient(house, people), photograph(1))
+def image_id(app: AppContext, people: People) -> str:
+    technologist = people.actor(app, Role.TECHNOLOGIST)
+    (answer,) = upload(app, technologist, make_patient(app, people), photograph(1))
     return str(answer.image_id)
 
 
-def predictions(house: Installation, image_id: str) -> list[Prediction]:
-    with house.database.reading() as session:
+def predictions(app: AppContext, image_id: str) -> list[Prediction]:
+    with app.database.reading() as session:
         return predictions_of(session, image_id)
 
 
-def state(house: Installation, image_id: str) -> str:
-    with house.database.reading() as session:
+def state(app: AppContext, image_id: str) -> str:
+    with app.database.reading() as session:
         return session.get_one(Image, image_id).state
 
 
-def test_what_a_classifier_said_is_kept_whole(
-    house: Installation, image_id: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_classifier_said_is_kept_whole(app: AppContext, image_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
     use_classifier(monkeypatch, 0.97)
-    run_jobs(house)
-    (said,) = predictions(house, image_id)
+    run_jobs(app)
+    (said,) = predictions(app, image_id)
     assert (said.classifier, said.version, said.digest) == ("blood-cells", "0", "c" * 64)
     assert (said.label, said.likeliest, said.uncertain, said.reason) == ("neutrophil", "neutrophil", False, None)
     assert (said.confidence, said.threshold, said.milliseconds) == (0.97, 0.75, 1.0)
     assert set(said.probabilities) == set(LABELS)
     assert sum(said.probabilities.values()) == pytest.approx(1)
-    assert state(house, image_id) == "read"
+    assert state(app, image_id) == "read"
 
 
 @pytest.mark.parametrize(("confidence", "label"), [(0.749, "Uncertain"), (0.75, "neutrophil"), (0.2, "Uncertain")])
 def test_below_the_pathways_threshold_it_abstains_with_the_reason(
-    house: Installation, image_id: str, confidence: float, label: str, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, image_id: str, confidence: float, label: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_classifier(monkeypatch, confidence)
-    run_jobs(house)
-    (said,) = predictions(house, image_id)
+    run_jobs(app)
+    (said,) = predictions(app, image_id)
     assert (said.label, said.uncertain, said.likeliest) == (label, label == "Uncertain", "neutrophil")
     assert said.confidence == pytest.approx(confidence)
     assert bool(said.reason) == said.uncertain
 
 
-def test_reading_twice_keeps_it_once(house: Installation, image_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_twice_keeps_it_once(app: AppContext, image_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
     use_classifier(monkeypatch, 0.97, 0.5)
-    classify(house, image_id)
-    classify(house, image_id)
-    (said,) = predictions(house, image_id)
+    classify(app, image_id)
+    classify(app, image_id)
+    (said,) = predictions(app, image_id)
     assert said.confidence == 0.97
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         made = session.scalars(select(AuditEntry).where(AuditEntry.action == "prediction.make")).all()
     assert [entry.object_id for entry in made] == [image_id]
 
 
 def test_reading_at_the_same_moment_keeps_it_once(
-    house: Installation, image_id: str, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, image_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_classifier(monkeypatch)
-    together(*[lambda: classify(house, image_id)] * 4)
-    assert len(predictions(house, image_id)) == 1
-    assert state(house, image_id) == "read"
+    together(*[lambda: classify(app, image_id)] * 4)
+    assert len(predictions(app, image_id)) == 1
+    assert state(app, image_id) == "read"
 
 
 def test_another_classifier_says_anew_and_its_word_is_the_latest(
-    house: Installation, image_id: str, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, image_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_classifier(monkeypatch, 0.97)
-    classify(house, image_id)
+    classify(app, image_id)
     newer = use_classifier(monkeypatch, 0.5)
     monkeypatch.setattr(newer, "digest", "d" * 64, raising=False)
-    classify(house, image_id)
-    assert [said.digest[0] for said in predictions(house, image_id)] == ["d", "c"]
-    with house.database.reading() as session:
+    classify(app, image_id)
+    assert [said.digest[0] for said in predictions(app, image_id)] == ["d", "c"]
+    with app.database.reading() as session:
         assert latest(session, [image_id, "no such"])[image_id].digest == "d" * 64
         assert latest(session, []) == {}
 
 
 def test_an_image_that_is_gone_is_left_alone(
-    house: Installation, people: People, image_id: str, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, people: People, image_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_classifier(monkeypatch)
-    classify(house, "no such image")
-    administrator = people.actor(house, Role.ADMINISTRATOR)
-    frame = pixels.frame
+    classify(app, "no such image")
+    administrator = people.actor(app, Role.ADMINISTRATOR)
+    frame = isolated_calls.frame
 
     def deleted_meanwhile(*given: Any) -> Any:
         picture = frame(*given)
-        with house.database.writing() as session:
+        with app.database.writing() as session:
             delete_image(session, administrator, image_id)
         return picture
 
-    monkeypatch.setattr(pixels, "frame", deleted_meanwhile)
-    classify(house, image_id)
-    run_jobs(house)
-    with house.database.reading() as session:
+    monkeypatch.setattr(isolated_calls, "frame", deleted_meanwhile)
+    classify(app, image_id)
+    run_jobs(app)
+    with app.database.reading() as session:
         assert session.scalars(select(Prediction)).all() == []
         assert session.scalars(select(PatientBlob)).all() == []
-    assert list(house.blobs.digests()) == []
+    assert list(app.blobs.digests()) == []
 
 
 def test_an_image_that_cannot_be_decoded_is_given_up_at_once(
-    house: Installation, image_id: str, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, image_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_classifier(monkeypatch)
 
     def refuse(*_: object) -> None:
         raise Unacceptable("The file is damaged.", reason="damaged")
 
-    monkeypatch.setattr(pixels, "frame", refuse)
-    run_jobs(house)
-    assert state(house, image_id) == "unreadable"
-    with house.database.reading() as session:
+    monkeypatch.setattr(isolated_calls, "frame", refuse)
+    run_jobs(app)
+    assert state(app, image_id) == "unreadable"
+    with app.database.reading() as session:
         (case,) = session.scalars(select(Case))  # a person decides without a classifier
         jobs = session.scalars(select(Job)).all()
     assert case.stage == "review"
@@ -160,7 +158,7 @@ def test_an_image_that_cannot_be_decoded_is_given_up_at_once(
     ids=["decoder", "no classifier", "fault"],
 )
 def test_what_may_pass_is_tried_again_and_then_given_up(
-    house: Installation, image_id: str, failure: Exception, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, image_id: str, failure: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hands = Hands(monkeypatch)
 
@@ -169,18 +167,18 @@ def test_what_may_pass_is_tried_again_and_then_given_up(
 
     monkeypatch.setattr(service, "get_classifier", fail)
     for _ in range(MOST_ATTEMPTS):
-        assert state(house, image_id) == "waiting"
-        run_jobs(house)
+        assert state(app, image_id) == "waiting"
+        run_jobs(app)
         hands.move(minutes=2)
-    assert state(house, image_id) == "unreadable"
-    run_jobs(house)
-    with house.database.reading() as session:
+    assert state(app, image_id) == "unreadable"
+    run_jobs(app)
+    with app.database.reading() as session:
         assert len(session.scalars(select(Case)).all()) == 1
         (given_up,) = session.scalars(select(AuditEntry).where(AuditEntry.action == "prediction.give-up"))
     assert given_up.object_id == image_id
 
 
-def test_a_passing_failure_leaves_no_trace(house: Installation, image_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_passing_failure_leaves_no_trace(app: AppContext, image_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
     hands = Hands(monkeypatch)
     classifier = use_classifier(monkeypatch)
     calls: list[int] = []
@@ -192,61 +190,61 @@ def test_a_passing_failure_leaves_no_trace(house: Installation, image_id: str, m
         return classifier
 
     monkeypatch.setattr(service, "get_classifier", once)
-    run_jobs(house)
+    run_jobs(app)
     hands.move(minutes=1)
-    run_jobs(house)
-    assert state(house, image_id) == "read"
-    assert len(predictions(house, image_id)) == 1
+    run_jobs(app)
+    assert state(app, image_id) == "read"
+    assert len(predictions(app, image_id)) == 1
 
 
-def test_giving_up_does_not_undo_a_reading(house: Installation, image_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_giving_up_does_not_undo_a_reading(app: AppContext, image_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
     use_classifier(monkeypatch)
-    classify(house, image_id)
-    service.give_up(house, image_id)
-    assert state(house, image_id) == "read"
-    service.give_up(house, "no such image")
+    classify(app, image_id)
+    service.give_up(app, image_id)
+    assert state(app, image_id) == "read"
+    service.give_up(app, "no such image")
 
 
 def test_the_evidence_map_comes_back_as_it_was(
-    house: Installation, people: People, image_id: str, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, people: People, image_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    physician = people.actor(house, Role.PHYSICIAN)
-    with pytest.raises(EvidenceNotFound, match="no classifier"), house.database.reading() as session:
-        evidence_of(session, house, physician, image_id)
+    physician = people.actor(app, Role.PHYSICIAN)
+    with pytest.raises(EvidenceNotFound, match="no classifier"), app.database.reading() as session:
+        evidence_of(session, app, physician, image_id)
     use_classifier(monkeypatch)
-    classify(house, image_id)
-    with house.database.reading() as session:
-        image, evidence, digest = evidence_of(session, house, physician, image_id)
+    classify(app, image_id)
+    with app.database.reading() as session:
+        image, evidence, digest = evidence_of(session, app, physician, image_id)
     assert image.id == image_id
-    assert house.blobs.has(digest)
+    assert app.blobs.has(digest)
     said = np.linspace(0, 1, 25, dtype=np.float32).reshape(5, 5)
     assert np.abs(evidence - said).max() <= 0.5 / 255 + 1e-6
-    outsider = people.outsider(house)
-    with pytest.raises(NotFound), house.database.reading() as session:
-        evidence_of(session, house, outsider, image_id)
+    outsider = people.outsider(app)
+    with pytest.raises(NotFound), app.database.reading() as session:
+        evidence_of(session, app, outsider, image_id)
 
 
 def test_labels_are_counted_for_the_projects_that_are_asked_for(
-    house: Installation, people: People, image_id: str, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, people: People, image_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_classifier(monkeypatch, 0.9, 0.5, 0.9)
-    technologist = people.actor(house, Role.TECHNOLOGIST)
-    upload(house, technologist, make_patient(house, people), photograph(2), photograph(3))
-    run_jobs(house)
-    with house.database.reading() as session:
+    technologist = people.actor(app, Role.TECHNOLOGIST)
+    upload(app, technologist, make_patient(app, people), photograph(2), photograph(3))
+    run_jobs(app)
+    with app.database.reading() as session:
         assert label_counts(session, [people.project_id]) == [("neutrophil", 2), ("Uncertain", 1)]
         assert label_counts(session, [people.other_project_id]) == []
 
 
 def test_a_reading_that_an_earlier_process_began_is_made_by_the_next(
-    house: Installation, image_id: str, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, image_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_classifier(monkeypatch)
-    with house.database.writing() as session:  # as the process left it that died
+    with app.database.writing() as session:  # as the process left it that died
         session.execute(
             update(Job).values(
                 state="running", owner="dead", attempts=1, leased_until=clock.now() - timedelta(seconds=1)
             )
         )
-    assert run_jobs(house) >= 1
-    assert state(house, image_id) == "read"
+    assert run_jobs(app) >= 1
+    assert state(app, image_id) == "read"

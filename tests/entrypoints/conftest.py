@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from medhub.entrypoints.web import create_app
-from medhub.foundation.installation import Installation
+from medhub.foundation.app_context import AppContext
 from medhub.foundation.settings import Settings
 from tests.factories.accounts import People, client_of
 
@@ -31,22 +31,22 @@ def settings(tmp_path: Path, database_url: str | None) -> Settings:
 
 
 @pytest.fixture
-def app(house: Installation, people: People, tmp_path: Path) -> FastAPI:
+def web_app(app: AppContext, people: People, tmp_path: Path) -> FastAPI:
     """The application, with a web app of two files; jobs run when a test says so."""
     web = tmp_path / "web"
     (web / "assets").mkdir(parents=True)
     (web / "index.html").write_text("<!doctype html><title>Medhub</title>")
     (web / "assets" / "index-1a2b3c.js").write_text("export {};")
-    return create_app(house, run_jobs=False, web=web)
+    return create_app(app, run_jobs=False, web=web)
 
 
 @pytest.fixture
-def nobody(app: FastAPI) -> TestClient:
+def nobody(web_app: FastAPI) -> TestClient:
     """A client of nobody, over HTTP on a name that is not this machine's own."""
-    return TestClient(app, base_url="http://medhub.test", raise_server_exceptions=False)
+    return TestClient(web_app, base_url="http://medhub.test", raise_server_exceptions=False)
 
 
 @pytest.fixture
-def client(app: FastAPI, house: Installation) -> ClientOf:
+def client(web_app: FastAPI, app: AppContext) -> ClientOf:
     """Makes the client of a role, which sends an API token."""
-    return lambda role: client_of(app, house, f"{role}@lab.example")
+    return lambda role: client_of(web_app, app, f"{role}@lab.example")

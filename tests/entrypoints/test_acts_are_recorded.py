@@ -12,12 +12,12 @@ from sqlalchemy import func, select
 from medhub.accounts.permissions import Role
 from medhub.audit.models import AuditEntry
 from medhub.audit.service import verify
-from medhub.foundation.installation import Installation
+from medhub.foundation.app_context import AppContext
 from medhub.foundation.isolation import Isolation
 from tests.factories.accounts import make_people
-from tests.factories.calls import CALLS, World
+from tests.factories.api_calls import CALLS, World
+from tests.factories.app_contexts import open_app_on
 from tests.factories.cases import IDENTITY, use_classifier
-from tests.factories.houses import open_house_on
 from tests.test_permissions import TABLE, expected
 
 # What each route is recorded as; a route that shows or changes nothing of a patient is recorded as nothing.
@@ -197,27 +197,27 @@ OF_A_PATIENT = {
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def house(
+def app(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, isolation: Isolation
-) -> Iterator[Installation]:
-    with open_house_on(request, request.param, tmp_path_factory.mktemp("recorded"), isolation, "recorded") as house:
-        yield house
+) -> Iterator[AppContext]:
+    with open_app_on(request, request.param, tmp_path_factory.mktemp("recorded"), isolation, "recorded") as app:
+        yield app
 
 
 @pytest.fixture(scope="module")
-def world(house: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(app: AppContext, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with pytest.MonkeyPatch.context() as monkeypatch:
         use_classifier(monkeypatch)
-        yield World(house, make_people(house), tmp_path_factory.mktemp("web"))
+        yield World(app, make_people(app), tmp_path_factory.mktemp("web"))
 
 
-def last_number(house: Installation) -> int:
-    with house.database.reading() as session:
+def last_number(app: AppContext) -> int:
+    with app.database.reading() as session:
         return session.scalar(select(func.max(AuditEntry.seq))) or 0
 
 
-def entries_after(house: Installation, number: int) -> list[AuditEntry]:
-    with house.database.reading() as session:
+def entries_after(app: AppContext, number: int) -> list[AuditEntry]:
+    with app.database.reading() as session:
         return list(session.scalars(select(AuditEntry).where(AuditEntry.seq > number).order_by(AuditEntry.seq)))
 
 
@@ -231,11 +231,11 @@ def test_a_call_is_recorded_as_what_it_is(world: World, route: str) -> None:
     email = f"{role}@lab.example"
     client = world.client(email)
     call = CALLS[route](world, True, email)
-    before = last_number(world.house)
+    before = last_number(world.app)
     answer = client.request(route.partition(" ")[0], call.path, **call.send)
     world.forget_clients()
     assert answer.status_code < 300, answer.text
-    found = entries_after(world.house, before)
+    found = entries_after(world.app, before)
     assert tuple(entry.action for entry in found) == ACTS[route]
     for entry in found:
         assert (entry.actor_id, entry.actor) == (world.people.user_ids[role], f"The {role}")
@@ -252,9 +252,9 @@ def test_a_refused_call_is_recorded_as_refused(world: World, route: str) -> None
     email = f"{role}@lab.example"
     client = world.client(email)
     call = CALLS[route](world, False, email)
-    before = last_number(world.house)
+    before = last_number(world.app)
     assert client.request(route.partition(" ")[0], call.path, **call.send).status_code == 403
-    (entry,) = entries_after(world.house, before)
+    (entry,) = entries_after(world.app, before)
     assert (entry.outcome, entry.actor_id) == ("refused", world.people.user_ids[role])
     if "{id}" in route:
         assert entry.object_id is not None
@@ -265,26 +265,26 @@ def test_what_the_browser_has_already_is_recorded_as_seen(world: World) -> None:
     url = f"/api/images/{world.image_id}/rendered?size=64"
     client = world.client("viewer@lab.example")
     etag = client.get(url).headers["etag"]
-    before = last_number(world.house)
+    before = last_number(world.app)
     assert client.get(url, headers={"If-None-Match": etag}).status_code == 304
-    (entry,) = entries_after(world.house, before)
+    (entry,) = entries_after(world.app, before)
     assert (entry.action, entry.object_id) == ("image.view", world.image_id)
 
 
 def test_a_failed_act_leaves_no_entry_that_says_it_was_done(world: World) -> None:
     client = world.client("administrator@lab.example")
-    before = last_number(world.house)
+    before = last_number(world.app)
     assert client.delete(f"/api/patients/{world.patient_id}").status_code == 409
     assert client.patch(f"/api/patients/{world.patient_id}", json={"birth_year": 1001}).status_code == 422
-    assert entries_after(world.house, before) == []
+    assert entries_after(world.app, before) == []
 
 
 def test_a_wrong_password_is_recorded_without_the_name_that_was_tried(world: World) -> None:
-    before = last_number(world.house)
+    before = last_number(world.app)
     for email in ("viewer@lab.example", "siti@lab.example"):
         form = {"username": email, "password": "not the password"}
         assert world.client(None).post("/api/auth/token", data=form).status_code == 401
-    known, unknown = entries_after(world.house, before)
+    known, unknown = entries_after(world.app, before)
     assert (known.action, known.outcome, known.object_id) == (
         "account.sign-in",
         "refused",
@@ -295,7 +295,7 @@ def test_a_wrong_password_is_recorded_without_the_name_that_was_tried(world: Wor
 
 def test_the_chain_holds_and_names_no_patient(world: World) -> None:
     world.client("physician@lab.example").get(f"/api/patients?query={IDENTITY['name']}")
-    with world.house.database.reading() as session:
+    with world.app.database.reading() as session:
         assert verify(session).broken_at is None
         told = [
             f"{entry.actor} {entry.detail} {entry.object_id} {entry.origin}"

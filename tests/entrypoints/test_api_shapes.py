@@ -13,7 +13,7 @@ from PIL import Image
 
 from medhub import __version__
 from medhub.entrypoints.problems import MEDIA_TYPE
-from medhub.foundation.installation import Installation
+from medhub.foundation.app_context import AppContext
 from medhub.reports.facts import facts_digest
 from medhub.reports.seal import verify
 from tests.entrypoints.conftest import ClientOf
@@ -44,12 +44,12 @@ def send(client: TestClient, patient_id: str, *files: tuple[str, bytes]) -> list
 
 
 @pytest.fixture
-def image_id(client: ClientOf, house: Installation, monkeypatch: pytest.MonkeyPatch) -> str:
+def image_id(client: ClientOf, app: AppContext, monkeypatch: pytest.MonkeyPatch) -> str:
     """An image that the classifier has read."""
     use_classifier(monkeypatch)
     technologist = client("technologist")
     (item,) = send(technologist, register(technologist)["id"], ("a.jpg", photograph(1)))
-    run_jobs(house)
+    run_jobs(app)
     identifier: str = item["image_id"]
     return identifier
 
@@ -115,13 +115,11 @@ def test_an_image_carries_its_predictions(client: ClientOf, image_id: str) -> No
     assert (image["verified"], image["state"]) == (False, "read")
 
 
-def test_an_uncertain_prediction_says_so(
-    client: ClientOf, house: Installation, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_uncertain_prediction_says_so(client: ClientOf, app: AppContext, monkeypatch: pytest.MonkeyPatch) -> None:
     use_classifier(monkeypatch, 0.61)
     technologist, physician = client("technologist"), client("physician")
     (item,) = send(technologist, register(technologist)["id"], ("a.jpg", photograph(1)))
-    run_jobs(house)
+    run_jobs(app)
     url = f"/api/images/{item['image_id']}"
     (prediction,) = physician.get(url).json()["predictions"]
     assert (prediction["label"], prediction["uncertain"], prediction["likeliest"]) == ("Uncertain", True, "neutrophil")
@@ -187,14 +185,14 @@ def test_a_token_comes_from_the_oauth2_password_form(nobody: TestClient, people:
     assert wrong.status_code == 422
 
 
-def test_from_upload_to_report_by_http(client: ClientOf, house: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_from_upload_to_report_by_http(client: ClientOf, app: AppContext, monkeypatch: pytest.MonkeyPatch) -> None:
     use_classifier(monkeypatch)
     technologist, physician, viewer = client("technologist"), client("physician"), client("viewer")
     patient = register(technologist)
     files = [(f"field {number}.jpg", photograph(number)) for number in range(4)]
     items = send(technologist, patient["id"], *files)
     assert [item["outcome"] for item in items] == ["accepted"] * 4
-    run_jobs(house)
+    run_jobs(app)
 
     (case,) = physician.get("/api/cases?stage=review&mine=true").json()["items"]
     assert (case["images"], case["verified"], case["waiting_for_me"]) == (4, 0, True)
@@ -208,17 +206,17 @@ def test_from_upload_to_report_by_http(client: ClientOf, house: Installation, mo
     assert physician.get(f"/api/cases/{case['id']}/report.pdf").status_code == 409
     signed = physician.post(f"/api/cases/{case['id']}/sign", json={"note": "Normal."}).json()
     assert (signed["stage"], signed["signed_by"]) == ("signed", "The physician")
-    run_jobs(house)
+    run_jobs(app)
 
     report = physician.get(f"/api/cases/{case['id']}/report.pdf")
     assert report.headers["content-type"] == "application/pdf"
     assert report.content.startswith(b"%PDF-")
-    checked = verify(report.content, house.keys.signing_key().public_key())
+    checked = verify(report.content, app.keys.signing_key().public_key())
     assert (checked.intact, checked.authentic, checked.facts_digest_matches) == (True, True, True)
     assert checked.record is not None
-    assert not verify(report.content.replace(b"%%EOF", b"%%EOG", 1), house.keys.signing_key().public_key()).intact
+    assert not verify(report.content.replace(b"%%EOF", b"%%EOG", 1), app.keys.signing_key().public_key()).intact
     plain = viewer.get(f"/api/cases/{case['id']}/report.pdf").content
-    assert verify(plain, house.keys.signing_key().public_key()).intact
+    assert verify(plain, app.keys.signing_key().public_key()).intact
     assert plain != report.content
 
     (listed,) = viewer.get("/api/reports").json()["items"]
@@ -266,11 +264,11 @@ def test_the_evidence_is_a_translucent_layer(client: ClientOf, image_id: str) ->
     assert (picture.mode, picture.size) == ("RGBA", (48, 48))
 
 
-def test_the_server_says_that_it_lives_and_can_work(nobody: TestClient, house: Installation) -> None:
+def test_the_server_says_that_it_lives_and_can_work(nobody: TestClient, app: AppContext) -> None:
     assert nobody.get("/api/health").json() == {"status": "ok", "version": __version__}
     ready = {"status": "ready", "database": "ok", "blobs": "ok", "jobs": "ok"}
     assert nobody.get("/api/ready").json() == ready
-    (house.blobs.folder / "incoming").rename(house.blobs.folder / "gone")
+    (app.blobs.folder / "incoming").rename(app.blobs.folder / "gone")
     answer = nobody.get("/api/ready")
     assert (answer.status_code, answer.json()) == (503, ready | {"status": "not ready", "blobs": "failed"})
 
@@ -311,8 +309,8 @@ def _policy(answer: Any) -> str:
     return policy
 
 
-def test_https_is_to_stay_https(app: Any) -> None:
-    answer = TestClient(app, base_url="https://medhub.test").get("/api/health")
+def test_https_is_to_stay_https(web_app: Any) -> None:
+    answer = TestClient(web_app, base_url="https://medhub.test").get("/api/health")
     assert answer.headers["strict-transport-security"].startswith("max-age=")
 
 

@@ -29,7 +29,7 @@ from medhub.accounts.permissions import Role
 from medhub.audit.models import AuditEntry
 from medhub.classification.registry import folder_of
 from medhub.entrypoints import cli
-from medhub.entrypoints.assembly import build
+from medhub.entrypoints.bootstrap import build
 from medhub.foundation.settings import Settings
 from medhub.records.models import Image, Patient
 from medhub.review import service as review
@@ -180,10 +180,10 @@ def test_user_add_takes_the_password_from_standard_input_alone(medhub: Run, proj
     assert (added.json["email"], added.json["role"]) == ("aisyah@lab.example", "physician")
     assert PASSWORD not in added.out + added.err
     assert medhub(*given, "--project", project, "--password-stdin", stdin=PASSWORD + "\n").code == 4
-    house = build(Settings(data=data))
-    with house.database.reading() as session:
+    app = build(Settings(data=data))
+    with app.database.reading() as session:
         user = session.scalars(select(User)).one()
-    house.close()
+    app.close()
     assert user.id == added.json["id"]
     assert user.password_hash.startswith("$argon2id$")
 
@@ -196,15 +196,15 @@ def test_a_forgotten_password_and_a_second_project_need_no_other_account(medhub:
     assert medhub("user", "role", "--email", "b@lab.example", "--role", "physician", "--project", other).code == 3
     with_stdin = ("user", "password", "--email", "a@lab.example", "--password-stdin")
     assert medhub(*with_stdin, stdin="short\n").code == 2
-    house = build(Settings(data=data))
-    actor = signed_in(house, "a@lab.example")
+    app = build(Settings(data=data))
+    actor = signed_in(app, "a@lab.example")
     assert sorted(actor.roles.values()) == [Role.PHYSICIAN, Role.VIEWER]
     assert medhub(*with_stdin, stdin="quite another password\n").code == 0
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         user = session.scalars(select(User)).one()
         assert verify_password("quite another password", user.password_hash)
         assert session.scalar(select(SignIn.id)) is None
-    house.close()
+    app.close()
 
 
 def test_user_add_refuses_a_weak_password_and_wants_one(medhub: Run, project: str) -> None:
@@ -218,12 +218,12 @@ def test_user_add_refuses_a_weak_password_and_wants_one(medhub: Run, project: st
 
 
 def test_patient_add_prints_the_code_and_takes_fields(medhub: Run, project: str, data: Path) -> None:
-    house = build(Settings(data=data))
+    app = build(Settings(data=data))
     from medhub.accounts.actor import COMMAND_LINE
     from medhub.accounts.service import find_project
-    from medhub.records.definitions import define_field
+    from medhub.records.field_definitions import define_field
 
-    with house.database.writing() as session:
+    with app.database.writing() as session:
         define_field(
             session,
             COMMAND_LINE,
@@ -237,7 +237,7 @@ def test_patient_add_prints_the_code_and_takes_fields(medhub: Run, project: str,
             choices=[],
             position=0,
         )
-    house.close()
+    app.close()
     add = ("patient", "add", "--project", project)
     plain = medhub(*add, "--sex", "F", "--birth-year", "1980", "--field", "haemoglobin=11.9")
     assert plain.code == 0, plain.err
@@ -247,11 +247,11 @@ def test_patient_add_prints_the_code_and_takes_fields(medhub: Run, project: str,
         assert medhub(*add, "--field", wrong).code == 2
     assert medhub(*add, "--sex", "X").code == 2
     assert medhub(*add, "--birth-year", "1500").code == 2
-    house = build(Settings(data=data))
-    with house.database.reading() as session:
+    app = build(Settings(data=data))
+    with app.database.reading() as session:
         patient = session.scalars(select(Patient).where(Patient.code == plain.out.strip())).one()
         assert (patient.sex, patient.birth_year, patient.fields) == ("F", 1980, {"haemoglobin": 11.9})
-    house.close()
+    app.close()
 
 
 # Images.
@@ -450,25 +450,25 @@ def report(medhub: Run, project: str, code: str, data: Path, tmp_path: Path, mon
     assert medhub(*user, "--password-stdin", stdin=PASSWORD + "\n").code == 0
     folder = pictures(tmp_path / "pictures", 1)
     assert medhub("ingest", folder, "--project", project, "--patient", code).code == 0
-    house = build(Settings(data=data, decoder_workers=1))
+    app = build(Settings(data=data, decoder_workers=1))
     try:
-        run_jobs(house)
-        with house.database.reading() as session:
+        run_jobs(app)
+        with app.database.reading() as session:
             case = session.scalars(select(Case)).one()
             image_ids = [image.id for image in session.scalars(select(Image))]
-        physician = signed_in(house, "p@lab.example")
-        with house.database.writing() as session:
+        physician = signed_in(app, "p@lab.example")
+        with app.database.writing() as session:
             for image_id in image_ids:
-                review.give_verdict(session, house.settings, physician, image_id, "neutrophil", None)
+                review.give_verdict(session, app.settings, physician, image_id, "neutrophil", None)
             session.flush()
-            review.sign(session, house.settings, physician, case.id, None)
-        run_jobs(house)
+            review.sign(session, app.settings, physician, case.id, None)
+        run_jobs(app)
         from medhub.reports.service import read_report
 
         path = tmp_path / "report.pdf"
-        path.write_bytes(read_report(house, physician, case.id)[1])
+        path.write_bytes(read_report(app, physician, case.id)[1])
     finally:
-        house.close()
+        app.close()
     return path
 
 
@@ -554,10 +554,10 @@ def test_audit_verify_names_the_first_entry_that_does_not_hold(
 
 
 def test_what_the_command_line_does_is_recorded(medhub: Run, project: str, code: str, data: Path) -> None:
-    house = build(Settings(data=data))
-    with house.database.reading() as session:
+    app = build(Settings(data=data))
+    with app.database.reading() as session:
         entries = list(session.scalars(select(AuditEntry).order_by(AuditEntry.seq)))
-    house.close()
+    app.close()
     assert [(entry.action, entry.actor, entry.origin) for entry in entries] == [
         ("project.create", "command line", "command line"),
         ("patient.create", "command line", "command line"),

@@ -12,9 +12,9 @@ import pytest
 from sqlalchemy import select
 
 from medhub.entrypoints import cli
-from medhub.entrypoints.assembly import build
+from medhub.entrypoints.bootstrap import build
 from medhub.export import tasks
-from medhub.foundation.installation import Installation
+from medhub.foundation.app_context import AppContext
 from medhub.foundation.settings import Settings
 from medhub.records.models import Image
 from tests.factories.accounts import make_people
@@ -30,13 +30,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MEDHUB_CLASSIFIERS", str(classifiers))
     monkeypatch.setenv("MEDHUB_DECODER_WORKERS", "1")
     monkeypatch.setattr(tasks, "READ_PIXELS", False)
-    house = opened(tmp_path / "data")
-    lay_signed(house, make_people(house), {"red": "red", "green": "green"}, 100, identity=True)
-    house.close()
+    app = opened(tmp_path / "data")
+    lay_signed(app, make_people(app), {"red": "red", "green": "green"}, 100, identity=True)
+    app.close()
     return tmp_path / "data"
 
 
-def opened(data: Path) -> Installation:
+def opened(data: Path) -> AppContext:
     return build(Settings(data=data))
 
 
@@ -64,11 +64,11 @@ def test_a_data_set_leaves(
 def test_what_may_name_somebody_does_not_leave(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    house = opened(folder)
-    with house.database.reading() as session:
+    app = opened(folder)
+    with app.database.reading() as session:
         image_id = session.scalars(select(Image.id).limit(1)).one()
-    plant(house, image_id, ImageComments="Abdullah")
-    house.close()
+    plant(app, image_id, ImageComments="Abdullah")
+    app.close()
     out = tmp_path / "out.zip"
     assert run(monkeypatch, "Haematology", "--out", out, "--data", folder) == 1
     assert not out.exists()

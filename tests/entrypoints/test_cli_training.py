@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import ROOT
-from tests.science.parts import need
+from tests.science.optional_packages import need
 
 need("torch", "onnx", "safetensors", "matplotlib")
 

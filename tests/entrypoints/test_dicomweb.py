@@ -22,20 +22,20 @@ from sqlalchemy import select
 
 from medhub.accounts.models import Membership
 from medhub.accounts.permissions import Role
-from medhub.entrypoints.dicomweb.searching import MOST_MATCHES
-from medhub.entrypoints.dicomweb.storing import NOT_OF_THIS_STUDY, NOT_PROCESSED, NOT_UNDERSTOOD, OUT_OF_RESOURCES
+from medhub.entrypoints.dicomweb.qido import MOST_MATCHES
+from medhub.entrypoints.dicomweb.stow import NOT_OF_THIS_STUDY, NOT_PROCESSED, NOT_UNDERSTOOD, OUT_OF_RESOURCES
 from medhub.entrypoints.web import create_app
-from medhub.foundation.installation import Installation
+from medhub.foundation.app_context import AppContext
 from medhub.foundation.isolation import Isolation
 from medhub.ingest.models import Arrival
 from medhub.records import studies
+from medhub.records.dicom_search import find_images
 from medhub.records.models import Image, Series, Study
-from medhub.records.search import find_images
 from tests.conftest import SHARED_DATA
 from tests.factories.accounts import People, make_people
+from tests.factories.app_contexts import open_app
 from tests.factories.cases import run_jobs
-from tests.factories.houses import open_house
-from tests.factories.serving import serving, small_ct, token_of, written
+from tests.factories.servers import serving, small_ct, token_of, written
 
 BUNDLED = Path(pydicom.__file__).parent / "data" / "test_files"
 RAW = "application/octet-stream"
@@ -44,19 +44,19 @@ REAL = SHARED_DATA / "dicom"
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory, isolation: Isolation) -> Iterator[Installation]:
-    with open_house(tmp_path_factory.mktemp("dicomweb") / "data", isolation, upload_max_bytes=4_000_000) as house:
-        yield house
+def app(tmp_path_factory: pytest.TempPathFactory, isolation: Isolation) -> Iterator[AppContext]:
+    with open_app(tmp_path_factory.mktemp("dicomweb") / "data", isolation, upload_max_bytes=4_000_000) as app:
+        yield app
 
 
 @pytest.fixture(scope="module")
-def people(house: Installation) -> People:
-    return make_people(house)
+def people(app: AppContext) -> People:
+    return make_people(app)
 
 
 @pytest.fixture(scope="module")
-def url(house: Installation, people: People) -> Iterator[str]:
-    with serving(create_app(house, run_jobs=False)) as url:
+def url(app: AppContext, people: People) -> Iterator[str]:
+    with serving(create_app(app, run_jobs=False)) as url:
         yield url
 
 
@@ -65,13 +65,13 @@ Clients = Callable[..., DICOMwebClient]
 
 
 @pytest.fixture(scope="module")
-def session(house: Installation) -> Iterator[Sessions]:
+def session(app: AppContext) -> Iterator[Sessions]:
     opened: dict[str, requests.Session] = {}
 
     def act(who: str) -> requests.Session:
         if who not in opened:
             opened[who] = requests.Session()
-            opened[who].headers["Authorization"] = f"Bearer {token_of(house, f'{who}@lab.example')}"
+            opened[who].headers["Authorization"] = f"Bearer {token_of(app, f'{who}@lab.example')}"
         return opened[who]
 
     yield act
@@ -129,10 +129,10 @@ def of_its_own(name: str, number: int) -> Dataset:
     return dataset
 
 
-def kept_file(house: Installation, sop_instance_uid: str) -> Dataset:
-    with house.database.reading() as reading:
+def kept_file(app: AppContext, sop_instance_uid: str) -> Dataset:
+    with app.database.reading() as reading:
         image = reading.scalars(select(Image).where(Image.sop_instance_uid == sop_instance_uid)).one()
-        return dcmread(BytesIO(house.blobs.get(image.blob)))
+        return dcmread(BytesIO(app.blobs.get(image.blob)))
 
 
 def test_objects_go_in_and_are_found_retrieved_shown_and_deleted(client: Clients) -> None:
@@ -182,10 +182,10 @@ def test_objects_go_in_and_are_found_retrieved_shown_and_deleted(client: Clients
 
 
 def test_searching_by_wildcards_ranges_lists_fields_and_pages(
-    client: Clients, url: str, session: Sessions, house: Installation
+    client: Clients, url: str, session: Sessions, app: AppContext
 ) -> None:
     answer = [store(client, small_ct(1, study=f"1.2.2{n}", series=f"1.2.2{n}.1", patient=f"200{n}"))[0] for n in "123"]
-    with house.database.writing() as writing:
+    with app.database.writing() as writing:
         for number, (uid, _, _) in enumerate(answer):
             study = writing.scalars(select(Study).where(Study.study_uid == uid)).one()
             study.study_date, study.description = f"2020010{number + 1}", f"HEAD {number}"
@@ -229,10 +229,10 @@ def test_searching_by_wildcards_ranges_lists_fields_and_pages(
 
 
 def test_what_the_server_cuts_off_is_said(
-    url: str, session: Sessions, people: People, house: Installation, monkeypatch: pytest.MonkeyPatch, client: Clients
+    url: str, session: Sessions, people: People, app: AppContext, monkeypatch: pytest.MonkeyPatch, client: Clients
 ) -> None:
     assert MOST_MATCHES > 1
-    monkeypatch.setattr("medhub.entrypoints.dicomweb.searching.MOST_MATCHES", 1)
+    monkeypatch.setattr("medhub.entrypoints.dicomweb.qido.MOST_MATCHES", 1)
     for n in "12":
         store(client, small_ct(1, study=f"1.2.3{n}", series=f"1.2.3{n}.1", patient=f"300{n}"))
     answer = session("viewer").get(f"{url}/dicom-web/studies")
@@ -256,10 +256,10 @@ FILES = [
 
 @pytest.mark.parametrize("name", FILES)
 def test_frames_are_those_of_the_file_as_stored_and_as_decoded(
-    house: Installation, client: Clients, url: str, session: Sessions, name: str
+    app: AppContext, client: Clients, url: str, session: Sessions, name: str
 ) -> None:
     ((study, series, instance),) = store(client, of_its_own(name, 100 + FILES.index(name)))
-    kept = kept_file(house, instance)
+    kept = kept_file(app, instance)
     frames = int(kept.get("NumberOfFrames", 1))
     reader = client("physician")
     stored = reader.retrieve_instance_frames(study, series, instance, list(range(1, frames + 1)))
@@ -294,10 +294,10 @@ def test_frames_are_those_of_the_file_as_stored_and_as_decoded(
 
 @pytest.mark.parametrize("name", ["CT_small.dcm", "MR_small_RLE.dcm", "several JPEG-LS"])
 def test_pictures_have_the_values_that_pydicom_computes(
-    house: Installation, client: Clients, url: str, session: Sessions, name: str
+    app: AppContext, client: Clients, url: str, session: Sessions, name: str
 ) -> None:
     ((study, series, instance),) = store(client, of_its_own(name, 200 + FILES.index(name)))
-    kept = kept_file(house, instance)
+    kept = kept_file(app, instance)
     frames = int(kept.get("NumberOfFrames", 1))
     address = f"{url}/dicom-web/studies/{study}/series/{series}/instances/{instance}"
     for function in ("linear", "linear-exact", "sigmoid"):
@@ -364,9 +364,7 @@ def test_pictures_fit_their_place_show_their_part_and_stay_in_the_browser(
         assert Picture.open(BytesIO(small.content)).size == (24, 16)
 
 
-def test_each_object_gets_an_outcome_of_its_own(
-    client: Clients, url: str, session: Sessions, house: Installation
-) -> None:
+def test_each_object_gets_an_outcome_of_its_own(client: Clients, url: str, session: Sessions, app: AppContext) -> None:
     good = written(small_ct(1, study="1.2.50", series="1.2.50.1", patient="5000"))
     other = small_ct(2, study="1.2.50", series="1.2.50.1", patient="5000")
     other.PatientName = "ROE^RICHARD"
@@ -386,7 +384,7 @@ def test_each_object_gets_an_outcome_of_its_own(
     reasons = [tag(one, "FailureReason") for one in body["0008119A"]["Value"]]
     assert sorted(reasons) == sorted([OUT_OF_RESOURCES, 0x0122])
     assert NOT_UNDERSTOOD not in reasons
-    with house.database.reading() as reading:
+    with app.database.reading() as reading:
         waiting = reading.scalars(select(Arrival).where(Arrival.code == "conflicting-patient")).all()
     assert any(one.route == "stow" and one.sealed_bytes for one in waiting)
 
@@ -407,7 +405,7 @@ def test_each_object_gets_an_outcome_of_its_own(
     assert post(f"{url}/dicom-web/studies", b"", headers={"Content-Type": described}).status_code == 415
 
 
-def test_a_lying_content_length_harms_nobody(url: str, session: Sessions, house: Installation) -> None:
+def test_a_lying_content_length_harms_nobody(url: str, session: Sessions, app: AppContext) -> None:
     port = int(url.rpartition(":")[2])
     token = str(session("technologist").headers["Authorization"])
     body = b"--x\r\nContent-Type: application/dicom\r\n\r\n" + written(small_ct(9, study="1.2.55", patient="5500"))
@@ -426,13 +424,13 @@ def test_a_lying_content_length_harms_nobody(url: str, session: Sessions, house:
 
 
 def test_what_is_signed_stays_and_who_may_not_delete_is_refused(
-    client: Clients, house: Installation, url: str, session: Sessions
+    client: Clients, app: AppContext, url: str, session: Sessions
 ) -> None:
     ((study, series, instance),) = store(client, small_ct(1, study="1.2.60", series="1.2.60.1", patient="6000"))
     address = f"{url}/dicom-web/studies/{study}"
     assert session("technologist").delete(address).status_code == 403
     assert session("outsider").delete(address).status_code == 404
-    with house.database.writing() as writing:
+    with app.database.writing() as writing:
         image = writing.scalars(select(Image).where(Image.sop_instance_uid == instance)).one()
         studies.lock_images(writing, image.study_id)
     for path in ("", f"/series/{series}", f"/series/{series}/instances/{instance}"):
@@ -442,7 +440,7 @@ def test_what_is_signed_stays_and_who_may_not_delete_is_refused(
 
 
 def test_one_project_is_served_by_itself(
-    client: Clients, house: Installation, people: People, url: str, session: Sessions
+    client: Clients, app: AppContext, people: People, url: str, session: Sessions
 ) -> None:
     here = f"/dicom-web/projects/{people.project_id}"
     ((study, series, instance),) = stored_uids(
@@ -459,10 +457,10 @@ def test_one_project_is_served_by_itself(
     assert session("outsider").get(f"{url}{here}/studies/{study}").status_code == 404
     assert session("patient").get(f"{url}{here}/studies/{study}").status_code == 403
     assert requests.get(f"{url}{here}/studies", timeout=30).status_code == 401
-    with house.database.writing() as writing:
+    with app.database.writing() as writing:
         writing.add(Membership(user_id=people.outsider_id, project_id=people.project_id, role=Role.TECHNOLOGIST))
     both = requests.Session()
-    both.headers["Authorization"] = f"Bearer {token_of(house, 'outsider@lab.example')}"
+    both.headers["Authorization"] = f"Bearer {token_of(app, 'outsider@lab.example')}"
     body = b"--x\r\n\r\n" + written(small_ct(2, study="1.2.70", series="1.2.70.1", patient="7000")) + b"\r\n--x--"
     kind = {"Content-Type": 'multipart/related; type="application/dicom"; boundary=x'}
     unclear = both.post(f"{url}/dicom-web/studies", body, headers=kind)
@@ -471,12 +469,12 @@ def test_one_project_is_served_by_itself(
     both.close()
 
 
-def test_attributes_are_kept_until_an_object_comes_or_goes(client: Clients, house: Installation) -> None:
+def test_attributes_are_kept_until_an_object_comes_or_goes(client: Clients, app: AppContext) -> None:
     ((study, series, first),) = store(client, small_ct(1, study="1.2.80", series="1.2.80.1", patient="8000"))
     reader = client("researcher")
 
     def kept() -> str | None:
-        with house.database.reading() as reading:
+        with app.database.reading() as reading:
             return reading.scalars(select(Series.metadata_blob).where(Series.series_uid == series)).one()
 
     assert len(reader.retrieve_series_metadata(study, series)) == 1
@@ -485,28 +483,28 @@ def test_attributes_are_kept_until_an_object_comes_or_goes(client: Clients, hous
     assert len(reader.retrieve_series_metadata(study, series)) == 1
     assert kept() == before
     store(client, small_ct(2, study="1.2.80", series="1.2.80.1", patient="8000"))
-    run_jobs(house)
-    assert not house.blobs.has(before)
+    run_jobs(app)
+    assert not app.blobs.has(before)
     assert len(reader.retrieve_series_metadata(study, series)) == 2
     second = kept()
     client("administrator").delete_instance(study, series, first)
     assert len(reader.retrieve_study_metadata(study)) == 1
-    run_jobs(house)
+    run_jobs(app)
     assert second is not None
-    assert not house.blobs.has(second)
+    assert not app.blobs.has(second)
     last = kept()
     assert last is not None
-    assert house.blobs.has(last)
+    assert app.blobs.has(last)
     client("administrator").delete_study(study)
-    run_jobs(house)
-    assert not house.blobs.has(last)
+    run_jobs(app)
+    assert not app.blobs.has(last)
 
 
 def test_an_object_without_pixels_is_kept_described_and_not_shown(
-    house: Installation, client: Clients, url: str, session: Sessions, people: People
+    app: AppContext, client: Clients, url: str, session: Sessions, people: People
 ) -> None:
     ((study, series, instance),) = store(client, small_ct(1, study="1.2.90", series="1.2.90.1", patient="9000"))
-    with house.database.writing() as writing:  # as such objects are kept
+    with app.database.writing() as writing:  # as such objects are kept
         image = writing.scalars(select(Image).where(Image.sop_instance_uid == instance)).one()
         image.frames = image.width = image.height = 0
     address = f"{url}/dicom-web/studies/{study}/series/{series}/instances/{instance}"
@@ -564,8 +562,8 @@ def test_real_files_go_in_and_come_out(client: Clients) -> None:
         assert Picture.open(BytesIO(shown)).size[0] == tag(described, "Columns")
 
 
-def test_what_is_found_is_what_a_peer_would_be_handed(house: Installation, people: People, client: Clients) -> None:
+def test_what_is_found_is_what_a_peer_would_be_handed(app: AppContext, people: People, client: Clients) -> None:
     ((study, _, instance),) = store(client, small_ct(1, study="1.2.99", series="1.2.99.1", patient="9900"))
-    with house.database.reading() as reading:
+    with app.database.reading() as reading:
         (image,) = find_images(reading, [people.project_id], {"StudyInstanceUID": study})
     assert image.sop_instance_uid == instance

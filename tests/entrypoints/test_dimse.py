@@ -21,16 +21,17 @@ from medhub.accounts.actor import COMMAND_LINE
 from medhub.audit.models import AuditEntry
 from medhub.audit.service import verify
 from medhub.entrypoints import cli_dimse
-from medhub.entrypoints.assembly import build
-from medhub.export.sending import send_objects, stored_objects
-from medhub.foundation.installation import Installation
+from medhub.entrypoints.bootstrap import build
+from medhub.export.transfer import send_objects, stored_objects
+from medhub.foundation.app_context import AppContext
 from medhub.foundation.isolation import Isolation
 from medhub.foundation.settings import Settings
-from medhub.ingest import calling, peers
 from medhub.ingest.models import Arrival
+from medhub.nodes import dicom_client
+from medhub.nodes import service as nodes
 from medhub.records.models import Image, Patient, Study
 from tests.factories.cts import ct
-from tests.factories.nodes import Listener, Orthanc, dcmtk, free_port, wait_for
+from tests.factories.dicom_nodes import Listener, Orthanc, dcmtk, free_port, wait_for
 
 # Pictures of many syntaxes, and objects that are none.
 PICTURES = [
@@ -46,26 +47,26 @@ def node(title: str, **values: object) -> dict[str, object]:
     return {"ae_title": title, **usual, "may_store": True, "may_query": True, **values}
 
 
-def know(data: Path, *nodes: dict[str, object]) -> str:
+def know(data: Path, *descriptions: dict[str, object]) -> str:
     """Write an installation whose first project knows some nodes; gives the project's id."""
-    house = build(Settings(data=data))
+    app = build(Settings(data=data))
     try:
-        with house.database.writing() as session:
+        with app.database.writing() as session:
             project = accounts.add_project(session, "Radiology").id
-            for one in nodes:
-                peers.add_peer(session, COMMAND_LINE, project, one)
+            for description in descriptions:
+                nodes.add_node(session, COMMAND_LINE, project, description)
         return project
     finally:
-        house.close()
+        app.close()
 
 
-def count(house: Installation, table: type = Image) -> int:
-    with house.database.reading() as session:
+def count(app: AppContext, table: type = Image) -> int:
+    with app.database.reading() as session:
         return session.scalar(select(func.count()).select_from(table)) or 0
 
 
-def outcomes(house: Installation) -> list[str]:
-    with house.database.reading() as session:
+def outcomes(app: AppContext) -> list[str]:
+    with app.database.reading() as session:
         return sorted(session.scalars(select(Arrival.outcome)))
 
 
@@ -91,8 +92,8 @@ def listener(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listener]:
 
 
 @pytest.fixture(scope="module")
-def house(listener: Listener, isolation: Isolation) -> Iterator[Installation]:
-    with listener.house(isolation) as opened:
+def app(listener: Listener, isolation: Isolation) -> Iterator[AppContext]:
+    with listener.app(isolation) as opened:
         yield opened
 
 
@@ -146,7 +147,7 @@ def test_a_node_does_only_what_it_may(listener: Listener, tmp_path: Path) -> Non
 
 
 @pytest.fixture(scope="module")
-def kinds(listener: Listener, house: Installation) -> int:
+def kinds(listener: Listener, app: AppContext) -> int:
     """Objects of many classes and syntaxes, sent; gives how many were acknowledged."""
     paths = [get_testdata_file(name, download=False) for name in PICTURES + OTHERS]
     known = [str(path) for path in paths if path is not None]
@@ -155,13 +156,13 @@ def kinds(listener: Listener, house: Installation) -> int:
     ended = dcmtk("dcmsend", "-v", "--decompress-never", *to(listener, "SENDER"), *known)
     assert ended.returncode == 0, ended.stderr
     assert f"with status SUCCESS  : {len(known)}" in ended.stdout + ended.stderr
-    wait_for(lambda: len(outcomes(house)) >= len(known), "the objects of many kinds")
+    wait_for(lambda: len(outcomes(app)) >= len(known), "the objects of many kinds")
     return len(known)
 
 
-def test_objects_of_every_kind_are_taken_and_none_is_lost(kinds: int, house: Installation, listener: Listener) -> None:
-    assert len(outcomes(house)) == kinds
-    with house.database.reading() as session:
+def test_objects_of_every_kind_are_taken_and_none_is_lost(kinds: int, app: AppContext, listener: Listener) -> None:
+    assert len(outcomes(app)) == kinds
+    with app.database.reading() as session:
         arrivals = list(session.scalars(select(Arrival)))
         stored = set(session.scalars(select(Image.transfer_syntax_uid)))
         images = {image.id: image.sop_class_uid for image in session.scalars(select(Image))}
@@ -203,9 +204,9 @@ def test_a_query_that_is_none_is_refused(listener: Listener, keys: list[str]) ->
 
 
 def test_what_is_asked_for_comes_by_c_get_as_it_is_stored(
-    listener: Listener, kinds: int, house: Installation, tmp_path: Path
+    listener: Listener, kinds: int, app: AppContext, tmp_path: Path
 ) -> None:
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         image = session.scalars(select(Image).where(Image.transfer_syntax_uid == "1.2.840.10008.1.2.5")).first()
         assert image is not None
         study = session.get_one(Study, image.study_id)
@@ -221,9 +222,9 @@ def test_what_is_asked_for_comes_by_c_get_as_it_is_stored(
         assert got.SOPInstanceUID == image.sop_instance_uid
         if option == "+xr":
             assert got.file_meta.TransferSyntaxUID == syntax
-        stored = dcmread(house.blobs.path(image.blob))
+        stored = dcmread(app.blobs.path(image.blob))
         assert (got.pixel_array == stored.pixel_array).all()
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         acts = session.scalars(select(AuditEntry).where(AuditEntry.action == "study.send")).all()
         assert {(act.actor, act.object_id, act.detail["to"]) for act in acts} == {("DICOM node BOTH", study.id, "BOTH")}
         assert verify(session).broken_at is None
@@ -246,24 +247,24 @@ def test_nothing_moves_to_a_node_that_the_project_does_not_know(listener: Listen
 
 
 @pytest.fixture(scope="module")
-def orthanc(listener: Listener, house: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
+def orthanc(listener: Listener, app: AppContext, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
     folder = tmp_path_factory.mktemp("orthanc") / "peer"
     started = Orthanc(folder, {"medhub": ("MEDHUB", listener.port), "tester": ("TESTER", free_port())})
-    with house.database.writing() as session:
+    with app.database.writing() as session:
         project = session.scalars(select(Patient.project_id)).first() or accounts.find_project(session, "Radiology").id
-        peers.add_peer(session, COMMAND_LINE, project, node("ORTHANC", host="127.0.0.1", port=started.port))
+        nodes.add_node(session, COMMAND_LINE, project, node("ORTHANC", host="127.0.0.1", port=started.port))
     yield started
     started.stop()
 
 
-def test_orthanc_sends_finds_and_fetches(listener: Listener, house: Installation, kinds: int, orthanc: Orthanc) -> None:
+def test_orthanc_sends_finds_and_fetches(listener: Listener, app: AppContext, kinds: int, orthanc: Orthanc) -> None:
     unseen = ct(PatientID="ORTHANC-1", StudyInstanceUID="1.2.3.77", SOPInstanceUID="1.2.3.77.1", PatientName="ROE")
     instance = orthanc.post("/instances", unseen)["ID"]
-    before = count(house)
+    before = count(app)
     assert orthanc.post("/modalities/medhub/echo", {}) == {}
     assert orthanc.post("/modalities/medhub/store", [instance])["FailedInstancesCount"] == 0
-    wait_for(lambda: count(house) == before + 1, "what Orthanc sent")
-    with house.database.reading() as session:
+    wait_for(lambda: count(app) == before + 1, "what Orthanc sent")
+    with app.database.reading() as session:
         arrival = session.scalars(select(Arrival).order_by(Arrival.created_at.desc())).first()
         assert arrival is not None
         image = session.get_one(Image, arrival.image_id)
@@ -277,16 +278,16 @@ def test_orthanc_sends_finds_and_fetches(listener: Listener, house: Installation
 
 
 def test_medhub_sends_to_orthanc_which_sends_back_when_asked(
-    listener: Listener, house: Installation, kinds: int, orthanc: Orthanc
+    listener: Listener, app: AppContext, kinds: int, orthanc: Orthanc
 ) -> None:
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         project = session.scalars(select(Patient.project_id)).first()
         codes = list(session.scalars(select(Patient.code)))
         assert project is not None
-        destination = peers.find_destination(session, project, "ORTHANC")
+        destination = nodes.find_destination(session, project, "ORTHANC")
         objects = stored_objects(session, COMMAND_LINE, project, patients=codes, studies=[], to="ORTHANC")
     heard: list[int] = []
-    told = send_objects(house, destination, objects, heard.append)
+    told = send_objects(app, destination, objects, heard.append)
     assert (told.sent, told.failed, heard[-1]) == (len(objects), [], len(objects))
     there = orthanc.post("/tools/find", {"Level": "Instance", "Query": {}, "Expand": True})
     uids = {one["MainDicomTags"]["SOPInstanceUID"] for one in there}
@@ -297,7 +298,7 @@ def test_medhub_sends_to_orthanc_which_sends_back_when_asked(
         one["ParentSeries"] for one in there if one["MainDicomTags"]["SOPInstanceUID"] == wanted.sop_instance_uid
     }
     series_uid = orthanc.get(f"/series/{study}")["MainDicomTags"]["SeriesInstanceUID"]
-    before = len(outcomes(house))
+    before = len(outcomes(app))
     keys = ("-k", "QueryRetrieveLevel=SERIES", "-k", f"SeriesInstanceUID={series_uid}")
     study_uid = orthanc.get(f"/series/{study}/study")["MainDicomTags"]["StudyInstanceUID"]
     ended = dcmtk(
@@ -305,13 +306,13 @@ def test_medhub_sends_to_orthanc_which_sends_back_when_asked(
         "-aet", "TESTER", "-aec", "ORTHANC", "127.0.0.1", str(orthanc.port),
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
-    wait_for(lambda: len(outcomes(house)) > before, "what Orthanc was asked to send")
+    wait_for(lambda: len(outcomes(app)) > before, "what Orthanc was asked to send")
 
 
 def test_a_patient_is_sent_by_the_command_line(
-    listener: Listener, house: Installation, orthanc: Orthanc, kinds: int, capfd: pytest.CaptureFixture[str]
+    listener: Listener, app: AppContext, orthanc: Orthanc, kinds: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         code = session.scalars(select(Patient.code).order_by(Patient.created_at)).first()
         (image,) = session.scalars(
             select(Image).join(Patient, Patient.id == Image.patient_id).where(Patient.code == code)
@@ -322,10 +323,10 @@ def test_a_patient_is_sent_by_the_command_line(
     assert len(found) == 1
 
 
-def test_a_node_that_is_not_there_is_said_in_a_sentence(house: Installation) -> None:
-    silent = peers.Node("p", "GONE", "MEDHUB", "127.0.0.1", free_port(), False, True, True)
-    with pytest.raises(calling.NodeSilent, match="does not answer"):
-        calling.echo(house.settings, silent)
+def test_a_node_that_is_not_there_is_said_in_a_sentence(app: AppContext) -> None:
+    silent = nodes.DicomNodeInfo("p", "GONE", "MEDHUB", "127.0.0.1", free_port(), False, True, True)
+    with pytest.raises(dicom_client.NodeSilent, match="does not answer"):
+        dicom_client.echo(app.settings, silent)
 
 
 # TLS.
@@ -378,14 +379,14 @@ def test_with_a_certificate_tls_alone_is_spoken_and_nodes_show_theirs(tmp_path: 
         assert send("stranger") != 0
         assert dcmtk("echoscu", *to(listener)).returncode != 0
         assert dcmtk("echoscu", "-ic", "+tla", *to(listener)).returncode != 0  # no certificate of its own
-        with listener.house(isolation) as house:
-            wait_for(lambda: count(house) == 1, "what came by TLS")
+        with listener.app(isolation) as app:
+            wait_for(lambda: count(app) == 1, "what came by TLS")
             # Medhub as the caller checks the other side's certificate, and shows its own.
-            settings = house.settings.model_copy(update={name: Path(path) for name, path in files.items()})
-            known = peers.Node("p", "MEDHUB", "BOTH", "localhost", listener.port, True, True, True)
-            calling.echo(settings, known)
+            settings = app.settings.model_copy(update={name: Path(path) for name, path in files.items()})
+            known = nodes.DicomNodeInfo("p", "MEDHUB", "BOTH", "localhost", listener.port, True, True, True)
+            dicom_client.echo(settings, known)
             distrusting = settings.model_copy(update={"dicom_tls_ca": tmp_path / "stranger.crt"})
-            with pytest.raises(calling.NodeSilent):
-                calling.echo(distrusting, known)
+            with pytest.raises(dicom_client.NodeSilent):
+                dicom_client.echo(distrusting, known)
     finally:
         listener.stop()

@@ -31,7 +31,7 @@ from medhub.ingest.models import Arrival, Receipt
 from medhub.records.models import Image
 from tests.entrypoints.test_dimse import count, know, node, outcomes, to
 from tests.factories.cts import ct
-from tests.factories.nodes import Listener, dcmtk, program, wait_for
+from tests.factories.dicom_nodes import Listener, dcmtk, program, wait_for
 
 OBJECTS = int(os.environ.get("MEDHUB_TEST_KILL_OBJECTS", "1000"))
 SEED = int(os.environ.get("MEDHUB_TEST_KILL_SEED", "1"))
@@ -186,11 +186,11 @@ def test_an_object_that_is_too_large_is_refused_by_its_status(
     connection: socket.socket, listener: Listener, isolation: Isolation
 ) -> None:
     large = pdu(pdv(3, command())) + b"".join(pdu(pdv(0, b"x" * 100_000)) for _ in range(5))
-    with listener.house(isolation) as house:
-        before = len(outcomes(house))
+    with listener.app(isolation) as app:
+        before = len(outcomes(app))
         assert sent(connection, large, pdu(pdv(2, b"end"))) == 0xA700
         assert sent(connection, pdu(pdv(3, command()), pdv(2, data_set_of(ct(PatientID="large"))))) == 0x0000
-        wait_for(lambda: len(outcomes(house)) == before + 1, "the object that follows")
+        wait_for(lambda: len(outcomes(app)) == before + 1, "the object that follows")
 
 
 def renamed(instance: str, uid: str) -> bytes:
@@ -213,12 +213,12 @@ def test_hostile_tags_become_no_path(connection: socket.socket, listener: Listen
         "nul": renamed("1.2.3.7", "1.2\x003.evil"),
         "no-dicom": b"\0" * 144 + b"evil" * 100,
     }
-    with listener.house(isolation) as house:
-        before = len(outcomes(house))
+    with listener.app(isolation) as app:
+        before = len(outcomes(app))
         for data in hostile.values():
             assert sent(connection, pdu(pdv(3, command()), pdv(2, data_set_of(data)))) == 0
-        wait_for(lambda: len(outcomes(house)) == before + len(hostile), "the hostile objects")
-        with house.database.reading() as session:
+        wait_for(lambda: len(outcomes(app)) == before + len(hostile), "the hostile objects")
+        with app.database.reading() as session:
             for image in session.scalars(select(Image)):
                 assert image.sop_instance_uid.startswith("2.25.")
     names = [str(path.relative_to(listener.data)) for path in listener.data.rglob("*")]
@@ -295,16 +295,16 @@ def test_what_was_acknowledged_is_there_once_when_all_is_killed(tmp_path: Path, 
         kept = acknowledged()
         assert len(kept) < OBJECTS
         listener.start()
-        with listener.house(isolation) as house:
+        with listener.app(isolation) as app:
             # Before anything is sent again: all that was acknowledged comes in from the journal, and once.
             wait_for(lambda: not list(data.glob("intake/*/*.journal")), "an empty journal")
-            assert len(kept) <= count(house) <= len(kept) + len(senders)
-            assert set(outcomes(house)) == {"accepted"}
+            assert len(kept) <= count(app) <= len(kept) + len(senders)
+            assert set(outcomes(app)) == {"accepted"}
             rest = [path for path in files if path.name not in kept]
             assert dcmtk("dcmsend", *to(listener), *rest).returncode == 0
-            wait_for(lambda: count(house) == OBJECTS, "all objects")
+            wait_for(lambda: count(app) == OBJECTS, "all objects")
             wait_for(lambda: not list(data.glob("intake/*/*.journal")), "an empty journal")
-            with house.database.reading() as session:
+            with app.database.reading() as session:
                 told = Counter(session.scalars(select(Arrival.outcome)))
                 receipts = session.scalar(select(func.count()).select_from(Receipt))
                 uids = set(session.scalars(select(Image.sop_instance_uid)))
@@ -313,6 +313,6 @@ def test_what_was_acknowledged_is_there_once_when_all_is_killed(tmp_path: Path, 
             # At most what each sender had under way was in the journal without its hearing so, and came twice.
             assert set(told) <= {"accepted", "duplicate"}
             assert told["duplicate"] <= len(senders)
-            assert unreadable(house.settings.intake_folder) == 0
+            assert unreadable(app.settings.intake_folder) == 0
     finally:
         listener.stop()

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from medhub.entrypoints.limits import LARGEST_BODY_BYTES
-from medhub.foundation.installation import Installation
+from medhub.entrypoints.middleware import LARGEST_BODY_BYTES
+from medhub.foundation.app_context import AppContext
 from tests.entrypoints.conftest import ClientOf
 from tests.factories.accounts import People
 from tests.factories.cases import PATHWAY, make_patient
@@ -36,8 +36,8 @@ def technologist(client: ClientOf) -> TestClient:
 
 
 @pytest.fixture
-def patient_id(house: Installation, people: People) -> str:
-    return make_patient(house, people, identity=False)
+def patient_id(app: AppContext, people: People) -> str:
+    return make_patient(app, people, identity=False)
 
 
 def part(name: str, content: bytes, filename: str | bytes | None = None, *headers: bytes) -> bytes:
@@ -61,7 +61,7 @@ def post(client: TestClient, content: Any, content_type: str = f"multipart/form-
 
 
 @pytest.fixture(autouse=True)
-def _nothing_in_the_clear(house: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _nothing_in_the_clear(app: AppContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """After each test the canary lies in no file of the data folder nor of the folder for temporary files."""
     temporary = tmp_path / "temporary"
     temporary.mkdir()
@@ -71,15 +71,15 @@ def _nothing_in_the_clear(house: Installation, tmp_path: Path, monkeypatch: pyte
     yield
     found = [
         path
-        for folder in (house.settings.data, temporary)
+        for folder in (app.settings.data, temporary)
         for path in folder.rglob("*")
         if path.is_file() and CANARY in path.read_bytes()
     ]
     assert found == []
 
 
-def test_the_search_for_the_canary_would_find_it(house: Installation) -> None:
-    path = house.blobs.path(house.blobs.put(b"before " + CANARY))
+def test_the_search_for_the_canary_would_find_it(app: AppContext) -> None:
+    path = app.blobs.path(app.blobs.put(b"before " + CANARY))
     assert CANARY in path.read_bytes()
     path.unlink()
 
@@ -251,7 +251,7 @@ NAMES: dict[str, str | bytes] = {
 
 @pytest.mark.parametrize("kind", NAMES)
 def test_whatever_a_file_is_called_it_gets_an_answer_and_its_name_becomes_no_path(
-    technologist: TestClient, house: Installation, patient_id: str, kind: str
+    technologist: TestClient, app: AppContext, patient_id: str, kind: str
 ) -> None:
     content = body(fields(patient_id), part("files", photograph(1), NAMES[kind]))
     answer = post(technologist, content)
@@ -259,19 +259,19 @@ def test_whatever_a_file_is_called_it_gets_an_answer_and_its_name_becomes_no_pat
     (item,) = answer.json()["items"]
     assert item["outcome"] == "accepted"
     assert len(item["filename"]) <= 255
-    stored = [path for path in house.blobs.folder.rglob("*") if path.is_file()]
+    stored = [path for path in app.blobs.folder.rglob("*") if path.is_file()]
     assert stored
     assert all(len(path.name) == 64 and path.name.isalnum() for path in stored)
 
 
-def test_a_file_that_is_refused_is_kept_sealed(technologist: TestClient, house: Installation, patient_id: str) -> None:
+def test_a_file_that_is_refused_is_kept_sealed(technologist: TestClient, app: AppContext, patient_id: str) -> None:
     (item,) = post(technologist, body(fields(patient_id), part("files", CANARY * 1000, "a.jpg"))).json()["items"]
     assert item["outcome"] == "quarantined"
-    assert [path.stat().st_size for path in house.blobs.folder.rglob("*") if path.is_file()] != []
+    assert [path.stat().st_size for path in app.blobs.folder.rglob("*") if path.is_file()] != []
 
 
 def test_metadata_of_a_photograph_does_not_reach_the_disk(
-    technologist: TestClient, house: Installation, patient_id: str
+    technologist: TestClient, app: AppContext, patient_id: str
 ) -> None:
     picture = photograph(1)
     comment = b"\xff\xfe" + (len(CANARY) + 2).to_bytes(2, "big") + CANARY

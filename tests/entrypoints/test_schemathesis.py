@@ -23,13 +23,13 @@ from schemathesis.specs.openapi.checks import (
 
 from medhub.accounts.permissions import Role
 from medhub.entrypoints.problems import MEDIA_TYPE
-from medhub.foundation.installation import Installation
+from medhub.foundation.app_context import AppContext
 from medhub.foundation.isolation import Isolation
 from tests.conftest import ROOT
 from tests.factories.accounts import make_people
-from tests.factories.calls import CALLS, World
+from tests.factories.api_calls import CALLS, World
+from tests.factories.app_contexts import open_app_on
 from tests.factories.cases import use_classifier
-from tests.factories.houses import open_house_on
 
 CHECKS: list[CheckFunction] = [
     not_a_server_error,
@@ -40,7 +40,7 @@ CHECKS: list[CheckFunction] = [
 ]
 EXAMPLES = 3
 
-# As the server prints it: tests/test_house.py holds the two together.
+# As the server prints it: tests/test_architecture.py holds the two together.
 DOCUMENT = json.loads((ROOT / "web" / "openapi.json").read_text())
 OPERATIONS: dict[str, APIOperation[Any, Any, Any, Any]] = {
     f"{operation.method.upper()} {operation.path}": operation
@@ -58,20 +58,18 @@ def has_input(route: str) -> bool:
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def house(
+def app(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, isolation: Isolation
-) -> Iterator[Installation]:
-    with open_house_on(
-        request, request.param, tmp_path_factory.mktemp("schemathesis"), isolation, "schemathesis"
-    ) as house:
-        yield house
+) -> Iterator[AppContext]:
+    with open_app_on(request, request.param, tmp_path_factory.mktemp("schemathesis"), isolation, "schemathesis") as app:
+        yield app
 
 
 @pytest.fixture(scope="module")
-def world(house: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(app: AppContext, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with pytest.MonkeyPatch.context() as monkeypatch:
         use_classifier(monkeypatch)
-        yield World(house, make_people(house), tmp_path_factory.mktemp("web"))
+        yield World(app, make_people(app), tmp_path_factory.mktemp("web"))
 
 
 def put_real_ids(world: World, route: str, case: Case[Any]) -> None:
@@ -93,8 +91,8 @@ def put_real_ids(world: World, route: str, case: Case[Any]) -> None:
 def send(world: World, case: Case[Any], role: Role) -> None:
     """Send a case as a person of a role, and hold the answer against the document."""
     headers = {"Authorization": world.client(f"{role}@lab.example").headers["Authorization"]}
-    with asgi.get_client(cast(Any, world.app)) as session:
-        response = case.call(session=session, app=world.app, headers=headers)
+    with asgi.get_client(cast(Any, world.web_app)) as session:
+        response = case.call(session=session, app=world.web_app, headers=headers)
     case.validate_response(response, checks=CHECKS)
     if response.status_code >= 400:
         assert response.headers["content-type"] == [MEDIA_TYPE]

@@ -17,14 +17,14 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
-from medhub.accounts import guessing, signing_in
+from medhub.accounts import authentication, sign_in_throttle
 from medhub.accounts.models import FailedSignIn, SignIn, User
 from medhub.accounts.passwords import verify_password
 from medhub.accounts.permissions import Role
 from medhub.audit.models import AuditEntry
 from medhub.foundation import clock
+from medhub.foundation.app_context import AppContext
 from medhub.foundation.database import Base
-from medhub.foundation.installation import Installation
 from tests.entrypoints.conftest import ClientOf
 from tests.factories.accounts import PASSWORD, People
 
@@ -34,9 +34,9 @@ GUESS = "not the password"
 
 
 @pytest.fixture
-def browser(app: FastAPI) -> Callable[[], TestClient]:
+def browser(web_app: FastAPI) -> Callable[[], TestClient]:
     """Opens a browser of its own at the server, over HTTPS."""
-    return lambda: TestClient(app, base_url=HTTPS, raise_server_exceptions=False)
+    return lambda: TestClient(web_app, base_url=HTTPS, raise_server_exceptions=False)
 
 
 Browser = Callable[[], TestClient]
@@ -75,11 +75,11 @@ def test_the_cookie_is_bound_to_this_host_and_out_of_reach_of_scripts_and_other_
     assert cookie.value not in answer.text
 
 
-def test_the_secret_of_the_cookie_is_stored_only_as_a_hash(browser: Browser, house: Installation) -> None:
+def test_the_secret_of_the_cookie_is_stored_only_as_a_hash(browser: Browser, app: AppContext) -> None:
     one = browser()
     sign_in(one)
     secret = one.cookies["__Host-medhub"]
-    with house.database.engine.connect() as connection:
+    with app.database.engine.connect() as connection:
         rows = [repr(row) for table in Base.metadata.sorted_tables for row in connection.execute(select(table))]
     assert any(hashlib.sha256(secret.encode()).hexdigest() in row for row in rows)
     assert not any(secret in row for row in rows)
@@ -162,13 +162,13 @@ def test_a_sign_in_ends_when_the_person_signs_out(browser: Browser) -> None:
     assert one.get("/api/auth/session").status_code == 401
 
 
-def test_a_sign_in_ends_with_its_time(browser: Browser, app: FastAPI, house: Installation) -> None:
+def test_a_sign_in_ends_with_its_time(browser: Browser, web_app: FastAPI, app: AppContext) -> None:
     one = browser()
     sign_in(one)
-    with house.database.writing() as session:
+    with app.database.writing() as session:
         for row in session.scalars(select(SignIn)):
             row.expires_at = clock.now() - timedelta(seconds=1)
-    app.state.believed.forget()
+    web_app.state.sign_in_cache.forget()
     assert one.get("/api/auth/session").status_code == 401
 
 
@@ -256,9 +256,9 @@ def _without(claims: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("forgery", FORGERIES)
-def test_a_forged_token_is_refused(nobody: TestClient, house: Installation, forgery: str) -> None:
+def test_a_forged_token_is_refused(nobody: TestClient, app: AppContext, forgery: str) -> None:
     good = token(nobody)
-    forged = FORGERIES[forgery](claims_of(good), house.keys.derive("api-tokens"))
+    forged = FORGERIES[forgery](claims_of(good), app.keys.derive("api-tokens"))
     answer = nobody.get("/api/patients", headers=bearer(forged))
     assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
     assert nobody.get("/api/patients", headers=bearer(good)).status_code == 200
@@ -301,7 +301,7 @@ def time_passes(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
         def now() -> datetime:
             return clock.now() + passed[0]
 
-    monkeypatch.setattr(guessing, "clock", Clock)
+    monkeypatch.setattr(sign_in_throttle, "clock", Clock)
 
     def pass_by(time: timedelta) -> None:
         passed[0] += time
@@ -326,14 +326,14 @@ def test_guessing_waits_longer_and_longer(nobody: TestClient, time_passes: Calla
 
 
 def test_who_took_over_a_sign_in_cannot_guess_the_password_through_the_change_of_it(
-    browser: Browser, house: Installation
+    browser: Browser, app: AppContext
 ) -> None:
     one = browser()
     sign_in(one)
     change = {"current": GUESS, "new": "another password of the tests"}
     assert [one.post("/api/auth/password", json=change).status_code for _ in range(6)] == [422] * 5 + [429]
     assert one.post("/api/auth/password", json=change | {"current": PASSWORD}).status_code == 429
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         entries = list(session.scalars(select(AuditEntry).where(AuditEntry.action == "account.change")))
     assert [entry.outcome for entry in entries] == ["refused"] * 5
 
@@ -348,7 +348,7 @@ def test_while_it_waits_even_the_right_password_is_not_tried(nobody: TestClient)
 
 
 def test_after_the_wait_the_right_password_opens_and_the_count_begins_anew(
-    nobody: TestClient, time_passes: Callable[[timedelta], None], house: Installation
+    nobody: TestClient, time_passes: Callable[[timedelta], None], app: AppContext
 ) -> None:
     for _ in range(5):
         attempt(nobody, EMAIL)
@@ -373,34 +373,34 @@ def test_the_hash_is_computed_for_unknown_accounts_too(nobody: TestClient, monke
         tried.append(password_hash)
         return verify_password(password, password_hash)
 
-    monkeypatch.setattr(signing_in, "verify_password", noted)
+    monkeypatch.setattr(authentication, "verify_password", noted)
     attempt(nobody, "nobody@lab.example")
     attempt(nobody, EMAIL)
     assert [known is not None for known in tried] == [False, True]
 
 
 def test_an_address_that_guesses_at_many_accounts_is_slowed_down_too(
-    nobody: TestClient, house: Installation, monkeypatch: pytest.MonkeyPatch
+    nobody: TestClient, app: AppContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guessing, "FREE_FAILURES_ORIGIN", 6)
+    monkeypatch.setattr(sign_in_throttle, "FREE_FAILURES_ORIGIN", 6)
     statuses = [attempt(nobody, f"person-{number}@lab.example")[0] for number in range(8)]
     assert statuses == [401] * 6 + [429] * 2
 
 
-def test_what_is_kept_of_failures_names_nobody(nobody: TestClient, house: Installation) -> None:
+def test_what_is_kept_of_failures_names_nobody(nobody: TestClient, app: AppContext) -> None:
     attempt(nobody, "secret-name@lab.example")
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         keys = [row.key for row in session.scalars(select(FailedSignIn))]
     assert len(keys) == 2
     assert all(len(key) == 64 and "secret" not in key for key in keys)
 
 
-def test_passwords_are_kept_as_argon2id_hashes(client: ClientOf, house: Installation) -> None:
+def test_passwords_are_kept_as_argon2id_hashes(client: ClientOf, app: AppContext) -> None:
     made = client("administrator").post("/api/users", json={"email": "N@lab.example", "name": "N", "role": "viewer"})
     assert made.status_code == 201
     chosen = made.json()["generated_password"]
     assert len(chosen.replace("-", "")) == 20
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         user = session.scalars(select(User).where(User.email == "n@lab.example")).one()
     assert user.password_hash.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
     assert "generated_password" not in client("administrator").get(f"/api/users/{user.id}").json()

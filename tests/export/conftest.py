@@ -11,7 +11,7 @@ import pytest
 from medhub.accounts.actor import Actor
 from medhub.accounts.permissions import Role
 from medhub.export import tasks
-from medhub.foundation.installation import Installation
+from medhub.foundation.app_context import AppContext
 from medhub.foundation.settings import Settings
 from tests.factories.accounts import People
 from tests.factories.colors import lay_out
@@ -43,13 +43,13 @@ def reads_pixels() -> None:
 
 
 @pytest.fixture
-def researcher(house: Installation, people: People) -> Actor:
-    return people.actor(house, Role.RESEARCHER)
+def researcher(app: AppContext, people: People) -> Actor:
+    return people.actor(app, Role.RESEARCHER)
 
 
 @pytest.fixture
-def administrator(house: Installation, people: People) -> Actor:
-    return people.actor(house, Role.ADMINISTRATOR)
+def administrator(app: AppContext, people: People) -> Actor:
+    return people.actor(app, Role.ADMINISTRATOR)
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Known:
 
 
 @pytest.fixture
-def known(house: Installation, people: People) -> Known:
-    siti, first = lay_signed(house, people, {"red": "red", "green": "green"}, 100, identity=True)
-    other, second = lay_signed(house, people, {"blue": "blue", "red": "gray"}, 200)
+def known(app: AppContext, people: People) -> Known:
+    siti, first = lay_signed(app, people, {"red": "red", "green": "green"}, 100, identity=True)
+    other, second = lay_signed(app, people, {"blue": "blue", "red": "gray"}, 200)
     return Known(siti, first, other, second)

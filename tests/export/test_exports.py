@@ -20,12 +20,12 @@ from medhub.accounts.actor import Actor
 from medhub.accounts.permissions import Role
 from medhub.audit.models import AuditEntry
 from medhub.errors import Invalid, NotAllowed, NotFound
-from medhub.export import look, service, tasks
+from medhub.export import phi_check, service, tasks
 from medhub.export.models import Export, ExportFinding, ExportImage
 from medhub.export.selection import NothingToExport, Selection
 from medhub.foundation import clock
+from medhub.foundation.app_context import AppContext
 from medhub.foundation.database import Base
-from medhub.foundation.installation import Installation
 from medhub.foundation.isolation import Isolation
 from medhub.ingest.profiles import choose_profile
 from medhub.records import service as records
@@ -42,9 +42,9 @@ from tests.factories.exports import burn, clear_all, findings, lay_signed, order
 DESCRIBED = {"metadata.csv", "metadata.json", "metadata.parquet"}
 
 
-def unpacked(house: Installation, actor: Actor, export_id: str) -> dict[str, bytes]:
-    with house.database.reading() as session:
-        _, path = service.fetch(session, house.settings, actor, export_id)
+def unpacked(app: AppContext, actor: Actor, export_id: str) -> dict[str, bytes]:
+    with app.database.reading() as session:
+        _, path = service.fetch(session, app.settings, actor, export_id)
     with zipfile.ZipFile(path) as archive:
         assert archive.testzip() is None
         return {name: archive.read(name) for name in archive.namelist()}
@@ -54,22 +54,22 @@ def metadata(files: dict[str, bytes]) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(files["metadata.csv"].decode())))
 
 
-def blobs_of(house: Installation, image_ids: list[str]) -> list[bytes]:
-    with house.database.reading() as session:
+def blobs_of(app: AppContext, image_ids: list[str]) -> list[bytes]:
+    with app.database.reading() as session:
         chosen = select(Image.blob).where(Image.id.in_(image_ids))
-        return [house.blobs.get(digest) for digest in session.scalars(chosen)]
+        return [app.blobs.get(digest) for digest in session.scalars(chosen)]
 
 
 def test_a_project_leaves_as_dicom_under_neutral_names(
-    house: Installation, people: People, researcher: Actor, known: Known
+    app: AppContext, people: People, researcher: Actor, known: Known
 ) -> None:
-    export_id = order(house, researcher, people.project_id)
-    assert [(one.place, one.kind) for one in findings(house, export_id)] == []
-    export = read(house, export_id)
+    export_id = order(app, researcher, people.project_id)
+    assert [(one.place, one.kind) for one in findings(app, export_id)] == []
+    export = read(app, export_id)
     assert (export.state, export.images, export.patients, export.looked) == ("ready", 4, 2, 4)
-    files = unpacked(house, researcher, export_id)
+    files = unpacked(app, researcher, export_id)
     pictures = sorted(data for name, data in files.items() if name.startswith("DICOM/"))
-    assert pictures == sorted(blobs_of(house, [*known.images_of_siti, *known.images_of_other]))
+    assert pictures == sorted(blobs_of(app, [*known.images_of_siti, *known.images_of_other]))
     assert {name for name in files if not name.startswith("DICOM/")} == {
         "DICOMDIR",
         "metadata.csv",
@@ -81,7 +81,7 @@ def test_a_project_leaves_as_dicom_under_neutral_names(
     assert {row["file"] for row in rows} == {name for name in files if name.startswith("DICOM/")}
     assert sorted(row["label"] for row in rows) == ["blue", "gray", "green", "red"]
     assert json.loads(files["metadata.json"])["images"][0]["file"] == rows[0]["file"]
-    path = service.file_of(house.settings, export_id)
+    path = service.file_of(app.settings, export_id)
     assert export.digest == hashlib.sha256(path.read_bytes()).hexdigest()
     assert export.size_bytes == path.stat().st_size
     assert oct(path.parent.stat().st_mode & 0o077) == "0o0"
@@ -89,9 +89,9 @@ def test_a_project_leaves_as_dicom_under_neutral_names(
 
 @on_sqlite
 def test_the_directory_of_a_file_set_names_every_file(
-    house: Installation, people: People, researcher: Actor, known: Known
+    app: AppContext, people: People, researcher: Actor, known: Known
 ) -> None:
-    files = unpacked(house, researcher, order(house, researcher, people.project_id))
+    files = unpacked(app, researcher, order(app, researcher, people.project_id))
     directory = pydicom.dcmread(io.BytesIO(files["DICOMDIR"]))
     records_of = list(directory.DirectoryRecordSequence)
     assert [one.DirectoryRecordType for one in records_of].count("PATIENT") == 2
@@ -104,19 +104,19 @@ def test_the_directory_of_a_file_set_names_every_file(
 
 @on_sqlite
 def test_objects_of_every_kind_leave_with_the_last_look_having_read_them(
-    house: Installation, people: People, administrator: Actor, researcher: Actor
+    app: AppContext, people: People, administrator: Actor, researcher: Actor
 ) -> None:
-    with house.database.writing() as session:
+    with app.database.writing() as session:
         choose_profile(session, administrator, people.project_id, name="research-dates-shifted")
-    patient_id = make_patient(house, people)
+    patient_id = make_patient(app, people)
     made = [make() for make, _ in kinds.KINDS.values()]
-    answers = upload(house, people.actor(house, Role.TECHNOLOGIST), patient_id, *made)
+    answers = upload(app, people.actor(app, Role.TECHNOLOGIST), patient_id, *made)
     assert {answer.outcome for answer in answers} == {"accepted"}
-    export_id = order(house, researcher, people.project_id)
-    unread = [one for one in findings(house, export_id) if "read" in one.kind or "identity" in one.kind]
+    export_id = order(app, researcher, people.project_id)
+    unread = [one for one in findings(app, export_id) if "read" in one.kind or "identity" in one.kind]
     assert [(one.place, one.kind) for one in unread] == []
-    clear_all(house, researcher, export_id)
-    files = unpacked(house, researcher, export_id)
+    clear_all(app, researcher, export_id)
+    files = unpacked(app, researcher, export_id)
     assert len([name for name in files if name.startswith("DICOM/")]) == len(made)
     directory = pydicom.dcmread(io.BytesIO(files["DICOMDIR"]))
     types = {one.DirectoryRecordType for one in directory.DirectoryRecordSequence}
@@ -124,136 +124,132 @@ def test_objects_of_every_kind_leave_with_the_last_look_having_read_them(
 
 
 def test_a_planted_name_keeps_an_export_from_leaving_until_a_person_clears_it(
-    house: Installation, people: People, researcher: Actor, administrator: Actor, known: Known
+    app: AppContext, people: People, researcher: Actor, administrator: Actor, known: Known
 ) -> None:
-    plant(house, known.images_of_siti[0], PatientComments="seen with abdullah yesterday")
-    export_id = order(house, researcher, people.project_id)
-    assert read(house, export_id).state == "blocked"
-    (found,) = findings(house, export_id)
+    plant(app, known.images_of_siti[0], PatientComments="seen with abdullah yesterday")
+    export_id = order(app, researcher, people.project_id)
+    assert read(app, export_id).state == "blocked"
+    (found,) = findings(app, export_id)
     assert (found.kind, found.place, found.patient_id) == ("known identity", "(0010,4000)", known.siti)
     assert found.sealed_excerpt is not None
     assert b"abdullah" not in found.sealed_excerpt
-    assert not service.file_of(house.settings, export_id).exists()
-    with house.database.reading() as session, pytest.raises(service.ExportNotReady, match="a person must decide"):
-        service.fetch(session, house.settings, researcher, export_id)
-    with house.database.reading() as session:
+    assert not service.file_of(app.settings, export_id).exists()
+    with app.database.reading() as session, pytest.raises(service.ExportNotReady, match="a person must decide"):
+        service.fetch(session, app.settings, researcher, export_id)
+    with app.database.reading() as session:
         given = {"state": None, "offset": 0, "limit": 10}
         export = session.get_one(Export, export_id)
-        (hidden,), _ = service.list_findings(session, house.keys, researcher, export, **given)  # type: ignore[arg-type]
-        (shown,), _ = service.list_findings(session, house.keys, administrator, export, **given)  # type: ignore[arg-type]
+        (hidden,), _ = service.list_findings(session, app.keys, researcher, export, **given)  # type: ignore[arg-type]
+        (shown,), _ = service.list_findings(session, app.keys, administrator, export, **given)  # type: ignore[arg-type]
     assert (hidden.excerpt, shown.excerpt) == (None, "abdullah")
-    with house.database.writing() as session, pytest.raises(NotAllowed):
+    with app.database.writing() as session, pytest.raises(NotAllowed):
         service.clear(session, researcher, export_id, found.id, "It is nobody.")
-    with house.database.writing() as session:
+    with app.database.writing() as session:
         service.clear(session, administrator, export_id, found.id, "A street of this name.")
-    run_jobs(house)
-    assert read(house, export_id).state == "ready"
-    assert len(unpacked(house, researcher, export_id)) == 4 + 4
-    (cleared,) = findings(house, export_id, "cleared")
+    run_jobs(app)
+    assert read(app, export_id).state == "ready"
+    assert len(unpacked(app, researcher, export_id)) == 4 + 4
+    (cleared,) = findings(app, export_id, "cleared")
     assert (cleared.note, cleared.decided_by) == ("A street of this name.", "The administrator")
 
 
-def test_an_image_can_be_taken_out_instead(
-    house: Installation, people: People, researcher: Actor, known: Known
-) -> None:
-    plant(house, known.images_of_siti[0], ImageComments="Siti binti Abdullah, H-100234")
-    export_id = order(house, researcher, people.project_id)
-    found = findings(house, export_id)
+def test_an_image_can_be_taken_out_instead(app: AppContext, people: People, researcher: Actor, known: Known) -> None:
+    plant(app, known.images_of_siti[0], ImageComments="Siti binti Abdullah, H-100234")
+    export_id = order(app, researcher, people.project_id)
+    found = findings(app, export_id)
     assert len(found) >= 4
-    with house.database.writing() as session:
+    with app.database.writing() as session:
         service.exclude(session, researcher, export_id, found[0].id, None)
-    run_jobs(house)
-    export = read(house, export_id)
+    run_jobs(app)
+    export = read(app, export_id)
     assert (export.state, export.images) == ("ready", 3)
-    files = unpacked(house, researcher, export_id)
+    files = unpacked(app, researcher, export_id)
     assert len([name for name in files if name.startswith("DICOM/")]) == 3
     assert not [name for name, data in files.items() if b"Siti" in data or b"100234" in data]
-    assert {one.state for one in findings(house, export_id, "excluded")} == {"excluded"}
+    assert {one.state for one in findings(app, export_id, "excluded")} == {"excluded"}
 
 
 @on_sqlite
 def test_when_nothing_is_left_the_export_says_so(
-    house: Installation, people: People, researcher: Actor, known: Known
+    app: AppContext, people: People, researcher: Actor, known: Known
 ) -> None:
-    plant(house, known.images_of_siti[0], ImageComments="abdullah")
-    with house.database.reading() as session:
+    plant(app, known.images_of_siti[0], ImageComments="abdullah")
+    with app.database.reading() as session:
         study_id = session.get_one(Image, known.images_of_siti[0]).study_id
-    plant(house, known.images_of_siti[1], ImageComments="abdullah")
-    export_id = order(house, researcher, people.project_id, selection=Selection("studies", (study_id,)))
-    with house.database.writing() as session:
-        service.exclude(session, researcher, export_id, findings(house, export_id)[0].id, "Named.")
-    run_jobs(house)
-    export = read(house, export_id)
+    plant(app, known.images_of_siti[1], ImageComments="abdullah")
+    export_id = order(app, researcher, people.project_id, selection=Selection("studies", (study_id,)))
+    with app.database.writing() as session:
+        service.exclude(session, researcher, export_id, findings(app, export_id)[0].id, "Named.")
+    run_jobs(app)
+    export = read(app, export_id)
     assert export.state == "failed"
     assert export.failure is not None
     assert "No image is left" in export.failure
 
 
 def test_the_same_value_is_decided_on_once(
-    house: Installation, people: People, researcher: Actor, administrator: Actor, known: Known
+    app: AppContext, people: People, researcher: Actor, administrator: Actor, known: Known
 ) -> None:
     for number, image_id in enumerate((*known.images_of_siti, *known.images_of_other)):
-        plant(house, image_id, StudyDate="20260102" if number < 3 else "20260103")
-    export_id = order(house, researcher, people.project_id)
-    assert len(findings(house, export_id)) == 4
-    with house.database.reading() as session:
+        plant(app, image_id, StudyDate="20260102" if number < 3 else "20260103")
+    export_id = order(app, researcher, people.project_id)
+    assert len(findings(app, export_id)) == 4
+    with app.database.reading() as session:
         export = session.get_one(Export, export_id)
         groups, total = service.list_findings(
-            session, house.keys, administrator, export, state="open", offset=0, limit=10
+            session, app.keys, administrator, export, state="open", offset=0, limit=10
         )
     assert total == 2
     assert {(one.excerpt, one.images) for one in groups} == {("20260102", 3), ("20260103", 1)}
     first = next(one for one in groups if one.excerpt == "20260102")
-    with house.database.writing() as session:
+    with app.database.writing() as session:
         service.clear(session, administrator, export_id, first.finding.id, "The day of arrival.")
-    assert len(findings(house, export_id)) == 1
-    again = order(house, researcher, people.project_id)
-    with house.database.writing() as session:
-        one = findings(house, again)[0].id
+    assert len(findings(app, export_id)) == 1
+    again = order(app, researcher, people.project_id)
+    with app.database.writing() as session:
+        one = findings(app, again)[0].id
         service.clear(session, administrator, again, one, "The day of arrival.", alike="place")
-    run_jobs(house)
-    assert read(house, again).state == "ready"
+    run_jobs(app)
+    assert read(app, again).state == "ready"
 
 
 @on_sqlite
 def test_a_known_name_is_never_cleared_together_with_others(
-    house: Installation, people: People, researcher: Actor, administrator: Actor, known: Known
+    app: AppContext, people: People, researcher: Actor, administrator: Actor, known: Known
 ) -> None:
-    plant(house, known.images_of_siti[0], ImageComments="abdullah")
-    export_id = order(house, researcher, people.project_id)
-    with house.database.writing() as session, pytest.raises(Invalid, match="one by one"):
-        service.clear(session, administrator, export_id, findings(house, export_id)[0].id, "All.", alike="place")
+    plant(app, known.images_of_siti[0], ImageComments="abdullah")
+    export_id = order(app, researcher, people.project_id)
+    with app.database.writing() as session, pytest.raises(Invalid, match="one by one"):
+        service.clear(session, administrator, export_id, findings(app, export_id)[0].id, "All.", alike="place")
 
 
 @on_sqlite
 def test_a_name_in_what_people_wrote_is_found_too_and_so_is_one_in_somebody_elses_file(
-    house: Installation, people: People, researcher: Actor, known: Known
+    app: AppContext, people: People, researcher: Actor, known: Known
 ) -> None:
-    technologist = people.actor(house, Role.TECHNOLOGIST)
-    with house.database.writing() as session:
+    technologist = people.actor(app, Role.TECHNOLOGIST)
+    with app.database.writing() as session:
         study_id = session.get_one(Image, known.images_of_siti[0]).study_id
         studies.change_study(session, technologist, study_id, description="Smear of Siti", fields=None)
-    plant(house, known.images_of_other[0], ImageComments="compare to ABDULLAH")
-    export_id = order(house, researcher, people.project_id, "metadata")
-    assert {(one.place, one.kind) for one in findings(house, export_id)} == {
+    plant(app, known.images_of_other[0], ImageComments="compare to ABDULLAH")
+    export_id = order(app, researcher, people.project_id, "metadata")
+    assert {(one.place, one.kind) for one in findings(app, export_id)} == {
         ("metadata, study_description", "known identity")
     }
-    export_id = order(house, researcher, people.project_id)
-    assert {(one.place, one.kind, one.patient_id) for one in findings(house, export_id)} == {
+    export_id = order(app, researcher, people.project_id)
+    assert {(one.place, one.kind, one.patient_id) for one in findings(app, export_id)} == {
         ("metadata, study_description", "known identity", known.siti),
         ("text of the file", "known identity of another patient", known.other),
     }
 
 
 @on_sqlite
-def test_a_name_in_the_pixels_is_found(
-    house: Installation, people: People, researcher: Actor, reads_pixels: None
-) -> None:
-    patient_id, (image_id,) = lay_signed(house, people, {"red": "red"}, 300, identity=True)
-    burn(house, image_id, "SITI ABDULLAH")
-    export_id = order(house, researcher, people.project_id, "training", Selection("patients", (patient_id,)))
-    assert {one.kind for one in findings(house, export_id)} == {"known identity"}
-    assert all("pixels" in one.place for one in findings(house, export_id))
+def test_a_name_in_the_pixels_is_found(app: AppContext, people: People, researcher: Actor, reads_pixels: None) -> None:
+    patient_id, (image_id,) = lay_signed(app, people, {"red": "red"}, 300, identity=True)
+    burn(app, image_id, "SITI ABDULLAH")
+    export_id = order(app, researcher, people.project_id, "training", Selection("patients", (patient_id,)))
+    assert {one.kind for one in findings(app, export_id)} == {"known identity"}
+    assert all("pixels" in one.place for one in findings(app, export_id))
 
 
 def test_reading_a_table_leaves_the_process_room_for_reading_pictures() -> None:
@@ -261,25 +257,25 @@ def test_reading_a_table_leaves_the_process_room_for_reading_pictures() -> None:
     parquet.write_table(pyarrow.table({"sex": ["F"]}), table)
     with Isolation(workers=1) as pool:
         before = _addresses(pool)
-        assert pool.run(look.look, "metadata.parquet", table.getvalue(), {}, [])["findings"] == []
+        assert pool.run(phi_check.look, "metadata.parquet", table.getvalue(), {}, [])["findings"] == []
         assert _addresses(pool) - before < 512 * 1024**2
 
 
 def _addresses(pool: Isolation) -> int:
     """Bytes of addresses of the one process of a pool, of which it may have two gigabytes."""
-    pool.run(look.look, "metadata.csv", b"sex", {}, [])
+    pool.run(phi_check.look, "metadata.csv", b"sex", {}, [])
     status = Path(f"/proc/{pool.process_ids[0]}/status").read_text()
     return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmSize:"))
 
 
 @on_sqlite
 def test_a_data_set_for_training_holds_pictures_labels_and_parts_by_patient(
-    house: Installation, people: People, researcher: Actor, known: Known
+    app: AppContext, people: People, researcher: Actor, known: Known
 ) -> None:
-    export_id = order(house, researcher, people.project_id, "training", Selection("verdicts", (), COLORS))
-    export = read(house, export_id)
+    export_id = order(app, researcher, people.project_id, "training", Selection("verdicts", (), COLORS))
+    export = read(app, export_id)
     assert (export.state, export.images, export.left_out) == ("ready", 3, {"not counted": 1})
-    files = unpacked(house, researcher, export_id)
+    files = unpacked(app, researcher, export_id)
     rows = list(csv.DictReader(io.StringIO(files["labels.csv"].decode())))
     assert list(rows[0]) == ["path", "label", "group", "split"]
     assert sorted(row["label"] for row in rows) == ["blue", "green", "red"]
@@ -290,18 +286,18 @@ def test_a_data_set_for_training_holds_pictures_labels_and_parts_by_patient(
     for row in rows:
         with Picture.open(io.BytesIO(files[row["path"]])) as picture:
             assert (picture.format, picture.size, picture.info) == ("PNG", (48, 48), {})
-    jpeg = order(house, researcher, people.project_id, "training", picture="jpeg")
-    assert sorted(name for name in unpacked(house, researcher, jpeg) if name.endswith(".jpg")) == [
+    jpeg = order(app, researcher, people.project_id, "training", picture="jpeg")
+    assert sorted(name for name in unpacked(app, researcher, jpeg) if name.endswith(".jpg")) == [
         f"images/IMG_000{number}.jpg" for number in (1, 2, 3)
     ]
 
 
 @on_sqlite
 def test_metadata_alone_has_no_file_of_any_image(
-    house: Installation, people: People, researcher: Actor, known: Known
+    app: AppContext, people: People, researcher: Actor, known: Known
 ) -> None:
-    export_id = order(house, researcher, people.project_id, "metadata")
-    files = unpacked(house, researcher, export_id)
+    export_id = order(app, researcher, people.project_id, "metadata")
+    files = unpacked(app, researcher, export_id)
     assert set(files) == DESCRIBED
     assert [row["sex"] for row in metadata(files)] == ["F"] * 4
     table = parquet.read_table(io.BytesIO(files["metadata.parquet"]))
@@ -317,14 +313,14 @@ def test_metadata_alone_has_no_file_of_any_image(
 
 @on_sqlite
 def test_people_who_hide_behind_nobody_are_counted(
-    house: Installation, people: People, researcher: Actor, administrator: Actor, known: Known
+    app: AppContext, people: People, researcher: Actor, administrator: Actor, known: Known
 ) -> None:
-    alike = read(house, order(house, researcher, people.project_id, "metadata"))
+    alike = read(app, order(app, researcher, people.project_id, "metadata"))
     assert alike.anonymity is not None
     assert (alike.anonymity["k"], alike.anonymity["alone"], alike.anonymity["columns"]) == (2, 0, ["sex", "birth_year"])
-    with house.database.writing() as session:
-        records.change_patient(session, house.keys, administrator, known.other, birth_year=1931)
-    apart = read(house, order(house, researcher, people.project_id, "metadata"))
+    with app.database.writing() as session:
+        records.change_patient(session, app.keys, administrator, known.other, birth_year=1931)
+    apart = read(app, order(app, researcher, people.project_id, "metadata"))
     assert apart.anonymity is not None
     assert (apart.anonymity["k"], apart.anonymity["alone"]) == (1, 2)
 
@@ -333,25 +329,25 @@ def test_people_who_hide_behind_nobody_are_counted(
 
 
 def test_erasing_a_patient_destroys_the_exports_that_hold_the_patient(
-    house: Installation, people: People, researcher: Actor, administrator: Actor, known: Known
+    app: AppContext, people: People, researcher: Actor, administrator: Actor, known: Known
 ) -> None:
-    plant(house, known.images_of_siti[0], ImageComments="abdullah")
-    ready = order(house, researcher, people.project_id, "metadata")
-    blocked = order(house, researcher, people.project_id)
-    without = order(house, researcher, people.project_id, selection=Selection("patients", (known.other,)))
-    waiting = order(house, researcher, people.project_id, run=False)
-    assert [read(house, one).state for one in (ready, blocked, without)] == ["ready", "blocked", "ready"]
-    with house.database.writing() as session:
-        erase_patient(session, house, administrator, known.siti)
-    with house.database.reading() as session, pytest.raises(service.ExportNotReady, match="has since been erased"):
-        service.fetch(session, house.settings, researcher, ready)  # before the job has run
-    run_jobs(house)
+    plant(app, known.images_of_siti[0], ImageComments="abdullah")
+    ready = order(app, researcher, people.project_id, "metadata")
+    blocked = order(app, researcher, people.project_id)
+    without = order(app, researcher, people.project_id, selection=Selection("patients", (known.other,)))
+    waiting = order(app, researcher, people.project_id, run=False)
+    assert [read(app, one).state for one in (ready, blocked, without)] == ["ready", "blocked", "ready"]
+    with app.database.writing() as session:
+        erase_patient(session, app, administrator, known.siti)
+    with app.database.reading() as session, pytest.raises(service.ExportNotReady, match="has since been erased"):
+        service.fetch(session, app.settings, researcher, ready)  # before the job has run
+    run_jobs(app)
     for one in (ready, blocked, waiting):
-        export = read(house, one)
+        export = read(app, one)
         assert (export.state, export.failure) == ("erased", service.ERASED)
-        assert not list(house.settings.exports_folder.glob(f"{one}*"))
-    assert read(house, without).state == "ready"
-    with house.database.reading() as session:
+        assert not list(app.settings.exports_folder.glob(f"{one}*"))
+    assert read(app, without).state == "ready"
+    with app.database.reading() as session:
         assert session.scalars(select(ExportImage).where(ExportImage.patient_id == known.siti)).all() == []
         assert session.scalars(select(ExportFinding).where(ExportFinding.patient_id == known.siti)).all() == []
         acts = session.scalars(select(AuditEntry).where(AuditEntry.action == "export.erased")).all()
@@ -360,51 +356,51 @@ def test_erasing_a_patient_destroys_the_exports_that_hold_the_patient(
 
 @on_sqlite
 def test_an_export_from_which_a_patient_was_taken_out_outlives_the_patient(
-    house: Installation, people: People, researcher: Actor, administrator: Actor, known: Known
+    app: AppContext, people: People, researcher: Actor, administrator: Actor, known: Known
 ) -> None:
     for image_id in known.images_of_siti:
-        plant(house, image_id, ImageComments="abdullah")
-    export_id = order(house, researcher, people.project_id)
-    with house.database.writing() as session:
-        service.exclude(session, researcher, export_id, findings(house, export_id)[0].id, None)
-    run_jobs(house)
-    with house.database.writing() as session:
-        erase_patient(session, house, administrator, known.siti)
-    run_jobs(house)
-    assert read(house, export_id).state == "ready"
-    assert len(unpacked(house, researcher, export_id)) == 2 + 4
-    with house.database.reading() as session:
+        plant(app, image_id, ImageComments="abdullah")
+    export_id = order(app, researcher, people.project_id)
+    with app.database.writing() as session:
+        service.exclude(session, researcher, export_id, findings(app, export_id)[0].id, None)
+    run_jobs(app)
+    with app.database.writing() as session:
+        erase_patient(session, app, administrator, known.siti)
+    run_jobs(app)
+    assert read(app, export_id).state == "ready"
+    assert len(unpacked(app, researcher, export_id)) == 2 + 4
+    with app.database.reading() as session:
         assert session.scalars(select(ExportImage).where(ExportImage.patient_id == known.siti)).all() == []
 
 
 @on_sqlite
 def test_an_export_is_destroyed_when_its_time_is_over(
-    house: Installation, people: People, researcher: Actor, known: Known
+    app: AppContext, people: People, researcher: Actor, known: Known
 ) -> None:
-    export_id = order(house, researcher, people.project_id, "metadata")
-    stray = house.settings.exports_folder / f"{'0' * 32}.zip.part"
+    export_id = order(app, researcher, people.project_id, "metadata")
+    stray = app.settings.exports_folder / f"{'0' * 32}.zip.part"
     stray.write_bytes(b"of a process that died")
-    assert tasks.destroy_expired(house) == 0
+    assert tasks.destroy_expired(app) == 0
     assert not stray.exists()
-    with house.database.writing() as session:
+    with app.database.writing() as session:
         session.execute(update(Export).values(expires_at=clock.now() - timedelta(seconds=1)))
-    with house.database.reading() as session, pytest.raises(service.ExportNotReady, match="its time was over"):
-        service.fetch(session, house.settings, researcher, export_id)
-    assert tasks.destroy_expired(house) == 1
-    assert read(house, export_id).state == "expired"
-    assert not service.file_of(house.settings, export_id).exists()
+    with app.database.reading() as session, pytest.raises(service.ExportNotReady, match="its time was over"):
+        service.fetch(session, app.settings, researcher, export_id)
+    assert tasks.destroy_expired(app) == 1
+    assert read(app, export_id).state == "expired"
+    assert not service.file_of(app.settings, export_id).exists()
 
 
 @on_sqlite
 def test_an_export_can_be_destroyed_before_its_time(
-    house: Installation, people: People, researcher: Actor, known: Known
+    app: AppContext, people: People, researcher: Actor, known: Known
 ) -> None:
-    export_id = order(house, researcher, people.project_id, "metadata")
-    with house.database.writing() as session:
-        service.destroy(session, house, researcher, export_id)
-    assert not service.file_of(house.settings, export_id).exists()
-    with house.database.writing() as session, pytest.raises(service.ExportNotReady, match="ended already"):
-        service.destroy(session, house, researcher, export_id)
+    export_id = order(app, researcher, people.project_id, "metadata")
+    with app.database.writing() as session:
+        service.destroy(session, app, researcher, export_id)
+    assert not service.file_of(app.settings, export_id).exists()
+    with app.database.writing() as session, pytest.raises(service.ExportNotReady, match="ended already"):
+        service.destroy(session, app, researcher, export_id)
 
 
 # Being built.
@@ -412,97 +408,95 @@ def test_an_export_can_be_destroyed_before_its_time(
 
 @on_sqlite
 def test_an_export_goes_on_where_a_killed_process_left_it(
-    house: Installation, people: People, researcher: Actor, known: Known, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, people: People, researcher: Actor, known: Known, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tasks, "BATCH_S", -1.0)  # one image at a time
-    export_id = order(house, researcher, people.project_id, run=False)
+    export_id = order(app, researcher, people.project_id, run=False)
     seen = []
     for _ in range(3):
-        tasks.go_on(house, export_id)
-        seen.append(read(house, export_id).looked)
+        tasks.go_on(app, export_id)
+        seen.append(read(app, export_id).looked)
     assert seen == [1, 2, 3]
-    tasks.go_on(house, export_id)
-    assert read(house, export_id).state == "packing"
-    tasks.go_on(house, export_id)
-    part = service.file_of(house.settings, export_id).with_suffix(".zip.part")
+    tasks.go_on(app, export_id)
+    assert read(app, export_id).state == "packing"
+    tasks.go_on(app, export_id)
+    part = service.file_of(app.settings, export_id).with_suffix(".zip.part")
     with zipfile.ZipFile(part) as archive:
         assert len(archive.namelist()) == 1
     part.write_bytes(part.read_bytes()[:-30])  # killed while it wrote
     for _ in range(4):
-        tasks.go_on(house, export_id)
-    assert read(house, export_id).state == "ready"
-    assert len(unpacked(house, researcher, export_id)) == 4 + 4
+        tasks.go_on(app, export_id)
+    assert read(app, export_id).state == "ready"
+    assert len(unpacked(app, researcher, export_id)) == 4 + 4
 
 
 @on_sqlite
 def test_an_image_that_changed_after_it_was_looked_at_does_not_leave(
-    house: Installation, people: People, researcher: Actor, known: Known, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, people: People, researcher: Actor, known: Known, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tasks, "BATCH_S", -1.0)
-    export_id = order(house, researcher, people.project_id, run=False)
+    export_id = order(app, researcher, people.project_id, run=False)
     for _ in range(4):
-        tasks.go_on(house, export_id)
-    assert read(house, export_id).state == "packing"
-    plant(house, known.images_of_siti[0], ImageComments="abdullah")
-    run_jobs(house)
-    export = read(house, export_id)
+        tasks.go_on(app, export_id)
+    assert read(app, export_id).state == "packing"
+    plant(app, known.images_of_siti[0], ImageComments="abdullah")
+    run_jobs(app)
+    export = read(app, export_id)
     assert (export.state, export.failure) == ("failed", tasks._CHANGED)
 
 
 @on_sqlite
 def test_what_cannot_be_read_waits_for_a_person(
-    house: Installation, people: People, researcher: Actor, known: Known
+    app: AppContext, people: People, researcher: Actor, known: Known
 ) -> None:
-    with house.database.writing() as session:
+    with app.database.writing() as session:
         session.get_one(Image, known.images_of_siti[0]).blob = "0" * 64
-    export_id = order(house, researcher, people.project_id, "training")
-    (found,) = findings(house, export_id)
+    export_id = order(app, researcher, people.project_id, "training")
+    (found,) = findings(app, export_id)
     assert (found.place, found.kind) == ("the file", "cannot be read whole")
 
 
 def test_no_identity_is_written_while_an_export_is_looked_through(
-    house: Installation, people: People, researcher: Actor, known: Known
+    app: AppContext, people: People, researcher: Actor, known: Known
 ) -> None:
-    plant(house, known.images_of_other[0], ImageComments="abdullah")
-    order(house, researcher, people.project_id)
-    with house.database.reading() as session:
+    plant(app, known.images_of_other[0], ImageComments="abdullah")
+    order(app, researcher, people.project_id)
+    with app.database.reading() as session:
         names = [table.name for table in Base.metadata.sorted_tables]
         rows = [row for name in names for row in session.execute(text(f'SELECT * FROM "{name}"'))]  # noqa: S608
     stored = str(rows).lower()
     for word in ("binti", "abdullah", "100234", "1980-03-14", b"abdullah".hex()):
         assert word not in stored
-    assert not list(house.settings.exports_folder.glob("*"))
+    assert not list(app.settings.exports_folder.glob("*"))
 
 
 # Who may, and what is known of it.
 
 
 @on_sqlite
-def test_who_may_order_and_see_an_export(house: Installation, people: People, researcher: Actor, known: Known) -> None:
+def test_who_may_order_and_see_an_export(app: AppContext, people: People, researcher: Actor, known: Known) -> None:
     for role in (Role.PHYSICIAN, Role.TECHNOLOGIST, Role.VIEWER):
         with pytest.raises(NotAllowed):
-            order(house, people.actor(house, role), people.project_id)
+            order(app, people.actor(app, role), people.project_id)
     with pytest.raises(NotFound):
-        order(house, people.outsider(house), people.project_id)
-    export_id = order(house, researcher, people.project_id, "metadata")
-    with house.database.reading() as session, pytest.raises(NotFound):
-        service.fetch(session, house.settings, people.outsider(house), export_id)
+        order(app, people.outsider(app), people.project_id)
+    export_id = order(app, researcher, people.project_id, "metadata")
+    with app.database.reading() as session, pytest.raises(NotFound):
+        service.fetch(session, app.settings, people.outsider(app), export_id)
 
 
-def test_single_series_and_images_leave_too(
-    house: Installation, people: People, researcher: Actor, known: Known
-) -> None:
-    with house.database.reading() as session:
+def test_single_series_and_images_leave_too(app: AppContext, people: People, researcher: Actor, known: Known) -> None:
+    with app.database.reading() as session:
         series_id = session.get_one(Image, known.images_of_siti[0]).series_id
-    export_id = order(house, researcher, people.project_id, "metadata", Selection("series", (series_id,)))
-    assert (read(house, export_id).images, read(house, export_id).patients) == (2, 1)
+    export_id = order(app, researcher, people.project_id, "metadata", Selection("series", (series_id,)))
+    assert (read(app, export_id).images, read(app, export_id).patients) == (2, 1)
     one_of_each = (known.images_of_siti[1], known.images_of_other[0])
-    export_id = order(house, researcher, people.project_id, "metadata", Selection("images", one_of_each))
-    assert (read(house, export_id).images, read(house, export_id).patients) == (2, 2)
+    export_id = order(app, researcher, people.project_id, "metadata", Selection("images", one_of_each))
+    assert (read(app, export_id).images, read(app, export_id).patients) == (2, 2)
 
 
 @on_sqlite
-def test_an_order_says_what_it_selects(house: Installation, people: People, researcher: Actor, known: Known) -> None:
+def test_an_order_says_what_it_selects(app: AppContext, people: People, researcher: Actor, known: Known) -> None:
     for wrong in (
         Selection("studies"),
         Selection("images"),
@@ -510,23 +504,23 @@ def test_an_order_says_what_it_selects(house: Installation, people: People, rese
         Selection("project", (known.siti,)),
     ):
         with pytest.raises(Invalid):
-            order(house, researcher, people.project_id, selection=wrong)
+            order(app, researcher, people.project_id, selection=wrong)
     with pytest.raises(NothingToExport):
-        order(house, researcher, people.project_id, selection=Selection("studies", ("0" * 32,)))
-    with house.database.writing() as session, pytest.raises(Invalid):
+        order(app, researcher, people.project_id, selection=Selection("studies", ("0" * 32,)))
+    with app.database.writing() as session, pytest.raises(Invalid):
         service.order(
-            session, house, researcher, project_id=people.project_id, chosen=Selection("project"), form="training"
+            session, app, researcher, project_id=people.project_id, chosen=Selection("project"), form="training"
         )
 
 
 def test_each_step_of_an_export_is_recorded(
-    house: Installation, people: People, researcher: Actor, administrator: Actor, known: Known
+    app: AppContext, people: People, researcher: Actor, administrator: Actor, known: Known
 ) -> None:
-    plant(house, known.images_of_siti[0], ImageComments="abdullah")
-    export_id = order(house, researcher, people.project_id)
-    clear_all(house, administrator, export_id)
-    unpacked(house, researcher, export_id)
-    with house.database.reading() as session:
+    plant(app, known.images_of_siti[0], ImageComments="abdullah")
+    export_id = order(app, researcher, people.project_id)
+    clear_all(app, administrator, export_id)
+    unpacked(app, researcher, export_id)
+    with app.database.reading() as session:
         chosen = select(AuditEntry).where(AuditEntry.object_id == export_id).order_by(AuditEntry.seq)
         entries = list(session.scalars(chosen))
     assert [one.action for one in entries] == [

@@ -13,9 +13,9 @@ from sqlalchemy import select
 
 from medhub.accounts.actor import COMMAND_LINE, Actor
 from medhub.export import service
-from medhub.foundation.installation import Installation
+from medhub.foundation.app_context import AppContext
 from medhub.ingest import service as ingest
-from medhub.records import pixels
+from medhub.records import isolated_calls
 from medhub.records import service as records
 from medhub.records.models import Image, Patient, Study
 from tests.export.conftest import Known, on_sqlite
@@ -24,12 +24,12 @@ from tests.factories.colors import COLORS
 from tests.factories.exports import order
 
 
-def records_of(house: Installation, project_id: str) -> Counter[tuple[object, ...]]:
+def records_of(app: AppContext, project_id: str) -> Counter[tuple[object, ...]]:
     """Each image by what is known of it and of its patient, and by how many lie in its study.
 
     What came in as a photograph comes in again as DICOM, and UIDs are replaced by each project anew.
     """
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         rows = session.execute(
             select(Image, Patient)
             .join(Study, Study.id == Image.study_id)
@@ -42,7 +42,7 @@ def records_of(house: Installation, project_id: str) -> Counter[tuple[object, ..
             (patient.sex, patient.birth_year),
             (image.modality, image.sop_class_uid, image.transfer_syntax_uid),
             (image.width, image.height, image.frames, image.number),
-            np.asarray(pixels.frame(house, image.blob)).tobytes(),
+            np.asarray(isolated_calls.frame(app, image.blob)).tobytes(),
             beside[image.study_id],
         )
         for image, patient in rows
@@ -51,28 +51,28 @@ def records_of(house: Installation, project_id: str) -> Counter[tuple[object, ..
 
 @on_sqlite
 def test_an_export_that_comes_in_again_gives_equal_records(
-    house: Installation, people: People, researcher: Actor, known: Known
+    app: AppContext, people: People, researcher: Actor, known: Known
 ) -> None:
-    export_id = order(house, researcher, people.project_id)
-    with house.database.reading() as session:
-        _, path = service.fetch(session, house.settings, researcher, export_id)
+    export_id = order(app, researcher, people.project_id)
+    with app.database.reading() as session:
+        _, path = service.fetch(session, app.settings, researcher, export_id)
     with zipfile.ZipFile(path) as archive:
         rows = list(csv.DictReader(io.StringIO(archive.read("metadata.csv").decode())))
         files = {row["file"]: archive.read(row["file"]) for row in rows}
     for code in sorted({row["patient"] for row in rows}):
         of_patient = [row for row in rows if row["patient"] == code]
-        with house.database.writing() as session:
+        with app.database.writing() as session:
             patient_id = records.add_patient(
                 session,
-                house.keys,
+                app.keys,
                 COMMAND_LINE,
                 project_id=people.other_project_id,
                 sex=of_patient[0]["sex"],
                 birth_year=int(of_patient[0]["birth_year"]),
             ).id
-        with house.database.reading() as session:
-            receiving = ingest.begin(session, house, COMMAND_LINE, patient_id, COLORS)
+        with app.database.reading() as session:
+            receiving = ingest.begin(session, app, COMMAND_LINE, patient_id, COLORS)
         for row in of_patient:
-            answer = ingest.receive(house, COMMAND_LINE, receiving, files[row["file"]])
+            answer = ingest.receive(app, COMMAND_LINE, receiving, files[row["file"]])
             assert answer.outcome == "accepted", answer.reason
-    assert records_of(house, people.other_project_id) == records_of(house, people.project_id)
+    assert records_of(app, people.other_project_id) == records_of(app, people.project_id)

@@ -11,13 +11,13 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
-from medhub.accounts import service, signing_in
+from medhub.accounts import authentication, service
 from medhub.accounts.actor import Actor
 from medhub.accounts.models import Membership, SignIn, User
 from medhub.accounts.passwords import hash_password
 from medhub.accounts.permissions import Role
 from medhub.foundation import clock, ids
-from medhub.foundation.installation import Installation
+from medhub.foundation.app_context import AppContext
 
 PASSWORD = "a password of the tests"
 # One hash for all: hashing is slow on purpose.
@@ -39,18 +39,18 @@ class People:
     user_ids: dict[Role, str]
     outsider_id: str
 
-    def actor(self, house: Installation, role: Role) -> Actor:
+    def actor(self, app: AppContext, role: Role) -> Actor:
         """The person of a role, signed in."""
-        return signed_in(house, f"{role}@lab.example")
+        return signed_in(app, f"{role}@lab.example")
 
-    def outsider(self, house: Installation) -> Actor:
+    def outsider(self, app: AppContext) -> Actor:
         """The administrator of the other project, signed in."""
-        return signed_in(house, "outsider@lab.example")
+        return signed_in(app, "outsider@lab.example")
 
 
-def make_people(house: Installation) -> People:
+def make_people(app: AppContext) -> People:
     """Write two projects and their people."""
-    with house.database.writing() as session:
+    with app.database.writing() as session:
         project = service.add_project(session, "Haematology")
         other = service.add_project(session, "Radiology")
         users = {role: make_user(f"{role}@lab.example", f"The {role}") for role in Role}
@@ -68,9 +68,9 @@ def make_user(email: str, name: str) -> User:
     return User(id=ids.new_id(), email=email, name=name, password_hash=_hash(), active=True, created_at=clock.now())
 
 
-def signed_in(house: Installation, email: str) -> Actor:
+def signed_in(app: AppContext, email: str) -> Actor:
     """A person by e-mail address, signed in."""
-    with house.database.writing() as session:
+    with app.database.writing() as session:
         user = session.scalars(select(User).where(User.email == email)).one()
         row_id = ids.new_id()
         session.add(
@@ -83,23 +83,23 @@ def signed_in(house: Installation, email: str) -> Actor:
             )
         )
         session.flush()
-        return signing_in.load_actor(session, row_id, "token")
+        return authentication.load_actor(session, row_id, "token")
 
 
-def client_of(app: FastAPI, house: Installation, email: str) -> TestClient:
+def client_of(web_app: FastAPI, app: AppContext, email: str) -> TestClient:
     """An HTTP client that sends the token of a person."""
-    actor = signed_in(house, email)
+    actor = signed_in(app, email)
     token = jwt.encode(
         {
             "sub": actor.user_id,
             "jti": actor.sign_in_id,
-            "aud": signing_in.AUDIENCE,
+            "aud": authentication.AUDIENCE,
             "exp": clock.now() + timedelta(hours=1),
         },
-        house.keys.derive("api-tokens"),
-        algorithm=signing_in.ALGORITHM,
+        app.keys.derive("api-tokens"),
+        algorithm=authentication.ALGORITHM,
     )
-    return TestClient(app, headers={"Authorization": f"Bearer {token}"}, raise_server_exceptions=False)
+    return TestClient(web_app, headers={"Authorization": f"Bearer {token}"}, raise_server_exceptions=False)
 
 
 __all__ = ["PASSWORD", "People", "client_of", "make_people", "make_user", "signed_in"]

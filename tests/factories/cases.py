@@ -14,13 +14,13 @@ from medhub.accounts.actor import Actor
 from medhub.accounts.permissions import Role
 from medhub.classification import service as classification
 from medhub.entrypoints.flow import abandoned, handlers
-from medhub.foundation.installation import Installation
+from medhub.foundation.app_context import AppContext
 from medhub.foundation.jobs import Runner
 from medhub.ingest import service as ingest
 from medhub.records import service as records
 from medhub.records.models import Image
 from medhub.review.models import Case
-from medhub.science.inference.classifier import Reading
+from medhub.science.inference.classifier import ClassifierOutput
 from tests.factories.accounts import People
 from tests.factories.images import photograph
 
@@ -49,13 +49,13 @@ class ScriptedClassifier:
         self.confidences = confidences
         self.read = 0
 
-    def classify(self, image: NDArray[np.uint8]) -> Reading:
+    def classify(self, image: NDArray[np.uint8]) -> ClassifierOutput:
         """The next reading."""
         confidence = self.confidences[self.read % len(self.confidences)]
         self.read += 1
         rest = (1 - confidence) / (len(LABELS) - 1)
         probabilities = {label: confidence if label == "neutrophil" else rest for label in LABELS}
-        return Reading(probabilities, 1.0, False, np.linspace(0, 1, 25, dtype=np.float32).reshape(5, 5), 1.0)
+        return ClassifierOutput(probabilities, 1.0, False, np.linspace(0, 1, 25, dtype=np.float32).reshape(5, 5), 1.0)
 
 
 def use_classifier(monkeypatch: pytest.MonkeyPatch, *confidences: float) -> ScriptedClassifier:
@@ -66,18 +66,18 @@ def use_classifier(monkeypatch: pytest.MonkeyPatch, *confidences: float) -> Scri
     return scripted
 
 
-def run_jobs(house: Installation) -> int:
+def run_jobs(app: AppContext) -> int:
     """Run every job that is ready."""
-    return Runner(house.database, handlers(house), abandoned=abandoned(house)).run_pending()
+    return Runner(app.database, handlers(app), abandoned=abandoned(app)).run_pending()
 
 
-def make_patient(house: Installation, people: People, *, identity: bool = True) -> str:
+def make_patient(app: AppContext, people: People, *, identity: bool = True) -> str:
     """Register a patient in the first project and return the id."""
-    technologist = people.actor(house, Role.TECHNOLOGIST)
-    with house.database.writing() as session:
+    technologist = people.actor(app, Role.TECHNOLOGIST)
+    with app.database.writing() as session:
         return records.add_patient(
             session,
-            house.keys,
+            app.keys,
             technologist,
             project_id=people.project_id,
             sex="F",
@@ -86,22 +86,22 @@ def make_patient(house: Installation, people: People, *, identity: bool = True) 
         ).id
 
 
-def upload(house: Installation, actor: Actor, patient_id: str, *files: bytes) -> list[ingest.Answer]:
+def upload(app: AppContext, actor: Actor, patient_id: str, *files: bytes) -> list[ingest.Answer]:
     """Bring files in for a patient."""
-    with house.database.reading() as session:
-        receiving = ingest.begin(session, house, actor, patient_id, PATHWAY)
-    return [ingest.receive(house, actor, receiving, data) for data in files]
+    with app.database.reading() as session:
+        receiving = ingest.begin(session, app, actor, patient_id, PATHWAY)
+    return [ingest.receive(app, actor, receiving, data) for data in files]
 
 
 def make_case(
-    house: Installation, people: People, patient_id: str, images: int = 2, seed: int = 0
+    app: AppContext, people: People, patient_id: str, images: int = 2, seed: int = 0
 ) -> tuple[str, list[str]]:
     """Bring in photographs, have them read, and return the case with its images."""
-    technologist = people.actor(house, Role.TECHNOLOGIST)
-    answers = upload(house, technologist, patient_id, *(photograph(seed + i) for i in range(images)))
-    run_jobs(house)
+    technologist = people.actor(app, Role.TECHNOLOGIST)
+    answers = upload(app, technologist, patient_id, *(photograph(seed + i) for i in range(images)))
+    run_jobs(app)
     image_ids = [answer.image_id for answer in answers if answer.image_id is not None]
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         image = session.get_one(Image, image_ids[0])
         case = session.scalars(select(Case).where(Case.study_id == image.study_id, Case.superseded.is_(False))).one()
         return case.id, image_ids

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image as Picture
 
 from medhub.accounts.permissions import Role
-from medhub.foundation.installation import Installation
+from medhub.foundation.app_context import AppContext
 from medhub.ingest import service as ingest
 from medhub.records.models import Image
 from medhub.review import service as review
@@ -116,30 +116,30 @@ class Signed:
     image_ids: list[str]
 
 
-def bring_in(house: Installation, people: People, patient_id: str, *pictures: bytes) -> list[str]:
+def bring_in(app: AppContext, people: People, patient_id: str, *pictures: bytes) -> list[str]:
     """Upload pictures along the pathway of colors, and have them read."""
-    technologist = people.actor(house, Role.TECHNOLOGIST)
-    with house.database.reading() as session:
-        receiving = ingest.begin(session, house, technologist, patient_id, COLORS)
-    answers = [ingest.receive(house, technologist, receiving, data) for data in pictures]
-    run_jobs(house)
+    technologist = people.actor(app, Role.TECHNOLOGIST)
+    with app.database.reading() as session:
+        receiving = ingest.begin(session, app, technologist, patient_id, COLORS)
+    answers = [ingest.receive(app, technologist, receiving, data) for data in pictures]
+    run_jobs(app)
     return [str(answer.image_id) for answer in answers]
 
 
 def sign_case(
-    house: Installation, people: People, verdicts: dict[str, str] | list[str], seed: int, patient_id: str | None = None
+    app: AppContext, people: People, verdicts: dict[str, str] | list[str], seed: int, patient_id: str | None = None
 ) -> Signed:
     """A patient with a picture of each color, signed; a mapping says other than the color, as {"red": "gray"}."""
     told = verdicts if isinstance(verdicts, dict) else {color: color for color in verdicts}
-    patient_id = patient_id or make_patient(house, people, identity=False)
-    image_ids = bring_in(house, people, patient_id, *(picture(color, 100 * seed + n) for n, color in enumerate(told)))
-    physician = people.actor(house, Role.PHYSICIAN)
-    with house.database.writing() as session:
+    patient_id = patient_id or make_patient(app, people, identity=False)
+    image_ids = bring_in(app, people, patient_id, *(picture(color, 100 * seed + n) for n, color in enumerate(told)))
+    physician = people.actor(app, Role.PHYSICIAN)
+    with app.database.writing() as session:
         for image_id, label in zip(image_ids, told.values(), strict=True):
-            review.give_verdict(session, house.settings, physician, image_id, label, "Seen.")
+            review.give_verdict(session, app.settings, physician, image_id, label, "Seen.")
         session.flush()
         image = session.get_one(Image, image_ids[0])
         case = review.current_case(session, image.study_id)
         assert case is not None
-        review.sign(session, house.settings, physician, case.id, None)
+        review.sign(session, app.settings, physician, case.id, None)
         return Signed(patient_id, case.id, image_ids)

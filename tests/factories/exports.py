@@ -20,13 +20,13 @@ from medhub.export.models import Export, ExportFinding
 from medhub.export.selection import Form, Selection
 from medhub.export.service import Picture
 from medhub.foundation import clock, ids
-from medhub.foundation.installation import Installation
+from medhub.foundation.app_context import AppContext
 from medhub.records import service as records
 from medhub.records import studies
 from medhub.records.models import Image, Patient
 from medhub.review.models import Case, Verdict
-from medhub.science.imaging.arrivals import Context, prepare_arrival
-from medhub.science.imaging.limits import Limits
+from medhub.science.arrivals.cleaning import CleaningContext, prepare_arrival
+from medhub.science.imaging.decoding_limits import DecodingLimits
 from tests.factories.accounts import People
 from tests.factories.cases import make_patient, run_jobs
 from tests.factories.colors import COLORS, picture
@@ -35,7 +35,7 @@ from tests.factories.colors import COLORS, picture
 @functools.cache
 def clean(color: str, seed: int) -> bytes:
     """A picture as it is stored; without the day on which it came in."""
-    context = Context(
+    context = CleaningContext(
         uid_key=b"k" * 32,
         patient_code=f"P-7F3KQ{'ABCDEF'[seed // 100]}",
         sex="F",
@@ -44,7 +44,9 @@ def clean(color: str, seed: int) -> bytes:
         study_instance_uid=f"2.25.{seed // 100}",
         received_at=clock.now(),
     )
-    file = pydicom.dcmread(io.BytesIO(prepare_arrival(picture(color, seed), context=context, limits=Limits()).dicom))
+    file = pydicom.dcmread(
+        io.BytesIO(prepare_arrival(picture(color, seed), context=context, limits=DecodingLimits()).dicom)
+    )
     del file.StudyDate, file.ContentDate
     return _written(file)
 
@@ -56,12 +58,12 @@ def _written(file: pydicom.FileDataset) -> bytes:
 
 
 def lay_signed(
-    house: Installation, people: People, verdicts: dict[str, str], seed: int, *, identity: bool = False
+    app: AppContext, people: People, verdicts: dict[str, str], seed: int, *, identity: bool = False
 ) -> tuple[str, list[str]]:
     """A patient with a signed case: a picture of each color with its verdict; ids of patient and images."""
-    patient_id = make_patient(house, people, identity=identity)
+    patient_id = make_patient(app, people, identity=identity)
     image_ids = []
-    with house.database.writing() as session:
+    with app.database.writing() as session:
         patient, moment = session.get_one(Patient, patient_id), clock.now()
         study = studies.new_study(session, patient, study_uid=f"2.25.{seed}", pathway=COLORS)
         series = studies.new_series(session, study, series_uid=f"2.25.{seed}.1", modality="XC")
@@ -103,35 +105,35 @@ def lay_signed(
             )
             session.add(image)
             session.flush()
-            records.keep_blob(session, house, data, patient_id=patient_id, image_id=image.id)
+            records.keep_blob(session, app, data, patient_id=patient_id, image_id=image.id)
             said = {"by_id": "", "by": "The physician", "role": "physician", "at": moment, "agrees": True}
             session.add(Verdict(case_id=case.id, image_id=image.id, label=label, **said))
             image_ids.append(image.id)
     return patient_id, image_ids
 
 
-def plant(house: Installation, image_id: str, **elements: Any) -> None:
+def plant(app: AppContext, image_id: str, **elements: Any) -> None:
     """Write DICOM elements into a stored image, as a fault of the engine would have left them."""
-    with house.database.writing() as session:
+    with app.database.writing() as session:
         image = session.get_one(Image, image_id)
-        file = pydicom.dcmread(io.BytesIO(house.blobs.get(image.blob)))
+        file = pydicom.dcmread(io.BytesIO(app.blobs.get(image.blob)))
         if "PixelData" in elements:
             file.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         for keyword, value in elements.items():
             setattr(file, keyword, value)
-        image.blob = records.keep_blob(session, house, _written(file), patient_id=image.patient_id, image_id=image.id)
+        image.blob = records.keep_blob(session, app, _written(file), patient_id=image.patient_id, image_id=image.id)
 
 
-def burn(house: Installation, image_id: str, words: str) -> None:
+def burn(app: AppContext, image_id: str, words: str) -> None:
     """Put a picture with writing in the place of a stored one."""
     drawn = Canvas.new("RGB", (480, 160), (60, 60, 60))
     ImageDraw.Draw(drawn).text((20, 50), words, fill=(255, 255, 255), font=ImageFont.load_default(size=32))
     syntax = {"PhotometricInterpretation": "RGB", "Rows": drawn.height, "Columns": drawn.width}
-    plant(house, image_id, **syntax, PixelData=drawn.tobytes())
+    plant(app, image_id, **syntax, PixelData=drawn.tobytes())
 
 
 def order(
-    house: Installation,
+    app: AppContext,
     actor: Actor,
     project_id: str,
     form: Form = "dicom",
@@ -143,10 +145,10 @@ def order(
     """Order an export, and have it made as far as it can be; returns the id."""
     if form == "training" and picture is None:
         picture = "png"
-    with house.database.writing() as session:
+    with app.database.writing() as session:
         export_id = service.order(
             session,
-            house,
+            app,
             actor,
             project_id=project_id,
             chosen=selection or Selection("project"),
@@ -154,26 +156,26 @@ def order(
             picture=picture,
         ).id
     if run:
-        run_jobs(house)
+        run_jobs(app)
     return export_id
 
 
-def read(house: Installation, export_id: str) -> Export:
+def read(app: AppContext, export_id: str) -> Export:
     """The row of an export."""
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         return session.get_one(Export, export_id)
 
 
-def findings(house: Installation, export_id: str, state: str = "open") -> list[ExportFinding]:
+def findings(app: AppContext, export_id: str, state: str = "open") -> list[ExportFinding]:
     """What was found in an export, in order."""
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         chosen = select(ExportFinding).where(ExportFinding.export_id == export_id, ExportFinding.state == state)
         return list(session.scalars(chosen.order_by(ExportFinding.id)))
 
 
-def clear_all(house: Installation, actor: Actor, export_id: str) -> None:
+def clear_all(app: AppContext, actor: Actor, export_id: str) -> None:
     """Clear whatever is open, and have the export go on."""
-    while found := findings(house, export_id):
-        with house.database.writing() as session:
+    while found := findings(app, export_id):
+        with app.database.writing() as session:
             service.clear(session, actor, export_id, found[0].id, "Nobody is named by this.")
-    run_jobs(house)
+    run_jobs(app)

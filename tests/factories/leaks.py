@@ -21,7 +21,7 @@ from pydicom.uid import JPEGBaseline8Bit
 
 from medhub.science.deid.engine import deidentify
 from medhub.science.deid.profile import find_profile
-from medhub.science.deid.subject import subject_of
+from medhub.science.deid.pseudonym import subject_of
 from tests.factories.burned import write_line
 from tests.factories.seeded import CT, written
 from tests.science.imaging.datasets import dataset_of, file_of

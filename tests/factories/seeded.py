@@ -13,7 +13,7 @@ from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.filewriter import dcmwrite
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
-from medhub.science.deid.table import rules
+from medhub.science.deid.confidentiality_table import rules
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 # A sequence that the table does not name, and so stays with what is in it.

@@ -10,7 +10,7 @@ from sqlalchemy import Column, Integer, String, select
 from medhub.errors import Invalid, MedhubError, NotFound
 from medhub.foundation import clock
 from medhub.foundation.http import Line, PageQuery, Schema, Text
-from medhub.foundation.sorting import ordering
+from medhub.foundation.natural_sort import ordering
 
 COLUMNS: dict[str, Column[Any]] = {"name": Column("name", String), "age": Column("age", Integer)}
 

@@ -22,8 +22,8 @@ import pytest
 
 from medhub.errors import Invalid, MedhubError, Unavailable
 from medhub.foundation.isolation import DecoderFailed, Isolation
-from medhub.science.imaging import wire
-from medhub.science.imaging.limits import Limits, Unacceptable
+from medhub.science.arrivals import wire
+from medhub.science.imaging.decoding_limits import DecodingLimits, Unacceptable
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_errors_of_the_tree_come_back_as_themselves(isolation: Isolation) -> Non
             wire.prepare,
             b"",
             {"uid_key": b"k" * 32, "patient_code": "P", "received_at": "2026-01-01"},
-            Limits().to_wire(),
+            DecodingLimits().to_wire(),
         )
     assert caught.value.reason == "empty"
     assert "0 bytes" in caught.value.message

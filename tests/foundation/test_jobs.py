@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from medhub.errors import Conflict
 from medhub.foundation import clock, jobs
-from medhub.foundation.installation import Installation
+from medhub.foundation.app_context import AppContext
 from medhub.foundation.jobs import MOST_ATTEMPTS, Interrupted, Job, Long, Runner, count_unfinished, enqueue
 from tests.factories.threads import together
 from tests.factories.time import Hands
@@ -26,19 +26,19 @@ def hands(monkeypatch: pytest.MonkeyPatch) -> Hands:
     return Hands(monkeypatch)
 
 
-def add(house: Installation, *numbers: int, kind: str = "note") -> None:
-    with house.database.writing() as session:
+def add(app: AppContext, *numbers: int, kind: str = "note") -> None:
+    with app.database.writing() as session:
         for number in numbers:
             enqueue(session, kind, {"number": number})
 
 
-def only_job(house: Installation) -> Job:
-    with house.database.reading() as session:
+def only_job(app: AppContext) -> Job:
+    with app.database.reading() as session:
         return session.scalars(select(Job)).one()
 
 
-def runner(house: Installation, note: Callable[..., None], **more: Any) -> Runner:
-    return Runner(house.database, {"note": note}, **more)
+def runner(app: AppContext, note: Callable[..., None], **more: Any) -> Runner:
+    return Runner(app.database, {"note": note}, **more)
 
 
 def eventually(condition: Callable[[], bool]) -> None:
@@ -53,48 +53,48 @@ class Broken(Conflict):
     code = "broken"
 
 
-def test_a_job_runs_with_its_arguments_and_is_done(house: Installation) -> None:
+def test_a_job_runs_with_its_arguments_and_is_done(app: AppContext) -> None:
     ran: list[int] = []
-    add(house, 7)
-    assert runner(house, lambda number: ran.append(number)).run_pending() == 1
+    add(app, 7)
+    assert runner(app, lambda number: ran.append(number)).run_pending() == 1
     assert ran == [7]
-    job = only_job(house)
+    job = only_job(app)
     assert (job.state, job.attempts, job.owner, job.leased_until, job.error) == ("done", 1, None, None, None)
     assert job.finished_at is not None
-    assert runner(house, lambda number: ran.append(number)).run_pending() == 0
+    assert runner(app, lambda number: ran.append(number)).run_pending() == 0
 
 
-def test_a_job_of_a_transaction_that_is_rolled_back_does_not_exist(house: Installation) -> None:
-    with pytest.raises(KeyError), house.database.writing() as session:
+def test_a_job_of_a_transaction_that_is_rolled_back_does_not_exist(app: AppContext) -> None:
+    with pytest.raises(KeyError), app.database.writing() as session:
         enqueue(session, "note", {"number": 1})
         raise KeyError
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         assert count_unfinished(session) == 0
 
 
-def test_jobs_run_in_the_order_in_which_they_were_written(house: Installation) -> None:
+def test_jobs_run_in_the_order_in_which_they_were_written(app: AppContext) -> None:
     ran: list[int] = []
     for number in range(5):
-        add(house, number)
-    runner(house, lambda number: ran.append(number)).run_pending()
+        add(app, number)
+    runner(app, lambda number: ran.append(number)).run_pending()
     assert ran == [0, 1, 2, 3, 4]
 
 
-def test_runners_at_the_same_time_run_each_job_once(house: Installation) -> None:
+def test_runners_at_the_same_time_run_each_job_once(app: AppContext) -> None:
     ran: list[int] = []
 
     def note(number: int) -> None:
         ran.append(number)
 
-    add(house, *range(60))
-    counts = together(*(runner(house, note).run_pending for _ in range(4)))
+    add(app, *range(60))
+    counts = together(*(runner(app, note).run_pending for _ in range(4)))
     assert Counter(ran) == Counter(range(60))
     assert sum(counts) == 60
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         assert {(job.state, job.attempts) for job in session.scalars(select(Job))} == {("done", 1)}
 
 
-def test_a_leased_job_is_left_alone_until_its_lease_has_ended(house: Installation, hands: Hands) -> None:
+def test_a_leased_job_is_left_alone_until_its_lease_has_ended(app: AppContext, hands: Hands) -> None:
     at_work, go_on = threading.Event(), threading.Event()
     ran: list[str] = []
 
@@ -104,24 +104,24 @@ def test_a_leased_job_is_left_alone_until_its_lease_has_ended(house: Installatio
         ran.append("slow")
         raise Broken("late")
 
-    add(house, 1)
-    first = threading.Thread(target=runner(house, slow, lease_s=30).run_pending)
+    add(app, 1)
+    first = threading.Thread(target=runner(app, slow, lease_s=30).run_pending)
     first.start()
     assert at_work.wait(60)
-    other = runner(house, lambda number: ran.append("other"), lease_s=30)
+    other = runner(app, lambda number: ran.append("other"), lease_s=30)
     assert other.run_pending() == 0
     hands.move(seconds=31)  # nobody renewed the lease: the first runner is taken for dead
     assert other.run_pending() == 1
-    done = only_job(house)
+    done = only_job(app)
     assert (done.state, done.attempts) == ("done", 2)
     go_on.set()  # but it lives, and comes too late
     first.join(60)
     assert ran == ["other", "slow"]
-    job = only_job(house)
+    job = only_job(app)
     assert (job.state, job.attempts, job.error, job.finished_at) == ("done", 2, None, done.finished_at)
 
 
-def test_a_runner_at_work_renews_its_lease(house: Installation) -> None:
+def test_a_runner_at_work_renews_its_lease(app: AppContext) -> None:
     at_work, go_on = threading.Event(), threading.Event()
 
     def slow(number: int) -> None:
@@ -129,99 +129,97 @@ def test_a_runner_at_work_renews_its_lease(house: Installation) -> None:
         go_on.wait(60)
 
     def leased_until() -> datetime:
-        until = only_job(house).leased_until
+        until = only_job(app).leased_until
         assert until is not None
         return until
 
-    add(house, 1)
-    working = runner(house, slow, lease_s=0.2)
+    add(app, 1)
+    working = runner(app, slow, lease_s=0.2)
     working.start()
     assert at_work.wait(60)
     first = leased_until()
     eventually(lambda: leased_until() > first + timedelta(seconds=0.2))
-    assert only_job(house).attempts == 1
+    assert only_job(app).attempts == 1
     go_on.set()
     working.stop(60)
     assert not working.alive
-    assert only_job(house).state == "done"
+    assert only_job(app).state == "done"
 
 
-def test_a_job_that_fails_is_tried_again_after_a_growing_wait(house: Installation, hands: Hands) -> None:
+def test_a_job_that_fails_is_tried_again_after_a_growing_wait(app: AppContext, hands: Hands) -> None:
     def fail(number: int) -> None:
         raise Broken("not today")
 
-    add(house, 1)
-    failing = runner(house, fail)
+    add(app, 1)
+    failing = runner(app, fail)
     waits = []
     for attempt in range(1, MOST_ATTEMPTS):
         before = clock.now()
         assert failing.run_pending() == 1
-        job = only_job(house)
+        job = only_job(app)
         assert (job.state, job.attempts, job.error) == ("waiting", attempt, "broken")
         waits.append((job.run_after - before).total_seconds())
         assert failing.run_pending() == 0
         hands.move(seconds=waits[-1] + 0.1)
     assert [round(wait) for wait in waits] == [2, 4, 8, 16]
     assert failing.run_pending() == 1
-    job = only_job(house)
+    job = only_job(app)
     assert (job.state, job.attempts, job.error) == ("failed", MOST_ATTEMPTS, "broken")
     hands.move(days=1)
     assert failing.run_pending() == 0
 
 
-def test_what_was_given_up_is_told_once(house: Installation, hands: Hands) -> None:
+def test_what_was_given_up_is_told_once(app: AppContext, hands: Hands) -> None:
     given_up: list[int] = []
 
     def fail(number: int) -> None:
         raise Broken("never")
 
-    add(house, 3)
-    failing = runner(house, fail, abandoned={"note": lambda number: given_up.append(number)})
+    add(app, 3)
+    failing = runner(app, fail, abandoned={"note": lambda number: given_up.append(number)})
     for _ in range(MOST_ATTEMPTS + 2):
         failing.run_pending()
         hands.move(minutes=5)
     assert given_up == [3]
 
 
-def test_a_job_whose_processes_died_each_time_is_given_up_without_another_try(
-    house: Installation, hands: Hands
-) -> None:
+def test_a_job_whose_processes_died_each_time_is_given_up_without_another_try(app: AppContext, hands: Hands) -> None:
     ran: list[int] = []
     given_up: list[int] = []
-    add(house, 9)
-    with house.database.writing() as session:
+    add(app, 9)
+    with app.database.writing() as session:
         session.execute(
             update(Job).values(
                 state="running", owner="dead", attempts=MOST_ATTEMPTS, leased_until=clock.now() - timedelta(seconds=1)
             )
         )
-    heir = runner(house, lambda number: ran.append(number), abandoned={"note": lambda number: given_up.append(number)})
+    heir = runner(app, lambda number: ran.append(number), abandoned={"note": lambda number: given_up.append(number)})
     assert heir.run_pending() == 1
     assert (ran, given_up) == ([], [9])
-    job = only_job(house)
+    job = only_job(app)
     assert (job.state, job.error, job.owner) == ("failed", "process-died", None)
 
 
-def test_a_failure_leaves_its_kind_and_never_its_words(house: Installation) -> None:
+def test_a_failure_leaves_its_kind_and_never_its_words(app: AppContext) -> None:
     def fail(number: int) -> None:
         raise ValueError("Siti binti Abdullah")
 
-    add(house, 1)
+    add(app, 1)
     with capture_logs() as logged:
-        runner(house, fail).run_pending()
-    assert only_job(house).error == "ValueError"
+        runner(app, fail).run_pending()
+    assert only_job(app).error == "ValueError"
     assert logged[0]["event"] == "job.failed"
     assert "Siti" not in str(logged)
 
 
-def test_a_job_of_a_kind_that_nobody_handles_is_not_lost(house: Installation) -> None:
-    add(house, 1, kind="unheard-of")
-    assert runner(house, lambda number: None).run_pending() == 1
-    job = only_job(house)
+def test_a_job_of_a_kind_that_nobody_handles_is_not_lost(app: AppContext) -> None:
+    add(app, 1, kind="unheard-of")
+    assert runner(app, lambda number: None).run_pending() == 1
+    job = only_job(app)
     assert (job.state, job.error) == ("waiting", "KeyError")
 
 
-def test_one_failure_does_not_keep_the_others_waiting(house: Installation) -> None:
+def test_one_failure_does_not_keep_the_others_waiting(app: AppContext) -> None:
     ran: list[int] = []
 
     def some(number: int) -> None:
@@ -229,20 +227,20 @@ def test_one_failure_does_not_keep_the_others_waiting(house: Installation) -> No
             raise Broken("this one")
         ran.append(number)
 
-    add(house, 1, 2, 3)
-    assert runner(house, some).run_pending() == 3
+    add(app, 1, 2, 3)
+    assert runner(app, some).run_pending() == 3
     assert ran == [2, 3]
 
 
-def test_a_runner_wakes_as_soon_as_a_job_is_committed(house: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_runner_wakes_as_soon_as_a_job_is_committed(app: AppContext, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "POLL_S", 3600.0)
     ran = threading.Event()
-    working = runner(house, lambda number: ran.set())
+    working = runner(app, lambda number: ran.set())
     working.start()
     assert working.alive
     try:
         eventually(lambda: not jobs._wake.is_set())
-        add(house, 1)
+        add(app, 1)
         assert ran.wait(60)
     finally:
         working.stop(60)
@@ -250,10 +248,10 @@ def test_a_runner_wakes_as_soon_as_a_job_is_committed(house: Installation, monke
 
 
 def test_a_runner_outlives_a_database_that_is_away_for_a_while(
-    house: Installation, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ran = threading.Event()
-    working = runner(house, lambda number: ran.set())
+    working = runner(app, lambda number: ran.set())
     claim = working._claim
     failures: list[int] = []
 
@@ -264,7 +262,7 @@ def test_a_runner_outlives_a_database_that_is_away_for_a_while(
         return claim(**which)
 
     monkeypatch.setattr(working, "_claim", away_at_first)
-    add(house, 1)
+    add(app, 1)
     with capture_logs() as logged:
         working.start()
         assert ran.wait(60)
@@ -273,38 +271,38 @@ def test_a_runner_outlives_a_database_that_is_away_for_a_while(
     assert "Siti" not in str(logged)
 
 
-def test_unfinished_jobs_are_counted(house: Installation) -> None:
-    add(house, 1, 2, 3)
+def test_unfinished_jobs_are_counted(app: AppContext) -> None:
+    add(app, 1, 2, 3)
 
     def count(number: int) -> None:
-        with house.database.reading() as session:
+        with app.database.reading() as session:
             left.append(count_unfinished(session))
 
     left: list[int] = []
-    runner(house, count).run_pending()
+    runner(app, count).run_pending()
     assert left == [3, 2, 1]
 
 
 # Long jobs.
 
 
-def test_long_and_short_jobs_are_claimed_apart(house: Installation) -> None:
+def test_long_and_short_jobs_are_claimed_apart(app: AppContext) -> None:
     ran: list[str] = []
 
     def long(number: int, stopping: threading.Event) -> None:
         assert not stopping.is_set()
         ran.append(f"long {number}")
 
-    add(house, 1, kind="study")
-    add(house, 2)
-    working = Runner(house.database, {"note": lambda number: ran.append(f"short {number}"), "study": Long(long)})
+    add(app, 1, kind="study")
+    add(app, 2)
+    working = Runner(app.database, {"note": lambda number: ran.append(f"short {number}"), "study": Long(long)})
     assert working.run_pending() == 1
     assert ran == ["short 2"]
     assert working.run_pending(long=True) == 1
     assert ran == ["short 2", "long 1"]
 
 
-def test_a_long_job_holds_up_no_short_one_and_leaves_off_when_its_runner_stops(house: Installation) -> None:
+def test_a_long_job_holds_up_no_short_one_and_leaves_off_when_its_runner_stops(app: AppContext) -> None:
     began, ran = threading.Event(), threading.Event()
 
     def long(number: int, stopping: threading.Event) -> None:
@@ -312,22 +310,22 @@ def test_a_long_job_holds_up_no_short_one_and_leaves_off_when_its_runner_stops(h
         assert stopping.wait(60)
         raise Interrupted
 
-    add(house, 1, kind="study")
-    working = Runner(house.database, {"note": lambda number: ran.set(), "study": Long(long)})
+    add(app, 1, kind="study")
+    working = Runner(app.database, {"note": lambda number: ran.set(), "study": Long(long)})
     working.start()
     try:
         assert began.wait(60)
-        add(house, 2)
+        add(app, 2)
         assert ran.wait(60)
         assert working.alive
     finally:
         working.stop(60)
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         job = session.scalars(select(Job).where(Job.kind == "study")).one()
     assert (job.state, job.attempts, job.owner, job.leased_until, job.error) == ("waiting", 0, None, None, None)
 
 
-def test_one_long_job_runs_at_a_time_in_a_process(house: Installation) -> None:
+def test_one_long_job_runs_at_a_time_in_a_process(app: AppContext) -> None:
     at_once: list[int] = []
     most: list[int] = []
     done = threading.Semaphore(0)
@@ -339,8 +337,8 @@ def test_one_long_job_runs_at_a_time_in_a_process(house: Installation) -> None:
         at_once.remove(number)
         done.release()
 
-    add(house, 1, 2, 3, kind="study")
-    runners = [Runner(house.database, {"study": Long(long)}) for _ in range(2)]
+    add(app, 1, 2, 3, kind="study")
+    runners = [Runner(app.database, {"study": Long(long)}) for _ in range(2)]
     for one in runners:
         one.start()
     try:

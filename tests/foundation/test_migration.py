@@ -83,7 +83,7 @@ def test_an_upgrade_that_fails_half_way_leaves_nothing(empty: Database) -> None:
 
 def test_processes_that_start_together_upgrade_one_after_the_other(empty_url: str, tmp_path: Path) -> None:
     program = (
-        "import sys; from medhub.entrypoints.assembly import open_database; "
+        "import sys; from medhub.entrypoints.bootstrap import open_database; "
         "from medhub.foundation.migration import upgrade; from medhub.foundation.settings import Settings; "
         "sys.stdin.readline(); upgrade(open_database(Settings(database_url=sys.argv[1])))"
     )

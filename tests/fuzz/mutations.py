@@ -14,7 +14,7 @@ import pydicom
 from pydicom import DataElement, Dataset, dcmread, dcmwrite
 from pydicom.uid import UID
 
-from medhub.science.imaging.received_dicom import is_dicom, quiet
+from medhub.science.imaging.dicom.received_file import is_dicom, quiet
 from tests.factories import kinds
 
 BUNDLED = Path(pydicom.__file__).parent / "data" / "test_files"

@@ -19,10 +19,10 @@ from rich.table import Table
 
 from medhub.errors import MedhubError
 from medhub.foundation.isolation import DecoderFailed, Isolation
+from medhub.science.arrivals import wire
+from medhub.science.arrivals.cleaned_image import CleanedImage, CleaningContext
 from medhub.science.deid.profile import find_profile
-from medhub.science.imaging import wire
-from medhub.science.imaging.limits import Limits, Unacceptable
-from medhub.science.imaging.prepared import Context, Prepared
+from medhub.science.imaging.decoding_limits import DecodingLimits, Unacceptable
 from tests.fuzz.mutations import Sample, mutated, samples
 
 LONGEST_S = 10.0
@@ -51,7 +51,7 @@ def receive_all(isolation: Isolation, several: list[Sample], seeds: range) -> To
     profiles = [find_profile(name) for name in ("clinical-photo", "research-max-utility")]
     for seed in seeds:
         sample, mutation, data = mutated(several, seed)
-        context = Context(
+        context = CleaningContext(
             uid_key=b"a key of the fuzzer",
             patient_code="P-1",
             received_at=datetime.now(UTC),
@@ -71,12 +71,12 @@ def receive_all(isolation: Isolation, several: list[Sample], seeds: range) -> To
     return told
 
 
-def _receive(isolation: Isolation, data: bytes, context: Context) -> str:
-    limits = Limits().to_wire()
+def _receive(isolation: Isolation, data: bytes, context: CleaningContext) -> str:
+    limits = DecodingLimits().to_wire()
     try:
         (said,) = isolation.run(wire.introduce, [data], limits)
         assert "says" in said or said["refused"].endswith(".")
-        prepared = Prepared.from_wire(isolation.run(wire.prepare, data, context.to_wire(), limits))
+        prepared = CleanedImage.from_wire(isolation.run(wire.prepare, data, context.to_wire(), limits))
     except Unacceptable as refusal:
         return f"not: {refusal.reason}" if refusal.message.endswith(".") else "WRONG"
     except DecoderFailed as failure:
@@ -87,7 +87,7 @@ def _receive(isolation: Isolation, data: bytes, context: Context) -> str:
     return _shown(isolation, prepared)
 
 
-def _shown(isolation: Isolation, prepared: Prepared) -> str:
+def _shown(isolation: Isolation, prepared: CleanedImage) -> str:
     """Whether what was taken in can be shown, or says why not."""
     try:
         if prepared.frames:
@@ -112,7 +112,7 @@ def main() -> int:
     chosen = parser.parse_args()
     several = samples()
     start = time.monotonic()
-    with Isolation(1, MEMORY_BYTES, LONGEST_S, preload=["medhub.science.imaging.wire"]) as isolation:
+    with Isolation(1, MEMORY_BYTES, LONGEST_S, preload=["medhub.science.arrivals.wire"]) as isolation:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         told = receive_all(isolation, several, range(chosen.seed, chosen.seed + chosen.count))
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before

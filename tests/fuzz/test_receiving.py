@@ -12,7 +12,7 @@ COUNT = 240
 
 def test_no_mutated_file_hangs_crashes_or_passes_without_being_shown_or_refused_in_words() -> None:
     several = samples()
-    with Isolation(1, MEMORY_BYTES, LONGEST_S, preload=["medhub.science.imaging.wire"]) as isolation:
+    with Isolation(1, MEMORY_BYTES, LONGEST_S, preload=["medhub.science.arrivals.wire"]) as isolation:
         told = receive_all(isolation, several, range(FIRST_SEED, FIRST_SEED + COUNT))
     assert not told.wrong
     assert set(told.outcomes) == set(MUTATIONS)

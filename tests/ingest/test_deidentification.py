@@ -18,11 +18,11 @@ from medhub.accounts.actor import Actor
 from medhub.accounts.permissions import Role
 from medhub.audit.models import AuditEntry
 from medhub.errors import Conflict, Invalid, NotAllowed
-from medhub.foundation.installation import Installation
-from medhub.ingest import preview, profiles, quarantine, release
+from medhub.foundation.app_context import AppContext
+from medhub.ingest import profile_preview, profiles, quarantine, release
 from medhub.ingest.models import Arrival, Manifest, ManifestLines, ProjectProfile
 from medhub.ingest.service import destroy_expired
-from medhub.records import pixels, vault
+from medhub.records import isolated_calls, vault
 from medhub.records.models import Identity, Image
 from medhub.science.deid.profile import read_profile
 from tests.factories.accounts import People
@@ -34,22 +34,22 @@ OWN = 'name = "ours"\ntitle = "Our own"\nversion = 1\noptions = ["modified-dates
 
 
 @pytest.fixture
-def technologist(house: Installation, people: People) -> Actor:
-    return people.actor(house, Role.TECHNOLOGIST)
+def technologist(app: AppContext, people: People) -> Actor:
+    return people.actor(app, Role.TECHNOLOGIST)
 
 
 @pytest.fixture
-def administrator(house: Installation, people: People) -> Actor:
-    return people.actor(house, Role.ADMINISTRATOR)
+def administrator(app: AppContext, people: People) -> Actor:
+    return people.actor(app, Role.ADMINISTRATOR)
 
 
 @pytest.fixture
-def patient_id(house: Installation, people: People) -> str:
-    return make_patient(house, people)
+def patient_id(app: AppContext, people: People) -> str:
+    return make_patient(app, people)
 
 
-def rows(house: Installation, table: Any) -> list[Any]:
-    with house.database.reading() as session:
+def rows(app: AppContext, table: Any) -> list[Any]:
+    with app.database.reading() as session:
         return list(session.scalars(select(table)))
 
 
@@ -63,141 +63,141 @@ def written(text: str, seed: int = 1) -> bytes:
     return buffer.getvalue()
 
 
-def choose(house: Installation, actor: Actor, project_id: str, **choice: Any) -> profiles.Chosen:
-    with house.database.writing() as session:
+def choose(app: AppContext, actor: Actor, project_id: str, **choice: Any) -> profiles.ProjectProfileChoice:
+    with app.database.writing() as session:
         return profiles.choose_profile(session, actor, project_id, **choice)
 
 
 def test_a_name_in_a_photograph_is_black_before_anything_is_written(
-    house: Installation, technologist: Actor, patient_id: str
+    app: AppContext, technologist: Actor, patient_id: str
 ) -> None:
-    (answer,) = upload(house, technologist, patient_id, written("Siti Kowalska 1979"))
+    (answer,) = upload(app, technologist, patient_id, written("Siti Kowalska 1979"))
     assert answer.outcome == "accepted", answer.reason
-    (image,) = rows(house, Image)
-    frame = pixels.frame(house, image.blob)
+    (image,) = rows(app, Image)
+    frame = isolated_calls.frame(app, image.blob)
     assert frame[34:56, 60:200].max() < 12
     assert np.median(frame[200:]) > 60
-    (manifest,) = rows(house, Manifest)
+    (manifest,) = rows(app, Manifest)
     assert (manifest.looked_through, manifest.profile, manifest.profile_version) == ("program", "clinical-photo", 2)
     (_, x0, y0, x1, y1), *_ = manifest.boxes
     assert x0 < 60
     assert x1 > 200
     assert y0 < 40 < y1
-    with Picture.open(io.BytesIO(house.blobs.get(image.thumbnail))) as thumbnail:
+    with Picture.open(io.BytesIO(app.blobs.get(image.thumbnail))) as thumbnail:
         assert np.asarray(thumbnail)[22:34, 50:110].max() < 40
-    said = dcmread(io.BytesIO(house.blobs.get(image.blob)))
+    said = dcmread(io.BytesIO(app.blobs.get(image.blob)))
     assert said.BurnedInAnnotation == "NO"
     assert "113101" in {code.CodeValue for code in said.DeidentificationMethodCodeSequence}
 
 
 def test_a_photograph_without_writing_keeps_its_stream_byte_for_byte(
-    house: Installation, technologist: Actor, patient_id: str
+    app: AppContext, technologist: Actor, patient_id: str
 ) -> None:
-    upload(house, technologist, patient_id, photograph(3))
-    (image,) = rows(house, Image)
-    (manifest,) = rows(house, Manifest)
+    upload(app, technologist, patient_id, photograph(3))
+    (image,) = rows(app, Image)
+    (manifest,) = rows(app, Manifest)
     assert (manifest.boxes, manifest.looked_through) == ([], "program")
-    content, kind = pixels.photograph(house, image.blob)
+    content, kind = isolated_calls.photograph(app, image.blob)
     assert kind == "image/jpeg"
     with Picture.open(io.BytesIO(content)) as after, Picture.open(io.BytesIO(photograph(3))) as before:
         assert np.array_equal(np.asarray(after), np.asarray(before))
 
 
 def test_what_is_in_doubt_waits_and_is_released_with_the_boxes_of_a_person(
-    house: Installation, technologist: Actor, patient_id: str
+    app: AppContext, technologist: Actor, patient_id: str
 ) -> None:
-    (answer,) = upload(house, technologist, patient_id, in_doubt())
+    (answer,) = upload(app, technologist, patient_id, in_doubt())
     assert answer.outcome == "quarantined"
     assert "burned into its pixels" in str(answer.reason)
-    (arrival,) = rows(house, Arrival)
+    (arrival,) = rows(app, Arrival)
     assert (arrival.code, arrival.pathway) == ("writing", "smear-review")
-    opened = release.look_at(house, technologist, arrival.id)
+    opened = release.look_at(app, technologist, arrival.id)
     assert (opened.rows, opened.columns, opened.frames) == (96, 96, 1)
-    with Picture.open(io.BytesIO(release.picture(house, technologist, arrival.id, 1))) as shown:
+    with Picture.open(io.BytesIO(release.picture(app, technologist, arrival.id, 1))) as shown:
         assert shown.size == (96, 96)
-    done = release.release(house, technologist, arrival.id, [(1, 10, 20, 50, 40)], "I looked: one stain, no name.")
-    (image,) = rows(house, Image)
+    done = release.release(app, technologist, arrival.id, [(1, 10, 20, 50, 40)], "I looked: one stain, no name.")
+    (image,) = rows(app, Image)
     assert (done.outcome, done.image_id) == ("accepted", image.id)
-    frame = pixels.frame(house, image.blob)
+    frame = isolated_calls.frame(app, image.blob)
     assert frame[20:40, 10:50].max() == 0
     assert frame[41:, :].mean() > 60
-    (arrival,) = rows(house, Arrival)
+    (arrival,) = rows(app, Arrival)
     assert (arrival.outcome, arrival.image_id, arrival.sealed_bytes) == ("accepted", image.id, None)
     assert (arrival.resolved_by, arrival.note) == ("The technologist", "I looked: one stain, no name.")
-    (manifest,) = rows(house, Manifest)
+    (manifest,) = rows(app, Manifest)
     assert (manifest.looked_through, manifest.boxes) == ("person", [[1, 10, 20, 50, 40]])
-    acts = [entry.action for entry in rows(house, AuditEntry)]
+    acts = [entry.action for entry in rows(app, AuditEntry)]
     assert {"arrival.read", "arrival.view", "arrival.release"} <= set(acts)
     with pytest.raises(Conflict, match="does not wait any more"):
-        release.release(house, technologist, arrival.id, [], "Again.")
-    (again,) = upload(house, technologist, patient_id, in_doubt())
+        release.release(app, technologist, arrival.id, [], "Again.")
+    (again,) = upload(app, technologist, patient_id, in_doubt())
     assert again.outcome == "duplicate"
 
 
-def test_a_person_may_find_nothing_and_say_so(house: Installation, technologist: Actor, patient_id: str) -> None:
-    upload(house, technologist, patient_id, in_doubt())
-    (arrival,) = rows(house, Arrival)
+def test_a_person_may_find_nothing_and_say_so(app: AppContext, technologist: Actor, patient_id: str) -> None:
+    upload(app, technologist, patient_id, in_doubt())
+    (arrival,) = rows(app, Arrival)
     with pytest.raises(Invalid, match="Write what you looked at"):
-        release.release(house, technologist, arrival.id, [], " ")
-    release.release(house, technologist, arrival.id, [], "No writing in it.")
-    (image,) = rows(house, Image)
-    assert dcmread(io.BytesIO(house.blobs.get(image.blob))).BurnedInAnnotation == "NO"
+        release.release(app, technologist, arrival.id, [], " ")
+    release.release(app, technologist, arrival.id, [], "No writing in it.")
+    (image,) = rows(app, Image)
+    assert dcmread(io.BytesIO(app.blobs.get(image.blob))).BurnedInAnnotation == "NO"
 
 
 def test_a_file_that_is_looked_through_again_and_still_in_doubt_stays(
-    house: Installation, technologist: Actor, patient_id: str
+    app: AppContext, technologist: Actor, patient_id: str
 ) -> None:
-    upload(house, technologist, patient_id, in_doubt())
-    (arrival,) = rows(house, Arrival)
+    upload(app, technologist, patient_id, in_doubt())
+    (arrival,) = rows(app, Arrival)
     with pytest.raises(quarantine.InDoubt):
-        release.release(house, technologist, arrival.id, None, "")
-    (arrival,) = rows(house, Arrival)
+        release.release(app, technologist, arrival.id, None, "")
+    (arrival,) = rows(app, Arrival)
     assert arrival.outcome == "quarantined"
     assert arrival.sealed_bytes is not None
 
 
-def test_boxes_outside_of_the_picture_are_refused(house: Installation, technologist: Actor, patient_id: str) -> None:
-    upload(house, technologist, patient_id, in_doubt())
-    (arrival,) = rows(house, Arrival)
+def test_boxes_outside_of_the_picture_are_refused(app: AppContext, technologist: Actor, patient_id: str) -> None:
+    upload(app, technologist, patient_id, in_doubt())
+    (arrival,) = rows(app, Arrival)
     for box in ((1, 0, 0, 97, 10), (2, 0, 0, 10, 10), (0, 0, 0, 10, 10), (1, 5, 5, 5, 9)):
         with pytest.raises(Invalid, match="outside of the picture"):
-            release.release(house, technologist, arrival.id, [box], "Looked.")
+            release.release(app, technologist, arrival.id, [box], "Looked.")
 
 
 def test_a_file_is_discarded_with_a_note_and_its_bytes_go(
-    house: Installation, technologist: Actor, patient_id: str
+    app: AppContext, technologist: Actor, patient_id: str
 ) -> None:
-    upload(house, technologist, patient_id, in_doubt())
-    (arrival,) = rows(house, Arrival)
-    with pytest.raises(Invalid), house.database.writing() as session:
+    upload(app, technologist, patient_id, in_doubt())
+    (arrival,) = rows(app, Arrival)
+    with pytest.raises(Invalid), app.database.writing() as session:
         quarantine.discard(session, technologist, arrival.id, "  ")
-    with house.database.writing() as session:
+    with app.database.writing() as session:
         quarantine.discard(session, technologist, arrival.id, "Of another patient.")
-    (arrival,) = rows(house, Arrival)
+    (arrival,) = rows(app, Arrival)
     assert (arrival.outcome, arrival.note, arrival.sealed_bytes) == ("discarded", "Of another patient.", None)
     with pytest.raises(Conflict):
-        release.release(house, technologist, arrival.id, [], "Looked.")
+        release.release(app, technologist, arrival.id, [], "Looked.")
 
 
-def test_physicians_do_not_resolve_files(house: Installation, people: People, patient_id: str) -> None:
-    upload(house, people.actor(house, Role.TECHNOLOGIST), patient_id, in_doubt())
-    (arrival,) = rows(house, Arrival)
+def test_physicians_do_not_resolve_files(app: AppContext, people: People, patient_id: str) -> None:
+    upload(app, people.actor(app, Role.TECHNOLOGIST), patient_id, in_doubt())
+    (arrival,) = rows(app, Arrival)
     with pytest.raises(NotAllowed):
-        release.look_at(house, people.actor(house, Role.PHYSICIAN), arrival.id)
+        release.look_at(app, people.actor(app, Role.PHYSICIAN), arrival.id)
 
 
 def test_a_project_chooses_a_profile_and_every_version_is_kept(
-    house: Installation, people: People, administrator: Actor, technologist: Actor, patient_id: str
+    app: AppContext, people: People, administrator: Actor, technologist: Actor, patient_id: str
 ) -> None:
     project_id = people.project_id
-    assert choose(house, administrator, project_id, name="basic").profile.name == "basic"
-    upload(house, technologist, patient_id, photograph(1))
-    chosen = choose(house, administrator, project_id, text=OWN)
-    upload(house, technologist, patient_id, photograph(2))
-    first, second = sorted(rows(house, Manifest), key=lambda one: one.created_at)
+    assert choose(app, administrator, project_id, name="basic").profile.name == "basic"
+    upload(app, technologist, patient_id, photograph(1))
+    chosen = choose(app, administrator, project_id, text=OWN)
+    upload(app, technologist, patient_id, photograph(2))
+    first, second = sorted(rows(app, Manifest), key=lambda one: one.created_at)
     assert (first.profile, second.profile, second.profile_digest) == ("basic", "ours", chosen.digest)
-    assert [one.name for one in rows(house, ProjectProfile)] == ["basic", "ours"]
-    files = [dcmread(io.BytesIO(house.blobs.get(image.blob))) for image in rows(house, Image)]
+    assert [one.name for one in rows(app, ProjectProfile)] == ["basic", "ours"]
+    files = [dcmread(io.BytesIO(app.blobs.get(image.blob))) for image in rows(app, Image)]
     assert {str(file.DeidentificationMethod[1]): file.StudyDate != "" for file in files} == {
         "basic 1": False,
         "ours 1": True,
@@ -205,10 +205,10 @@ def test_a_project_chooses_a_profile_and_every_version_is_kept(
     assert "PatientAge" not in files[0]
 
 
-def test_another_text_needs_another_version(house: Installation, people: People, administrator: Actor) -> None:
-    choose(house, administrator, people.project_id, text=OWN)
+def test_another_text_needs_another_version(app: AppContext, people: People, administrator: Actor) -> None:
+    choose(app, administrator, people.project_id, text=OWN)
     with pytest.raises(Conflict, match="version 2"):
-        choose(house, administrator, people.project_id, text=OWN.replace("Our own", "Our other"))
+        choose(app, administrator, people.project_id, text=OWN.replace("Our own", "Our other"))
 
 
 @pytest.mark.parametrize(
@@ -220,64 +220,62 @@ def test_another_text_needs_another_version(house: Installation, people: People,
     ],
 )
 def test_a_profile_that_cannot_be_used_is_refused_with_the_reason(
-    house: Installation, people: People, administrator: Actor, text: str, words: str
+    app: AppContext, people: People, administrator: Actor, text: str, words: str
 ) -> None:
     with pytest.raises(Invalid, match=words):
-        choose(house, administrator, people.project_id, text=text)
+        choose(app, administrator, people.project_id, text=text)
     with pytest.raises(Invalid, match="There are: basic, clinical-photo"):
-        choose(house, administrator, people.project_id, name="all")
+        choose(app, administrator, people.project_id, name="all")
 
 
-def test_technologists_do_not_choose_profiles(house: Installation, people: People, technologist: Actor) -> None:
+def test_technologists_do_not_choose_profiles(app: AppContext, people: People, technologist: Actor) -> None:
     with pytest.raises(NotAllowed):
-        choose(house, technologist, people.project_id, name="basic")
+        choose(app, technologist, people.project_id, name="basic")
 
 
 def test_what_a_file_says_of_the_person_goes_to_the_vault_only_where_the_project_keeps_it(
-    house: Installation, people: People, administrator: Actor, technologist: Actor
+    app: AppContext, people: People, administrator: Actor, technologist: Actor
 ) -> None:
-    patient_id = make_patient(house, people, identity=False)
+    patient_id = make_patient(app, people, identity=False)
 
     def known() -> dict[str, str] | None:
-        with house.database.reading() as session:
-            return vault.read_identity(house.keys, session.get(Identity, patient_id))
+        with app.database.reading() as session:
+            return vault.read_identity(app.keys, session.get(Identity, patient_id))
 
-    upload(house, technologist, patient_id, in_doubt(1))
-    release.release(house, technologist, rows(house, Arrival)[0].id, [], "Looked.")
+    upload(app, technologist, patient_id, in_doubt(1))
+    release.release(app, technologist, rows(app, Arrival)[0].id, [], "Looked.")
     assert not known()
-    choose(house, administrator, people.project_id, name="clinical-photo", keep_identity=True)
-    upload(house, technologist, patient_id, in_doubt(2))
-    waiting = next(one for one in rows(house, Arrival) if one.outcome == "quarantined")
-    release.release(house, technologist, waiting.id, [], "Looked.")
+    choose(app, administrator, people.project_id, name="clinical-photo", keep_identity=True)
+    upload(app, technologist, patient_id, in_doubt(2))
+    waiting = next(one for one in rows(app, Arrival) if one.outcome == "quarantined")
+    release.release(app, technologist, waiting.id, [], "Looked.")
     assert known() == {"name": "Rahman Aisha", "hospital_number": "H-4711"}
 
 
-def test_the_same_is_done_to_many_images_and_kept_once(
-    house: Installation, technologist: Actor, patient_id: str
-) -> None:
-    upload(house, technologist, patient_id, photograph(1), photograph(2), photograph(3))
-    assert len(rows(house, Manifest)) == 3
-    assert len(rows(house, ManifestLines)) == 1
+def test_the_same_is_done_to_many_images_and_kept_once(app: AppContext, technologist: Actor, patient_id: str) -> None:
+    upload(app, technologist, patient_id, photograph(1), photograph(2), photograph(3))
+    assert len(rows(app, Manifest)) == 3
+    assert len(rows(app, ManifestLines)) == 1
 
 
 def test_a_preview_tells_what_would_be_done_and_writes_nothing(
-    house: Installation, technologist: Actor, patient_id: str
+    app: AppContext, technologist: Actor, patient_id: str
 ) -> None:
-    before = set(house.blobs.digests())
+    before = set(app.blobs.digests())
     files = [("a.dcm", in_doubt()), ("b.jpg", photograph(1)), ("c.txt", b"Dear doctor")]
-    found = preview.preview(house, read_profile(OWN), files)
+    found = profile_preview.preview(app, read_profile(OWN), files)
     assert [one.outcome for one in found.files] == ["quarantined", "cleaned", "quarantined"]
     assert found.actions["PatientName", "replaced", "table: Z"] == 1
-    assert set(house.blobs.digests()) == before
-    assert rows(house, Arrival) == []
+    assert set(app.blobs.digests()) == before
+    assert rows(app, Arrival) == []
 
 
 def test_bytes_that_wait_longer_than_they_may_are_destroyed(
-    house: Installation, technologist: Actor, patient_id: str, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, technologist: Actor, patient_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    upload(house, technologist, patient_id, in_doubt())
-    Hands(monkeypatch).move(days=house.settings.quarantine_days + 1)
-    assert destroy_expired(house) == 1
-    (arrival,) = rows(house, Arrival)
+    upload(app, technologist, patient_id, in_doubt())
+    Hands(monkeypatch).move(days=app.settings.quarantine_days + 1)
+    assert destroy_expired(app) == 1
+    (arrival,) = rows(app, Arrival)
     with pytest.raises(Conflict, match="not here any more"):
-        release.release(house, technologist, arrival.id, [], "Looked.")
+        release.release(app, technologist, arrival.id, [], "Looked.")

@@ -10,7 +10,7 @@ import pytest
 
 from medhub.errors import Unavailable
 from medhub.foundation.keys import Keys
-from medhub.ingest.journal import Journal, JournalFull, Place, read_record, unreadable
+from medhub.ingest.journal import Journal, JournalFull, JournalPosition, read_record, unreadable
 
 KEYS = Keys(b"\x07" * 32)
 NAME = b"DOE^JANE"
@@ -29,7 +29,7 @@ def files(root: Path) -> list[Path]:
     return sorted(path for path in root.rglob("*") if path.is_file() and path.name != "lock")
 
 
-def left_behind(root: Path, *records: bytes) -> list[Place]:
+def left_behind(root: Path, *records: bytes) -> list[JournalPosition]:
     """What a process leaves that is killed: everything but its lock."""
     journal = open_journal(root)
     places = [journal.append(record, 1) for record in records]
@@ -123,7 +123,7 @@ def _flip(path: Path, at: int) -> None:
     ],
     ids=["first-head", "second-head", "length"],
 )
-def test_a_damaged_segment_is_kept_and_counted(root: Path, damage: Callable[[Path, Place], None]) -> None:
+def test_a_damaged_segment_is_kept_and_counted(root: Path, damage: Callable[[Path, JournalPosition], None]) -> None:
     left = left_behind(root, b"1" * 50, b"2" * 50, b"3" * 50)
     damage(root / left[0].folder / "00000001.journal", left[1])
     journal = open_journal(root)
@@ -195,7 +195,7 @@ def test_records_of_many_threads_are_all_durable_and_whole(root: Path, monkeypat
         real(file)
 
     monkeypatch.setattr(os, "fdatasync", fdatasync)
-    places: list[tuple[bytes, Place]] = []
+    places: list[tuple[bytes, JournalPosition]] = []
 
     def write(number: int) -> None:
         for count in range(25):

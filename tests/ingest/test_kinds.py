@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Objects beside pictures on their way through the house: stored, left to people, and never in a reader's way."""
+"""Objects without pixels on their way through Medhub: stored, left to people, and never in a reader's way."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from medhub.accounts.permissions import Role
 from medhub.classification.models import Prediction
 from medhub.errors import Conflict, Invalid
-from medhub.foundation.installation import Installation
+from medhub.foundation.app_context import AppContext
 from medhub.ingest import release
 from medhub.ingest.models import Arrival, Manifest
 from medhub.ingest.profiles import choose_profile
@@ -26,23 +26,23 @@ from tests.factories.cases import make_patient, run_jobs, upload, use_classifier
 
 
 @pytest.fixture
-def patient_id(house: Installation, people: People) -> str:
-    administrator = people.actor(house, Role.ADMINISTRATOR)
-    with house.database.writing() as session:
+def patient_id(app: AppContext, people: People) -> str:
+    administrator = people.actor(app, Role.ADMINISTRATOR)
+    with app.database.writing() as session:
         choose_profile(session, administrator, people.project_id, name="research-max-utility")
-    return make_patient(house, people)
+    return make_patient(app, people)
 
 
 def test_objects_beside_pictures_wait_for_no_classifier_and_no_verdict(
-    house: Installation, people: People, patient_id: str, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, people: People, patient_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_classifier(monkeypatch)
-    technologist, physician = people.actor(house, Role.TECHNOLOGIST), people.actor(house, Role.PHYSICIAN)
+    technologist, physician = people.actor(app, Role.TECHNOLOGIST), people.actor(app, Role.PHYSICIAN)
     names = ("report", "ecg", "segmentation", "plan", "float map")
-    answers = upload(house, technologist, patient_id, *(kinds.KINDS[name][0]() for name in names))
+    answers = upload(app, technologist, patient_id, *(kinds.KINDS[name][0]() for name in names))
     assert [answer.outcome for answer in answers] == ["accepted"] * len(names)
-    run_jobs(house)
-    with house.database.reading() as session:
+    run_jobs(app)
+    with app.database.reading() as session:
         images = {image.shown_as: image for image in session.scalars(select(Image))}
         assert {name: image.state for name, image in images.items()} == {
             **dict.fromkeys(("report", "waveform", "segmentation", "plan"), "archived"),
@@ -55,41 +55,39 @@ def test_objects_beside_pictures_wait_for_no_classifier_and_no_verdict(
         wanted = queries.ImageFilter(case_id=case.id)
         shown, total = queries.list_images(session, physician, wanted, sort=None, offset=0, limit=10)
         assert (total, shown[0].image.shown_as) == (1, "image")
-    with house.database.writing() as session, pytest.raises(Conflict, match="no picture"):
-        service.give_verdict(session, house.settings, physician, images["report"].id, "neutrophil", None)
+    with app.database.writing() as session, pytest.raises(Conflict, match="no picture"):
+        service.give_verdict(session, app.settings, physician, images["report"].id, "neutrophil", None)
 
 
-def test_a_document_waits_until_a_person_has_read_it(house: Installation, people: People, patient_id: str) -> None:
-    (answer,) = upload(house, people.actor(house, Role.TECHNOLOGIST), patient_id, kinds.document())
+def test_a_document_waits_until_a_person_has_read_it(app: AppContext, people: People, patient_id: str) -> None:
+    (answer,) = upload(app, people.actor(app, Role.TECHNOLOGIST), patient_id, kinds.document())
     assert (answer.outcome, answer.code) == ("quarantined", "writing")
-    administrator = people.actor(house, Role.ADMINISTRATOR)
-    with house.database.reading() as session:
+    administrator = people.actor(app, Role.ADMINISTRATOR)
+    with app.database.reading() as session:
         arrival_id = session.scalars(select(Arrival.id)).one()
-    opened = release.look_at(house, administrator, arrival_id)
+    opened = release.look_at(app, administrator, arrival_id)
     assert (opened.shown_as, opened.frames, opened.rows > opened.columns > 0) == ("document", 2, True)
     assert "Left lung" in opened.texts[0]
-    assert release.picture(house, administrator, arrival_id, 2)[8:12] == b"WEBP"
+    assert release.picture(app, administrator, arrival_id, 2)[8:12] == b"WEBP"
     with pytest.raises(Invalid, match="no page 3"):
-        release.picture(house, administrator, arrival_id, 3)
+        release.picture(app, administrator, arrival_id, 3)
     with pytest.raises(Invalid, match="box lies outside"):
-        release.release(house, administrator, arrival_id, [(1, 0, 0, 5, 5)], "read")
-    released = release.release(house, administrator, arrival_id, [], "I read both pages.")
-    with house.database.reading() as session:
+        release.release(app, administrator, arrival_id, [(1, 0, 0, 5, 5)], "read")
+    released = release.release(app, administrator, arrival_id, [], "I read both pages.")
+    with app.database.reading() as session:
         image = session.get_one(Image, released.image_id)
         assert (image.shown_as, image.frames, image.thumbnail) == ("document", 0, None)
         assert session.get_one(Manifest, image.id).looked_through == "person"
-    stored = dcmread(BytesIO(house.blobs.get(image.blob)))
+    stored = dcmread(BytesIO(app.blobs.get(image.blob)))
     assert stored.BurnedInAnnotation == "NO"
-    assert b"Gregory" not in house.blobs.get(image.blob)
+    assert b"Gregory" not in app.blobs.get(image.blob)
 
 
-def test_what_an_object_holds_is_told_with_what_it_refers_to(
-    house: Installation, people: People, patient_id: str
-) -> None:
-    technologist = people.actor(house, Role.TECHNOLOGIST)
-    segmentation, report = upload(house, technologist, patient_id, kinds.segmentation(), kinds.report())
-    with house.database.reading() as session:
+def test_what_an_object_holds_is_told_with_what_it_refers_to(app: AppContext, people: People, patient_id: str) -> None:
+    technologist = people.actor(app, Role.TECHNOLOGIST)
+    segmentation, report = upload(app, technologist, patient_id, kinds.segmentation(), kinds.report())
+    with app.database.reading() as session:
         image = session.get_one(Image, report.image_id)
-    tree = viewing.content(house, image).tree
+    tree = viewing.content(app, image).tree
     assert tree is not None
     assert tree.children[-1].image_id == segmentation.image_id

@@ -16,7 +16,7 @@ from PIL import Image as Picture
 from sqlalchemy import select
 
 from medhub.accounts.permissions import Role
-from medhub.foundation.installation import Installation
+from medhub.foundation.app_context import AppContext
 from medhub.ingest.models import Arrival
 from medhub.records.models import Image
 from tests.factories.accounts import People
@@ -103,17 +103,17 @@ def memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def test_every_odd_image_gets_an_answer_of_its_own_and_nothing_is_lost(house: Installation, people: People) -> None:
-    technologist, patient_id = people.actor(house, Role.TECHNOLOGIST), make_patient(house, people)
-    upload(house, technologist, patient_id, photograph(1))  # what is loaded once is not counted
+def test_every_odd_image_gets_an_answer_of_its_own_and_nothing_is_lost(app: AppContext, people: People) -> None:
+    technologist, patient_id = people.actor(app, Role.TECHNOLOGIST), make_patient(app, people)
+    upload(app, technologist, patient_id, photograph(1))  # what is loaded once is not counted
     before = memory()
-    taken = dict(zip(ACCEPTED, upload(house, technologist, patient_id, *ACCEPTED.values()), strict=True))
+    taken = dict(zip(ACCEPTED, upload(app, technologist, patient_id, *ACCEPTED.values()), strict=True))
     files = [data for data, _ in REFUSED.values()]
-    refused = dict(zip(REFUSED, upload(house, technologist, patient_id, *files), strict=True))
+    refused = dict(zip(REFUSED, upload(app, technologist, patient_id, *files), strict=True))
     assert {name: answer.reason for name, answer in taken.items() if answer.outcome != "accepted"} == {}
     assert {name for name, answer in refused.items() if answer.outcome != "quarantined"} == set()
     assert all(answer.reason and answer.reason.endswith(".") for answer in refused.values())
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         codes = [
             arrival.code
             for arrival in session.scalars(select(Arrival).where(Arrival.outcome == "quarantined").order_by(Arrival.id))
@@ -127,16 +127,16 @@ def test_every_odd_image_gets_an_answer_of_its_own_and_nothing_is_lost(house: In
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_flipped_bytes_never_break_the_way_in(house: Installation, people: People, seed: int) -> None:
+def test_flipped_bytes_never_break_the_way_in(app: AppContext, people: People, seed: int) -> None:
     random = np.random.default_rng(seed)
-    technologist, patient_id = people.actor(house, Role.TECHNOLOGIST), make_patient(house, people)
+    technologist, patient_id = people.actor(app, Role.TECHNOLOGIST), make_patient(app, people)
     files = []
     for form in ("JPEG", "PNG", "TIFF", "WEBP"):
         data = bytearray(photograph(seed, size=48, form=form))
         for place in random.integers(0, len(data), 12):
             data[place] = random.integers(0, 256)
         files.append(bytes(data))
-    answers = upload(house, technologist, patient_id, *files)
+    answers = upload(app, technologist, patient_id, *files)
     assert {answer.outcome for answer in answers} <= {"accepted", "quarantined"}
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         assert len(session.scalars(select(Arrival)).all()) == len(files)

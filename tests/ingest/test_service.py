@@ -12,12 +12,12 @@ from sqlalchemy import func, select
 from medhub.accounts.actor import Actor
 from medhub.accounts.permissions import Role
 from medhub.errors import NotAllowed, NotFound
-from medhub.foundation.installation import Installation
+from medhub.foundation.app_context import AppContext
 from medhub.foundation.isolation import DecoderFailed
 from medhub.ingest import service
 from medhub.ingest.models import Arrival, Receipt
-from medhub.ingest.service import Answer, Receiving, destroy_expired
-from medhub.records import pixels, vault
+from medhub.ingest.service import Answer, IngestContext, destroy_expired
+from medhub.records import isolated_calls, vault
 from medhub.records import service as records
 from medhub.records.erasure import erase_patient
 from medhub.records.models import Image, PatientBlob, Study
@@ -33,48 +33,48 @@ from tests.factories.time import Hands
 
 
 @pytest.fixture
-def technologist(house: Installation, people: People) -> Actor:
-    return people.actor(house, Role.TECHNOLOGIST)
+def technologist(app: AppContext, people: People) -> Actor:
+    return people.actor(app, Role.TECHNOLOGIST)
 
 
 @pytest.fixture
-def patient_id(house: Installation, people: People) -> str:
-    return make_patient(house, people)
+def patient_id(app: AppContext, people: People) -> str:
+    return make_patient(app, people)
 
 
-def begin(house: Installation, actor: Actor, patient_id: str) -> Receiving:
-    with house.database.reading() as session:
-        return service.begin(session, house, actor, patient_id, PATHWAY)
+def begin(app: AppContext, actor: Actor, patient_id: str) -> IngestContext:
+    with app.database.reading() as session:
+        return service.begin(session, app, actor, patient_id, PATHWAY)
 
 
-def rows(house: Installation, table: Any) -> list[Any]:
-    with house.database.reading() as session:
+def rows(app: AppContext, table: Any) -> list[Any]:
+    with app.database.reading() as session:
         return list(session.scalars(select(table)))
 
 
-def stored(house: Installation) -> set[str]:
-    return set(house.blobs.digests())
+def stored(app: AppContext) -> set[str]:
+    return set(app.blobs.digests())
 
 
-def named(house: Installation) -> set[str]:
-    return {blob.digest for blob in rows(house, PatientBlob)}
+def named(app: AppContext) -> set[str]:
+    return {blob.digest for blob in rows(app, PatientBlob)}
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "BMP", "WEBP"])
 def test_a_photograph_is_accepted_and_stored_as_dicom(
-    house: Installation, technologist: Actor, patient_id: str, form: str
+    app: AppContext, technologist: Actor, patient_id: str, form: str
 ) -> None:
-    (answer,) = upload(house, technologist, patient_id, photograph(1, form=form))
+    (answer,) = upload(app, technologist, patient_id, photograph(1, form=form))
     assert (answer.outcome, answer.reason) == ("accepted", None)
-    (image,) = rows(house, Image)
+    (image,) = rows(app, Image)
     assert (image.id, image.width, image.height, image.frames, image.modality) == (answer.image_id, 96, 96, 1, "GM")
     assert (image.state, image.verified, image.kind, image.number) == ("waiting", False, "photograph", 1)
-    content = house.blobs.get(image.blob)
+    content = app.blobs.get(image.blob)
     assert content[:132] == b"\x00" * 128 + b"DICM"
     assert image.size_bytes == len(content)
-    assert house.blobs.get(image.thumbnail)[8:12] == b"WEBP"
-    assert stored(house) == named(house) == {image.blob, image.thumbnail}
-    (arrival,) = rows(house, Arrival)
+    assert app.blobs.get(image.thumbnail)[8:12] == b"WEBP"
+    assert stored(app) == named(app) == {image.blob, image.thumbnail}
+    (arrival,) = rows(app, Arrival)
     assert (arrival.outcome, arrival.image_id, arrival.by, arrival.sealed_bytes) == (
         "accepted",
         image.id,
@@ -98,75 +98,75 @@ def test_a_photograph_is_accepted_and_stored_as_dicom(
     ids=["empty", "letter", "half a JPEG", "half a PNG", "GIF", "head of a JPEG", "PDF", "broken DICOM"],
 )
 def test_what_cannot_be_accepted_is_quarantined_with_a_reason(
-    house: Installation, technologist: Actor, patient_id: str, data: bytes, code: str | None
+    app: AppContext, technologist: Actor, patient_id: str, data: bytes, code: str | None
 ) -> None:
-    (answer,) = upload(house, technologist, patient_id, data)
+    (answer,) = upload(app, technologist, patient_id, data)
     assert (answer.outcome, answer.image_id) == ("quarantined", None)
     assert answer.reason is not None
     assert len(answer.reason) > 20
-    (arrival,) = rows(house, Arrival)
+    (arrival,) = rows(app, Arrival)
     assert (arrival.outcome, arrival.reason, arrival.size_bytes) == ("quarantined", answer.reason, len(data))
     assert code is None or arrival.code == code
-    assert rows(house, Image) == rows(house, Study) == rows(house, Receipt) == []
+    assert rows(app, Image) == rows(app, Study) == rows(app, Receipt) == []
     assert (arrival.sealed_bytes is not None) == bool(data)
 
 
 def test_one_bad_file_among_many_stops_none_of_the_others(
-    house: Installation, technologist: Actor, patient_id: str
+    app: AppContext, technologist: Actor, patient_id: str
 ) -> None:
-    answers = upload(house, technologist, patient_id, photograph(1), b"", photograph(2)[:500], photograph(3))
+    answers = upload(app, technologist, patient_id, photograph(1), b"", photograph(2)[:500], photograph(3))
     assert [answer.outcome for answer in answers] == ["accepted", "quarantined", "quarantined", "accepted"]
-    assert [image.number for image in rows(house, Image)] == [1, 2]
+    assert [image.number for image in rows(app, Image)] == [1, 2]
 
 
 def test_quarantined_bytes_are_sealed_and_open_only_with_the_patients_key(
-    house: Installation, technologist: Actor, patient_id: str
+    app: AppContext, technologist: Actor, patient_id: str
 ) -> None:
     letter = b"Dear doctor, these are the cells of Siti binti Abdullah" * 20
-    upload(house, technologist, patient_id, letter)
-    (arrival,) = rows(house, Arrival)
-    sealed = house.blobs.get(arrival.sealed_bytes)
+    upload(app, technologist, patient_id, letter)
+    (arrival,) = rows(app, Arrival)
+    sealed = app.blobs.get(arrival.sealed_bytes)
     assert b"Siti" not in sealed
     assert letter[:16] not in sealed
-    with house.database.reading() as session:
-        opened = vault.unseal_for(session, house.keys, patient_id, sealed, f"arrival {arrival.id}")
+    with app.database.reading() as session:
+        opened = vault.unseal_for(session, app.keys, patient_id, sealed, f"arrival {arrival.id}")
     assert opened == letter
 
 
 def test_quarantined_bytes_are_destroyed_when_their_time_is_over_and_the_reason_stays(
-    house: Installation, technologist: Actor, patient_id: str, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, technologist: Actor, patient_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hands = Hands(monkeypatch)
-    upload(house, technologist, patient_id, b"not an image at all")
-    assert len(stored(house)) == 1
-    hands.move(days=house.settings.quarantine_days, seconds=-60)
-    assert destroy_expired(house) == 0
+    upload(app, technologist, patient_id, b"not an image at all")
+    assert len(stored(app)) == 1
+    hands.move(days=app.settings.quarantine_days, seconds=-60)
+    assert destroy_expired(app) == 0
     hands.move(seconds=120)
-    assert destroy_expired(house) == 1
-    run_jobs(house)
-    assert stored(house) == named(house) == set()
-    (arrival,) = rows(house, Arrival)
+    assert destroy_expired(app) == 1
+    run_jobs(app)
+    assert stored(app) == named(app) == set()
+    (arrival,) = rows(app, Arrival)
     assert (arrival.sealed_bytes, arrival.outcome) == (None, "quarantined")
     assert arrival.reason
-    assert destroy_expired(house) == 0
+    assert destroy_expired(app) == 0
 
 
 def test_the_same_file_again_is_a_duplicate_that_names_the_image(
-    house: Installation, technologist: Actor, patient_id: str
+    app: AppContext, technologist: Actor, patient_id: str
 ) -> None:
-    first, again = upload(house, technologist, patient_id, photograph(1), photograph(1))
+    first, again = upload(app, technologist, patient_id, photograph(1), photograph(1))
     assert (again.outcome, again.reason, again.image_id) == ("duplicate", "This file is already here.", first.image_id)
-    assert len(rows(house, Image)) == len(rows(house, Receipt)) == 1
-    assert {arrival.outcome for arrival in rows(house, Arrival)} == {"accepted", "duplicate"}
+    assert len(rows(app, Image)) == len(rows(app, Receipt)) == 1
+    assert {arrival.outcome for arrival in rows(app, Arrival)} == {"accepted", "duplicate"}
 
 
 def test_the_same_file_for_another_patient_says_whose_it_is_already(
-    house: Installation, people: People, technologist: Actor, patient_id: str
+    app: AppContext, people: People, technologist: Actor, patient_id: str
 ) -> None:
-    other_id = make_patient(house, people)
-    upload(house, technologist, patient_id, photograph(1))
-    (answer,) = upload(house, technologist, other_id, photograph(1))
-    with house.database.reading() as session:
+    other_id = make_patient(app, people)
+    upload(app, technologist, patient_id, photograph(1))
+    (answer,) = upload(app, technologist, other_id, photograph(1))
+    with app.database.reading() as session:
         code = records.get_patient(session, technologist, patient_id).code
     assert answer.outcome == "duplicate"
     assert answer.reason is not None
@@ -174,267 +174,267 @@ def test_the_same_file_for_another_patient_says_whose_it_is_already(
 
 
 def test_another_project_does_not_learn_that_a_file_is_here(
-    house: Installation, people: People, technologist: Actor, patient_id: str
+    app: AppContext, people: People, technologist: Actor, patient_id: str
 ) -> None:
-    upload(house, technologist, patient_id, photograph(1))
-    outsider = people.outsider(house)
-    with house.database.writing() as session:
+    upload(app, technologist, patient_id, photograph(1))
+    outsider = people.outsider(app)
+    with app.database.writing() as session:
         from medhub.accounts.models import Membership
 
         membership = session.get_one(Membership, (outsider.user_id, people.other_project_id))
         membership.role = Role.TECHNOLOGIST
-    outsider = people.outsider(house)
-    with house.database.writing() as session:
-        theirs = records.add_patient(session, house.keys, outsider, project_id=people.other_project_id).id
-    (answer,) = upload(house, outsider, theirs, photograph(1))
+    outsider = people.outsider(app)
+    with app.database.writing() as session:
+        theirs = records.add_patient(session, app.keys, outsider, project_id=people.other_project_id).id
+    (answer,) = upload(app, outsider, theirs, photograph(1))
     assert answer.outcome == "accepted"
-    receipts = rows(house, Receipt)
+    receipts = rows(app, Receipt)
     assert len({receipt.received_hash for receipt in receipts}) == len(receipts) == 2
 
 
 def test_received_bytes_are_recognized_by_a_keyed_hash_that_tells_nothing(
-    house: Installation, technologist: Actor, patient_id: str
+    app: AppContext, technologist: Actor, patient_id: str
 ) -> None:
     data = photograph(1)
-    upload(house, technologist, patient_id, data)
-    (receipt,) = rows(house, Receipt)
+    upload(app, technologist, patient_id, data)
+    (receipt,) = rows(app, Receipt)
     assert receipt.received_hash != hashlib.sha256(data).hexdigest()
     assert len(receipt.received_hash) == 64
 
 
 def test_a_file_that_was_deleted_may_come_again(
-    house: Installation, people: People, technologist: Actor, patient_id: str
+    app: AppContext, people: People, technologist: Actor, patient_id: str
 ) -> None:
-    (first,) = upload(house, technologist, patient_id, photograph(1))
-    administrator = people.actor(house, Role.ADMINISTRATOR)
-    with house.database.writing() as session:
+    (first,) = upload(app, technologist, patient_id, photograph(1))
+    administrator = people.actor(app, Role.ADMINISTRATOR)
+    with app.database.writing() as session:
         delete_image(session, administrator, str(first.image_id))
-    (again,) = upload(house, technologist, patient_id, photograph(1))  # before the old bytes are destroyed
+    (again,) = upload(app, technologist, patient_id, photograph(1))  # before the old bytes are destroyed
     assert again.outcome == "accepted"
-    run_jobs(house)
-    (image,) = rows(house, Image)
-    assert house.blobs.has(image.blob)
-    assert house.blobs.has(image.thumbnail)
+    run_jobs(app)
+    (image,) = rows(app, Image)
+    assert app.blobs.has(image.blob)
+    assert app.blobs.has(image.thumbnail)
 
 
 def test_the_same_file_twice_at_the_same_moment_is_stored_once(
-    house: Installation, technologist: Actor, patient_id: str
+    app: AppContext, technologist: Actor, patient_id: str
 ) -> None:
-    receiving = begin(house, technologist, patient_id)
+    receiving = begin(app, technologist, patient_id)
     data = photograph(1)
-    answers = together(*[lambda: service.receive(house, technologist, receiving, data)] * 5)
+    answers = together(*[lambda: service.receive(app, technologist, receiving, data)] * 5)
     assert sorted(answer.outcome for answer in answers) == ["accepted", *["duplicate"] * 4]
     assert len({answer.image_id for answer in answers}) == 1
-    (image,) = rows(house, Image)
-    assert stored(house) == named(house) == {image.blob, image.thumbnail}
+    (image,) = rows(app, Image)
+    assert stored(app) == named(app) == {image.blob, image.thumbnail}
 
 
 def test_the_same_file_for_two_patients_at_the_same_moment_is_stored_once(
-    house: Installation, people: People, technologist: Actor, patient_id: str
+    app: AppContext, people: People, technologist: Actor, patient_id: str
 ) -> None:
-    both = [begin(house, technologist, patient_id), begin(house, technologist, make_patient(house, people))]
+    both = [begin(app, technologist, patient_id), begin(app, technologist, make_patient(app, people))]
     data = photograph(1)
-    answers = together(*(lambda r=receiving: service.receive(house, technologist, r, data) for receiving in both))
+    answers = together(*(lambda r=receiving: service.receive(app, technologist, r, data) for receiving in both))
     assert sorted(answer.outcome for answer in answers) == ["accepted", "duplicate"]
-    (image,) = rows(house, Image)
-    assert stored(house) == named(house) == {image.blob, image.thumbnail}
+    (image,) = rows(app, Image)
+    assert stored(app) == named(app) == {image.blob, image.thumbnail}
 
 
 def test_files_that_come_at_the_same_moment_join_one_study_with_numbers_of_their_own(
-    house: Installation, technologist: Actor, patient_id: str
+    app: AppContext, technologist: Actor, patient_id: str
 ) -> None:
-    receiving = begin(house, technologist, patient_id)
+    receiving = begin(app, technologist, patient_id)
 
     def bring(seed: int) -> Answer:
-        return service.receive(house, technologist, receiving, photograph(seed))
+        return service.receive(app, technologist, receiving, photograph(seed))
 
     answers = together(*(lambda s=seed: bring(s) for seed in range(8)))
     assert [answer.outcome for answer in answers] == ["accepted"] * 8
-    images = rows(house, Image)
-    assert len({image.study_id for image in images}) == len(rows(house, Study)) == 1
+    images = rows(app, Image)
+    assert len({image.study_id for image in images}) == len(rows(app, Study)) == 1
     assert sorted(image.number for image in images) == list(range(1, 9))
 
 
 def test_files_join_the_same_study_until_it_is_signed(
-    house: Installation, people: People, technologist: Actor, patient_id: str, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, people: People, technologist: Actor, patient_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_classifier(monkeypatch)
-    physician = people.actor(house, Role.PHYSICIAN)
-    case_id, image_ids = make_case(house, people, patient_id)
+    physician = people.actor(app, Role.PHYSICIAN)
+    case_id, image_ids = make_case(app, people, patient_id)
     for image_id in image_ids:
-        with house.database.writing() as session:
-            review.give_verdict(session, house.settings, physician, image_id, "neutrophil", None)
-    (joins,) = upload(house, technologist, patient_id, photograph(50))
-    run_jobs(house)
-    with house.database.writing() as session:
-        review.give_verdict(session, house.settings, physician, str(joins.image_id), "neutrophil", None)
-        review.sign(session, house.settings, physician, case_id, None)
-    (begins,) = upload(house, technologist, patient_id, photograph(60))
-    studies = {image.id: image.study_id for image in rows(house, Image)}
+        with app.database.writing() as session:
+            review.give_verdict(session, app.settings, physician, image_id, "neutrophil", None)
+    (joins,) = upload(app, technologist, patient_id, photograph(50))
+    run_jobs(app)
+    with app.database.writing() as session:
+        review.give_verdict(session, app.settings, physician, str(joins.image_id), "neutrophil", None)
+        review.sign(session, app.settings, physician, case_id, None)
+    (begins,) = upload(app, technologist, patient_id, photograph(60))
+    studies = {image.id: image.study_id for image in rows(app, Image)}
     assert studies[str(joins.image_id)] == studies[image_ids[0]] != studies[str(begins.image_id)]
 
 
 def test_a_case_is_not_signed_past_files_that_come_in_at_the_same_moment(
-    house: Installation, people: People, technologist: Actor, patient_id: str, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, people: People, technologist: Actor, patient_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_classifier(monkeypatch)
-    physician = people.actor(house, Role.PHYSICIAN)
-    case_id, image_ids = make_case(house, people, patient_id, images=1)
-    with house.database.writing() as session:
-        review.give_verdict(session, house.settings, physician, image_ids[0], "neutrophil", None)
-    receiving = begin(house, technologist, patient_id)
+    physician = people.actor(app, Role.PHYSICIAN)
+    case_id, image_ids = make_case(app, people, patient_id, images=1)
+    with app.database.writing() as session:
+        review.give_verdict(session, app.settings, physician, image_ids[0], "neutrophil", None)
+    receiving = begin(app, technologist, patient_id)
 
     def sign() -> object:
         try:
-            with house.database.writing() as session:
-                return review.sign(session, house.settings, physician, case_id, None).id
+            with app.database.writing() as session:
+                return review.sign(session, app.settings, physician, case_id, None).id
         except rules.CaseNotReady as error:
             return error
 
     def bring(seed: int) -> object:
-        return service.receive(house, technologist, receiving, photograph(seed))
+        return service.receive(app, technologist, receiving, photograph(seed))
 
     together(sign, *(lambda s=seed: bring(s) for seed in (70, 71, 72)))
-    for image in rows(house, Image):
-        with house.database.reading() as session:
+    for image in rows(app, Image):
+        with app.database.reading() as session:
             case = review.current_case(session, image.study_id)
         assert image.locked == (case is not None and case.signed_at is not None)
 
 
 def test_a_file_of_a_signed_study_is_refused(
-    house: Installation, people: People, technologist: Actor, patient_id: str, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, people: People, technologist: Actor, patient_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_classifier(monkeypatch)
-    physician = people.actor(house, Role.PHYSICIAN)
-    case_id, image_ids = make_case(house, people, patient_id, images=1)
-    with house.database.reading() as session:
+    physician = people.actor(app, Role.PHYSICIAN)
+    case_id, image_ids = make_case(app, people, patient_id, images=1)
+    with app.database.reading() as session:
         image = session.get_one(Image, image_ids[0])
         study_uid = session.get_one(Study, image.study_id).study_uid
-    with house.database.writing() as session:
-        review.give_verdict(session, house.settings, physician, image_ids[0], "neutrophil", None)
-        review.sign(session, house.settings, physician, case_id, None)
-    run_jobs(house)
-    before = stored(house)
+    with app.database.writing() as session:
+        review.give_verdict(session, app.settings, physician, image_ids[0], "neutrophil", None)
+        review.sign(session, app.settings, physician, case_id, None)
+    run_jobs(app)
+    before = stored(app)
     monkeypatch.setattr(service, "_study_uid", lambda *_: study_uid)  # as a DICOM file names its own study
-    (answer,) = upload(house, technologist, patient_id, photograph(80))
+    (answer,) = upload(app, technologist, patient_id, photograph(80))
     assert answer.outcome == "quarantined"
     assert "signed" in str(answer.reason)
-    (refused,) = [arrival for arrival in rows(house, Arrival) if arrival.outcome == "quarantined"]
+    (refused,) = [arrival for arrival in rows(app, Arrival) if arrival.outcome == "quarantined"]
     assert refused.code == "signed"
-    assert stored(house) - before == {refused.sealed_bytes}  # nothing that is not sealed was left behind
+    assert stored(app) - before == {refused.sealed_bytes}  # nothing that is not sealed was left behind
 
 
 def test_a_study_of_another_patient_is_refused(
-    house: Installation, people: People, technologist: Actor, patient_id: str, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, people: People, technologist: Actor, patient_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    upload(house, technologist, patient_id, photograph(1))
-    (study,) = rows(house, Study)
-    before = stored(house)
+    upload(app, technologist, patient_id, photograph(1))
+    (study,) = rows(app, Study)
+    before = stored(app)
     monkeypatch.setattr(service, "_study_uid", lambda *_: study.study_uid)
-    (answer,) = upload(house, technologist, make_patient(house, people), photograph(2))
+    (answer,) = upload(app, technologist, make_patient(app, people), photograph(2))
     assert answer.outcome == "quarantined"
     assert "another patient" in str(answer.reason)
-    (refused,) = [arrival for arrival in rows(house, Arrival) if arrival.outcome == "quarantined"]
-    assert stored(house) - before == {refused.sealed_bytes}
+    (refused,) = [arrival for arrival in rows(app, Arrival) if arrival.outcome == "quarantined"]
+    assert stored(app) - before == {refused.sealed_bytes}
 
 
 @pytest.mark.parametrize("how", ["timeout", "crash", "memory", "error", "answer"])
 def test_a_file_at_which_the_decoder_fails_is_kept_apart_with_the_reason(
-    house: Installation, technologist: Actor, patient_id: str, how: str, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, technologist: Actor, patient_id: str, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
         raise DecoderFailed("The program that reads files ended while it read this one.", how=how)
 
-    monkeypatch.setattr(pixels, "prepare", fail)
+    monkeypatch.setattr(isolated_calls, "prepare", fail)
     data = photograph(1)
-    (answer,) = upload(house, technologist, patient_id, data)
+    (answer,) = upload(app, technologist, patient_id, data)
     assert answer.outcome == "quarantined"
     assert "kept apart" in str(answer.reason)
-    (arrival,) = rows(house, Arrival)
+    (arrival,) = rows(app, Arrival)
     assert arrival.code == how
-    with house.database.reading() as session:
-        sealed = house.blobs.get(arrival.sealed_bytes)
-        assert vault.unseal_for(session, house.keys, patient_id, sealed, f"arrival {arrival.id}") == data
+    with app.database.reading() as session:
+        sealed = app.blobs.get(arrival.sealed_bytes)
+        assert vault.unseal_for(session, app.keys, patient_id, sealed, f"arrival {arrival.id}") == data
 
 
 def test_a_patient_who_is_erased_while_a_file_comes_in_leaves_nothing(
-    house: Installation, people: People, technologist: Actor, patient_id: str, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, people: People, technologist: Actor, patient_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    administrator = people.actor(house, Role.ADMINISTRATOR)
-    receiving = begin(house, technologist, patient_id)
-    prepare = pixels.prepare
+    administrator = people.actor(app, Role.ADMINISTRATOR)
+    receiving = begin(app, technologist, patient_id)
+    prepare = isolated_calls.prepare
 
     def slowly(*given: Any) -> Any:
         prepared = prepare(*given)
-        with house.database.writing() as session:
-            erase_patient(session, house, administrator, patient_id)
+        with app.database.writing() as session:
+            erase_patient(session, app, administrator, patient_id)
         return prepared
 
-    monkeypatch.setattr(pixels, "prepare", slowly)
-    answer = service.receive(house, technologist, receiving, photograph(1))
+    monkeypatch.setattr(isolated_calls, "prepare", slowly)
+    answer = service.receive(app, technologist, receiving, photograph(1))
     assert answer.outcome == "quarantined"
     assert "erased" in str(answer.reason)
-    run_jobs(house)
-    assert rows(house, Image) == rows(house, Arrival) == rows(house, PatientBlob) == []
-    assert stored(house) == set()
+    run_jobs(app)
+    assert rows(app, Image) == rows(app, Arrival) == rows(app, PatientBlob) == []
+    assert stored(app) == set()
 
 
 def test_a_patient_who_is_erased_at_the_same_moment_leaves_nothing(
-    house: Installation, people: People, technologist: Actor, patient_id: str
+    app: AppContext, people: People, technologist: Actor, patient_id: str
 ) -> None:
-    administrator = people.actor(house, Role.ADMINISTRATOR)
-    receiving = begin(house, technologist, patient_id)
+    administrator = people.actor(app, Role.ADMINISTRATOR)
+    receiving = begin(app, technologist, patient_id)
 
     def bring(seed: int) -> object:
-        return service.receive(house, technologist, receiving, photograph(seed))
+        return service.receive(app, technologist, receiving, photograph(seed))
 
     def erase() -> object:
-        with house.database.writing() as session:
-            return erase_patient(session, house, administrator, patient_id)
+        with app.database.writing() as session:
+            return erase_patient(session, app, administrator, patient_id)
 
     together(erase, *(lambda s=seed: bring(s) for seed in range(4)))
-    run_jobs(house)
-    assert rows(house, Image) == rows(house, PatientBlob) == rows(house, Study) == []
-    assert stored(house) == set()
+    run_jobs(app)
+    assert rows(app, Image) == rows(app, PatientBlob) == rows(app, Study) == []
+    assert stored(app) == set()
 
 
 def test_bytes_without_a_row_are_destroyed_once_they_are_old(
-    house: Installation, technologist: Actor, patient_id: str
+    app: AppContext, technologist: Actor, patient_id: str
 ) -> None:
     """What a process leaves that dies between the bytes and their row."""
-    upload(house, technologist, patient_id, photograph(1))
-    kept = stored(house)
-    house.blobs.put(b"of an arrival whose process died")
-    assert records.destroy_forgotten_blobs(house) == 0
-    assert records.destroy_forgotten_blobs(house, older_than_s=-1) == 1
-    assert stored(house) == kept
+    upload(app, technologist, patient_id, photograph(1))
+    kept = stored(app)
+    app.blobs.put(b"of an arrival whose process died")
+    assert records.destroy_forgotten_blobs(app) == 0
+    assert records.destroy_forgotten_blobs(app, older_than_s=-1) == 1
+    assert stored(app) == kept
 
 
-def test_only_who_the_pathway_names_may_bring_images(house: Installation, people: People, patient_id: str) -> None:
+def test_only_who_the_pathway_names_may_bring_images(app: AppContext, people: People, patient_id: str) -> None:
     for role in (Role.PHYSICIAN, Role.ADMINISTRATOR, Role.VIEWER, Role.RESEARCHER, Role.PATIENT):
         with pytest.raises(NotAllowed):
-            begin(house, people.actor(house, role), patient_id)
+            begin(app, people.actor(app, role), patient_id)
     with pytest.raises(NotFound):
-        begin(house, people.outsider(house), patient_id)
+        begin(app, people.outsider(app), patient_id)
 
 
 def test_a_pathway_that_there_is_not_is_told_with_those_there_are(
-    house: Installation, technologist: Actor, patient_id: str
+    app: AppContext, technologist: Actor, patient_id: str
 ) -> None:
-    with pytest.raises(PathwayNotFound, match="smear-review"), house.database.reading() as session:
-        service.begin(session, house, technologist, patient_id, "no-such-way")
+    with pytest.raises(PathwayNotFound, match="smear-review"), app.database.reading() as session:
+        service.begin(session, app, technologist, patient_id, "no-such-way")
 
 
 def test_arrivals_are_listed_newest_first_and_filtered(
-    house: Installation, people: People, technologist: Actor, patient_id: str
+    app: AppContext, people: People, technologist: Actor, patient_id: str
 ) -> None:
-    upload(house, technologist, patient_id, photograph(1), b"", photograph(1))
-    other_id = make_patient(house, people)
-    upload(house, technologist, other_id, photograph(2))
+    upload(app, technologist, patient_id, photograph(1), b"", photograph(1))
+    other_id = make_patient(app, people)
+    upload(app, technologist, other_id, photograph(2))
 
     def found(**wanted: Any) -> tuple[list[str], int]:
         asked = {"project_id": None, "patient_id": None, "outcome": None, "offset": 0, "limit": 10, **wanted}
-        with house.database.reading() as session:
+        with app.database.reading() as session:
             page, total = service.list_arrivals(session, technologist, **asked)
             return [arrival.outcome for arrival, _code in page], total
 
@@ -442,39 +442,39 @@ def test_arrivals_are_listed_newest_first_and_filtered(
     assert found(patient_id=other_id) == (["accepted"], 1)
     assert found(outcome="quarantined") == (["quarantined"], 1)
     assert found(offset=1, limit=2) == (["duplicate", "quarantined"], 4)
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         assert service.count_quarantined(session, frozenset({people.project_id})) == 1
-    with pytest.raises(NotAllowed), house.database.reading() as session:
-        viewer = people.actor(house, Role.VIEWER)
+    with pytest.raises(NotAllowed), app.database.reading() as session:
+        viewer = people.actor(app, Role.VIEWER)
         service.list_arrivals(
             session, viewer, project_id=people.project_id, patient_id=None, outcome=None, offset=0, limit=1
         )
 
 
 def test_what_was_received_lies_nowhere_unsealed(
-    house: Installation, technologist: Actor, patient_id: str, tmp_path: Path
+    app: AppContext, technologist: Actor, patient_id: str, tmp_path: Path
 ) -> None:
     marked = photograph(1, form="PNG")[:-12] + b"MARK-OF-THE-RECEIVED-FILE" * 3
-    upload(house, technologist, patient_id, marked)
+    upload(app, technologist, patient_id, marked)
     for path in tmp_path.rglob("*"):
         assert not path.is_file() or b"MARK-OF-THE-RECEIVED-FILE" not in path.read_bytes(), path
 
 
 def test_counting_and_storing_agree_after_many_threads(
-    house: Installation, people: People, technologist: Actor, patient_id: str
+    app: AppContext, people: People, technologist: Actor, patient_id: str
 ) -> None:
-    patients = [patient_id, make_patient(house, people)]
-    receivings = [begin(house, technologist, one) for one in patients]
+    patients = [patient_id, make_patient(app, people)]
+    receivings = [begin(app, technologist, one) for one in patients]
 
     def bring(number: int) -> list[str]:
         return [
-            service.receive(house, technologist, receivings[number % 2], photograph(100 + number * 3 + count)).outcome
+            service.receive(app, technologist, receivings[number % 2], photograph(100 + number * 3 + count)).outcome
             for count in range(3)
         ]
 
     outcomes = together(*(lambda n=number: bring(n) for number in range(4)))
     assert [one for many in outcomes for one in many] == ["accepted"] * 12
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         assert session.scalar(select(func.count()).select_from(Image)) == 12
         assert {c.images for c in records.counts_of(session, patients).values()} == {6}
-    assert stored(house) == named(house)
+    assert stored(app) == named(app)

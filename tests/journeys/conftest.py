@@ -20,8 +20,8 @@ from playwright.sync_api import Page, expect
 
 from medhub.accounts import service as accounts
 from medhub.accounts.permissions import Role
-from medhub.entrypoints.assembly import build
-from medhub.entrypoints.pages import built_web_app
+from medhub.entrypoints.bootstrap import build
+from medhub.entrypoints.web_assets import built_web_app
 from medhub.foundation.settings import Settings
 from tests.conftest import missing
 
@@ -51,8 +51,8 @@ def free_port() -> int:
 
 def people_of(data: Path) -> str:
     """Write a project with a person of each role, and return its id."""
-    house = build(Settings(data=data))
-    with house.database.writing() as session:
+    app = build(Settings(data=data))
+    with app.database.writing() as session:
         project = accounts.add_project(session, "Haematology")
         for role in Role:
             accounts.add_user(
@@ -63,7 +63,7 @@ def people_of(data: Path) -> str:
                 role=role,
                 project_id=project.id,
             )
-    house.close()
+    app.close()
     return project.id
 
 

@@ -30,8 +30,8 @@ from medhub.accounts.permissions import Role
 from medhub.audit.models import AuditEntry
 from medhub.audit.service import verify
 from medhub.classification.models import Prediction
-from medhub.entrypoints.assembly import build
-from medhub.foundation.installation import Installation
+from medhub.entrypoints.bootstrap import build
+from medhub.foundation.app_context import AppContext
 from medhub.foundation.jobs import Job
 from medhub.foundation.settings import Settings
 from medhub.ingest.models import Arrival, Receipt
@@ -119,9 +119,9 @@ def server(data: Path) -> Iterator[Server]:
 @pytest.fixture
 def patient_id(data: Path) -> str:
     """A patient of a new installation, whose technologist can sign in."""
-    house = build(Settings(data=data))
+    app = build(Settings(data=data))
     try:
-        with house.database.writing() as session:
+        with app.database.writing() as session:
             project = accounts.add_project(session, "Haematology")
             user = accounts.add_user(
                 session,
@@ -133,11 +133,11 @@ def patient_id(data: Path) -> str:
             )
         from tests.factories.accounts import signed_in
 
-        technologist = signed_in(house, user.email)
-        with house.database.writing() as session:
-            return records.add_patient(session, house.keys, technologist, project_id=project.id).id
+        technologist = signed_in(app, user.email)
+        with app.database.writing() as session:
+            return records.add_patient(session, app.keys, technologist, project_id=project.id).id
     finally:
-        house.close()
+        app.close()
 
 
 class Upload:
@@ -223,11 +223,11 @@ def test_nothing_is_lost_or_doubled_when_the_server_is_killed_in_the_middle_of_a
     assert sorted(upload.acknowledged) == list(range(IMAGES))
     wait_for(lambda: unfinished(server) == 0, "the end of all jobs")
     server.stop()
-    house = build(Settings(data=data))
+    app = build(Settings(data=data))
     try:
-        examine(house, upload, files)
+        examine(app, upload, files)
     finally:
-        house.close()
+        app.close()
 
 
 def unfinished(server: Server) -> int:
@@ -236,8 +236,8 @@ def unfinished(server: Server) -> int:
     return int(float(line.split()[1]))
 
 
-def examine(house: Installation, upload: Upload, files: list[bytes]) -> None:
-    with house.database.reading() as session:
+def examine(app: AppContext, upload: Upload, files: list[bytes]) -> None:
+    with app.database.reading() as session:
         images = list(session.scalars(select(Image)))
         predictions = Counter(session.scalars(select(Prediction.image_id)))
         receipts = {receipt.received_hash: receipt.image_id for receipt in session.scalars(select(Receipt))}
@@ -255,12 +255,12 @@ def examine(house: Installation, upload: Upload, files: list[bytes]) -> None:
     assert len(images) == len(receipts) == arrivals["accepted"] == IMAGES
     for number, data in enumerate(files):
         received = study.project_id.encode() + hashlib.sha256(data).digest()
-        assert receipts[house.keys.fingerprint("arrivals", received)] == upload.acknowledged[number]["image_id"]
+        assert receipts[app.keys.fingerprint("arrivals", received)] == upload.acknowledged[number]["image_id"]
     assert len({item["image_id"] for item in upload.acknowledged.values()}) == IMAGES
     assert sorted(image.number for image in images) == list(range(1, IMAGES + 1))
     for image in images:
         for digest in (image.blob, image.thumbnail):
-            assert hashlib.sha256(house.blobs.get(str(digest))).hexdigest() == digest
+            assert hashlib.sha256(app.blobs.get(str(digest))).hexdigest() == digest
 
     # Every image has its prediction, once, or was given up in words that a person sees.
     assert {image.study_id for image in images} == {case.study_id}
@@ -272,9 +272,9 @@ def examine(house: Installation, upload: Upload, files: list[bytes]) -> None:
         assert set(jobs) == {"done"}
 
     # Nothing lies about but what a killed process had not named yet, and that can be swept.
-    assert named <= set(house.blobs.digests())
-    records.destroy_forgotten_blobs(house, older_than_s=-1)
-    assert set(house.blobs.digests()) == named
+    assert named <= set(app.blobs.digests())
+    records.destroy_forgotten_blobs(app, older_than_s=-1)
+    assert set(app.blobs.digests()) == named
 
     # The audit tells it once, and holds.
     assert chain.broken_at is None

@@ -17,11 +17,11 @@ from sqlalchemy import select
 from medhub.accounts import service as accounts
 from medhub.accounts.permissions import Role
 from medhub.audit.service import verify
-from medhub.entrypoints.assembly import build
+from medhub.entrypoints.bootstrap import build
 from medhub.foundation.settings import Settings
 from medhub.records.models import Image
 from tests.factories.accounts import PASSWORD
-from tests.factories.serving import small_ct, written
+from tests.factories.servers import small_ct, written
 from tests.journeys.test_kill import EMAIL, PATIENCE_S, Server, wait_for
 
 OBJECTS, IN_ONE = 1_000, 50
@@ -32,9 +32,9 @@ KIND = {"Content-Type": 'multipart/related; type="application/dicom"; boundary=o
 def data(tmp_path: Path) -> Path:
     """The data folder of an installation whose technologist can sign in."""
     folder = tmp_path / "data"
-    house = build(Settings(data=folder))
+    app = build(Settings(data=folder))
     try:
-        with house.database.writing() as session:
+        with app.database.writing() as session:
             project = accounts.add_project(session, "Radiology")
             accounts.add_user(
                 session,
@@ -45,7 +45,7 @@ def data(tmp_path: Path) -> Path:
                 project_id=project.id,
             )
     finally:
-        house.close()
+        app.close()
     return folder
 
 
@@ -108,12 +108,12 @@ def test_what_was_acknowledged_by_stow_is_there_once_after_a_kill(server: Server
     assert strange == []
     assert len(acknowledged) == OBJECTS
     assert {uid: acknowledged[uid] for uid in known} == known
-    house = build(Settings(data=data))
+    app = build(Settings(data=data))
     try:
-        with house.database.reading() as session:
+        with app.database.reading() as session:
             images = list(session.scalars(select(Image)))
             assert verify(session).broken_at is None
         assert Counter(image.sop_instance_uid for image in images) == Counter(acknowledged.values())
-        assert all(house.blobs.has(image.blob) for image in images)
+        assert all(app.blobs.has(image.blob) for image in images)
     finally:
-        house.close()
+        app.close()

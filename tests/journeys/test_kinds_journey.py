@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import select
 
 from medhub.accounts.permissions import Role
-from medhub.entrypoints.assembly import build
+from medhub.entrypoints.bootstrap import build
 from medhub.foundation.settings import Settings
 from medhub.ingest.profiles import choose_profile
 from medhub.records.models import Image
@@ -25,11 +25,11 @@ pytestmark = pytest.mark.journey
 
 def bring_in(page: Page, server: Server, folder: Path) -> None:
     """Upload an object of each kind for a new patient."""
-    house = build(Settings(data=server.data))
-    administrator = signed_in(house, f"{Role.ADMINISTRATOR}@lab.example")
-    with house.database.writing() as session:
+    app = build(Settings(data=server.data))
+    administrator = signed_in(app, f"{Role.ADMINISTRATOR}@lab.example")
+    with app.database.writing() as session:
         choose_profile(session, administrator, server.project_id, name="research-max-utility")
-    house.close()
+    app.close()
     files = {**{name: make() for name, (make, _) in kinds.KINDS.items()}, "document": kinds.document()}
     paths = []
     for name, data in files.items():
@@ -46,10 +46,10 @@ def bring_in(page: Page, server: Server, folder: Path) -> None:
 
 def images_of(server: Server) -> dict[str, str]:
     """Ids of the stored objects by modality."""
-    house = build(Settings(data=server.data))
-    with house.database.reading() as session:
+    app = build(Settings(data=server.data))
+    with app.database.reading() as session:
         found = {one.modality: one.id for one in session.scalars(select(Image))}
-    house.close()
+    app.close()
     return found
 
 

@@ -19,10 +19,10 @@ import pytest
 
 from medhub.accounts import service as accounts
 from medhub.accounts.permissions import Role
-from medhub.entrypoints.assembly import build
+from medhub.entrypoints.bootstrap import build
 from medhub.foundation.keys import load_keys
 from medhub.foundation.settings import Settings
-from medhub.science.learning.splits import part_of_group
+from medhub.science.learning.patient_splits import part_of_group
 from tests.conftest import missing
 from tests.factories.colors import COLORS, VALUES, lay_out, picture
 
@@ -65,8 +65,8 @@ def places(tmp_path: Path) -> tuple[Path, Path, Path]:
         missing("torch (the extra train)")
     pathways, classifiers = lay_out(tmp_path)
     data = tmp_path / "data"
-    house = build(Settings(data=data, pathways=pathways, classifiers=classifiers))
-    with house.database.writing() as session:
+    app = build(Settings(data=data, pathways=pathways, classifiers=classifiers))
+    with app.database.writing() as session:
         project = accounts.add_project(session, "Haematology")
         for name in (*Role, "second"):
             accounts.add_user(
@@ -77,7 +77,7 @@ def places(tmp_path: Path) -> tuple[Path, Path, Path]:
                 role=Role.ADMINISTRATOR if name == "second" else Role(name),
                 project_id=project.id,
             )
-    house.close()
+    app.close()
     return pathways, classifiers, data
 
 

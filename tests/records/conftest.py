@@ -10,8 +10,8 @@ import pytest
 
 from medhub.accounts.actor import Actor
 from medhub.accounts.permissions import Role
-from medhub.foundation.installation import Installation
-from medhub.records import definitions, service
+from medhub.foundation.app_context import AppContext
+from medhub.records import field_definitions, service
 from medhub.records.models import FieldDefinition, Patient
 from tests.factories.accounts import People
 
@@ -20,24 +20,24 @@ Defining = Callable[..., FieldDefinition]
 
 
 @pytest.fixture
-def technologist(house: Installation, people: People) -> Actor:
-    return people.actor(house, Role.TECHNOLOGIST)
+def technologist(app: AppContext, people: People) -> Actor:
+    return people.actor(app, Role.TECHNOLOGIST)
 
 
 @pytest.fixture
-def administrator(house: Installation, people: People) -> Actor:
-    return people.actor(house, Role.ADMINISTRATOR)
+def administrator(app: AppContext, people: People) -> Actor:
+    return people.actor(app, Role.ADMINISTRATOR)
 
 
 @pytest.fixture
-def register(house: Installation, people: People, technologist: Actor) -> Registering:
+def register(app: AppContext, people: People, technologist: Actor) -> Registering:
     """Register a patient, as ``register("Siti binti Abdullah", haemoglobin=11.9)``."""
 
     def act(name: str | None = None, *, identity: dict[str, str] | None = None, **fields: Any) -> Patient:
-        with house.database.writing(durable=False) as session:
+        with app.database.writing(durable=False) as session:
             return service.add_patient(
                 session,
-                house.keys,
+                app.keys,
                 technologist,
                 project_id=people.project_id,
                 sex=fields.pop("sex", "F"),
@@ -50,12 +50,12 @@ def register(house: Installation, people: People, technologist: Actor) -> Regist
 
 
 @pytest.fixture
-def define(house: Installation, people: People, technologist: Actor) -> Defining:
+def define(app: AppContext, people: People, technologist: Actor) -> Defining:
     """Define a field, as ``define("haemoglobin", "decimal")``."""
 
     def act(key: str, kind: str, *, choices: list[str] | None = None, **more: Any) -> FieldDefinition:
-        with house.database.writing(durable=False) as session:
-            return definitions.define_field(
+        with app.database.writing(durable=False) as session:
+            return field_definitions.define_field(
                 session,
                 more.pop("actor", technologist),
                 project_id=more.pop("project_id", people.project_id),
@@ -72,7 +72,7 @@ def define(house: Installation, people: People, technologist: Actor) -> Defining
     return act
 
 
-def found(house: Installation, actor: Actor, **wanted: Any) -> tuple[list[str], int]:
+def found(app: AppContext, actor: Actor, **wanted: Any) -> tuple[list[str], int]:
     """The codes of a page of patients, and how many there are in all."""
     asked: dict[str, Any] = {
         **dict.fromkeys(("project_id", "query", "sex", "sort")),
@@ -81,6 +81,6 @@ def found(house: Installation, actor: Actor, **wanted: Any) -> tuple[list[str], 
         "limit": 50,
         **wanted,
     }
-    with house.database.reading() as session:
-        page, total = service.list_patients(session, house.keys, actor, **asked)
+    with app.database.reading() as session:
+        page, total = service.list_patients(session, app.keys, actor, **asked)
         return [patient.code for patient in page], total

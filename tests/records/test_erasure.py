@@ -10,7 +10,7 @@ from sqlalchemy import select
 from medhub.accounts.permissions import Role
 from medhub.errors import NotAllowed, NotFound, Unavailable
 from medhub.foundation import clock
-from medhub.foundation.installation import Installation
+from medhub.foundation.app_context import AppContext
 from medhub.ingest.models import Arrival
 from medhub.records import erasure
 from medhub.records import service as records
@@ -30,35 +30,35 @@ def classifier(monkeypatch: pytest.MonkeyPatch) -> None:
     use_classifier(monkeypatch)
 
 
-def erase(house: Installation, people: People, patient_id: str) -> Erasure:
-    administrator = people.actor(house, Role.ADMINISTRATOR)
-    with house.database.writing() as session:
-        return erasure.erase_patient(session, house, administrator, patient_id)
+def erase(app: AppContext, people: People, patient_id: str) -> Erasure:
+    administrator = people.actor(app, Role.ADMINISTRATOR)
+    with app.database.writing() as session:
+        return erasure.erase_patient(session, app, administrator, patient_id)
 
 
-def certificate(house: Installation, people: People, erasure_id: str) -> Erasure:
-    administrator = people.actor(house, Role.ADMINISTRATOR)
-    with house.database.reading() as session:
+def certificate(app: AppContext, people: People, erasure_id: str) -> Erasure:
+    administrator = people.actor(app, Role.ADMINISTRATOR)
+    with app.database.reading() as session:
         return erasure.get_erasure(session, administrator, erasure_id)
 
 
-def signed_patient(house: Installation, people: People) -> str:
+def signed_patient(app: AppContext, people: People) -> str:
     """A patient with a signed case of two images, and a file that waits in quarantine."""
-    patient_id = make_patient(house, people)
-    case_id, image_ids = make_case(house, people, patient_id)
-    physician = people.actor(house, Role.PHYSICIAN)
+    patient_id = make_patient(app, people)
+    case_id, image_ids = make_case(app, people, patient_id)
+    physician = people.actor(app, Role.PHYSICIAN)
     for image_id, label in zip(image_ids, ("neutrophil", "basophil"), strict=True):
-        with house.database.writing() as session:
-            review.give_verdict(session, house.settings, physician, image_id, label, "Looked at twice.")
-    with house.database.writing() as session:
-        review.sign(session, house.settings, physician, case_id, None)
-    upload(house, people.actor(house, Role.TECHNOLOGIST), patient_id, in_doubt())
-    run_jobs(house)
+        with app.database.writing() as session:
+            review.give_verdict(session, app.settings, physician, image_id, label, "Looked at twice.")
+    with app.database.writing() as session:
+        review.sign(session, app.settings, physician, case_id, None)
+    upload(app, people.actor(app, Role.TECHNOLOGIST), patient_id, in_doubt())
+    run_jobs(app)
     return patient_id
 
 
-def test_the_certificate_lists_what_went(house: Installation, people: People) -> None:
-    made = erase(house, people, signed_patient(house, people))
+def test_the_certificate_lists_what_went(app: AppContext, people: People) -> None:
+    made = erase(app, people, signed_patient(app, people))
     contents = made.contents
     assert {name: contents[name] for name in ("keys", "identities", "studies", "images", "manifests")} == {
         "keys": 1,
@@ -73,19 +73,19 @@ def test_the_certificate_lists_what_went(house: Installation, people: People) ->
     assert contents["files"] == 8
     assert (contents["data_sets"], contents["classifiers"], contents["exports"]) == ([], [], 0)
     assert made.completed_at is None
-    run_jobs(house)
-    assert certificate(house, people, made.id).completed_at is not None
-    assert list(house.blobs.digests()) == []
+    run_jobs(app)
+    assert certificate(app, people, made.id).completed_at is not None
+    assert list(app.blobs.digests()) == []
 
 
 def test_the_certificate_names_the_classifiers_that_had_learned_from_the_person(
-    house: Installation, people: People
+    app: AppContext, people: People
 ) -> None:
-    patient_id = signed_patient(house, people)
-    researcher = people.actor(house, Role.RESEARCHER)
-    with house.database.writing() as session:
+    patient_id = signed_patient(app, people)
+    researcher = people.actor(app, Role.RESEARCHER)
+    with app.database.writing() as session:
         dataset_id = datasets.make_from_verdicts(
-            session, house, researcher, project_id=people.project_id, pathway=PATHWAY, name="smears"
+            session, app, researcher, project_id=people.project_id, pathway=PATHWAY, name="smears"
         ).id
         session.add(
             TrainingRun(
@@ -103,44 +103,44 @@ def test_the_certificate_names_the_classifiers_that_had_learned_from_the_person(
                 created_by="X",
             )
         )
-    contents = erase(house, people, patient_id).contents
+    contents = erase(app, people, patient_id).contents
     assert sum(row["images"] for row in contents["data_sets"]) == 2
     assert {row["name"] for row in contents["data_sets"]} == {"smears"}
     learned = sum(row["images"] for row in contents["data_sets"] if row["part"] != "test")
     assert contents["classifiers"] == [{"classifier": "ours", "digest": DIGEST, "learned_from_images": learned}]
 
 
-def test_a_certificate_is_not_complete_while_something_is_left(house: Installation, people: People) -> None:
-    made = erase(house, people, signed_patient(house, people))
-    other = make_patient(house, people)
-    upload(house, people.actor(house, Role.TECHNOLOGIST), other, in_doubt(3))
-    with house.database.reading() as session:
+def test_a_certificate_is_not_complete_while_something_is_left(app: AppContext, people: People) -> None:
+    made = erase(app, people, signed_patient(app, people))
+    other = make_patient(app, people)
+    upload(app, people.actor(app, Role.TECHNOLOGIST), other, in_doubt(3))
+    with app.database.reading() as session:
         sealed = session.scalars(select(Arrival.sealed_bytes).where(Arrival.patient_id == other)).one()
     with pytest.raises(Unavailable, match="still there"):
-        erasure.finish(house, made.id, other, [])
-    assert certificate(house, people, made.id).completed_at is None
+        erasure.finish(app, made.id, other, [])
+    assert certificate(app, people, made.id).completed_at is None
     assert sealed is not None
-    assert house.blobs.has(sealed)
+    assert app.blobs.has(sealed)
 
 
-def test_bytes_that_another_patient_has_too_stay(house: Installation, people: People) -> None:
-    patient_id = signed_patient(house, people)
-    with house.database.reading() as session:
+def test_bytes_that_another_patient_has_too_stay(app: AppContext, people: People) -> None:
+    patient_id = signed_patient(app, people)
+    with app.database.reading() as session:
         blob = session.scalars(select(Image.blob).where(Image.patient_id == patient_id)).first()
     assert blob is not None
-    other = make_patient(house, people)
-    with house.database.writing() as session:
-        records.keep_blob(session, house, house.blobs.get(blob), patient_id=other)
-    made = erase(house, people, patient_id)
-    run_jobs(house)
-    assert certificate(house, people, made.id).completed_at is not None
-    assert list(house.blobs.digests()) == [blob]
+    other = make_patient(app, people)
+    with app.database.writing() as session:
+        records.keep_blob(session, app, app.blobs.get(blob), patient_id=other)
+    made = erase(app, people, patient_id)
+    run_jobs(app)
+    assert certificate(app, people, made.id).completed_at is not None
+    assert list(app.blobs.digests()) == [blob]
 
 
-def test_only_administrators_of_the_project_read_certificates(house: Installation, people: People) -> None:
-    made = erase(house, people, make_patient(house, people))
-    administrator, physician = (people.actor(house, role) for role in (Role.ADMINISTRATOR, Role.PHYSICIAN))
-    with house.database.reading() as session:
+def test_only_administrators_of_the_project_read_certificates(app: AppContext, people: People) -> None:
+    made = erase(app, people, make_patient(app, people))
+    administrator, physician = (people.actor(app, role) for role in (Role.ADMINISTRATOR, Role.PHYSICIAN))
+    with app.database.reading() as session:
         with pytest.raises(NotAllowed):
             erasure.get_erasure(session, physician, made.id)
         with pytest.raises(NotFound):

@@ -16,8 +16,8 @@ from medhub.accounts.permissions import Role
 from medhub.audit.models import AuditEntry
 from medhub.audit.service import verify
 from medhub.errors import NotAllowed, NotFound, Unavailable
+from medhub.foundation.app_context import AppContext
 from medhub.foundation.database import Base
-from medhub.foundation.installation import Installation
 from medhub.foundation.keys import Keys, unseal
 from medhub.records import service, vault
 from medhub.records.erasure import erase_patient
@@ -34,11 +34,11 @@ NAME = "Siti Nurhaliza"
 IDENTITY = {"name": NAME, "hospital_number": "H-884422", "phone": "+60127788990"}
 
 
-def everything_stored(house: Installation) -> bytes:
+def everything_stored(app: AppContext) -> bytes:
     """Every byte of the database: SQLite's files with their journals, or all rows of PostgreSQL as text."""
-    if house.database.is_sqlite:
-        return b"".join(path.read_bytes() for path in sorted(house.settings.data.glob("medhub.sqlite*")))
-    with house.database.reading() as session:
+    if app.database.is_sqlite:
+        return b"".join(path.read_bytes() for path in sorted(app.settings.data.glob("medhub.sqlite*")))
+    with app.database.reading() as session:
         rows = [
             row
             for table in Base.metadata.sorted_tables
@@ -47,52 +47,52 @@ def everything_stored(house: Installation) -> bytes:
     return "\n".join(rows).encode()
 
 
-def row_of(house: Installation, patient_id: str) -> Identity:
-    with house.database.reading() as session:
+def row_of(app: AppContext, patient_id: str) -> Identity:
+    with app.database.reading() as session:
         return session.get_one(Identity, patient_id)
 
 
-def test_an_identity_is_sealed_at_rest(house: Installation, register: Registering) -> None:
+def test_an_identity_is_sealed_at_rest(app: AppContext, register: Registering) -> None:
     patient = register(identity=IDENTITY)
-    stored = everything_stored(house)
+    stored = everything_stored(app)
     assert patient.id.encode() in stored
     for value in (*IDENTITY.values(), *NAME.split(), "nurhaliza", "884422"):
         assert value.encode() not in stored
         assert value.encode().hex().encode() not in stored
-    assert vault.read_identity(house.keys, row_of(house, patient.id)) == IDENTITY
+    assert vault.read_identity(app.keys, row_of(app, patient.id)) == IDENTITY
 
 
-def test_each_patient_has_a_key_of_its_own(house: Installation, register: Registering) -> None:
-    one, other = (row_of(house, register(identity=IDENTITY).id) for _ in range(2))
+def test_each_patient_has_a_key_of_its_own(app: AppContext, register: Registering) -> None:
+    one, other = (row_of(app, register(identity=IDENTITY).id) for _ in range(2))
     assert one.sealed_identity != other.sealed_identity
     for row in (one, other):
-        assert len(unseal(house.keys.derive("vault"), row.sealed_key, row.patient_id)) == 32
-    assert vault._key(house.keys, one) != vault._key(house.keys, other)
+        assert len(unseal(app.keys.derive("vault"), row.sealed_key, row.patient_id)) == 32
+    assert vault._key(app.keys, one) != vault._key(app.keys, other)
 
 
-def test_an_identity_moved_to_another_patient_does_not_open(house: Installation, register: Registering) -> None:
-    one, other = (row_of(house, register(identity=IDENTITY).id) for _ in range(2))
+def test_an_identity_moved_to_another_patient_does_not_open(app: AppContext, register: Registering) -> None:
+    one, other = (row_of(app, register(identity=IDENTITY).id) for _ in range(2))
     moved = Identity(patient_id=other.patient_id, sealed_key=other.sealed_key, sealed_identity=one.sealed_identity)
     stolen = Identity(patient_id=other.patient_id, sealed_key=one.sealed_key, sealed_identity=one.sealed_identity)
     for row in (moved, stolen):
         with pytest.raises(Unavailable):
-            vault.read_identity(house.keys, row)
+            vault.read_identity(app.keys, row)
 
 
-def test_another_master_key_opens_nothing(house: Installation, register: Registering) -> None:
-    row = row_of(house, register(identity=IDENTITY).id)
+def test_another_master_key_opens_nothing(app: AppContext, register: Registering) -> None:
+    row = row_of(app, register(identity=IDENTITY).id)
     with pytest.raises(Unavailable, match="master key"):
         vault.read_identity(Keys(b"\x09" * 32), row)
 
 
 def test_an_empty_identity_clears_the_old_one_and_its_marks(
-    house: Installation, technologist: Actor, register: Registering
+    app: AppContext, technologist: Actor, register: Registering
 ) -> None:
     patient = register(identity=IDENTITY)
-    with house.database.writing() as session:
-        service.change_patient(session, house.keys, technologist, patient.id, identity={})
-    assert row_of(house, patient.id).sealed_identity is None
-    with house.database.reading() as session:
+    with app.database.writing() as session:
+        service.change_patient(session, app.keys, technologist, patient.id, identity={})
+    assert row_of(app, patient.id).sealed_identity is None
+    with app.database.reading() as session:
         assert session.execute(text("SELECT count(*) FROM vault_terms")).scalar() == 0
 
 
@@ -124,46 +124,46 @@ def test_names_that_differ_by_more_than_accents_stay_different() -> None:
 
 
 @pytest.fixture
-def whole_patient(house: Installation, people: People, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
+def whole_patient(app: AppContext, people: People, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
     """A patient with identity, images, quarantined bytes, a signed case and a report; and the case."""
     use_classifier(monkeypatch)
-    patient_id = make_patient(house, people)
-    physician, technologist = people.actor(house, Role.PHYSICIAN), people.actor(house, Role.TECHNOLOGIST)
-    case_id, image_ids = make_case(house, people, patient_id)
-    upload(house, technologist, patient_id, b"Dear doctor, Siti binti Abdullah")
+    patient_id = make_patient(app, people)
+    physician, technologist = people.actor(app, Role.PHYSICIAN), people.actor(app, Role.TECHNOLOGIST)
+    case_id, image_ids = make_case(app, people, patient_id)
+    upload(app, technologist, patient_id, b"Dear doctor, Siti binti Abdullah")
     for image_id in image_ids:
-        with house.database.writing() as session:
-            review.give_verdict(session, house.settings, physician, image_id, "neutrophil", "She is a teacher")
-    with house.database.writing() as session:
-        review.sign(session, house.settings, physician, case_id, None)
-    run_jobs(house)
+        with app.database.writing() as session:
+            review.give_verdict(session, app.settings, physician, image_id, "neutrophil", "She is a teacher")
+    with app.database.writing() as session:
+        review.sign(session, app.settings, physician, case_id, None)
+    run_jobs(app)
     return patient_id, case_id
 
 
-def erase(house: Installation, people: People, patient_id: str) -> tuple[str, int]:
-    administrator = people.actor(house, Role.ADMINISTRATOR)
-    with house.database.writing() as session:
-        erasure = erase_patient(session, house, administrator, patient_id)
+def erase(app: AppContext, people: People, patient_id: str) -> tuple[str, int]:
+    administrator = people.actor(app, Role.ADMINISTRATOR)
+    with app.database.writing() as session:
+        erasure = erase_patient(session, app, administrator, patient_id)
         return erasure.patient_code, erasure.contents["images"]
 
 
 def test_erasing_destroys_key_rows_blobs_and_reports(
-    house: Installation, people: People, whole_patient: tuple[str, str]
+    app: AppContext, people: People, whole_patient: tuple[str, str]
 ) -> None:
     patient_id, case_id = whole_patient
-    stays = make_patient(house, people)
-    physician = people.actor(house, Role.PHYSICIAN)
-    read_report(house, physician, case_id)
-    assert len(list(house.blobs.digests())) == 8
-    with house.database.reading() as session:
+    stays = make_patient(app, people)
+    physician = people.actor(app, Role.PHYSICIAN)
+    read_report(app, physician, case_id)
+    assert len(list(app.blobs.digests())) == 8
+    with app.database.reading() as session:
         code = session.get_one(Patient, patient_id).code
-    assert erase(house, people, patient_id) == (code, 2)
+    assert erase(app, people, patient_id) == (code, 2)
     with pytest.raises(NotFound):
-        read_report(house, physician, case_id)
-    run_jobs(house)
-    assert list(house.blobs.digests()) == []
+        read_report(app, physician, case_id)
+    run_jobs(app)
+    assert list(app.blobs.digests()) == []
     kept: dict[str, int] = {}
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         for table in Base.metadata.sorted_tables:
             rows = session.execute(select(table)).all()
             for row in rows:
@@ -175,15 +175,15 @@ def test_erasing_destroys_key_rows_blobs_and_reports(
         "erasures", "manifest_lines",
     }  # fmt: skip
     assert kept["patients"] == kept["vault"] == 1
-    assert row_of(house, stays).sealed_identity is not None
+    assert row_of(app, stays).sealed_identity is not None
 
 
 def test_the_audit_keeps_that_a_patient_was_erased_and_not_who(
-    house: Installation, people: People, whole_patient: tuple[str, str]
+    app: AppContext, people: People, whole_patient: tuple[str, str]
 ) -> None:
     patient_id, _ = whole_patient
-    code, _ = erase(house, people, patient_id)
-    with house.database.reading() as session:
+    code, _ = erase(app, people, patient_id)
+    with app.database.reading() as session:
         entry = session.scalars(select(AuditEntry).where(AuditEntry.action == "patient.erase")).one()
         assert verify(session).broken_at is None
         told = [
@@ -195,20 +195,20 @@ def test_the_audit_keeps_that_a_patient_was_erased_and_not_who(
 
 
 def test_what_was_sealed_for_an_erased_patient_opens_with_nothing_that_is_left(
-    house: Installation, people: People, whole_patient: tuple[str, str]
+    app: AppContext, people: People, whole_patient: tuple[str, str]
 ) -> None:
     """The promise: reports and quarantined bytes in a backup of the blobs are worth nothing once the key is gone."""
     patient_id, case_id = whole_patient
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         report = session.get_one(Report, case_id)
-    backup = house.blobs.get(report.identified_blob)
-    identity = row_of(house, patient_id).sealed_identity
+    backup = app.blobs.get(report.identified_blob)
+    identity = row_of(app, patient_id).sealed_identity
     assert identity is not None
-    erase(house, people, patient_id)
-    with pytest.raises(VaultKeyDestroyed), house.database.reading() as session:
-        vault.unseal_for(session, house.keys, patient_id, backup, f"report {case_id} identified")
-    other = row_of(house, make_patient(house, people))
-    left = [house.keys.derive("vault"), house.keys.derive(f"uids {people.project_id}"), vault._key(house.keys, other)]
+    erase(app, people, patient_id)
+    with pytest.raises(VaultKeyDestroyed), app.database.reading() as session:
+        vault.unseal_for(session, app.keys, patient_id, backup, f"report {case_id} identified")
+    other = row_of(app, make_patient(app, people))
+    left = [app.keys.derive("vault"), app.keys.derive(f"uids {people.project_id}"), vault._key(app.keys, other)]
     for key in left:
         for sealed, bound_to in ((backup, f"report {case_id} identified"), (identity, f"identity {patient_id}")):
             with pytest.raises(Unavailable):
@@ -216,13 +216,13 @@ def test_what_was_sealed_for_an_erased_patient_opens_with_nothing_that_is_left(
 
 
 def test_a_backup_of_the_whole_row_opens_with_the_master_key_until_it_is_destroyed_too(
-    house: Installation, people: People, whole_patient: tuple[str, str]
+    app: AppContext, people: People, whole_patient: tuple[str, str]
 ) -> None:
     """Not promised: a backup of the database from before an erasure holds the sealed key beside what it sealed."""
     patient_id, _ = whole_patient
-    backup = row_of(house, patient_id)
-    erase(house, people, patient_id)
-    opened = vault.read_identity(house.keys, backup)
+    backup = row_of(app, patient_id)
+    erase(app, people, patient_id)
+    opened = vault.read_identity(app.keys, backup)
     assert opened is not None
     assert opened["name"] == "Siti binti Abdullah"
     with pytest.raises(Unavailable):  # without the master key even that opens nothing
@@ -230,51 +230,51 @@ def test_a_backup_of_the_whole_row_opens_with_the_master_key_until_it_is_destroy
 
 
 def test_the_sealed_key_does_not_linger_in_the_files_of_the_database(
-    house: Installation, people: People, whole_patient: tuple[str, str]
+    app: AppContext, people: People, whole_patient: tuple[str, str]
 ) -> None:
-    if not house.database.is_sqlite:
+    if not app.database.is_sqlite:
         return  # PostgreSQL keeps dead rows until it is vacuumed; that is the operator's to set
     patient_id, _ = whole_patient
-    row = row_of(house, patient_id)
+    row = row_of(app, patient_id)
     assert row.sealed_identity is not None
-    assert row.sealed_key in everything_stored(house)
-    erase(house, people, patient_id)
-    stored = everything_stored(house)
+    assert row.sealed_key in everything_stored(app)
+    erase(app, people, patient_id)
+    stored = everything_stored(app)
     assert row.sealed_key not in stored
     assert row.sealed_identity not in stored
     assert b"teacher" not in stored
 
 
-def test_only_an_administrator_erases(house: Installation, people: People, register: Registering) -> None:
+def test_only_an_administrator_erases(app: AppContext, people: People, register: Registering) -> None:
     patient = register(identity=IDENTITY)
     for role in Role:
         if role is Role.ADMINISTRATOR:
             continue
-        actor = people.actor(house, role)
-        with pytest.raises(NotAllowed), house.database.writing() as session:
-            erase_patient(session, house, actor, patient.id)
-    outsider = people.outsider(house)
-    with pytest.raises(NotFound), house.database.writing() as session:
-        erase_patient(session, house, outsider, patient.id)
+        actor = people.actor(app, role)
+        with pytest.raises(NotAllowed), app.database.writing() as session:
+            erase_patient(session, app, actor, patient.id)
+    outsider = people.outsider(app)
+    with pytest.raises(NotFound), app.database.writing() as session:
+        erase_patient(session, app, outsider, patient.id)
 
 
 def test_images_that_two_patients_share_stay_for_the_other(
-    house: Installation, people: People, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Thumbnails of equal pictures are one blob; it goes with its last patient."""
-    one, other = make_patient(house, people), make_patient(house, people)
-    with house.database.writing() as session:
-        digest = service.keep_blob(session, house, b"the same picture", patient_id=one)
-        service.keep_blob(session, house, b"the same picture", patient_id=other)
-    erase(house, people, one)
-    run_jobs(house)
-    assert house.blobs.has(digest)
-    erase(house, people, other)
-    run_jobs(house)
-    assert not house.blobs.has(digest)
+    one, other = make_patient(app, people), make_patient(app, people)
+    with app.database.writing() as session:
+        digest = service.keep_blob(session, app, b"the same picture", patient_id=one)
+        service.keep_blob(session, app, b"the same picture", patient_id=other)
+    erase(app, people, one)
+    run_jobs(app)
+    assert app.blobs.has(digest)
+    erase(app, people, other)
+    run_jobs(app)
+    assert not app.blobs.has(digest)
 
 
-def test_nothing_is_written_outside_the_data_folder(house: Installation, register: Registering, tmp_path: Path) -> None:
+def test_nothing_is_written_outside_the_data_folder(app: AppContext, register: Registering, tmp_path: Path) -> None:
     register(identity=IDENTITY)
-    outside: list[Any] = [p for p in tmp_path.rglob("*") if p.is_file() and house.settings.data not in p.parents]
+    outside: list[Any] = [p for p in tmp_path.rglob("*") if p.is_file() and app.settings.data not in p.parents]
     assert outside == []

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image, ImageDraw
 
-from medhub.reports.document import Act, Identity, ImageFinding, Person, ReportFacts
+from medhub.reports.document import ImageFinding, PatientIdentity, Person, ReportEvent, ReportFacts
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 FactsMaker = Callable[..., ReportFacts]
@@ -67,7 +67,7 @@ def made_facts(count: int = 2, *, each: dict[str, Any] | None = None, **changes:
         sex="F",
         birth_year=1980,
         fields=(("Ward", "4B"),),
-        identity=Identity("Siti Rahmah binti Osman", "MRN-998877", "1980-03-21"),
+        identity=PatientIdentity("Siti Rahmah binti Osman", "MRN-998877", "1980-03-21"),
         classifier_name="smear-cells",
         classifier_version="1.2.3",
         classifier_digest="cd" * 32,
@@ -76,7 +76,7 @@ def made_facts(count: int = 2, *, each: dict[str, Any] | None = None, **changes:
         signed_at=NOON + timedelta(hours=1),
         issued_at=NOON + timedelta(hours=1, seconds=5),
         software_version="0.1.0",
-        history=(Act(NOON, Person("Tan Wei Ling", "technologist"), "Uploaded the images"),),
+        history=(ReportEvent(NOON, Person("Tan Wei Ling", "technologist"), "Uploaded the images"),),
     )
     return replace(facts, **changes)
 

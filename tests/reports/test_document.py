@@ -25,7 +25,7 @@ from pypdf.generic import DictionaryObject
 from medhub.errors import Invalid
 from medhub.reports.document import (
     RECORD_NAME,
-    Identity,
+    PatientIdentity,
     Person,
     ReportFacts,
     Superseded,
@@ -34,8 +34,8 @@ from medhub.reports.document import (
     render,
 )
 from medhub.reports.facts import canonical
-from medhub.reports.lettering import FONTS, clean, printable, right_to_left, shorten
-from medhub.reports.pictures import jpeg
+from medhub.reports.report_images import jpeg
+from medhub.reports.typography import FONTS, clean, printable, right_to_left, shorten
 
 FactsMaker = Callable[..., ReportFacts]
 
@@ -108,7 +108,9 @@ def structure(pdf: bytes) -> Iterator[DictionaryObject]:
 @pytest.mark.parametrize("script", NAMES)
 def test_names_come_out_right_in_every_script_that_people_here_write(make_facts: FactsMaker, script: str) -> None:
     name = NAMES[script]
-    pdf = render(make_facts(1, identity=Identity(name), signed_by=Person(name, "physician"), each={"verdict_by": name}))
+    pdf = render(
+        make_facts(1, identity=PatientIdentity(name), signed_by=Person(name, "physician"), each={"verdict_by": name})
+    )
     # As the patient, as the reader of the image, in the notice and in the history.
     assert poppler_words(pdf).count(name) >= 4
     assert "\ufffd" not in poppler_words(pdf)
@@ -184,7 +186,7 @@ def test_the_record_is_the_same_with_identity_and_without(make_facts: FactsMaker
 
 
 def test_the_copy_without_identity_holds_none_of_it_anywhere(make_facts: FactsMaker) -> None:
-    identity = Identity("Zaharah Quintessa", "MRN-998877", "1980-03-21", (("Phone", "+60 12 345 6789"),))
+    identity = PatientIdentity("Zaharah Quintessa", "MRN-998877", "1980-03-21", (("Phone", "+60 12 345 6789"),))
     named, plain = render(make_facts(identity=identity)), render(make_facts(identity=None))
     for secret in ("Zaharah", "Quintessa", "MRN-998877", "21 Mar 1980", "345 6789"):
         assert secret in words(named)
@@ -214,7 +216,7 @@ def test_markup_in_a_note_or_a_name_is_printed_and_not_obeyed(make_facts: FactsM
         1,
         project=text,
         fields=((text, text),),
-        identity=Identity(text),
+        identity=PatientIdentity(text),
         signed_by=Person(text, text),
         each={"verdict_note": text, "verdict_label": text, "verdict_by": text, "uncertain_reason": text},
     )
@@ -260,7 +262,7 @@ def test_whatever_people_write_there_is_a_report(make_facts: FactsMaker, text: s
         case_id=text,
         project=text,
         fields=((text, text),),
-        identity=Identity(text, text, text),
+        identity=PatientIdentity(text, text, text),
         signed_by=Person(text, text),
         each={"verdict_note": text, "verdict_label": text, "classifier_label": text},
     )

@@ -13,10 +13,10 @@ from medhub.accounts.actor import Actor
 from medhub.accounts.permissions import Role
 from medhub.audit.models import AuditEntry
 from medhub.errors import NotAllowed, NotFound, Unavailable
-from medhub.foundation.installation import Installation
+from medhub.foundation.app_context import AppContext
 from medhub.foundation.jobs import Job
 from medhub.foundation.keys import Keys
-from medhub.records import definitions, vault
+from medhub.records import field_definitions, vault
 from medhub.records import service as records
 from medhub.records.erasure import erase_patient
 from medhub.records.models import Patient
@@ -34,38 +34,34 @@ NOTE = "Segmented nucleus, pale granules."
 
 
 @pytest.fixture
-def physician(house: Installation, people: People) -> Actor:
-    return people.actor(house, Role.PHYSICIAN)
+def physician(app: AppContext, people: People) -> Actor:
+    return people.actor(app, Role.PHYSICIAN)
 
 
 @pytest.fixture
-def patient_id(house: Installation, people: People) -> str:
-    return make_patient(house, people)
+def patient_id(app: AppContext, people: People) -> str:
+    return make_patient(app, people)
 
 
 @pytest.fixture
-def signed(
-    house: Installation, people: People, patient_id: str, physician: Actor, monkeypatch: pytest.MonkeyPatch
-) -> str:
+def signed(app: AppContext, people: People, patient_id: str, physician: Actor, monkeypatch: pytest.MonkeyPatch) -> str:
     """A signed case of two images, one uncertain; its report is not issued yet."""
     use_classifier(monkeypatch, 0.97, 0.55)
-    case_id, image_ids = make_case(house, people, patient_id)
-    finish(house, physician, case_id, image_ids)
+    case_id, image_ids = make_case(app, people, patient_id)
+    finish(app, physician, case_id, image_ids)
     return case_id
 
 
-def finish(
-    house: Installation, physician: Actor, case_id: str, image_ids: list[str], label: str = "neutrophil"
-) -> None:
+def finish(app: AppContext, physician: Actor, case_id: str, image_ids: list[str], label: str = "neutrophil") -> None:
     for image_id in image_ids:
-        with house.database.writing() as session:
-            review.give_verdict(session, house.settings, physician, image_id, label, NOTE)
-    with house.database.writing() as session:
-        review.sign(session, house.settings, physician, case_id, None)
+        with app.database.writing() as session:
+            review.give_verdict(session, app.settings, physician, image_id, label, NOTE)
+    with app.database.writing() as session:
+        review.sign(session, app.settings, physician, case_id, None)
 
 
-def report_of(house: Installation, case_id: str) -> Report:
-    with house.database.reading() as session:
+def report_of(app: AppContext, case_id: str) -> Report:
+    with app.database.reading() as session:
         return session.get_one(Report, case_id)
 
 
@@ -73,67 +69,65 @@ def text_of(pdf: bytes) -> str:
     return " ".join(page.extract_text() for page in PdfReader(io.BytesIO(pdf)).pages)
 
 
-def issued(house: Installation) -> list[AuditEntry]:
-    with house.database.reading() as session:
+def issued(app: AppContext) -> list[AuditEntry]:
+    with app.database.reading() as session:
         return list(session.scalars(select(AuditEntry).where(AuditEntry.action == "report.issue")))
 
 
-def test_a_signature_issues_the_report(house: Installation, signed: str) -> None:
-    run_jobs(house)
-    report = report_of(house, signed)
+def test_a_signature_issues_the_report(app: AppContext, signed: str) -> None:
+    run_jobs(app)
+    report = report_of(app, signed)
     assert report.digest == facts_digest(report.record)
-    (entry,) = issued(house)
+    (entry,) = issued(app)
     assert (entry.object_id, entry.detail) == (signed, {"digest": report.digest})
 
 
-def test_a_report_is_issued_once_however_often_it_is_asked_for(
-    house: Installation, signed: str, physician: Actor
-) -> None:
-    first = read_report(house, physician, signed)[1]
-    issue(house, signed)
-    run_jobs(house)
-    assert read_report(house, physician, signed)[1] == first
-    assert len(issued(house)) == 1
+def test_a_report_is_issued_once_however_often_it_is_asked_for(app: AppContext, signed: str, physician: Actor) -> None:
+    first = read_report(app, physician, signed)[1]
+    issue(app, signed)
+    run_jobs(app)
+    assert read_report(app, physician, signed)[1] == first
+    assert len(issued(app)) == 1
 
 
 def test_a_report_is_issued_once_when_several_ask_at_the_same_moment(
-    house: Installation, signed: str, physician: Actor
+    app: AppContext, signed: str, physician: Actor
 ) -> None:
     pdfs = together(
-        *[lambda: read_report(house, physician, signed)[1]] * 3,
+        *[lambda: read_report(app, physician, signed)[1]] * 3,
     )
     assert len(set(pdfs)) == 1
-    assert len(issued(house)) == 1
-    with house.database.reading() as session:
+    assert len(issued(app)) == 1
+    with app.database.reading() as session:
         assert len(session.scalars(select(Report)).all()) == 1
 
 
 def test_the_same_bytes_come_each_time_even_after_the_patient_changed(
-    house: Installation, people: People, signed: str, physician: Actor, patient_id: str
+    app: AppContext, people: People, signed: str, physician: Actor, patient_id: str
 ) -> None:
-    first = read_report(house, physician, signed)[1]
-    technologist = people.actor(house, Role.TECHNOLOGIST)
-    with house.database.writing() as session:
-        records.change_patient(session, house.keys, technologist, patient_id, identity={"name": "Another Name"})
-    assert read_report(house, physician, signed)[1] == first
+    first = read_report(app, physician, signed)[1]
+    technologist = people.actor(app, Role.TECHNOLOGIST)
+    with app.database.writing() as session:
+        records.change_patient(session, app.keys, technologist, patient_id, identity={"name": "Another Name"})
+    assert read_report(app, physician, signed)[1] == first
 
 
 @pytest.mark.parametrize("role", [Role.TECHNOLOGIST, Role.PHYSICIAN, Role.ADMINISTRATOR])
 def test_who_may_see_the_identity_finds_it_in_the_report(
-    house: Installation, people: People, signed: str, role: Role
+    app: AppContext, people: People, signed: str, role: Role
 ) -> None:
-    text = text_of(read_report(house, people.actor(house, role), signed)[1])
+    text = text_of(read_report(app, people.actor(app, role), signed)[1])
     for value in (IDENTITY["name"], IDENTITY["hospital_number"], "14 Mar 1980"):
         assert value in text
 
 
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.RESEARCHER, Role.PHARMACIST])
 def test_who_may_not_see_the_identity_gets_the_report_without_it(
-    house: Installation, people: People, signed: str, patient_id: str, role: Role
+    app: AppContext, people: People, signed: str, patient_id: str, role: Role
 ) -> None:
-    _, pdf = read_report(house, people.actor(house, role), signed)
+    _, pdf = read_report(app, people.actor(app, role), signed)
     text = text_of(pdf)
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         assert session.get_one(Patient, patient_id).code in text
     attached = b" ".join(data for many in PdfReader(io.BytesIO(pdf)).attachments.values() for data in many)
     for value in (*IDENTITY.values(), "Abdullah", "14 Mar 1980"):
@@ -142,183 +136,177 @@ def test_who_may_not_see_the_identity_gets_the_report_without_it(
         assert value.encode() not in pdf
 
 
-def test_patients_and_outsiders_read_no_report(house: Installation, people: People, signed: str) -> None:
+def test_patients_and_outsiders_read_no_report(app: AppContext, people: People, signed: str) -> None:
     with pytest.raises(NotAllowed):
-        read_report(house, people.actor(house, Role.PATIENT), signed)
+        read_report(app, people.actor(app, Role.PATIENT), signed)
     with pytest.raises(NotFound):
-        read_report(house, people.outsider(house), signed)
+        read_report(app, people.outsider(app), signed)
     with pytest.raises(NotFound):
-        read_report(house, people.actor(house, Role.VIEWER), "no such case")
+        read_report(app, people.actor(app, Role.VIEWER), "no such case")
 
 
-def test_what_is_served_can_be_verified_and_any_change_is_found(
-    house: Installation, people: People, signed: str
-) -> None:
-    key = house.keys.signing_key().public_key()
-    pdfs = [read_report(house, people.actor(house, role), signed)[1] for role in (Role.PHYSICIAN, Role.VIEWER)]
+def test_what_is_served_can_be_verified_and_any_change_is_found(app: AppContext, people: People, signed: str) -> None:
+    key = app.keys.signing_key().public_key()
+    pdfs = [read_report(app, people.actor(app, role), signed)[1] for role in (Role.PHYSICIAN, Role.VIEWER)]
     assert pdfs[0] != pdfs[1]
     for pdf in pdfs:
         found = verify(pdf, key)
         assert (found.intact, found.authentic, found.facts_digest_matches) == (True, True, True)
-        assert found.record == report_of(house, signed).record
+        assert found.record == report_of(app, signed).record
         altered = bytearray(pdf)
         altered[len(altered) // 2] ^= 1
         assert not verify(bytes(altered), key).intact
         assert verify(pdf, Keys(b"\x01" * 32).signing_key().public_key()).authentic is False
 
 
-def test_the_record_leads_back_to_images_classifier_and_people(
-    house: Installation, signed: str, physician: Actor
-) -> None:
-    run_jobs(house)
-    record: dict[str, Any] = report_of(house, signed).record
+def test_the_record_leads_back_to_images_classifier_and_people(app: AppContext, signed: str, physician: Actor) -> None:
+    run_jobs(app)
+    record: dict[str, Any] = report_of(app, signed).record
     assert (record["case"], record["version"], record["supersedes"]) == (signed, 1, None)
     assert record["classifier"]["digest"] == "c" * 64
     assert record["signed"]["who"] == {"name": "The physician", "role": "physician"}
     assert len(record["images"]) == 2
     for image in record["images"]:
-        assert hashlib.sha256(house.blobs.get(image["image_digest"])).hexdigest() == image["image_digest"]
-    text = text_of(read_report(house, physician, signed)[1])
+        assert hashlib.sha256(app.blobs.get(image["image_digest"])).hexdigest() == image["image_digest"]
+    text = text_of(read_report(app, physician, signed)[1])
     assert NOTE in text.replace("\n", " ")
     assert "neutrophil" in text
 
 
 def test_a_correction_names_the_digest_of_the_report_that_it_corrects(
-    house: Installation, people: People, signed: str, physician: Actor
+    app: AppContext, people: People, signed: str, physician: Actor
 ) -> None:
-    run_jobs(house)
-    with house.database.writing() as session:
-        new = review.correct(session, house.settings, physician, signed, "Image 1 is a basophil.").id
+    run_jobs(app)
+    with app.database.writing() as session:
+        new = review.correct(session, app.settings, physician, signed, "Image 1 is a basophil.").id
     with pytest.raises(NotSigned):
-        read_report(house, physician, new)
-    with house.database.reading() as session:
+        read_report(app, physician, new)
+    with app.database.reading() as session:
         image_ids = list(review.verdicts_of(session, new))
-    finish(house, physician, new, image_ids, label="basophil")
-    run_jobs(house)
-    old, record = report_of(house, signed), report_of(house, new).record
+    finish(app, physician, new, image_ids, label="basophil")
+    run_jobs(app)
+    old, record = report_of(app, signed), report_of(app, new).record
     assert (record["version"], record["supersedes"]["version"]) == (2, 1)
     assert record["supersedes"]["facts_digest"] == old.digest
     assert record["supersedes"]["reason"] == "Image 1 is a basophil."
-    assert "Image 1 is a basophil." in text_of(read_report(house, physician, new)[1]).replace("\n", " ")
+    assert "Image 1 is a basophil." in text_of(read_report(app, physician, new)[1]).replace("\n", " ")
     assert {image["verdict"]["label"] for image in old.record["images"]} == {"neutrophil"}
-    read_report(house, physician, signed)  # the old one stays as it was
+    read_report(app, physician, signed)  # the old one stays as it was
 
 
 def test_a_correction_that_is_signed_before_the_old_report_was_written_names_it_all_the_same(
-    house: Installation, signed: str, physician: Actor
+    app: AppContext, signed: str, physician: Actor
 ) -> None:
-    with house.database.writing() as session:
-        new = review.correct(session, house.settings, physician, signed, "Too quick.").id
-    with house.database.reading() as session:
+    with app.database.writing() as session:
+        new = review.correct(session, app.settings, physician, signed, "Too quick.").id
+    with app.database.reading() as session:
         image_ids = list(review.verdicts_of(session, new))
-    finish(house, physician, new, image_ids)
-    issue(house, new)  # by chance before the job of the old one
-    run_jobs(house)
-    assert report_of(house, new).record["supersedes"]["facts_digest"] == report_of(house, signed).digest
+    finish(app, physician, new, image_ids)
+    issue(app, new)  # by chance before the job of the old one
+    run_jobs(app)
+    assert report_of(app, new).record["supersedes"]["facts_digest"] == report_of(app, signed).digest
 
 
 def test_there_is_no_report_of_a_case_that_is_not_signed(
-    house: Installation, people: People, patient_id: str, physician: Actor, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, people: People, patient_id: str, physician: Actor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_classifier(monkeypatch)
-    case_id, _ = make_case(house, people, patient_id, images=1)
+    case_id, _ = make_case(app, people, patient_id, images=1)
     with pytest.raises(NotSigned, match="not signed"):
-        read_report(house, physician, case_id)
-    issue(house, case_id)
-    issue(house, "no such case")
-    with house.database.reading() as session:
+        read_report(app, physician, case_id)
+    issue(app, case_id)
+    issue(app, "no such case")
+    with app.database.reading() as session:
         assert session.scalars(select(Report)).all() == []
 
 
 def test_a_report_without_identity_is_the_same_for_all(
-    house: Installation, people: People, physician: Actor, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, people: People, physician: Actor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_classifier(monkeypatch)
-    case_id, image_ids = make_case(house, people, make_patient(house, people, identity=False), images=1)
-    finish(house, physician, case_id, image_ids)
-    viewer = people.actor(house, Role.VIEWER)
-    assert read_report(house, physician, case_id)[1] == read_report(house, viewer, case_id)[1]
+    case_id, image_ids = make_case(app, people, make_patient(app, people, identity=False), images=1)
+    finish(app, physician, case_id, image_ids)
+    viewer = people.actor(app, Role.VIEWER)
+    assert read_report(app, physician, case_id)[1] == read_report(app, viewer, case_id)[1]
 
 
-def test_reports_lie_sealed_under_the_patients_key(house: Installation, signed: str, patient_id: str) -> None:
-    run_jobs(house)
-    report = report_of(house, signed)
+def test_reports_lie_sealed_under_the_patients_key(app: AppContext, signed: str, patient_id: str) -> None:
+    run_jobs(app)
+    report = report_of(app, signed)
     for digest, form in ((report.identified_blob, "identified"), (report.plain_blob, "plain")):
-        sealed = house.blobs.get(digest)
+        sealed = app.blobs.get(digest)
         assert not sealed.startswith(b"%PDF")
         assert b"%PDF" not in sealed
-        with house.database.reading() as session:
-            opened = vault.unseal_for(session, house.keys, patient_id, sealed, f"report {signed} {form}")
+        with app.database.reading() as session:
+            opened = vault.unseal_for(session, app.keys, patient_id, sealed, f"report {signed} {form}")
             assert opened.startswith(b"%PDF")
             with pytest.raises(Unavailable):  # one form cannot be passed off as the other
-                vault.unseal_for(session, house.keys, patient_id, sealed, f"report {signed} other")
+                vault.unseal_for(session, app.keys, patient_id, sealed, f"report {signed} other")
 
 
 def test_the_report_of_an_erased_patient_is_unreadable(
-    house: Installation, people: People, signed: str, patient_id: str, physician: Actor
+    app: AppContext, people: People, signed: str, patient_id: str, physician: Actor
 ) -> None:
-    run_jobs(house)
-    sealed = house.blobs.get(report_of(house, signed).identified_blob)
-    administrator = people.actor(house, Role.ADMINISTRATOR)
-    with house.database.writing() as session:
-        erase_patient(session, house, administrator, patient_id)
+    run_jobs(app)
+    sealed = app.blobs.get(report_of(app, signed).identified_blob)
+    administrator = people.actor(app, Role.ADMINISTRATOR)
+    with app.database.writing() as session:
+        erase_patient(session, app, administrator, patient_id)
     with pytest.raises(NotFound):
-        read_report(house, physician, signed)
-    with pytest.raises(vault.VaultKeyDestroyed), house.database.reading() as session:
-        vault.unseal_for(session, house.keys, patient_id, sealed, f"report {signed} identified")
-    run_jobs(house)
-    assert list(house.blobs.digests()) == []
+        read_report(app, physician, signed)
+    with pytest.raises(vault.VaultKeyDestroyed), app.database.reading() as session:
+        vault.unseal_for(session, app.keys, patient_id, sealed, f"report {signed} identified")
+    run_jobs(app)
+    assert list(app.blobs.digests()) == []
 
 
 def test_a_patient_who_is_erased_while_the_report_is_written_leaves_none(
-    house: Installation, people: People, signed: str, patient_id: str, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, people: People, signed: str, patient_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    administrator = people.actor(house, Role.ADMINISTRATOR)
+    administrator = people.actor(app, Role.ADMINISTRATOR)
     done: list[int] = []
 
     def slowly(facts: Any) -> bytes:
         if not done:
             done.append(1)
-            with house.database.writing() as session:
-                erase_patient(session, house, administrator, patient_id)
+            with app.database.writing() as session:
+                erase_patient(session, app, administrator, patient_id)
         return document.render(facts)
 
     monkeypatch.setattr(service, "render", slowly)
-    issue(house, signed)
-    run_jobs(house)
-    with house.database.reading() as session:
+    issue(app, signed)
+    run_jobs(app)
+    with app.database.reading() as session:
         assert session.scalars(select(Report)).all() == []
-    assert list(house.blobs.digests()) == []
+    assert list(app.blobs.digests()) == []
 
 
 def test_the_projects_own_fields_are_in_the_report_with_their_units(
-    house: Installation, people: People, patient_id: str, physician: Actor, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, people: People, patient_id: str, physician: Actor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with house.database.writing() as session:
+    with app.database.writing() as session:
         shared: dict[str, Any] = {"project_id": people.project_id, "subject": "patient", "required": False}
         shared |= {"choices": [], "position": 0}
-        definitions.define_field(
+        field_definitions.define_field(
             session, physician, key="haemoglobin", label="Haemoglobin", kind="decimal", unit="g/dL", **shared
         )
-        definitions.define_field(
+        field_definitions.define_field(
             session, physician, key="fasting", label="Fasting", kind="boolean", unit=None, **shared
         )
-    with house.database.writing() as session:
-        records.change_patient(
-            session, house.keys, physician, patient_id, fields={"haemoglobin": 11.9, "fasting": False}
-        )
+    with app.database.writing() as session:
+        records.change_patient(session, app.keys, physician, patient_id, fields={"haemoglobin": 11.9, "fasting": False})
     use_classifier(monkeypatch)
-    case_id, image_ids = make_case(house, people, patient_id, images=1)
-    finish(house, physician, case_id, image_ids)
-    run_jobs(house)
-    fields = report_of(house, case_id).record["patient"]["fields"]
+    case_id, image_ids = make_case(app, people, patient_id, images=1)
+    finish(app, physician, case_id, image_ids)
+    run_jobs(app)
+    fields = report_of(app, case_id).record["patient"]["fields"]
     assert sorted(fields) == [["Fasting", "no"], ["Haemoglobin", "11.9 g/dL"]]
 
 
-def test_reading_a_report_is_recorded_with_its_form(house: Installation, people: People, signed: str) -> None:
+def test_reading_a_report_is_recorded_with_its_form(app: AppContext, people: People, signed: str) -> None:
     for role in (Role.PHYSICIAN, Role.VIEWER):
-        read_report(house, people.actor(house, role), signed)
-    with house.database.reading() as session:
+        read_report(app, people.actor(app, role), signed)
+    with app.database.reading() as session:
         reads = session.scalars(select(AuditEntry).where(AuditEntry.action == "report.read").order_by(AuditEntry.seq))
         assert [(entry.actor, entry.detail["form"]) for entry in reads] == [
             ("The physician", "identified"),
@@ -326,15 +314,15 @@ def test_reading_a_report_is_recorded_with_its_form(house: Installation, people:
         ]
 
 
-def test_reports_are_listed_and_found(house: Installation, people: People, signed: str, patient_id: str) -> None:
-    run_jobs(house)
-    report = report_of(house, signed)
-    with house.database.reading() as session:
+def test_reports_are_listed_and_found(app: AppContext, people: People, signed: str, patient_id: str) -> None:
+    run_jobs(app)
+    report = report_of(app, signed)
+    with app.database.reading() as session:
         code = session.get_one(Patient, patient_id).code
 
     def found(query: str | None = None, sort: str | None = None, actor: Actor | None = None) -> list[str]:
-        asker = actor or people.actor(house, Role.VIEWER)
-        with house.database.reading() as session:
+        asker = actor or people.actor(app, Role.VIEWER)
+        with app.database.reading() as session:
             rows, total = list_reports(
                 session, asker, project_id=None, case_id=None, query=query, sort=sort, offset=0, limit=9
             )
@@ -342,13 +330,13 @@ def test_reports_are_listed_and_found(house: Installation, people: People, signe
             return [issued.case_id for issued, _case, _code in rows]
 
     assert found() == found(code.lower()) == found(report.digest[:12].upper()) == found(sort="patient_code") == [signed]
-    assert found("nothing") == found(actor=people.outsider(house)) == []
+    assert found("nothing") == found(actor=people.outsider(app)) == []
 
 
 def test_a_report_whose_job_was_lost_is_written_when_it_is_asked_for(
-    house: Installation, signed: str, physician: Actor
+    app: AppContext, signed: str, physician: Actor
 ) -> None:
-    with house.database.writing() as session:
+    with app.database.writing() as session:
         session.execute(update(Job).values(state="failed"))
-    _, pdf = read_report(house, physician, signed)
+    _, pdf = read_report(app, physician, signed)
     assert pdf.startswith(b"%PDF")

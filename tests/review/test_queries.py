@@ -13,7 +13,7 @@ from medhub.accounts.permissions import Role
 from medhub.classification.models import Prediction
 from medhub.errors import Invalid, NotAllowed, NotFound
 from medhub.foundation import clock, ids
-from medhub.foundation.installation import Installation
+from medhub.foundation.app_context import AppContext
 from medhub.ingest import service as ingest
 from medhub.records import service as records
 from medhub.records import studies
@@ -29,137 +29,137 @@ from tests.factories.statements import counted
 
 
 @pytest.fixture
-def physician(house: Installation, people: People) -> Actor:
-    return people.actor(house, Role.PHYSICIAN)
+def physician(app: AppContext, people: People) -> Actor:
+    return people.actor(app, Role.PHYSICIAN)
 
 
-def images(house: Installation, actor: Actor, sort: str | None = None, **wanted: Any) -> list[str]:
+def images(app: AppContext, actor: Actor, sort: str | None = None, **wanted: Any) -> list[str]:
     offset, limit = wanted.pop("offset", 0), wanted.pop("limit", 50)
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         found, total = queries.list_images(session, actor, ImageFilter(**wanted), sort=sort, offset=offset, limit=limit)
         assert total == queries.count_images(session, actor, ImageFilter(**wanted))
         return [facts.image.id for facts in found]
 
 
-def cases(house: Installation, actor: Actor, sort: str | None = None, **wanted: Any) -> list[str]:
-    with house.database.reading() as session:
+def cases(app: AppContext, actor: Actor, sort: str | None = None, **wanted: Any) -> list[str]:
+    with app.database.reading() as session:
         found, total = queries.list_cases(
-            session, house.settings, actor, CaseFilter(**wanted), sort=sort, offset=0, limit=50
+            session, app.settings, actor, CaseFilter(**wanted), sort=sort, offset=0, limit=50
         )
         assert total == len(found)
         return [facts.case.id for facts in found]
 
 
-def verify(house: Installation, actor: Actor, *image_ids: str) -> None:
+def verify(app: AppContext, actor: Actor, *image_ids: str) -> None:
     for image_id in image_ids:
-        with house.database.writing(durable=False) as session:
-            service.give_verdict(session, house.settings, actor, image_id, "neutrophil", "seen")
+        with app.database.writing(durable=False) as session:
+            service.give_verdict(session, app.settings, actor, image_id, "neutrophil", "seen")
 
 
-def sign(house: Installation, actor: Actor, case_id: str) -> None:
-    with house.database.writing() as session:
-        service.sign(session, house.settings, actor, case_id, None)
+def sign(app: AppContext, actor: Actor, case_id: str) -> None:
+    with app.database.writing() as session:
+        service.sign(session, app.settings, actor, case_id, None)
 
 
 @pytest.fixture
 def two_cases(
-    house: Installation, people: People, physician: Actor, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, people: People, physician: Actor, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[str, list[str], str, list[str]]:
     """A signed case of two images, and one of three that waits for verdicts, one of them given, one uncertain."""
     use_classifier(monkeypatch, 0.97, 0.9, 0.97, 0.5, 0.8)
-    signed, of_signed = make_case(house, people, make_patient(house, people), images=2)
-    waiting, of_waiting = make_case(house, people, make_patient(house, people), images=3, seed=10)
-    verify(house, physician, *of_signed, of_waiting[0])
-    sign(house, physician, signed)
+    signed, of_signed = make_case(app, people, make_patient(app, people), images=2)
+    waiting, of_waiting = make_case(app, people, make_patient(app, people), images=3, seed=10)
+    verify(app, physician, *of_signed, of_waiting[0])
+    sign(app, physician, signed)
     return signed, of_signed, waiting, of_waiting
 
 
 def test_images_are_found_by_what_is_known_of_them(
-    house: Installation, people: People, physician: Actor, two_cases: tuple[str, list[str], str, list[str]]
+    app: AppContext, people: People, physician: Actor, two_cases: tuple[str, list[str], str, list[str]]
 ) -> None:
     signed, of_signed, waiting, of_waiting = two_cases
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         case = session.get_one(Case, waiting)
         code = session.get_one(Patient, case.patient_id).code
-    assert images(house, physician) == [*of_signed, *of_waiting]  # the oldest first, as a reading queue goes
-    assert images(house, physician, verified=False) == of_waiting[1:]
-    assert images(house, physician, verified=True) == [*of_signed, of_waiting[0]]
-    assert images(house, physician, uncertain=True) == [of_waiting[1]]
-    assert images(house, physician, label="Uncertain") == [of_waiting[1]]
-    assert images(house, physician, label="basophil") == []
-    assert images(house, physician, case_id=signed) == of_signed
-    assert images(house, physician, study_id=case.study_id) == of_waiting
-    assert images(house, physician, patient_id=case.patient_id) == of_waiting
-    assert images(house, physician, pathway="smear-review", project_id=people.project_id) == [*of_signed, *of_waiting]
-    assert images(house, physician, pathway="x-ray") == []
-    assert images(house, physician, query=code.lower()) == of_waiting
-    assert images(house, physician, query=of_signed[0]) == of_signed[:1]
-    assert images(house, physician, query="%") == []
-    assert images(house, physician, verified=False, uncertain=False) == of_waiting[2:]
+    assert images(app, physician) == [*of_signed, *of_waiting]  # the oldest first, as a reading queue goes
+    assert images(app, physician, verified=False) == of_waiting[1:]
+    assert images(app, physician, verified=True) == [*of_signed, of_waiting[0]]
+    assert images(app, physician, uncertain=True) == [of_waiting[1]]
+    assert images(app, physician, label="Uncertain") == [of_waiting[1]]
+    assert images(app, physician, label="basophil") == []
+    assert images(app, physician, case_id=signed) == of_signed
+    assert images(app, physician, study_id=case.study_id) == of_waiting
+    assert images(app, physician, patient_id=case.patient_id) == of_waiting
+    assert images(app, physician, pathway="smear-review", project_id=people.project_id) == [*of_signed, *of_waiting]
+    assert images(app, physician, pathway="x-ray") == []
+    assert images(app, physician, query=code.lower()) == of_waiting
+    assert images(app, physician, query=of_signed[0]) == of_signed[:1]
+    assert images(app, physician, query="%") == []
+    assert images(app, physician, verified=False, uncertain=False) == of_waiting[2:]
 
 
 def test_images_are_sorted_and_paged(
-    house: Installation, physician: Actor, two_cases: tuple[str, list[str], str, list[str]]
+    app: AppContext, physician: Actor, two_cases: tuple[str, list[str], str, list[str]]
 ) -> None:
     _, of_signed, _, of_waiting = two_cases
     by_confidence = [of_waiting[1], of_waiting[2], of_signed[1]]
-    assert images(house, physician, sort="confidence")[:3] == by_confidence
-    assert images(house, physician, sort="-confidence")[-3:] == by_confidence[::-1]
-    every = images(house, physician)
-    assert images(house, physician, offset=1, limit=2) == every[1:3]
-    assert images(house, physician, offset=4, limit=2) == every[4:]
-    assert images(house, physician, offset=9) == []
+    assert images(app, physician, sort="confidence")[:3] == by_confidence
+    assert images(app, physician, sort="-confidence")[-3:] == by_confidence[::-1]
+    every = images(app, physician)
+    assert images(app, physician, offset=1, limit=2) == every[1:3]
+    assert images(app, physician, offset=4, limit=2) == every[4:]
+    assert images(app, physician, offset=9) == []
     with pytest.raises(Invalid, match="cannot be sorted"):
-        images(house, physician, sort="blob")
+        images(app, physician, sort="blob")
 
 
 @pytest.mark.parametrize("far", [0, 1_000])
 @pytest.mark.parametrize("at_one_moment", [False, True])
 def test_pages_fit_together_from_whichever_end_they_are_read(
-    house: Installation,
+    app: AppContext,
     physician: Actor,
     two_cases: tuple[str, list[str], str, list[str]],
     monkeypatch: pytest.MonkeyPatch,
     far: int,
     at_one_moment: bool,
 ) -> None:
-    monkeypatch.setattr("medhub.foundation.listing.FAR", far)
+    monkeypatch.setattr("medhub.foundation.pagination.FAR", far)
     _, _, _, of_waiting = two_cases
     if at_one_moment:
-        with house.database.writing() as session:
+        with app.database.writing() as session:
             moment = session.scalars(select(Image.created_at)).first()
             session.execute(update(Image).values(created_at=moment))
             session.execute(update(Prediction).values(imaged_at=moment))
-    every = images(house, physician)
+    every = images(app, physician)
     certain = [one for one in every if one != of_waiting[1]]
     for sort in ("created_at", "-created_at", "confidence"):
-        whole = images(house, physician, sort=sort)
-        chosen = images(house, physician, sort=sort, uncertain=False)
+        whole = images(app, physician, sort=sort)
+        chosen = images(app, physician, sort=sort, uncertain=False)
         assert chosen == [one for one in whole if one in certain]
         for offset in range(7):
-            assert images(house, physician, sort=sort, offset=offset, limit=2) == whole[offset : offset + 2]
-            page = images(house, physician, sort=sort, uncertain=False, offset=offset, limit=2)
+            assert images(app, physician, sort=sort, offset=offset, limit=2) == whole[offset : offset + 2]
+            page = images(app, physician, sort=sort, uncertain=False, offset=offset, limit=2)
             assert page == chosen[offset : offset + 2]
-    assert images(house, physician, sort="-created_at") == every[::-1]
+    assert images(app, physician, sort="-created_at") == every[::-1]
 
 
 def test_an_image_of_which_two_classifiers_said_the_same_is_found_once(
-    house: Installation, physician: Actor, two_cases: tuple[str, list[str], str, list[str]]
+    app: AppContext, physician: Actor, two_cases: tuple[str, list[str], str, list[str]]
 ) -> None:
-    with house.database.writing() as session:
+    with app.database.writing() as session:
         for one in list(session.scalars(select(Prediction))):
             said = {column.key: getattr(one, column.key) for column in Prediction.__table__.columns}
             session.add(Prediction(**{**said, "id": ids.new_id(), "digest": "2" * 64}))
     _, of_signed, _, of_waiting = two_cases
-    assert images(house, physician, uncertain=True) == [of_waiting[1]]
-    assert images(house, physician, uncertain=False, offset=1, limit=2) == [of_signed[1], of_waiting[0]]
+    assert images(app, physician, uncertain=True) == [of_waiting[1]]
+    assert images(app, physician, uncertain=False, offset=1, limit=2) == [of_signed[1], of_waiting[0]]
 
 
 def test_an_image_comes_with_its_code_case_prediction_and_verdict(
-    house: Installation, physician: Actor, two_cases: tuple[str, list[str], str, list[str]]
+    app: AppContext, physician: Actor, two_cases: tuple[str, list[str], str, list[str]]
 ) -> None:
     signed, of_signed, _, of_waiting = two_cases
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         found, _ = queries.list_images(session, physician, ImageFilter(), sort=None, offset=0, limit=50)
         codes = {patient.id: patient.code for patient in session.scalars(select(Patient))}
     by_id = {facts.image.id: facts for facts in found}
@@ -173,14 +173,14 @@ def test_an_image_comes_with_its_code_case_prediction_and_verdict(
 
 
 def test_of_a_corrected_case_the_current_version_is_shown_and_the_old_one_can_be_asked_for(
-    house: Installation, physician: Actor, two_cases: tuple[str, list[str], str, list[str]]
+    app: AppContext, physician: Actor, two_cases: tuple[str, list[str], str, list[str]]
 ) -> None:
     signed, of_signed, _, _ = two_cases
-    with house.database.writing() as session:
-        new = service.correct(session, house.settings, physician, signed, "Look again.")
-    with house.database.writing() as session:
-        service.give_verdict(session, house.settings, physician, of_signed[0], "basophil", "seen")
-    with house.database.reading() as session:
+    with app.database.writing() as session:
+        new = service.correct(session, app.settings, physician, signed, "Look again.")
+    with app.database.writing() as session:
+        service.give_verdict(session, app.settings, physician, of_signed[0], "basophil", "seen")
+    with app.database.reading() as session:
         old = session.get_one(Case, signed)
         rows = list(session.scalars(select(Image).where(Image.id.in_(of_signed)).order_by(Image.number)))
         now = queries.facts_of(session, rows)
@@ -189,41 +189,41 @@ def test_of_a_corrected_case_the_current_version_is_shown_and_the_old_one_can_be
     assert [facts.verdict.label for facts in now if facts.verdict] == ["basophil", "neutrophil"]
     assert [facts.case.id for facts in then if facts.case] == [signed] * 2
     assert [facts.verdict.label for facts in then if facts.verdict] == ["neutrophil", "neutrophil"]
-    assert len(images(house, physician)) == 5  # no image twice
+    assert len(images(app, physician)) == 5  # no image twice
 
 
 def test_cases_are_found_by_what_is_known_of_them(
-    house: Installation, people: People, physician: Actor, two_cases: tuple[str, list[str], str, list[str]]
+    app: AppContext, people: People, physician: Actor, two_cases: tuple[str, list[str], str, list[str]]
 ) -> None:
     signed, _, waiting, _ = two_cases
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         case = session.get_one(Case, signed)
         code = session.get_one(Patient, case.patient_id).code
-    assert cases(house, physician) == [waiting, signed]
-    assert cases(house, physician, sort="opened_at") == [signed, waiting]
-    assert cases(house, physician, stage="review") == [waiting]
-    assert cases(house, physician, stage="signed") == [signed]
-    assert cases(house, physician, patient_id=case.patient_id, project_id=people.project_id) == [signed]
-    assert cases(house, physician, pathway="smear-review", query=code.lower()) == [signed]
-    assert cases(house, physician, query=waiting) == [waiting]
-    assert cases(house, physician, mine=True) == [waiting]
-    assert cases(house, physician, mine=False) == [signed]
-    assert cases(house, people.actor(house, Role.TECHNOLOGIST), mine=True) == []
+    assert cases(app, physician) == [waiting, signed]
+    assert cases(app, physician, sort="opened_at") == [signed, waiting]
+    assert cases(app, physician, stage="review") == [waiting]
+    assert cases(app, physician, stage="signed") == [signed]
+    assert cases(app, physician, patient_id=case.patient_id, project_id=people.project_id) == [signed]
+    assert cases(app, physician, pathway="smear-review", query=code.lower()) == [signed]
+    assert cases(app, physician, query=waiting) == [waiting]
+    assert cases(app, physician, mine=True) == [waiting]
+    assert cases(app, physician, mine=False) == [signed]
+    assert cases(app, people.actor(app, Role.TECHNOLOGIST), mine=True) == []
     with pytest.raises(Invalid, match="cannot be sorted"):
-        cases(house, physician, sort="note")
+        cases(app, physician, sort="note")
 
 
 def test_a_case_comes_with_its_counts(
-    house: Installation, people: People, physician: Actor, two_cases: tuple[str, list[str], str, list[str]]
+    app: AppContext, people: People, physician: Actor, two_cases: tuple[str, list[str], str, list[str]]
 ) -> None:
     signed, _, waiting, _ = two_cases
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         patient_id = session.get_one(Case, waiting).patient_id
-    upload(house, people.actor(house, Role.TECHNOLOGIST), patient_id, photograph(90))
-    with house.database.writing() as session:
-        new = service.correct(session, house.settings, physician, signed, "Look again.").id
-    with house.database.reading() as session:
-        found, _ = queries.list_cases(session, house.settings, physician, CaseFilter(), sort=None, offset=0, limit=9)
+    upload(app, people.actor(app, Role.TECHNOLOGIST), patient_id, photograph(90))
+    with app.database.writing() as session:
+        new = service.correct(session, app.settings, physician, signed, "Look again.").id
+    with app.database.reading() as session:
+        found, _ = queries.list_cases(session, app.settings, physician, CaseFilter(), sort=None, offset=0, limit=9)
     told = {
         facts.case.id: (facts.images, facts.waiting, facts.verified, facts.uncertain, facts.superseded_by_id)
         for facts in found
@@ -232,19 +232,19 @@ def test_a_case_comes_with_its_counts(
 
 
 def test_foreign_projects_and_patients_see_nothing(
-    house: Installation, people: People, two_cases: tuple[str, list[str], str, list[str]]
+    app: AppContext, people: People, two_cases: tuple[str, list[str], str, list[str]]
 ) -> None:
-    outsider = people.outsider(house)
-    assert images(house, outsider) == cases(house, outsider) == []
+    outsider = people.outsider(app)
+    assert images(app, outsider) == cases(app, outsider) == []
     with pytest.raises(NotFound):
-        images(house, outsider, project_id=people.project_id)
-    patient = people.actor(house, Role.PATIENT)
-    assert images(house, patient) == cases(house, patient) == []
+        images(app, outsider, project_id=people.project_id)
+    patient = people.actor(app, Role.PATIENT)
+    assert images(app, patient) == cases(app, patient) == []
     with pytest.raises(NotAllowed):
-        cases(house, patient, project_id=people.project_id)
+        cases(app, patient, project_id=people.project_id)
 
 
-Listing = Callable[[Any, Installation, Actor], object]
+Listing = Callable[[Any, AppContext, Actor], object]
 
 LISTS: dict[str, Listing] = {
     "images": lambda s, _h, a: queries.list_images(s, a, ImageFilter(), sort=None, offset=0, limit=50),
@@ -268,9 +268,9 @@ LISTS: dict[str, Listing] = {
 }  # fmt: skip
 
 
-def _patients(session: Any, house: Installation, actor: Actor) -> object:
+def _patients(session: Any, app: AppContext, actor: Actor) -> object:
     found, _ = records.list_patients(
-        session, house.keys, actor,
+        session, app.keys, actor,
         project_id=None, query=None, sex=None, field_values={}, sort=None, offset=0, limit=50,
     )  # fmt: skip
     known = [patient.id for patient in found]
@@ -278,23 +278,23 @@ def _patients(session: Any, house: Installation, actor: Actor) -> object:
 
 
 def test_no_list_asks_more_when_it_is_longer(
-    house: Installation, people: People, physician: Actor, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, people: People, physician: Actor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_classifier(monkeypatch)
 
     def grow(rounds: range) -> None:
         for number in rounds:
-            case_id, image_ids = make_case(house, people, make_patient(house, people), images=2, seed=number * 10)
-            verify(house, physician, *image_ids)
-            sign(house, physician, case_id)
-            make_case(house, people, make_patient(house, people), images=2, seed=number * 10 + 5)
-        run_jobs(house)
+            case_id, image_ids = make_case(app, people, make_patient(app, people), images=2, seed=number * 10)
+            verify(app, physician, *image_ids)
+            sign(app, physician, case_id)
+            make_case(app, people, make_patient(app, people), images=2, seed=number * 10 + 5)
+        run_jobs(app)
 
     def asked() -> dict[str, int]:
         counts = {}
         for name, listing in LISTS.items():
-            with house.database.reading() as session, counted(house.database) as statements:
-                listing(session, house, physician)
+            with app.database.reading() as session, counted(app.database) as statements:
+                listing(session, app, physician)
             counts[name] = len(statements)
         return counts
 
@@ -306,17 +306,17 @@ def test_no_list_asks_more_when_it_is_longer(
 
 
 def test_uploads_are_counted_by_day_without_gaps(
-    house: Installation, people: People, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    technologist = people.actor(house, Role.TECHNOLOGIST)
-    answers = upload(house, technologist, make_patient(house, people), *(photograph(seed) for seed in range(4)))
+    technologist = people.actor(app, Role.TECHNOLOGIST)
+    answers = upload(app, technologist, make_patient(app, people), *(photograph(seed) for seed in range(4)))
     today = clock.now()
     for answer, back in zip(answers, (0, 3, 3, 40), strict=True):
-        with house.database.writing() as session:
+        with app.database.writing() as session:
             session.execute(
                 update(Image).where(Image.id == answer.image_id).values(created_at=today - timedelta(days=back))
             )
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         days = queries.uploads_by_day(session, frozenset({people.project_id}), days=7)
         none = queries.uploads_by_day(session, frozenset({people.other_project_id}), days=7)
     assert [day for day, _ in days] == [(today - timedelta(days=ago)).date().isoformat() for ago in range(6, -1, -1)]

@@ -9,7 +9,7 @@ from medhub.accounts.permissions import Role
 from medhub.classification.service import give_up, predictions_of
 from medhub.classification.tasks import classify
 from medhub.errors import Conflict, NotAllowed, NotFound
-from medhub.foundation.installation import Installation
+from medhub.foundation.app_context import AppContext
 from medhub.records.models import Image
 from medhub.records.studies import ImageLocked, delete_image
 from medhub.review import rules, service
@@ -20,189 +20,189 @@ from tests.factories.images import photograph
 
 
 @pytest.fixture
-def patient_id(house: Installation, people: People) -> str:
-    return make_patient(house, people)
+def patient_id(app: AppContext, people: People) -> str:
+    return make_patient(app, people)
 
 
 @pytest.fixture
-def physician(house: Installation, people: People) -> Actor:
-    return people.actor(house, Role.PHYSICIAN)
+def physician(app: AppContext, people: People) -> Actor:
+    return people.actor(app, Role.PHYSICIAN)
 
 
-def give(house: Installation, actor: Actor, image_id: str, label: str = "neutrophil", note: str | None = None) -> None:
-    with house.database.writing() as session:
-        service.give_verdict(session, house.settings, actor, image_id, label, note)
+def give(app: AppContext, actor: Actor, image_id: str, label: str = "neutrophil", note: str | None = None) -> None:
+    with app.database.writing() as session:
+        service.give_verdict(session, app.settings, actor, image_id, label, note)
 
 
-def sign(house: Installation, actor: Actor, case_id: str) -> None:
-    with house.database.writing() as session:
-        service.sign(session, house.settings, actor, case_id, None)
+def sign(app: AppContext, actor: Actor, case_id: str) -> None:
+    with app.database.writing() as session:
+        service.sign(session, app.settings, actor, case_id, None)
 
 
-def signed_case(house: Installation, people: People, patient_id: str, physician: Actor) -> tuple[str, list[str]]:
-    case_id, image_ids = make_case(house, people, patient_id)
+def signed_case(app: AppContext, people: People, patient_id: str, physician: Actor) -> tuple[str, list[str]]:
+    case_id, image_ids = make_case(app, people, patient_id)
     for image_id in image_ids:
-        give(house, physician, image_id)
-    sign(house, physician, case_id)
+        give(app, physician, image_id)
+    sign(app, physician, case_id)
     return case_id, image_ids
 
 
 def test_a_case_opens_in_the_stage_to_which_the_classifier_leads(
-    house: Installation, people: People, patient_id: str, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, people: People, patient_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_classifier(monkeypatch)
-    case_id, _ = make_case(house, people, patient_id)
-    with house.database.reading() as session:
+    case_id, _ = make_case(app, people, patient_id)
+    with app.database.reading() as session:
         case = session.get_one(Case, case_id)
         assert (case.stage, case.version, case.signed_at) == ("review", 1, None)
 
 
 def test_images_that_come_later_join_the_case_until_it_is_signed(
-    house: Installation, people: People, patient_id: str, physician: Actor, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, people: People, patient_id: str, physician: Actor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_classifier(monkeypatch)
-    first, _ = make_case(house, people, patient_id, images=1, seed=0)
-    same, _ = make_case(house, people, patient_id, images=1, seed=10)
+    first, _ = make_case(app, people, patient_id, images=1, seed=0)
+    same, _ = make_case(app, people, patient_id, images=1, seed=10)
     assert same == first
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         images = [image.id for image in session.scalars(select(Image))]
     for image_id in images:
-        give(house, physician, image_id)
-    sign(house, physician, first)
-    other, _ = make_case(house, people, patient_id, images=1, seed=20)
+        give(app, physician, image_id)
+    sign(app, physician, first)
+    other, _ = make_case(app, people, patient_id, images=1, seed=20)
     assert other != first
 
 
 def test_an_uncertain_prediction_cannot_pass_without_a_written_note(
-    house: Installation, people: People, patient_id: str, physician: Actor, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, people: People, patient_id: str, physician: Actor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_classifier(monkeypatch, 0.61)
-    _, (image_id,) = make_case(house, people, patient_id, images=1)
+    _, (image_id,) = make_case(app, people, patient_id, images=1)
     for note in (None, "", "   "):
         with pytest.raises(rules.NoteRequired, match="uncertain"):
-            give(house, physician, image_id, note=note)
-    give(house, physician, image_id, note="Segmented nucleus, pale granules.")
+            give(app, physician, image_id, note=note)
+    give(app, physician, image_id, note="Segmented nucleus, pale granules.")
 
 
 def test_an_image_that_no_classifier_could_read_needs_a_note_too(
-    house: Installation, people: People, patient_id: str, physician: Actor, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, people: People, patient_id: str, physician: Actor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_classifier(monkeypatch)
-    (answer,) = upload(house, people.actor(house, Role.TECHNOLOGIST), patient_id, photograph(1))
+    (answer,) = upload(app, people.actor(app, Role.TECHNOLOGIST), patient_id, photograph(1))
     assert answer.image_id is not None
-    give_up(house, answer.image_id)
-    with house.database.reading() as session:
+    give_up(app, answer.image_id)
+    with app.database.reading() as session:
         study_id = session.get_one(Image, answer.image_id).study_id
-    service.open_case(house, study_id)
+    service.open_case(app, study_id)
     with pytest.raises(rules.NoteRequired):
-        give(house, physician, answer.image_id)
+        give(app, physician, answer.image_id)
 
 
 @pytest.mark.parametrize("role", [Role.TECHNOLOGIST, Role.ADMINISTRATOR, Role.PHARMACIST])
 def test_the_pathway_refuses_a_wrong_role(
-    house: Installation, people: People, patient_id: str, role: Role, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, people: People, patient_id: str, role: Role, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_classifier(monkeypatch)
-    case_id, (image_id,) = make_case(house, people, patient_id, images=1)
+    case_id, (image_id,) = make_case(app, people, patient_id, images=1)
     with pytest.raises(rules.WrongRole, match="physician"):
-        give(house, people.actor(house, role), image_id)
+        give(app, people.actor(app, role), image_id)
     with pytest.raises(rules.WrongRole, match="physician"):
-        sign(house, people.actor(house, role), case_id)
+        sign(app, people.actor(app, role), case_id)
 
 
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.RESEARCHER, Role.PATIENT])
 def test_who_only_reads_cannot_give_verdicts(
-    house: Installation, people: People, patient_id: str, role: Role, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, people: People, patient_id: str, role: Role, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_classifier(monkeypatch)
-    _, (image_id,) = make_case(house, people, patient_id, images=1)
+    _, (image_id,) = make_case(app, people, patient_id, images=1)
     with pytest.raises(NotAllowed):
-        give(house, people.actor(house, role), image_id)
+        give(app, people.actor(app, role), image_id)
 
 
 def test_an_outsider_is_told_that_there_is_no_such_image(
-    house: Installation, people: People, patient_id: str, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, people: People, patient_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_classifier(monkeypatch)
-    case_id, (image_id,) = make_case(house, people, patient_id, images=1)
+    case_id, (image_id,) = make_case(app, people, patient_id, images=1)
     with pytest.raises(NotFound):
-        give(house, people.outsider(house), image_id)
+        give(app, people.outsider(app), image_id)
     with pytest.raises(NotFound):
-        sign(house, people.outsider(house), case_id)
+        sign(app, people.outsider(app), case_id)
 
 
 def test_a_label_that_the_pathway_does_not_know_is_refused(
-    house: Installation, people: People, patient_id: str, physician: Actor, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, people: People, patient_id: str, physician: Actor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_classifier(monkeypatch)
-    _, (image_id,) = make_case(house, people, patient_id, images=1)
+    _, (image_id,) = make_case(app, people, patient_id, images=1)
     with pytest.raises(rules.LabelUnknown, match="basophil"):
-        give(house, physician, image_id, label="unicorn")
+        give(app, physician, image_id, label="unicorn")
 
 
 def test_a_case_is_signed_only_when_every_image_has_a_verdict(
-    house: Installation, people: People, patient_id: str, physician: Actor, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, people: People, patient_id: str, physician: Actor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_classifier(monkeypatch)
-    case_id, image_ids = make_case(house, people, patient_id, images=3)
-    give(house, physician, image_ids[0])
+    case_id, image_ids = make_case(app, people, patient_id, images=3)
+    give(app, physician, image_ids[0])
     with pytest.raises(rules.CaseNotReady, match="2 images have no verdict"):
-        sign(house, physician, case_id)
+        sign(app, physician, case_id)
 
 
 def test_an_image_that_still_waits_for_the_classifier_keeps_the_case_open(
-    house: Installation, people: People, patient_id: str, physician: Actor, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, people: People, patient_id: str, physician: Actor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_classifier(monkeypatch)
-    case_id, (image_id,) = make_case(house, people, patient_id, images=1)
-    give(house, physician, image_id)
-    upload(house, people.actor(house, Role.TECHNOLOGIST), patient_id, photograph(99))
+    case_id, (image_id,) = make_case(app, people, patient_id, images=1)
+    give(app, physician, image_id)
+    upload(app, people.actor(app, Role.TECHNOLOGIST), patient_id, photograph(99))
     with pytest.raises(rules.CaseNotReady, match="1 image still waits for the classifier"):
-        sign(house, physician, case_id)
+        sign(app, physician, case_id)
 
 
 def test_a_signed_case_does_not_change(
-    house: Installation, people: People, patient_id: str, physician: Actor, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, people: People, patient_id: str, physician: Actor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_classifier(monkeypatch)
-    case_id, image_ids = signed_case(house, people, patient_id, physician)
+    case_id, image_ids = signed_case(app, people, patient_id, physician)
     with pytest.raises(rules.WrongStage, match="does not change"):
-        give(house, physician, image_ids[0], label="basophil")
+        give(app, physician, image_ids[0], label="basophil")
     with pytest.raises(rules.WrongStage):
-        sign(house, physician, case_id)
-    administrator = people.actor(house, Role.ADMINISTRATOR)
-    with pytest.raises(ImageLocked), house.database.writing() as session:
+        sign(app, physician, case_id)
+    administrator = people.actor(app, Role.ADMINISTRATOR)
+    with pytest.raises(ImageLocked), app.database.writing() as session:
         delete_image(session, administrator, image_ids[0])
 
 
 def test_a_correction_is_a_new_version_that_names_the_old_one(
-    house: Installation, people: People, patient_id: str, physician: Actor, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, people: People, patient_id: str, physician: Actor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_classifier(monkeypatch)
-    case_id, image_ids = signed_case(house, people, patient_id, physician)
-    with house.database.writing() as session:
-        new = service.correct(session, house.settings, physician, case_id, "Image 1 is a basophil.")
+    case_id, image_ids = signed_case(app, people, patient_id, physician)
+    with app.database.writing() as session:
+        new = service.correct(session, app.settings, physician, case_id, "Image 1 is a basophil.")
     assert (new.version, new.supersedes_id, new.stage) == (2, case_id, "review")
-    give(house, physician, image_ids[0], label="basophil")
-    sign(house, physician, new.id)
-    with house.database.reading() as session:
+    give(app, physician, image_ids[0], label="basophil")
+    sign(app, physician, new.id)
+    with app.database.reading() as session:
         old_verdict = session.get_one(Verdict, (case_id, image_ids[0]))
         new_verdict = session.get_one(Verdict, (new.id, image_ids[0]))
         carried = session.get_one(Verdict, (new.id, image_ids[1]))
         assert (old_verdict.label, new_verdict.label, carried.label) == ("neutrophil", "basophil", "neutrophil")
-    with pytest.raises(Conflict, match="newer version"), house.database.writing() as session:
-        service.correct(session, house.settings, physician, case_id, "Again.")
+    with pytest.raises(Conflict, match="newer version"), app.database.writing() as session:
+        service.correct(session, app.settings, physician, case_id, "Again.")
 
 
 def test_a_verdict_can_be_taken_back_by_who_gave_it(
-    house: Installation, people: People, patient_id: str, physician: Actor, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, people: People, patient_id: str, physician: Actor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_classifier(monkeypatch)
-    _, (image_id,) = make_case(house, people, patient_id, images=1)
-    give(house, physician, image_id)
-    with house.database.writing() as session:
-        service.take_back_verdict(session, house.settings, physician, image_id)
-    with house.database.reading() as session:
+    _, (image_id,) = make_case(app, people, patient_id, images=1)
+    give(app, physician, image_id)
+    with app.database.writing() as session:
+        service.take_back_verdict(session, app.settings, physician, image_id)
+    with app.database.reading() as session:
         assert session.get_one(Image, image_id).verified is False
         assert [event.action for event in service.history_of_image(session, image_id)] == [
             "verdict",
@@ -211,15 +211,15 @@ def test_a_verdict_can_be_taken_back_by_who_gave_it(
 
 
 def test_jobs_that_run_twice_change_nothing(
-    house: Installation, people: People, patient_id: str, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, people: People, patient_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_classifier(monkeypatch)
-    case_id, image_ids = make_case(house, people, patient_id)
+    case_id, image_ids = make_case(app, people, patient_id)
     for image_id in image_ids:
-        classify(house, image_id)
-    with house.database.reading() as session:
+        classify(app, image_id)
+    with app.database.reading() as session:
         study_id = session.get_one(Case, case_id).study_id
-    service.open_case(house, study_id)
-    with house.database.reading() as session:
+    service.open_case(app, study_id)
+    with app.database.reading() as session:
         assert len(session.scalars(select(Case)).all()) == 1
         assert all(len(predictions_of(session, image_id)) == 1 for image_id in image_ids)

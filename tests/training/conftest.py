@@ -11,7 +11,7 @@ import pytest
 
 from medhub.accounts.actor import Actor
 from medhub.accounts.permissions import Role
-from medhub.foundation.installation import Installation
+from medhub.foundation.app_context import AppContext
 from medhub.foundation.settings import Settings
 from medhub.training import datasets
 from tests.conftest import ROOT
@@ -36,23 +36,23 @@ def settings(tmp_path: Path, database_url: str | None) -> Settings:
 
 
 @pytest.fixture
-def researcher(house: Installation, people: People) -> Actor:
-    return people.actor(house, Role.RESEARCHER)
+def researcher(app: AppContext, people: People) -> Actor:
+    return people.actor(app, Role.RESEARCHER)
 
 
 @pytest.fixture
-def administrator(house: Installation, people: People) -> Actor:
-    return people.actor(house, Role.ADMINISTRATOR)
+def administrator(app: AppContext, people: People) -> Actor:
+    return people.actor(app, Role.ADMINISTRATOR)
 
 
 @pytest.fixture
-def dataset_id(house: Installation, people: People, researcher: Actor) -> str:
+def dataset_id(app: AppContext, people: People, researcher: Actor) -> str:
     """A version of the verdicts of six patients."""
     for seed in range(6):
-        sign_case(house, people, ["red", "green", "blue"], seed)
-    with house.database.writing() as session:
+        sign_case(app, people, ["red", "green", "blue"], seed)
+    with app.database.writing() as session:
         return datasets.make_from_verdicts(
-            session, house, researcher, project_id=people.project_id, pathway=COLORS, name=None
+            session, app, researcher, project_id=people.project_id, pathway=COLORS, name=None
         ).id
 
 

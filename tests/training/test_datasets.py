@@ -14,12 +14,12 @@ from medhub.accounts.actor import Actor
 from medhub.accounts.permissions import Role
 from medhub.audit.models import AuditEntry
 from medhub.errors import Conflict, NotAllowed, NotFound
-from medhub.foundation.installation import Installation
-from medhub.foundation.packed import ArchiveRefused
+from medhub.foundation.app_context import AppContext
+from medhub.foundation.safe_zip import ArchiveRefused
 from medhub.records.erasure import erase_patient
 from medhub.review import service as review
 from medhub.training import datasets
-from medhub.training.contents import NothingToLearn, OneLabelOnly
+from medhub.training.dataset_contents import NothingToLearn, OneLabelOnly
 from medhub.training.models import DataSet, DataSetRow
 from medhub.training.tasks import destroy_forgotten_pictures
 from tests.factories.accounts import People
@@ -27,28 +27,28 @@ from tests.factories.colors import COLORS, bring_in, packed, picture, sign_case
 from tests.factories.images import in_doubt
 
 
-def make(house: Installation, actor: Actor, project_id: str, name: str | None = None) -> DataSet:
-    with house.database.writing() as session:
-        return datasets.make_from_verdicts(session, house, actor, project_id=project_id, pathway=COLORS, name=name)
+def make(app: AppContext, actor: Actor, project_id: str, name: str | None = None) -> DataSet:
+    with app.database.writing() as session:
+        return datasets.make_from_verdicts(session, app, actor, project_id=project_id, pathway=COLORS, name=name)
 
 
-def rows_of(house: Installation, dataset_id: str) -> list[DataSetRow]:
-    with house.database.reading() as session:
+def rows_of(app: AppContext, dataset_id: str) -> list[DataSetRow]:
+    with app.database.reading() as session:
         chosen = select(DataSetRow).where(DataSetRow.dataset_id == dataset_id).order_by(DataSetRow.number)
         return list(session.scalars(chosen))
 
 
 def test_a_version_holds_what_was_signed_and_says_who_says_so(
-    house: Installation, people: People, researcher: Actor
+    app: AppContext, people: People, researcher: Actor
 ) -> None:
-    signed = sign_case(house, people, {"red": "red", "green": "green", "blue": "gray"}, 1)
-    waiting = sign_case(house, people, ["red", "green"], 2)
-    bring_in(house, people, waiting.patient_id, picture("red", 77))  # of an open case: nobody has said anything
-    made = make(house, researcher, people.project_id)
+    signed = sign_case(app, people, {"red": "red", "green": "green", "blue": "gray"}, 1)
+    waiting = sign_case(app, people, ["red", "green"], 2)
+    bring_in(app, people, waiting.patient_id, picture("red", 77))  # of an open case: nobody has said anything
+    made = make(app, researcher, people.project_id)
     assert (made.name, made.version, made.origin, made.images) == (COLORS, 1, "verdicts", 4)
     assert made.left_out == {"not counted": 1}
     assert {label: sum(parts.values()) for label, parts in made.counts.items()} == {"red": 2, "green": 2}
-    rows = rows_of(house, made.id)
+    rows = rows_of(app, made.id)
     assert {row.image_id for row in rows} == {*signed.image_ids[:2], *waiting.image_ids}
     (first,) = [row for row in rows if row.image_id == signed.image_ids[0]]
     assert (first.label, first.patient_id, first.case_id, first.case_version) == (
@@ -59,59 +59,59 @@ def test_a_version_holds_what_was_signed_and_says_who_says_so(
     )
     assert first.said_by == "The physician"
     assert first.said_at is not None
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         entry = session.scalars(select(AuditEntry).where(AuditEntry.action == "dataset.create")).one()
     assert (entry.object_id, entry.actor, entry.project_id) == (made.id, "The researcher", people.project_id)
 
 
 def test_a_case_under_correction_is_left_out_and_its_newer_version_counts(
-    house: Installation, people: People, researcher: Actor
+    app: AppContext, people: People, researcher: Actor
 ) -> None:
-    sign_case(house, people, ["red", "green"], 1)
-    doubted = sign_case(house, people, ["red", "green"], 2)
-    physician = people.actor(house, Role.PHYSICIAN)
-    with house.database.writing() as session:
-        newer = review.correct(session, house.settings, physician, doubted.case_id, "Image 1 is green.").id
-    between = make(house, researcher, people.project_id)
+    sign_case(app, people, ["red", "green"], 1)
+    doubted = sign_case(app, people, ["red", "green"], 2)
+    physician = people.actor(app, Role.PHYSICIAN)
+    with app.database.writing() as session:
+        newer = review.correct(session, app.settings, physician, doubted.case_id, "Image 1 is green.").id
+    between = make(app, researcher, people.project_id)
     assert (between.images, between.left_out) == (2, {"under correction": 2})
-    with house.database.writing() as session:
-        review.give_verdict(session, house.settings, physician, doubted.image_ids[0], "green", None)
+    with app.database.writing() as session:
+        review.give_verdict(session, app.settings, physician, doubted.image_ids[0], "green", None)
         session.flush()
-        review.sign(session, house.settings, physician, newer, None)
-    after = make(house, researcher, people.project_id)
+        review.sign(session, app.settings, physician, newer, None)
+    after = make(app, researcher, people.project_id)
     assert (after.version, after.images, after.left_out) == (2, 4, {})
-    (row,) = [row for row in rows_of(house, after.id) if row.image_id == doubted.image_ids[0]]
+    (row,) = [row for row in rows_of(app, after.id) if row.image_id == doubted.image_ids[0]]
     assert (row.label, row.case_id, row.case_version) == ("green", newer, 2)
 
 
-def test_a_later_version_never_moves_a_patient(house: Installation, people: People, researcher: Actor) -> None:
+def test_a_later_version_never_moves_a_patient(app: AppContext, people: People, researcher: Actor) -> None:
     for seed in range(5):
-        sign_case(house, people, ["red", "green"], seed)
-    first = {row.patient_id: row.part for row in rows_of(house, make(house, researcher, people.project_id).id)}
+        sign_case(app, people, ["red", "green"], seed)
+    first = {row.patient_id: row.part for row in rows_of(app, make(app, researcher, people.project_id).id)}
     for seed in range(5, 9):
-        sign_case(house, people, ["red", "blue"], seed)
-    later = rows_of(house, make(house, researcher, people.project_id).id)
+        sign_case(app, people, ["red", "blue"], seed)
+    later = rows_of(app, make(app, researcher, people.project_id).id)
     assert len({row.patient_id for row in later}) == 9
     assert {(row.patient_id, row.part) for row in later if row.patient_id in first} == set(first.items())
     assert all(len({r.part for r in later if r.patient_id == row.patient_id}) == 1 for row in later)
 
 
-def test_the_same_verdicts_have_the_same_digest(house: Installation, people: People, researcher: Actor) -> None:
-    sign_case(house, people, ["red", "green"], 1)
-    one, two = make(house, researcher, people.project_id), make(house, researcher, people.project_id, "other")
+def test_the_same_verdicts_have_the_same_digest(app: AppContext, people: People, researcher: Actor) -> None:
+    sign_case(app, people, ["red", "green"], 1)
+    one, two = make(app, researcher, people.project_id), make(app, researcher, people.project_id, "other")
     assert one.digest == two.digest
-    sign_case(house, people, ["red"], 2)
-    assert make(house, researcher, people.project_id).digest != one.digest
+    sign_case(app, people, ["red"], 2)
+    assert make(app, researcher, people.project_id).digest != one.digest
 
 
 def test_an_erased_patients_images_vanish_and_the_version_says_so(
-    house: Installation, people: People, researcher: Actor, administrator: Actor
+    app: AppContext, people: People, researcher: Actor, administrator: Actor
 ) -> None:
-    kept, gone = sign_case(house, people, ["red", "green"], 1), sign_case(house, people, ["red", "green"], 2)
-    made = make(house, researcher, people.project_id)
-    with house.database.writing() as session:
-        erase_patient(session, house, administrator, gone.patient_id)
-    with house.database.reading() as session:
+    kept, gone = sign_case(app, people, ["red", "green"], 1), sign_case(app, people, ["red", "green"], 2)
+    made = make(app, researcher, people.project_id)
+    with app.database.writing() as session:
+        erase_patient(session, app, administrator, gone.patient_id)
+    with app.database.reading() as session:
         assert datasets.erased(session, [made.id]) == {made.id: 2}
         files = datasets.files_of(session, made.id)
         facts = datasets.list_rows(session, made, offset=0, limit=10)
@@ -122,28 +122,28 @@ def test_an_erased_patients_images_vanish_and_the_version_says_so(
     assert not [image_id for image_id in gone.image_ids if image_id in told]
 
 
-def test_nothing_signed_makes_no_version(house: Installation, people: People, researcher: Actor) -> None:
+def test_nothing_signed_makes_no_version(app: AppContext, people: People, researcher: Actor) -> None:
     with pytest.raises(NothingToLearn):
-        make(house, researcher, people.project_id)
-    sign_case(house, people, ["red"], 1)
+        make(app, researcher, people.project_id)
+    sign_case(app, people, ["red"], 1)
     with pytest.raises(OneLabelOnly):
-        make(house, researcher, people.project_id)
-    with house.database.reading() as session:
+        make(app, researcher, people.project_id)
+    with app.database.reading() as session:
         assert session.scalars(select(DataSet)).all() == []
 
 
-def test_who_may_make_and_see_a_version(house: Installation, people: People, researcher: Actor) -> None:
-    sign_case(house, people, ["red", "green"], 1)
+def test_who_may_make_and_see_a_version(app: AppContext, people: People, researcher: Actor) -> None:
+    sign_case(app, people, ["red", "green"], 1)
     with pytest.raises(NotAllowed):
-        make(house, people.actor(house, Role.PHYSICIAN), people.project_id)
+        make(app, people.actor(app, Role.PHYSICIAN), people.project_id)
     with pytest.raises(NotFound):
-        make(house, people.outsider(house), people.project_id)
-    made = make(house, researcher, people.project_id)
-    with house.database.reading() as session:
+        make(app, people.outsider(app), people.project_id)
+    made = make(app, researcher, people.project_id)
+    with app.database.reading() as session:
         with pytest.raises(NotFound):
-            datasets.get_dataset(session, people.outsider(house), made.id)
+            datasets.get_dataset(session, people.outsider(app), made.id)
         given = {"project_id": None, "query": None, "sort": None, "offset": 0, "limit": 10}
-        assert datasets.list_datasets(session, people.outsider(house), **given)[1] == 0  # type: ignore[arg-type]
+        assert datasets.list_datasets(session, people.outsider(app), **given)[1] == 0  # type: ignore[arg-type]
         assert datasets.list_datasets(session, researcher, **given)[1] == 1  # type: ignore[arg-type]
 
 
@@ -151,7 +151,7 @@ def test_who_may_make_and_see_a_version(house: Installation, people: People, res
 
 
 def test_an_uploaded_version_keeps_pixels_and_nothing_else(
-    house: Installation, people: People, researcher: Actor, caplog: pytest.LogCaptureFixture
+    app: AppContext, people: People, researcher: Actor, caplog: pytest.LogCaptureFixture
 ) -> None:
     secret = Picture.Exif()
     secret[0x010E] = "Siti binti Abdullah"
@@ -167,52 +167,50 @@ def test_an_uploaded_version_keeps_pixels_and_nothing_else(
             "d.png": b"no picture",
         }
     )
-    made = datasets.make_from_zip(house, researcher, project_id=people.project_id, name="bench", data=data)
-    rows = rows_of(house, made)
+    made = datasets.make_from_zip(app, researcher, project_id=people.project_id, name="bench", data=data)
+    rows = rows_of(app, made)
     assert [row.label for row in rows] == ["red", "green", "blue"]
     assert rows[0].group_key == rows[1].group_key != rows[2].group_key
     assert rows[0].part == rows[1].part
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         dataset = session.get_one(DataSet, made)
         assert (dataset.origin, dataset.images, dataset.left_out) == ("uploaded", 3, {"unreadable": 1})
         files = datasets.files_of(session, made)
-    stored = [path for path in (house.settings.data / "datasets").rglob("*") if path.is_file()]
+    stored = [path for path in (app.settings.data / "datasets").rglob("*") if path.is_file()]
     assert {path.name for path in stored} == {file.blob for file in files}
     for path in stored:
         with Picture.open(path) as kept:
             assert (kept.format, kept.info) == ("PNG", {})
-    told = b"".join(path.read_bytes() for path in house.settings.data.rglob("*") if path.is_file())
+    told = b"".join(path.read_bytes() for path in app.settings.data.rglob("*") if path.is_file())
     assert b"Siti" not in told
     assert b"H-100234" not in told
 
 
 def test_the_same_picture_counts_once_and_a_disputed_one_not_at_all(
-    house: Installation, people: People, researcher: Actor
+    app: AppContext, people: People, researcher: Actor
 ) -> None:
     red, green, both = picture("red", 1), picture("green", 2), picture("blue", 3)
     data = packed({"red/1.png": red, "red/2.png": red, "green/1.png": green, "red/3.png": both, "green/3.png": both})
-    made = datasets.make_from_zip(house, researcher, project_id=people.project_id, name="bench", data=data)
-    with house.database.reading() as session:
+    made = datasets.make_from_zip(app, researcher, project_id=people.project_id, name="bench", data=data)
+    with app.database.reading() as session:
         dataset = session.get_one(DataSet, made)
     assert dataset.images == 2
     assert dataset.left_out == {"the same picture again": 1, "the same picture under another label": 2}
 
 
 def test_writing_in_uploaded_pictures_is_black_before_they_are_kept(
-    house: Installation, people: People, researcher: Actor
+    app: AppContext, people: People, researcher: Actor
 ) -> None:
     files = {"red/1.png": named("KOWALSKA 1979"), "red/2.dcm": in_doubt(), "green/1.png": picture("green", 1)}
-    dataset_id = datasets.make_from_zip(
-        house, researcher, project_id=people.project_id, name="ours", data=packed(files)
-    )
-    with house.database.reading() as session:
+    dataset_id = datasets.make_from_zip(app, researcher, project_id=people.project_id, name="ours", data=packed(files))
+    with app.database.reading() as session:
         dataset = session.get_one(DataSet, dataset_id)
         kept = session.scalars(
             select(DataSetRow.content).where(DataSetRow.dataset_id == dataset_id, DataSetRow.label == "red")
         ).one()
     assert (dataset.images, dataset.left_out) == (2, {"with writing that a person must see": 1})
     assert kept is not None
-    with Picture.open(io.BytesIO(datasets.pictures_of(house.settings).get(kept))) as shown:
+    with Picture.open(io.BytesIO(datasets.pictures_of(app.settings).get(kept))) as shown:
         assert np.asarray(shown)[64:84, 125:250].max() <= 30
 
 
@@ -225,39 +223,39 @@ def named(words: str) -> bytes:
     return buffer.getvalue()
 
 
-def test_what_is_refused_leaves_nothing(house: Installation, people: People, researcher: Actor) -> None:
+def test_what_is_refused_leaves_nothing(app: AppContext, people: People, researcher: Actor) -> None:
     good = {"red/1.png": picture("red", 1), "green/1.png": picture("green", 1)}
-    datasets.make_from_zip(house, researcher, project_id=people.project_id, name="good", data=packed(good))
-    folder = house.settings.data / "datasets"
+    datasets.make_from_zip(app, researcher, project_id=people.project_id, name="good", data=packed(good))
+    folder = app.settings.data / "datasets"
     before = sorted(path for path in folder.rglob("*") if path.is_file())
     broken = packed({**good, "blue/1.png": picture("blue", 1), "../x.png": b""})
     for data, error in ((broken, ArchiveRefused), (packed({"red/9.png": picture("red", 9)}), OneLabelOnly)):
         with pytest.raises(error):
-            datasets.make_from_zip(house, researcher, project_id=people.project_id, name="bad", data=data)
+            datasets.make_from_zip(app, researcher, project_id=people.project_id, name="bad", data=data)
     assert sorted(path for path in folder.rglob("*") if path.is_file()) == before
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         assert [one.name for one in session.scalars(select(DataSet))] == ["good"]
         assert len(datasets.files_of(session, session.scalars(select(DataSet.id)).one())) == 2
 
 
-def test_one_archive_is_read_at_a_time(house: Installation, people: People, researcher: Actor) -> None:
+def test_one_archive_is_read_at_a_time(app: AppContext, people: People, researcher: Actor) -> None:
     with datasets._one_zip, pytest.raises(Conflict, match="Another ZIP"):
-        datasets.make_from_zip(house, researcher, project_id=people.project_id, name="x", data=b"")
+        datasets.make_from_zip(app, researcher, project_id=people.project_id, name="x", data=b"")
 
 
-def test_pictures_without_a_row_are_destroyed(house: Installation, people: People, researcher: Actor) -> None:
+def test_pictures_without_a_row_are_destroyed(app: AppContext, people: People, researcher: Actor) -> None:
     data = packed({"red/1.png": picture("red", 1), "green/1.png": picture("green", 1)})
-    datasets.make_from_zip(house, researcher, project_id=people.project_id, name="good", data=data)
-    store = datasets.pictures_of(house.settings)
+    datasets.make_from_zip(app, researcher, project_id=people.project_id, name="good", data=data)
+    store = datasets.pictures_of(app.settings)
     lost = store.put(b"written before the server died")
-    assert destroy_forgotten_pictures(house) == 0  # it may be of an upload that is at work
-    assert destroy_forgotten_pictures(house, older_than_s=-1) == 1
+    assert destroy_forgotten_pictures(app) == 0  # it may be of an upload that is at work
+    assert destroy_forgotten_pictures(app, older_than_s=-1) == 1
     assert not store.has(lost)
     assert len(list(store.digests(older_than_s=-1))) == 2
 
 
-def test_the_folder_of_pictures_is_the_owners_alone(house: Installation, people: People, researcher: Actor) -> None:
+def test_the_folder_of_pictures_is_the_owners_alone(app: AppContext, people: People, researcher: Actor) -> None:
     data = packed({"red/1.png": picture("red", 1), "green/1.png": picture("green", 1)})
-    datasets.make_from_zip(house, researcher, project_id=people.project_id, name="good", data=data)
-    files = [path for path in Path(house.settings.data / "datasets").rglob("*") if path.is_file()]
+    datasets.make_from_zip(app, researcher, project_id=people.project_id, name="good", data=data)
+    files = [path for path in Path(app.settings.data / "datasets").rglob("*") if path.is_file()]
     assert {oct(path.stat().st_mode & 0o077) for path in files} == {"0o0"}

@@ -26,70 +26,70 @@ from medhub.classification.appointments import (
 from medhub.classification.models import Prediction, ShadowPrediction
 from medhub.classification.registry import get_classifier
 from medhub.errors import Conflict, Invalid
-from medhub.foundation.installation import Installation
+from medhub.foundation.app_context import AppContext
 from medhub.foundation.jobs import Job
 from medhub.records.models import Image
 from medhub.records.pathway import Pathway, get_pathway
 from medhub.review import queries
 from medhub.science.inference.card import ClassifierBroken, ClassifierNotFound
-from medhub.training import datasets, figures, promotions, tasks
+from medhub.training import datasets, live_metrics, promotions, tasks
 from medhub.training.drift import FEWEST
-from medhub.training.limits import Limits
 from medhub.training.models import TrainingRun
+from medhub.training.promotion_criteria import PromotionCriteria
 from tests.factories.accounts import People
 from tests.factories.cases import make_patient, run_jobs
 from tests.factories.colors import COLORS, bring_in, make_classifier, picture, sign_case
 from tests.training.conftest import Trainer
 from tests.training.test_runs import run_of, start
 
-GENEROUS = Limits(margin=0.02, ece=0.9, abstention=0.5, images=3)
+GENEROUS = PromotionCriteria(margin=0.02, ece=0.9, abstention=0.5, images=3)
 
 
 @pytest.fixture
-def pathway(house: Installation) -> Pathway:
-    return get_pathway(house.settings, COLORS)
+def pathway(app: AppContext) -> Pathway:
+    return get_pathway(app.settings, COLORS)
 
 
 @pytest.fixture
-def second(house: Installation) -> str:
+def second(app: AppContext) -> str:
     """The digest of another classifier that reads colors just so."""
-    return make_classifier(house.settings.data / "classifiers", "second")
+    return make_classifier(app.settings.data / "classifiers", "second")
 
 
 @pytest.fixture
-def unsure(house: Installation) -> str:
+def unsure(app: AppContext) -> str:
     """The digest of a classifier that is never sure enough."""
-    return make_classifier(house.settings.data / "classifiers", "unsure", temperature="100.0")
+    return make_classifier(app.settings.data / "classifiers", "unsure", temperature="100.0")
 
 
-def in_use(house: Installation, pathway: Pathway) -> str:
-    with house.database.reading() as session:
-        return appointments.digest_in_use(session, house.settings, pathway)
+def in_use(app: AppContext, pathway: Pathway) -> str:
+    with app.database.reading() as session:
+        return appointments.digest_in_use(session, app.settings, pathway)
 
 
-def put(house: Installation, actor: Actor, pathway: Pathway, digest: str, part: appointments.Part) -> None:
-    with house.database.writing() as session:
-        appoint(session, actor, house.settings, pathway, digest, part)
+def put(app: AppContext, actor: Actor, pathway: Pathway, digest: str, part: appointments.Part) -> None:
+    with app.database.writing() as session:
+        appoint(session, actor, app.settings, pathway, digest, part)
 
 
-def shadow(house: Installation, actor: Actor, pathway: Pathway, digest: str) -> None:
-    with house.database.writing() as session:
-        promotions.begin_shadow(session, house, actor, pathway, digest)
-    run_jobs(house)
+def shadow(app: AppContext, actor: Actor, pathway: Pathway, digest: str) -> None:
+    with app.database.writing() as session:
+        promotions.begin_shadow(session, app, actor, pathway, digest)
+    run_jobs(app)
 
 
-def fix(house: Installation, actor: Actor, pathway: Pathway, limits: Limits = GENEROUS) -> None:
-    with house.database.writing() as session:
+def fix(app: AppContext, actor: Actor, pathway: Pathway, limits: PromotionCriteria = GENEROUS) -> None:
+    with app.database.writing() as session:
         promotions.fix_limits(session, actor, pathway, limits)
 
 
-def ask(house: Installation, actor: Actor, digest: str, margin: float | None = None) -> str:
-    with house.database.writing() as session:
-        return promotions.request(session, house, actor, digest=digest, pathway_name=COLORS, margin=margin).id
+def ask(app: AppContext, actor: Actor, digest: str, margin: float | None = None) -> str:
+    with app.database.writing() as session:
+        return promotions.request(session, app, actor, digest=digest, pathway_name=COLORS, margin=margin).id
 
 
-def digests_of(house: Installation, image_id: str) -> list[str]:
-    with house.database.reading() as session:
+def digests_of(app: AppContext, image_id: str) -> list[str]:
+    with app.database.reading() as session:
         return [one.digest for one in classification.predictions_of(session, image_id)]
 
 
@@ -97,30 +97,30 @@ def digests_of(house: Installation, image_id: str) -> list[str]:
 
 
 def test_the_appointed_classifier_reads_what_comes_in_and_old_predictions_stay(
-    house: Installation, people: People, administrator: Actor, pathway: Pathway, second: str
+    app: AppContext, people: People, administrator: Actor, pathway: Pathway, second: str
 ) -> None:
-    own = in_use(house, pathway)
-    patient_id = make_patient(house, people, identity=False)
-    (before,) = bring_in(house, people, patient_id, picture("red", 1))
-    put(house, administrator, pathway, second, IN_USE)
-    (after,) = bring_in(house, people, patient_id, picture("red", 2))
-    assert digests_of(house, before) == [own]
-    assert digests_of(house, after) == [second]
-    with house.database.reading() as session:
+    own = in_use(app, pathway)
+    patient_id = make_patient(app, people, identity=False)
+    (before,) = bring_in(app, people, patient_id, picture("red", 1))
+    put(app, administrator, pathway, second, IN_USE)
+    (after,) = bring_in(app, people, patient_id, picture("red", 2))
+    assert digests_of(app, before) == [own]
+    assert digests_of(app, after) == [second]
+    with app.database.reading() as session:
         assert classification.predictions_of(session, after)[0].classifier == "second"
 
 
 def test_a_shadow_reads_too_and_nobody_who_reads_images_sees_it(
-    house: Installation, people: People, researcher: Actor, pathway: Pathway, second: str
+    app: AppContext, people: People, researcher: Actor, pathway: Pathway, second: str
 ) -> None:
-    shadow(house, researcher, pathway, second)
-    image_ids = bring_in(house, people, make_patient(house, people), picture("red", 1), picture("blue", 2))
-    own = in_use(house, pathway)
-    with house.database.reading() as session:
+    shadow(app, researcher, pathway, second)
+    image_ids = bring_in(app, people, make_patient(app, people), picture("red", 1), picture("blue", 2))
+    own = in_use(app, pathway)
+    with app.database.reading() as session:
         said = session.scalars(select(ShadowPrediction)).all()
         assert {(one.image_id, one.digest) for one in said} == {(image_id, second) for image_id in image_ids}
         assert {one.label for one in said} == {"red", "blue"}
-        physician = people.actor(house, Role.PHYSICIAN)
+        physician = people.actor(app, Role.PHYSICIAN)
         found, _ = queries.list_images(session, physician, queries.ImageFilter(), sort=None, offset=0, limit=10)
         assert {facts.prediction.digest for facts in found if facts.prediction is not None} == {own}
         assert session.scalar(select(func.count()).select_from(Prediction)) == 2
@@ -130,57 +130,57 @@ def test_a_shadow_reads_too_and_nobody_who_reads_images_sees_it(
 
 
 def test_a_shadow_that_fails_leaves_what_is_shown_alone(
-    house: Installation, people: People, researcher: Actor, pathway: Pathway, second: str
+    app: AppContext, people: People, researcher: Actor, pathway: Pathway, second: str
 ) -> None:
-    shadow(house, researcher, pathway, second)
-    (house.settings.data / "classifiers" / "second" / "model.onnx").write_bytes(b"broken")
-    (image_id,) = bring_in(house, people, make_patient(house, people), picture("red", 1))
-    assert digests_of(house, image_id) == [in_use(house, pathway)]
-    with house.database.reading() as session:
+    shadow(app, researcher, pathway, second)
+    (app.settings.data / "classifiers" / "second" / "model.onnx").write_bytes(b"broken")
+    (image_id,) = bring_in(app, people, make_patient(app, people), picture("red", 1))
+    assert digests_of(app, image_id) == [in_use(app, pathway)]
+    with app.database.reading() as session:
         assert session.scalars(select(ShadowPrediction)).all() == []
         job = session.scalars(select(Job).where(Job.kind == "classify-in-shadow")).one()
         assert (job.state, job.error) == ("waiting", ClassifierNotFound.code)
 
 
 def test_a_shadow_first_reads_what_was_signed_lately(
-    house: Installation, people: People, researcher: Actor, pathway: Pathway, second: str
+    app: AppContext, people: People, researcher: Actor, pathway: Pathway, second: str
 ) -> None:
-    signed = sign_case(house, people, ["red", "green", "blue"], 1)
-    (unsigned,) = bring_in(house, people, signed.patient_id, picture("red", 99))
-    shadow(house, researcher, pathway, second)
-    with house.database.reading() as session:
+    signed = sign_case(app, people, ["red", "green", "blue"], 1)
+    (unsigned,) = bring_in(app, people, signed.patient_id, picture("red", 99))
+    shadow(app, researcher, pathway, second)
+    with app.database.reading() as session:
         read = set(session.scalars(select(ShadowPrediction.image_id)))
     assert read == set(signed.image_ids)
     assert unsigned not in read
-    with house.database.writing() as session:
+    with app.database.writing() as session:
         end_shadow(session, researcher, pathway)
-    bring_in(house, people, signed.patient_id, picture("red", 98))
-    with house.database.reading() as session:
+    bring_in(app, people, signed.patient_id, picture("red", 98))
+    with app.database.reading() as session:
         assert set(session.scalars(select(ShadowPrediction.image_id))) == read
 
 
 def test_a_classifier_whose_folder_was_changed_does_not_read(
-    house: Installation, people: People, administrator: Actor, pathway: Pathway, second: str
+    app: AppContext, people: People, administrator: Actor, pathway: Pathway, second: str
 ) -> None:
-    put(house, administrator, pathway, second, IN_USE)
-    card = house.settings.data / "classifiers" / "second" / "card.toml"
+    put(app, administrator, pathway, second, IN_USE)
+    card = app.settings.data / "classifiers" / "second" / "card.toml"
     card.write_text(card.read_text().replace("Colors", "Colours"))
     with pytest.raises(ClassifierNotFound, match="not installed"):
-        get_classifier(house.settings, "second", second)
+        get_classifier(app.settings, "second", second)
 
 
 def test_labels_must_be_those_of_the_pathway(
-    house: Installation, administrator: Actor, pathway: Pathway, tmp_path: Path
+    app: AppContext, administrator: Actor, pathway: Pathway, tmp_path: Path
 ) -> None:
     from tests.science.inference import tiny
 
-    folder = house.settings.data / "classifiers"
+    folder = app.settings.data / "classifiers"
     data = tiny.model(labels=("red", "green", "violet"))
     tiny.folder(folder / "other", data, name='"other"', labels='["red", "green", "violet"]')
     digest = classifier_digest(folder / "other")
     for part in (IN_USE, SHADOW):
         with pytest.raises(LabelsDiffer, match="violet"):
-            put(house, administrator, pathway, digest, part)
+            put(app, administrator, pathway, digest, part)
     with pytest.raises(LabelsDiffer, match="cannot say blue"):
         appointments.check_labels(pathway, ("red", "green"))
     appointments.check_labels(pathway, ("red", "green", "blue", "gray"))
@@ -193,43 +193,43 @@ def classifier_digest(folder: Path) -> str:
 
 
 def test_the_one_in_use_is_no_shadow_and_a_shadow_in_use_is_one_no_more(
-    house: Installation, administrator: Actor, pathway: Pathway, second: str
+    app: AppContext, administrator: Actor, pathway: Pathway, second: str
 ) -> None:
     with pytest.raises(AlreadyAppointed):
-        put(house, administrator, pathway, in_use(house, pathway), SHADOW)
-    put(house, administrator, pathway, second, SHADOW)
-    put(house, administrator, pathway, second, IN_USE)
-    with house.database.reading() as session:
+        put(app, administrator, pathway, in_use(app, pathway), SHADOW)
+    put(app, administrator, pathway, second, SHADOW)
+    put(app, administrator, pathway, second, IN_USE)
+    with app.database.reading() as session:
         assert current(session, COLORS, SHADOW) is None
     with pytest.raises(ClassifierNotFound):
-        put(house, administrator, pathway, "0" * 64, IN_USE)
+        put(app, administrator, pathway, "0" * 64, IN_USE)
 
 
-def test_a_classifier_that_is_broken_hides_no_other(house: Installation, second: str) -> None:
-    broken = house.settings.data / "classifiers" / "broken"
+def test_a_classifier_that_is_broken_hides_no_other(app: AppContext, second: str) -> None:
+    broken = app.settings.data / "classifiers" / "broken"
     broken.mkdir()
     (broken / "card.toml").write_text("name = 1")
     (broken / "model.onnx").write_bytes(b"")
-    assert get_classifier(house.settings, "second", second).digest == second
+    assert get_classifier(app.settings, "second", second).digest == second
     with pytest.raises(ClassifierBroken):
-        get_classifier(house.settings, "broken")
+        get_classifier(app.settings, "broken")
 
 
 def test_each_roll_back_goes_one_further_back(
-    house: Installation, administrator: Actor, pathway: Pathway, second: str, unsure: str
+    app: AppContext, administrator: Actor, pathway: Pathway, second: str, unsure: str
 ) -> None:
-    own = in_use(house, pathway)
+    own = in_use(app, pathway)
     for digest in (second, unsure):
-        put(house, administrator, pathway, digest, IN_USE)
+        put(app, administrator, pathway, digest, IN_USE)
     found = []
     for _ in range(2):
-        with house.database.writing() as session:
-            found.append(roll_back(session, administrator, house.settings, pathway).digest)
+        with app.database.writing() as session:
+            found.append(roll_back(session, administrator, app.settings, pathway).digest)
     assert found == [second, own]
-    assert in_use(house, pathway) == own
-    with pytest.raises(NothingBefore), house.database.writing() as session:
-        roll_back(session, administrator, house.settings, pathway)
-    with house.database.reading() as session:
+    assert in_use(app, pathway) == own
+    with pytest.raises(NothingBefore), app.database.writing() as session:
+        roll_back(session, administrator, app.settings, pathway)
+    with app.database.reading() as session:
         past = appointments.history(session, COLORS)
         assert [one.digest for one in past] == [own, second, unsure, second]
         assert [one.until is None for one in past] == [True, False, False, False]
@@ -241,83 +241,83 @@ def test_each_roll_back_goes_one_further_back(
 
 
 def test_two_people_take_a_classifier_into_use(
-    house: Installation, people: People, researcher: Actor, administrator: Actor, pathway: Pathway, second: str
+    app: AppContext, people: People, researcher: Actor, administrator: Actor, pathway: Pathway, second: str
 ) -> None:
-    sign_case(house, people, ["red", "green", "blue"], 1)
-    fix(house, administrator, pathway)
-    shadow(house, researcher, pathway, second)
-    own = in_use(house, pathway)
-    promotion_id = ask(house, researcher, second)
-    with house.database.reading() as session:
+    sign_case(app, people, ["red", "green", "blue"], 1)
+    fix(app, administrator, pathway)
+    shadow(app, researcher, pathway, second)
+    own = in_use(app, pathway)
+    promotion_id = ask(app, researcher, second)
+    with app.database.reading() as session:
         promotion = promotions.get_promotion(session, promotion_id)
         assert (promotion.state, promotion.replaces, promotion.classifier) == ("waiting", own, "second")
         assert {one["name"]: (one["value"], one["met"]) for one in promotion.evidence["requested"]}["margin"] == (
             0.0,
             True,
         )
-    with house.database.writing() as session:
-        promotions.approve(session, house, administrator, promotion_id)
-    assert in_use(house, pathway) == second
-    (image_id,) = bring_in(house, people, make_patient(house, people), picture("green", 5))
-    assert digests_of(house, image_id) == [second]
-    with house.database.reading() as session:
+    with app.database.writing() as session:
+        promotions.approve(session, app, administrator, promotion_id)
+    assert in_use(app, pathway) == second
+    (image_id,) = bring_in(app, people, make_patient(app, people), picture("green", 5))
+    assert digests_of(app, image_id) == [second]
+    with app.database.reading() as session:
         promotion = promotions.get_promotion(session, promotion_id)
         assert (promotion.state, promotion.decided_by) == ("approved", "The administrator")
         assert current(session, COLORS, SHADOW) is None
-    with pytest.raises(Conflict, match="decided already"), house.database.writing() as session:
-        promotions.approve(session, house, administrator, promotion_id)
+    with pytest.raises(Conflict, match="decided already"), app.database.writing() as session:
+        promotions.approve(session, app, administrator, promotion_id)
 
 
 def test_who_asks_does_not_approve(
-    house: Installation, people: People, administrator: Actor, pathway: Pathway, second: str
+    app: AppContext, people: People, administrator: Actor, pathway: Pathway, second: str
 ) -> None:
-    sign_case(house, people, ["red", "green", "blue"], 1)
-    fix(house, administrator, pathway)
-    shadow(house, administrator, pathway, second)
-    promotion_id = ask(house, administrator, second)
-    with pytest.raises(promotions.SecondPersonNeeded), house.database.writing() as session:
-        promotions.approve(session, house, administrator, promotion_id)
-    assert in_use(house, pathway) != second
+    sign_case(app, people, ["red", "green", "blue"], 1)
+    fix(app, administrator, pathway)
+    shadow(app, administrator, pathway, second)
+    promotion_id = ask(app, administrator, second)
+    with pytest.raises(promotions.SecondPersonNeeded), app.database.writing() as session:
+        promotions.approve(session, app, administrator, promotion_id)
+    assert in_use(app, pathway) != second
 
 
 def test_one_that_fails_a_limit_cannot_be_approved(
-    house: Installation, people: People, researcher: Actor, administrator: Actor, pathway: Pathway, unsure: str
+    app: AppContext, people: People, researcher: Actor, administrator: Actor, pathway: Pathway, unsure: str
 ) -> None:
-    sign_case(house, people, ["red", "green", "blue"], 1)
-    fix(house, administrator, pathway)
-    shadow(house, researcher, pathway, unsure)
-    promotion_id = ask(house, researcher, unsure)
-    with pytest.raises(promotions.LimitsNotKept, match="abstains: 1 ") as told, house.database.writing() as session:
-        promotions.approve(session, house, administrator, promotion_id)
+    sign_case(app, people, ["red", "green", "blue"], 1)
+    fix(app, administrator, pathway)
+    shadow(app, researcher, pathway, unsure)
+    promotion_id = ask(app, researcher, unsure)
+    with pytest.raises(promotions.LimitsNotKept, match="abstains: 1 ") as told, app.database.writing() as session:
+        promotions.approve(session, app, administrator, promotion_id)
     assert told.value.facts["failed"] == ["abstention"]
-    with house.database.writing() as session:
+    with app.database.writing() as session:
         promotions.reject(session, administrator, promotion_id, "It is never sure.")
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         promotion = promotions.get_promotion(session, promotion_id)
         assert (promotion.state, promotion.reason) == ("rejected", "It is never sure.")
-    assert in_use(house, pathway) != unsure
+    assert in_use(app, pathway) != unsure
 
 
 def test_limits_are_fixed_beforehand(
-    house: Installation, people: People, researcher: Actor, administrator: Actor, pathway: Pathway, second: str
+    app: AppContext, people: People, researcher: Actor, administrator: Actor, pathway: Pathway, second: str
 ) -> None:
-    sign_case(house, people, ["red", "green", "blue"], 1)
+    sign_case(app, people, ["red", "green", "blue"], 1)
     with pytest.raises(promotions.LimitsNotFixed):
-        ask(house, researcher, second)
-    fix(house, administrator, pathway, Limits(margin=0.01, ece=0.9, abstention=0.5, images=100))
-    shadow(house, researcher, pathway, second)
+        ask(app, researcher, second)
+    fix(app, administrator, pathway, PromotionCriteria(margin=0.01, ece=0.9, abstention=0.5, images=100))
+    shadow(app, researcher, pathway, second)
     with pytest.raises(Invalid, match="only ask for less"):
-        ask(house, researcher, second, margin=0.02)
-    promotion_id = ask(house, researcher, second, margin=0.005)
+        ask(app, researcher, second, margin=0.02)
+    promotion_id = ask(app, researcher, second, margin=0.005)
     with pytest.raises(promotions.PromotionWaiting):
-        ask(house, researcher, second)
-    fix(house, administrator, pathway)  # too late for the request that waits
-    with pytest.raises(promotions.LimitsNotKept, match="limit 100"), house.database.writing() as session:
-        promotions.approve(session, house, administrator, promotion_id)
+        ask(app, researcher, second)
+    fix(app, administrator, pathway)  # too late for the request that waits
+    with pytest.raises(promotions.LimitsNotKept, match="limit 100"), app.database.writing() as session:
+        promotions.approve(session, app, administrator, promotion_id)
 
 
 def test_a_request_is_held_against_the_one_that_was_in_use(
-    house: Installation,
+    app: AppContext,
     people: People,
     researcher: Actor,
     administrator: Actor,
@@ -325,17 +325,17 @@ def test_a_request_is_held_against_the_one_that_was_in_use(
     second: str,
     unsure: str,
 ) -> None:
-    sign_case(house, people, ["red", "green", "blue"], 1)
-    fix(house, administrator, pathway)
-    shadow(house, researcher, pathway, second)
-    promotion_id = ask(house, researcher, second)
-    put(house, administrator, pathway, unsure, IN_USE)
-    with pytest.raises(Conflict, match="Another classifier is in use"), house.database.writing() as session:
-        promotions.approve(session, house, administrator, promotion_id)
+    sign_case(app, people, ["red", "green", "blue"], 1)
+    fix(app, administrator, pathway)
+    shadow(app, researcher, pathway, second)
+    promotion_id = ask(app, researcher, second)
+    put(app, administrator, pathway, unsure, IN_USE)
+    with pytest.raises(Conflict, match="Another classifier is in use"), app.database.writing() as session:
+        promotions.approve(session, app, administrator, promotion_id)
 
 
 def test_images_of_patients_that_it_learned_from_do_not_count(
-    house: Installation,
+    app: AppContext,
     people: People,
     researcher: Actor,
     administrator: Actor,
@@ -345,21 +345,21 @@ def test_images_of_patients_that_it_learned_from_do_not_count(
 ) -> None:
     parts = iter(["train", "val", "test"])
     known: dict[str, str] = defaultdict(lambda: next(parts))
-    monkeypatch.setattr("medhub.training.contents.part_of_group", lambda _key, group: known[group])
-    signed = [sign_case(house, people, ["red", "green", "blue"], seed) for seed in range(3)]
-    with house.database.writing() as session:
+    monkeypatch.setattr("medhub.training.dataset_contents.part_of_group", lambda _key, group: known[group])
+    signed = [sign_case(app, people, ["red", "green", "blue"], seed) for seed in range(3)]
+    with app.database.writing() as session:
         dataset_id = datasets.make_from_verdicts(
-            session, house, researcher, project_id=people.project_id, pathway=COLORS, name=None
+            session, app, researcher, project_id=people.project_id, pathway=COLORS, name=None
         ).id
-    run_id = start(house, researcher, dataset_id)
-    tasks.train(house, run_id, trainer=trainer())
-    digest = str(run_of(house, run_id).digest)
-    shadow(house, researcher, pathway, digest)
-    later = sign_case(house, people, ["red"], 9, patient_id=signed[0].patient_id)
-    with house.database.reading() as session:
+    run_id = start(app, researcher, dataset_id)
+    tasks.train(app, run_id, trainer=trainer())
+    digest = str(run_of(app, run_id).digest)
+    shadow(app, researcher, pathway, digest)
+    later = sign_case(app, people, ["red"], 9, patient_id=signed[0].patient_id)
+    with app.database.reading() as session:
         in_test = next(row for row, part in known.items() if part == "test")
-        own = appointments.digest_in_use(session, house.settings, pathway)
-        found = figures.signed_images(session, house.settings, digest, own, pathway=COLORS)
+        own = appointments.digest_in_use(session, app.settings, pathway)
+        found = live_metrics.signed_images(session, app.settings, digest, own, pathway=COLORS)
         patients = {session.get_one(Image, one.image_id).patient_id for one in found}
         assert patients == {in_test}
         read = set(session.scalars(select(ShadowPrediction.image_id)))
@@ -371,17 +371,17 @@ def test_images_of_patients_that_it_learned_from_do_not_count(
 
 
 def test_agreement_is_with_what_was_signed_week_by_week(
-    house: Installation, people: People, researcher: Actor, pathway: Pathway, unsure: str
+    app: AppContext, people: People, researcher: Actor, pathway: Pathway, unsure: str
 ) -> None:
-    sign_case(house, people, {"red": "red", "green": "blue", "blue": "gray"}, 1)
-    shadow(house, researcher, pathway, unsure)
-    own = in_use(house, pathway)
-    with house.database.reading() as session:
-        found = figures.signed_images(
-            session, house.settings, unsure, own, pathway=COLORS, projects=[people.project_id]
+    sign_case(app, people, {"red": "red", "green": "blue", "blue": "gray"}, 1)
+    shadow(app, researcher, pathway, unsure)
+    own = in_use(app, pathway)
+    with app.database.reading() as session:
+        found = live_metrics.signed_images(
+            session, app.settings, unsure, own, pathway=COLORS, projects=[people.project_id]
         )
-        (week,) = figures.agreement(found)
-        elsewhere = figures.signed_images(session, house.settings, unsure, own, projects=[people.other_project_id])
+        (week,) = live_metrics.agreement(found)
+        elsewhere = live_metrics.signed_images(session, app.settings, unsure, own, projects=[people.other_project_id])
     assert (week.n, week.in_use, week.shadow) == (2, 0.5, 0.0)  # gray is not counted; the shadow is never sure
     assert (week.in_use_uncertain, week.shadow_uncertain) == (0.0, 1.0)
     assert week.begins.weekday() == 0
@@ -389,21 +389,21 @@ def test_agreement_is_with_what_was_signed_week_by_week(
 
 
 def test_drift_is_of_the_pathway_the_classifier_and_the_projects(
-    house: Installation, people: People, pathway: Pathway
+    app: AppContext, people: People, pathway: Pathway
 ) -> None:
-    patient_id = make_patient(house, people, identity=False)
-    bring_in(house, people, patient_id, *(picture("red", seed) for seed in range(3)))
-    own = in_use(house, pathway)
-    with house.database.reading() as session:
-        found = figures.drift(session, pathway, own, [people.project_id], "day")
-        nothing = figures.drift(session, pathway, own, [people.other_project_id], "day")
+    patient_id = make_patient(app, people, identity=False)
+    bring_in(app, people, patient_id, *(picture("red", seed) for seed in range(3)))
+    own = in_use(app, pathway)
+    with app.database.reading() as session:
+        found = live_metrics.drift(session, pathway, own, [people.project_id], "day")
+        nothing = live_metrics.drift(session, pathway, own, [people.other_project_id], "day")
     assert found.reference is not None
     assert found.reference.labels == {"red": 3}
     assert (found.spans, found.alarm, nothing.reference) == ([], None, None)
     assert FEWEST > 3
 
 
-def test_a_run_of_a_data_set_is_known_by_the_digest_that_it_made(house: Installation) -> None:
-    with house.database.reading() as session:
+def test_a_run_of_a_data_set_is_known_by_the_digest_that_it_made(app: AppContext) -> None:
+    with app.database.reading() as session:
         assert session.scalars(select(TrainingRun)).all() == []
-        assert figures._learned_from(session, {"0" * 64}) == set()
+        assert live_metrics._learned_from(session, {"0" * 64}) == set()

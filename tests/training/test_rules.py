@@ -7,41 +7,48 @@ from datetime import UTC, date, datetime, timedelta
 import numpy as np
 import pytest
 
-from medhub.training import contents
-from medhub.training.contents import Entry, NothingToLearn, OneLabelOnly
+from medhub.training import dataset_contents
+from medhub.training.dataset_contents import Entry, NothingToLearn, OneLabelOnly
 from medhub.training.drift import Point, by_chance, measure, psi
-from medhub.training.limits import Limits, Pair, Said, calibration_error, check, compare
-from medhub.training.progress import Progress
+from medhub.training.promotion_criteria import (
+    ClassifierAnswers,
+    Pair,
+    PromotionCriteria,
+    calibration_error,
+    check,
+    compare,
+)
+from medhub.training.run_progress import Progress
 
 
 def test_the_part_of_a_patient_depends_on_nothing_else() -> None:
     key = b"k" * 32
     entries = [Entry(content=str(n), group=f"patient {n % 40}", label="a") for n in range(200)]
-    alone = {entry.group: contents.part_of(key, entry) for entry in entries}
+    alone = {entry.group: dataset_contents.part_of(key, entry) for entry in entries}
     assert len(alone) == 40
-    assert all(contents.part_of(key, entry) == alone[entry.group] for entry in reversed(entries))
+    assert all(dataset_contents.part_of(key, entry) == alone[entry.group] for entry in reversed(entries))
 
 
 def test_the_digest_depends_on_every_fact_and_not_on_the_order() -> None:
     rows = [Entry(content=c, group="p", label="a").line("train", "g") for c in "xyz"]
-    assert contents.digest(rows) == contents.digest(reversed(rows))
-    assert contents.digest(rows) != contents.digest(rows[:2])
+    assert dataset_contents.digest(rows) == dataset_contents.digest(reversed(rows))
+    assert dataset_contents.digest(rows) != dataset_contents.digest(rows[:2])
     changed = Entry(content="x", group="p", label="b").line("train", "g")
-    assert contents.digest([changed, *rows[1:]]) != contents.digest(rows)
+    assert dataset_contents.digest([changed, *rows[1:]]) != dataset_contents.digest(rows)
 
 
 def test_a_version_needs_two_labels() -> None:
     with pytest.raises(NothingToLearn):
-        contents.check_labels([])
+        dataset_contents.check_labels([])
     with pytest.raises(OneLabelOnly, match="red"):
-        contents.check_labels(["red", "red"])
-    contents.check_labels(["red", "green"])
+        dataset_contents.check_labels(["red", "red"])
+    dataset_contents.check_labels(["red", "green"])
 
 
 def test_what_a_part_lacks_is_told() -> None:
-    counted = contents.counts(["a", "a", "a", "b"], ["train", "val", "test", "train"])
+    counted = dataset_contents.counts(["a", "a", "a", "b"], ["train", "val", "test", "train"])
     assert counted == {"a": {"train": 1, "val": 1, "test": 1}, "b": {"train": 1, "val": 0, "test": 0}}
-    val, test = contents.gaps(counted)
+    val, test = dataset_contents.gaps(counted)
     assert "No image of b is in the part “val”" in val
     assert "measured" in test
 
@@ -88,11 +95,11 @@ def test_a_number_that_is_none_is_left_out() -> None:
 
 # Limits.
 
-LIMITS = Limits(margin=0.02, ece=0.05, abstention=0.2, images=4)
+LIMITS = PromotionCriteria(margin=0.02, ece=0.05, abstention=0.2, images=4)
 
 
-def sure(label: str) -> Said:
-    return Said(label, 1.0, uncertain=False)
+def sure(label: str) -> ClassifierAnswers:
+    return ClassifierAnswers(label, 1.0, uncertain=False)
 
 
 def test_a_classifier_that_is_as_good_keeps_the_limits() -> None:
@@ -111,9 +118,15 @@ def test_a_classifier_that_is_as_good_keeps_the_limits() -> None:
     [
         ([], {"images", "margin", "ece", "abstention"}),
         ([Pair("a", sure("a"), sure("a"))] * 3, {"images"}),
-        ([*[Pair("a", sure("a"), sure("a"))] * 9, Pair("b", Said("a", 0.0, False), sure("b"))], {"margin"}),
-        ([Pair("a", Said("a", 0.5, False), sure("a"))] * 4, {"ece"}),
-        ([*[Pair("a", sure("a"), sure("a"))] * 3, Pair("a", Said("a", 1.0, True), sure("a"))], {"abstention"}),
+        (
+            [*[Pair("a", sure("a"), sure("a"))] * 9, Pair("b", ClassifierAnswers("a", 0.0, False), sure("b"))],
+            {"margin"},
+        ),
+        ([Pair("a", ClassifierAnswers("a", 0.5, False), sure("a"))] * 4, {"ece"}),
+        (
+            [*[Pair("a", sure("a"), sure("a"))] * 3, Pair("a", ClassifierAnswers("a", 1.0, True), sure("a"))],
+            {"abstention"},
+        ),
     ],
 )
 def test_each_limit_is_judged_by_itself(pairs: list[Pair], failed: set[str]) -> None:
@@ -129,7 +142,12 @@ def test_the_margin_counts_labels_and_not_images() -> None:
 
 def test_the_calibration_error_is_that_of_a_table_by_hand() -> None:
     # Two bins: 0.9 with 1 of 2 right (apart 0.4), 0.6 with 2 of 2 right (apart 0.4).
-    told = [Said("a", 0.9, False), Said("a", 0.9, False), Said("a", 0.6, False), Said("a", 0.6, False)]
+    told = [
+        ClassifierAnswers("a", 0.9, False),
+        ClassifierAnswers("a", 0.9, False),
+        ClassifierAnswers("a", 0.6, False),
+        ClassifierAnswers("a", 0.6, False),
+    ]
     assert calibration_error(["a", "b", "a", "a"], told) == pytest.approx(0.4)
 
 

@@ -15,9 +15,9 @@ from sqlalchemy import select
 from medhub.accounts.permissions import Role
 from medhub.audit.models import AuditEntry
 from medhub.entrypoints.web import create_app
-from medhub.foundation.caching import RecentBytes
-from medhub.foundation.installation import Installation
-from medhub.records import pixels
+from medhub.foundation.app_context import AppContext
+from medhub.foundation.http_caching import RecentBytes
+from medhub.records import isolated_calls
 from medhub.records.models import Image
 from medhub.viewing import service
 from medhub.viewing.service import SIZES, rounded
@@ -31,19 +31,19 @@ def _nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "_recent", RecentBytes(2**20))
 
 
-def bring(house: Installation, people: People, data: bytes) -> str:
-    technologist = people.actor(house, Role.TECHNOLOGIST)
-    (answer,) = upload(house, technologist, make_patient(house, people), data)
+def bring(app: AppContext, people: People, data: bytes) -> str:
+    technologist = people.actor(app, Role.TECHNOLOGIST)
+    (answer,) = upload(app, technologist, make_patient(app, people), data)
     return str(answer.image_id)
 
 
 @pytest.fixture
-def viewer(house: Installation, people: People) -> TestClient:
-    return client_of(create_app(house, run_jobs=False), house, f"{Role.VIEWER}@lab.example")
+def viewer(app: AppContext, people: People) -> TestClient:
+    return client_of(create_app(app, run_jobs=False), app, f"{Role.VIEWER}@lab.example")
 
 
-def row(house: Installation, image_id: str) -> Image:
-    with house.database.reading() as session:
+def row(app: AppContext, image_id: str) -> Image:
+    with app.database.reading() as session:
         return session.get_one(Image, image_id)
 
 
@@ -61,37 +61,37 @@ def test_a_size_is_rounded_up_to_one_of_few(size: int) -> None:
 
 
 def test_the_thumbnail_is_the_one_that_was_made_on_arrival(
-    house: Installation, people: People, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    image = row(house, bring(house, people, photograph(1)))
+    image = row(app, bring(app, people, photograph(1)))
 
     def never(*_: object) -> None:
         raise AssertionError("nothing needs to be decoded")
 
-    monkeypatch.setattr(pixels, "rendition", never)
-    assert service.rendition(house, image, 256, 0) == house.blobs.get(str(image.thumbnail))
+    monkeypatch.setattr(isolated_calls, "rendition", never)
+    assert service.rendition(app, image, 256, 0) == app.blobs.get(str(image.thumbnail))
 
 
 def test_a_rendition_is_made_once_and_kept_ready(
-    house: Installation, people: People, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    image = row(house, bring(house, people, photograph(1, size=300)))
+    image = row(app, bring(app, people, photograph(1, size=300)))
     made = []
-    rendition = pixels.rendition
+    rendition = isolated_calls.rendition
 
     def noted(*given: Any) -> bytes:
         made.append(given)
         return rendition(*given)
 
-    monkeypatch.setattr(pixels, "rendition", noted)
-    first = service.rendition(house, image, 128, 0)
-    assert service.rendition(house, image, 128, 0) == first
+    monkeypatch.setattr(isolated_calls, "rendition", noted)
+    first = service.rendition(app, image, 128, 0)
+    assert service.rendition(app, image, 128, 0) == first
     assert len(made) == 1
     assert max(decoded(first).shape) == 128
 
 
-def test_a_rendition_is_never_larger_than_the_image(house: Installation, people: People, viewer: TestClient) -> None:
-    image_id = bring(house, people, photograph(1, size=300))
+def test_a_rendition_is_never_larger_than_the_image(app: AppContext, people: People, viewer: TestClient) -> None:
+    image_id = bring(app, people, photograph(1, size=300))
     for size, side in ((16, 64), (64, 64), (65, 128), (512, 300), (4096, 300)):
         answer = viewer.get(f"/api/images/{image_id}/rendered", params={"size": size})
         assert (answer.status_code, answer.headers["content-type"]) == (200, "image/webp")
@@ -99,52 +99,50 @@ def test_a_rendition_is_never_larger_than_the_image(house: Installation, people:
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "BMP"])
-def test_the_original_has_the_pixels_that_came(
-    house: Installation, people: People, viewer: TestClient, form: str
-) -> None:
+def test_the_original_has_the_pixels_that_came(app: AppContext, people: People, viewer: TestClient, form: str) -> None:
     data = photograph(3, form=form)
-    answer = viewer.get(f"/api/images/{bring(house, people, data)}/original")
+    answer = viewer.get(f"/api/images/{bring(app, people, data)}/original")
     assert answer.status_code == 200
     assert answer.headers["content-type"] == ("image/jpeg" if form == "JPEG" else "image/png")
     assert np.array_equal(decoded(answer.content), decoded(data))
 
 
-def test_both_ways_to_the_original_give_the_same_bytes(house: Installation, people: People) -> None:
+def test_both_ways_to_the_original_give_the_same_bytes(app: AppContext, people: People) -> None:
     """The short way reads the JPEG stream from its place in the file, the long one decodes the file in a process."""
     for seed in range(3):
-        image = row(house, bring(house, people, photograph(seed, size=96 + seed)))
-        kept = service.kept_photograph(house, image)
+        image = row(app, bring(app, people, photograph(seed, size=96 + seed)))
+        kept = service.kept_photograph(app, image)
         assert kept is not None
         stream = kept.path.read_bytes()[kept.start : kept.start + kept.length]
-        assert (stream, "image/jpeg") == pixels.photograph(house, image.blob)
+        assert (stream, "image/jpeg") == isolated_calls.photograph(app, image.blob)
 
 
-def test_the_stored_dicom_file_can_be_had_too(house: Installation, people: People, viewer: TestClient) -> None:
-    image_id = bring(house, people, photograph(1))
+def test_the_stored_dicom_file_can_be_had_too(app: AppContext, people: People, viewer: TestClient) -> None:
+    image_id = bring(app, people, photograph(1))
     answer = viewer.get(f"/api/images/{image_id}/original", params={"form": "dicom"})
     assert answer.headers["content-type"] == "application/dicom"
-    assert answer.content == house.blobs.get(row(house, image_id).blob)
+    assert answer.content == app.blobs.get(row(app, image_id).blob)
     assert answer.headers["content-disposition"] == f'attachment; filename="{image_id}.dcm"'
 
 
 @pytest.mark.parametrize("what", ["rendered", "original", "original?form=dicom"])
 def test_a_browser_that_has_it_gets_no_bytes_again_and_the_look_is_recorded_all_the_same(
-    house: Installation, people: People, viewer: TestClient, what: str
+    app: AppContext, people: People, viewer: TestClient, what: str
 ) -> None:
-    image_id = bring(house, people, photograph(1))
+    image_id = bring(app, people, photograph(1))
     first = viewer.get(f"/api/images/{image_id}/{what}")
     assert "immutable" in first.headers["cache-control"]
     assert "private" in first.headers["cache-control"]
     again = viewer.get(f"/api/images/{image_id}/{what}", headers={"If-None-Match": first.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         looks = session.scalars(select(AuditEntry).where(AuditEntry.action == "image.view")).all()
     assert len(looks) == 2
     assert {(look.object_id, look.actor) for look in looks} == {(image_id, "The viewer")}
 
 
-def test_each_size_and_form_has_a_tag_of_its_own(house: Installation, people: People, viewer: TestClient) -> None:
-    one, other = bring(house, people, photograph(1)), bring(house, people, photograph(2))
+def test_each_size_and_form_has_a_tag_of_its_own(app: AppContext, people: People, viewer: TestClient) -> None:
+    one, other = bring(app, people, photograph(1)), bring(app, people, photograph(2))
     addresses = [
         f"/api/images/{image_id}/{what}"
         for image_id in (one, other)
@@ -153,18 +151,16 @@ def test_each_size_and_form_has_a_tag_of_its_own(house: Installation, people: Pe
     assert len({viewer.get(address).headers["etag"] for address in addresses}) == len(addresses)
 
 
-def test_a_frame_that_there_is_not_is_told_so(house: Installation, people: People, viewer: TestClient) -> None:
-    image_id = bring(house, people, photograph(1))
+def test_a_frame_that_there_is_not_is_told_so(app: AppContext, people: People, viewer: TestClient) -> None:
+    image_id = bring(app, people, photograph(1))
     answer = viewer.get(f"/api/images/{image_id}/rendered", params={"frame": 1})
     assert answer.status_code == 422
     assert "1 frames, numbered from 0" in answer.json()["detail"]
 
 
-def test_an_image_whose_file_is_missing_is_told_as_that(
-    house: Installation, people: People, viewer: TestClient
-) -> None:
-    image_id = bring(house, people, photograph(1))
-    house.blobs.delete(row(house, image_id).blob)
+def test_an_image_whose_file_is_missing_is_told_as_that(app: AppContext, people: People, viewer: TestClient) -> None:
+    image_id = bring(app, people, photograph(1))
+    app.blobs.delete(row(app, image_id).blob)
     for what in ("rendered?size=64", "original", "original?form=dicom"):
         answer = viewer.get(f"/api/images/{image_id}/{what}")
         assert answer.status_code == 404

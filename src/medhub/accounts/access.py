@@ -18,11 +18,11 @@ from fastapi.params import Depends as DependsParameter
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
-from medhub.accounts import signing_in
+from medhub.accounts import authentication
 from medhub.accounts.actor import Actor
 from medhub.accounts.permissions import PERMISSIONS
 from medhub.errors import NotAllowed, NotAuthenticated
-from medhub.foundation.installation import Installation
+from medhub.foundation.app_context import AppContext
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 COOKIE = "medhub"
@@ -33,20 +33,20 @@ SECURE_COOKIE = "__Host-medhub"
 class Call:
     """One request by a person: the installation, the person, and sessions whose acts are recorded."""
 
-    house: Installation
+    app: AppContext
     actor: Actor
-    believed: signing_in.Believed
+    sign_in_cache: authentication.SignInCache
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """A session that reads."""
-        with self.house.database.reading() as session:
+        with self.app.database.reading() as session:
             yield session
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """A session that writes, and commits at the end of the block."""
-        with self.house.database.writing() as session:
+        with self.app.database.writing() as session:
             yield session
 
 
@@ -55,9 +55,9 @@ def origin_of(request: Request) -> str:
     return request.client.host[:64] if request.client else "unknown"
 
 
-def csrf_token(house: Installation, sign_in_id: str) -> str:
+def csrf_token(app: AppContext, sign_in_id: str) -> str:
     """The token that a page must send back with every change; it is bound to the sign-in."""
-    return hmac.new(house.keys.derive("csrf"), sign_in_id.encode(), hashlib.sha256).hexdigest()
+    return hmac.new(app.keys.derive("csrf"), sign_in_id.encode(), hashlib.sha256).hexdigest()
 
 
 def secret_in_cookie(request: Request) -> str | None:
@@ -67,38 +67,38 @@ def secret_in_cookie(request: Request) -> str | None:
 
 async def authenticate(request: Request) -> Call:
     """Find out who calls, by API token or by cookie; a change by cookie needs the CSRF token too."""
-    house: Installation = request.app.state.house
-    believed: signing_in.Believed = request.app.state.believed
+    app: AppContext = request.app.state.app_context
+    sign_in_cache: authentication.SignInCache = request.app.state.sign_in_cache
     scheme, _, credential = request.headers.get("authorization", "").partition(" ")
     by_cookie = False
     if credential and scheme.lower() == "bearer":
-        kind: signing_in.Kind = "token"
-        row_id = believed.row_of_token(house, credential.strip())
+        kind: authentication.Kind = "token"
+        row_id = sign_in_cache.row_of_token(app, credential.strip())
     elif secret := secret_in_cookie(request):
         kind, by_cookie = "browser", True
         row_id = hashlib.sha256(secret.encode()).hexdigest()
     else:
         raise NotAuthenticated("Sign in first.")
-    actor = believed.get(row_id)
+    actor = sign_in_cache.get(row_id)
     if actor is None:
-        generation = believed.generation
-        actor = await run_in_threadpool(_load, house, row_id, kind)
-        believed.put(row_id, actor, generation)
+        generation = sign_in_cache.generation
+        actor = await run_in_threadpool(_load, app, row_id, kind)
+        sign_in_cache.put(row_id, actor, generation)
     if by_cookie and request.method not in SAFE_METHODS:
-        _refuse_foreign_pages(request, house, actor)
-    return Call(house, replace(actor, origin=origin_of(request)), believed)
+        _refuse_foreign_pages(request, app, actor)
+    return Call(app, replace(actor, origin=origin_of(request)), sign_in_cache)
 
 
-def _load(house: Installation, row_id: str, kind: signing_in.Kind) -> Actor:
-    with house.database.reading() as session:
-        return signing_in.load_actor(session, row_id, kind)
+def _load(app: AppContext, row_id: str, kind: authentication.Kind) -> Actor:
+    with app.database.reading() as session:
+        return authentication.load_actor(session, row_id, kind)
 
 
-def _refuse_foreign_pages(request: Request, house: Installation, actor: Actor) -> None:
+def _refuse_foreign_pages(request: Request, app: AppContext, actor: Actor) -> None:
     given = request.headers.get("x-csrf-token", "")
     origin = request.headers.get("origin")
     foreign = origin is not None and origin.partition("://")[2] != request.headers.get("host", "")
-    if foreign or not hmac.compare_digest(given.encode(), csrf_token(house, actor.sign_in_id).encode()):
+    if foreign or not hmac.compare_digest(given.encode(), csrf_token(app, actor.sign_in_id).encode()):
         raise NotAllowed(
             "This request did not come from a page of Medhub. Reload the page and try again.", action="csrf"
         )

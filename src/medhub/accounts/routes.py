@@ -8,7 +8,7 @@ from typing import Annotated
 from anyio import to_thread
 from fastapi import APIRouter, Form, Path, Query, Request, Response
 
-from medhub.accounts import service, signing_in
+from medhub.accounts import authentication, service
 from medhub.accounts.access import COOKIE, PUBLIC, SECURE_COOKIE, Call, allow, csrf_token, origin_of
 from medhub.accounts.actor import Actor
 from medhub.accounts.models import Project
@@ -30,8 +30,8 @@ from medhub.accounts.schemas import (
     UserCreated,
     UserOut,
 )
+from medhub.foundation.app_context import AppContext
 from medhub.foundation.http import Id, Page, Paging, Text
-from medhub.foundation.installation import Installation
 
 auth = APIRouter(prefix="/api/auth", tags=["sign in"])
 people = APIRouter(prefix="/api/users", tags=["people"])
@@ -45,10 +45,10 @@ def _is_secure(request: Request) -> bool:
     return request.url.scheme == "https" or request.url.hostname in {"127.0.0.1", "localhost", "::1"}
 
 
-def _me(house: Installation, actor: Actor) -> Me:
+def _me(app: AppContext, actor: Actor) -> Me:
     return Me(
         user=UserBrief(id=actor.user_id, email=actor.email, name=actor.name),
-        csrf_token=csrf_token(house, actor.sign_in_id),
+        csrf_token=csrf_token(app, actor.sign_in_id),
         memberships=[
             MembershipOut(project_id=project_id, project=actor.project_names[project_id], role=role)
             for project_id, role in sorted(actor.roles.items(), key=lambda item: actor.project_names[item[0]].lower())
@@ -56,11 +56,17 @@ def _me(house: Installation, actor: Actor) -> Me:
     )
 
 
-async def _sign_in(request: Request, email: str, password: str, kind: signing_in.Kind) -> str:
+async def _sign_in(request: Request, email: str, password: str, kind: authentication.Kind) -> str:
     """Sign in on a thread of the few that are kept for it, so that a flood of guesses leaves the others free."""
-    house: Installation = request.app.state.house
+    app: AppContext = request.app.state.app_context
     secret, _user = await to_thread.run_sync(
-        signing_in.sign_in, house, email, password, kind, origin_of(request), limiter=request.app.state.signing_in
+        authentication.sign_in,
+        app,
+        email,
+        password,
+        kind,
+        origin_of(request),
+        limiter=request.app.state.password_limiter,
     )
     return secret
 
@@ -68,39 +74,39 @@ async def _sign_in(request: Request, email: str, password: str, kind: signing_in
 @auth.post("/session", dependencies=[PUBLIC], summary="Sign in with a browser")
 async def open_session(request: Request, response: Response, given: SignInRequest) -> Me:
     """Check an e-mail address and a password, and set the cookie of the sign-in."""
-    house: Installation = request.app.state.house
+    app: AppContext = request.app.state.app_context
     secret = await _sign_in(request, given.email, given.password, "browser")
-    actor = await to_thread.run_sync(_actor_of_secret, house, secret)
+    actor = await to_thread.run_sync(_actor_of_secret, app, secret)
     secure = _is_secure(request)
     response.set_cookie(
         SECURE_COOKIE if secure else COOKIE,
         secret,
-        max_age=house.settings.session_hours * 3600,
+        max_age=app.settings.session_hours * 3600,
         path="/",
         secure=secure,
         httponly=True,
         samesite="strict",
     )
-    return _me(house, actor)
+    return _me(app, actor)
 
 
-def _actor_of_secret(house: Installation, secret: str) -> Actor:
-    with house.database.reading() as session:
-        return signing_in.actor_of_secret(session, secret)
+def _actor_of_secret(app: AppContext, secret: str) -> Actor:
+    with app.database.reading() as session:
+        return authentication.actor_of_secret(session, secret)
 
 
 @auth.get("/session", summary="Who is signed in")
 def read_session(call: Annotated[Call, allow("account.read")]) -> Me:
     """The person, the roles, and the token that every change must carry."""
-    return _me(call.house, call.actor)
+    return _me(call.app, call.actor)
 
 
 @auth.delete("/session", status_code=204, summary="Sign out")
 def close_session(call: Annotated[Call, allow("account.read")], response: Response) -> None:
     """End the sign-in; its cookie is worth nothing from now on."""
     with call.writing() as session:
-        signing_in.sign_out(session, call.actor)
-    call.believed.forget()
+        authentication.sign_out(session, call.actor)
+    call.sign_in_cache.forget()
     response.delete_cookie(SECURE_COOKIE, secure=True, httponly=True, samesite="strict")
     response.delete_cookie(COOKIE, httponly=True, samesite="strict")
 
@@ -108,10 +114,10 @@ def close_session(call: Annotated[Call, allow("account.read")], response: Respon
 @auth.post("/password", status_code=204, summary="Change the own password")
 def change_password(call: Annotated[Call, allow("account.change")], given: PasswordChange) -> None:
     """Change the own password; every other sign-in of the person ends."""
-    signing_in.check_own_password(call.house, call.actor, given.current)
+    authentication.check_own_password(call.app, call.actor, given.current)
     with call.writing() as session:
         service.change_own_password(session, call.actor, given.current, given.new)
-    call.believed.forget()
+    call.sign_in_cache.forget()
 
 
 @auth.post("/token", dependencies=[PUBLIC], summary="Get a token for an API client")
@@ -123,17 +129,17 @@ async def open_token(
     scope: Annotated[Text, Form(max_length=200, description="Not used.")] = "",
 ) -> Token:
     """The OAuth2 password form; the token is sent as ``Authorization: Bearer``."""
-    house: Installation = request.app.state.house
+    app: AppContext = request.app.state.app_context
     token = await _sign_in(request, username, password, "token")
-    return Token(access_token=token, expires_in=house.settings.token_minutes * 60)
+    return Token(access_token=token, expires_in=app.settings.token_minutes * 60)
 
 
 @auth.post("/revoke", status_code=204, summary="Revoke the token in use")
 def revoke(call: Annotated[Call, allow("account.read")]) -> None:
     """End the sign-in that this request came with."""
     with call.writing() as session:
-        signing_in.sign_out(session, call.actor)
-    call.believed.forget()
+        authentication.sign_out(session, call.actor)
+    call.sign_in_cache.forget()
 
 
 @people.get("", summary="People")
@@ -200,7 +206,7 @@ def change_user(call: Annotated[Call, allow("user.change")], id: ItemId, given: 
             service.set_role(session, call.actor, id, project_id, given.role)
         user = service.get_user(session, call.actor, id)
         out = UserOut.of(user, call.actor.projects("user.read"))
-    call.believed.forget()
+    call.sign_in_cache.forget()
     return out
 
 
@@ -209,7 +215,7 @@ def delete_user(call: Annotated[Call, allow("user.delete")], id: ItemId) -> None
     """Delete an account that has not worked on patients' data; others are deactivated instead."""
     with call.writing() as session:
         service.delete_user(session, call.actor, id)
-    call.believed.forget()
+    call.sign_in_cache.forget()
 
 
 @people.put("/{id}/memberships/{project_id}", summary="Give a role in a project")
@@ -220,7 +226,7 @@ def put_membership(
     with call.writing() as session:
         user = service.set_role(session, call.actor, id, project_id, given.role)
         out = UserOut.of(user, call.actor.projects("user.read"))
-    call.believed.forget()
+    call.sign_in_cache.forget()
     return out
 
 
@@ -229,7 +235,7 @@ def delete_membership(call: Annotated[Call, allow("user.change")], id: ItemId, p
     """Take a person out of a project."""
     with call.writing() as session:
         service.remove_role(session, call.actor, id, project_id)
-    call.believed.forget()
+    call.sign_in_cache.forget()
 
 
 def _project_out(actor: Actor, project: Project) -> ProjectOut:
@@ -258,7 +264,7 @@ def create_project(call: Annotated[Call, allow("project.create")], given: Projec
     with call.writing() as session:
         project = service.add_project(session, given.name, given.description, call.actor)
         out = _project_out(call.actor, project)
-    call.believed.forget()
+    call.sign_in_cache.forget()
     return out
 
 
@@ -275,7 +281,7 @@ def change_project(call: Annotated[Call, allow("project.change")], id: ItemId, g
     with call.writing() as session:
         project = service.change_project(session, call.actor, id, name=given.name, description=given.description)
         out = _project_out(call.actor, project)
-    call.believed.forget()
+    call.sign_in_cache.forget()
     return out
 
 
@@ -284,4 +290,4 @@ def delete_project(call: Annotated[Call, allow("project.delete")], id: ItemId) -
     """Delete a project that holds no records any more."""
     with call.writing() as session:
         service.delete_project(session, call.actor, id)
-    call.believed.forget()
+    call.sign_in_cache.forget()

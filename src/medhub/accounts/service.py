@@ -10,14 +10,14 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, selectinload
 
 from medhub.accounts.actor import Actor
+from medhub.accounts.authentication import end_all
 from medhub.accounts.models import Membership, Project, User
 from medhub.accounts.passwords import hash_password, verify_password
 from medhub.accounts.permissions import Role
-from medhub.accounts.signing_in import end_all
 from medhub.audit.models import AuditEntry
 from medhub.errors import Conflict, Invalid, NotAllowed, NotFound
 from medhub.foundation import clock, ids
-from medhub.foundation.sorting import ordering
+from medhub.foundation.natural_sort import ordering
 
 
 class UserNotFound(NotFound):

@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 from medhub.audit.chain import GENESIS, ChainCheck, check, entry_hash
 from medhub.audit.models import AuditEntry
 from medhub.errors import Unavailable
-from medhub.foundation import clock, listing
+from medhub.foundation import clock, pagination
 from medhub.foundation.database import Database, after_reading, before_commit
 from medhub.foundation.logging import get_logger
 
@@ -190,7 +190,7 @@ def find(session: Session, wanted: Filter, *, offset: int, limit: int) -> tuple[
         chosen = chosen.where(AuditEntry.at >= wanted.since)
     if wanted.until is not None:
         chosen = chosen.where(AuditEntry.at < wanted.until)
-    total = listing.count(session, chosen)
+    total = pagination.count(session, chosen)
     page = session.scalars(chosen.order_by(AuditEntry.seq.desc()).offset(offset).limit(limit))
     return list(page), total
 

@@ -12,7 +12,7 @@ from medhub.classification.models import Prediction, ShadowPrediction
 from medhub.records.models import Image
 
 
-def held_of(session: Session, patient_id: str) -> dict[str, Any]:
+def count_held(session: Session, patient_id: str) -> dict[str, Any]:
     """Predictions, evidence maps, and predictions that nobody was shown."""
     shown, shadow = (
         select(func.count())

@@ -14,7 +14,7 @@ from medhub.accounts.routes import ItemId
 from medhub.classification import appointments, service
 from medhub.classification.registry import all_installed, trained_folder_of
 from medhub.classification.schemas import ClassifierOut
-from medhub.foundation.caching import answer, unchanged
+from medhub.foundation.http_caching import answer, unchanged
 from medhub.records import studies
 from medhub.science.inference.explanation import colorize
 
@@ -38,7 +38,7 @@ def read_evidence(
 ) -> Response:
     """What the classifier looked at, as a translucent layer of the image's aspect; it is not a diagnosis."""
     with call.reading() as session:
-        image, evidence, evidence_digest = service.evidence_of(session, call.house, call.actor, id)
+        image, evidence, evidence_digest = service.evidence_of(session, call.app, call.actor, id)
         studies.record_image(session, call.actor, "image.view", image, what="evidence")
     etag = f"{evidence_digest[:32]}-{size}"
     if unchanged(request, etag):
@@ -53,7 +53,7 @@ def read_evidence(
 @classifiers.get("", summary="Classifiers")
 def list_classifiers(call: Annotated[Call, allow("classifier.read")]) -> list[ClassifierOut]:
     """The classifiers of this installation, with what their cards say and where they read."""
-    settings = call.house.settings
+    settings = call.app.settings
     trained = trained_folder_of(settings).resolve()
     with call.reading() as session:
         reading = appointments.by_digest(session, settings)

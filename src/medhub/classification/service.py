@@ -20,16 +20,16 @@ from medhub.classification.events import ImageClassified, ShadowWanted
 from medhub.classification.models import Appointment, Prediction, ShadowPrediction
 from medhub.classification.registry import get_classifier
 from medhub.errors import NotFound
-from medhub.foundation import clock, ids, listing
+from medhub.foundation import clock, ids, pagination
+from medhub.foundation.app_context import AppContext
 from medhub.foundation.blobs import BlobStore
 from medhub.foundation.database import in_turn
 from medhub.foundation.events import announce
-from medhub.foundation.installation import Installation
 from medhub.records import service as records
 from medhub.records import studies
 from medhub.records.models import Image, Study
 from medhub.records.pathway import Pathway, get_pathway
-from medhub.science.inference.classifier import Classifier, Reading
+from medhub.science.inference.classifier import Classifier, ClassifierOutput
 from medhub.science.inference.decision import Decision, decide, limit_of
 
 
@@ -39,9 +39,9 @@ class EvidenceNotFound(NotFound):
     code = "evidence-not-found"
 
 
-def classify_image(house: Installation, image_id: str, pixels: NDArray[np.uint8]) -> None:
+def classify_image(app: AppContext, image_id: str, pixels: NDArray[np.uint8]) -> None:
     """Read an image with the classifier of its pathway and keep what was said; said twice, it is kept once."""
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         image = session.get(Image, image_id)
         if image is None:
             return
@@ -50,12 +50,12 @@ def classify_image(house: Installation, image_id: str, pixels: NDArray[np.uint8]
             return
         appointed = appointments.current(session, study.pathway, appointments.IN_USE)
         shadow = appointments.current(session, study.pathway, appointments.SHADOW)
-    pathway = get_pathway(house.settings, study.pathway)
-    classifier = _load(house, pathway, appointed)
+    pathway = get_pathway(app.settings, study.pathway)
+    classifier = _load(app, pathway, appointed)
     reading = classifier.classify(pixels)
     decision = decide(reading, _limit(classifier, pathway))
     evidence = _to_png(reading.evidence)
-    with house.database.writing() as session:
+    with app.database.writing() as session:
         in_turn(session, f"patient {image.patient_id}")
         known = select(Prediction.id).where(Prediction.image_id == image_id, Prediction.digest == classifier.digest)
         if session.get(Image, image_id) is None or session.scalar(known) is not None:
@@ -66,7 +66,7 @@ def classify_image(house: Installation, image_id: str, pixels: NDArray[np.uint8]
                 project_id=image.project_id,
                 imaged_at=image.created_at,
                 reason=decision.reason,
-                evidence=records.keep_blob(session, house, evidence, patient_id=image.patient_id, image_id=image_id),
+                evidence=records.keep_blob(session, app, evidence, patient_id=image.patient_id, image_id=image_id),
             )
         )
         _settle(session, image, "read", "prediction.make", digest=classifier.digest)
@@ -74,10 +74,10 @@ def classify_image(house: Installation, image_id: str, pixels: NDArray[np.uint8]
             announce(session, ShadowWanted(image_id=image_id))
 
 
-def _load(house: Installation, pathway: Pathway, appointed: Appointment | None) -> Classifier:
+def _load(app: AppContext, pathway: Pathway, appointed: Appointment | None) -> Classifier:
     if appointed is None:
-        return get_classifier(house.settings, pathway.classifier)
-    return get_classifier(house.settings, appointed.classifier, appointed.digest)
+        return get_classifier(app.settings, pathway.classifier)
+    return get_classifier(app.settings, appointed.classifier, appointed.digest)
 
 
 def _limit(classifier: Classifier, pathway: Pathway) -> float:
@@ -85,7 +85,7 @@ def _limit(classifier: Classifier, pathway: Pathway) -> float:
 
 
 def _what_was_said(
-    image_id: str, classifier: Classifier, reading: Reading, decision: Decision, pathway: Pathway
+    image_id: str, classifier: Classifier, reading: ClassifierOutput, decision: Decision, pathway: Pathway
 ) -> dict[str, Any]:
     return {
         "id": ids.new_id(),
@@ -106,9 +106,9 @@ def _what_was_said(
     }
 
 
-def wanted_in_shadow(house: Installation, image_id: str) -> list[tuple[Appointment | None, Pathway]]:
+def wanted_in_shadow(app: AppContext, image_id: str) -> list[tuple[Appointment | None, Pathway]]:
     """Whose word on an image is missing to compare the classifier in the shadow with the one in use."""
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         image = session.get(Image, image_id)
         if image is None:
             return []
@@ -118,9 +118,9 @@ def wanted_in_shadow(house: Installation, image_id: str) -> list[tuple[Appointme
         shadow = appointments.current(session, study.pathway, appointments.SHADOW)
         if shadow is None:
             return []
-        pathway = get_pathway(house.settings, study.pathway)
+        pathway = get_pathway(app.settings, study.pathway)
         in_use = appointments.current(session, study.pathway, appointments.IN_USE)
-        digest = appointments.digest_in_use(session, house.settings, pathway)
+        digest = appointments.digest_in_use(session, app.settings, pathway)
         said = set(session.scalars(select(Prediction.digest).where(Prediction.image_id == image_id))) | set(
             session.scalars(select(ShadowPrediction.digest).where(ShadowPrediction.image_id == image_id))
         )
@@ -133,13 +133,13 @@ def wanted_in_shadow(house: Installation, image_id: str) -> list[tuple[Appointme
 
 
 def classify_in_shadow(
-    house: Installation, image_id: str, pixels: NDArray[np.uint8], appointed: Appointment | None, pathway: Pathway
+    app: AppContext, image_id: str, pixels: NDArray[np.uint8], appointed: Appointment | None, pathway: Pathway
 ) -> None:
     """Read an image without showing what was said to anybody who reads it; said twice, it is kept once."""
-    classifier = _load(house, pathway, appointed)
+    classifier = _load(app, pathway, appointed)
     reading = classifier.classify(pixels)
     decision = decide(reading, _limit(classifier, pathway))
-    with house.database.writing() as session:
+    with app.database.writing() as session:
         image = session.get(Image, image_id)
         if image is None:
             return
@@ -163,9 +163,9 @@ def classify_in_shadow(
         )
 
 
-def give_up(house: Installation, image_id: str) -> None:
+def give_up(app: AppContext, image_id: str) -> None:
     """Note that no classifier could read an image; a person decides without one."""
-    with house.database.writing() as session:
+    with app.database.writing() as session:
         image = session.get(Image, image_id)
         if image is not None and image.state == "waiting":
             _settle(session, image, "unreadable", "prediction.give-up")
@@ -194,14 +194,14 @@ def read_evidence(blobs: BlobStore, digest: str) -> NDArray[np.float32]:
 
 
 def evidence_of(
-    session: Session, house: Installation, actor: Actor, image_id: str
+    session: Session, app: AppContext, actor: Actor, image_id: str
 ) -> tuple[Image, NDArray[np.float32], str]:
     """An image, the evidence map of its latest prediction, and that map's digest."""
     image = studies.get_image(session, actor, image_id)
     prediction = latest(session, [image_id]).get(image_id)
     if prediction is None or prediction.evidence is None:
         raise EvidenceNotFound("There is no evidence map of this image: no classifier has read it.")
-    return image, read_evidence(house.blobs, prediction.evidence), prediction.evidence
+    return image, read_evidence(app.blobs, prediction.evidence), prediction.evidence
 
 
 def predictions_of(session: Session, image_id: str) -> list[Prediction]:
@@ -212,7 +212,7 @@ def predictions_of(session: Session, image_id: str) -> list[Prediction]:
 
 def latest(session: Session, image_ids: Collection[str]) -> dict[str, Prediction]:
     """The latest prediction of each image."""
-    chosen = select(Prediction).where(listing.among(session, Prediction.image_id, image_ids))
+    chosen = select(Prediction).where(pagination.among(session, Prediction.image_id, image_ids))
     found = session.scalars(chosen.order_by(Prediction.created_at, Prediction.id))
     return {prediction.image_id: prediction for prediction in found}
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The doors: web, worker, command line; each maps the errors of the house once."""
+"""Entry points: web server, DICOM listener, worker, command line; each maps the exceptions of medhub.errors once."""

@@ -26,15 +26,15 @@ from medhub.accounts import service as accounts
 from medhub.accounts.actor import COMMAND_LINE
 from medhub.accounts.permissions import Role
 from medhub.entrypoints import cli_deid, cli_dimse, cli_export, cli_images, cli_ingest, cli_serve, cli_training
-from medhub.entrypoints.assembly import build
+from medhub.entrypoints.bootstrap import build
 from medhub.errors import Conflict, Invalid, MedhubError, NotAllowed, NotFound, Unavailable
 from medhub.foundation import logging
-from medhub.foundation.installation import Installation
+from medhub.foundation.app_context import AppContext
 from medhub.foundation.settings import Settings
-from medhub.records import definitions
+from medhub.records import field_definitions
 from medhub.records import service as records
 
-app = typer.Typer(
+cli = typer.Typer(
     name="medhub",
     help="Medical images from arrival to signed report.",
     no_args_is_help=True,
@@ -57,7 +57,7 @@ for name, part in (
     ("dicom", cli_dimse.dicom_app),
     ("peer", cli_dimse.peer_app),
 ):
-    app.add_typer(part, name=name)
+    cli.add_typer(part, name=name)
 
 Data = Annotated[
     Path | None, typer.Option("--data", help="Folder of the database, blobs and keys; MEDHUB_DATA if not given.")
@@ -81,13 +81,13 @@ def settings_of(data: Path | None) -> Settings:
 
 
 @contextmanager
-def opened(data: Path | None) -> Iterator[Installation]:
+def opened(data: Path | None) -> Iterator[AppContext]:
     """The installation in a data folder."""
-    house = build(settings_of(data))
+    app = build(settings_of(data))
     try:
-        yield house
+        yield app
     finally:
-        house.close()
+        app.close()
 
 
 def say(value: Any, as_json: bool, words: str) -> None:
@@ -101,7 +101,7 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@cli.callback()
 def main_options(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and end.", is_eager=True, callback=_print_version)
@@ -115,7 +115,7 @@ def add_project(
     name: Annotated[str, typer.Argument(help="Name of the project.")], data: Data = None, as_json: AsJSON = False
 ) -> None:
     """Add a project and print its id."""
-    with opened(data) as house, house.database.writing() as session:
+    with opened(data) as app, app.database.writing() as session:
         project = accounts.add_project(session, name)
         COMMAND_LINE.record(session, "project.create", "project", project.id, project_id=project.id)
         say({"id": project.id, "name": project.name}, as_json, project.id)
@@ -135,7 +135,7 @@ def add_user(
 ) -> None:
     """Add a person with a role in a project, and print the id."""
     password = _read_password(from_stdin=password_stdin)
-    with opened(data) as house, house.database.writing() as session:
+    with opened(data) as app, app.database.writing() as session:
         known = accounts.find_project(session, project)
         user = accounts.add_user(
             session, email=email, name=name, password=password, role=role, project_id=known.id, actor=None
@@ -162,7 +162,7 @@ def set_password(
 ) -> None:
     """Give a person a new password, and end every sign-in of that person."""
     password = _read_password(from_stdin=password_stdin)
-    with opened(data) as house, house.database.writing() as session:
+    with opened(data) as app, app.database.writing() as session:
         user = accounts.reset_password(session, email, password)
         COMMAND_LINE.record(session, "user.change", "user", user.id, changed=["password"])
 
@@ -175,7 +175,7 @@ def give_role(
     data: Data = None,
 ) -> None:
     """Give a person who has an account a role in a project, a first one there or instead of the old one."""
-    with opened(data) as house, house.database.writing() as session:
+    with opened(data) as app, app.database.writing() as session:
         known = accounts.find_project(session, project)
         user = accounts.give_role(session, email, known.id, role)
         COMMAND_LINE.record(session, "user.change", "user", user.id, project_id=known.id, role=role.value)
@@ -193,15 +193,15 @@ def add_patient(
     """Register a patient and print the code."""
     if sex not in {"F", "M", "O", "U"}:
         raise Invalid("The sex is one of F, M, O, U.", field="sex")
-    with opened(data) as house, house.database.writing() as session:
+    with opened(data) as app, app.database.writing() as session:
         known = accounts.find_project(session, project)
         patient = records.create_patient(
             session,
-            house.keys,
+            app.keys,
             project_id=known.id,
             sex=sex,
             birth_year=birth_year,
-            fields=definitions.parse_pairs(field or []),
+            fields=field_definitions.parse_pairs(field or []),
             identity=None,
             by=COMMAND_LINE,
         )
@@ -213,7 +213,7 @@ def verify_audit(data: Data = None, as_json: AsJSON = False) -> None:
     """Walk the audit log's chain and name the first entry that does not hold; exit code 1 if there is one."""
     from medhub.audit.service import verify
 
-    with opened(data) as house, house.database.reading() as session:
+    with opened(data) as app, app.database.reading() as session:
         found = verify(session)
     value = {
         "entries": found.entries,
@@ -285,18 +285,18 @@ def report_key(data: Data = None) -> None:
     print(load_keys(settings_of(data), create=False).signing_key().public_key().public_bytes_raw().hex())
 
 
-cli_serve.install(app)
-cli_images.install(app)
-cli_ingest.install(app)
-cli_export.install(app)
-cli_training.install(app)
+cli_serve.install(cli)
+cli_images.install(cli)
+cli_ingest.install(cli)
+cli_export.install(cli)
+cli_training.install(cli)
 
 
 def main() -> None:
     """Run the command line; what goes wrong is said in a sentence, with an exit code of its kind."""
     logging.configure()
     try:
-        app(standalone_mode=True)
+        cli(standalone_mode=True)
     except MedhubError as error:
         code = next(EXIT_CODES[kind] for kind in type(error).__mro__ if kind in EXIT_CODES)
         _end(code, error.title, error.message)

@@ -22,14 +22,14 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from medhub.errors import Conflict, Invalid, NotFound, Unavailable
-from medhub.science.deid.files import clean_file, clean_large_slide
-from medhub.science.deid.pixels import Layouts
-from medhub.science.deid.preview import FREE_TEXT, remaining_texts
+from medhub.science.deid.answer_key import outputs_of, read_key, score
+from medhub.science.deid.cleaning_result import Result
+from medhub.science.deid.file_cleaning import clean_file, clean_large_slide
+from medhub.science.deid.phi_scan.scanner import PhiScanner
+from medhub.science.deid.pixel_cleaning import Layouts
 from medhub.science.deid.profile import Profile, find_profile
-from medhub.science.deid.result import Result
-from medhub.science.deid.scan import Scanner
-from medhub.science.deid.score import outputs_of, read_key, score
-from medhub.science.imaging.limits import Limits
+from medhub.science.deid.remaining_text import FREE_TEXT, remaining_texts
+from medhub.science.imaging.decoding_limits import DecodingLimits
 
 
 class _RunsByDefault(TyperGroup):
@@ -54,7 +54,7 @@ KeyFile = Annotated[
 ]
 _LEAST_KEY = 16
 # Larger files are not read into memory as a whole; only slides are so large.
-_IN_MEMORY = Limits().max_bytes
+_IN_MEMORY = DecodingLimits().max_bytes
 # Neighboring files are mostly of one series, of which a process remembers where writing is.
 _TOGETHER = 8
 _SAME_UID = "A file with the same SOP Instance UID and other contents came before it."
@@ -172,7 +172,7 @@ def scan_command(
         people = known.read_text(encoding="utf-8").splitlines() if known is not None else []
     except (OSError, UnicodeDecodeError) as error:
         raise Invalid(f"{known} cannot be read as text.", field="known") from error
-    scanner = Scanner(people, read_pixels=pixels)
+    scanner = PhiScanner(people, read_pixels=pixels)
     files = _files(source)
     found: list[dict[str, str]] = []
     with _bar(as_json) as bar:

@@ -17,13 +17,13 @@ from sqlalchemy import select
 
 from medhub.accounts import service as accounts
 from medhub.accounts.actor import COMMAND_LINE
-from medhub.entrypoints.assembly import build
+from medhub.entrypoints.bootstrap import build
 from medhub.errors import Invalid, NotFound
 from medhub.foundation import logging
-from medhub.foundation.installation import Installation
+from medhub.foundation.app_context import AppContext
 from medhub.foundation.settings import Settings
-from medhub.ingest import peers
-from medhub.ingest.models import Peer
+from medhub.nodes import service as nodes
+from medhub.nodes.models import DicomNode
 
 dicom_app = typer.Typer(
     help="DICOM's network services: receive, answer and send (C-ECHO, C-STORE, C-FIND, C-MOVE, C-GET).",
@@ -46,12 +46,12 @@ def _settings(data: Path | None, **chosen: Any) -> Settings:
 
 
 @contextmanager
-def _opened(data: Path | None) -> Iterator[Installation]:
-    house = build(_settings(data))
+def _opened(data: Path | None) -> Iterator[AppContext]:
+    app = build(_settings(data))
     try:
-        yield house
+        yield app
     finally:
-        house.close()
+        app.close()
 
 
 @dicom_app.callback()
@@ -66,17 +66,17 @@ def listen(
     """Listen for DICOM nodes: take what they send, answer what they ask. Ctrl+C ends it."""
     if context.invoked_subcommand is not None:
         return
-    from medhub.entrypoints.dimse import process
+    from medhub.entrypoints.dimse import listener_process
 
     settings = _settings(data, dicom_host=host, dicom_port=port)
     if settings.dicom_port is None:
         settings = settings.model_copy(update={"dicom_port": USUAL_PORT})
     logging.configure(as_json=settings.log_json)
-    house = build(settings)
+    app = build(settings)
     try:
-        process.listen(house)
+        listener_process.listen(app)
     finally:
-        house.close()
+        app.close()
 
 
 @dicom_app.command("send")
@@ -89,14 +89,14 @@ def send(
     as_json: AsJSON = False,
 ) -> None:
     """Send patients or studies to a DICOM node by C-STORE; exit code 1 if an object was not taken."""
-    from medhub.export.sending import send_objects, stored_objects
+    from medhub.export.transfer import send_objects, stored_objects
 
     if not patient and not study:
         raise Invalid("Say what is to be sent: --patient or --study.")
-    with _opened(data) as house:
-        with house.database.reading() as session:
+    with _opened(data) as app:
+        with app.database.reading() as session:
             found = accounts.find_project(session, project)
-            node = peers.find_destination(session, found.id, to)
+            node = nodes.find_destination(session, found.id, to)
             objects = stored_objects(
                 session, COMMAND_LINE, found.id, patients=patient or [], studies=study or [], to=node.ae_title
             )
@@ -105,7 +105,7 @@ def send(
         console = Console(stderr=True)
         with Progress(console=console, disable=not console.is_terminal) as progress:
             bar = progress.add_task(f"Sending to {node.ae_title}", total=len(objects))
-            told = send_objects(house, node, objects, lambda done: progress.update(bar, completed=done))
+            told = send_objects(app, node, objects, lambda done: progress.update(bar, completed=done))
     value = {"sent": told.sent, "warned": told.warned, "failed": len(told.failed)}
     print(json.dumps(value) if as_json else f"Sent {told.sent} of {len(objects)} objects to {node.ae_title}.")
     if told.failed:
@@ -131,10 +131,10 @@ def add_peer(
     as_json: AsJSON = False,
 ) -> None:
     """Let a project know a DICOM node, and print the node's id."""
-    with _opened(data) as house, house.database.writing() as session:
+    with _opened(data) as app, app.database.writing() as session:
         values = {
             "ae_title": ae_title,
-            "called_ae": called or house.settings.dicom_ae_title,
+            "called_ae": called or app.settings.dicom_ae_title,
             "host": host,
             "port": port,
             "only_from_host": only_from_host,
@@ -142,15 +142,18 @@ def add_peer(
             "may_store": store,
             "may_query": query,
         }
-        peer = peers.add_peer(session, COMMAND_LINE, accounts.find_project(session, project).id, values)
+        peer = nodes.add_node(session, COMMAND_LINE, accounts.find_project(session, project).id, values)
         print(json.dumps({"id": peer.id, **values}) if as_json else peer.id)
 
 
 @peer_app.command("list")
 def list_peers(data: Data = None, as_json: AsJSON = False) -> None:
     """List the DICOM nodes of all projects."""
-    with _opened(data) as house, house.database.reading() as session:
-        found = [(peer.id, peers.Node.of(peer)) for peer in session.scalars(select(Peer).order_by(Peer.ae_title))]
+    with _opened(data) as app, app.database.reading() as session:
+        found = [
+            (peer.id, nodes.DicomNodeInfo.of(peer))
+            for peer in session.scalars(select(DicomNode).order_by(DicomNode.ae_title))
+        ]
     if as_json:
         print(json.dumps([{"id": identifier, **asdict(node)} for identifier, node in found]))
         return
@@ -165,8 +168,8 @@ def remove_peer(
     peer: Annotated[str, typer.Argument(help="Id of the node, as `medhub peer list` prints it.")], data: Data = None
 ) -> None:
     """Forget a DICOM node; what it sent stays."""
-    with _opened(data) as house, house.database.writing() as session:
-        peers.remove_peer(session, COMMAND_LINE, peer)
+    with _opened(data) as app, app.database.writing() as session:
+        nodes.remove_node(session, COMMAND_LINE, peer)
 
 
 @peer_app.command("echo")
@@ -174,10 +177,10 @@ def echo(
     peer: Annotated[str, typer.Argument(help="Id of the node, as `medhub peer list` prints it.")], data: Data = None
 ) -> None:
     """Ask a DICOM node whether it answers (C-ECHO); exit code 5 if it does not."""
-    from medhub.ingest.calling import echo as call
+    from medhub.nodes.dicom_client import echo as call
 
-    with _opened(data) as house:
-        with house.database.reading() as session:
-            node = peers.Node.of(peers.get_peer(session, COMMAND_LINE, peer))
-        call(house.settings, node)
+    with _opened(data) as app:
+        with app.database.reading() as session:
+            node = nodes.DicomNodeInfo.of(nodes.get_node(session, COMMAND_LINE, peer))
+        call(app.settings, node)
         print(f"{node.ae_title} answers.")

@@ -17,12 +17,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from medhub.accounts import service as accounts
 from medhub.accounts.actor import COMMAND_LINE
-from medhub.entrypoints.assembly import build
+from medhub.entrypoints.bootstrap import build
 from medhub.errors import Conflict, Invalid
-from medhub.export import sending, service, tasks
+from medhub.export import service, tasks, transfer
 from medhub.export.models import Export, ExportSending
 from medhub.export.selection import Selection
-from medhub.foundation.installation import Installation
+from medhub.foundation.app_context import AppContext
 from medhub.foundation.settings import Settings
 from medhub.records import service as records
 
@@ -61,7 +61,7 @@ def export_command(
     data: Data = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a script.")] = False,
 ) -> None:
-    """Let a data set leave; exit code 1 if the last look found something, on which a person decides in the app."""
+    """Let a data set leave; exit code 1 if the last look found something, on which a person decides in the cli."""
     if sum((bool(patient), pathway is not None, bool(where))) > 1:
         raise Invalid("Name patients, a pathway, or what a search must find: one of them.", field="pathway")
     if (send_to or stow) and form is not _Form.DICOM:
@@ -69,32 +69,32 @@ def export_command(
     wanted = _wanted(where or ())
     if not out.absolute().parent.is_dir():
         raise Invalid(f"There is no folder {out.parent} to write to.", field="out")
-    house = build(Settings(data=data.absolute()) if data is not None else Settings())
+    app = build(Settings(data=data.absolute()) if data is not None else Settings())
     try:
-        with house.database.reading() as session:
+        with app.database.reading() as session:
             project_id = accounts.find_project(session, project).id
             ids = tuple(records.find_patient(session, project_id, code).id for code in patient or ())
         kind = "patients" if ids else "verdicts" if pathway is not None else "search" if wanted else "project"
-        with house.database.writing() as session:
+        with app.database.writing() as session:
             made = service.order(
                 session,
-                house,
+                app,
                 COMMAND_LINE,
                 project_id=project_id,
                 chosen=Selection(kind, ids, pathway, wanted),  # type: ignore[arg-type]
                 form=form.value,
                 picture=picture.value if form is _Form.TRAINING else None,
             )
-        export = _make(house, made, quiet=as_json)
+        export = _make(app, made, quiet=as_json)
         if export.state == "ready":
-            with house.database.reading() as session:
-                _, path = service.fetch(session, house.settings, COMMAND_LINE, export.id)
+            with app.database.reading() as session:
+                _, path = service.fetch(session, app.settings, COMMAND_LINE, export.id)
             shutil.copyfile(path, out)
-            _send(house, export, path, send_to, stow, token_file)
-        with house.database.reading() as session:
+            _send(app, export, path, send_to, stow, token_file)
+        with app.database.reading() as session:
             waiting = service.counts_of(session, [export.id])[export.id].open
     finally:
-        house.close()
+        app.close()
     if as_json:
         told = ("id", "state", "images", "patients", "size_bytes", "digest", "anonymity")
         print(json.dumps({**{name: getattr(export, name) for name in told}, "open_findings": waiting}))
@@ -119,35 +119,35 @@ def _wanted(where: Sequence[str]) -> dict[str, str] | None:
 
 
 def _send(
-    house: Installation, export: Export, path: Path, node: str | None, archive: str | None, token_file: Path | None
+    app: AppContext, export: Export, path: Path, node: str | None, archive: str | None, token_file: Path | None
 ) -> None:
     """Send what was written on to where it is wanted; raises ``Conflict`` where some of it is not taken there."""
     if node is not None:
-        with house.database.writing() as session:
-            ordered = sending.order(session, COMMAND_LINE, export.id, node)
-        sending.send_export(house, ordered.id)
-        with house.database.reading() as session:
+        with app.database.writing() as session:
+            ordered = transfer.order(session, COMMAND_LINE, export.id, node)
+        transfer.send_export(app, ordered.id)
+        with app.database.reading() as session:
             failure = session.get_one(ExportSending, ordered.id).failure
         if failure is not None:
             raise Conflict(failure)
     if archive is not None:
         token = token_file.read_text().strip() if token_file is not None else None
-        with house.database.writing() as session:
-            sending.record_stow(session, COMMAND_LINE, export.id, archive)
-        refused = sending.stow(path, archive, token)
+        with app.database.writing() as session:
+            transfer.record_stow(session, COMMAND_LINE, export.id, archive)
+        refused = transfer.stow(path, archive, token)
         if refused:
             raise Conflict(f"The archive did not take {len(refused)} of {export.images} objects.")
 
 
-def _make(house: Installation, export: Export, *, quiet: bool) -> Export:
+def _make(app: AppContext, export: Export, *, quiet: bool) -> Export:
     """Go on with an export until a person must decide or it has ended; a server that runs may do some of it."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as progress:
         bar = progress.add_task("Looking through", total=export.images)
         while export.state in service.AT_WORK:
             before = (export.state, export.looked)
-            tasks.go_on(house, export.id)
-            with house.database.reading() as session:
+            tasks.go_on(app, export.id)
+            with app.database.reading() as session:
                 export = session.get_one(Export, export.id)
             description = "Packing" if export.state == "packing" else "Looking through"
             progress.update(bar, completed=export.looked, description=description)
@@ -156,6 +156,6 @@ def _make(house: Installation, export: Export, *, quiet: bool) -> Export:
     return export
 
 
-def install(app: typer.Typer) -> None:
+def install(cli: typer.Typer) -> None:
     """Add the command."""
-    app.command("export")(export_command)
+    cli.command("export")(export_command)

@@ -16,9 +16,9 @@ from rich.table import Table
 from medhub.classification.registry import get_classifier
 from medhub.errors import Invalid, NotFound
 from medhub.foundation.settings import Settings
-from medhub.ingest.folders import ENDINGS
-from medhub.science.imaging.decoding import decode_photograph
-from medhub.science.imaging.limits import Limits, Unacceptable
+from medhub.ingest.file_sources import ENDINGS
+from medhub.science.arrivals.transient_decoding import decode_photograph
+from medhub.science.imaging.decoding_limits import DecodingLimits, Unacceptable
 from medhub.science.inference.decision import decide
 
 Paths = Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")]
@@ -71,7 +71,7 @@ def classify_command(
     results: list[dict[str, Any]] = []
     for path in _with_bar(files, "Reading", as_json):
         try:
-            reading = reader.classify(decode_photograph(path.read_bytes(), Limits()))
+            reading = reader.classify(decode_photograph(path.read_bytes(), DecodingLimits()))
         except Unacceptable as refusal:
             results.append({"path": str(path), "label": None, "error": refusal.message})
             continue
@@ -109,6 +109,6 @@ def _print_readings(results: list[dict[str, Any]]) -> None:
             print(f"{result['path']}: {result['error']}")
 
 
-def install(app: typer.Typer) -> None:
+def install(cli: typer.Typer) -> None:
     """Add the commands."""
-    app.command("classify")(classify_command)
+    cli.command("classify")(classify_command)

@@ -22,17 +22,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from medhub.accounts import service as accounts
 from medhub.accounts.actor import COMMAND_LINE
-from medhub.entrypoints.assembly import build
+from medhub.entrypoints.bootstrap import build
 from medhub.errors import MedhubError, NotFound
-from medhub.foundation.installation import Installation
+from medhub.foundation.app_context import AppContext
 from medhub.foundation.settings import Settings
 from medhub.ingest import service as ingest
-from medhub.ingest.doors import MOST_BYTES, MOST_FILES, receive_all
-from medhub.ingest.folders import Found, Reader, find_files
+from medhub.ingest.context import Answer, IngestContext, too_large
+from medhub.ingest.file_sources import Reader, SourceFile, find_files
 from medhub.ingest.models import Route
+from medhub.ingest.patient_matching import IngestSource
+from medhub.ingest.pipeline import MOST_BYTES, MOST_FILES, receive_files
 from medhub.ingest.quarantine import quarantine_unassigned
-from medhub.ingest.receiving import Answer, Receiving, too_large
-from medhub.ingest.sources import Door
 from medhub.records import service as records
 from medhub.records.pathway import get_pathway
 
@@ -60,43 +60,45 @@ class After(StrEnum):
 class _Way:
     """By which way files come in: for a patient who is named, or for whom they name themselves."""
 
-    house: Installation
-    door: Door
-    receiving: Receiving | None
+    app: AppContext
+    door: IngestSource
+    receiving: IngestContext | None
 
-    def bring(self, files: list[tuple[Found, bytes | None]]) -> list[Answer]:
+    def bring(self, files: list[tuple[SourceFile, bytes | None]]) -> list[Answer]:
         """Bring in a batch; ``None`` stands for a file that is too large."""
         whole = [data for _, data in files if data is not None]
         if self.receiving is None:
-            taken = iter(receive_all(self.house, COMMAND_LINE, self.door, whole))
+            taken = iter(receive_files(self.app, COMMAND_LINE, self.door, whole))
         else:
-            taken = iter([ingest.receive(self.house, COMMAND_LINE, self.receiving, data) for data in whole])
+            taken = iter([ingest.receive(self.app, COMMAND_LINE, self.receiving, data) for data in whole])
         return [next(taken) if data is not None else self._too_large(found) for found, data in files]
 
-    def _too_large(self, found: Found) -> Answer:
-        refusal = too_large(self.house, found.size)
+    def _too_large(self, found: SourceFile) -> Answer:
+        refusal = too_large(self.app, found.size)
         if self.receiving is None:
-            return quarantine_unassigned(self.house, COMMAND_LINE, self.door, b"", refusal, found.size)
-        return ingest.quarantine(self.house, COMMAND_LINE, self.receiving, b"", refusal, found.size)
+            return quarantine_unassigned(self.app, COMMAND_LINE, self.door, b"", refusal, found.size)
+        return ingest.quarantine(self.app, COMMAND_LINE, self.receiving, b"", refusal, found.size)
 
 
-def _way(house: Installation, project: str, patient: str | None, pathway: str | None, route: Route) -> _Way:
-    with house.database.reading() as session:
+def _way(app: AppContext, project: str, patient: str | None, pathway: str | None, route: Route) -> _Way:
+    with app.database.reading() as session:
         known = accounts.find_project(session, project)
         if pathway is not None:
-            get_pathway(house.settings, pathway)
-        door = Door(known.id, route, pathway=pathway)
+            get_pathway(app.settings, pathway)
+        door = IngestSource(known.id, route, pathway=pathway)
         if patient is None:
-            return _Way(house, door, None)
+            return _Way(app, door, None)
         who = records.find_patient(session, known.id, patient)
-        return _Way(house, door, ingest.begin(session, house, COMMAND_LINE, who.id, pathway or "smear-review"))
+        return _Way(app, door, ingest.begin(session, app, COMMAND_LINE, who.id, pathway or "smear-review"))
 
 
-def _batches(house: Installation, reader: Reader, found: Iterable[Found]) -> Iterator[list[tuple[Found, bytes | None]]]:
-    batch: list[tuple[Found, bytes | None]] = []
+def _batches(
+    app: AppContext, reader: Reader, found: Iterable[SourceFile]
+) -> Iterator[list[tuple[SourceFile, bytes | None]]]:
+    batch: list[tuple[SourceFile, bytes | None]] = []
     size = 0
     for one in found:
-        data = reader.read(one) if one.size <= house.settings.upload_max_bytes else None
+        data = reader.read(one) if one.size <= app.settings.upload_max_bytes else None
         # Twice as many as are cleaned at once: one half is written while the other is cleaned.
         if batch and (len(batch) >= 2 * MOST_FILES or size + one.size > 2 * MOST_BYTES):
             yield batch
@@ -119,22 +121,22 @@ def ingest_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a script.")] = False,
 ) -> None:
     """Bring files in; exit code 1 if any was quarantined. The server classifies them as soon as it runs."""
-    house = build(Settings(data=data.absolute()) if data is not None else Settings())
+    app = build(Settings(data=data.absolute()) if data is not None else Settings())
     results: list[dict[str, Any]] = []
-    reader = Reader(house)
+    reader = Reader(app)
     try:
-        way = _way(house, project, patient, pathway, "command")
-        found = list(find_files(house, paths))
+        way = _way(app, project, patient, pathway, "command")
+        found = list(find_files(app, paths))
         if not found:
             raise NotFound("There are no files in what was named.")
-        for batch in _with_bar(_batches(house, reader, found), len(found), as_json):
+        for batch in _with_bar(_batches(app, reader, found), len(found), as_json):
             results += [
                 {"path": one.name, "outcome": answer.outcome, "reason": answer.reason, "image_id": answer.image_id}
                 for (one, _), answer in zip(batch, way.bring(batch), strict=True)
             ]
     finally:
         reader.close()
-        house.close()
+        app.close()
     if as_json:
         print(json.dumps(results, ensure_ascii=False))
     else:
@@ -152,8 +154,8 @@ def _print(results: list[dict[str, Any]]) -> None:
 
 
 def _with_bar(
-    batches: Iterator[list[tuple[Found, bytes | None]]], total: int, quiet: bool
-) -> Iterator[list[tuple[Found, bytes | None]]]:
+    batches: Iterator[list[tuple[SourceFile, bytes | None]]], total: int, quiet: bool
+) -> Iterator[list[tuple[SourceFile, bytes | None]]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as progress:
         task = progress.add_task("Bringing in", total=total)
@@ -172,19 +174,19 @@ def watch_command(
     data: Data = None,
 ) -> None:
     """Bring in whatever is laid into a folder, until it is interrupted; each file is taken once it stops growing."""
-    house = build(Settings(data=data.absolute()) if data is not None else Settings())
+    app = build(Settings(data=data.absolute()) if data is not None else Settings())
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
     watched = Watched(folder, after)
     try:
-        way = _way(house, project, None, pathway, "watch")
+        way = _way(app, project, None, pathway, "watch")
         print(f"Watching {folder}", flush=True)
         while not ended.wait(_LOOK_S):
             for outcome, count in sorted(watched.look(way).items()):
                 print(f"{count} {outcome}", flush=True)
     finally:
-        house.close()
+        app.close()
 
 
 class Watched:
@@ -198,9 +200,9 @@ class Watched:
     def look(self, way: _Way) -> Counter[str]:
         """Bring in the files that have stopped growing; what became of how many."""
         counts: Counter[str] = Counter()
-        reader = Reader(way.house)
-        whole = [Found(str(path), path, size=path.stat().st_size) for path in self._whole()]
-        for batch in _batches(way.house, reader, whole):
+        reader = Reader(way.app)
+        whole = [SourceFile(str(path), path, size=path.stat().st_size) for path in self._whole()]
+        for batch in _batches(way.app, reader, whole):
             try:
                 answers = way.bring(batch)
             except MedhubError as error:  # as a full disk, or a database that is away: they are tried again
@@ -244,7 +246,7 @@ class Watched:
         shutil.move(path, target)
 
 
-def install(app: typer.Typer) -> None:
+def install(cli: typer.Typer) -> None:
     """Add the commands."""
-    app.command("ingest")(ingest_command)
-    app.command("watch")(watch_command)
+    cli.command("ingest")(ingest_command)
+    cli.command("watch")(watch_command)

@@ -12,14 +12,14 @@ import typer
 from rich.console import Console
 
 from medhub.classification.registry import get_classifier
-from medhub.entrypoints.assembly import build
-from medhub.entrypoints.demonstration import make_demonstration
+from medhub.entrypoints.bootstrap import build
+from medhub.entrypoints.demo import make_demonstration
 from medhub.entrypoints.flow import abandoned, handlers
-from medhub.entrypoints.processes import answer, dicom_listener, listen, others, shared_generation
+from medhub.entrypoints.server_processes import answer, dicom_listener, listen, others, shared_generation
 from medhub.errors import MedhubError
 from medhub.export.tasks import destroy_expired as destroy_expired_exports
 from medhub.foundation import logging
-from medhub.foundation.installation import Installation
+from medhub.foundation.app_context import AppContext
 from medhub.foundation.jobs import Runner
 from medhub.foundation.settings import Settings
 from medhub.ingest.service import destroy_expired
@@ -32,7 +32,7 @@ Data = Annotated[
 HOUSEKEEPING_S = 3600
 
 
-def _open(data: Path | None) -> Installation:
+def _open(data: Path | None) -> AppContext:
     settings = Settings(data=data.absolute()) if data is not None else Settings()
     logging.configure(as_json=settings.log_json)
     return build(settings)
@@ -50,13 +50,13 @@ def serve(
     """Start everything: web server, job runner, decoding processes, on an embedded database unless told otherwise."""
     from medhub.entrypoints.web import create_app
 
-    house = _open(data)
+    app = _open(data)
     console = Console(stderr=True, highlight=False)
-    settings = house.settings
+    settings = app.settings
     address, number = host or settings.host, port if port is not None else settings.port
     listening = listen(address, number)
     if demo:
-        make_demonstration(house, console)
+        make_demonstration(app, console)
     for pathway in all_pathways(settings).values():
         try:
             get_classifier(settings, pathway.classifier)
@@ -64,21 +64,21 @@ def serve(
             console.print(
                 f"The pathway {pathway.name} has no classifier, so all its images go to people: {error.message}"
             )
-    house.blobs.sweep()
+    app.blobs.sweep()
     generation, descriptor = shared_generation()
     count = processes or settings.processes
-    stop = _keep_house(house)
+    stop = _start_housekeeping(app)
     number = listening.getsockname()[1]
     console.print(f"Medhub is at http://{address}:{number}  (data in {settings.data}; Ctrl+C ends it)", soft_wrap=True)
     try:
         with others(count - 1, listening, descriptor, settings), dicom_listener(settings):
-            answer(create_app(house, generation=generation), listening, settings)
+            answer(create_app(app, generation=generation), listening, settings)
     finally:
         stop.set()
-        house.close()
+        app.close()
 
 
-def _keep_house(house: Installation) -> threading.Event:
+def _start_housekeeping(app: AppContext) -> threading.Event:
     """Destroy what has expired, now and every hour, until the event is set."""
     stop = threading.Event()
 
@@ -86,10 +86,10 @@ def _keep_house(house: Installation) -> threading.Event:
         log = logging.get_logger()
         while True:
             try:
-                destroy_expired(house)
-                destroy_expired_exports(house)
-                destroy_forgotten_blobs(house)
-                house.database.forget_deleted()
+                destroy_expired(app)
+                destroy_expired_exports(app)
+                destroy_forgotten_blobs(app)
+                app.database.forget_deleted()
             except Exception as error:
                 log.error("housekeeping.failed", error=type(error).__name__)
             if stop.wait(HOUSEKEEPING_S):
@@ -104,9 +104,9 @@ def worker(
     threads: Annotated[int, typer.Option(help="Jobs that run side by side.", min=1, max=64)] = 1,
 ) -> None:
     """Run jobs beside the server, on this machine or on another that reaches the same database and blobs."""
-    house = _open(data)
+    app = _open(data)
     runners = [
-        Runner(house.database, handlers(house), abandoned=abandoned(house), lease_s=house.settings.job_lease_s)
+        Runner(app.database, handlers(app), abandoned=abandoned(app), lease_s=app.settings.job_lease_s)
         for _ in range(threads)
     ]
     ended = threading.Event()
@@ -117,20 +117,20 @@ def worker(
     ended.wait()
     for runner in runners:
         runner.stop()
-    house.close()
+    app.close()
 
 
 def demo(data: Data = None) -> None:
     """Set up the demonstration project: accounts for each role, patients, real cell images."""
-    house = _open(data)
+    app = _open(data)
     try:
-        make_demonstration(house, Console(stderr=True, highlight=False))
+        make_demonstration(app, Console(stderr=True, highlight=False))
     finally:
-        house.close()
+        app.close()
 
 
-def install(app: typer.Typer) -> None:
+def install(cli: typer.Typer) -> None:
     """Add the commands."""
-    app.command("serve")(serve)
-    app.command("worker")(worker)
-    app.command("demo")(demo)
+    cli.command("serve")(serve)
+    cli.command("worker")(worker)
+    cli.command("demo")(demo)

@@ -22,12 +22,12 @@ from medhub.classification.registry import find_folder, get_classifier
 from medhub.errors import Invalid, MedhubError, Unavailable
 from medhub.foundation.settings import Settings
 from medhub.science.inference.card import load_card
-from medhub.science.learning.dataset import Row, part_of, read_listing, with_sources
+from medhub.science.learning.dataset import ListingRow, part_of, read_listing, with_sources
 from medhub.science.learning.recipe import About, Distillation, Recipe, find_recipe, load_recipe
 
 if TYPE_CHECKING:
-    from medhub.science.learning.loop import Epoch
-    from medhub.science.learning.train import Made
+    from medhub.science.learning.training_job import TrainedClassifier
+    from medhub.science.learning.training_loop import Epoch
 
 NEEDED = ("torch", "onnx", "safetensors", "matplotlib")
 STOPPED = 143  # as a process that SIGTERM has ended
@@ -80,8 +80,8 @@ def train_command(
             "pip install 'medhub[train]' (for torch without CUDA, take it from PyTorch's CPU index first)."
         )
     from medhub.science.learning.distributed import joined
-    from medhub.science.learning.loop import Stopped
-    from medhub.science.learning.train import Job, make
+    from medhub.science.learning.training_job import TrainingJob, run_training
+    from medhub.science.learning.training_loop import Stopped
 
     path = find_recipe(recipe)
     wanted = _named(load_recipe(path), name, out)
@@ -98,7 +98,7 @@ def train_command(
     console = Console(stderr=True)
     with _Watcher(console, progress, quiet=int(os.environ.get("RANK", "0")) > 0) as watch:
         try:
-            job = Job(
+            job = TrainingJob(
                 recipe=wanted,
                 rows=read_listing(data, root),
                 folder=path.resolve().parent if init is None else Path.cwd(),
@@ -108,7 +108,7 @@ def train_command(
                 overrule=overrule_leakage,
             )
             with joined(device, threads) as world:
-                made = make(job, resume=resume, watch=watch, world=world, say=watch.say)
+                made = run_training(job, resume=resume, watch=watch, world=world, say=watch.say)
         except Stopped as stopped:
             watch.tell({"event": "stopped", "message": stopped.message})
             watch.say(stopped.message)
@@ -249,7 +249,7 @@ def _spark(values: list[float]) -> str:
     return "".join(_BARS[min(7, int((value - low) / width * 8))] for value in shown)
 
 
-def _show_made(made: Made, out: Path) -> None:
+def _show_made(made: TrainedClassifier, out: Path) -> None:
     console = Console(stderr=True)
     card = made.classifier.card
     console.print(
@@ -262,7 +262,7 @@ def _show_made(made: Made, out: Path) -> None:
     print(made.classifier.digest)
 
 
-def _chosen(data: Path, root: Path | None, split: str | None) -> tuple[tuple[Row, ...], str]:
+def _chosen(data: Path, root: Path | None, split: str | None) -> tuple[tuple[ListingRow, ...], str]:
     rows = read_listing(data, root)
     if split not in (None, "all", "train", "val", "test"):
         raise Invalid(f'There is no part "{split}"; there are train, val, test and all.', field="split")
@@ -298,7 +298,7 @@ def evaluate_command(
     as_json: AsJSON = False,
 ) -> None:
     """Measure a classifier on labeled images; exit code 1 if files could not be read, or the card says otherwise."""
-    from medhub.science.learning import evaluate
+    from medhub.science.learning import evaluation
 
     if threshold is not None and not 0 < threshold <= 1:
         raise Invalid("A threshold lies above 0 and is at most 1.", field="threshold")
@@ -309,20 +309,22 @@ def evaluate_command(
         rows = with_sources(rows, wanted.source_of)
     with _bar(as_json) as bar:
         task = bar.add_task("Reading", total=len(rows))
-        found = evaluate.measure(reader, rows, threshold, done=lambda: bar.advance(task))
-    reached = evaluate.results(found)
-    value = {"part": part, **evaluate.as_json(found, reached, reader.card, reader.digest)}
+        found = evaluation.measure(reader, rows, threshold, done=lambda: bar.advance(task))
+    reached = evaluation.results(found)
+    value = {"part": part, **evaluation.as_json(found, reached, reader.card, reader.digest)}
     wrong: list[str] = []
     if wanted is not None:
-        parts = evaluate.card_parts(found, reached, evaluate.COMMAND.format(name=reader.card.name))
+        parts = evaluation.card_parts(found, reached, evaluation.COMMAND.format(name=reader.card.name))
         if strangers is not None:
-            command = evaluate.COMMAND.format(name=reader.card.name)
-            parts["figures"] = (*parts["figures"], *evaluate.changes(reader, rows, threshold, command))
-            kinds = evaluate.measure_strangers(reader, wanted.strangers, strangers, found.readings, threshold)
+            command = evaluation.COMMAND.format(name=reader.card.name)
+            parts["figures"] = (*parts["figures"], *evaluation.changes(reader, rows, threshold, command))
+            kinds = evaluation.measure_out_of_distribution(
+                reader, wanted.strangers, strangers, found.readings, threshold
+            )
             parts["strangers"] = kinds
             value["variations"] = [one.model_dump(exclude={"command"}) for one in parts["figures"][5:]]
             value["strangers"] = [one.model_dump() for one in parts["strangers"]]
-        wrong = evaluate.differences(reader.card, parts)
+        wrong = evaluation.differences(reader.card, parts)
         value["differs_from_card"] = wrong
     if charts is not None:
         from medhub.science.learning.charts import draw_all
@@ -406,7 +408,7 @@ def calibrate_command(
     strangers: Annotated[Path | None, typer.Option(help="Folder that the recipe's patterns are relative to.")] = None,
 ) -> None:
     """Learn anew, on images of your own, how sure a classifier may be and when it must say nothing."""
-    from medhub.science.learning.recalibrate import divided_for, promise_of, recalibrate
+    from medhub.science.learning.recalibration import divided_for, promise_of, recalibrate
 
     folder = find_folder(Settings(), classifier)
     wanted = load_recipe(find_recipe(recipe)) if recipe is not None else None
@@ -455,7 +457,7 @@ def compare_command(
     as_json: AsJSON = False,
 ) -> None:
     """Compare two classifiers on the same images: McNemar's exact test and a paired bootstrap over groups."""
-    from medhub.science.learning.compare import compare
+    from medhub.science.learning.comparison import compare
 
     one, other = (get_classifier(Settings(), name) for name in (first, second))
     rows, part = _chosen(data, root, split)
@@ -509,10 +511,10 @@ def card_command(
         Console().print(Markdown(text))
 
 
-def install(app: typer.Typer) -> None:
+def install(cli: typer.Typer) -> None:
     """Add the commands."""
-    app.command("train")(train_command)
-    app.command("evaluate")(evaluate_command)
-    app.command("calibrate")(calibrate_command)
-    app.command("compare")(compare_command)
-    app.command("card")(card_command)
+    cli.command("train")(train_command)
+    cli.command("evaluate")(evaluate_command)
+    cli.command("calibrate")(calibrate_command)
+    cli.command("compare")(compare_command)
+    cli.command("card")(card_command)

@@ -12,27 +12,27 @@ from medhub.classification.events import ImageClassified, ShadowWanted
 from medhub.export import erasure as export_erasure
 from medhub.export import tasks as export
 from medhub.export.events import ExportWanted
-from medhub.export.sending import send_export
+from medhub.export.transfer import send_export
+from medhub.foundation.app_context import AppContext
 from medhub.foundation.events import Flow
-from medhub.foundation.installation import Installation
 from medhub.foundation.jobs import Handler, Long
 from medhub.ingest import erasure as ingest_erasure
-from medhub.ingest.assignment import follow_claim
 from medhub.ingest.events import ImageStored, StudySettled
-from medhub.ingest.indexing import index_project
+from medhub.ingest.patient_assignment import follow_claim
 from medhub.ingest.quarantine import destroy_unassigned
-from medhub.ingest.settling import settle
-from medhub.records.erasure import Witness
+from medhub.ingest.reindexing import index_project
+from medhub.ingest.study_completion import complete_study
+from medhub.records.dicom_metadata import describe_study
+from medhub.records.erasure import ErasureReporter
 from medhub.records.erasure import finish as finish_erasure
 from medhub.records.events import ImagePlaced, ImagesMoved, PatientErased
-from medhub.records.metadata import describe_study
-from medhub.records.moving import Guard
+from medhub.records.image_moves import MoveCheck
 from medhub.records.service import destroy_unnamed_blobs
 from medhub.reports import erasure as reports_erasure
 from medhub.reports.service import issue
 from medhub.review import erasure as review_erasure
 from medhub.review.events import CaseSigned
-from medhub.review.moving import follow_images, refuse_begun
+from medhub.review.image_moves_check import follow_images, refuse_begun
 from medhub.review.service import open_case
 from medhub.training import erasure as training_erasure
 from medhub.training import tasks as training
@@ -54,49 +54,49 @@ FLOW: Flow = {
 
 
 # Who is asked what is held of a patient, before an erasure and after it.
-WITNESSES: tuple[Witness, ...] = (
-    ingest_erasure.held_of,
-    classification_erasure.held_of,
-    review_erasure.held_of,
-    reports_erasure.held_of,
-    training_erasure.held_of,
-    export_erasure.held_of,
+ERASURE_REPORTERS: tuple[ErasureReporter, ...] = (
+    ingest_erasure.count_held,
+    classification_erasure.count_held,
+    review_erasure.count_held,
+    reports_erasure.count_held,
+    training_erasure.count_held,
+    export_erasure.count_held,
 )
 
 
 # Who is asked whether images may come into a study or leave it.
-GUARDS: tuple[Guard, ...] = (refuse_begun,)
+MOVE_CHECKS: tuple[MoveCheck, ...] = (refuse_begun,)
 
 
-def handlers(house: Installation) -> Mapping[str, Handler]:
+def handlers(app: AppContext) -> Mapping[str, Handler]:
     """What each job does; all of it is done once even when it is run twice."""
     return {
-        "classify": partial(classification.classify, house),
-        "classify-in-shadow": partial(classification.classify_in_shadow, house),
-        "open-case": partial(open_case, house),
-        "follow-images": partial(follow_images, house),
-        "issue-report": partial(issue, house),
-        "destroy-blobs": partial(destroy_unnamed_blobs, house),
-        "destroy-unassigned": partial(destroy_unassigned, house),
-        "follow-claim": partial(follow_claim, house),
-        "destroy-claimed": partial(ingest_erasure.destroy_claimed, house),
-        "index-project": partial(index_project, house),
-        "settle-study": partial(settle, house),
-        "make-thumbnails": partial(make_thumbnails, house),
-        "classify-study": partial(classification.classify_study, house),
-        "describe-study": partial(describe_study, house),
-        "export": partial(export.go_on, house),
-        "send-export": partial(send_export, house),
-        "finish-erasure": partial(finish_erasure, house),
-        "destroy-exports": partial(export.forget_patient, house),
-        "train": Long(partial(training.train, house)),
+        "classify": partial(classification.classify, app),
+        "classify-in-shadow": partial(classification.classify_in_shadow, app),
+        "open-case": partial(open_case, app),
+        "follow-images": partial(follow_images, app),
+        "issue-report": partial(issue, app),
+        "destroy-blobs": partial(destroy_unnamed_blobs, app),
+        "destroy-unassigned": partial(destroy_unassigned, app),
+        "follow-claim": partial(follow_claim, app),
+        "destroy-claimed": partial(ingest_erasure.destroy_claimed, app),
+        "index-project": partial(index_project, app),
+        "settle-study": partial(complete_study, app),
+        "make-thumbnails": partial(make_thumbnails, app),
+        "classify-study": partial(classification.classify_study, app),
+        "describe-study": partial(describe_study, app),
+        "export": partial(export.go_on, app),
+        "send-export": partial(send_export, app),
+        "finish-erasure": partial(finish_erasure, app),
+        "destroy-exports": partial(export.forget_patient, app),
+        "train": Long(partial(training.train, app)),
     }
 
 
-def abandoned(house: Installation) -> Mapping[str, Handler]:
+def abandoned(app: AppContext) -> Mapping[str, Handler]:
     """What is done when a job has failed for the last time."""
     return {
-        "classify": partial(classification.give_up, house),
-        "export": partial(export.give_up, house),
-        "train": partial(training.give_up, house),
+        "classify": partial(classification.give_up, app),
+        "export": partial(export.give_up, app),
+        "train": partial(training.give_up, app),
     }

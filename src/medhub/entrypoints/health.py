@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from medhub import __version__
 from medhub.accounts.access import PUBLIC
 from medhub.foundation import jobs
-from medhub.foundation.installation import Installation
+from medhub.foundation.app_context import AppContext
 from medhub.foundation.logging import get_logger
 from medhub.ingest.journal import unreadable
 
@@ -41,7 +41,7 @@ class Health(BaseModel):
     version: str = __version__
 
 
-class Ready(BaseModel):
+class ReadyStatus(BaseModel):
     """Whether each part that is needed answers."""
 
     status: Literal["ready", "not ready"]
@@ -60,21 +60,21 @@ def read_health() -> Health:
     "/api/ready",
     dependencies=[PUBLIC],
     summary="Can the server work",
-    responses={503: {"model": Ready, "description": "A part does not answer."}},
+    responses={503: {"model": ReadyStatus, "description": "A part does not answer."}},
 )
-def read_ready(request: Request, response: Response) -> Ready:
+def read_ready(request: Request, response: Response) -> ReadyStatus:
     """Asks the database, the blob store and the job runners."""
-    house: Installation = request.app.state.house
+    app: AppContext = request.app.state.app_context
     parts: dict[str, State] = {"database": "ok", "blobs": "ok", "jobs": "ok"}
     try:
-        house.database.check()
-        with house.database.reading() as session:
+        app.database.check()
+        with app.database.reading() as session:
             session.scalar(select(jobs.Job.id).limit(1))
     except Exception as error:
         log.error("ready.database", error=type(error).__name__)
         parts["database"] = parts["jobs"] = "failed"
     try:
-        house.blobs.check()
+        app.blobs.check()
     except OSError as error:
         log.error("ready.blobs", error=type(error).__name__)
         parts["blobs"] = "failed"
@@ -83,7 +83,7 @@ def read_ready(request: Request, response: Response) -> Ready:
     ready = all(state == "ok" for state in parts.values())
     if not ready:
         response.status_code = 503
-    return Ready(status="ready" if ready else "not ready", **parts)
+    return ReadyStatus(status="ready" if ready else "not ready", **parts)
 
 
 @routes.get(
@@ -95,10 +95,10 @@ def read_ready(request: Request, response: Response) -> Ready:
 )
 def read_metrics(request: Request) -> Response:
     """Counts and durations by route, never by person or patient."""
-    house: Installation = request.app.state.house
-    with house.database.reading() as session:
+    app: AppContext = request.app.state.app_context
+    with app.database.reading() as session:
         _jobs_open.set(jobs.count_unfinished(session))
-    _intake_unreadable.set(unreadable(house.settings.intake_folder))
+    _intake_unreadable.set(unreadable(app.settings.intake_folder))
     return Response(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 

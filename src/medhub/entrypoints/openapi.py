@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from medhub.entrypoints.assembly import build
+from medhub.entrypoints.bootstrap import build
 from medhub.entrypoints.web import create_app
 from medhub.foundation.settings import Settings
 
@@ -16,11 +16,11 @@ from medhub.foundation.settings import Settings
 def document() -> str:
     """The OpenAPI document as it is committed for the web app's client."""
     with tempfile.TemporaryDirectory() as folder:
-        house = build(Settings(data=Path(folder)), migrate=False)
+        app = build(Settings(data=Path(folder)), migrate=False)
         try:
-            return json.dumps(create_app(house).openapi(), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+            return json.dumps(create_app(app).openapi(), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
         finally:
-            house.close()
+            app.close()
 
 
 if __name__ == "__main__":

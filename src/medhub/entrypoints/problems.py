@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The failures of the house as HTTP answers, after RFC 9457 (Problem Details for HTTP APIs)."""
+"""Exceptions of medhub.errors as HTTP responses, after RFC 9457 (Problem Details for HTTP APIs)."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def problem(status: int, title: str, detail: str, code: str, **facts: object) ->
     return JSONResponse(body, status_code=status, media_type=MEDIA_TYPE, headers=headers)
 
 
-def _of_house(request: Request, error: Exception) -> JSONResponse:
+def _of_medhub_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, MedhubError)  # noqa: S101 - registered for this kind alone
     if isinstance(error, NotAllowed):
         _record_refusal(request)
@@ -188,10 +188,10 @@ def _route_of(request: Request) -> str:
     return getattr(route, "path", "?")
 
 
-def install(app: FastAPI) -> None:
+def install(web_app: FastAPI) -> None:
     """Have every failure answered as a problem."""
-    app.add_exception_handler(MedhubError, _of_house)
-    app.add_exception_handler(RequestValidationError, _of_validation)
-    app.add_exception_handler(HTTPException, _of_http)
-    app.add_exception_handler(OperationalError, _of_database)
-    app.add_exception_handler(Exception, _of_anything)
+    web_app.add_exception_handler(MedhubError, _of_medhub_error)
+    web_app.add_exception_handler(RequestValidationError, _of_validation)
+    web_app.add_exception_handler(HTTPException, _of_http)
+    web_app.add_exception_handler(OperationalError, _of_database)
+    web_app.add_exception_handler(Exception, _of_anything)

@@ -13,27 +13,28 @@ from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from fastapi.telemetry import TelemetryConfig
 
 from medhub import __version__
-from medhub.accounts import audit_routes, signing_in
+from medhub.accounts import audit_routes, authentication
 from medhub.accounts import routes as accounts
 from medhub.accounts.access import Gate, public
 from medhub.accounts.passwords import HASHING_AT_ONCE
 from medhub.audit.service import Recorder
 from medhub.classification import routes as classification
-from medhub.entrypoints import health, pages, problems
-from medhub.entrypoints.dicomweb.deleting import deleting
-from medhub.entrypoints.dicomweb.rendering import rendering
-from medhub.entrypoints.dicomweb.retrieving import retrieving
-from medhub.entrypoints.dicomweb.scope import ProjectPaths
-from medhub.entrypoints.dicomweb.searching import searching
-from medhub.entrypoints.dicomweb.storing import storing
+from medhub.entrypoints import health, problems, web_assets
+from medhub.entrypoints.dicomweb.deletion import deleting
+from medhub.entrypoints.dicomweb.project_paths import ProjectPaths
+from medhub.entrypoints.dicomweb.qido import searching
+from medhub.entrypoints.dicomweb.stow import storing
+from medhub.entrypoints.dicomweb.wado import retrieving
+from medhub.entrypoints.dicomweb.wado_rendered import rendering
 from medhub.entrypoints.flow import abandoned, handlers
-from medhub.entrypoints.limits import BodyLimit, SecurityHeaders
+from medhub.entrypoints.middleware import BodyLimit, SecurityHeaders
 from medhub.export import routes as export
-from medhub.foundation.installation import Installation
+from medhub.foundation.app_context import AppContext
 from medhub.foundation.jobs import Runner
-from medhub.ingest import archive_routes, deid_routes, peer_routes
+from medhub.ingest import deid_routes, ingest_settings_routes
 from medhub.ingest import routes as ingest
-from medhub.records import moving_routes as moving
+from medhub.nodes import routes
+from medhub.records import image_move_routes as moving
 from medhub.records import routes as records
 from medhub.reports import routes as reports
 from medhub.review import routes as review
@@ -55,9 +56,9 @@ ROUTERS: tuple[APIRouter, ...] = (
     ingest.uploads,
     ingest.arrivals,
     deid_routes.projects,
-    archive_routes.projects,
+    ingest_settings_routes.projects,
     deid_routes.images,
-    peer_routes.peers,
+    routes.peers,
     review.images,
     viewing.images,
     classification.images,
@@ -103,25 +104,25 @@ class RouteWithoutGate(RuntimeError):
 
 
 def create_app(
-    house: Installation,
+    app: AppContext,
     *,
     run_jobs: bool | None = None,
     web: Path | None = None,
-    generation: signing_in.Generation | None = None,
+    generation: authentication.Generation | None = None,
 ) -> FastAPI:
     """The application of an installation; ``run_jobs`` says whether this process runs jobs too."""
-    runners = house.settings.job_runners if run_jobs is None else int(run_jobs)
+    runners = app.settings.job_runners if run_jobs is None else int(run_jobs)
 
     @asynccontextmanager
-    async def life(app: FastAPI) -> AsyncIterator[None]:
+    async def life(web_app: FastAPI) -> AsyncIterator[None]:
         to_thread.current_default_thread_limiter().total_tokens = THREADS
-        for runner in app.state.runners:
+        for runner in web_app.state.runners:
             runner.start()
         yield
-        for runner in app.state.runners:
+        for runner in web_app.state.runners:
             runner.stop()
 
-    app = FastAPI(
+    web_app = FastAPI(
         title="Medhub",
         version=__version__,
         description=DESCRIPTION,
@@ -137,34 +138,34 @@ def create_app(
             " ", "-"
         ),
     )
-    app.state.house = house
-    app.state.believed = signing_in.Believed(generation)
-    app.state.signing_in = CapacityLimiter(HASHING_AT_ONCE)
-    app.state.recorder = Recorder(lambda: house.database)
-    app.state.runners = [
-        Runner(house.database, handlers(house), abandoned=abandoned(house), lease_s=house.settings.job_lease_s)
+    web_app.state.app_context = app
+    web_app.state.sign_in_cache = authentication.SignInCache(generation)
+    web_app.state.password_limiter = CapacityLimiter(HASHING_AT_ONCE)
+    web_app.state.recorder = Recorder(lambda: app.database)
+    web_app.state.runners = [
+        Runner(app.database, handlers(app), abandoned=abandoned(app), lease_s=app.settings.job_lease_s)
         for _ in range(runners)
     ]
     for router in (*ROUTERS, health.routes):
-        app.include_router(router)
-    problems.install(app)
-    refuse_routes_without_gate(app)
-    pages.install(app, web if web is not None else house.settings.web or pages.built_web_app())
-    app.add_middleware(BodyLimit)
-    app.add_middleware(SecurityHeaders)
-    app.add_middleware(health.Metrics)
-    app.add_middleware(ProjectPaths)
-    return app
+        web_app.include_router(router)
+    problems.install(web_app)
+    refuse_routes_without_gate(web_app)
+    web_assets.install(web_app, web if web is not None else app.settings.web or web_assets.built_web_app())
+    web_app.add_middleware(BodyLimit)
+    web_app.add_middleware(SecurityHeaders)
+    web_app.add_middleware(health.Metrics)
+    web_app.add_middleware(ProjectPaths)
+    return web_app
 
 
-def routes_of(app: FastAPI) -> Iterator[RouteContext]:
-    """Every route of the application, those of included routers too: ``app.routes`` holds the routers, not these."""
-    return iter_route_contexts(app.routes)
+def routes_of(web_app: FastAPI) -> Iterator[RouteContext]:
+    """Every route of the application, including those of its routers."""
+    return iter_route_contexts(web_app.routes)
 
 
-def refuse_routes_without_gate(app: FastAPI) -> None:
+def refuse_routes_without_gate(web_app: FastAPI) -> None:
     """Deny by default: each route says which action it is, or that anybody may call it."""
-    for route in routes_of(app):
+    for route in routes_of(web_app):
         if isinstance(route.original_route, APIRoute) and gate_of(route) is None:
             raise RouteWithoutGate(f"{sorted(route.methods or ())} {route.path} names nobody who may call it")
 

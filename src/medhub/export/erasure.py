@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from medhub.export.models import ExportImage
 
 
-def held_of(session: Session, patient_id: str) -> dict[str, Any]:
+def count_held(session: Session, patient_id: str) -> dict[str, Any]:
     """Exports that hold, or held, images of a patient."""
     exports = select(func.count(func.distinct(ExportImage.export_id))).where(ExportImage.patient_id == patient_id)
     return {"exports": session.scalar(exports) or 0}

@@ -10,12 +10,12 @@ from sqlalchemy.orm import Session
 
 from medhub.accounts.access import Call, allow
 from medhub.accounts.routes import ItemId
-from medhub.export import sending, service
+from medhub.export import service, transfer
 from medhub.export.models import Export
 from medhub.export.schemas import ClearIn, ExcludeIn, ExportCreate, ExportOut, FindingOut, SendingOut, SendTo, State
 from medhub.export.selection import Selection
+from medhub.foundation.file_responses import Span, SpanResponse
 from medhub.foundation.http import Id, Page, Paging
-from medhub.foundation.sending import Span, SpanResponse
 
 exports = APIRouter(prefix="/api/exports", tags=["exports"])
 
@@ -58,7 +58,7 @@ def create_export(call: Annotated[Call, allow("export.create")], given: ExportCr
     with call.writing() as session:
         made = service.order(
             session,
-            call.house,
+            call.app,
             call.actor,
             project_id=project_id,
             chosen=Selection(given.selection, given.ids, given.pathway, given.wanted),
@@ -79,7 +79,7 @@ def read_export(call: Annotated[Call, allow("export.read")], id: ItemId) -> Expo
 def destroy_export(call: Annotated[Call, allow("export.create")], id: ItemId) -> ExportOut:
     """Destroy what was built before its time; that it was there stays known."""
     with call.writing() as session:
-        return _out(session, call, service.destroy(session, call.house, call.actor, id))
+        return _out(session, call, service.destroy(session, call.app, call.actor, id))
 
 
 @exports.get("/{id}/findings", summary="What the last look found")
@@ -94,7 +94,7 @@ def list_findings(
         export = service.get_export(session, call.actor, id)
         found, total = service.list_findings(
             session,
-            call.house.keys,
+            call.app.keys,
             call.actor,
             export,
             state=state,
@@ -126,14 +126,14 @@ def exclude_images(
 def send_export(call: Annotated[Call, allow("export.create")], id: ItemId, given: SendTo) -> SendingOut:
     """Send the objects of a finished export by C-STORE, in the background."""
     with call.writing() as session:
-        return SendingOut.model_validate(sending.order(session, call.actor, id, given.node), extra="ignore")
+        return SendingOut.model_validate(transfer.order(session, call.actor, id, given.node), extra="ignore")
 
 
 @exports.get("/{id}/sendings", summary="Where an export was sent")
 def list_sendings(call: Annotated[Call, allow("export.read")], id: ItemId) -> list[SendingOut]:
     """Each time that the export was sent, newest first, and how far it is."""
     with call.reading() as session:
-        found = sending.list_sendings(session, call.actor, id)
+        found = transfer.list_sendings(session, call.actor, id)
         return [SendingOut.model_validate(one, extra="ignore") for one in found]
 
 
@@ -151,7 +151,7 @@ def list_sendings(call: Annotated[Call, allow("export.read")], id: ItemId) -> li
 def read_file(call: Annotated[Call, allow("export.read")], id: ItemId) -> Response:
     """The export as one ZIP, whole each time."""
     with call.reading() as session:
-        export, path = service.fetch(session, call.house.settings, call.actor, id)
+        export, path = service.fetch(session, call.app.settings, call.actor, id)
     headers = {
         "Content-Disposition": f'attachment; filename="export-{export.id[-12:]}.zip"',
         "Cache-Control": "private, no-store",

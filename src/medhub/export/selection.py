@@ -12,13 +12,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from medhub.errors import Conflict, Invalid
-from medhub.foundation.installation import Installation
-from medhub.ingest.archive import settings_of
-from medhub.records import search
+from medhub.foundation.app_context import AppContext
+from medhub.ingest.ingest_settings import settings_of
+from medhub.records import dicom_search
 from medhub.records.models import Image, Patient, Series, Study
 from medhub.records.pathway import get_pathway
 from medhub.review.models import Case, Verdict
-from medhub.science.learning.splits import Part, part_of_group
+from medhub.science.learning.patient_splits import Part, part_of_group
 
 Kind = Literal["project", "patients", "studies", "series", "images", "search", "verdicts"]
 Form = Literal["dicom", "training", "metadata"]
@@ -61,7 +61,7 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class SelectedImage:
     """An image that is to leave."""
 
     image_id: str
@@ -73,12 +73,12 @@ class Chosen:
 
 
 def choose(
-    session: Session, house: Installation, project_id: str, selection: Selection, form: Form
-) -> tuple[list[Chosen], dict[str, int]]:
+    session: Session, app: AppContext, project_id: str, selection: Selection, form: Form
+) -> tuple[list[SelectedImage], dict[str, int]]:
     """The images of a selection in a settled order, and how many were left out for which reason."""
     selection.check()
     signed = _signed(session, project_id)
-    key = house.keys.derive("splits")
+    key = app.keys.derive("splits")
     left_out: Counter[str] = Counter()
     chosen = []
     for image in _images(session, project_id, selection):
@@ -86,12 +86,12 @@ def choose(
         if selection.kind == "verdicts" and pathway != selection.pathway:
             continue
         if form == "training":
-            reason = _not_for_training(house, image, label, pathway)
+            reason = _not_for_training(app, image, label, pathway)
             if reason is not None:
                 left_out[reason] += 1
                 continue
         part = part_of_group(key, image.patient_id)
-        chosen.append(Chosen(image.id, image.series_id, image.study_id, image.patient_id, label, part))
+        chosen.append(SelectedImage(image.id, image.series_id, image.study_id, image.patient_id, label, part))
     if not chosen:
         why = " and ".join(f"{count} were left out ({reason})" for reason, count in sorted(left_out.items()))
         raise NothingToExport(f"There are no images to export here{': ' + why if why else ''}. Nothing was ordered.")
@@ -101,7 +101,7 @@ def choose(
 def _images(session: Session, project_id: str, selection: Selection) -> Iterable[Image]:
     if selection.wanted:
         attributes = settings_of(session, project_id).attributes
-        images = search.find_images(session, [project_id], selection.wanted, chosen=attributes)
+        images = dicom_search.find_images(session, [project_id], selection.wanted, chosen=attributes)
         return sorted(images, key=lambda one: (one.patient_id, one.study_id, one.series_id, one.number, one.id))
     chosen = select(Image).where(Image.project_id == project_id)
     if selection.kind in _NAMED:
@@ -119,10 +119,10 @@ def _signed(session: Session, project_id: str) -> Mapping[str, tuple[str, str]]:
     return {image_id: (label, pathway) for image_id, label, pathway in rows}
 
 
-def _not_for_training(house: Installation, image: Image, label: str | None, pathway: str | None) -> str | None:
+def _not_for_training(app: AppContext, image: Image, label: str | None, pathway: str | None) -> str | None:
     if label is None or pathway is None:
         return "without a signed verdict"
-    if label in get_pathway(house.settings, pathway).not_counted:
+    if label in get_pathway(app.settings, pathway).not_counted:
         return "not counted"
     if image.shown_as != "image":
         return "no picture"

@@ -14,18 +14,18 @@ from sqlalchemy.orm import Session
 
 from medhub.accounts.actor import Actor
 from medhub.errors import Conflict, Invalid, NotFound
-from medhub.export import look, selection
-from medhub.export.contents import Names
+from medhub.export import phi_check, selection
 from medhub.export.events import ExportWanted
 from medhub.export.models import Export, ExportFinding, ExportImage
 from medhub.export.selection import Form, Selection
-from medhub.foundation import clock, ids, listing
+from medhub.export.table import Names
+from medhub.foundation import clock, ids, pagination
+from medhub.foundation.app_context import AppContext
 from medhub.foundation.database import after_commit, in_turn
 from medhub.foundation.events import announce
-from medhub.foundation.installation import Installation
 from medhub.foundation.keys import Keys
+from medhub.foundation.natural_sort import ordering
 from medhub.foundation.settings import Settings
-from medhub.foundation.sorting import ordering
 from medhub.records import vault
 from medhub.records.models import Patient
 
@@ -66,7 +66,7 @@ class FindingNotFound(NotFound):
 
 def order(
     session: Session,
-    house: Installation,
+    app: AppContext,
     actor: Actor,
     *,
     project_id: str,
@@ -78,7 +78,7 @@ def order(
     actor.require("export.create", project_id, "project")
     if (form == "training") != (picture is not None):
         raise Invalid("A data set for training is of PNG or JPEG pictures; other forms have none.", field="picture")
-    images, left_out = selection.choose(session, house, project_id, chosen, form)
+    images, left_out = selection.choose(session, app, project_id, chosen, form)
     export = Export(
         id=ids.new_id(),
         project_id=project_id,
@@ -153,7 +153,7 @@ def list_exports(
     }
     page = chosen.order_by(ordering(sort, columns, "-created_at"), Export.id).offset(offset).limit(limit)
     found = list(session.scalars(page))
-    return found, listing.total(session, chosen, offset=offset, limit=limit, found=len(found))
+    return found, pagination.total(session, chosen, offset=offset, limit=limit, found=len(found))
 
 
 @dataclass(frozen=True)
@@ -275,7 +275,7 @@ def clear(
     export, finding = _open_finding(session, actor, export_id, finding_id, "export.clear")
     same = ExportFinding.mark == finding.mark
     if alike == "place":
-        if finding.kind.startswith((look.KNOWN, *OF_ONE_IMAGE)):
+        if finding.kind.startswith((phi_check.KNOWN, *OF_ONE_IMAGE)):
             raise Invalid("What names a known patient, or cannot be read, is decided on one by one.", field="alike")
         same = (ExportFinding.place == finding.place) & (ExportFinding.kind == finding.kind)
     cleared = _decide(session, actor, export, same, "cleared", note)
@@ -382,25 +382,25 @@ def lacks_patients(session: Session, export_id: str) -> bool:
     return session.scalar(gone.limit(1)) is not None
 
 
-def destroy(session: Session, house: Installation, actor: Actor, export_id: str) -> Export:
+def destroy(session: Session, app: AppContext, actor: Actor, export_id: str) -> Export:
     """Destroy an export before its time; that it was, and of how much, stays known."""
     in_turn(session, f"export {export_id}")
     export = get_export(session, actor, export_id, "export.create")
     if export.state not in HELD:
         raise ExportNotReady(f"This export has ended already: it is {export.state}.")
-    end(session, house, export, "destroyed", None)
+    end(session, app, export, "destroyed", None)
     _record(session, actor, "export.destroy", export)
     return export
 
 
-def end(session: Session, house: Installation, export: Export, state: str, why: str | None) -> None:
+def end(session: Session, app: AppContext, export: Export, state: str, why: str | None) -> None:
     """Let an export end: its files go once this is written, and so does what its findings said."""
     export.state, export.failure, export.finished_at = state, why, clock.now()
     session.execute(
         update(ExportFinding).where(ExportFinding.export_id == export.id).values(sealed_excerpt=None),
         execution_options={"synchronize_session": False},
     )
-    after_commit(session, lambda: remove_files(house.settings, export.id))
+    after_commit(session, lambda: remove_files(app.settings, export.id))
 
 
 def expiry(settings: Settings, ready: datetime) -> datetime:

@@ -24,24 +24,24 @@ from sqlalchemy.orm import Session
 
 from medhub import __version__
 from medhub.audit.service import Act, record
-from medhub.export import contents, look, selection, service
-from medhub.export.contents import Row
+from medhub.export import phi_check, selection, service, table
 from medhub.export.events import ExportWanted
 from medhub.export.models import Export, ExportFinding, ExportImage
-from medhub.export.parquet import as_parquet
+from medhub.export.parquet_file import as_parquet
 from medhub.export.selection import Facts
+from medhub.export.table import ExportRow
 from medhub.foundation import clock, ids
+from medhub.foundation.app_context import AppContext
 from medhub.foundation.blobs import BlobNotFound
 from medhub.foundation.database import in_turn
 from medhub.foundation.events import announce
-from medhub.foundation.installation import Installation
 from medhub.foundation.isolation import DecoderFailed
-from medhub.records import definitions, pixels, vault
+from medhub.records import field_definitions, isolated_calls, vault
 from medhub.records import service as records
 from medhub.records.models import FieldDefinition, Image
 from medhub.records.vault import VaultKeyDestroyed
-from medhub.science.imaging.dicomdir import directory_facts, write_dicomdir
-from medhub.science.imaging.limits import Unacceptable
+from medhub.science.imaging.decoding_limits import Unacceptable
+from medhub.science.imaging.dicom.dicomdir import directory_facts, write_dicomdir
 
 BATCH_S = 5.0
 # Whether writing in pictures is read.
@@ -60,51 +60,51 @@ _NOTHING_LEFT = "No image is left in it: all were taken out, or deleted since it
 _CHANGED = "An image is no longer what the last look saw. Order the export again."
 
 
-def go_on(house: Installation, export_id: str) -> None:
+def go_on(app: AppContext, export_id: str) -> None:
     """Look at the next images of an export, or pack it; done again after a kill, nothing is done twice."""
     until = time.monotonic() + BATCH_S
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         export = session.get(Export, export_id)
         state = export.state if export is not None else None
     try:
         if state in {"waiting", "looking"}:
-            _look_at_next(house, export_id, until)
+            _look_at_next(app, export_id, until)
         elif state == "packing":
-            _pack(house, export_id, until)
+            _pack(app, export_id, until)
     except (service.ExportNotReady, _Broken) as failure:
-        _fail(house, export_id, str(failure))
+        _fail(app, export_id, str(failure))
     except OSError as error:
-        _fail(house, export_id, f"The export could not be written: {error.strerror or type(error).__name__}.")
+        _fail(app, export_id, f"The export could not be written: {error.strerror or type(error).__name__}.")
 
 
-def give_up(house: Installation, export_id: str) -> None:
+def give_up(app: AppContext, export_id: str) -> None:
     """Note that an export failed again and again."""
-    _fail(house, export_id, _GIVEN_UP)
+    _fail(app, export_id, _GIVEN_UP)
 
 
-def forget_patient(house: Installation, patient_id: str) -> None:
+def forget_patient(app: AppContext, patient_id: str) -> None:
     """Destroy every export that is held and has images of a patient who was erased; others forget the patient."""
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         chosen = select(ExportImage.export_id).where(
             ExportImage.patient_id == patient_id, ExportImage.excluded.is_(False)
         )
         held_by = list(session.scalars(chosen.distinct()))
     for export_id in held_by:
-        _end(house, export_id, "erased", service.ERASED)
-    with house.database.writing() as session:
+        _end(app, export_id, "erased", service.ERASED)
+    with app.database.writing() as session:
         session.execute(delete(ExportImage).where(ExportImage.patient_id == patient_id))
 
 
-def destroy_expired(house: Installation) -> int:
+def destroy_expired(app: AppContext) -> int:
     """Destroy exports whose time is over, and files that no export owns any more."""
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         expired = session.scalars(
             select(Export.id).where(Export.state == "ready", Export.expires_at < clock.now())
         ).all()
         held = set(session.scalars(select(Export.id).where(Export.state.in_(service.HELD))))
     for export_id in expired:
-        _end(house, export_id, "expired", None)
-    for path in house.settings.exports_folder.glob("*.zip*"):
+        _end(app, export_id, "expired", None)
+    for path in app.settings.exports_folder.glob("*.zip*"):
         if path.name.partition(".")[0] not in held:
             path.unlink(missing_ok=True)
     return len(expired)
@@ -123,10 +123,10 @@ class _Order:
     facts: Mapping[str, Facts]
     definitions: Sequence[FieldDefinition]
 
-    def row_of(self, one: ExportImage) -> Row:
+    def row_of(self, one: ExportImage) -> ExportRow:
         """What leaves of an image beside its file."""
         facts = self.facts[one.image_id or ""]
-        return contents.row_of(facts, file=one.file, label=one.label, part=one.part, definitions=self.definitions)
+        return table.row_of(facts, file=one.file, label=one.label, part=one.part, definitions=self.definitions)
 
     @property
     def there(self) -> list[ExportImage]:
@@ -145,7 +145,7 @@ def _load(session: Session, export_id: str, *, unlooked: int | None = None) -> _
     defined = [
         definition
         for subject in ("patient", "study")
-        for definition in definitions.of_projects(session, [export.project_id], subject)
+        for definition in field_definitions.of_projects(session, [export.project_id], subject)
     ]
     return _Order(export, rows, facts, defined)
 
@@ -164,25 +164,25 @@ class _Seen:
     study_date: str | None
 
 
-def _look_at_next(house: Installation, export_id: str, until: float) -> None:
-    with house.database.reading() as session:
+def _look_at_next(app: AppContext, export_id: str, until: float) -> None:
+    with app.database.reading() as session:
         order = _load(session, export_id, unlooked=_LOADED_AT_ONCE)
         # From here to the end of these seconds identities are in memory, and nowhere else.
-        known = records.known_identities(session, house.keys, _people(session, export_id))
+        known = records.known_identities(session, app.keys, _people(session, export_id))
     if order.export.state == "waiting":
-        _begin(house, export_id, len(known))
-    words = {word: patient_id for patient_id, values in known.items() for word in look.words_of(values)}
+        _begin(app, export_id, len(known))
+    words = {word: patient_id for patient_id, values in known.items() for word in phi_check.words_of(values)}
     seen: list[_Seen] = []
     told = time.monotonic()
     for one in order.there:
-        seen.append(_examine(house, order, one, known.get(one.patient_id, []), words))
+        seen.append(_examine(app, order, one, known.get(one.patient_id, []), words))
         if time.monotonic() > told + _NOTE_S:
-            _note(house, export_id, seen)
+            _note(app, export_id, seen)
             seen, told = [], time.monotonic()
         if time.monotonic() > until:
             break
-    _note(house, export_id, seen)
-    with house.database.writing() as session:
+    _note(app, export_id, seen)
+    with app.database.writing() as session:
         in_turn(session, f"export {export_id}")
         export = session.get(Export, export_id)
         if export is None or export.state != "looking":
@@ -200,8 +200,8 @@ def _people(session: Session, export_id: str) -> list[str]:
     return sorted(session.scalars(chosen.distinct()))
 
 
-def _begin(house: Installation, export_id: str, identities: int) -> None:
-    with house.database.writing() as session:
+def _begin(app: AppContext, export_id: str, identities: int) -> None:
+    with app.database.writing() as session:
         in_turn(session, f"export {export_id}")
         export = session.get_one(Export, export_id)
         if export.state == "waiting":
@@ -209,16 +209,16 @@ def _begin(house: Installation, export_id: str, identities: int) -> None:
             _record(session, "export.look", export, identities=identities)
 
 
-def _examine(house: Installation, order: _Order, one: ExportImage, own: list[str], words: Mapping[str, str]) -> _Seen:
+def _examine(app: AppContext, order: _Order, one: ExportImage, own: list[str], words: Mapping[str, str]) -> _Seen:
     try:
-        data = _file(house, order, one)
+        data = _file(app, order, one)
         image = order.facts[one.image_id or ""].image
-        told = house.isolation.run_within(
-            _time_for(house, image), look.look, one.file or "", data, order.row_of(one).written, own, READ_PIXELS
+        told = app.isolation.run_within(
+            _time_for(app, image), phi_check.look, one.file or "", data, order.row_of(one).written, own, READ_PIXELS
         )
         findings = [(str(place), str(kind), str(excerpt)) for place, kind, excerpt in told["findings"]]
         strangers = [word for word in told["words"] if words.get(word, one.patient_id) != one.patient_id]
-        findings += [("text of the file", look.OF_ANOTHER, word) for word in strangers]
+        findings += [("text of the file", phi_check.OF_ANOTHER, word) for word in strangers]
         date = told["study_date"] if order.export.form == "dicom" else None
         content = hashlib.sha256(data).hexdigest() if data else None
     except (Unacceptable, DecoderFailed, BlobNotFound) as error:
@@ -227,21 +227,21 @@ def _examine(house: Installation, order: _Order, one: ExportImage, own: list[str
     return _Seen(one.number, one.patient_id, findings, content, str(date) if date else None)
 
 
-def _time_for(house: Installation, image: Image) -> float:
+def _time_for(app: AppContext, image: Image) -> float:
     """How long an image may be looked at: reading what is written in it takes about a second a million pixels."""
     megapixels = max(1.0, image.width * image.height / 1e6) * min(image.frames, _MOST_FRAMES)
-    return min(_LONGEST_LOOK_S, house.settings.decoder_timeout_s + _LOOK_S_A_MEGAPIXEL * megapixels)
+    return min(_LONGEST_LOOK_S, app.settings.decoder_timeout_s + _LOOK_S_A_MEGAPIXEL * megapixels)
 
 
-def _file(house: Installation, order: _Order, one: ExportImage) -> bytes:
+def _file(app: AppContext, order: _Order, one: ExportImage) -> bytes:
     """The bytes of an image as they leave."""
     blob = order.facts[one.image_id or ""].image.blob
     if order.export.form == "metadata":
         return b""
     if order.export.form == "dicom":
-        return house.blobs.get(blob)
+        return app.blobs.get(blob)
     buffer = io.BytesIO()
-    picture = Picture.fromarray(pixels.frame(house, blob))
+    picture = Picture.fromarray(isolated_calls.frame(app, blob))
     if order.export.picture == "png":
         picture.save(buffer, "PNG", compress_level=4)
     else:
@@ -249,11 +249,11 @@ def _file(house: Installation, order: _Order, one: ExportImage) -> bytes:
     return buffer.getvalue()
 
 
-def _note(house: Installation, export_id: str, seen: Sequence[_Seen]) -> None:
+def _note(app: AppContext, export_id: str, seen: Sequence[_Seen]) -> None:
     """Write down what was found; its values sealed, each under the key of the patient in whose image it was."""
     if not seen:
         return
-    with house.database.writing() as session:
+    with app.database.writing() as session:
         in_turn(session, f"export {export_id}")
         export = session.get(Export, export_id)
         if export is None or export.state != "looking":
@@ -271,16 +271,16 @@ def _note(house: Installation, export_id: str, seen: Sequence[_Seen]) -> None:
                 continue
             export.looked += 1
             with suppress(VaultKeyDestroyed):  # erased meanwhile: the export is about to be destroyed
-                rows = [_finding(session, house, export_id, one, *found) for found in one.findings]
+                rows = [_finding(session, app, export_id, one, *found) for found in one.findings]
                 if rows:
                     session.execute(insert(ExportFinding), rows)
 
 
 def _finding(
-    session: Session, house: Installation, export_id: str, seen: _Seen, place: str, kind: str, excerpt: str
+    session: Session, app: AppContext, export_id: str, seen: _Seen, place: str, kind: str, excerpt: str
 ) -> dict[str, Any]:
     finding_id = ids.new_id()
-    sealed = vault.seal_for(session, house.keys, seen.patient_id, excerpt.encode(), service.sealing(finding_id))
+    sealed = vault.seal_for(session, app.keys, seen.patient_id, excerpt.encode(), service.sealing(finding_id))
     return {
         "id": finding_id,
         "export_id": export_id,
@@ -288,21 +288,21 @@ def _finding(
         "patient_id": seen.patient_id,
         "place": place[:300],
         "kind": kind[:60],
-        "mark": _mark(house, export_id, excerpt, seen.number if kind.startswith(_OF_ONE_IMAGE) else 0),
+        "mark": _mark(app, export_id, excerpt, seen.number if kind.startswith(_OF_ONE_IMAGE) else 0),
         "sealed_excerpt": sealed,
         "state": "open",
     }
 
 
-def _mark(house: Installation, export_id: str, excerpt: str, number: int = 0) -> str:
+def _mark(app: AppContext, export_id: str, excerpt: str, number: int = 0) -> str:
     """A keyed hash by which the same value is recognized, whatever it was taken for and wherever it stands."""
-    return house.keys.fingerprint("export-findings", f"{export_id} {number} {excerpt.casefold()}".encode())
+    return app.keys.fingerprint("export-findings", f"{export_id} {number} {excerpt.casefold()}".encode())
 
 
 def _measure(session: Session, export: Export, order: _Order) -> None:
     """Count among how many people each hides by what leaves of them."""
     rows = [(one.patient_id, order.row_of(one), one.study_date) for one in order.there]
-    export.anonymity = contents.figures(*contents.anonymity(rows, order.definitions)) if rows else None
+    export.anonymity = table.figures(*table.anonymity(rows, order.definitions)) if rows else None
 
 
 def _settle(session: Session, export: Export) -> None:
@@ -319,22 +319,22 @@ def _settle(session: Session, export: Export) -> None:
 # Packing.
 
 
-def _pack(house: Installation, export_id: str, until: float) -> None:
-    with house.database.reading() as session:
+def _pack(app: AppContext, export_id: str, until: float) -> None:
+    with app.database.reading() as session:
         order = _load(session, export_id)
         people = sorted({one.patient_id for one in order.there})
     if not order.there:
         raise _Broken(_NOTHING_LEFT)
-    house.settings.exports_folder.mkdir(exist_ok=True, mode=0o700)
-    with _alone(house, export_id) as alone:
+    app.settings.exports_folder.mkdir(exist_ok=True, mode=0o700)
+    with _alone(app, export_id) as alone:
         if alone:
-            _pack_alone(house, export_id, order, people, until)
+            _pack_alone(app, export_id, order, people, until)
 
 
 @contextmanager
-def _alone(house: Installation, export_id: str) -> Iterator[bool]:
+def _alone(app: AppContext, export_id: str) -> Iterator[bool]:
     """Whether nobody else packs this export now: a job whose runner stood still may be run by a second one."""
-    with service.file_of(house.settings, export_id).with_suffix(".zip.lock").open("w") as file:
+    with service.file_of(app.settings, export_id).with_suffix(".zip.lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -343,21 +343,21 @@ def _alone(house: Installation, export_id: str) -> Iterator[bool]:
             yield True
 
 
-def _pack_alone(house: Installation, export_id: str, order: _Order, people: list[str], until: float) -> None:
-    path = service.file_of(house.settings, export_id).with_suffix(".zip.part")
-    if not _add_files(house, order, path, until):
-        with house.database.writing() as session:
+def _pack_alone(app: AppContext, export_id: str, order: _Order, people: list[str], until: float) -> None:
+    path = service.file_of(app.settings, export_id).with_suffix(".zip.part")
+    if not _add_files(app, order, path, until):
+        with app.database.writing() as session:
             announce(session, ExportWanted(export_id=export_id))
         return
-    described = _described(house, order)
-    with house.database.writing() as session:
+    described = _described(app, order)
+    with app.database.writing() as session:
         in_turn(session, f"export {export_id}")
         export = session.get_one(Export, export_id)
         if export.state != "packing":
             return
         if service.lacks_patients(session, export_id):  # the job that destroys it is on its way
             return
-        if _name_somebody(session, house, export, described, people):
+        if _name_somebody(session, app, export, described, people):
             _settle(session, export)
             return
     with zipfile.ZipFile(path, "a") as archive:
@@ -365,19 +365,19 @@ def _pack_alone(house: Installation, export_id: str, order: _Order, people: list
             archive.writestr(_entry(name, zipfile.ZIP_DEFLATED), data)
     with path.open("rb") as file:
         digest, size = hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size
-    with house.database.writing() as session:
+    with app.database.writing() as session:
         in_turn(session, f"export {export_id}")
         export = session.get_one(Export, export_id)
         if export.state != "packing":
             path.unlink(missing_ok=True)
             return
-        path.rename(service.file_of(house.settings, export_id))
+        path.rename(service.file_of(app.settings, export_id))
         path.with_suffix(".lock").unlink(missing_ok=True)
         _measure(session, export, order)
         export.state, export.size_bytes, export.digest = "ready", size, digest
         export.images, export.patients = len(order.there), len(people)
         export.finished_at = clock.now()
-        export.expires_at = service.expiry(house.settings, export.finished_at)
+        export.expires_at = service.expiry(app.settings, export.finished_at)
         _record(session, "export.ready", export, images=export.images, digest=digest)
 
 
@@ -389,7 +389,7 @@ def _entry(name: str, method: int) -> zipfile.ZipInfo:
     return entry
 
 
-def _add_files(house: Installation, order: _Order, path: Path, until: float) -> bool:
+def _add_files(app: AppContext, order: _Order, path: Path, until: float) -> bool:
     """Add files that are not packed yet, for a few seconds; whether all are there now."""
     wanted = {one.file: one for one in order.there if one.file is not None}
     try:
@@ -404,7 +404,7 @@ def _add_files(house: Installation, order: _Order, path: Path, until: float) -> 
         for name, one in wanted.items():
             if name in packed:
                 continue
-            data = _file(house, order, one)
+            data = _file(app, order, one)
             if hashlib.sha256(data).hexdigest() != one.content:
                 raise _Broken(_CHANGED)
             method = zipfile.ZIP_DEFLATED if order.export.form == "dicom" else zipfile.ZIP_STORED
@@ -414,53 +414,51 @@ def _add_files(house: Installation, order: _Order, path: Path, until: float) -> 
         return wanted.keys() <= set(archive.namelist())
 
 
-def _described(house: Installation, order: _Order) -> dict[str, bytes]:
+def _described(app: AppContext, order: _Order) -> dict[str, bytes]:
     """The files that describe the others."""
     rows = [order.row_of(one) for one in order.there]
-    columns = (*contents.OWN_COLUMNS, *(contents.field_column(one) for one in order.definitions))
+    columns = (*table.OWN_COLUMNS, *(table.field_column(one) for one in order.definitions))
     about = {
         "medhub": __version__,
         "form": order.export.form,
         "fields": [
-            {"column": contents.field_column(one), "label": one.label, "kind": one.kind, "unit": one.unit}
+            {"column": table.field_column(one), "label": one.label, "kind": one.kind, "unit": one.unit}
             for one in order.definitions
         ],
     }
     described = {
-        "metadata.csv": contents.as_csv(rows, columns),
-        "metadata.json": contents.as_json(about, rows),
-        "metadata.parquet": house.isolation.run(
-            as_parquet, contents.typed(columns, order.definitions), contents.as_values(rows, columns)
+        "metadata.csv": table.as_csv(rows, columns),
+        "metadata.json": table.as_json(about, rows),
+        "metadata.parquet": app.isolation.run(
+            as_parquet, table.typed(columns, order.definitions), table.as_values(rows, columns)
         ),
     }
     if order.export.form == "training":
-        described["labels.csv"] = contents.listing(rows)
+        described["labels.csv"] = table.listing(rows)
     if order.export.form == "dicom":
-        entries = [
-            (one.file or "", house.isolation.run(directory_facts, _file(house, order, one))) for one in order.there
-        ]
-        digest = house.keys.fingerprint("export-uids", order.export.id.encode())
+        entries = [(one.file or "", app.isolation.run(directory_facts, _file(app, order, one))) for one in order.there]
+        digest = app.keys.fingerprint("export-uids", order.export.id.encode())
         described["DICOMDIR"] = write_dicomdir(entries, f"2.25.{int(digest[:32], 16)}")
     return described
 
 
 def _name_somebody(
-    session: Session, house: Installation, export: Export, described: Mapping[str, bytes], people: Sequence[str]
+    session: Session, app: AppContext, export: Export, described: Mapping[str, bytes], people: Sequence[str]
 ) -> bool:
     """Whether what describes the whole names a known person, other than as a person has cleared it.
 
     Each value in it was looked at before, image by image; so here only identities are searched for.
     """
-    identities = records.known_identities(session, house.keys, people)
-    words = set().union(*(look.words_of(values) for values in identities.values()))
+    identities = records.known_identities(session, app.keys, people)
+    words = set().union(*(phi_check.words_of(values) for values in identities.values()))
     chosen = select(ExportFinding.mark).where(ExportFinding.export_id == export.id, ExportFinding.state == "cleared")
     cleared = set(session.scalars(chosen.distinct()))
     rows = []
     for name, data in described.items():
-        for word in sorted(look.search(data, words)):
-            mark = _mark(house, export.id, word)
+        for word in sorted(phi_check.search(data, words)):
+            mark = _mark(app, export.id, word)
             if mark not in cleared:
-                described_by = {"id": ids.new_id(), "export_id": export.id, "place": name, "kind": look.KNOWN}
+                described_by = {"id": ids.new_id(), "export_id": export.id, "place": name, "kind": phi_check.KNOWN}
                 rows.append({**described_by, "mark": mark, "state": "open"})
     if rows:
         session.execute(insert(ExportFinding), rows)
@@ -471,14 +469,14 @@ def _record(session: Session, action: str, export: Export, **detail: Any) -> Non
     record(session, Act(action, "export", export.id, project_id=export.project_id, detail=detail))
 
 
-def _fail(house: Installation, export_id: str, why: str) -> None:
-    _end(house, export_id, "failed", why)
+def _fail(app: AppContext, export_id: str, why: str) -> None:
+    _end(app, export_id, "failed", why)
 
 
-def _end(house: Installation, export_id: str, state: str, why: str | None) -> None:
-    with house.database.writing() as session:
+def _end(app: AppContext, export_id: str, state: str, why: str | None) -> None:
+    with app.database.writing() as session:
         in_turn(session, f"export {export_id}")
         export = session.get(Export, export_id)
         if export is not None and export.state in service.HELD:
-            service.end(session, house, export, state, why)
+            service.end(session, app, export, state, why)
             _record(session, f"export.{state}", export)

@@ -33,7 +33,7 @@ from types import TracebackType
 from typing import Any, ClassVar, ParamSpec, TypeVar, cast
 
 from medhub.errors import MedhubError, Unavailable
-from medhub.foundation.isolated import HEAD, MAGIC, find, frame, pack, unpack
+from medhub.foundation.isolation_worker import HEAD, MAGIC, find, frame, pack, unpack
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -213,7 +213,7 @@ class _Worker:
 
     def __init__(self, memory_bytes: int, preload: Sequence[str]) -> None:
         ours, theirs = socket.socketpair()
-        program = "from medhub.foundation.isolated import serve; serve()"
+        program = "from medhub.foundation.isolation_worker import serve; serve()"
         arguments = [str(theirs.fileno()), str(os.getpid()), str(memory_bytes), *preload]
         with theirs:
             try:

@@ -13,8 +13,7 @@ from medhub.accounts.routes import ItemId
 from medhub.errors import Invalid, NotFound
 from medhub.ingest import profiles
 from medhub.ingest.models import Manifest, ManifestLines
-from medhub.ingest.multipart import FILES, UploadReader, form
-from medhub.ingest.preview import MOST_FILES, preview, record_preview
+from medhub.ingest.profile_preview import MOST_FILES, preview, record_preview
 from medhub.ingest.schemas import (
     ChosenBefore,
     ManifestOut,
@@ -24,6 +23,7 @@ from medhub.ingest.schemas import (
     ProfilesOut,
     ShippedProfile,
 )
+from medhub.ingest.upload_parser import FILES, UploadReader, form
 from medhub.records import studies
 from medhub.science.deid.profile import Profile, named_profiles, read_profile
 
@@ -69,7 +69,7 @@ async def preview_profile(request: Request, call: Annotated[Call, allow("profile
     """What a profile would do to files, and which free texts would remain; nothing of them is written."""
     await run_in_threadpool(_may_preview, call, id)
     reader = UploadReader(
-        request.headers.get("content-type", ""), largest_file_bytes=call.house.settings.upload_max_bytes
+        request.headers.get("content-type", ""), largest_file_bytes=call.app.settings.upload_max_bytes
     )
     given: dict[str, str] = {}
     files: list[tuple[str, bytes]] = []
@@ -91,8 +91,8 @@ def _may_preview(call: Call, project_id: str) -> None:
 
 def _preview(call: Call, project_id: str, given: dict[str, str], files: list[tuple[str, bytes]]) -> PreviewOut:
     profile = _wanted(call, project_id, given)
-    record_preview(call.actor, call.house, project_id, profile, len(files))
-    return PreviewOut.of(profile, preview(call.house, profile, files))
+    record_preview(call.actor, call.app, project_id, profile, len(files))
+    return PreviewOut.of(profile, preview(call.app, profile, files))
 
 
 def _wanted(call: Call, project_id: str, given: dict[str, str]) -> Profile:

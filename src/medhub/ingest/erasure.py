@@ -9,13 +9,13 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from medhub.foundation import clock
-from medhub.foundation.installation import Installation
+from medhub.foundation.app_context import AppContext
 from medhub.ingest.models import Arrival, Manifest, Receipt
 from medhub.ingest.quarantine import destroy_sealed
 from medhub.records.models import Image
 
 
-def held_of(session: Session, patient_id: str) -> dict[str, Any]:
+def count_held(session: Session, patient_id: str) -> dict[str, Any]:
     """Arrivals, files that wait in quarantine, receipts and manifests."""
     arrivals = select(func.count()).select_from(Arrival).where(Arrival.patient_id == patient_id)
     of_images = [
@@ -39,9 +39,9 @@ def claimed_by(session: Session, patient_id: str) -> list[Arrival]:
     return [arrival for arrival in session.scalars(waiting) if patient_id in (arrival.candidates or ())]
 
 
-def destroy_claimed(house: Installation, patient_id: str) -> None:
+def destroy_claimed(app: AppContext, patient_id: str) -> None:
     """Destroy the files that may be a patient's who was erased: nobody can say any more that they are not."""
-    with house.database.writing() as session:
+    with app.database.writing() as session:
         for arrival in claimed_by(session, patient_id):
             destroy_sealed(session, [arrival])
             arrival.outcome, arrival.note = "discarded", "The patient whose it may have been was erased."

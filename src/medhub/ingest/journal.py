@@ -44,7 +44,7 @@ class JournalFull(Unavailable):
 
 
 @dataclass(frozen=True)
-class Place:
+class JournalPosition:
     """Where a record lies: folder and segment, offset of its head, length of what is sealed."""
 
     folder: str
@@ -53,7 +53,7 @@ class Place:
     length: int
 
 
-def read_record(root: Path, keys: Keys, place: Place) -> bytes:
+def read_record(root: Path, keys: Keys, place: JournalPosition) -> bytes:
     """Open a record; raises ``Unavailable`` where it is not what was written, or was sealed with another key."""
     with (root / place.folder / _name(place.segment)).open("rb") as file:
         head = os.pread(file.fileno(), _HEAD.size, place.offset)
@@ -90,7 +90,7 @@ class Journal:
         """Who takes in holds these too, so that nobody adopts a folder from which somebody still reads."""
         return [lock for lock in self._locks.values() if lock is not None]
 
-    def append(self, plaintext: bytes, patience_s: float) -> Place:
+    def append(self, plaintext: bytes, patience_s: float) -> JournalPosition:
         """Write a record; it is durable when this returns.
 
         Raises
@@ -121,7 +121,7 @@ class Journal:
             raise
         return place
 
-    def _write(self, plaintext: bytes, length: int) -> Place:
+    def _write(self, plaintext: bytes, length: int) -> JournalPosition:
         with self._writing:
             if self._file < 0 or self._size >= self._segment_bytes or self._segment in self._failed:
                 self._roll()
@@ -134,12 +134,12 @@ class Journal:
                     os.ftruncate(self._file, offset)  # a part of a record would hide what comes after it
                 raise
             self._size = offset + _HEAD.size + length
-            place = Place(self.name, self._segment, offset, length)
+            place = JournalPosition(self.name, self._segment, offset, length)
             with self._room:
                 self._waiting.setdefault((self.name, self._segment), {})[offset] = length
             return place
 
-    def _sync(self, place: Place) -> None:
+    def _sync(self, place: JournalPosition) -> None:
         """Wait until a record is on the disk: the first that comes syncs for all whose records are written by then."""
         end = place.offset + _HEAD.size + place.length
         with self._syncing:
@@ -182,7 +182,7 @@ class Journal:
         self._file = -1
         self._forget_if_done((self.name, self._segment))
 
-    def done(self, place: Place, *, damaged: bool = False) -> None:
+    def done(self, place: JournalPosition, *, damaged: bool = False) -> None:
         """Note that a record was taken in, or cannot be read; a segment of which all was taken in goes."""
         segment = (place.folder, place.segment)
         with self._room:
@@ -222,9 +222,9 @@ class Journal:
         if segment[0] != self.name and not any(one[0] == segment[0] for one in self._waiting):
             self._let_go(segment[0])
 
-    def adopt(self) -> list[Place]:
+    def adopt(self) -> list[JournalPosition]:
         """Take over what processes left behind that live no more; gives what is to be taken in, in its order."""
-        found: list[Place] = []
+        found: list[JournalPosition] = []
         for folder in sorted(path for path in self.root.iterdir() if path.is_dir() and path.name not in self._locks):
             lock = _lock(folder)
             if lock is None:
@@ -236,7 +236,7 @@ class Journal:
                 self._let_go(folder.name)
         return found
 
-    def _adopt(self, path: Path) -> list[Place]:
+    def _adopt(self, path: Path) -> list[JournalPosition]:
         folder, segment = path.parent.name, int(path.stem)
         done = _marks(path.with_suffix(".done"))
         places = []
@@ -244,7 +244,7 @@ class Journal:
         for offset, length in _records(path):
             end = offset + _HEAD.size + length
             if offset not in done:
-                places.append(Place(folder, segment, offset, length))
+                places.append(JournalPosition(folder, segment, offset, length))
         with self._room:
             self._waiting[(folder, segment)] = {place.offset: place.length for place in places}
             self.waiting_bytes += sum(place.length for place in places)

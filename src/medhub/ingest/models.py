@@ -6,7 +6,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from medhub.foundation.database import Base
@@ -58,7 +58,7 @@ class Receipt(Base):
     image_id: Mapped[str] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"), index=True)
 
 
-class Source(Base):
+class PatientIdentifierIndex(Base):
     """A keyed hash of a patient's or a study's own identifier, by which files that name it find their patient.
 
     ``traits`` are keyed hashes of what else files said of the person (name, birth_date, sex): a file that says
@@ -74,7 +74,7 @@ class Source(Base):
     traits: Mapped[dict[str, Any]]
 
 
-class ArchiveSettings(Base):
+class IngestSettings(Base):
     """How a project takes in files that name their patient themselves, and by what it is searched."""
 
     __tablename__ = "archive_settings"
@@ -93,26 +93,6 @@ class ArchiveSettings(Base):
     index_turn: Mapped[int] = mapped_column(default=0)  # a later change of the settings ends the indexing before it
     changed_at: Mapped[datetime]
     changed_by: Mapped[str] = mapped_column(String(120))
-
-
-class Peer(Base):
-    """A DICOM application entity that a project knows: who may call, by which called AE title, and where it is."""
-
-    __tablename__ = "peers"
-    __table_args__ = (UniqueConstraint("ae_title", "called_ae"),)
-
-    id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), index=True)
-    ae_title: Mapped[str] = mapped_column(String(16))
-    called_ae: Mapped[str] = mapped_column(String(16))  # our title by which it calls
-    host: Mapped[str] = mapped_column(String(255), default="")  # where it is reached, for sending and C-MOVE
-    port: Mapped[int] = mapped_column(default=0)
-    only_from_host: Mapped[bool] = mapped_column(default=False)
-    tls: Mapped[bool] = mapped_column(default=False)
-    may_store: Mapped[bool] = mapped_column(default=True)
-    may_query: Mapped[bool] = mapped_column(default=False)
-    created_at: Mapped[datetime]
-    created_by: Mapped[str] = mapped_column(String(120))
 
 
 class ProjectProfile(Base):

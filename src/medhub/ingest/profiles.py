@@ -19,7 +19,7 @@ MOST_TEXT = 100_000
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ProjectProfileChoice:
     """The profile that holds for a project."""
 
     profile: Profile
@@ -37,7 +37,7 @@ def shipped_text(name: str) -> str:
     return paths[name].read_text(encoding="utf-8")
 
 
-def profile_of(session: Session, project_id: str) -> Chosen:
+def profile_of(session: Session, project_id: str) -> ProjectProfileChoice:
     """The profile that a project chose last, or the one that holds where none was chosen."""
     row = session.scalars(
         select(ProjectProfile)
@@ -47,11 +47,11 @@ def profile_of(session: Session, project_id: str) -> Chosen:
     ).one_or_none()
     if row is None:
         text = shipped_text(STANDING)
-        return Chosen(read_profile(text), _digest(text), text)
-    return Chosen(read_profile(row.text, row.name), row.digest, row.text, row.keep_identity, row)
+        return ProjectProfileChoice(read_profile(text), _digest(text), text)
+    return ProjectProfileChoice(read_profile(row.text, row.name), row.digest, row.text, row.keep_identity, row)
 
 
-def profiles_of(session: Session, actor: Actor, project_id: str) -> tuple[Chosen, list[ProjectProfile]]:
+def profiles_of(session: Session, actor: Actor, project_id: str) -> tuple[ProjectProfileChoice, list[ProjectProfile]]:
     """The profile that holds for a project, and all that it ever chose, newest first."""
     actor.require("project.read", project_id, "project")
     rows = session.scalars(
@@ -70,7 +70,7 @@ def choose_profile(
     name: str | None = None,
     text: str | None = None,
     keep_identity: bool = False,
-) -> Chosen:
+) -> ProjectProfileChoice:
     """Have a project de-identify by another profile from now on; what lies there already stays as it is."""
     actor.require("profile.choose", project_id, "project")
     if (name is None) == (text is None):
@@ -120,7 +120,7 @@ def choose_profile(
         digest=digest,
         keep_identity=keep_identity,
     )
-    return Chosen(profile, digest, text, keep_identity, row)
+    return ProjectProfileChoice(profile, digest, text, keep_identity, row)
 
 
 def _digest(text: str) -> str:

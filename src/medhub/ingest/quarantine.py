@@ -13,18 +13,18 @@ from sqlalchemy.orm import Session
 from medhub.accounts.actor import Actor
 from medhub.errors import Conflict, Invalid, NotFound
 from medhub.foundation import clock, ids, jobs
+from medhub.foundation.app_context import AppContext
 from medhub.foundation.blobs import BlobStore
-from medhub.foundation.installation import Installation
 from medhub.foundation.keys import seal, unseal
+from medhub.ingest.arrival_log import note_arrival
+from medhub.ingest.context import Answer, ArrivalRefused, IngestContext
 from medhub.ingest.models import Arrival
-from medhub.ingest.noting import note_arrival
-from medhub.ingest.receiving import Answer, ArrivalRefused, Receiving
-from medhub.ingest.sources import Door, NotThisPatient
+from medhub.ingest.patient_matching import IngestSource, NotThisPatient
 from medhub.records import service as records
 from medhub.records import vault
 from medhub.records.models import Patient, PatientBlob
-from medhub.science.imaging.limits import Unacceptable
-from medhub.science.imaging.writing import Region
+from medhub.science.arrivals.burned_in_text import Region
+from medhub.science.imaging.decoding_limits import Unacceptable
 
 WRITING = "writing"
 # Of the boxes that a person is shown; a picture with more is full of them.
@@ -52,16 +52,16 @@ class Waiting:
 
 
 def quarantine(
-    house: Installation,
+    app: AppContext,
     actor: Actor,
-    receiving: Receiving,
+    receiving: IngestContext,
     data: bytes,
     refusal: Unacceptable | ArrivalRefused,
     size_bytes: int | None = None,
 ) -> Answer:
     """Keep a refused file sealed under the patient's key, with its reason, until it expires."""
     code = str(refusal.facts.get("reason", "unsupported"))
-    with house.database.writing() as session:
+    with app.database.writing() as session:
         if session.get(Patient, receiving.patient_id) is None:
             return Answer("quarantined", refusal.message)
         arrival = note_arrival(
@@ -76,36 +76,36 @@ def quarantine(
         if isinstance(refusal, InDoubt):
             arrival.boxes = [list(box) for box in refusal.boxes[:_MOST_BOXES]]
         if data:
-            sealed = vault.seal_for(session, house.keys, receiving.patient_id, data, f"arrival {arrival.id}")
-            arrival.sealed_bytes = records.keep_blob(session, house, sealed, patient_id=receiving.patient_id)
-            arrival.expires_at = clock.now() + timedelta(days=house.settings.quarantine_days)
+            sealed = vault.seal_for(session, app.keys, receiving.patient_id, data, f"arrival {arrival.id}")
+            arrival.sealed_bytes = records.keep_blob(session, app, sealed, patient_id=receiving.patient_id)
+            arrival.expires_at = clock.now() + timedelta(days=app.settings.quarantine_days)
     return Answer("quarantined", refusal.message, code=code)
 
 
-def unassigned(house: Installation) -> BlobStore:
+def unassigned(app: AppContext) -> BlobStore:
     """Where sealed files wait that are nobody's yet."""
-    return BlobStore(house.settings.unassigned_folder)
+    return BlobStore(app.settings.unassigned_folder)
 
 
-def destroy_unassigned(house: Installation, digests: list[str]) -> None:
+def destroy_unassigned(app: AppContext, digests: list[str]) -> None:
     """Delete sealed files that were nobody's, unless they still wait."""
-    with house.database.writing() as session:
+    with app.database.writing() as session:
         waiting = set(session.scalars(select(Arrival.sealed_bytes).where(Arrival.sealed_bytes.in_(digests))))
     for digest in set(digests) - waiting:
-        unassigned(house).delete(digest)
+        unassigned(app).delete(digest)
 
 
 def quarantine_unassigned(
-    house: Installation,
+    app: AppContext,
     actor: Actor,
-    door: Door,
+    door: IngestSource,
     data: bytes,
     refusal: Unacceptable | ArrivalRefused,
     size_bytes: int | None = None,
 ) -> Answer:
     """Keep a file that is nobody's yet, sealed under a key of the project, until a person says whose it is."""
     code = str(refusal.facts.get("reason", "unsupported"))
-    with house.database.writing() as session:
+    with app.database.writing() as session:
         arrival = Arrival(
             id=ids.new_id(),
             project_id=door.project_id,
@@ -132,9 +132,9 @@ def quarantine_unassigned(
             code=code,
         )
         if data:
-            key = house.keys.derive(f"unassigned arrivals {door.project_id}")
-            arrival.sealed_bytes = unassigned(house).put(seal(key, data, f"arrival {arrival.id}"))
-            arrival.expires_at = clock.now() + timedelta(days=house.settings.quarantine_days)
+            key = app.keys.derive(f"unassigned arrivals {door.project_id}")
+            arrival.sealed_bytes = unassigned(app).put(seal(key, data, f"arrival {arrival.id}"))
+            arrival.expires_at = clock.now() + timedelta(days=app.settings.quarantine_days)
     return Answer("quarantined", refusal.message, code=code)
 
 
@@ -147,23 +147,23 @@ def get_arrival(session: Session, actor: Actor, arrival_id: str, action: str) ->
     return arrival, session.get_one(Patient, arrival.patient_id).code if arrival.patient_id is not None else None
 
 
-def open_waiting(session: Session, house: Installation, actor: Actor, arrival_id: str) -> Waiting:
+def open_waiting(session: Session, app: AppContext, actor: Actor, arrival_id: str) -> Waiting:
     """Open a file that waits; the audit says who did, in the same transaction as what is done with it."""
     arrival, code = get_arrival(session, actor, arrival_id, "arrival.resolve")
     if arrival.outcome != "quarantined":
         raise Conflict("This file does not wait any more: somebody has resolved it.")
     if arrival.sealed_bytes is None:
         raise Conflict("The bytes of this file are not here any more, or never were. Upload it again.")
-    return Waiting(arrival, code, open_sealed(session, house, arrival))
+    return Waiting(arrival, code, open_sealed(session, app, arrival))
 
 
-def open_sealed(session: Session, house: Installation, arrival: Arrival) -> bytes:
+def open_sealed(session: Session, app: AppContext, arrival: Arrival) -> bytes:
     """The bytes of a file that waits, as they were received."""
     if arrival.patient_id is None:
-        sealed = unassigned(house).get(str(arrival.sealed_bytes))
-        return unseal(house.keys.derive(f"unassigned arrivals {arrival.project_id}"), sealed, f"arrival {arrival.id}")
-    sealed = house.blobs.get(str(arrival.sealed_bytes))
-    return vault.unseal_for(session, house.keys, arrival.patient_id, sealed, f"arrival {arrival.id}")
+        sealed = unassigned(app).get(str(arrival.sealed_bytes))
+        return unseal(app.keys.derive(f"unassigned arrivals {arrival.project_id}"), sealed, f"arrival {arrival.id}")
+    sealed = app.blobs.get(str(arrival.sealed_bytes))
+    return vault.unseal_for(session, app.keys, arrival.patient_id, sealed, f"arrival {arrival.id}")
 
 
 def note_refusal(arrival: Arrival, refusal: Unacceptable | ArrivalRefused) -> None:

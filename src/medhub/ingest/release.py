@@ -8,19 +8,19 @@ from dataclasses import dataclass, replace
 
 from medhub.accounts.actor import Actor
 from medhub.errors import Conflict, Invalid
-from medhub.foundation.installation import Installation
+from medhub.foundation.app_context import AppContext
 from medhub.foundation.isolation import DecoderFailed
 from medhub.ingest import service
+from medhub.ingest.context import Answer, ArrivalRefused, CleanedArrival, IngestContext
+from medhub.ingest.image_writer import store
 from medhub.ingest.models import Arrival, Receipt
 from medhub.ingest.quarantine import get_arrival, open_waiting
-from medhub.ingest.receiving import Answer, ArrivalRefused, Ready, Receiving
-from medhub.ingest.storing import store
-from medhub.records import pixels
+from medhub.records import isolated_calls
 from medhub.records.models import Patient
 from medhub.records.pathway import get_pathway
-from medhub.science.imaging.arrivals import Prepared, Unacceptable
-from medhub.science.imaging.prepared import ShownAs
-from medhub.science.imaging.writing import Region
+from medhub.science.arrivals.burned_in_text import Region
+from medhub.science.arrivals.cleaning import CleanedImage, Unacceptable
+from medhub.science.imaging.dicom.object_kinds import ShownAs
 
 _LARGEST_VIEW = 2_048
 
@@ -38,9 +38,9 @@ class Opened:
     texts: tuple[str, ...] = ()  # of a document, the text of each page, with what is hidden in it
 
 
-def look_at(house: Installation, actor: Actor, arrival_id: str) -> Opened:
+def look_at(app: AppContext, actor: Actor, arrival_id: str) -> Opened:
     """Open an arrival: what it is, and, where it waits and can be shown, how large its picture is."""
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         arrival, code = get_arrival(session, actor, arrival_id, "arrival.resolve")
         actor.record(
             session,
@@ -53,28 +53,28 @@ def look_at(house: Installation, actor: Actor, arrival_id: str) -> Opened:
     if arrival.outcome != "quarantined" or arrival.sealed_bytes is None or arrival.patient_id is None:
         return Opened(arrival, code)
     try:
-        _, _, prepared = _prepared(house, actor, arrival_id)
+        _, _, prepared = _prepared(app, actor, arrival_id)
     except (Unacceptable, ArrivalRefused, DecoderFailed):
         return Opened(arrival, code)
     if prepared.shown_as == "document":
-        return _document(house, Opened(arrival, code, shown_as="document"), prepared)
+        return _document(app, Opened(arrival, code, shown_as="document"), prepared)
     return Opened(arrival, code, prepared.rows, prepared.columns, prepared.frames, prepared.shown_as)
 
 
-def _document(house: Installation, opened: Opened, prepared: Prepared) -> Opened:
+def _document(app: AppContext, opened: Opened, prepared: CleanedImage) -> Opened:
     """What a person reads of a document before it is taken in: its pages, or its text."""
     try:
-        said = pixels.unstored_content(house, prepared.dicom)["document"] or {}
-        pages, rows, columns = pixels.page_size(house, prepared.dicom)
+        said = isolated_calls.unstored_content(app, prepared.dicom)["document"] or {}
+        pages, rows, columns = isolated_calls.page_size(app, prepared.dicom)
     except (Unacceptable, DecoderFailed, LookupError):
         return opened
     texts = tuple(str(one) for one in said.get("texts", ()))
     return replace(opened, rows=rows, columns=columns, frames=pages, texts=texts)
 
 
-def picture(house: Installation, actor: Actor, arrival_id: str, number: int) -> bytes:
+def picture(app: AppContext, actor: Actor, arrival_id: str, number: int) -> bytes:
     """A WebP picture of one frame (from 1) of a file that waits, as it was received; it may identify somebody."""
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         arrival, _ = get_arrival(session, actor, arrival_id, "arrival.resolve")
         actor.record(
             session,
@@ -85,25 +85,27 @@ def picture(house: Installation, actor: Actor, arrival_id: str, number: int) -> 
             patient_id=arrival.patient_id,
             frame=number,
         )
-    _, _, prepared = _prepared(house, actor, arrival_id)
+    _, _, prepared = _prepared(app, actor, arrival_id)
     if prepared.shown_as == "document":
-        return pixels.view(house, prepared.dicom, _LARGEST_VIEW, number - 1)
+        return isolated_calls.view(app, prepared.dicom, _LARGEST_VIEW, number - 1)
     if not 1 <= number <= prepared.frames:
         raise Invalid(f"The file has the frames 1 to {prepared.frames}.", field="number")
-    return pixels.view(house, prepared.dicom, min(_LARGEST_VIEW, max(prepared.rows, prepared.columns)), number - 1)
+    return isolated_calls.view(
+        app, prepared.dicom, min(_LARGEST_VIEW, max(prepared.rows, prepared.columns)), number - 1
+    )
 
 
-def release(house: Installation, actor: Actor, arrival_id: str, boxes: Sequence[Region] | None, note: str) -> Answer:
+def release(app: AppContext, actor: Actor, arrival_id: str, boxes: Sequence[Region] | None, note: str) -> Answer:
     """Take in a file that waited: with just the ``boxes`` of a person made black, or looked through anew by program.
 
     What is refused again stays where it was, and the reason is raised.
     """
     if boxes is not None and not note.strip():
         raise Invalid("Write what you looked at before you release it.", field="note")
-    receiving, data, prepared = _prepared(house, actor, arrival_id)
-    with house.database.reading() as session:
+    receiving, data, prepared = _prepared(app, actor, arrival_id)
+    with app.database.reading() as session:
         arrival, _ = get_arrival(session, actor, arrival_id, "arrival.resolve")
-        received_hash = service.hash_of(house, receiving, data)
+        received_hash = service.hash_of(app, receiving, data)
         if session.get(Receipt, (receiving.project_id, received_hash)) is not None:
             raise Conflict("This file came in again meanwhile and was accepted. Discard this one.")
     for frame, x0, y0, x1, y1 in boxes or ():
@@ -113,8 +115,8 @@ def release(house: Installation, actor: Actor, arrival_id: str, boxes: Sequence[
                 f"{prepared.rows} pixels.",
                 field="boxes",
             )
-    seen = service.look(house, receiving, data, prepared, boxes)
-    ready = Ready(
+    seen = service.look(app, receiving, data, prepared, boxes)
+    ready = CleanedArrival(
         receiving,
         prepared,
         seen,
@@ -123,19 +125,19 @@ def release(house: Installation, actor: Actor, arrival_id: str, boxes: Sequence[
         note=note.strip() or None,
         by_person=boxes is not None,
     )
-    return store(house, actor, ready)
+    return store(app, actor, ready)
 
 
-def _prepared(house: Installation, actor: Actor, arrival_id: str) -> tuple[Receiving, bytes, Prepared]:
-    with house.database.reading() as session:
-        waiting = open_waiting(session, house, actor, arrival_id)
+def _prepared(app: AppContext, actor: Actor, arrival_id: str) -> tuple[IngestContext, bytes, CleanedImage]:
+    with app.database.reading() as session:
+        waiting = open_waiting(session, app, actor, arrival_id)
         if waiting.arrival.patient_id is None:
             raise Conflict("Nobody has said yet whose this file is. Choose its patient first.")
         patient = session.get_one(Patient, waiting.arrival.patient_id)
-        pathway = get_pathway(house.settings, waiting.arrival.pathway) if waiting.arrival.pathway else None
+        pathway = get_pathway(app.settings, waiting.arrival.pathway) if waiting.arrival.pathway else None
         receiving = replace(
-            service.receiving_of(session, house, patient, pathway),
+            service.receiving_of(session, app, patient, pathway),
             route=waiting.arrival.route,
             peer=waiting.arrival.peer,
         )
-    return receiving, waiting.data, service.prepare(house, receiving, waiting.data)
+    return receiving, waiting.data, service.prepare(app, receiving, waiting.data)

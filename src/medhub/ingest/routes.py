@@ -13,9 +13,8 @@ from medhub.accounts.access import Call, allow
 from medhub.accounts.routes import ItemId
 from medhub.errors import Invalid
 from medhub.foundation.http import Id, Page, Paging
-from medhub.ingest import assignment, quarantine, release, service
-from medhub.ingest.multipart import FILES, Part, UploadReader, form
-from medhub.ingest.receiving import too_large
+from medhub.ingest import patient_assignment, quarantine, release, service
+from medhub.ingest.context import too_large
 from medhub.ingest.schemas import (
     ArrivalOpened,
     ArrivalOut,
@@ -28,7 +27,8 @@ from medhub.ingest.schemas import (
     UploadAnswer,
     UploadItem,
 )
-from medhub.ingest.service import Outcome, Receiving
+from medhub.ingest.service import IngestContext, Outcome
+from medhub.ingest.upload_parser import FILES, UploadPart, UploadReader, form
 
 uploads = APIRouter(prefix="/api/images", tags=["images"])
 arrivals = APIRouter(prefix="/api/arrivals", tags=["arrivals"])
@@ -57,11 +57,11 @@ _BODY = form(
 @uploads.post("", summary="Upload images", openapi_extra=_BODY)
 async def upload(request: Request, call: Annotated[Call, allow("image.upload")]) -> UploadAnswer:
     """Take in images of a patient; each file gets an answer of its own, and only those accepted are kept."""
-    settings = call.house.settings
+    settings = call.app.settings
     reader = UploadReader(request.headers.get("content-type", ""), largest_file_bytes=settings.upload_max_bytes)
     given: dict[str, str] = {}
-    waiting: list[Part] = []
-    receiving: Receiving | None = None
+    waiting: list[UploadPart] = []
+    receiving: IngestContext | None = None
     items: list[UploadItem] = []
     async for part in reader.parts(request.stream()):
         if part.filename is None:
@@ -91,12 +91,12 @@ async def upload(request: Request, call: Annotated[Call, allow("image.upload")])
     return UploadAnswer(items=items)
 
 
-def _begin(call: Call, given: dict[str, str]) -> Receiving:
+def _begin(call: Call, given: dict[str, str]) -> IngestContext:
     said = {name: value.replace("\x00", "") for name, value in given.items()}
     with call.reading() as session:
         return service.begin(
             session,
-            call.house,
+            call.app,
             call.actor,
             said["patient_id"],
             said["pathway"],
@@ -105,20 +105,20 @@ def _begin(call: Call, given: dict[str, str]) -> Receiving:
         )
 
 
-def _receive(call: Call, receiving: Receiving, part: Part) -> UploadItem:
+def _receive(call: Call, receiving: IngestContext, part: UploadPart) -> UploadItem:
     filename = (part.filename or "")[:255]
     if part.truncated:
-        refusal = too_large(call.house, part.size)
-        answer = service.quarantine(call.house, call.actor, receiving, b"", refusal, part.size)
+        refusal = too_large(call.app, part.size)
+        answer = service.quarantine(call.app, call.actor, receiving, b"", refusal, part.size)
     else:
-        answer = service.receive(call.house, call.actor, receiving, bytes(part.data))
+        answer = service.receive(call.app, call.actor, receiving, bytes(part.data))
     return UploadItem(filename=filename, outcome=answer.outcome, reason=answer.reason, image_id=answer.image_id)
 
 
 @arrivals.get("/{id}", summary="A file that waits")
 def open_arrival(call: Annotated[Call, allow("arrival.resolve")], id: ItemId) -> ArrivalOpened:
     """A received file for who resolves it: why it waits, its size, and where writing was found in it."""
-    opened = release.look_at(call.house, call.actor, id)
+    opened = release.look_at(call.app, call.actor, id)
     return ArrivalOpened(
         **ArrivalOut.of(opened.arrival, opened.patient_code).model_dump(),
         rows=opened.rows,
@@ -147,21 +147,21 @@ def view_arrival(
     number: Annotated[int, PathParameter(ge=1, le=100_000, description="Number of the frame, from 1.")],
 ) -> Response:
     """One frame of a file that waits, before anything is made black."""
-    content = release.picture(call.house, call.actor, id, number)
+    content = release.picture(call.app, call.actor, id, number)
     return Response(content, media_type="image/webp", headers={"Cache-Control": "no-store"})
 
 
 @arrivals.post("/{id}/release", summary="Take in a file that waits")
 def release_arrival(call: Annotated[Call, allow("arrival.resolve")], id: ItemId, wanted: Release) -> ReleaseAnswer:
     """Take in a quarantined file, with just the boxes made black that a person chose, or looked through anew."""
-    answer = release.release(call.house, call.actor, id, wanted.regions(), wanted.note)
+    answer = release.release(call.app, call.actor, id, wanted.regions(), wanted.note)
     return ReleaseAnswer(outcome=answer.outcome, reason=answer.reason, image_id=answer.image_id)
 
 
 @arrivals.get("/{id}/person", summary="What a file that waits says of its patient")
 def read_claim(call: Annotated[Call, allow("arrival.resolve")], id: ItemId) -> PersonSaid:
     """Of whom a file that is nobody's yet speaks, beside the patients for whom it may be."""
-    claim = assignment.look_at_claim(call.house, call.actor, id)
+    claim = patient_assignment.look_at_claim(call.app, call.actor, id)
     said = claim.said
     return PersonSaid(
         name=said.name,
@@ -185,7 +185,7 @@ def read_claim(call: Annotated[Call, allow("arrival.resolve")], id: ItemId) -> P
 @arrivals.post("/{id}/assign", summary="Say whose a file is that waits")
 def assign_arrival(call: Annotated[Call, allow("arrival.resolve")], id: ItemId, wanted: Assign) -> ReleaseAnswer:
     """Give a file that is nobody's to a patient, known or new, and take it in; what says the same follows it."""
-    answer = assignment.assign(call.house, call.actor, id, **wanted.model_dump())
+    answer = patient_assignment.assign(call.app, call.actor, id, **wanted.model_dump())
     return ReleaseAnswer(outcome=answer.outcome, reason=answer.reason, image_id=answer.image_id)
 
 

@@ -8,14 +8,14 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from medhub.foundation.http import Id, Moment, Schema, Text
-from medhub.ingest.archive import LONGEST_SETTLE_S, MOST_ATTRIBUTES
-from medhub.ingest.models import ArchiveSettings, Arrival, Manifest
-from medhub.ingest.preview import Preview
-from medhub.ingest.profiles import MOST_TEXT, Chosen
+from medhub.ingest.ingest_settings import LONGEST_SETTLE_S, MOST_ATTRIBUTES
+from medhub.ingest.models import Arrival, IngestSettings, Manifest
+from medhub.ingest.profile_preview import Preview
+from medhub.ingest.profiles import MOST_TEXT, ProjectProfileChoice
 from medhub.ingest.service import Outcome
+from medhub.science.arrivals.burned_in_text import Region
 from medhub.science.deid.profile import Profile
-from medhub.science.imaging.prepared import ShownAs
-from medhub.science.imaging.writing import Region
+from medhub.science.imaging.dicom.object_kinds import ShownAs
 
 
 class UploadItem(Schema):
@@ -188,7 +188,7 @@ class ArchiveOut(ArchiveChoice):
     changed_at: Moment
 
     @classmethod
-    def of(cls, row: ArchiveSettings) -> ArchiveOut:
+    def of(cls, row: IngestSettings) -> ArchiveOut:
         """The settings as they are sent."""
         return cls(**{name: getattr(row, name) for name in cls.model_fields})
 
@@ -264,7 +264,7 @@ class ProfileOut(Schema):
     chosen_at: Moment | None
 
     @classmethod
-    def of(cls, chosen: Chosen) -> ProfileOut:
+    def of(cls, chosen: ProjectProfileChoice) -> ProfileOut:
         """The profile as it is sent."""
         return cls(
             name=chosen.profile.name,

@@ -17,55 +17,57 @@ from sqlalchemy.orm import Session
 
 from medhub.accounts.actor import Actor
 from medhub.errors import Invalid, NotAllowed
-from medhub.foundation import clock, listing
-from medhub.foundation.installation import Installation
+from medhub.foundation import clock, pagination
+from medhub.foundation.app_context import AppContext
 from medhub.foundation.isolation import DecoderFailed
-from medhub.ingest import sources
-from medhub.ingest.archive import settings_of
+from medhub.ingest import patient_matching
+from medhub.ingest.arrival_log import note_duplicate
+from medhub.ingest.context import Answer, ArrivalRefused, CleanedArrival, IngestContext, Outcome, TargetStudy
+from medhub.ingest.image_writer import store
+from medhub.ingest.ingest_settings import settings_of
 from medhub.ingest.models import Arrival, Receipt
-from medhub.ingest.noting import note_duplicate
 from medhub.ingest.profiles import profile_of
 from medhub.ingest.quarantine import InDoubt, destroy_sealed, quarantine
-from medhub.ingest.receiving import Answer, ArrivalRefused, Outcome, Place, Ready, Receiving
-from medhub.ingest.storing import store
-from medhub.records import pixels, studies, vault
+from medhub.records import isolated_calls, studies, vault
 from medhub.records import service as records
 from medhub.records.models import Identity, Image, Patient, Study
 from medhub.records.pathway import Pathway, get_pathway
-from medhub.science.deid.reading import ReaderMissing
-from medhub.science.imaging.arrivals import Context, Prepared, Unacceptable
-from medhub.science.imaging.introduction import Introduction
-from medhub.science.imaging.limits import Limits
-from medhub.science.imaging.received_dicom import is_dicom
-from medhub.science.imaging.writing import Region, Seen
+from medhub.science.arrivals.burned_in_text import BurnedInText, Region
+from medhub.science.arrivals.cleaning import CleanedImage, CleaningContext, Unacceptable
+from medhub.science.arrivals.patient_identifiers import PatientIdentifiers
+from medhub.science.deid.ocr import OcrUnavailable
+from medhub.science.imaging.decoding_limits import DecodingLimits
+from medhub.science.imaging.dicom.received_file import is_dicom
 
-__all__ = ["Answer", "ArrivalRefused", "Outcome", "Place", "Receiving", "begin", "quarantine", "receive"]
+__all__ = ["Answer", "ArrivalRefused", "IngestContext", "Outcome", "TargetStudy", "begin", "quarantine", "receive"]
 
 
 def begin(
     session: Session,
-    house: Installation,
+    app: AppContext,
     actor: Actor,
     patient_id: str,
     pathway_name: str,
     *,
     study_id: str | None = None,
     series_id: str | None = None,
-) -> Receiving:
+) -> IngestContext:
     """Check that the actor may bring in images for a patient on a pathway, into a study or series if one is named."""
     patient = records.get_patient(session, actor, patient_id, "image.upload")
-    pathway = get_pathway(house.settings, pathway_name)
+    pathway = get_pathway(app.settings, pathway_name)
     act = pathway.act(pathway.first_stage.name, "upload")
     if act is None or not actor.has_role(patient.project_id, act.roles):
         roles = ", ".join(act.roles) if act is not None else "nobody"
         raise NotAllowed(f"On the pathway {pathway.title} images are uploaded by: {roles}.", action="image.upload")
-    receiving = receiving_of(session, house, patient, pathway)
+    receiving = receiving_of(session, app, patient, pathway)
     if study_id is None and series_id is None:
         return receiving
     return replace(receiving, place=_place(session, actor, receiving, study_id, series_id))
 
 
-def _place(session: Session, actor: Actor, receiving: Receiving, study_id: str | None, series_id: str | None) -> Place:
+def _place(
+    session: Session, actor: Actor, receiving: IngestContext, study_id: str | None, series_id: str | None
+) -> TargetStudy:
     """Where files are to lie, of the patient that they come in for and on the pathway that they come in on."""
     series = None
     if series_id is not None:
@@ -76,15 +78,15 @@ def _place(session: Session, actor: Actor, receiving: Receiving, study_id: str |
     if study.pathway is not None and (receiving.pathway is None or study.pathway != receiving.pathway.name):
         raise Invalid(f"This study goes the pathway {study.pathway}. Upload on that one.", field="pathway")
     if series is None:
-        return Place(study.id, study.study_uid)
-    return Place(study.id, study.study_uid, series.series_uid, series.modality)
+        return TargetStudy(study.id, study.study_uid)
+    return TargetStudy(study.id, study.study_uid, series.series_uid, series.modality)
 
 
-def receiving_of(session: Session, house: Installation, patient: Patient, pathway: Pathway | None) -> Receiving:
+def receiving_of(session: Session, app: AppContext, patient: Patient, pathway: Pathway | None) -> IngestContext:
     """What holds for files of a patient on a pathway, whoever brings them."""
-    identity = vault.read_identity(house.keys, session.get(Identity, patient.id)) or {}
+    identity = vault.read_identity(app.keys, session.get(Identity, patient.id)) or {}
     archive = settings_of(session, patient.project_id)
-    return Receiving(
+    return IngestContext(
         patient.id,
         patient.code,
         patient.project_id,
@@ -98,40 +100,40 @@ def receiving_of(session: Session, house: Installation, patient: Patient, pathwa
     )
 
 
-def limits_of(house: Installation) -> Limits:
+def limits_of(app: AppContext) -> DecodingLimits:
     """How large a file may be."""
-    settings = house.settings
-    return Limits(max_bytes=settings.upload_max_bytes, max_pixels=settings.upload_max_pixels)
+    settings = app.settings
+    return DecodingLimits(max_bytes=settings.upload_max_bytes, max_pixels=settings.upload_max_pixels)
 
 
-def receive(house: Installation, actor: Actor, receiving: Receiving, data: bytes) -> Answer:
+def receive(app: AppContext, actor: Actor, receiving: IngestContext, data: bytes) -> Answer:
     """Take in one file: accepted, duplicate, or quarantined with a reason; never lost."""
-    received_hash = hash_of(house, receiving, data)
-    with house.database.reading() as session:
+    received_hash = hash_of(app, receiving, data)
+    with app.database.reading() as session:
         known = session.get(Receipt, (receiving.project_id, received_hash))
     if known is not None:
-        with house.database.writing() as session:
+        with app.database.writing() as session:
             return note_duplicate(session, actor, receiving, known.image_id, len(data))
     try:
-        _refuse_anothers(house, receiving, data)
-        prepared = prepare(house, receiving, data)
-        seen = look(house, receiving, data, prepared)
-        return store(house, actor, Ready(receiving, prepared, seen, received_hash))
+        _refuse_anothers(app, receiving, data)
+        prepared = prepare(app, receiving, data)
+        seen = look(app, receiving, data, prepared)
+        return store(app, actor, CleanedArrival(receiving, prepared, seen, received_hash))
     except (Unacceptable, ArrivalRefused) as refusal:
-        return quarantine(house, actor, receiving, data, refusal)
+        return quarantine(app, actor, receiving, data, refusal)
     except DecoderFailed as failure:
-        return quarantine(house, actor, receiving, data, undecodable(failure))
+        return quarantine(app, actor, receiving, data, undecodable(failure))
 
 
-def _refuse_anothers(house: Installation, receiving: Receiving, data: bytes) -> None:
+def _refuse_anothers(app: AppContext, receiving: IngestContext, data: bytes) -> None:
     """Raise where a file names a patient who is known, and is not the one for whom it was uploaded."""
     if not is_dicom(data):
         return
-    (said,) = pixels.introduce(house, [data], limits_of(house))
-    if not isinstance(said, Introduction) or not (said.patient_id or said.study_uid):
+    (said,) = isolated_calls.introduce(app, [data], limits_of(app))
+    if not isinstance(said, PatientIdentifiers) or not (said.patient_id or said.study_uid):
         return  # what is wrong with it shows when it is cleaned
-    with house.database.reading() as session:
-        owner = sources.owner_of(session, house.keys, receiving.project_id, said)
+    with app.database.reading() as session:
+        owner = patient_matching.owner_of(session, app.keys, receiving.project_id, said)
         if owner is None or owner == receiving.patient_id:
             return
         code = session.get_one(Patient, owner).code
@@ -148,9 +150,9 @@ def undecodable(failure: DecoderFailed) -> ArrivalRefused:
     return ArrivalRefused(words, reason=failure.facts.get("how"))
 
 
-def hash_of(house: Installation, receiving: Receiving, data: bytes) -> str:
+def hash_of(app: AppContext, receiving: IngestContext, data: bytes) -> str:
     """By what the same file is recognized when it comes again; a keyed hash."""
-    return house.keys.fingerprint("arrivals", receiving.project_id.encode() + hashlib.sha256(data).digest())
+    return app.keys.fingerprint("arrivals", receiving.project_id.encode() + hashlib.sha256(data).digest())
 
 
 def known_receipts(session: Session, project_id: str, hashes: Sequence[str]) -> set[str]:
@@ -160,8 +162,12 @@ def known_receipts(session: Session, project_id: str, hashes: Sequence[str]) -> 
 
 
 def look(
-    house: Installation, receiving: Receiving, data: bytes, prepared: Prepared, chosen: Sequence[Region] | None = None
-) -> Seen | None:
+    app: AppContext,
+    receiving: IngestContext,
+    data: bytes,
+    prepared: CleanedImage,
+    chosen: Sequence[Region] | None = None,
+) -> BurnedInText | None:
     """Make writing in what was prepared black, or just what a person has ``chosen``; ``None`` where none can be.
 
     Raises ``InDoubt`` where a person must look first.
@@ -169,25 +175,25 @@ def look(
     if not prepared.unseen and chosen is None:
         return None
     try:
-        seen = pixels.look(house, data, prepared, context_of(house, receiving), limits_of(house), chosen)
-    except ReaderMissing as missing:
+        seen = isolated_calls.look(app, data, prepared, context_of(app, receiving), limits_of(app), chosen)
+    except OcrUnavailable as missing:
         raise InDoubt(f"Nobody looked for writing in its pixels. {missing.message}") from missing
     if seen.doubt:
         raise InDoubt(seen.doubt, seen.boxes)
     return seen
 
 
-def prepare(house: Installation, receiving: Receiving, data: bytes) -> Prepared:
+def prepare(app: AppContext, receiving: IngestContext, data: bytes) -> CleanedImage:
     """Clean the header of a file in memory; its pixels are as they were received."""
-    return pixels.prepare(house, data, context_of(house, receiving), limits_of(house))
+    return isolated_calls.prepare(app, data, context_of(app, receiving), limits_of(app))
 
 
-def context_of(house: Installation, receiving: Receiving) -> Context:
+def context_of(app: AppContext, receiving: IngestContext) -> CleaningContext:
     """What is written in place of what was received."""
-    with house.database.reading() as session:
-        study_uid = receiving.place.study_uid if receiving.place else _study_uid(session, house, receiving)
-    return Context(
-        uid_key=house.keys.derive(f"uids {receiving.project_id}"),
+    with app.database.reading() as session:
+        study_uid = receiving.place.study_uid if receiving.place else _study_uid(session, app, receiving)
+    return CleaningContext(
+        uid_key=app.keys.derive(f"uids {receiving.project_id}"),
         patient_code=receiving.patient_code,
         sex=receiving.sex,
         birth_year=receiving.birth_year,
@@ -202,7 +208,7 @@ def context_of(house: Installation, receiving: Receiving) -> Context:
     )
 
 
-def _study_uid(session: Session, house: Installation, receiving: Receiving) -> str:
+def _study_uid(session: Session, app: AppContext, receiving: IngestContext) -> str:
     """The study that photographs of this patient and pathway belong to: the same one until its case is signed.
 
     It is computed from the number of studies that are closed, so that files that come in at the same time agree on it.
@@ -214,7 +220,7 @@ def _study_uid(session: Session, house: Installation, receiving: Receiving) -> s
         .where(Study.patient_id == receiving.patient_id, Study.pathway == name, Image.locked)
     )
     text = f"{receiving.patient_id} {name} {closed}"
-    digest = house.keys.fingerprint(f"study-uids {receiving.project_id}", text.encode())
+    digest = app.keys.fingerprint(f"study-uids {receiving.project_id}", text.encode())
     return f"2.25.{int(digest[:32], 16)}"
 
 
@@ -238,7 +244,7 @@ def list_arrivals(
         chosen = chosen.where(Arrival.patient_id == patient_id)
     if outcome is not None:
         chosen = chosen.where(Arrival.outcome == outcome)
-    total = listing.count(session, chosen)
+    total = pagination.count(session, chosen)
     page = session.execute(chosen.order_by(Arrival.created_at.desc(), Arrival.id).offset(offset).limit(limit))
     actor.record(session, "arrival.list", "patient", patient_id, patient_id=patient_id, found=total)
     return [(arrival, code) for arrival, code in page], total
@@ -256,9 +262,9 @@ def count_quarantined(session: Session, project_ids: frozenset[str]) -> int:
     )
 
 
-def destroy_expired(house: Installation) -> int:
+def destroy_expired(app: AppContext) -> int:
     """Destroy the quarantined bytes whose time is over; the rows with their reasons stay."""
-    with house.database.writing() as session:
+    with app.database.writing() as session:
         expired = session.scalars(
             select(Arrival).where(Arrival.expires_at < clock.now(), Arrival.sealed_bytes.is_not(None)).limit(1000)
         )

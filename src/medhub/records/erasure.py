@@ -15,15 +15,15 @@ from sqlalchemy.orm import Session
 
 from medhub.accounts.actor import Actor
 from medhub.errors import NotFound, Unavailable
-from medhub.foundation import clock, ids, jobs, listing
+from medhub.foundation import clock, ids, jobs, pagination
+from medhub.foundation.app_context import AppContext
 from medhub.foundation.database import after_commit, in_turn
 from medhub.foundation.events import announce
-from medhub.foundation.installation import Installation
 from medhub.records.events import PatientErased
 from medhub.records.models import Erasure, Identity, Image, PatientBlob, Study
 from medhub.records.service import destroy_unnamed_blobs, get_patient, remove
 
-Witness = Callable[[Session, str], Mapping[str, Any]]
+ErasureReporter = Callable[[Session, str], Mapping[str, Any]]
 """What is held of a patient: names to numbers, or to lists of facts that name nobody."""
 
 
@@ -33,7 +33,7 @@ class ErasureNotFound(NotFound):
     code = "erasure-not-found"
 
 
-def held_of(session: Session, patient_id: str) -> Mapping[str, Any]:
+def count_held(session: Session, patient_id: str) -> Mapping[str, Any]:
     """What records itself holds of a patient."""
     identity = session.get(Identity, patient_id)
 
@@ -51,14 +51,14 @@ def held_of(session: Session, patient_id: str) -> Mapping[str, Any]:
 
 def witnessed(session: Session, patient_id: str) -> dict[str, Any]:
     """What all capabilities hold of a patient."""
-    witnesses: tuple[Witness, ...] = session.info.get("witnesses", ())
-    found: dict[str, Any] = dict(held_of(session, patient_id))
+    witnesses: tuple[ErasureReporter, ...] = session.info.get("witnesses", ())
+    found: dict[str, Any] = dict(count_held(session, patient_id))
     for witness in witnesses:
         found |= witness(session, patient_id)
     return found
 
 
-def erase_patient(session: Session, house: Installation, actor: Actor, patient_id: str) -> Erasure:
+def erase_patient(session: Session, app: AppContext, actor: Actor, patient_id: str) -> Erasure:
     """Destroy a patient's key, rows and files; what audit and certificate keep of it names nobody."""
     in_turn(session, f"patient {patient_id}")
     patient = get_patient(session, actor, patient_id, "patient.erase")
@@ -74,7 +74,7 @@ def erase_patient(session: Session, house: Installation, actor: Actor, patient_i
     )
     remove(session, patient)
     session.add(erasure)
-    after_commit(session, house.database.forget_deleted)
+    after_commit(session, app.database.forget_deleted)
     announce(session, PatientErased(patient_id=patient_id))
     arguments = {"erasure_id": erasure.id, "patient_id": patient_id, "digests": digests}
     jobs.enqueue(session, "finish-erasure", arguments)
@@ -91,17 +91,17 @@ def erase_patient(session: Session, house: Installation, actor: Actor, patient_i
     return erasure
 
 
-def finish(house: Installation, erasure_id: str, patient_id: str, digests: list[str]) -> None:
+def finish(app: AppContext, erasure_id: str, patient_id: str, digests: list[str]) -> None:
     """Destroy the files, look whether anything is left anywhere, and complete the certificate once nothing is."""
-    destroy_unnamed_blobs(house, digests)
-    with house.database.writing() as session:
+    destroy_unnamed_blobs(app, digests)
+    with app.database.writing() as session:
         erasure = session.get(Erasure, erasure_id)
         if erasure is None:
             return
         left = {name: value for name, value in witnessed(session, patient_id).items() if value}
         # The same bytes may have come in for somebody else too, whose they stay.
         others = set(session.scalars(select(PatientBlob.digest).where(PatientBlob.digest.in_(digests))))
-        files = sum(house.blobs.has(digest) for digest in digests if digest not in others)
+        files = sum(app.blobs.has(digest) for digest in digests if digest not in others)
         if left or files:
             raise Unavailable("Something of an erased patient is still there.", left=", ".join(sorted(left)))
         erasure.completed_at = clock.now()
@@ -123,6 +123,6 @@ def list_erasures(
     chosen = select(Erasure).where(Erasure.project_id.in_(actor.projects("erasure.read", project_id)))
     if query:
         chosen = chosen.where(func.lower(Erasure.patient_code).contains(query.lower(), autoescape=True))
-    total = listing.count(session, chosen)
+    total = pagination.count(session, chosen)
     page = chosen.order_by(Erasure.erased_at.desc(), Erasure.id).offset(offset).limit(limit)
     return list(session.scalars(page)), total

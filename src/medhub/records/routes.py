@@ -11,8 +11,8 @@ from medhub.accounts.access import Call, allow
 from medhub.accounts.routes import ItemId
 from medhub.foundation import ids
 from medhub.foundation.http import Id, Page, Paging
-from medhub.records import definitions, erasure, service, studies
-from medhub.records.fields import Subject
+from medhub.records import erasure, field_definitions, service, studies
+from medhub.records.field_values import Subject
 from medhub.records.schemas import (
     ErasureOut,
     FieldChange,
@@ -61,7 +61,7 @@ def list_patients(
     with call.reading() as session:
         found, total = service.list_patients(
             session,
-            call.house.keys,
+            call.app.keys,
             call.actor,
             project_id=project_id,
             query=paging.query,
@@ -96,7 +96,7 @@ def create_patient(call: Annotated[Call, allow("patient.create")], given: Patien
         identity = given.identity.given() if given.identity else {}
         patient = service.add_patient(
             session,
-            call.house.keys,
+            call.app.keys,
             call.actor,
             project_id=project_id,
             sex=given.sex,
@@ -115,7 +115,7 @@ def read_patient(call: Annotated[Call, allow("patient.read")], id: ItemId) -> Pa
         call.actor.record(
             session, "patient.read", "patient", patient.id, project_id=patient.project_id, patient_id=patient.id
         )
-        identity, exists = service.identity_of(session, call.house.keys, call.actor, patient)
+        identity, exists = service.identity_of(session, call.app.keys, call.actor, patient)
         counts = service.counts_of(session, [patient.id]).get(patient.id, PatientCounts())
         return PatientOut.whole(patient, counts, identity, exists)
 
@@ -126,7 +126,7 @@ def change_patient(call: Annotated[Call, allow("patient.change")], id: ItemId, g
     with call.writing() as session:
         patient = service.change_patient(
             session,
-            call.house.keys,
+            call.app.keys,
             call.actor,
             id,
             sex=given.sex,
@@ -134,7 +134,7 @@ def change_patient(call: Annotated[Call, allow("patient.change")], id: ItemId, g
             fields=given.fields,
             identity=given.identity.given() if given.identity is not None else None,
         )
-        identity, exists = service.identity_of(session, call.house.keys, call.actor, patient)
+        identity, exists = service.identity_of(session, call.app.keys, call.actor, patient)
         counts = service.counts_of(session, [patient.id]).get(patient.id, PatientCounts())
         return PatientOut.whole(patient, counts, identity, exists)
 
@@ -157,7 +157,7 @@ def delete_patient(
         if not erase:
             service.delete_patient(session, call.actor, id)
             return Response(status_code=204)
-        erased = erasure.erase_patient(session, call.house, call.actor, id)
+        erased = erasure.erase_patient(session, call.app, call.actor, id)
         return PatientErased(code=erased.patient_code, images=erased.contents["images"], certificate_id=erased.id)
 
 
@@ -196,7 +196,7 @@ def list_fields(
     """The fields that the asker's projects defined."""
     projects = call.actor.projects("field.read", project_id)
     with call.reading() as session:
-        return [FieldOut.model_validate(d) for d in definitions.of_projects(session, projects, subject)]
+        return [FieldOut.model_validate(d) for d in field_definitions.of_projects(session, projects, subject)]
 
 
 @fields.post("", status_code=201, summary="Define a field")
@@ -205,14 +205,16 @@ def create_field(call: Annotated[Call, allow("field.define")], given: FieldCreat
     project_id = call.actor.choose_project("field.define", given.project_id)
     with call.writing() as session:
         values = given.model_dump(exclude={"project_id"})
-        return FieldOut.model_validate(definitions.define_field(session, call.actor, project_id=project_id, **values))
+        return FieldOut.model_validate(
+            field_definitions.define_field(session, call.actor, project_id=project_id, **values)
+        )
 
 
 @fields.patch("/{id}", summary="Change a field")
 def change_field(call: Annotated[Call, allow("field.define")], id: ItemId, given: FieldChange) -> FieldOut:
     """Change label, unit, choices, order, or whether it is required; key and kind stay."""
     with call.writing() as session:
-        changed = definitions.change_field(session, call.actor, id, **given.model_dump(exclude_none=True))
+        changed = field_definitions.change_field(session, call.actor, id, **given.model_dump(exclude_none=True))
         return FieldOut.model_validate(changed)
 
 
@@ -220,7 +222,7 @@ def change_field(call: Annotated[Call, allow("field.define")], id: ItemId, given
 def delete_field(call: Annotated[Call, allow("field.define")], id: ItemId) -> None:
     """Delete a field that has no values."""
     with call.writing() as session:
-        definitions.delete_field(session, call.actor, id)
+        field_definitions.delete_field(session, call.actor, id)
 
 
 @study_routes.get("", summary="Studies")

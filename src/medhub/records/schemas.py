@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 
 from medhub.foundation import clock
 from medhub.foundation.http import Id, Moment, Schema, Text
-from medhub.records.fields import Kind, Subject
+from medhub.records.field_values import Kind, Subject
 from medhub.records.models import Patient
 from medhub.records.service import PatientCounts
 from medhub.records.studies import SeriesFacts, StudyFacts

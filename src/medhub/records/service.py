@@ -14,13 +14,13 @@ from sqlalchemy.orm import Session
 
 from medhub.accounts.actor import Actor
 from medhub.errors import Conflict, Invalid, NotFound
-from medhub.foundation import clock, ids, jobs, listing
+from medhub.foundation import clock, ids, jobs, pagination
+from medhub.foundation.app_context import AppContext
 from medhub.foundation.database import in_turn
-from medhub.foundation.installation import Installation
 from medhub.foundation.keys import Keys
-from medhub.foundation.sorting import ordering
-from medhub.records import contents, definitions, finding, vault
-from medhub.records.fields import Value, check_values
+from medhub.foundation.natural_sort import ordering
+from medhub.records import counts, field_definitions, quick_search, vault
+from medhub.records.field_values import Value, check_values
 from medhub.records.models import FieldDefinition, Identity, IdentityTerm, Image, Patient, PatientBlob, Study
 
 OLDEST_BIRTH_YEAR = 1880
@@ -79,7 +79,7 @@ def create_patient(
 ) -> Patient:
     """Write the rows of a new patient."""
     _check_birth_year(birth_year)
-    checked = check_values(fields or {}, definitions.of_project(session, project_id, "patient"))
+    checked = check_values(fields or {}, field_definitions.of_project(session, project_id, "patient"))
     moment = clock.now()
     patient = Patient(
         id=ids.new_id(),
@@ -179,14 +179,14 @@ def list_patients(
 ) -> tuple[list[Patient], int]:
     """A page of the patients in the actor's projects."""
     projects = actor.projects("patient.read", project_id)
-    defined = definitions.by_key(definitions.of_projects(session, projects, "patient"))
+    defined = field_definitions.by_key(field_definitions.of_projects(session, projects, "patient"))
     chosen = select(Patient).where(Patient.project_id.in_(projects))
     if sex is not None:
         chosen = chosen.where(Patient.sex == sex)
     for key, text in field_values.items():
         chosen = chosen.where(_field_matches(defined, key, text))
     if query:
-        known = finding.named(session, projects, query)
+        known = quick_search.named(session, projects, query)
         chosen = chosen.where(
             known.of(Patient.id) if known is not None else _matches(keys, actor, projects, defined, query)
         )
@@ -195,11 +195,11 @@ def list_patients(
         "sex": Patient.sex,
         "birth_year": Patient.birth_year,
         "created_at": Patient.created_at,
-        **{f"field.{key}": definitions.column(Patient.fields, d) for key, d in defined.items()},
+        **{f"field.{key}": field_definitions.column(Patient.fields, d) for key, d in defined.items()},
     }
     page = chosen.order_by(ordering(sort, columns, "-created_at"), Patient.id).offset(offset).limit(limit)
     found = list(session.scalars(page))
-    total = listing.total(session, chosen, offset=offset, limit=limit, found=len(found), known=known_total)
+    total = pagination.total(session, chosen, offset=offset, limit=limit, found=len(found), known=known_total)
     actor.record(session, "patient.list", "patient", None, project_id=_only(projects), found=total)
     return found, total
 
@@ -212,7 +212,7 @@ def _field_matches(defined: Mapping[str, FieldDefinition], key: str, text: str) 
     definition = defined.get(key)
     if definition is None:
         raise Invalid(f"There is no field “{key}” to filter by.", field=f"field.{key}")
-    return definitions.matches(Patient.fields, definition, text)
+    return field_definitions.matches(Patient.fields, definition, text)
 
 
 def _matches(
@@ -220,7 +220,7 @@ def _matches(
 ) -> ColumnElement[bool]:
     """The code or a text field contains the query; or, for entitled readers, the identity has all of its words."""
     sought = query.lower()
-    texts = [definitions.column(Patient.fields, d) for d in defined.values() if d.kind in {"text", "choice"}]
+    texts = [field_definitions.column(Patient.fields, d) for d in defined.values() if d.kind in {"text", "choice"}]
     ways: list[ColumnElement[bool]] = [func.lower(Patient.code).contains(sought, autoescape=True)]
     ways += [func.lower(text).contains(sought, autoescape=True) for text in texts]
     for project_id in projects:
@@ -249,12 +249,12 @@ def counts_of(session: Session, patient_ids: list[str]) -> dict[str, PatientCoun
     """How many studies and images each patient has, and how many of the images nobody has verified."""
     rows = session.execute(
         select(Image.patient_id, func.count(), func.count().filter(Image.verified.is_(False)))
-        .where(listing.among(session, Image.patient_id, patient_ids))
+        .where(pagination.among(session, Image.patient_id, patient_ids))
         .group_by(Image.patient_id)
     )
     images = {patient_id: (total, unverified) for patient_id, total, unverified in rows}
-    studies = contents.studies_of(session, patient_ids)
-    shown = contents.covers(session, Patient, patient_ids)
+    studies = counts.studies_of(session, patient_ids)
+    shown = counts.covers(session, Patient, patient_ids)
     return {one: PatientCounts(*images.get(one, (0, 0)), studies.get(one, 0), shown[one]) for one in shown}
 
 
@@ -268,7 +268,7 @@ def with_identity(session: Session, patient_ids: list[str]) -> set[str]:
     return set(
         session.scalars(
             select(Identity.patient_id).where(
-                listing.among(session, Identity.patient_id, patient_ids), Identity.sealed_identity.is_not(None)
+                pagination.among(session, Identity.patient_id, patient_ids), Identity.sealed_identity.is_not(None)
             )
         )
     )
@@ -297,7 +297,7 @@ def change_patient(
         changed.append("birth_year")
     if fields is not None:
         merged = {**patient.fields, **fields}
-        known = definitions.of_project(session, patient.project_id, "patient")
+        known = field_definitions.of_project(session, patient.project_id, "patient")
         kept = {key: value for key, value in merged.items() if key in fields or key in {d.key for d in known}}
         patient.fields = check_values(kept, known)
         changed += sorted(f"fields.{key}" for key in fields)
@@ -349,42 +349,40 @@ def destroy_blobs(session: Session, digests: list[str]) -> None:
         jobs.enqueue(session, "destroy-blobs", {"digests": digests})
 
 
-def destroy_unnamed_blobs(house: Installation, digests: Sequence[str]) -> None:
+def destroy_unnamed_blobs(app: AppContext, digests: Sequence[str]) -> None:
     """Delete the files of blobs that no row names any more."""
-    with house.database.writing(durable=False) as session:
+    with app.database.writing(durable=False) as session:
         in_turn(session, "blobs")
         named = set(session.scalars(select(PatientBlob.digest).where(PatientBlob.digest.in_(digests))))
         for digest in digests:
             if digest not in named:
-                house.blobs.delete(digest)
+                app.blobs.delete(digest)
 
 
-def destroy_forgotten_blobs(house: Installation, *, older_than_s: float = 3600.0) -> int:
+def destroy_forgotten_blobs(app: AppContext, *, older_than_s: float = 3600.0) -> int:
     """Delete what lies in the store without a row: a process died after it wrote the bytes and before their row."""
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         named = set(session.scalars(select(PatientBlob.digest).distinct()))
-    forgotten = [digest for digest in house.blobs.digests(older_than_s=older_than_s) if digest not in named]
+    forgotten = [digest for digest in app.blobs.digests(older_than_s=older_than_s) if digest not in named]
     for start in range(0, len(forgotten), 500):
-        destroy_unnamed_blobs(house, forgotten[start : start + 500])
+        destroy_unnamed_blobs(app, forgotten[start : start + 500])
     return len(forgotten)
 
 
-def keep_blob(
-    session: Session, house: Installation, data: bytes, *, patient_id: str, image_id: str | None = None
-) -> str:
+def keep_blob(session: Session, app: AppContext, data: bytes, *, patient_id: str, image_id: str | None = None) -> str:
     """Keep bytes that were made from a patient's data, so that they go when the patient goes."""
     # Not while others destroy: the same bytes may just lose the last row that named them.
     in_turn(session, "blobs")
-    digest = house.blobs.put(data)
+    digest = app.blobs.put(data)
     if session.get(PatientBlob, (digest, patient_id)) is None:
         session.add(PatientBlob(digest=digest, patient_id=patient_id, image_id=image_id))
     return digest
 
 
-def name_blob(session: Session, house: Installation, digest: str, *, patient_id: str, image_id: str) -> bool:
+def name_blob(session: Session, app: AppContext, digest: str, *, patient_id: str, image_id: str) -> bool:
     """Name bytes that were put into the store before this transaction; whether they are there still."""
     in_turn(session, "blobs")
-    if not house.blobs.has(digest):
+    if not app.blobs.has(digest):
         return False
     if session.get(PatientBlob, (digest, patient_id)) is None:
         session.add(PatientBlob(digest=digest, patient_id=patient_id, image_id=image_id))

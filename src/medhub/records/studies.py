@@ -12,13 +12,13 @@ from sqlalchemy.orm import Session
 
 from medhub.accounts.actor import Actor
 from medhub.errors import Conflict, NotFound
-from medhub.foundation import clock, ids, listing
-from medhub.foundation.installation import Installation
-from medhub.foundation.sorting import ordering
-from medhub.records import contents, definitions, finding
-from medhub.records.contents import EMPTY, Contents
-from medhub.records.deleting import forget_metadata, release_blobs
-from medhub.records.fields import Value, check_values
+from medhub.foundation import clock, ids, pagination
+from medhub.foundation.app_context import AppContext
+from medhub.foundation.natural_sort import ordering
+from medhub.records import counts, field_definitions, quick_search
+from medhub.records.counts import EMPTY, Contents
+from medhub.records.deletion import forget_metadata, release_blobs
+from medhub.records.field_values import Value, check_values
 from medhub.records.models import Image, Patient, Series, Study
 from medhub.records.service import destroy_blobs, get_patient, keep_blob
 
@@ -111,7 +111,7 @@ def add_study(
 ) -> Study:
     """Add an empty study to a patient."""
     patient = get_patient(session, actor, patient_id, "study.create")
-    checked = check_values(fields, definitions.of_project(session, patient.project_id, "study"))
+    checked = check_values(fields, field_definitions.of_project(session, patient.project_id, "study"))
     study = new_study(session, patient, study_uid=study_uid, description=description)
     study.fields = checked
     _record(session, actor, "study.create", study)
@@ -153,48 +153,53 @@ def list_studies(
 ) -> tuple[list[StudyFacts], int]:
     """A page of studies, newest first unless sorted otherwise."""
     projects = actor.projects("study.read", project_id)
-    defined = definitions.by_key(definitions.of_projects(session, projects, "study"))
-    chosen = select(Study).where(finding.within(session, projects, Study.project_id, patient_id=patient_id))
+    defined = field_definitions.by_key(field_definitions.of_projects(session, projects, "study"))
+    chosen = select(Study).where(quick_search.within(session, projects, Study.project_id, patient_id=patient_id))
     if patient_id is not None:
         chosen = chosen.where(Study.patient_id == patient_id)
     for key, text in field_values.items():
         if key in defined:
-            chosen = chosen.where(definitions.matches(Study.fields, defined[key], text))
+            chosen = chosen.where(field_definitions.matches(Study.fields, defined[key], text))
     if query:
-        known = finding.named(session, projects, query)
+        known = quick_search.named(session, projects, query)
         chosen = chosen.where(
             known.of(Study.patient_id, Study.id) if known is not None else _study_says(projects, defined, query)
         )
     columns: dict[str, Any] = {
         "created_at": Study.created_at,
         "description": Study.description,
-        **{f"field.{key}": definitions.column(Study.fields, d) for key, d in defined.items()},
+        **{f"field.{key}": field_definitions.column(Study.fields, d) for key, d in defined.items()},
     }
     page = chosen.order_by(ordering(sort, columns, "-created_at"), Study.id).offset(offset).limit(limit)
     found = list(session.scalars(page))
-    total = listing.total(session, chosen, offset=offset, limit=limit, found=len(found), known=known_total)
+    total = pagination.total(session, chosen, offset=offset, limit=limit, found=len(found), known=known_total)
     actor.record(session, "study.list", "patient", patient_id, patient_id=patient_id, found=total)
     return facts_of(session, found), total
 
 
 def _study_says(projects: frozenset[str], defined: Mapping[str, Any], query: str) -> ColumnElement[bool]:
     """A study's description, one of its texts, or the code of its patient contains the query."""
-    ways = [finding.contains(Study.description, query), Study.patient_id.in_(finding.patients_called(projects, query))]
+    ways = [
+        quick_search.contains(Study.description, query),
+        Study.patient_id.in_(quick_search.patients_called(projects, query)),
+    ]
     for definition in defined.values():
         if definition.kind in {"text", "choice"}:
-            ways.append(finding.contains(definitions.column(Study.fields, definition), query))
+            ways.append(quick_search.contains(field_definitions.column(Study.fields, definition), query))
     return or_(*ways)
 
 
 def facts_of(session: Session, studies: Sequence[Study]) -> list[StudyFacts]:
     """Studies with what their lists show of them."""
     codes = _codes(session, [study.patient_id for study in studies])
-    inside = contents.of_studies(session, [study.id for study in studies])
+    inside = counts.of_studies(session, [study.id for study in studies])
     return [StudyFacts(study, codes[study.patient_id], inside.get(study.id, EMPTY)) for study in studies]
 
 
 def _codes(session: Session, patient_ids: Sequence[str]) -> dict[str, str]:
-    rows = session.execute(select(Patient.id, Patient.code).where(listing.among(session, Patient.id, set(patient_ids))))
+    rows = session.execute(
+        select(Patient.id, Patient.code).where(pagination.among(session, Patient.id, set(patient_ids)))
+    )
     return dict(rows.all())
 
 
@@ -211,7 +216,7 @@ def change_study(
     if description is not None:
         study.description = description
     if fields is not None:
-        known = definitions.of_project(session, study.project_id, "study")
+        known = field_definitions.of_project(session, study.project_id, "study")
         study.fields = check_values({**study.fields, **fields}, known)
     _record(session, actor, "study.change", study)
     return facts_of(session, [study])[0]
@@ -237,7 +242,7 @@ def get_series(session: Session, actor: Actor, series_id: str, action: str = "st
         raise SeriesNotFound("There is no such series, or not in a project of yours.")
     study = get_study(session, actor, series.study_id, action)
     code = _codes(session, [study.patient_id])[study.patient_id]
-    return SeriesFacts(series, study, code, contents.of_series(session, [series_id]).get(series_id, EMPTY))
+    return SeriesFacts(series, study, code, counts.of_series(session, [series_id]).get(series_id, EMPTY))
 
 
 def list_series(
@@ -257,14 +262,14 @@ def list_series(
     projects = actor.projects("study.read", project_id)
     chosen = select(Series).where(_lies_in(session, projects, study_id, patient_id))
     if query:
-        known = finding.named(session, projects, query)
+        known = quick_search.named(session, projects, query)
         chosen = chosen.join(Study, Study.id == Series.study_id).where(
             known.of(Study.patient_id, Series.study_id, Series.id)
             if known is not None
-            else finding.contains(Series.description, query)
-            | finding.contains(Study.description, query)
+            else quick_search.contains(Series.description, query)
+            | quick_search.contains(Study.description, query)
             | (Series.modality == query.upper())
-            | Study.patient_id.in_(finding.patients_called(projects, query))
+            | Study.patient_id.in_(quick_search.patients_called(projects, query))
         )
     columns = {
         "created_at": Series.created_at,
@@ -274,12 +279,12 @@ def list_series(
     tie = Series.id.desc() if sort == "-created_at" else Series.id.asc()
     order = (ordering(sort, columns, "created_at"), tie)
     # The ids alone first: what lies before the page is stepped over in an index, without its rows.
-    found_ids, total = listing.page(
+    found_ids, total = pagination.page(
         session, chosen.with_only_columns(Series.id), order, offset=offset, limit=limit, known=known_total
     )
     by_id = {
         series.id: series
-        for series in session.scalars(select(Series).where(listing.among(session, Series.id, found_ids)))
+        for series in session.scalars(select(Series).where(pagination.among(session, Series.id, found_ids)))
     }
     found = [by_id[one] for one in found_ids]
     actor.record(session, "series.list", "study", study_id, found=total)
@@ -291,17 +296,17 @@ def _lies_in(
 ) -> ColumnElement[bool]:
     """The condition that a series lies in a study or in studies of a patient; else in studies of some projects."""
     if study_id is not None:
-        inside = finding.within(session, projects, None, study_id=study_id)
+        inside = quick_search.within(session, projects, None, study_id=study_id)
         return inside & (Series.study_id == study_id)
-    of = select(Study.id).where(finding.within(session, projects, Study.project_id, patient_id=patient_id))
+    of = select(Study.id).where(quick_search.within(session, projects, Study.project_id, patient_id=patient_id))
     return Series.study_id.in_(of if patient_id is None else of.where(Study.patient_id == patient_id))
 
 
 def _series_facts(session: Session, found: Sequence[Series]) -> list[SeriesFacts]:
-    chosen = select(Study).where(listing.among(session, Study.id, {series.study_id for series in found}))
+    chosen = select(Study).where(pagination.among(session, Study.id, {series.study_id for series in found}))
     by_id = {study.id: study for study in session.scalars(chosen)}
     codes = _codes(session, [study.patient_id for study in by_id.values()])
-    inside = contents.of_series(session, [series.id for series in found])
+    inside = counts.of_series(session, [series.id for series in found])
     return [
         SeriesFacts(series, study, codes[study.patient_id], inside.get(series.id, EMPTY))
         for series in found
@@ -401,11 +406,11 @@ def next_number(session: Session, study_id: str) -> int:
     return (session.scalar(select(func.max(Image.number)).where(Image.study_id == study_id)) or 0) + 1
 
 
-def keep_thumbnail(session: Session, house: Installation, image_id: str, picture: bytes) -> None:
+def keep_thumbnail(session: Session, app: AppContext, image_id: str, picture: bytes) -> None:
     """Keep the thumbnail of an image, unless the image has gone meanwhile."""
     image = session.get(Image, image_id)
     if image is not None:
-        image.thumbnail = keep_blob(session, house, picture, patient_id=image.patient_id, image_id=image.id)
+        image.thumbnail = keep_blob(session, app, picture, patient_id=image.patient_id, image_id=image.id)
 
 
 def mark_read(session: Session, image_id: str, state: str) -> None:

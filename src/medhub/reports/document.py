@@ -18,13 +18,13 @@ from zoneinfo import ZoneInfo
 
 import typst
 
-from medhub.reports import pictures
+from medhub.reports import report_images
 from medhub.reports.facts import (
     RECORD_NAME,
-    Act,
-    Identity,
     ImageFinding,
+    PatientIdentity,
     Person,
+    ReportEvent,
     ReportFacts,
     Superseded,
     canonical,
@@ -32,16 +32,16 @@ from medhub.reports.facts import (
     facts_record,
     verdict_counts,
 )
-from medhub.reports.lettering import FONTS, breakable, isolated, one_line, right_to_left, shorten
-from medhub.reports.lettering import clean as cleaned
 from medhub.reports.seal import BLANK_SEAL, facts_keyword
+from medhub.reports.typography import FONTS, breakable, isolated, one_line, right_to_left, shorten
+from medhub.reports.typography import clean as cleaned
 
 __all__ = [
     "RECORD_NAME",
-    "Act",
-    "Identity",
     "ImageFinding",
+    "PatientIdentity",
     "Person",
+    "ReportEvent",
     "ReportFacts",
     "Superseded",
     "facts_digest",
@@ -68,9 +68,9 @@ def render(facts: ReportFacts) -> bytes:
     inputs = {"facts": json.dumps(_page_values(facts, record), ensure_ascii=True)}
     side = SIDE_ALONE if len(facts.images) == 1 else SIDE_MANY
     for index, image in enumerate(facts.images):
-        inputs[f"picture-{index}"] = pictures.svg(*pictures.jpeg(image.picture, side))
+        inputs[f"picture-{index}"] = report_images.svg(*report_images.jpeg(image.picture, side))
         if image.evidence is not None:
-            inputs[f"evidence-{index}"] = pictures.svg(*pictures.jpeg(image.evidence, side))
+            inputs[f"evidence-{index}"] = report_images.svg(*report_images.jpeg(image.evidence, side))
     compiler = typst.Compiler(_source(), font_paths=_fonts(), ignore_system_fonts=True)
     pdf = compiler.compile(format="pdf", sys_inputs=inputs, pdf_standards=STANDARDS, timestamp=_aware(facts.issued_at))
     if not isinstance(pdf, bytes):  # pragma: no cover - typst returns a list for other formats only
@@ -140,7 +140,7 @@ def _patient_rows(facts: ReportFacts) -> list[dict[str, Any]]:
     return rows + [_field_row(*pair) for pair in facts.fields if not _is_long(pair[1])]
 
 
-def _identity_rows(identity: Identity) -> list[dict[str, Any]]:
+def _identity_rows(identity: PatientIdentity) -> list[dict[str, Any]]:
     rows = [_row("Name", _line(identity.name))]
     if identity.hospital_number:
         rows.append(_row("Hospital number", _line(identity.hospital_number), code=True))
@@ -242,7 +242,7 @@ def _history(facts: ReportFacts) -> list[dict[str, Any]]:
     acts = list(facts.history)
     signed = any(act.by == facts.signed_by and _aware(act.at) == _aware(facts.signed_at) for act in acts)
     if not signed:
-        acts.append(Act(facts.signed_at, facts.signed_by, "Signed the case"))
+        acts.append(ReportEvent(facts.signed_at, facts.signed_by, "Signed the case"))
     return [
         {
             "at": _when(act.at, facts.time_zone),

@@ -12,7 +12,7 @@ from medhub.reports.models import Report
 from medhub.review.models import Case
 
 
-def held_of(session: Session, patient_id: str) -> dict[str, Any]:
+def count_held(session: Session, patient_id: str) -> dict[str, Any]:
     """Issued reports."""
     reports = select(func.count()).select_from(Report).join(Case, Case.id == Report.case_id)
     return {"reports": session.scalar(reports.where(Case.patient_id == patient_id)) or 0}

@@ -28,7 +28,7 @@ class Person:
 
 
 @dataclass(frozen=True)
-class Identity:
+class PatientIdentity:
     """Who the patient is; given only for a reader who may see it, and never part of the record."""
 
     name: str
@@ -49,7 +49,7 @@ class Superseded:
 
 
 @dataclass(frozen=True)
-class Act:
+class ReportEvent:
     """One step of the case's history: who did what, and when."""
 
     at: datetime
@@ -108,9 +108,9 @@ class ReportFacts:
     institution: str | None = None
     fields: tuple[tuple[str, str], ...] = ()
     """The project's own fields of the patient and the study, as (label, value)."""
-    identity: Identity | None = None
+    identity: PatientIdentity | None = None
     supersedes: Superseded | None = None
-    history: tuple[Act, ...] = ()
+    history: tuple[ReportEvent, ...] = ()
     """The acts on the case, oldest first; the signature is added when it is not among them."""
     classifier_licence: str | None = None
     classifier_notice: str | None = None

@@ -44,7 +44,7 @@ class ReportOut(Schema):
 )
 def read_report(call: Annotated[Call, allow("report.read")], id: ItemId) -> Response:
     """The report as PDF; the same bytes each time."""
-    case, pdf = service.read_report(call.house, call.actor, id)
+    case, pdf = service.read_report(call.app, call.actor, id)
     return Response(
         pdf,
         media_type="application/pdf",

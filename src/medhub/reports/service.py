@@ -20,11 +20,11 @@ from medhub.classification.registry import get_classifier
 from medhub.classification.service import read_evidence
 from medhub.errors import Conflict, NotFound
 from medhub.foundation import clock
+from medhub.foundation.app_context import AppContext
 from medhub.foundation.database import in_turn
 from medhub.foundation.events import announce
-from medhub.foundation.installation import Installation
-from medhub.foundation.sorting import ordering
-from medhub.records import definitions, pixels, vault
+from medhub.foundation.natural_sort import ordering
+from medhub.records import field_definitions, isolated_calls, vault
 from medhub.records import service as records
 from medhub.records.models import Identity as IdentityRow
 from medhub.records.models import Image, Patient, Study
@@ -32,10 +32,10 @@ from medhub.records.pathway import get_pathway
 from medhub.reports.document import render
 from medhub.reports.events import ReportIssued
 from medhub.reports.facts import (
-    Act,
-    Identity,
     ImageFinding,
+    PatientIdentity,
     Person,
+    ReportEvent,
     ReportFacts,
     Superseded,
     facts_digest,
@@ -59,34 +59,34 @@ class NotSigned(Conflict):
     code = "not-signed"
 
 
-def issue(house: Installation, case_id: str) -> None:
+def issue(app: AppContext, case_id: str) -> None:
     """Write the report of a signed case, with and without the identity; asked twice, it is written once."""
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         case = session.get(Case, case_id)
         if case is None or case.signed_at is None or session.get(Report, case_id) is not None:
             return
         corrected = case.supersedes_id
     if corrected is not None:  # its digest stands in this one, whichever job comes first
-        issue(house, corrected)
-    with house.database.reading() as session:
+        issue(app, corrected)
+    with app.database.reading() as session:
         case = session.get(Case, case_id)
         if case is None:  # erased meanwhile
             return
-        facts = _facts(session, house, case)
-        identity = _identity(session, house, case.patient_id)
+        facts = _facts(session, app, case)
+        identity = _identity(session, app, case.patient_id)
     content = facts_record(facts)
-    key = house.keys.signing_key()
+    key = app.keys.signing_key()
     plain = seal(render(facts), key)
     identified = seal(render(replace(facts, identity=identity)), key) if identity is not None else plain
-    with house.database.writing() as session:
+    with app.database.writing() as session:
         in_turn(session, f"patient {case.patient_id}")
         if session.get(Report, case_id) is not None or session.get(Case, case_id) is None:
             return
         blobs = {
             form: records.keep_blob(
                 session,
-                house,
-                vault.seal_for(session, house.keys, case.patient_id, pdf, f"report {case_id} {form}"),
+                app,
+                vault.seal_for(session, app.keys, case.patient_id, pdf, f"report {case_id} {form}"),
                 patient_id=case.patient_id,
             )
             for form, pdf in (("identified", identified), ("plain", plain))
@@ -115,10 +115,10 @@ def issue(house: Installation, case_id: str) -> None:
         announce(session, ReportIssued(case_id=case_id))
 
 
-def _facts(session: Session, house: Installation, case: Case) -> ReportFacts:
+def _facts(session: Session, app: AppContext, case: Case) -> ReportFacts:
     patient = session.get_one(Patient, case.patient_id)
     study = session.get_one(Study, case.study_id)
-    pathway = get_pathway(house.settings, case.pathway)
+    pathway = get_pathway(app.settings, case.pathway)
     pictures = select(Image).where(Image.study_id == case.study_id, Image.shown_as == "image")
     chosen = pictures.order_by(Image.number, Image.id)
     images = queries.facts_of(session, list(session.scalars(chosen)), case)
@@ -126,7 +126,7 @@ def _facts(session: Session, house: Installation, case: Case) -> ReportFacts:
     licence, notice = None, None
     if first is not None:
         try:
-            card = get_classifier(house.settings, first.classifier, first.digest).card
+            card = get_classifier(app.settings, first.classifier, first.digest).card
             licence, notice = card.licence, " ".join(card.not_for)
         except ClassifierNotFound:
             notice = "The classifier's card is no longer installed."
@@ -145,7 +145,7 @@ def _facts(session: Session, house: Installation, case: Case) -> ReportFacts:
         classifier_name=first.classifier if first is not None else None,
         classifier_version=first.version if first is not None else None,
         classifier_digest=first.digest if first is not None else None,
-        images=tuple(_finding(house, facts) for facts in images),
+        images=tuple(_finding(app, facts) for facts in images),
         signed_by=Person(case.signed_by, case.signed_role or ""),
         signed_at=case.signed_at,
         issued_at=clock.now().replace(microsecond=0),  # PDF knows seconds
@@ -153,7 +153,7 @@ def _facts(session: Session, house: Installation, case: Case) -> ReportFacts:
         fields=_fields(session, patient, study),
         supersedes=_superseded(session, case),
         history=tuple(
-            Act(event.at, Person(event.by, event.role or ""), event.action)
+            ReportEvent(event.at, Person(event.by, event.role or ""), event.action)
             for event in history(session, case)
             if event.image_id is None
         ),
@@ -165,7 +165,7 @@ def _facts(session: Session, house: Installation, case: Case) -> ReportFacts:
 def _fields(session: Session, patient: Patient, study: Study) -> tuple[tuple[str, str], ...]:
     lines = []
     for subject, values in (("patient", patient.fields), ("study", study.fields)):
-        for definition in definitions.of_projects(
+        for definition in field_definitions.of_projects(
             session, [patient.project_id], "patient" if subject == "patient" else "study"
         ):
             if definition.key in values:
@@ -175,13 +175,13 @@ def _fields(session: Session, patient: Patient, study: Study) -> tuple[tuple[str
     return tuple(lines)
 
 
-def _finding(house: Installation, facts: queries.ImageFacts) -> ImageFinding:
+def _finding(app: AppContext, facts: queries.ImageFacts) -> ImageFinding:
     image, prediction, verdict = facts.image, facts.prediction, facts.verdict
     assert verdict is not None  # noqa: S101 - a case is signed only when each image has a verdict
-    picture = pixels.rendition(house, image.blob, PICTURE_SIDE)
+    picture = isolated_calls.rendition(app, image.blob, PICTURE_SIDE)
     layered: bytes | None = None
     if prediction is not None and prediction.evidence is not None:
-        layered = _layered(picture, house, prediction.evidence)
+        layered = _layered(picture, app, prediction.evidence)
     return ImageFinding(
         number=image.number,
         image_digest=image.blob,
@@ -204,11 +204,11 @@ def _finding(house: Installation, facts: queries.ImageFacts) -> ImageFinding:
     )
 
 
-def _layered(picture: bytes, house: Installation, digest: str) -> bytes:
+def _layered(picture: bytes, app: AppContext, digest: str) -> bytes:
     with Picture.open(io.BytesIO(picture)) as opened:
         pixels_of = np.asarray(opened.convert("RGB"))
     buffer = io.BytesIO()
-    Picture.fromarray(overlay(pixels_of, read_evidence(house.blobs, digest))).save(buffer, "JPEG", quality=90)
+    Picture.fromarray(overlay(pixels_of, read_evidence(app.blobs, digest))).save(buffer, "JPEG", quality=90)
     return buffer.getvalue()
 
 
@@ -228,11 +228,11 @@ def _superseded(session: Session, case: Case) -> Superseded | None:
 _IDENTITY_LABELS = {"email": "E-mail", "phone": "Phone"}
 
 
-def _identity(session: Session, house: Installation, patient_id: str) -> Identity | None:
-    known = vault.read_identity(house.keys, session.get(IdentityRow, patient_id))
+def _identity(session: Session, app: AppContext, patient_id: str) -> PatientIdentity | None:
+    known = vault.read_identity(app.keys, session.get(IdentityRow, patient_id))
     if not known:
         return None
-    return Identity(
+    return PatientIdentity(
         name=known.get("name", "not given"),
         hospital_number=known.get("hospital_number"),
         birth_date=known.get("birth_date"),
@@ -240,24 +240,24 @@ def _identity(session: Session, house: Installation, patient_id: str) -> Identit
     )
 
 
-def read_report(house: Installation, actor: Actor, case_id: str) -> tuple[Case, bytes]:
+def read_report(app: AppContext, actor: Actor, case_id: str) -> tuple[Case, bytes]:
     """The report of a case: with the identity for who may see it, without for the others."""
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         case = get_case(session, actor, case_id, "report.read")
         if case.signed_at is None:
             raise NotSigned("There is no report yet: the case is not signed.")
         issued = session.get(Report, case_id) is not None
     if not issued:
-        issue(house, case_id)
-    with house.database.reading() as session:
+        issue(app, case_id)
+    with app.database.reading() as session:
         report = session.get(Report, case_id)
         if report is None:
             raise NotFound("There is no report of this case.")
         identified = actor.may("identity.read", case.project_id)
         form, digest = ("identified", report.identified_blob) if identified else ("plain", report.plain_blob)
         record_case(session, actor, "report.read", case, form=form)
-        sealed = house.blobs.get(digest)
-        pdf = vault.unseal_for(session, house.keys, case.patient_id, sealed, f"report {case_id} {form}")
+        sealed = app.blobs.get(digest)
+        pdf = vault.unseal_for(session, app.keys, case.patient_id, sealed, f"report {case_id} {form}")
         return case, pdf
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from medhub.review.models import Case, Verdict
 
 
-def held_of(session: Session, patient_id: str) -> dict[str, Any]:
+def count_held(session: Session, patient_id: str) -> dict[str, Any]:
     """Cases and verdicts."""
     cases = select(func.count()).select_from(Case).where(Case.patient_id == patient_id)
     verdicts = select(func.count()).select_from(Verdict).join(Case, Case.id == Verdict.case_id)

@@ -14,10 +14,10 @@ from sqlalchemy.orm import Session
 from medhub.accounts.actor import Actor
 from medhub.classification import service as classification
 from medhub.classification.models import Prediction
-from medhub.foundation import clock, listing
+from medhub.foundation import clock, pagination
+from medhub.foundation.natural_sort import ordering
 from medhub.foundation.settings import Settings
-from medhub.foundation.sorting import ordering
-from medhub.records import finding
+from medhub.records import quick_search
 from medhub.records.models import Image, Patient, Study
 from medhub.records.pathway import all_pathways
 from medhub.review.models import Case, Verdict
@@ -54,18 +54,18 @@ class ImageFacts:
 def select_images(session: Session, actor: Actor, wanted: ImageFilter) -> Select[Image]:
     """The images that a filter lets through, of the actor's projects."""
     projects = actor.projects("image.read", wanted.project_id)
-    known = finding.named(session, projects, wanted.query) if wanted.query else None
+    known = quick_search.named(session, projects, wanted.query) if wanted.query else None
     chosen = select(Image)
     if wanted.query and known is None:
         chosen = chosen.where(
-            finding.lies_in_what_says(session, projects, Image.study_id, Image.project_id, wanted.query)
+            quick_search.lies_in_what_says(session, projects, Image.study_id, Image.project_id, wanted.query)
         )
     else:
         place = {"patient_id": wanted.patient_id, "study_id": wanted.study_id, "series_id": wanted.series_id}
         if known is not None:
             place |= {"patient_id": known.patient_id}
             chosen = chosen.where(known.of(Image.patient_id, Image.study_id, Image.series_id, Image.id))
-        chosen = chosen.where(finding.within(session, projects, Image.project_id, **place))
+        chosen = chosen.where(quick_search.within(session, projects, Image.project_id, **place))
     if wanted.patient_id is not None:
         chosen = chosen.where(Image.patient_id == wanted.patient_id)
     if wanted.study_id is not None:
@@ -99,7 +99,7 @@ def _said(session: Session, projects: Collection[str], what: ColumnElement[bool]
 
 def count_images(session: Session, actor: Actor, wanted: ImageFilter) -> int:
     """How many images a filter lets through."""
-    return listing.count(session, select_images(session, actor, wanted))
+    return pagination.count(session, select_images(session, actor, wanted))
 
 
 def list_images(
@@ -130,7 +130,7 @@ def list_images(
     ties = (Image.number, Image.id) if sort != "-created_at" else (Image.number.desc(), Image.id.desc())
     order = (ordering(sort, columns, "created_at"), *ties)
     # The ids alone first: what lies before the page is stepped over in an index, without its rows.
-    ids, total = listing.page(
+    ids, total = pagination.page(
         session,
         chosen.with_only_columns(Image.id),
         order,
@@ -139,7 +139,7 @@ def list_images(
         known=known_total,
         counted=_count(said) if said is not None else None,
     )
-    on_page = select(Image).where(listing.among(session, Image.id, ids))
+    on_page = select(Image).where(pagination.among(session, Image.id, ids))
     by_id = {facts.image.id: facts for facts in _read_facts(session, on_page)}
     return [by_id[one] for one in ids], total
 
@@ -166,7 +166,7 @@ def _page_by_what_was_said(
     """A page in the order of predictions' index; None where images of one moment would need their numbers for it."""
     before = min(offset, 1)  # neighbors of the page too may be of a moment with it
     order = (Prediction.imaged_at, Prediction.image_id)
-    ids, total = listing.page(
+    ids, total = pagination.page(
         session,
         chosen,
         [one.desc() if descending else one.asc() for one in order],
@@ -175,7 +175,7 @@ def _page_by_what_was_said(
         known=known,
         counted=_count(chosen),
     )
-    on_page = select(Image).where(listing.among(session, Image.id, ids))
+    on_page = select(Image).where(pagination.among(session, Image.id, ids))
     by_id = {facts.image.id: facts for facts in _read_facts(session, on_page)}
     found = [by_id[one] for one in ids]
     moments = [facts.image.created_at for facts in found]
@@ -186,7 +186,7 @@ def _page_by_what_was_said(
 
 def facts_of(session: Session, images: Sequence[Image], case: Case | None = None) -> list[ImageFacts]:
     """Images with their patients' codes, cases, predictions and verdicts; of one case, or of the current ones."""
-    chosen = select(Image).where(listing.among(session, Image.id, [image.id for image in images]))
+    chosen = select(Image).where(pagination.among(session, Image.id, [image.id for image in images]))
     by_id = {facts.image.id: facts for facts in _read_facts(session, chosen, case)}
     return [by_id[image.id] for image in images]
 
@@ -197,11 +197,11 @@ def _read_facts(session: Session, chosen: Select[Image], case: Case | None = Non
     rows = session.execute(chosen.add_columns(code)).all()
     ids = [image.id for image, _ in rows]
     of_case = (
-        Case.superseded.is_(False) & listing.among(session, Case.study_id, {image.study_id for image, _ in rows})
+        Case.superseded.is_(False) & pagination.among(session, Case.study_id, {image.study_id for image, _ in rows})
         if case is None
         else Case.id == case.id
     )
-    given = (Verdict.case_id == Case.id) & listing.among(session, Verdict.image_id, ids)
+    given = (Verdict.case_id == Case.id) & pagination.among(session, Verdict.image_id, ids)
     cases: dict[str, Case] = {}
     verdicts: dict[tuple[str, str], Verdict] = {}
     for of, verdict in session.execute(select(Case, Verdict).outerjoin(Verdict, given).where(of_case)):
@@ -291,7 +291,7 @@ def list_cases(
     columns = {"opened_at": Case.opened_at, "signed_at": Case.signed_at, "stage": Case.stage, "version": Case.version}
     page = chosen.order_by(ordering(sort, columns, "-opened_at"), Case.id).offset(offset).limit(limit)
     found = list(session.scalars(page))
-    total = listing.total(session, chosen, offset=offset, limit=limit, found=len(found))
+    total = pagination.total(session, chosen, offset=offset, limit=limit, found=len(found))
     return case_facts(session, found), total
 
 

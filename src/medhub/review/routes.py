@@ -36,7 +36,7 @@ from medhub.review.schemas import (
     LabelCount,
     PathwayOut,
     PatientSummary,
-    SignIn,
+    SignCaseRequest,
     VerdictIn,
     case_fields,
 )
@@ -97,7 +97,7 @@ def count_images(call: Annotated[Call, allow("image.read")], wanted: Wanted) -> 
 
 def _image_out(session: Session, call: Call, image: Image) -> ImageOut:
     facts = queries.facts_of(session, [image])[0]
-    pathway = get_pathway(call.house.settings, facts.case.pathway) if facts.case is not None else None
+    pathway = get_pathway(call.app.settings, facts.case.pathway) if facts.case is not None else None
     return ImageOut.whole(
         facts,
         classification.predictions_of(session, image.id),
@@ -133,7 +133,7 @@ def delete_image(call: Annotated[Call, allow("image.delete")], id: ItemId) -> No
 def put_verdict(call: Annotated[Call, allow("verdict.give")], id: ItemId, given: VerdictIn) -> ImageOut:
     """Say what the image shows; a note is needed where the classifier was uncertain."""
     with call.writing() as session:
-        image = service.give_verdict(session, call.house.settings, call.actor, id, given.label, given.note)
+        image = service.give_verdict(session, call.app.settings, call.actor, id, given.label, given.note)
         session.flush()
         return _image_out(session, call, image)
 
@@ -142,7 +142,7 @@ def put_verdict(call: Annotated[Call, allow("verdict.give")], id: ItemId, given:
 def delete_verdict(call: Annotated[Call, allow("verdict.give")], id: ItemId) -> ImageOut:
     """Take back one's own verdict, as long as the case is not signed."""
     with call.writing() as session:
-        image = service.take_back_verdict(session, call.house.settings, call.actor, id)
+        image = service.take_back_verdict(session, call.app.settings, call.actor, id)
         session.flush()
         return _image_out(session, call, image)
 
@@ -153,7 +153,7 @@ def _is_mine(call: Call, case: Case, pathway: Pathway) -> bool:
 
 def case_out(session: Session, call: Call, case: Case) -> CaseOut:
     """A case with its images, its history, and what the asker may do."""
-    pathway = get_pathway(call.house.settings, case.pathway)
+    pathway = get_pathway(call.app.settings, case.pathway)
     facts = queries.case_facts(session, [case])[0]
     pictures = select(Image).where(Image.study_id == case.study_id, Image.shown_as == "image")
     chosen = pictures.order_by(Image.number, Image.id)
@@ -188,7 +188,7 @@ def list_cases(
 ) -> Page[CaseRow]:
     """Cases, the latest opened first unless sorted otherwise."""
     wanted = CaseFilter(project_id, stage, pathway, patient_id, mine, paging.query)
-    settings = call.house.settings
+    settings = call.app.settings
     with call.reading() as session:
         found, total = queries.list_cases(
             session, settings, call.actor, wanted, sort=paging.sort, offset=paging.offset, limit=paging.page_size
@@ -212,10 +212,10 @@ def read_case(call: Annotated[Call, allow("case.read")], id: ItemId) -> CaseOut:
 
 
 @cases.post("/{id}/sign", summary="Sign a case")
-def sign_case(call: Annotated[Call, allow("case.sign")], id: ItemId, given: SignIn | None = None) -> CaseOut:
+def sign_case(call: Annotated[Call, allow("case.sign")], id: ItemId, given: SignCaseRequest | None = None) -> CaseOut:
     """Sign a case whose images all have verdicts; from then on it does not change."""
     with call.writing() as session:
-        case = service.sign(session, call.house.settings, call.actor, id, given.note if given is not None else None)
+        case = service.sign(session, call.app.settings, call.actor, id, given.note if given is not None else None)
         session.flush()
         return case_out(session, call, case)
 
@@ -224,7 +224,7 @@ def sign_case(call: Annotated[Call, allow("case.sign")], id: ItemId, given: Sign
 def correct_case(call: Annotated[Call, allow("case.correct")], id: ItemId, given: CorrectIn) -> CaseOut:
     """Open a new version of a signed case; the old one stays as it is and is named by the new one."""
     with call.writing() as session:
-        case = service.correct(session, call.house.settings, call.actor, id, given.reason)
+        case = service.correct(session, call.app.settings, call.actor, id, given.reason)
         session.flush()
         return case_out(session, call, case)
 
@@ -232,7 +232,7 @@ def correct_case(call: Annotated[Call, allow("case.correct")], id: ItemId, given
 @overview.get("/pathways", summary="Pathways")
 def list_pathways(call: Annotated[Call, allow("pathway.read")]) -> list[PathwayOut]:
     """The pathways of this installation, as their files say."""
-    return [PathwayOut.of(pathway) for pathway in all_pathways(call.house.settings).values()]
+    return [PathwayOut.of(pathway) for pathway in all_pathways(call.app.settings).values()]
 
 
 @overview.get("/patients/{id}/summary", tags=["patients"], summary="How much hangs on a patient")
@@ -275,7 +275,7 @@ def dashboard(
             or 0,
             images=queries.count_images(session, call.actor, ImageFilter(project_id=project_id)),
             unverified=queries.count_images(session, call.actor, ImageFilter(project_id=project_id, verified=False)),
-            cases_waiting_for_me=session.scalar(current.where(queries.my_turn(call.house.settings, call.actor))) or 0,
+            cases_waiting_for_me=session.scalar(current.where(queries.my_turn(call.app.settings, call.actor))) or 0,
             cases_open=session.scalar(current.where(Case.signed_at.is_(None))) or 0,
             cases_signed=signed,
             reports=signed,

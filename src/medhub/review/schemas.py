@@ -14,7 +14,7 @@ from medhub.foundation.http import Moment, Schema, Text
 from medhub.records.pathway import Pathway
 from medhub.review.models import CaseEvent, Verdict
 from medhub.review.queries import CaseFacts, ImageFacts
-from medhub.science.imaging.prepared import ShownAs
+from medhub.science.imaging.dicom.object_kinds import ShownAs
 
 ImageState = Literal["waiting", "read", "unreadable", "archived", "verified", "signed"]
 
@@ -273,7 +273,7 @@ class CaseOut(CaseRow):
     blockers: list[str]
 
 
-class SignIn(Schema):
+class SignCaseRequest(Schema):
     """A signature, with a closing note if wanted."""
 
     note: Annotated[Text, Field(max_length=4000)] | None = None

@@ -13,9 +13,9 @@ from medhub.audit.service import Act, record
 from medhub.classification import service as classification
 from medhub.errors import Conflict, Invalid, NotFound
 from medhub.foundation import clock, ids
+from medhub.foundation.app_context import AppContext
 from medhub.foundation.database import in_turn
 from medhub.foundation.events import announce
-from medhub.foundation.installation import Installation
 from medhub.foundation.settings import Settings
 from medhub.records import studies
 from medhub.records.models import Image, Study
@@ -37,14 +37,14 @@ class NotReadYet(Conflict):
     code = "not-read-yet"
 
 
-def open_case(house: Installation, study_id: str) -> None:
+def open_case(app: AppContext, study_id: str) -> None:
     """Open the case of a study once its first image is classified; done twice, it is opened once."""
-    with house.database.writing() as session:
+    with app.database.writing() as session:
         _in_turn(session, select(Study.patient_id).where(Study.id == study_id))
         study = session.get(Study, study_id)
         if study is None or study.pathway is None or current_case(session, study_id) is not None:
             return
-        pathway = get_pathway(house.settings, study.pathway)
+        pathway = get_pathway(app.settings, study.pathway)
         act = pathway.act(pathway.first_stage.name, "classify")
         stage = act.leads_to if act is not None and act.leads_to is not None else pathway.first_stage.name
         case = Case(

@@ -19,21 +19,21 @@ from sqlalchemy.orm import Session
 
 from medhub.accounts.actor import Actor
 from medhub.errors import Conflict, NotFound
-from medhub.foundation import clock, ids, listing
+from medhub.foundation import clock, ids, pagination
+from medhub.foundation.app_context import AppContext
 from medhub.foundation.blobs import BlobStore
 from medhub.foundation.database import in_turn
-from medhub.foundation.installation import Installation
 from medhub.foundation.isolation import DecoderFailed
+from medhub.foundation.natural_sort import ordering
 from medhub.foundation.settings import Settings
-from medhub.foundation.sorting import ordering
 from medhub.records.models import Image, Patient
 from medhub.records.pathway import get_pathway
 from medhub.review.models import Case, Verdict
-from medhub.science.imaging import wire
-from medhub.science.imaging.limits import Limits, Unacceptable
-from medhub.training import contents
-from medhub.training.archive import ArchiveLimits, read_archive
-from medhub.training.contents import Entry
+from medhub.science.arrivals import wire
+from medhub.science.imaging.decoding_limits import DecodingLimits, Unacceptable
+from medhub.training import dataset_contents
+from medhub.training.dataset_contents import Entry
+from medhub.training.labeled_zip import LabeledZipLimits, read_archive
 from medhub.training.models import DataSet, DataSetRow
 
 # One ZIP at a time: each lies in memory, and the decoding processes are there for uploads of patients too.
@@ -58,11 +58,11 @@ def pictures_of(settings: Settings) -> BlobStore:
 
 
 def make_from_verdicts(
-    session: Session, house: Installation, actor: Actor, *, project_id: str, pathway: str, name: str | None
+    session: Session, app: AppContext, actor: Actor, *, project_id: str, pathway: str, name: str | None
 ) -> DataSet:
     """Make a version of what was signed in a project along a pathway, as it stands now."""
     actor.require("dataset.create", project_id, "project")
-    known = get_pathway(house.settings, pathway)
+    known = get_pathway(app.settings, pathway)
     counted = set(known.labels) - set(known.not_counted)
     left_out: Counter[str] = Counter()
     entries = []
@@ -87,7 +87,7 @@ def make_from_verdicts(
                     said_at=verdict.at,
                 )
             )
-    made = _write(session, house, actor, project_id, name or known.name, "verdicts", known.name, entries, left_out)
+    made = _write(session, app, actor, project_id, name or known.name, "verdicts", known.name, entries, left_out)
     actor.record(session, "dataset.create", "dataset", made.id, project_id=project_id, images=made.images)
     return made
 
@@ -104,17 +104,17 @@ def _signed(project_id: str, pathway: str) -> Any:
     )
 
 
-def make_from_zip(house: Installation, actor: Actor, *, project_id: str, name: str, data: bytes) -> str:
+def make_from_zip(app: AppContext, actor: Actor, *, project_id: str, name: str, data: bytes) -> str:
     """Make a version of the labeled images in a ZIP; only their pixels are kept. Returns the id."""
     actor.require("dataset.create", project_id, "project")
     if not _one_zip.acquire(blocking=False):
         raise ZipBusy("Another ZIP is being read. Try again when it is done; nothing was stored.")
-    store = pictures_of(house.settings)
+    store = pictures_of(app.settings)
     new: list[str] = []
     try:
-        entries, left_out = _take_in(house, store, project_id, data, new)
-        with house.database.writing() as session:
-            made = _write(session, house, actor, project_id, name, "uploaded", None, entries, left_out)
+        entries, left_out = _take_in(app, store, project_id, data, new)
+        with app.database.writing() as session:
+            made = _write(session, app, actor, project_id, name, "uploaded", None, entries, left_out)
             actor.record(session, "dataset.create", "dataset", made.id, project_id=project_id, images=made.images)
             return made.id
     except BaseException:
@@ -126,15 +126,15 @@ def make_from_zip(house: Installation, actor: Actor, *, project_id: str, name: s
 
 
 def _take_in(
-    house: Installation, store: BlobStore, project_id: str, data: bytes, new: list[str]
+    app: AppContext, store: BlobStore, project_id: str, data: bytes, new: list[str]
 ) -> tuple[list[Entry], Counter[str]]:
-    settings = house.settings
-    limits = ArchiveLimits(max_file_bytes=settings.upload_max_bytes)
-    taken = Limits(max_bytes=settings.upload_max_bytes, max_pixels=settings.upload_max_pixels)
+    settings = app.settings
+    limits = LabeledZipLimits(max_file_bytes=settings.upload_max_bytes)
+    taken = DecodingLimits(max_bytes=settings.upload_max_bytes, max_pixels=settings.upload_max_pixels)
     left_out: Counter[str] = Counter()
     entries: dict[str, Entry] = {}
     disputed: set[str] = set()
-    reading = house.reading or house.isolation
+    reading = app.reading or app.isolation
     for file in read_archive(data, limits):
         try:
             pixels = wire.array(reading.run(wire.photograph_without_writing, file.data, taken.to_wire()))
@@ -143,7 +143,7 @@ def _take_in(
             left_out["with writing that a person must see" if writing else "unreadable"] += 1
             continue
         content = _keep(store, pixels, new)
-        group = house.keys.fingerprint("dataset-groups", f"{project_id}:{file.group or content}".encode())[:32]
+        group = app.keys.fingerprint("dataset-groups", f"{project_id}:{file.group or content}".encode())[:32]
         known = entries.get(content)
         if known is None:
             entries[content] = Entry(content=content, group=group, label=file.label)
@@ -170,7 +170,7 @@ def _keep(store: BlobStore, pixels: NDArray[np.uint8], new: list[str]) -> str:
 
 def _write(
     session: Session,
-    house: Installation,
+    app: AppContext,
     actor: Actor,
     project_id: str,
     name: str,
@@ -179,11 +179,11 @@ def _write(
     entries: Sequence[Entry],
     left_out: Counter[str],
 ) -> DataSet:
-    contents.check_labels(entry.label for entry in entries)
-    key = house.keys.derive("splits")
-    parts = [contents.part_of(key, entry) for entry in entries]
+    dataset_contents.check_labels(entry.label for entry in entries)
+    key = app.keys.derive("splits")
+    parts = [dataset_contents.part_of(key, entry) for entry in entries]
     lines = (
-        entry.line(part, house.keys.fingerprint("dataset-groups", entry.group.encode()))
+        entry.line(part, app.keys.fingerprint("dataset-groups", entry.group.encode()))
         for entry, part in zip(entries, parts, strict=True)
     )
     in_turn(session, f"data set {project_id} {name}")
@@ -195,9 +195,9 @@ def _write(
         version=(session.scalar(newest) or 0) + 1,
         origin=origin,
         pathway=pathway,
-        digest=contents.digest(lines),
+        digest=dataset_contents.digest(lines),
         images=len(entries),
-        counts=contents.counts([entry.label for entry in entries], parts),
+        counts=dataset_contents.counts([entry.label for entry in entries], parts),
         left_out={reason: count for reason, count in sorted(left_out.items()) if count},
         created_at=clock.now(),
         created_by_id=actor.user_id,
@@ -252,7 +252,7 @@ def list_datasets(
     columns = {"created_at": DataSet.created_at, "name": DataSet.name, "images": DataSet.images}
     page = chosen.order_by(ordering(sort, columns, "-created_at"), DataSet.id).offset(offset).limit(limit)
     found = list(session.scalars(page))
-    return found, listing.total(session, chosen, offset=offset, limit=limit, found=len(found))
+    return found, pagination.total(session, chosen, offset=offset, limit=limit, found=len(found))
 
 
 def erased(session: Session, dataset_ids: Sequence[str]) -> dict[str, int]:

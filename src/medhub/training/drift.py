@@ -36,7 +36,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Span:
+class DriftPeriod:
     """The predictions of a day or a week."""
 
     begins: date
@@ -53,8 +53,8 @@ class Span:
 class Drift:
     """The reference, the spans after it, and what the last of them with enough images says."""
 
-    reference: Span | None
-    spans: list[Span]
+    reference: DriftPeriod | None
+    spans: list[DriftPeriod]
     alarm: str | None
 
 
@@ -78,9 +78,9 @@ def measure(points: Sequence[Point], step: Step, *, reference: int = REFERENCE) 
     return Drift(base, spans, enough[-1].alarm if enough else None)
 
 
-def _span(begins: date, points: Sequence[Point]) -> Span:
+def _span(begins: date, points: Sequence[Point]) -> DriftPeriod:
     n = len(points)
-    return Span(
+    return DriftPeriod(
         begins=begins,
         n=n,
         labels=dict(sorted(Counter(point.label for point in points).items())),
@@ -90,7 +90,7 @@ def _span(begins: date, points: Sequence[Point]) -> Span:
     )
 
 
-def _judged(span: Span, base: Span, step: Step) -> Span:
+def _judged(span: DriftPeriod, base: DriftPeriod, step: Step) -> DriftPeriod:
     index = psi(base.labels, span.labels)
     alarms = []
     if span.n >= FEWEST and base.n >= FEWEST:
@@ -107,14 +107,14 @@ def _judged(span: Span, base: Span, step: Step) -> Span:
                 f"at the beginning it was {base.novel:.0%}."
             )
     alarm = f"In the {step} from {span.begins.isoformat()}: {' '.join(alarms)}" if alarms else None
-    return Span(**{**vars(span), "psi": index, "alarm": alarm})
+    return DriftPeriod(**{**vars(span), "psi": index, "alarm": alarm})
 
 
-def _share(span: Span, label: str) -> float:
+def _share(span: DriftPeriod, label: str) -> float:
     return span.labels.get(label, 0) / span.n
 
 
-def _most_changed(base: Span, span: Span) -> str:
+def _most_changed(base: DriftPeriod, span: DriftPeriod) -> str:
     labels = sorted(base.labels.keys() | span.labels.keys())
     return max(labels, key=lambda label: abs(_share(base, label) - _share(span, label)))
 

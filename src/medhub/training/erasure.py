@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from medhub.training.models import DataSet, DataSetRow, TrainingRun
 
 
-def held_of(session: Session, patient_id: str) -> dict[str, Any]:
+def count_held(session: Session, patient_id: str) -> dict[str, Any]:
     """The data sets that hold images of a patient, and the classifiers that were trained or measured on them.
 
     A classifier keeps what it learned; that it did is what a certificate can say, so that it can be retired.

@@ -14,16 +14,16 @@ from medhub.classification.events import ShadowWanted
 from medhub.classification.models import Appointment
 from medhub.classification.registry import find_installed
 from medhub.errors import Conflict, Invalid, NotAllowed, NotFound
-from medhub.foundation import clock, ids, listing
+from medhub.foundation import clock, ids, pagination
+from medhub.foundation.app_context import AppContext
 from medhub.foundation.database import in_turn
 from medhub.foundation.events import announce
-from medhub.foundation.installation import Installation
+from medhub.foundation.natural_sort import ordering
 from medhub.foundation.settings import Settings
-from medhub.foundation.sorting import ordering
 from medhub.records.pathway import Pathway, get_pathway
-from medhub.training import figures
-from medhub.training.limits import Check, Limits, check
+from medhub.training import live_metrics
 from medhub.training.models import Promotion, PromotionLimits
+from medhub.training.promotion_criteria import CriterionCheck, PromotionCriteria, check
 
 # So many images with a signed verdict are read in the shadow at once, so that there is something to measure with.
 READ_FIRST = 500
@@ -70,7 +70,7 @@ def limits_of(session: Session, pathway: str) -> PromotionLimits | None:
     return session.get(PromotionLimits, pathway)
 
 
-def fix_limits(session: Session, actor: Actor, pathway: Pathway, limits: Limits) -> PromotionLimits:
+def fix_limits(session: Session, actor: Actor, pathway: Pathway, limits: PromotionCriteria) -> PromotionLimits:
     """Fix what a classifier must keep; requests that wait keep the limits that they were made under."""
     in_turn(session, f"pathway {pathway.name}")
     row = session.get(PromotionLimits, pathway.name)
@@ -83,10 +83,10 @@ def fix_limits(session: Session, actor: Actor, pathway: Pathway, limits: Limits)
     return row
 
 
-def begin_shadow(session: Session, house: Installation, actor: Actor, pathway: Pathway, digest: str) -> Appointment:
+def begin_shadow(session: Session, app: AppContext, actor: Actor, pathway: Pathway, digest: str) -> Appointment:
     """Have a classifier read in the shadow from now on, and what was signed lately at once."""
-    appointed, installed = appointments.appoint(session, actor, house.settings, pathway, digest, appointments.SHADOW)
-    wanted = figures.to_read_in_shadow(session, pathway.name, digest, READ_FIRST)
+    appointed, installed = appointments.appoint(session, actor, app.settings, pathway, digest, appointments.SHADOW)
+    wanted = live_metrics.to_read_in_shadow(session, pathway.name, digest, READ_FIRST)
     for image_id in wanted:
         announce(session, ShadowWanted(image_id=image_id))
     actor.record(
@@ -101,19 +101,21 @@ def begin_shadow(session: Session, house: Installation, actor: Actor, pathway: P
     return appointed
 
 
-def measured(session: Session, settings: Settings, pathway: Pathway, digest: str, limits: Limits) -> list[Check]:
+def measured(
+    session: Session, settings: Settings, pathway: Pathway, digest: str, limits: PromotionCriteria
+) -> list[CriterionCheck]:
     """Hold a classifier against the one in use on the images of a pathway."""
     in_use = appointments.digest_in_use(session, settings, pathway)
-    signed = figures.signed_images(session, settings, digest, in_use, pathway=pathway.name)
-    return check(limits, figures.pairs_of(signed))
+    signed = live_metrics.signed_images(session, settings, digest, in_use, pathway=pathway.name)
+    return check(limits, live_metrics.pairs_of(signed))
 
 
 def request(
-    session: Session, house: Installation, actor: Actor, *, digest: str, pathway_name: str, margin: float | None
+    session: Session, app: AppContext, actor: Actor, *, digest: str, pathway_name: str, margin: float | None
 ) -> Promotion:
     """Ask for a classifier to be taken into use; the limits of this moment are kept with the request."""
-    pathway = get_pathway(house.settings, pathway_name)
-    installed = find_installed(house.settings, digest)
+    pathway = get_pathway(app.settings, pathway_name)
+    installed = find_installed(app.settings, digest)
     appointments.check_labels(pathway, installed.card.labels)
     in_turn(session, f"pathway {pathway.name}")
     fixed = limits_of(session, pathway.name)
@@ -129,11 +131,11 @@ def request(
     open_one = select(Promotion.id).where(Promotion.pathway == pathway.name, Promotion.state == "waiting")
     if session.scalar(open_one.limit(1)) is not None:
         raise PromotionWaiting("Another promotion of this pathway waits for its answer. Have it decided first.")
-    in_use = appointments.digest_in_use(session, house.settings, pathway)
+    in_use = appointments.digest_in_use(session, app.settings, pathway)
     if in_use == digest:
         raise appointments.AlreadyAppointed(f"{installed.card.name} is in use on {pathway.title} already.")
-    limits = Limits(fixed.margin if margin is None else margin, fixed.ece, fixed.abstention, fixed.images)
-    checks = measured(session, house.settings, pathway, digest, limits)
+    limits = PromotionCriteria(fixed.margin if margin is None else margin, fixed.ece, fixed.abstention, fixed.images)
+    checks = measured(session, app.settings, pathway, digest, limits)
     promotion = Promotion(
         id=ids.new_id(),
         pathway=pathway.name,
@@ -177,13 +179,13 @@ def list_promotions(
     columns = {"requested_at": Promotion.requested_at, "state": Promotion.state}
     page = chosen.order_by(ordering(sort, columns, "-requested_at"), Promotion.id).offset(offset).limit(limit)
     found = list(session.scalars(page))
-    return found, listing.total(session, chosen, offset=offset, limit=limit, found=len(found))
+    return found, pagination.total(session, chosen, offset=offset, limit=limit, found=len(found))
 
 
-def checks_now(session: Session, settings: Settings, promotion: Promotion) -> list[Check]:
+def checks_now(session: Session, settings: Settings, promotion: Promotion) -> list[CriterionCheck]:
     """What the limits of a request say of what is known now."""
     pathway = get_pathway(settings, promotion.pathway)
-    return measured(session, settings, pathway, promotion.digest, Limits(**promotion.evidence["limits"]))
+    return measured(session, settings, pathway, promotion.digest, PromotionCriteria(**promotion.evidence["limits"]))
 
 
 def _waiting(session: Session, promotion_id: str) -> Promotion:
@@ -195,26 +197,26 @@ def _waiting(session: Session, promotion_id: str) -> Promotion:
     return promotion
 
 
-def approve(session: Session, house: Installation, actor: Actor, promotion_id: str) -> Promotion:
+def approve(session: Session, app: AppContext, actor: Actor, promotion_id: str) -> Promotion:
     """Take the classifier into use; what is uploaded from now on is read by it."""
     promotion = _waiting(session, promotion_id)
     if promotion.requested_by_id == actor.user_id:
         raise SecondPersonNeeded(
             "You asked for this promotion; another administrator approves it.", action="promotion.decide"
         )
-    pathway = get_pathway(house.settings, promotion.pathway)
-    if appointments.digest_in_use(session, house.settings, pathway) != promotion.replaces:
+    pathway = get_pathway(app.settings, promotion.pathway)
+    if appointments.digest_in_use(session, app.settings, pathway) != promotion.replaces:
         raise Conflict(
             "Another classifier is in use than at the request. Reject this promotion and ask again: what was measured "
             "against the old one says nothing of the new one."
         )
-    checks = checks_now(session, house.settings, promotion)
+    checks = checks_now(session, app.settings, promotion)
     if failed := [one for one in checks if not one.met]:
         raise LimitsNotKept(
             "The classifier does not keep every limit: " + "; ".join(_told(one) for one in failed) + ".",
             failed=[one.name for one in failed],
         )
-    appointments.appoint(session, actor, house.settings, pathway, promotion.digest, appointments.IN_USE)
+    appointments.appoint(session, actor, app.settings, pathway, promotion.digest, appointments.IN_USE)
     _decide(promotion, actor, "approved", None, checks)
     actor.record(
         session,
@@ -228,7 +230,7 @@ def approve(session: Session, house: Installation, actor: Actor, promotion_id: s
     return promotion
 
 
-def _told(one: Check) -> str:
+def _told(one: CriterionCheck) -> str:
     value = "not known" if one.value is None else f"{one.value:.4g}"
     return f"{one.words.removesuffix(', at most')}: {value} (limit {one.limit:g})"
 
@@ -243,7 +245,9 @@ def reject(session: Session, actor: Actor, promotion_id: str, reason: str) -> Pr
     return promotion
 
 
-def _decide(promotion: Promotion, actor: Actor, state: str, reason: str | None, checks: list[Check] | None) -> None:
+def _decide(
+    promotion: Promotion, actor: Actor, state: str, reason: str | None, checks: list[CriterionCheck] | None
+) -> None:
     promotion.state, promotion.reason = state, reason
     promotion.decided_at, promotion.decided_by_id, promotion.decided_by = clock.now(), actor.user_id, actor.name
     if checks is not None:

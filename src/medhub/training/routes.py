@@ -18,17 +18,17 @@ from medhub.classification import appointments
 from medhub.classification.models import Prediction, ShadowPrediction
 from medhub.classification.registry import find_installed, get_classifier, trained_folder_of
 from medhub.errors import Invalid
-from medhub.foundation import listing
+from medhub.foundation import pagination
 from medhub.foundation.http import Id, Line, Page, Paging, Text
-from medhub.ingest.multipart import UploadReader, form
+from medhub.ingest.upload_parser import UploadReader, form
 from medhub.records.models import Image
 from medhub.records.pathway import Pathway, get_pathway
 from medhub.training import datasets as data
-from medhub.training import figures, orders, runs
+from medhub.training import live_metrics, run_requests, runs
 from medhub.training import promotions as service
 from medhub.training.drift import Step
-from medhub.training.limits import Limits, compare
 from medhub.training.models import DataSet, Promotion, TrainingRun
+from medhub.training.promotion_criteria import PromotionCriteria, compare
 from medhub.training.schemas import (
     AgreementOut,
     AgreementsOut,
@@ -114,7 +114,7 @@ def create_dataset(call: Annotated[Call, allow("dataset.create")], given: DataSe
     project_id = call.actor.choose_project("dataset.create", given.project_id)
     with call.writing() as session:
         made = data.make_from_verdicts(
-            session, call.house, call.actor, project_id=project_id, pathway=given.pathway, name=given.name
+            session, call.app, call.actor, project_id=project_id, pathway=given.pathway, name=given.name
         )
         session.flush()
         return _dataset_out(session, call, made)
@@ -124,7 +124,7 @@ def create_dataset(call: Annotated[Call, allow("dataset.create")], given: DataSe
 async def upload_dataset(request: Request, call: Annotated[Call, allow("dataset.create")]) -> DataSetOut:
     """Make a version of labeled images; only their pixels are kept, neither names nor metadata."""
     reader = UploadReader(
-        request.headers.get("content-type", ""), largest_file_bytes=call.house.settings.dataset_max_bytes
+        request.headers.get("content-type", ""), largest_file_bytes=call.app.settings.dataset_max_bytes
     )
     given: dict[str, str] = {}
     archive: bytes | None = None
@@ -133,7 +133,7 @@ async def upload_dataset(request: Request, call: Annotated[Call, allow("dataset.
             given[part.name] = part.data.decode("utf-8", "replace").replace("\x00", "").strip()
         elif part.name == "file":
             if part.truncated:
-                most = call.house.settings.dataset_max_bytes // 1024**2
+                most = call.app.settings.dataset_max_bytes // 1024**2
                 raise Invalid(f"The ZIP is larger than {most} MB. Divide it; nothing was stored.", field="file")
             if archive is not None:
                 raise Invalid("Send one ZIP at a time.", field="file")
@@ -147,7 +147,7 @@ async def upload_dataset(request: Request, call: Annotated[Call, allow("dataset.
 
 def _make_from_zip(call: Call, project: str | None, name: str, archive: bytes) -> DataSetOut:
     project_id = call.actor.choose_project("dataset.create", project)
-    made = data.make_from_zip(call.house, call.actor, project_id=project_id, name=name, data=archive)
+    made = data.make_from_zip(call.app, call.actor, project_id=project_id, name=name, data=archive)
     with call.reading() as session:
         return _dataset_out(session, call, session.get_one(DataSet, made))
 
@@ -199,7 +199,7 @@ def _cell(value: object) -> object:
 @training.get("/recipes", summary="Recipes")
 def list_recipes(call: Annotated[Call, allow("training.read")]) -> list[RecipeOut]:
     """The recipes that ship; each can be copied and changed."""
-    return [RecipeOut.model_validate(recipe) for recipe in orders.shipped_recipes()]
+    return [RecipeOut.model_validate(recipe) for recipe in run_requests.shipped_recipes()]
 
 
 @training.get("/training-runs", summary="Trainings")
@@ -236,7 +236,7 @@ def start_run(call: Annotated[Call, allow("training.run")], given: RunCreate) ->
     with call.writing() as session:
         run = runs.start(
             session,
-            call.house.settings,
+            call.app.settings,
             call.actor,
             name=given.name,
             dataset_id=given.dataset_id,
@@ -264,7 +264,7 @@ def stop_run(call: Annotated[Call, allow("training.run")], id: ItemId) -> RunOut
 @classifiers.get("/{digest}", summary="One classifier")
 def read_classifier(call: Annotated[Call, allow("classifier.read")], digest: DigestPath) -> ClassifierCard:
     """A classifier with its whole card, and where it reads."""
-    settings = call.house.settings
+    settings = call.app.settings
     installed = find_installed(settings, digest)
     with call.reading() as session:
         reading = appointments.by_digest(session, settings)
@@ -298,7 +298,7 @@ def list_predictions(
     with call.reading() as session:
         page = chosen.order_by(table.created_at.desc(), table.id).offset(paging.offset).limit(paging.page_size)
         found = list(session.scalars(page))
-        total = listing.total(session, chosen, offset=paging.offset, limit=paging.page_size, found=len(found))
+        total = pagination.total(session, chosen, offset=paging.offset, limit=paging.page_size, found=len(found))
         call.actor.record(session, "prediction.list", "classifier", digest, found=total)
         return paging.of([PredictionRow.of(one) for one in found], total)
 
@@ -312,16 +312,16 @@ def compare_classifiers(
 ) -> ComparisonOut:
     """Hold two classifiers against what was signed of the same images, none of which either learned from."""
     projects = call.actor.projects("training.read")
-    settings = call.house.settings
+    settings = call.app.settings
     with call.reading() as session:
-        signed = figures.signed_images(session, settings, digest, other, pathway=pathway, projects=projects)
-        return ComparisonOut.of(compare(figures.pairs_of(signed)))
+        signed = live_metrics.signed_images(session, settings, digest, other, pathway=pathway, projects=projects)
+        return ComparisonOut.of(compare(live_metrics.pairs_of(signed)))
 
 
 def _promotion_out(session: Session, call: Call, promotion: Promotion) -> PromotionOut:
     now = None
     if promotion.state == "waiting":
-        now = service.checks_now(session, call.house.settings, promotion)
+        now = service.checks_now(session, call.app.settings, promotion)
     return PromotionOut.of(promotion, call.actor.user_id, now)
 
 
@@ -346,7 +346,7 @@ def request_promotion(call: Annotated[Call, allow("promotion.request")], given: 
     with call.writing() as session:
         made = service.request(
             session,
-            call.house,
+            call.app,
             call.actor,
             digest=given.digest,
             pathway_name=given.pathway,
@@ -367,7 +367,7 @@ def read_promotion(call: Annotated[Call, allow("training.read")], id: ItemId) ->
 def approve_promotion(call: Annotated[Call, allow("promotion.decide")], id: ItemId) -> PromotionOut:
     """Take the classifier into use, if it keeps every limit and somebody else asked for it."""
     with call.writing() as session:
-        return _promotion_out(session, call, service.approve(session, call.house, call.actor, id))
+        return _promotion_out(session, call, service.approve(session, call.app, call.actor, id))
 
 
 @promotions.post("/{id}/reject", summary="Reject a promotion")
@@ -378,13 +378,13 @@ def reject_promotion(call: Annotated[Call, allow("promotion.decide")], id: ItemI
 
 
 def _pathway_classifiers(session: Session, call: Call, pathway: Pathway) -> PathwayClassifiers:
-    settings = call.house.settings
+    settings = call.app.settings
     appointed = appointments.current(session, pathway.name, appointments.IN_USE)
     shadow = appointments.current(session, pathway.name, appointments.SHADOW)
     fixed = service.limits_of(session, pathway.name)
     checks = None
     if shadow is not None and fixed is not None:
-        limits = Limits(fixed.margin, fixed.ece, fixed.abstention, fixed.images)
+        limits = PromotionCriteria(fixed.margin, fixed.ece, fixed.abstention, fixed.images)
         checks = service.measured(session, settings, pathway, shadow.digest, limits)
     if appointed is not None:
         in_use = AppointmentOut.of(appointed)
@@ -420,15 +420,15 @@ def _read_pathway(call: Call, pathway: Pathway) -> PathwayClassifiers:
 @pathways.get("/{name}/classifiers", summary="Who reads the images of a pathway")
 def read_pathway_classifiers(call: Annotated[Call, allow("training.read")], name: PathwayName) -> PathwayClassifiers:
     """The classifier in use, the one in the shadow, those before, and the limits of a promotion."""
-    return _read_pathway(call, get_pathway(call.house.settings, name))
+    return _read_pathway(call, get_pathway(call.app.settings, name))
 
 
 @pathways.put("/{name}/limits", summary="Fix the limits of a promotion")
 def fix_limits(call: Annotated[Call, allow("limits.change")], name: PathwayName, given: LimitsIn) -> PathwayClassifiers:
     """Fix what a classifier must keep; requests that wait keep the limits under which they were made."""
-    pathway = get_pathway(call.house.settings, name)
+    pathway = get_pathway(call.app.settings, name)
     with call.writing() as session:
-        service.fix_limits(session, call.actor, pathway, Limits(**given.model_dump()))
+        service.fix_limits(session, call.actor, pathway, PromotionCriteria(**given.model_dump()))
     return _read_pathway(call, pathway)
 
 
@@ -437,16 +437,16 @@ def begin_shadow(
     call: Annotated[Call, allow("classifier.shadow")], name: PathwayName, given: ShadowIn
 ) -> PathwayClassifiers:
     """Have a classifier read all that comes in, and what was signed lately, without being shown to those who read."""
-    pathway = get_pathway(call.house.settings, name)
+    pathway = get_pathway(call.app.settings, name)
     with call.writing() as session:
-        service.begin_shadow(session, call.house, call.actor, pathway, given.digest)
+        service.begin_shadow(session, call.app, call.actor, pathway, given.digest)
     return _read_pathway(call, pathway)
 
 
 @pathways.delete("/{name}/shadow", summary="End reading in the shadow")
 def end_shadow(call: Annotated[Call, allow("classifier.shadow")], name: PathwayName) -> PathwayClassifiers:
     """Have no classifier read in the shadow any more; what it said stays."""
-    pathway = get_pathway(call.house.settings, name)
+    pathway = get_pathway(call.app.settings, name)
     with call.writing() as session:
         appointments.end_shadow(session, call.actor, pathway)
     return _read_pathway(call, pathway)
@@ -455,9 +455,9 @@ def end_shadow(call: Annotated[Call, allow("classifier.shadow")], name: PathwayN
 @pathways.post("/{name}/rollback", summary="Bring back the classifier before")
 def roll_back(call: Annotated[Call, allow("classifier.roll-back")], name: PathwayName) -> PathwayClassifiers:
     """Bring back the classifier that was in use before; what is uploaded from now on is read by it."""
-    pathway = get_pathway(call.house.settings, name)
+    pathway = get_pathway(call.app.settings, name)
     with call.writing() as session:
-        appointments.roll_back(session, call.actor, call.house.settings, pathway)
+        appointments.roll_back(session, call.actor, call.app.settings, pathway)
     return _read_pathway(call, pathway)
 
 
@@ -468,17 +468,17 @@ def read_agreement(
     project_id: Annotated[Id | None, Query()] = None,
 ) -> AgreementsOut:
     """Week by week, how often the classifier in use and the one in the shadow said what was signed."""
-    pathway = get_pathway(call.house.settings, name)
+    pathway = get_pathway(call.app.settings, name)
     projects = call.actor.projects("training.read", project_id)
     with call.reading() as session:
-        in_use = appointments.digest_in_use(session, call.house.settings, pathway)
+        in_use = appointments.digest_in_use(session, call.app.settings, pathway)
         shadow = appointments.current(session, pathway.name, appointments.SHADOW)
-        weeks: list[figures.Agreement] = []
+        weeks: list[live_metrics.Agreement] = []
         if shadow is not None:
-            signed = figures.signed_images(
-                session, call.house.settings, shadow.digest, in_use, pathway=pathway.name, projects=projects
+            signed = live_metrics.signed_images(
+                session, call.app.settings, shadow.digest, in_use, pathway=pathway.name, projects=projects
             )
-            weeks = figures.agreement(signed)
+            weeks = live_metrics.agreement(signed)
         return AgreementsOut(
             pathway=pathway.name,
             in_use=in_use,
@@ -495,8 +495,8 @@ def read_drift(
     project_id: Annotated[Id | None, Query()] = None,
 ) -> DriftOut:
     """What the classifier in use says over time, held against the first images that it read; an alarm if it changed."""
-    pathway = get_pathway(call.house.settings, name)
+    pathway = get_pathway(call.app.settings, name)
     projects = call.actor.projects("training.read", project_id)
     with call.reading() as session:
-        digest = appointments.digest_in_use(session, call.house.settings, pathway)
-        return DriftOut.of(pathway.name, digest, figures.drift(session, pathway, digest, projects, step))
+        digest = appointments.digest_in_use(session, call.app.settings, pathway)
+        return DriftOut.of(pathway.name, digest, live_metrics.drift(session, pathway, digest, projects, step))

@@ -8,16 +8,16 @@ from sqlalchemy.orm import Session
 
 from medhub.accounts.actor import Actor
 from medhub.errors import Conflict, NotFound
-from medhub.foundation import clock, ids, listing
+from medhub.foundation import clock, ids, pagination
 from medhub.foundation.database import in_turn
 from medhub.foundation.events import announce
+from medhub.foundation.natural_sort import ordering
 from medhub.foundation.settings import Settings
-from medhub.foundation.sorting import ordering
-from medhub.training import orders
+from medhub.training import run_requests
 from medhub.training.datasets import files_of, get_dataset
 from medhub.training.events import TrainingAsked
 from medhub.training.models import TrainingRun
-from medhub.training.progress import Progress
+from medhub.training.run_progress import Progress
 
 AT_WORK = ("waiting", "running")
 
@@ -48,7 +48,7 @@ def start(
     """Have a classifier trained; it waits until a runner is free."""
     dataset = get_dataset(session, actor, dataset_id)
     actor.require("training.run", dataset.project_id, "data set")
-    recipe_name, text, start_from = orders.check_order(settings, recipe, init)
+    recipe_name, text, start_from = run_requests.check_order(settings, recipe, init)
     if not files_of(session, dataset.id):
         raise Conflict("All patients of this data set were erased. Make a new version.")
     run = TrainingRun(
@@ -110,7 +110,7 @@ def list_runs(
     columns = {"created_at": TrainingRun.created_at, "name": TrainingRun.name, "state": TrainingRun.state}
     page = chosen.order_by(ordering(sort, columns, "-created_at"), TrainingRun.id).offset(offset).limit(limit)
     found = list(session.scalars(page))
-    return found, listing.total(session, chosen, offset=offset, limit=limit, found=len(found))
+    return found, pagination.total(session, chosen, offset=offset, limit=limit, found=len(found))
 
 
 def stop(session: Session, actor: Actor, run_id: str) -> TrainingRun:

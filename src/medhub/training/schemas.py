@@ -9,13 +9,13 @@ from pydantic import Field
 
 from medhub.classification.models import Appointment, Prediction, ShadowPrediction
 from medhub.foundation.http import Id, Line, Moment, Schema, Text
-from medhub.training import contents
+from medhub.training import dataset_contents
 from medhub.training.datasets import RowFacts
-from medhub.training.drift import Drift, Span
-from medhub.training.figures import Agreement
-from medhub.training.limits import Check, Comparison
+from medhub.training.drift import Drift, DriftPeriod
+from medhub.training.live_metrics import Agreement
 from medhub.training.models import DataSet, Promotion, PromotionLimits, TrainingRun
-from medhub.training.orders import NAME
+from medhub.training.promotion_criteria import Comparison, CriterionCheck
+from medhub.training.run_requests import NAME
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -62,7 +62,7 @@ class DataSetOut(Schema):
                 },
                 "project": project,
                 "erased": erased,
-                "gaps": contents.gaps(dataset.counts),
+                "gaps": dataset_contents.gaps(dataset.counts),
             }
         )
 
@@ -310,7 +310,7 @@ class CheckOut(Schema):
     words: str
 
     @classmethod
-    def of(cls, one: Check) -> CheckOut:
+    def of(cls, one: CriterionCheck) -> CheckOut:
         """The check as it is sent."""
         return cls(**vars(one))
 
@@ -364,7 +364,7 @@ class PromotionOut(Schema):
     reason: str | None
 
     @classmethod
-    def of(cls, promotion: Promotion, asker_id: str, now: list[Check] | None) -> PromotionOut:
+    def of(cls, promotion: Promotion, asker_id: str, now: list[CriterionCheck] | None) -> PromotionOut:
         """The promotion as it is sent: with what is known now while it waits, else with what decided it."""
         kept = promotion.evidence.get("decided", promotion.evidence["requested"])
         checks = (
@@ -432,7 +432,7 @@ class SpanOut(Schema):
     alarm: str | None
 
     @classmethod
-    def of(cls, span: Span) -> SpanOut:
+    def of(cls, span: DriftPeriod) -> SpanOut:
         """The span as it is sent."""
         return cls(**{**vars(span), "begins": span.begins.isoformat()})
 

@@ -24,20 +24,20 @@ from medhub.audit.service import Act, record
 from medhub.classification.registry import trained_folder_of
 from medhub.errors import MedhubError, Unavailable
 from medhub.foundation import clock
+from medhub.foundation.app_context import AppContext
 from medhub.foundation.database import in_turn
-from medhub.foundation.installation import Installation
 from medhub.foundation.isolation import DecoderFailed
 from medhub.foundation.jobs import Interrupted
 from medhub.foundation.logging import get_logger
 from medhub.foundation.settings import Settings
-from medhub.records import pixels
-from medhub.science.imaging.limits import Unacceptable
+from medhub.records import isolated_calls
+from medhub.science.imaging.decoding_limits import Unacceptable
 from medhub.science.inference.card import CARD_FILE, MODEL_FILE
 from medhub.science.inference.classifier import Classifier
-from medhub.training import orders, runs
+from medhub.training import run_requests, runs
 from medhub.training.datasets import File, files_of, pictures_of
 from medhub.training.models import DataSetRow, TrainingRun
-from medhub.training.progress import Progress
+from medhub.training.run_progress import Progress
 
 log = get_logger()
 
@@ -76,55 +76,55 @@ def workshops_of(settings: Settings) -> Path:
 
 
 def train(
-    house: Installation, run_id: str, *, stopping: threading.Event | None = None, trainer: Sequence[str] = TRAINER
+    app: AppContext, run_id: str, *, stopping: threading.Event | None = None, trainer: Sequence[str] = TRAINER
 ) -> None:
     """Train a classifier from the images of a data set; begun again after a kill, it goes on where it was."""
-    with house.database.writing() as session:
+    with app.database.writing() as session:
         in_turn(session, f"training {run_id}")
         run = session.get(TrainingRun, run_id)
         if run is None or run.state not in runs.AT_WORK:
             return
         run.state, run.started_at = "running", run.started_at or clock.now()
         known = Progress(curve=tuple(run.epochs["curve"]))
-    folder = workshops_of(house.settings) / run_id
+    folder = workshops_of(app.settings) / run_id
     try:
-        work = _prepare(house, run, folder, stopping)
-        found = _follow(house, run, work, known, stopping or threading.Event(), trainer)
-        _finish(house, run, folder, found)
+        work = _prepare(app, run, folder, stopping)
+        found = _follow(app, run, work, known, stopping or threading.Event(), trainer)
+        _finish(app, run, folder, found)
     except Interrupted:
         _forget_images(folder)
         raise
     except _Ended:
         pass
     except (MedhubError, OSError) as error:
-        _fail(house, run_id, error.message if isinstance(error, MedhubError) else _words_of(error))
+        _fail(app, run_id, error.message if isinstance(error, MedhubError) else _words_of(error))
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def give_up(house: Installation, run_id: str) -> None:
+def give_up(app: AppContext, run_id: str) -> None:
     """Note that a training failed again and again."""
-    _fail(house, run_id, "The server ended again and again while the training was at work. Start it again.")
-    shutil.rmtree(workshops_of(house.settings) / run_id, ignore_errors=True)
+    _fail(app, run_id, "The server ended again and again while the training was at work. Start it again.")
+    shutil.rmtree(workshops_of(app.settings) / run_id, ignore_errors=True)
 
 
-def sweep(house: Installation) -> None:
+def sweep(app: AppContext) -> None:
     """Remove the folders of trainings that are not at work, which a process that was killed left behind."""
-    folders = workshops_of(house.settings)
+    folders = workshops_of(app.settings)
     if not folders.is_dir():
         return
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         at_work = set(session.scalars(select(TrainingRun.id).where(TrainingRun.state.in_(runs.AT_WORK))))
     for folder in folders.iterdir():
         if folder.name not in at_work:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def destroy_forgotten_pictures(house: Installation, *, older_than_s: float = 3600.0) -> int:
+def destroy_forgotten_pictures(app: AppContext, *, older_than_s: float = 3600.0) -> int:
     """Delete pictures of uploaded data sets that no row names: a process died before it wrote the rows."""
-    if not (house.settings.data / "datasets").is_dir():
+    if not (app.settings.data / "datasets").is_dir():
         return 0
-    store, count = pictures_of(house.settings), 0
-    with house.database.reading() as session:
+    store, count = pictures_of(app.settings), 0
+    with app.database.reading() as session:
         named = set(session.scalars(select(DataSetRow.content).where(DataSetRow.content.is_not(None)).distinct()))
     for digest in list(store.digests(older_than_s=older_than_s)):
         if digest not in named:
@@ -169,12 +169,12 @@ class _Work:
         return self.folder / "trainer.log"
 
 
-def _prepare(house: Installation, run: TrainingRun, folder: Path, stopping: threading.Event | None) -> _Work:
+def _prepare(app: AppContext, run: TrainingRun, folder: Path, stopping: threading.Event | None) -> _Work:
     """Write the images that are still there, and the list of them."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     folder.chmod(0o700)
     _forget_images(folder)
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         files = files_of(session, run.dataset_id)
     work = _Work(folder, len(files))
     work.images.mkdir(mode=0o700)
@@ -182,13 +182,13 @@ def _prepare(house: Installation, run: TrainingRun, folder: Path, stopping: thre
     for number, file in enumerate(files, 1):
         if stopping is not None and stopping.is_set():
             raise Interrupted
-        if (name := _write_image(house, work.images, file)) is not None:
+        if (name := _write_image(app, work.images, file)) is not None:
             written.append((name, file.label, file.group, file.part))
         if time.monotonic() - told > NOTE_S:
             told = time.monotonic()
-            _tell(house, run.id, Progress(stage="preparing", step=number, steps=len(files)))
-            if _is_unwanted(house, run.id):
-                _stop(house, run.id)
+            _tell(app, run.id, Progress(stage="preparing", step=number, steps=len(files)))
+            if _is_unwanted(app, run.id):
+                _stop(app, run.id)
     if not written:
         raise TrainingFailed("None of the data set's images can be read. Nothing was learned.")
     with work.listing.open("w", newline="", encoding="utf-8") as file_:
@@ -198,13 +198,13 @@ def _prepare(house: Installation, run: TrainingRun, folder: Path, stopping: thre
     return work
 
 
-def _write_image(house: Installation, folder: Path, file: File) -> str | None:
+def _write_image(app: AppContext, folder: Path, file: File) -> str | None:
     name = f"{file.number}.png"
     try:
         if file.uploaded:
-            (folder / name).write_bytes(pictures_of(house.settings).get(file.blob))
+            (folder / name).write_bytes(pictures_of(app.settings).get(file.blob))
         else:
-            Picture.fromarray(pixels.frame(house, file.blob)).save(folder / name, compress_level=1)
+            Picture.fromarray(isolated_calls.frame(app, file.blob)).save(folder / name, compress_level=1)
     except (Unacceptable, DecoderFailed):
         return None
     return name
@@ -215,7 +215,7 @@ def _forget_images(folder: Path) -> None:
     (folder / "data.csv").unlink(missing_ok=True)
 
 
-def _command(house: Installation, run: TrainingRun, work: _Work, trainer: Sequence[str]) -> list[str]:
+def _command(app: AppContext, run: TrainingRun, work: _Work, trainer: Sequence[str]) -> list[str]:
     recipe = run.recipe
     if run.recipe_text is not None:
         path = work.folder / "recipe.toml"
@@ -224,7 +224,7 @@ def _command(house: Installation, run: TrainingRun, work: _Work, trainer: Sequen
     command = [*trainer, recipe, "--data", str(work.listing), "--root", str(work.images), "--out", str(work.out)]
     command += ["--name", run.name, "--progress", str(work.progress), "--resume"]
     if run.init is not None:
-        given = orders.weights_folder_of(house.settings) / run.init
+        given = run_requests.weights_folder_of(app.settings) / run.init
         command += ["--init", str(given) if given.is_file() else run.init]
     if run.overrule is not None:
         command += ["--overrule-leakage", run.overrule]
@@ -240,7 +240,7 @@ def _environment() -> dict[str, str]:
 
 
 def _follow(
-    house: Installation,
+    app: AppContext,
     run: TrainingRun,
     work: _Work,
     known: Progress,
@@ -249,7 +249,7 @@ def _follow(
 ) -> Progress:
     """Run the trainer to its end, and write down what it says."""
     work.progress.unlink(missing_ok=True)
-    command = _command(house, run, work, trainer)
+    command = _command(app, run, work, trainer)
     with work.said.open("wb") as said:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own program
             [sys.executable, "-c", _DIE_WITH_PARENT, str(os.getpid()), *command],
@@ -270,8 +270,8 @@ def _follow(
             news = heard.listen() or news
             if news and now - told >= NOTE_S:
                 told, news = now, False
-                _tell(house, run.id, heard.progress)
-            if not asked and _is_unwanted(house, run.id):
+                _tell(app, run.id, heard.progress)
+            if not asked and _is_unwanted(app, run.id):
                 asked = True
                 process.send_signal(signal.SIGTERM)
                 looked = now
@@ -279,13 +279,13 @@ def _follow(
                 process.kill()
             elif not asked and now - looked > ERASED_S:
                 looked = now
-                if _count_files(house, run.dataset_id) < work.files:
+                if _count_files(app, run.dataset_id) < work.files:
                     raise TrainingFailed(ERASED)
     finally:
         _end(process)
     heard.listen()
     if asked:
-        _stop(house, run.id)
+        _stop(app, run.id)
     if process.returncode == 0 and heard.progress.digest is not None:
         return heard.progress
     if process.returncode in STOPPED:
@@ -327,14 +327,14 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _is_unwanted(house: Installation, run_id: str) -> bool:
-    with house.database.reading() as session:
+def _is_unwanted(app: AppContext, run_id: str) -> bool:
+    with app.database.reading() as session:
         run = session.get(TrainingRun, run_id)
         return run is None or run.stop_asked or run.state not in runs.AT_WORK
 
 
-def _count_files(house: Installation, dataset_id: str) -> int:
-    with house.database.reading() as session:
+def _count_files(app: AppContext, dataset_id: str) -> int:
+    with app.database.reading() as session:
         return len(files_of(session, dataset_id))
 
 
@@ -350,15 +350,15 @@ def _words_of(error: OSError) -> str:
     return f"The training could not go on: {error.strerror or type(error).__name__}."
 
 
-def _tell(house: Installation, run_id: str, progress: Progress) -> None:
-    with house.database.writing(durable=False) as session:
+def _tell(app: AppContext, run_id: str, progress: Progress) -> None:
+    with app.database.writing(durable=False) as session:
         run = session.get(TrainingRun, run_id)
         if run is not None and run.state == "running":
             runs.note(run, progress)
 
 
-def _settle(house: Installation, run_id: str, change: Callable[[Session, TrainingRun], None]) -> None:
-    with house.database.writing() as session:
+def _settle(app: AppContext, run_id: str, change: Callable[[Session, TrainingRun], None]) -> None:
+    with app.database.writing() as session:
         in_turn(session, f"training {run_id}")
         run = session.get(TrainingRun, run_id)
         if run is not None and run.state in runs.AT_WORK:
@@ -372,26 +372,26 @@ def _mark(session: Session, run: TrainingRun, state: str) -> None:
     record(session, Act(f"training.{state}", "training", run.id, project_id=run.project_id, detail=detail))
 
 
-def _stop(house: Installation, run_id: str) -> NoReturn:
-    _settle(house, run_id, lambda session, run: _mark(session, run, "stopped"))
+def _stop(app: AppContext, run_id: str) -> NoReturn:
+    _settle(app, run_id, lambda session, run: _mark(session, run, "stopped"))
     raise _Ended
 
 
-def _fail(house: Installation, run_id: str, words: str) -> None:
+def _fail(app: AppContext, run_id: str, words: str) -> None:
     def change(session: Session, run: TrainingRun) -> None:
         run.failure = words
         _mark(session, run, "failed")
 
-    _settle(house, run_id, change)
+    _settle(app, run_id, change)
 
 
-def _finish(house: Installation, run: TrainingRun, folder: Path, found: Progress) -> None:
+def _finish(app: AppContext, run: TrainingRun, folder: Path, found: Progress) -> None:
     """Check what was made, lay it where classifiers are, and write down what it is."""
     made = folder / "classifier"
     classifier = Classifier.load(made)
     if classifier.digest != found.digest:
         raise TrainingFailed("The classifier is not the one that the trainer says it made. Start the training again.")
-    place = trained_folder_of(house.settings) / f"{run.name}-{classifier.digest[:8]}"
+    place = trained_folder_of(app.settings) / f"{run.name}-{classifier.digest[:8]}"
     _lay(made, place)
 
     def change(session: Session, row: TrainingRun) -> None:
@@ -399,7 +399,7 @@ def _finish(house: Installation, run: TrainingRun, folder: Path, found: Progress
         row.classifier, row.digest = place.name, classifier.digest
         _mark(session, row, "done")
 
-    _settle(house, run.id, change)
+    _settle(app, run.id, change)
 
 
 def _lay(made: Path, place: Path) -> None:

@@ -10,9 +10,9 @@ from fastapi import APIRouter, Query, Request, Response
 from medhub.accounts.access import Call, allow
 from medhub.accounts.routes import ItemId
 from medhub.errors import Invalid
-from medhub.foundation.caching import answer, answer_span, unchanged
-from medhub.foundation.sending import Span
-from medhub.records import pixels, studies
+from medhub.foundation.file_responses import Span
+from medhub.foundation.http_caching import answer, answer_span, unchanged
+from medhub.records import isolated_calls, studies
 from medhub.records.models import Image
 from medhub.viewing import service
 from medhub.viewing.schemas import Content
@@ -51,14 +51,14 @@ def read_rendered(
     if frame >= image.frames and image.shown_as != "document":
         raise Invalid(f"This image has {image.frames} frames, numbered from 0.", field="frame")
     etag = f"{image.blob[:32]}-{size}-{frame}"
-    content = None if unchanged(request, etag) else service.rendition(call.house, image, size, frame)
+    content = None if unchanged(request, etag) else service.rendition(call.app, image, size, frame)
     return answer(request, etag, content, "image/webp")
 
 
 @images.get("/{id}/content", summary="What an object says beside its picture")
 def read_content(call: Annotated[Call, allow("image.read")], id: ItemId) -> Content:
     """Facts and tables of any object; the tree of a report, segments, waveforms, the text of a document."""
-    return service.content(call.house, _look(call, id, "content"))
+    return service.content(call.app, _look(call, id, "content"))
 
 
 @images.get(
@@ -100,12 +100,12 @@ def read_original(
     if unchanged(request, etag):
         return answer(request, etag, None, "image/jpeg")
     if as_dicom:
-        response = answer_span(etag, Span.whole(call.house.blobs.path(image.blob)), "application/dicom")
+        response = answer_span(etag, Span.whole(call.app.blobs.path(image.blob)), "application/dicom")
         ending = "dcm"
-    elif kept := service.kept_photograph(call.house, image):
+    elif kept := service.kept_photograph(call.app, image):
         response, ending = answer_span(etag, kept, "image/jpeg"), "jpg"
     else:
-        content, media_type = pixels.photograph(call.house, image.blob)
+        content, media_type = isolated_calls.photograph(call.app, image.blob)
         response, ending = answer(request, etag, content, media_type), media_type.removeprefix("image/")
         ending = ending.replace("jpeg", "jpg")
     response.headers["Content-Disposition"] = f'attachment; filename="{image.id}.{ending}"'
@@ -117,7 +117,7 @@ _ENDINGS = {"application/pdf": "pdf", "text/xml": "xml", "model/stl": "stl", "mo
 
 def _document(call: Call, image: Image) -> Response:
     """The document of an object, always as a file to keep: a browser shows nothing of it here."""
-    content, media_type = pixels.document(call.house, image.blob)
+    content, media_type = isolated_calls.document(call.app, image.blob)
     ending = _ENDINGS.get(media_type, "bin")
     disposition = f'attachment; filename="{image.id}.{ending}"'
     return Response(

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from medhub.foundation.http import Schema
-from medhub.science.imaging.prepared import ShownAs
+from medhub.science.imaging.dicom.object_kinds import ShownAs
 
 
 class Section(Schema):
@@ -17,7 +17,7 @@ class Section(Schema):
     rows: list[list[str]]
 
 
-class Node(Schema):
+class ReportTreeNode(Schema):
     """A line of a report, with what hangs on it."""
 
     name: str
@@ -26,7 +26,7 @@ class Node(Schema):
     relation: str
     refers_to: str = Field(description="SOP Instance UID of the object that the line names.")
     image_id: str | None = Field(default=None, description="The same object, where it is in the archive.")
-    children: list[Node]
+    children: list[ReportTreeNode]
 
 
 class SegmentOut(Schema):
@@ -41,7 +41,7 @@ class SegmentOut(Schema):
     frames: int | None = Field(description="In how many frames it is; none in a label map, whose frames show many.")
 
 
-class Source(Schema):
+class SourceImage(Schema):
     """The image that a frame of a segmentation was made of."""
 
     image_id: str
@@ -84,9 +84,9 @@ class Content(Schema):
     notes: list[str]
     facts: list[list[str]]
     sections: list[Section]
-    tree: Node | None
+    tree: ReportTreeNode | None
     segments: list[SegmentOut]
     frame_segments: list[int | None]
-    frame_sources: list[Source | None]
+    frame_sources: list[SourceImage | None]
     waveforms: list[ChannelGroup]
     document: DocumentOut | None

@@ -10,15 +10,15 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy import select
 
-from medhub.foundation.caching import RecentBytes
-from medhub.foundation.installation import Installation
+from medhub.foundation.app_context import AppContext
+from medhub.foundation.file_responses import Span
+from medhub.foundation.http_caching import RecentBytes
 from medhub.foundation.isolation import DecoderFailed
-from medhub.foundation.sending import Span
-from medhub.records import files, pixels
+from medhub.records import isolated_calls, stored_files
 from medhub.records.models import Image
-from medhub.science.imaging import served
-from medhub.science.imaging.kept_stream import HEAD_BYTES, TAIL_BYTES, jpeg_span
-from medhub.science.imaging.views import View
+from medhub.science.imaging.dicom.jpeg_offsets import HEAD_BYTES, TAIL_BYTES, jpeg_span
+from medhub.science.imaging.rendering import dicomweb_payloads
+from medhub.science.imaging.rendering.frame_views import View
 from medhub.viewing.schemas import Content
 
 JPEG_BASELINE = "1.2.840.10008.1.2.4.50"
@@ -34,62 +34,62 @@ def rounded(size: int) -> int:
     return next((step for step in SIZES if step >= size), SIZES[-1])
 
 
-def rendition(house: Installation, image: Image, size: int, frame: int) -> bytes:
+def rendition(app: AppContext, image: Image, size: int, frame: int) -> bytes:
     """A WebP picture of one frame."""
     if size == THUMBNAIL_SIZE and frame == 0 and image.thumbnail is not None:
-        return house.blobs.get(image.thumbnail)
+        return app.blobs.get(image.thumbnail)
     key = f"{image.blob} {size} {frame}"
     content = _recent.get(key)
     if content is None:
-        content = pixels.rendition(house, image.blob, size, frame)
+        content = isolated_calls.rendition(app, image.blob, size, frame)
         _recent.put(key, content)
     return content
 
 
-def view(house: Installation, image: Image, number: int, wanted: View) -> bytes:
+def view(app: AppContext, image: Image, number: int, wanted: View) -> bytes:
     """A picture of one frame, from 0, as a viewer asks for it."""
     key = f"{image.blob} {number} {wanted.key}"
     content = _recent.get(key)
     if content is None:
-        content = house.isolation.run(served.view, *_parts(house, image, number, wanted.to_wire()))
+        content = app.isolation.run(dicomweb_payloads.view, *_parts(app, image, number, wanted.to_wire()))
         _recent.put(key, content)
     return content
 
 
-def frame_values(house: Installation, image: Image, number: int, form: str) -> bytes:
+def frame_values(app: AppContext, image: Image, number: int, form: str) -> bytes:
     """The stored values of one frame, from 0, decoded: "raw", "png" or "jpeg"."""
-    return house.isolation.run(served.values, *_parts(house, image, number, form))
+    return app.isolation.run(dicomweb_payloads.values, *_parts(app, image, number, form))
 
 
-def _parts(house: Installation, image: Image, number: int, what: Any) -> tuple[Any, ...]:
+def _parts(app: AppContext, image: Image, number: int, what: Any) -> tuple[Any, ...]:
     """What a process apart gets: of several frames only the one that is asked for."""
-    part = files.frame_part(house, image.blob, number) if image.frames > 1 else None
+    part = stored_files.frame_part(app, image.blob, number) if image.frames > 1 else None
     if part is None:
-        return house.blobs.get(image.blob), number, what
+        return app.blobs.get(image.blob), number, what
     return part.head, number, what, part.frame, part.vr, part.encapsulated
 
 
-def stored_frame(house: Installation, image: Image, number: int) -> list[Span]:
+def stored_frame(app: AppContext, image: Image, number: int) -> list[Span]:
     """Where one frame, from 0, lies as it is stored; none where it must be decoded to be told apart."""
-    path = house.blobs.path(image.blob)
-    spans = files.frame_spans(house, image.blob, number)
+    path = app.blobs.path(image.blob)
+    spans = stored_files.frame_spans(app, image.blob, number)
     return [Span(path, at, length) for at, length in spans or ()]
 
 
-def content(house: Installation, image: Image) -> Content:
+def content(app: AppContext, image: Image) -> Content:
     """What an object says beside its picture and which objects of its project it refers to."""
-    said = pixels.content(house, image.blob)
+    said = isolated_calls.content(app, image.blob)
     try:
-        return _linked(house, image, said)
+        return _linked(app, image, said)
     except (ValidationError, LookupError, TypeError, ValueError) as error:
         raise DecoderFailed("The program that reads files gave an answer that makes no sense.", how="answer") from error
 
 
-def _linked(house: Installation, image: Image, said: dict[str, Any]) -> Content:
+def _linked(app: AppContext, image: Image, said: dict[str, Any]) -> Content:
     sources = said.pop("frame_sources")
     named = {str(one[0]) for one in sources if one}
     _name_all(said["tree"], named)
-    known = _images_by_uid(house, image.project_id, named)
+    known = _images_by_uid(app, image.project_id, named)
     _link_all(said["tree"], known)
     linked = [
         {"image_id": known[one[0]], "frame": int(one[1]) - 1} if one and one[0] in known else None for one in sources
@@ -116,10 +116,10 @@ def _nodes(root: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
         waiting += node["children"]
 
 
-def _images_by_uid(house: Installation, project_id: str, uids: set[str]) -> dict[str, str]:
+def _images_by_uid(app: AppContext, project_id: str, uids: set[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     several = sorted(uids)
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         for start in range(0, len(several), 500):
             rows = session.execute(
                 select(Image.sop_instance_uid, Image.id).where(
@@ -130,11 +130,11 @@ def _images_by_uid(house: Installation, project_id: str, uids: set[str]) -> dict
     return found
 
 
-def kept_photograph(house: Installation, image: Image) -> Span | None:
+def kept_photograph(app: AppContext, image: Image) -> Span | None:
     """Where the stored file holds a photograph as it came; it is sent from there, without another process."""
     if image.transfer_syntax_uid != JPEG_BASELINE:
         return None
-    path = house.blobs.path(image.blob)
+    path = app.blobs.path(image.blob)
     with path.open("rb", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
         tail_at = max(0, size - TAIL_BYTES)

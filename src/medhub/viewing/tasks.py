@@ -5,17 +5,17 @@ from __future__ import annotations
 
 from sqlalchemy import select
 
-from medhub.foundation.installation import Installation
+from medhub.foundation.app_context import AppContext
 from medhub.foundation.isolation import DecoderFailed
-from medhub.records import pixels, studies
+from medhub.records import isolated_calls, studies
 from medhub.records.models import Image
-from medhub.science.imaging.limits import Unacceptable
+from medhub.science.imaging.decoding_limits import Unacceptable
 from medhub.viewing.service import THUMBNAIL_SIZE
 
 
-def make_thumbnails(house: Installation, study_id: str) -> None:
+def make_thumbnails(app: AppContext, study_id: str) -> None:
     """Make the thumbnails that a study's images still lack; what cannot be shown stays without one."""
-    with house.database.reading() as session:
+    with app.database.reading() as session:
         bare = list(
             session.scalars(
                 select(Image).where(Image.study_id == study_id, Image.thumbnail.is_(None), Image.frames > 0)
@@ -23,8 +23,8 @@ def make_thumbnails(house: Installation, study_id: str) -> None:
         )
     for image in bare:
         try:
-            picture = pixels.rendition(house, image.blob, THUMBNAIL_SIZE)
+            picture = isolated_calls.rendition(app, image.blob, THUMBNAIL_SIZE)
         except (Unacceptable, DecoderFailed):
             continue
-        with house.database.writing(durable=False) as session:
-            studies.keep_thumbnail(session, house, image.id, picture)
+        with app.database.writing(durable=False) as session:
+            studies.keep_thumbnail(session, app, image.id, picture)

@@ -7,10 +7,10 @@ import pytest
 from pydicom import DataElement, Dataset, Sequence
 from pydicom.datadict import dictionary_VR
 
+from medhub.science.deid.confidentiality_table import rule_of, rules
 from medhub.science.deid.engine import Cleaned, NestedTooDeep, deidentify
 from medhub.science.deid.profile import CODES, Profile, find_profile, named_profiles
-from medhub.science.deid.subject import subject_of
-from medhub.science.deid.table import rule_of, rules
+from medhub.science.deid.pseudonym import subject_of
 from tests.factories.seeded import CT, Seeds, everything, inner, name_of, written
 
 KEY = b"a key for tests only"

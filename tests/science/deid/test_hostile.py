@@ -12,9 +12,9 @@ import zlib
 
 import pytest
 
-from medhub.science.deid.files import Result, clean_file
+from medhub.science.deid.file_cleaning import Result, clean_file
 from medhub.science.deid.profile import Pixels, find_profile
-from medhub.science.imaging.limits import Limits
+from medhub.science.imaging.decoding_limits import DecodingLimits
 from tests.factories.seeded import CT
 
 KEY = b"a key for tests only"
@@ -167,7 +167,7 @@ FILES: dict[str, bytes] = {
 
 def _cleaned(data: bytes, profile: str) -> Result:
     wanted = find_profile(profile)
-    limits = Limits(max_inflated_bytes=_MOST_INFLATED)
+    limits = DecodingLimits(max_inflated_bytes=_MOST_INFLATED)
     return clean_file(data, wanted.model_copy(update={"pixels": Pixels(clean=False)}), KEY, limits)
 
 

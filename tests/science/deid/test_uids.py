@@ -13,7 +13,7 @@ from pydicom.uid import UID
 
 from medhub.science.deid.engine import deidentify
 from medhub.science.deid.profile import find_profile
-from medhub.science.deid.subject import subject_of
+from medhub.science.deid.pseudonym import subject_of
 from medhub.science.deid.uids import keyed_uid
 
 KEY = b"0123456789abcdef"

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from medhub.science.imaging.limits import Limits
-from medhub.science.imaging.prepared import Context
+from medhub.science.arrivals.cleaned_image import CleaningContext
+from medhub.science.imaging.decoding_limits import DecodingLimits
 
-LIMITS = Limits()
-CONTEXT = Context(
+LIMITS = DecodingLimits()
+CONTEXT = CleaningContext(
     uid_key=b"a secret of the test project....",
     patient_code="P-7KQ2",
     received_at=datetime(2026, 11, 21, 9, 30, tzinfo=UTC),

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
-from medhub.science.imaging.arrivals import prepare_arrival
+from medhub.science.arrivals.cleaning import prepare_arrival
 from tests.conftest import missing
 from tests.science.imaging.datasets import dataset_of, file_of, ramp
 from tests.science.imaging.pictures import CONTEXT, LIMITS, cells, decoded, deep_png, encode, exif

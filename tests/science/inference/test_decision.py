@@ -8,14 +8,14 @@ import pytest
 
 from medhub.errors import Invalid
 from medhub.science.inference.card import Abstention, load_card
-from medhub.science.inference.classifier import Reading
+from medhub.science.inference.classifier import ClassifierOutput
 from medhub.science.inference.decision import UNCERTAIN, decide, limit_of
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def _reading(best: float, *, novel: bool = False) -> Reading:
-    return Reading({"a": best, "b": 1 - best}, 1.0, novel, np.zeros((2, 2), np.float32), 1.0)
+def _reading(best: float, *, novel: bool = False) -> ClassifierOutput:
+    return ClassifierOutput({"a": best, "b": 1 - best}, 1.0, novel, np.zeros((2, 2), np.float32), 1.0)
 
 
 def test_a_sure_reading_gets_its_label() -> None:
@@ -53,7 +53,7 @@ def test_a_novel_image_is_uncertain_however_sure_the_probabilities_are() -> None
 
 def test_a_probability_that_is_no_number_is_uncertain() -> None:
     assert decide(
-        Reading({"a": float("nan"), "b": float("nan")}, 0, False, np.zeros((1, 1), np.float32), 1), 0.5
+        ClassifierOutput({"a": float("nan"), "b": float("nan")}, 0, False, np.zeros((1, 1), np.float32), 1), 0.5
     ).uncertain
 
 

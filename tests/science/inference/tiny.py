@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.science.parts import need
+from tests.science.optional_packages import need
 
 need("onnx")
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from medhub.science.learning.abstention import chance_of_luck, curve, design_effect, fewest_images, learn_limit
-from medhub.science.learning.tails import fewer_heads, incomplete_beta, student_quantile
+from medhub.science.learning.distributions import binomial_cdf, incomplete_beta, student_quantile
 
 
 def _world(chance: np.random.Generator, patients: int, images: int, apart: float) -> tuple[np.ndarray, np.ndarray]:
@@ -23,9 +23,9 @@ def _ways(n: int, k: int) -> int:
 
 
 def test_the_tails_are_those_of_the_textbook() -> None:
-    assert fewer_heads(0, 4) == pytest.approx(1 / 16)
-    assert fewer_heads(3, 5) == pytest.approx(sum(_ways(8, k) for k in range(4)) / 2**8)
-    assert fewer_heads(300, 400) == pytest.approx(sum(_ways(700, k) for k in range(301)) / 2**700)
+    assert binomial_cdf(0, 4) == pytest.approx(1 / 16)
+    assert binomial_cdf(3, 5) == pytest.approx(sum(_ways(8, k) for k in range(4)) / 2**8)
+    assert binomial_cdf(300, 400) == pytest.approx(sum(_ways(700, k) for k in range(301)) / 2**700)
     assert incomplete_beta(2, 3, 0.4) == pytest.approx(sum(_ways(4, k) * 0.4**k * 0.6 ** (4 - k) for k in (2, 3, 4)))
     # Student's table: one degree of freedom is Cauchy's distribution, many are the normal one.
     assert student_quantile(0.9, 1) == pytest.approx(math.tan(math.pi * 0.4))

@@ -6,7 +6,7 @@ import hashlib
 import pytest
 
 from medhub.errors import Invalid
-from tests.science.parts import need
+from tests.science.optional_packages import need
 
 need("torch", "onnx")
 

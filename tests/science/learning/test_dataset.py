@@ -9,8 +9,8 @@ from PIL import Image
 
 from medhub.errors import Invalid
 from medhub.science.inference.preprocessing import Preprocessing, resize
-from medhub.science.learning.dataset import digest_of, divided, labels_of, load_images, part_of, read_listing
-from medhub.science.learning.duplicates import find_leaks, perceptual_hash
+from medhub.science.learning.dataset import digest_of, labels_of, load_images, part_of, read_listing, split_rows
+from medhub.science.learning.leakage import find_leaks, perceptual_hash
 
 KEY = b"0123456789abcdef"
 PREPROCESSING = Preprocessing(size=32, mean=(0, 0, 0), std=(1, 1, 1))
@@ -130,24 +130,24 @@ def _rows(*counts: tuple[str, int]) -> list[str]:
 
 def test_one_label_and_labels_with_too_few_images_are_refused(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match="two labels"):
-        divided(read_listing(_listing(tmp_path, *_rows(("x", 5)), head="path,label")), KEY)
+        split_rows(read_listing(_listing(tmp_path, *_rows(("x", 5)), head="path,label")), KEY)
     lines = _rows(("x", 5), ("rare", 1))
     with pytest.raises(Invalid, match=r"rare \(1\)"):
-        divided(read_listing(_listing(tmp_path, *lines, head="path,label")), KEY)
+        split_rows(read_listing(_listing(tmp_path, *lines, head="path,label")), KEY)
 
 
 def test_parts_that_lack_a_label_and_half_given_parts_are_refused(tmp_path: Path) -> None:
     lines = [f"{line},{part}" for line, part in zip(_rows(("x", 3), ("y", 3)), ["train"] * 6, strict=True)]
     with pytest.raises(Invalid, match="val has no x"):
-        divided(read_listing(_listing(tmp_path, *lines, head="path,label,split")), KEY)
+        split_rows(read_listing(_listing(tmp_path, *lines, head="path,label,split")), KEY)
     lines[0] = lines[0].replace("train", "")
     with pytest.raises(Invalid, match="1 of 6 images have no split"):
-        divided(read_listing(_listing(tmp_path, *lines, head="path,label,split")), KEY)
+        split_rows(read_listing(_listing(tmp_path, *lines, head="path,label,split")), KEY)
 
 
 def test_images_without_parts_are_divided_the_same_way_each_time(tmp_path: Path) -> None:
     rows = read_listing(_listing(tmp_path, *_rows(("x", 8), ("y", 8)), head="path,label"))
-    first, second = divided(rows, KEY), divided(rows, KEY)
+    first, second = split_rows(rows, KEY), split_rows(rows, KEY)
     assert first == second
     assert {row.split for row in first} == {"train", "val", "test"}
 

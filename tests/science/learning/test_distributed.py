@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.science.parts import need
+from tests.science.optional_packages import need
 
 need("torch", "safetensors")
 
 import torch  # noqa: E402
 
 from medhub.errors import Invalid  # noqa: E402
-from medhub.science.learning.distributed import World, joined  # noqa: E402
-from medhub.science.learning.start import read_safetensors  # noqa: E402
+from medhub.science.learning.distributed import ProcessGroup, joined  # noqa: E402
+from medhub.science.learning.initialization import read_safetensors  # noqa: E402
 from tests.science.learning.discs import draw_discs  # noqa: E402
 
 ROOT = Path(__file__).parents[3]
@@ -57,9 +57,9 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
 
 
 def test_a_batch_is_shared_out_in_pairs() -> None:
-    assert World(1, 2).share(12) == slice(6, 12)
+    assert ProcessGroup(1, 2).share(12) == slice(6, 12)
     with pytest.raises(Invalid, match="multiple of 4"):
-        World(0, 2).share(6)
+        ProcessGroup(0, 2).share(6)
 
 
 def test_alone_nothing_is_shared() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.science.parts import need
+from tests.science.optional_packages import need
 
 need("torch", "onnx")
 
@@ -11,7 +11,7 @@ import torch  # noqa: E402
 
 from medhub.science.learning.dataset import ImageSet  # noqa: E402
 from medhub.science.learning.novelty import Novelty, fit_gaussians, shape_limits  # noqa: E402
-from medhub.science.learning.strangers import generated  # noqa: E402
+from medhub.science.learning.out_of_distribution import generated  # noqa: E402
 
 
 def _clusters(chance: np.random.Generator, n: int = 900, d: int = 12) -> tuple[np.ndarray, np.ndarray]:

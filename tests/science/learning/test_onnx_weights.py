@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT
-from tests.science.parts import need
+from tests.science.optional_packages import need
 
 need("torch", "onnx")
 
@@ -21,8 +21,8 @@ from medhub.science.inference.card import load_card  # noqa: E402
 from medhub.science.inference.classifier import INPUT, Classifier  # noqa: E402
 from medhub.science.inference.preprocessing import normalize  # noqa: E402
 from medhub.science.learning.architectures import build  # noqa: E402
+from medhub.science.learning.initialization import initialize_weights  # noqa: E402
 from medhub.science.learning.network import Network  # noqa: E402
-from medhub.science.learning.start import begin  # noqa: E402
 
 SHIPPED = ("blood-cells", "blood-cells-mobilenetv2")
 
@@ -38,7 +38,7 @@ def _images(side: int) -> np.ndarray:
 def _started(name: str, images: np.ndarray | None = None) -> Network:
     card = load_card(_folder(name))
     network = build(card.architecture, 3)
-    begin(network, card.architecture, str(_folder(name)), Path(), images, card.preprocessing)
+    initialize_weights(network, card.architecture, str(_folder(name)), Path(), images, card.preprocessing)
     return network.eval()
 
 
@@ -74,7 +74,7 @@ def test_learning_goes_on_from_about_the_same_place() -> None:
 
 def test_a_classifier_of_another_architecture_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match="cannot start a mobilenetv2"):
-        begin(build("mobilenetv2", 3), "mobilenetv2", str(_folder("blood-cells")), Path())
+        initialize_weights(build("mobilenetv2", 3), "mobilenetv2", str(_folder("blood-cells")), Path())
     from medhub.science.learning.onnx_weights import load_folded
 
     with pytest.raises(Invalid, match="another architecture"):
@@ -85,12 +85,14 @@ def test_another_normalization_of_the_input_is_refused() -> None:
     card = load_card(_folder("blood-cells"))
     other = card.preprocessing.model_copy(update={"mean": (1.0, 2.0, 3.0)})
     with pytest.raises(Invalid, match="was trained with mean"):
-        begin(build(card.architecture, 3), card.architecture, str(_folder("blood-cells")), Path(), None, other)
+        initialize_weights(
+            build(card.architecture, 3), card.architecture, str(_folder("blood-cells")), Path(), None, other
+        )
 
 
 def test_the_card_will_name_where_it_began() -> None:
     card = load_card(_folder("blood-cells"))
-    start = begin(build(card.architecture, 3), card.architecture, "blood-cells", ROOT / "models")
+    start = initialize_weights(build(card.architecture, 3), card.architecture, "blood-cells", ROOT / "models")
     assert start.name == f"blood-cells {card.version}"
     assert Classifier.load(_folder("blood-cells")).digest in start.source
     assert start.licence == card.licence

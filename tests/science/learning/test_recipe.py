@@ -24,7 +24,7 @@ def test_the_page_names_every_key_and_every_recipe() -> None:
         recipe.NoveltyRecipe,
         recipe.AbstentionRecipe,
         recipe.ExportRecipe,
-        recipe.StrangerRecipe,
+        recipe.OutOfDistributionRecipe,
     )
     keys = [key for part in parts for key in part.model_fields] + list(named_recipes())
     assert [key for key in keys if f"`{key}`" not in page] == []

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.science.parts import need
+from tests.science.optional_packages import need
 
 need("torch", "onnx", "tflite")
 

@@ -2723,7 +2723,7 @@ export interface components {
             /** Frame Segments */
             frame_segments: (number | null)[];
             /** Frame Sources */
-            frame_sources: (components["schemas"]["Source"] | null)[];
+            frame_sources: (components["schemas"]["SourceImage"] | null)[];
             /** Notes */
             notes: string[];
             /** Sections */
@@ -2735,7 +2735,7 @@ export interface components {
              * @enum {string}
              */
             shown_as: "image" | "segmentation" | "report" | "document" | "plan" | "waveform" | "presentation" | "other";
-            tree: components["schemas"]["Node"] | null;
+            tree: components["schemas"]["ReportTreeNode"] | null;
             /** Waveforms */
             waveforms: components["schemas"]["ChannelGroup"][];
         };
@@ -2861,6 +2861,116 @@ export interface components {
         DeletedOut: {
             /** Images */
             images: number;
+        };
+        /**
+         * DicomNodeChange
+         * @description What is to change of a DICOM node; what is left out stays.
+         */
+        DicomNodeChange: {
+            /** Ae Title */
+            ae_title?: string | null;
+            /** Called Ae */
+            called_ae?: string | null;
+            /** Host */
+            host?: string | null;
+            /** May Query */
+            may_query?: boolean | null;
+            /** May Store */
+            may_store?: boolean | null;
+            /** Only From Host */
+            only_from_host?: boolean | null;
+            /** Port */
+            port?: number | null;
+            /** Tls */
+            tls?: boolean | null;
+        };
+        /**
+         * DicomNodeCreate
+         * @description A DICOM node that a project is to know.
+         */
+        DicomNodeCreate: {
+            /**
+             * Ae Title
+             * @description By which it calls.
+             * @example CT_ROOM_2
+             */
+            ae_title: string;
+            /**
+             * Called Ae
+             * @description Title of ours by which it calls; this installation's own if left out.
+             */
+            called_ae?: string | null;
+            /**
+             * Host
+             * @description Name or address where it is reached; empty if nowhere.
+             * @default
+             */
+            host: string;
+            /**
+             * May Query
+             * @description It may query the project and fetch from it.
+             * @default false
+             */
+            may_query: boolean;
+            /**
+             * May Store
+             * @description It may send objects into the project.
+             * @default true
+             */
+            may_store: boolean;
+            /**
+             * Only From Host
+             * @description It may call from the address of its host alone.
+             * @default false
+             */
+            only_from_host: boolean;
+            /**
+             * Port
+             * @description Port on which it is reached; 0 if it has no host.
+             * @default 0
+             */
+            port: number;
+            /**
+             * Project Id
+             * @description May be left out by who is in one project only.
+             */
+            project_id?: string | null;
+            /**
+             * Tls
+             * @description It is reached by TLS.
+             * @default false
+             */
+            tls: boolean;
+        };
+        /**
+         * DicomNodeOut
+         * @description A DICOM node.
+         */
+        DicomNodeOut: {
+            /** Ae Title */
+            ae_title: string;
+            /** Called Ae */
+            called_ae: string;
+            /** Created At */
+            created_at: string;
+            /** Created By */
+            created_by: string;
+            /** Host */
+            host: string;
+            /** Id */
+            id: string;
+            /** May Query */
+            may_query: boolean;
+            /** May Store */
+            may_store: boolean;
+            /** Only From Host */
+            only_from_host: boolean;
+            /** Port */
+            port: number;
+            /** Project Id */
+            project_id: string;
+            /** Tls */
+            tls: boolean;
         };
         /**
          * Discard
@@ -3625,32 +3735,6 @@ export interface components {
             /** Study Id */
             study_id: string;
         };
-        /**
-         * Node
-         * @description A line of a report, with what hangs on it.
-         */
-        Node: {
-            /** Children */
-            children: components["schemas"]["Node"][];
-            /**
-             * Image Id
-             * @description The same object, where it is in the archive.
-             */
-            image_id?: string | null;
-            /** Kind */
-            kind: string;
-            /** Name */
-            name: string;
-            /**
-             * Refers To
-             * @description SOP Instance UID of the object that the line names.
-             */
-            refers_to: string;
-            /** Relation */
-            relation: string;
-            /** Value */
-            value: string;
-        };
         /** Page[ArrivalOut] */
         Page_ArrivalOut_: {
             /** Items */
@@ -3688,6 +3772,17 @@ export interface components {
         Page_DataSetOut_: {
             /** Items */
             items: components["schemas"]["DataSetOut"][];
+            /** Page */
+            page: number;
+            /** Page Size */
+            page_size: number;
+            /** Total */
+            total: number;
+        };
+        /** Page[DicomNodeOut] */
+        Page_DicomNodeOut_: {
+            /** Items */
+            items: components["schemas"]["DicomNodeOut"][];
             /** Page */
             page: number;
             /** Page Size */
@@ -3743,17 +3838,6 @@ export interface components {
         Page_PatientRow_: {
             /** Items */
             items: components["schemas"]["PatientRow"][];
-            /** Page */
-            page: number;
-            /** Page Size */
-            page_size: number;
-            /** Total */
-            total: number;
-        };
-        /** Page[PeerOut] */
-        Page_PeerOut_: {
-            /** Items */
-            items: components["schemas"]["PeerOut"][];
             /** Page */
             page: number;
             /** Page Size */
@@ -4106,116 +4190,6 @@ export interface components {
             unverified: number;
         };
         /**
-         * PeerChange
-         * @description What is to change of a DICOM node; what is left out stays.
-         */
-        PeerChange: {
-            /** Ae Title */
-            ae_title?: string | null;
-            /** Called Ae */
-            called_ae?: string | null;
-            /** Host */
-            host?: string | null;
-            /** May Query */
-            may_query?: boolean | null;
-            /** May Store */
-            may_store?: boolean | null;
-            /** Only From Host */
-            only_from_host?: boolean | null;
-            /** Port */
-            port?: number | null;
-            /** Tls */
-            tls?: boolean | null;
-        };
-        /**
-         * PeerCreate
-         * @description A DICOM node that a project is to know.
-         */
-        PeerCreate: {
-            /**
-             * Ae Title
-             * @description By which it calls.
-             * @example CT_ROOM_2
-             */
-            ae_title: string;
-            /**
-             * Called Ae
-             * @description Title of ours by which it calls; this installation's own if left out.
-             */
-            called_ae?: string | null;
-            /**
-             * Host
-             * @description Name or address where it is reached; empty if nowhere.
-             * @default
-             */
-            host: string;
-            /**
-             * May Query
-             * @description It may query the project and fetch from it.
-             * @default false
-             */
-            may_query: boolean;
-            /**
-             * May Store
-             * @description It may send objects into the project.
-             * @default true
-             */
-            may_store: boolean;
-            /**
-             * Only From Host
-             * @description It may call from the address of its host alone.
-             * @default false
-             */
-            only_from_host: boolean;
-            /**
-             * Port
-             * @description Port on which it is reached; 0 if it has no host.
-             * @default 0
-             */
-            port: number;
-            /**
-             * Project Id
-             * @description May be left out by who is in one project only.
-             */
-            project_id?: string | null;
-            /**
-             * Tls
-             * @description It is reached by TLS.
-             * @default false
-             */
-            tls: boolean;
-        };
-        /**
-         * PeerOut
-         * @description A DICOM node.
-         */
-        PeerOut: {
-            /** Ae Title */
-            ae_title: string;
-            /** Called Ae */
-            called_ae: string;
-            /** Created At */
-            created_at: string;
-            /** Created By */
-            created_by: string;
-            /** Host */
-            host: string;
-            /** Id */
-            id: string;
-            /** May Query */
-            may_query: boolean;
-            /** May Store */
-            may_store: boolean;
-            /** Only From Host */
-            only_from_host: boolean;
-            /** Port */
-            port: number;
-            /** Project Id */
-            project_id: string;
-            /** Tls */
-            tls: boolean;
-        };
-        /**
          * PersonSaid
          * @description What a file that is nobody's yet says of its patient, beside those for whom it may be.
          */
@@ -4522,10 +4496,10 @@ export interface components {
             state: "waiting" | "approved" | "rejected";
         };
         /**
-         * Ready
+         * ReadyStatus
          * @description Whether each part that is needed answers.
          */
-        Ready: {
+        ReadyStatus: {
             /**
              * Blobs
              * @enum {string}
@@ -4640,6 +4614,32 @@ export interface components {
             superseded: boolean;
             /** Version */
             version: number;
+        };
+        /**
+         * ReportTreeNode
+         * @description A line of a report, with what hangs on it.
+         */
+        ReportTreeNode: {
+            /** Children */
+            children: components["schemas"]["ReportTreeNode"][];
+            /**
+             * Image Id
+             * @description The same object, where it is in the archive.
+             */
+            image_id?: string | null;
+            /** Kind */
+            kind: string;
+            /** Name */
+            name: string;
+            /**
+             * Refers To
+             * @description SOP Instance UID of the object that the line names.
+             */
+            refers_to: string;
+            /** Relation */
+            relation: string;
+            /** Value */
+            value: string;
         };
         /**
          * Role
@@ -4981,10 +4981,10 @@ export interface components {
             title: string;
         };
         /**
-         * SignIn
+         * SignCaseRequest
          * @description A signature, with a closing note if wanted.
          */
-        SignIn: {
+        SignCaseRequest: {
             /** Note */
             note?: string | null;
         };
@@ -5005,10 +5005,10 @@ export interface components {
             password: string;
         };
         /**
-         * Source
+         * SourceImage
          * @description The image that a frame of a segmentation was made of.
          */
-        Source: {
+        SourceImage: {
             /**
              * Frame
              * @description Number of the frame, from 0.
@@ -7532,7 +7532,7 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                "application/json": components["schemas"]["SignIn"] | null;
+                "application/json": components["schemas"]["SignCaseRequest"] | null;
             };
         };
         responses: {
@@ -14313,7 +14313,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Page_PeerOut_"];
+                    "application/json": components["schemas"]["Page_DicomNodeOut_"];
                 };
             };
             /** @description The request is not HTTP as it should be. */
@@ -14417,7 +14417,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["PeerCreate"];
+                "application/json": components["schemas"]["DicomNodeCreate"];
             };
         };
         responses: {
@@ -14427,7 +14427,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["PeerOut"];
+                    "application/json": components["schemas"]["DicomNodeOut"];
                 };
             };
             /** @description The request is not HTTP as it should be. */
@@ -14650,7 +14650,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["PeerOut"];
+                    "application/json": components["schemas"]["DicomNodeOut"];
                 };
             };
             /** @description The request is not HTTP as it should be. */
@@ -14868,7 +14868,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["PeerChange"];
+                "application/json": components["schemas"]["DicomNodeChange"];
             };
         };
         responses: {
@@ -14878,7 +14878,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["PeerOut"];
+                    "application/json": components["schemas"]["DicomNodeOut"];
                 };
             };
             /** @description The request is not HTTP as it should be. */
@@ -17072,7 +17072,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Ready"];
+                    "application/json": components["schemas"]["ReadyStatus"];
                 };
             };
             /** @description The request is not HTTP as it should be. */
@@ -17161,7 +17161,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Ready"];
+                    "application/json": components["schemas"]["ReadyStatus"];
                 };
             };
         };

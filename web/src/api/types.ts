@@ -40,7 +40,7 @@ export type ImageRow = Schemas['ImageRow'];
 export type Image = Schemas['ImageOut'];
 export type ShownAs = ImageRow['shown_as'];
 export type Content = Schemas['Content'];
-export type ContentNode = Schemas['Node'];
+export type ContentNode = Schemas['ReportTreeNode'];
 export type ChannelGroup = Schemas['ChannelGroup'];
 export type HistoryEntry = Schemas['EventOut'];
 
@@ -61,9 +61,9 @@ export type Profiles = Schemas['ProfilesOut'];
 export type ProfileChoice = Schemas['ProfileChoice'];
 export type Preview = Schemas['PreviewOut'];
 
-export type Peer = Schemas['PeerOut'];
-export type PeerInput = Schemas['PeerCreate'];
-export type PeerChange = Schemas['PeerChange'];
+export type Peer = Schemas['DicomNodeOut'];
+export type PeerInput = Schemas['DicomNodeCreate'];
+export type PeerChange = Schemas['DicomNodeChange'];
 
 export type CaseRow = Schemas['CaseRow'];
 export type Case = Schemas['CaseOut'];

@@ -20,17 +20,17 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.transport import AddressInformation, AssociationSocket, RequestHandler, ThreadedAssociationServer
 
-from medhub.entrypoints.dimse.classes import (
+from medhub.entrypoints.dimse.command_sets import Command
+from medhub.entrypoints.dimse.presentation_contexts import (
     PLAIN_SYNTAXES,
     QUERY_CLASSES,
     STORAGE_CLASSES,
     TRANSFER_SYNTAXES,
     VERIFICATION,
 )
-from medhub.entrypoints.dimse.messages import Command
 from medhub.entrypoints.dimse.upper_layer import UpperLayer
 from medhub.foundation.logging import get_logger
-from medhub.ingest.peers import Node, NodeRefused
+from medhub.nodes.service import DicomNodeInfo, NodeRefused
 
 if TYPE_CHECKING:
     from medhub.entrypoints.dimse.listener import Services
@@ -47,10 +47,10 @@ log = get_logger()
 
 
 @dataclass(frozen=True)
-class Calling:
+class AssociationRequest:
     """Who opened an association."""
 
-    node: Node
+    node: DicomNodeInfo
     origin: str
 
 
@@ -69,7 +69,7 @@ class _Control(ACSE):
 class NodeAssociation(Association):
     """One association that a node opened; it sleeps until there is something to do."""
 
-    calling: Calling
+    calling: AssociationRequest
 
     def __init__(self, ae: AE, services: Services) -> None:
         super().__init__(ae, MODE_ACCEPTOR)
@@ -96,12 +96,12 @@ class NodeAssociation(Association):
         except Exception as error:
             log.error("dimse.refused", error=type(error).__name__, origin=origin)
             return CONGESTED
-        self.calling = Calling(node, origin)
+        self.calling = AssociationRequest(node, origin)
         self.acceptor.supported_contexts = self._supported(asked.presentation_context_definition_list, node)
         return None
 
     @staticmethod
-    def _supported(asked: list[PresentationContext], node: Node) -> list[PresentationContext]:
+    def _supported(asked: list[PresentationContext], node: DicomNodeInfo) -> list[PresentationContext]:
         """Of what the node asks for, what it may: each transfer syntax that is known, those named first first."""
         found: dict[str, list[str]] = {}
         for context in asked:

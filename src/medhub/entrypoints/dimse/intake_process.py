@@ -18,13 +18,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import astuple
 
-from medhub.entrypoints.assembly import build
+from medhub.entrypoints.bootstrap import build
 from medhub.foundation import logging
-from medhub.foundation.isolated import end_with_parent
+from medhub.foundation.isolation_worker import end_with_parent
 from medhub.foundation.logging import get_logger
 from medhub.foundation.settings import Settings
-from medhub.ingest.intake import Intake, Sent, Wanted
-from medhub.ingest.journal import Journal, Place
+from medhub.ingest.journal import Journal, JournalPosition
+from medhub.ingest.journal_reader import ExpectedPatient, Intake, JournalEntry
 
 _END_S = 30.0
 _AGAIN_S = 1.0
@@ -39,8 +39,8 @@ class IntakeProcess:
     def __init__(self, settings: Settings, journal: Journal) -> None:
         self._settings, self._journal = settings, journal
         self._changed = threading.Condition()
-        self._open: dict[Place, Wanted] = {}
-        self._unsent: list[Wanted] = []
+        self._open: dict[JournalPosition, ExpectedPatient] = {}
+        self._unsent: list[ExpectedPatient] = []
         self._lanes: dict[tuple[str, str], int] = {}
         self._stopping = False
         self._process: subprocess.Popen[bytes] | None = None
@@ -50,23 +50,23 @@ class IntakeProcess:
             threading.Thread(target=self._send, name="intake-wanted", daemon=True),
         ]
 
-    def start(self, left: Sequence[Place]) -> None:
+    def start(self, left: Sequence[JournalPosition]) -> None:
         """Start, with what an earlier process left behind."""
         if left:
             log.info("intake.left", objects=len(left))
         for place in left:
-            self._add(Wanted(place, _LEFT_LANE, left=True))
+            self._add(ExpectedPatient(place, _LEFT_LANE, left=True))
         for thread in self._threads:
             thread.start()
 
-    def want(self, sent: Sent, place: Place) -> None:
+    def want(self, sent: JournalEntry, place: JournalPosition) -> None:
         """Have a record taken in."""
         with self._changed:
             lane = self._lanes.setdefault((sent.project_id, sent.ae_title), len(self._lanes) + 1)
-            self._add(Wanted(place, lane))
+            self._add(ExpectedPatient(place, lane))
             self._changed.notify_all()
 
-    def _add(self, wanted: Wanted) -> None:
+    def _add(self, wanted: ExpectedPatient) -> None:
         self._open[wanted.place] = wanted
         self._unsent.append(wanted)
 
@@ -102,7 +102,8 @@ class IntakeProcess:
                 # What an earlier one was told and had not done yet may be done in part.
                 untold = {one.place for one in self._unsent}
                 self._unsent = [
-                    Wanted(one.place, one.lane, left=one.left or one.place not in untold) for one in self._open.values()
+                    ExpectedPatient(one.place, one.lane, left=one.left or one.place not in untold)
+                    for one in self._open.values()
                 ]
                 self._changed.notify_all()
             self._listen(ours)
@@ -119,7 +120,7 @@ class IntakeProcess:
             for line in lines:
                 told = json.loads(line)
                 for one in told["done"]:
-                    place = Place(*one)
+                    place = JournalPosition(*one)
                     self._journal.done(place, damaged=told["damaged"])
                     with self._changed:
                         self._open.pop(place, None)
@@ -142,24 +143,24 @@ def main(parent: int, descriptor: int) -> None:
     end_with_parent(parent)
     settings = Settings()
     logging.configure(as_json=settings.log_json)
-    house = build(settings, migrate=False)
+    app = build(settings, migrate=False)
     stream = socket.socket(fileno=descriptor)
     answering = threading.Lock()
 
-    def done(places: Sequence[Place], damaged: bool) -> None:
+    def done(places: Sequence[JournalPosition], damaged: bool) -> None:
         line = json.dumps({"done": [list(astuple(place)) for place in places], "damaged": damaged}).encode() + b"\n"
         with answering, suppress(OSError):
             stream.sendall(line)
 
-    intake = Intake(house, done, settings.dicom_intake_threads)
+    intake = Intake(app, done, settings.dicom_intake_threads)
     intake.start()
     try:
         with stream.makefile("rb") as lines:
             for line in lines:
-                intake.want([Wanted(Place(*one[:4]), one[4], one[5]) for one in json.loads(line)])
+                intake.want([ExpectedPatient(JournalPosition(*one[:4]), one[4], one[5]) for one in json.loads(line)])
     finally:
         intake.stop()
-        house.close()
+        app.close()
 
 
 if __name__ == "__main__":

@@ -17,11 +17,11 @@ from pynetdicom import AE
 from pynetdicom.presentation import PresentationContext
 
 from medhub import __version__
-from medhub.entrypoints.dimse import finding, retrieving
-from medhub.entrypoints.dimse.associations import Calling, NodeAssociation, Server
-from medhub.entrypoints.dimse.classes import STORAGE_CLASSES
+from medhub.entrypoints.dimse import c_find, c_move
+from medhub.entrypoints.dimse.associations import AssociationRequest, NodeAssociation, Server
+from medhub.entrypoints.dimse.command_sets import Command, file_head
 from medhub.entrypoints.dimse.intake_process import IntakeProcess
-from medhub.entrypoints.dimse.messages import Command, file_head
+from medhub.entrypoints.dimse.presentation_contexts import STORAGE_CLASSES
 from medhub.entrypoints.dimse.status import (
     INVALID_INSTANCE,
     NO_SUCH_CLASS,
@@ -31,12 +31,12 @@ from medhub.entrypoints.dimse.status import (
     status_of,
 )
 from medhub.errors import Unavailable
-from medhub.foundation.installation import Installation
+from medhub.foundation.app_context import AppContext
 from medhub.foundation.logging import get_logger
 from medhub.foundation.settings import Settings
-from medhub.ingest import peers
-from medhub.ingest.intake import Sent, to_record
 from medhub.ingest.journal import Journal
+from medhub.ingest.journal_reader import JournalEntry, to_record
+from medhub.nodes import service as nodes
 
 IMPLEMENTATION_UID = "2.25.226744310823604915376034212013867540911"
 ASSOCIATE_S = 30.0
@@ -49,18 +49,20 @@ log = get_logger()
 class Services:
     """What nodes may have done, and with what."""
 
-    def __init__(self, house: Installation, journal: Journal, took: Callable[[Sent, Any], None]) -> None:
-        settings = house.settings
-        self._house, self._journal, self._took = house, journal, took
+    def __init__(self, app: AppContext, journal: Journal, took: Callable[[JournalEntry, Any], None]) -> None:
+        settings = app.settings
+        self._app, self._journal, self._took = app, journal, took
         self.ae_title, self.idle_s = settings.dicom_ae_title, settings.dicom_idle_s
         self.most_object_bytes = settings.upload_max_bytes
 
-    def find_node(self, calling: str, called: str, origin: str) -> peers.Node:
+    def find_node(self, calling: str, called: str, origin: str) -> nodes.DicomNodeInfo:
         """The node that calls; raises ``NodeRefused`` where it is not known."""
-        with self._house.database.reading() as session:
-            return peers.find_node(session, calling, called, origin)
+        with self._app.database.reading() as session:
+            return nodes.find_node(session, calling, called, origin)
 
-    def store(self, calling: Calling, syntax: str, command: Command, data: bytearray, *, too_large: bool) -> int:
+    def store(
+        self, calling: AssociationRequest, syntax: str, command: Command, data: bytearray, *, too_large: bool
+    ) -> int:
         """Seal a received object into the journal; it is durable when success is answered."""
         if not calling.node.may_store:
             return NOT_AUTHORIZED
@@ -71,7 +73,7 @@ class Services:
         if too_large:
             log.warning("dimse.too-large", node=calling.node.ae_title)
             return OUT_OF_RESOURCES
-        sent = Sent(calling.node.project_id, calling.node.ae_title, calling.origin)
+        sent = JournalEntry(calling.node.project_id, calling.node.ae_title, calling.origin)
         head = file_head(command.sop_class, command.sop_instance, syntax, IMPLEMENTATION_UID)
         try:
             place = self._journal.append(to_record(sent, [head, data]), _PATIENCE_S)
@@ -83,15 +85,15 @@ class Services:
 
     def find(self, association: NodeAssociation, request: Any, context: PresentationContext) -> None:
         """Answer C-FIND."""
-        finding.find(self._house, association, request, context)
+        c_find.find(self._app, association, request, context)
 
     def move(self, association: NodeAssociation, request: Any, context: PresentationContext) -> None:
         """Answer C-MOVE."""
-        retrieving.move(self._house, association, request, context)
+        c_move.move(self._app, association, request, context)
 
     def get(self, association: NodeAssociation, request: Any, context: PresentationContext) -> None:
         """Answer C-GET."""
-        retrieving.get(self._house, association, request, context)
+        c_move.get(self._app, association, request, context)
 
 
 def tls_of(settings: Settings) -> ssl.SSLContext | None:
@@ -124,11 +126,11 @@ def tls_of(settings: Settings) -> ssl.SSLContext | None:
 class Listener:
     """Everything that runs of the DICOM listener; ``start`` opens the port, ``stop`` ends it."""
 
-    def __init__(self, house: Installation) -> None:
-        settings = house.settings
+    def __init__(self, app: AppContext) -> None:
+        settings = app.settings
         tls = tls_of(settings)
         _keep_quiet()
-        self._journal = Journal(settings.intake_folder, house.keys, most_waiting_bytes=settings.dicom_backlog_bytes)
+        self._journal = Journal(settings.intake_folder, app.keys, most_waiting_bytes=settings.dicom_backlog_bytes)
         self._intake = IntakeProcess(settings, self._journal)
         ae = AE(settings.dicom_ae_title)
         ae.implementation_class_uid = IMPLEMENTATION_UID
@@ -140,7 +142,7 @@ class Listener:
             settings.dicom_idle_s,
             settings.dicom_idle_s,
         )
-        services = Services(house, self._journal, self._intake.want)
+        services = Services(app, self._journal, self._intake.want)
         try:
             self._server = Server(ae, (settings.dicom_host, settings.dicom_port or 0), services, tls)
         except OSError as error:
@@ -186,9 +188,9 @@ def _keep_quiet() -> None:
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)
 
 
-def run(house: Installation, ready: Callable[[int], None], ended: threading.Event) -> None:
+def run(app: AppContext, ready: Callable[[int], None], ended: threading.Event) -> None:
     """Listen until the event is set."""
-    listener = Listener(house)
+    listener = Listener(app)
     listener.start()
     ready(listener.port)
     ended.wait()

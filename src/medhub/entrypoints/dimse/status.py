@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The failures of the house as status codes of DIMSE (PS3.7 annex C, PS3.4 annexes B and C).
+"""Exceptions of medhub.errors as status codes of DIMSE (PS3.7 annex C, PS3.4 annexes B and C).
 
 A status goes without words: an error comment would tell a foreign node what only people may read.
 """

@@ -25,7 +25,13 @@ from typing import TYPE_CHECKING
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.pdu_primitives import P_DATA
 
-from medhub.entrypoints.dimse.messages import C_STORE_RQ, MOST_COMMAND_BYTES, Command, read_command, store_response
+from medhub.entrypoints.dimse.command_sets import (
+    C_STORE_RQ,
+    MOST_COMMAND_BYTES,
+    Command,
+    read_command,
+    store_response,
+)
 from medhub.foundation.logging import get_logger
 
 if TYPE_CHECKING:

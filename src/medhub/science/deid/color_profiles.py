@@ -15,7 +15,7 @@ _LONGEST = 4 * 1024**2
 _ROOM = 132
 
 
-def harmless_profile(icc: bytes) -> bytes | None:
+def clean_color_profile(icc: bytes) -> bytes | None:
     """Write a color profile anew with its numbers only.
 
     Parameters

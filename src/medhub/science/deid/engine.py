@@ -18,17 +18,31 @@ from pydicom.dataelem import RawDataElement
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag, Tag
 
-from medhub.science.deid.codes import coded_values
-from medhub.science.deid.identity import Identity, identity_of
-from medhub.science.deid.private import SafePrivate, safe_private
+from medhub.science.deid.coded_values import coded_values
+from medhub.science.deid.confidentiality_table import OVERLAYS, Rule, rule_of
+from medhub.science.deid.element_cache import (
+    MOST_CREATORS,
+    CachedResult,
+    ElementContext,
+    cache_key,
+    cached_result,
+    context_of_element,
+)
+from medhub.science.deid.free_text import clean_text, vocabulary, words_of
+from medhub.science.deid.identifying_text import IdentifyingText, identifying_text_of
+from medhub.science.deid.private_elements import SafePrivate, safe_private
 from medhub.science.deid.profile import BASIC_CODE, CODES, Profile
-from medhub.science.deid.remembered import MOST_CREATORS, Case, Made, case_of, key_of, made_of
+from medhub.science.deid.pseudonym import Pseudonym
+from medhub.science.deid.replacement_values import (
+    DUMMIES,
+    NotADate,
+    capped_age,
+    fits,
+    shifted_date,
+    shifted_datetime,
+)
 from medhub.science.deid.requirements import requirement
-from medhub.science.deid.subject import Subject
-from medhub.science.deid.table import OVERLAYS, Rule, rule_of
-from medhub.science.deid.text import clean_text, vocabulary, words_of
 from medhub.science.deid.uids import is_standard
-from medhub.science.deid.values import DUMMIES, NotADate, capped_age, fits, shifted_date, shifted_datetime
 
 ENGINE = "medhub-deid 1"
 MOST_DEPTH = 32
@@ -87,7 +101,7 @@ class Cleaned:
 
     dataset: Dataset
     actions: tuple[Action, ...]
-    shared: Mapping[BaseTag, Made]
+    shared: Mapping[BaseTag, CachedResult]
 
 
 @dataclass
@@ -102,13 +116,13 @@ class _Place:
 @dataclass
 class _Work:
     profile: Profile
-    subject: Subject
-    identity: Identity
+    subject: Pseudonym
+    identity: IdentifyingText
     sop_class: str
     max_depth: int
-    case: Case
+    case: ElementContext
     elements: Mapping[BaseTag, Any]
-    shared: dict[BaseTag, Made] = field(default_factory=dict)
+    shared: dict[BaseTag, CachedResult] = field(default_factory=dict)
     actions: list[Action] = field(default_factory=list)
     pieces: list[tuple[Action, ...]] = field(default_factory=list)  # actions of each element at the root
     applied: set[str] = field(default_factory=set)  # options that did something
@@ -122,10 +136,10 @@ class _Work:
 def deidentify(
     dataset: Dataset,
     profile: Profile,
-    subject: Subject,
+    subject: Pseudonym,
     *,
     max_depth: int = MOST_DEPTH,
-    identity: Identity | None = None,
+    identity: IdentifyingText | None = None,
     elements: Mapping[BaseTag, Any] | None = None,
 ) -> Cleaned:
     """Make a dataset without identity.
@@ -156,7 +170,7 @@ def deidentify(
     NestedTooDeep
         When sequences lie deeper than ``max_depth``.
     """
-    identity = identity if identity is not None else identity_of(dataset)
+    identity = identity if identity is not None else identifying_text_of(dataset)
     sop_class = _text(dataset, "SOPClassUID")
     encoding = (str(dataset.original_character_set), *dataset.original_encoding)
     work = _Work(
@@ -165,7 +179,7 @@ def deidentify(
         identity=identity,
         sop_class=sop_class,
         max_depth=max_depth,
-        case=case_of(profile, subject, identity.words, sop_class, encoding),
+        case=context_of_element(profile, subject, identity.words, sop_class, encoding),
         elements=elements or {},
     )
     cleaned = _walk(dataset, work, _Place(), _Keep(clean=profile.unlisted == "clean"))
@@ -180,7 +194,7 @@ def _put_marks(cleaned: Dataset, work: _Work) -> None:
     if marks is None:
         alone = Dataset()
         mark(alone, work.profile, dates=said[0], graphics=said[1])
-        marks = {element.tag: made_of(element, [], set(), set()) for element in alone}
+        marks = {element.tag: cached_result(element, [], set(), set()) for element in alone}
         work.case.marks[said] = marks
     for tag, made in marks.items():
         cleaned.add(made.element(tag))
@@ -241,11 +255,11 @@ def _walk(dataset: Dataset, work: _Work, place: _Place, how: _Keep) -> Dataset:
 
 def _remembered(
     dataset: Dataset, tag: BaseTag, work: _Work, how: _Keep, creators: dict[tuple[int, int], str]
-) -> Made | None:
+) -> CachedResult | None:
     """What becomes of an element at the root; it is worked out once for all objects that share it."""
     raw = work.elements.get(tag)
     owner = creators.get((tag >> 16, (tag & 0xFFFF) >> 8), "") if tag & 0x10000 else ""
-    key = key_of(tag, raw if raw is not None else dataset.get_item(tag), owner)
+    key = cache_key(tag, raw if raw is not None else dataset.get_item(tag), owner)
     if key is None:
         return None
     made = work.case.made.get(key)
@@ -257,7 +271,7 @@ def _remembered(
 
 def _made(
     dataset: Dataset, tag: BaseTag, work: _Work, place: _Place, how: _Keep, creators: dict[tuple[int, int], str]
-) -> Made:
+) -> CachedResult:
     apart = replace(work, actions=[], applied=set(), dates=set())
     made: DataElement | None = None
     vr = "??"
@@ -275,7 +289,7 @@ def _made(
         # A value of another kind than its representation says, as "1A" for a number.
         except Exception:
             apart.note(place, tag, vr, "removed", _UNFIT)
-    return made_of(made, apart.actions, apart.applied, apart.dates)
+    return cached_result(made, apart.actions, apart.applied, apart.dates)
 
 
 def _element(
@@ -412,7 +426,7 @@ def _known_to_the_field(tag: BaseTag, vr: str, value: Any, work: _Work, place: _
     return DataElement(tag, vr, _copied(value))
 
 
-def _hides_somebody(vr: str, value: Any, identity: Identity) -> bool:
+def _hides_somebody(vr: str, value: Any, identity: IdentifyingText) -> bool:
     """Whether what is no text holds a name: a code that is none, or bytes."""
     if vr in _BYTE_VRS:
         return isinstance(value, bytes) and identity.stands_in(value)
@@ -430,7 +444,7 @@ def _without_identity(tag: BaseTag, vr: str, value: Any, work: _Work, place: _Pl
     return DataElement(tag, vr, _joined(changed))
 
 
-def _names_somebody(text: str, identity: Identity) -> bool:
+def _names_somebody(text: str, identity: IdentifyingText) -> bool:
     return identity.names(text.strip()) or any(identity.names(word) for word in words_of(text))
 
 

@@ -7,8 +7,8 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
+from medhub.science.deid.element_cache import deduplicated
 from medhub.science.deid.engine import Action
-from medhub.science.deid.remembered import once_for_each
 
 _ITEM = re.compile(r"\[\d+\]")
 # An object with more kinds of actions was made to have them.
@@ -43,7 +43,7 @@ class Line:
     count: int
 
 
-@once_for_each
+@deduplicated
 def manifest_of(actions: tuple[Action, ...]) -> tuple[Line, ...]:
     """Sum up actions over the items of sequences, in the order of the first of each kind.
 

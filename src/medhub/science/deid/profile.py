@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydicom.datadict import tag_for_keyword
 
 from medhub.errors import Invalid, NotFound
-from medhub.science.deid.table import rule_of
+from medhub.science.deid.confidentiality_table import rule_of
 
 Option = Literal[
     "uids",

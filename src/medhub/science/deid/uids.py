@@ -8,10 +8,8 @@ import hmac
 
 from pydicom._uid_dict import UID_dictionary
 
-NEWER_CLASSES = {
-    "1.2.840.10008.5.1.4.1.1.66.7": "Label Map Segmentation Storage",
-    "1.2.840.10008.5.1.4.1.1.66.8": "Height Map Segmentation Storage",
-}
+from medhub.science.imaging.dicom.object_kinds import NEWER_CLASSES
+
 """Classes of PS3.4, B.5, that are newer than the dictionary of pydicom 3.0."""
 
 

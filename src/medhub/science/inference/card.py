@@ -39,7 +39,7 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Start(_Part):
+class Initialization(_Part):
     """The weights that training began with."""
 
     name: Text
@@ -47,7 +47,7 @@ class Start(_Part):
     licence: Text
 
 
-class Novelty(_Part):
+class NoveltyCard(_Part):
     """Above which distance an image counts as unlike the training data, and how that limit was found.
 
     Attributes
@@ -238,7 +238,7 @@ class Recalibrated(_Part):
     note: str = ""
 
 
-class Stranger(_Part):
+class OutOfDistributionSet(_Part):
     """A kind of image that the classifier was not made for, and how much of it came out Uncertain."""
 
     name: Text
@@ -269,13 +269,13 @@ class Card(_Part):
     research_demonstration: bool = False
     trained_with: Text
     preprocessing: Preprocessing
-    novelty: Novelty
-    start: Start | None = None
+    novelty: NoveltyCard
+    start: Initialization | None = None
     data: tuple[Data, ...] = ()
     figures: tuple[Figure, ...] = ()
     measures: tuple[Measure, ...] = ()
     per_label: tuple[LabelFigure, ...] = ()
-    strangers: tuple[Stranger, ...] = ()
+    strangers: tuple[OutOfDistributionSet, ...] = ()
     sources: tuple[SourceFigure, ...] = ()
     curve: tuple[CurvePoint, ...] = ()
     confusion: tuple[tuple[int, ...], ...] = ()  # test images by true label (row) and predicted label (column)

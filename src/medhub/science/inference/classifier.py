@@ -40,7 +40,7 @@ _RANKS = {"logits": 2, "features": 2, "activation": 4, "novelty": 1}
 
 
 @dataclass(frozen=True)
-class Reading:
+class ClassifierOutput:
     """What a classifier read in one image.
 
     Attributes
@@ -116,7 +116,7 @@ class Classifier:
         _give_memory_back()
         return cls(card, digest(folder), session)
 
-    def classify(self, image: NDArray[np.uint8]) -> Reading:
+    def classify(self, image: NDArray[np.uint8]) -> ClassifierOutput:
         """Read one image.
 
         Parameters
@@ -142,7 +142,7 @@ class Classifier:
         # So that the mean of the maps, divided by the temperature, is what the probabilities come from.
         maps = activation + (offsets * self.card.temperature).astype(np.float32)[..., None, None]
         evidence = evidence_of(maps, int(probabilities.argmax()))
-        return Reading(
+        return ClassifierOutput(
             probabilities=dict(zip(self.card.labels, probabilities.tolist(), strict=True)),
             novelty=distance,
             # Written so that a distance that is not a number counts as novel.

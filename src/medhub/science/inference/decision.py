@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from medhub.errors import Invalid
 from medhub.science.inference.card import UNCERTAIN, Card
-from medhub.science.inference.classifier import Reading
+from medhub.science.inference.classifier import ClassifierOutput
 
 __all__ = ["UNCERTAIN", "Decision", "decide", "limit_of"]
 
@@ -58,7 +58,7 @@ def limit_of(card: Card, threshold: float, *, learned: bool) -> float:
     return card.abstention.threshold if learned and card.abstention is not None else threshold
 
 
-def decide(reading: Reading, threshold: float) -> Decision:
+def decide(reading: ClassifierOutput, threshold: float) -> Decision:
     """Say a label, or abstain.
 
     A classifier abstains where the image is unlike what it was trained on, whatever its probabilities say (a softmax

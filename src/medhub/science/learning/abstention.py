@@ -37,7 +37,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from medhub.science.learning.tails import fewer_heads, student_quantile
+from medhub.science.learning.distributions import binomial_cdf, student_quantile
 
 Floats = NDArray[np.float64]
 METHOD = (
@@ -143,7 +143,7 @@ def chance_of_luck(errors: int, answered: int, target_error: float, effect: floa
         return 1.0
     # The fewest that are more than the share; a product such as 0.07 * 100 lies a rounding beside the whole number.
     breaking = math.floor(target_error * answered + 1e-9) + 1
-    return fewer_heads(errors / effect, breaking / effect)
+    return binomial_cdf(errors / effect, breaking / effect)
 
 
 def design_effect(wrong: NDArray[np.bool_], members: NDArray[np.int64], trust: float) -> float:

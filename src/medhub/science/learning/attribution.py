@@ -17,8 +17,8 @@ from torch.nn import functional
 from medhub.science.inference.card import Explained
 from medhub.science.inference.classifier import evidence_of
 from medhub.science.inference.preprocessing import Preprocessing
-from medhub.science.learning.loop import normalized
 from medhub.science.learning.network import Network
+from medhub.science.learning.training_loop import normalized
 
 STEPS = 10
 IMAGES = 60

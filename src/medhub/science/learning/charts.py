@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from medhub.science.learning.dataset import read_image
-from medhub.science.learning.evaluate import Measurement, Results
+from medhub.science.learning.evaluation import Measurement, Results
 from medhub.science.learning.metrics import reliability
 
 if TYPE_CHECKING:
-    from medhub.science.learning.loop import Epoch
+    from medhub.science.learning.training_loop import Epoch
 
 _BLUE, _ORANGE, _GREY = "#1c6dd0", "#d9730d", "#868e96"
 _WORST = 24

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medhub.errors import Invalid
-from medhub.science.imaging.decoding import decode_photograph
-from medhub.science.imaging.limits import Limits, Unacceptable
+from medhub.science.arrivals.transient_decoding import decode_photograph
+from medhub.science.imaging.decoding_limits import DecodingLimits, Unacceptable
 from medhub.science.inference.preprocessing import Preprocessing, resize
-from medhub.science.learning.splits import PARTS, Part, assign
+from medhub.science.learning.patient_splits import PARTS, Part, assign
 
 ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
 # One of a label in each part.
@@ -34,7 +34,7 @@ _MOST_SHOWN = 5
 
 
 @dataclass(frozen=True)
-class Row:
+class ListingRow:
     """One image: its file, its label, and to whom it belongs.
 
     Attributes
@@ -78,7 +78,7 @@ class ImageSet:
     shapes: NDArray[np.float64] | None = None
 
 
-def read_listing(path: Path, root: Path | None = None) -> tuple[Row, ...]:
+def read_listing(path: Path, root: Path | None = None) -> tuple[ListingRow, ...]:
     """Read a CSV, or a folder with a folder for each label.
 
     Parameters
@@ -100,7 +100,7 @@ def read_listing(path: Path, root: Path | None = None) -> tuple[Row, ...]:
     """
     if path.is_dir():
         rows = tuple(
-            Row(file, file.relative_to(path).as_posix(), folder.name, file.relative_to(path).as_posix())
+            ListingRow(file, file.relative_to(path).as_posix(), folder.name, file.relative_to(path).as_posix())
             for folder in sorted(one for one in path.iterdir() if one.is_dir() and not one.name.startswith("."))
             for file in sorted(folder.rglob("*"))
             if file.suffix.lower() in ENDINGS and not file.name.startswith(".")
@@ -152,7 +152,7 @@ def _root_of(path: Path, first: str) -> Path:
     return here
 
 
-def _row(path: Path, root: Path, number: int, line: dict[str, str]) -> Row:
+def _row(path: Path, root: Path, number: int, line: dict[str, str]) -> ListingRow:
     name, label, split = line["path"].strip(), line["label"].strip(), line.get("split", "").strip().lower()
     if not name or not label:
         raise Invalid(f"{path.name}, line {number}: path and label must not be empty.")
@@ -164,10 +164,10 @@ def _row(path: Path, root: Path, number: int, line: dict[str, str]) -> Row:
     # A link inside the folder that leads out of it is no better than "..".
     if not Path(name).is_absolute() and file.exists() and not file.resolve().is_relative_to(root.resolve()):
         raise Invalid(f"{path.name}, line {number}: the path leads out of its folder. Nothing was read.")
-    return Row(file, name, label, line.get("group", "").strip() or name, split, line.get("source", "").strip())
+    return ListingRow(file, name, label, line.get("group", "").strip() or name, split, line.get("source", "").strip())
 
 
-def divided(rows: Sequence[Row], key: bytes) -> tuple[Row, ...]:
+def split_rows(rows: Sequence[ListingRow], key: bytes) -> tuple[ListingRow, ...]:
     """Give each row a part: as the listing says, or by a keyed hash where it does not say.
 
     Raises
@@ -198,22 +198,22 @@ def divided(rows: Sequence[Row], key: bytes) -> tuple[Row, ...]:
     return tuple(rows)
 
 
-def with_sources(rows: Sequence[Row], source_of: Callable[[str], str]) -> tuple[Row, ...]:
+def with_sources(rows: Sequence[ListingRow], source_of: Callable[[str], str]) -> tuple[ListingRow, ...]:
     """Name the source of each row that names none itself."""
     return tuple(row if row.source else replace(row, source=source_of(row.name)) for row in rows)
 
 
-def labels_of(rows: Iterable[Row]) -> tuple[str, ...]:
+def labels_of(rows: Iterable[ListingRow]) -> tuple[str, ...]:
     """List the labels in alphabetical order."""
     return tuple(sorted({row.label for row in rows}))
 
 
-def part_of(rows: Iterable[Row], part: Part) -> tuple[Row, ...]:
+def part_of(rows: Iterable[ListingRow], part: Part) -> tuple[ListingRow, ...]:
     """List the rows of one part."""
     return tuple(row for row in rows if row.split == part)
 
 
-def digest_of(rows: Iterable[Row]) -> str:
+def digest_of(rows: Iterable[ListingRow]) -> str:
     """Compute what names a data set: the SHA-256 over the digest, label, group and part of each image, in order."""
     whole = hashlib.sha256()
     lines = sorted((hashlib.sha256(row.path.read_bytes()).hexdigest(), row.label, row.group, row.split) for row in rows)
@@ -223,7 +223,7 @@ def digest_of(rows: Iterable[Row]) -> str:
 
 
 def load_images(
-    rows: Sequence[Row],
+    rows: Sequence[ListingRow],
     labels: tuple[str, ...],
     preprocessing: Preprocessing,
     read: Callable[[], None] = lambda: None,
@@ -281,10 +281,10 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     Unacceptable
         The file is no image, or is larger than is taken.
     """
-    return decode_photograph(path.read_bytes(), Limits())
+    return decode_photograph(path.read_bytes(), DecodingLimits())
 
 
-def thumbnails(rows: Sequence[Row], side: int) -> NDArray[np.float32]:
+def thumbnails(rows: Sequence[ListingRow], side: int) -> NDArray[np.float32]:
     """Read images as small grey ones, N x side x side; what cannot be read is black."""
     small = np.zeros((len(rows), side, side), np.float32)
 

@@ -20,7 +20,7 @@ from medhub.errors import Invalid
 
 
 @dataclass(frozen=True)
-class World:
+class ProcessGroup:
     """The processes that learn together.
 
     Attributes
@@ -75,7 +75,7 @@ class World:
 
 
 @contextmanager
-def joined(device: str = "auto", threads: int | None = None) -> Iterator[World]:
+def joined(device: str = "auto", threads: int | None = None) -> Iterator[ProcessGroup]:
     """Join the processes that ``torchrun`` started, or be alone.
 
     Parameters
@@ -99,16 +99,16 @@ def joined(device: str = "auto", threads: int | None = None) -> Iterator[World]:
     if cuda:
         torch.cuda.set_device(place)
     if size == 1:
-        yield World(device=place)
+        yield ProcessGroup(device=place)
         return
     distributed.init_process_group("nccl" if cuda else "gloo")
     try:
-        yield World(distributed.get_rank(), size, place)
+        yield ProcessGroup(distributed.get_rank(), size, place)
     finally:
         distributed.destroy_process_group()
 
 
-def wrapped(network: nn.Module, world: World) -> nn.Module:
+def wrapped(network: nn.Module, world: ProcessGroup) -> nn.Module:
     """Have the gradients of a network averaged over the processes."""
     if world.size == 1:
         return network
@@ -117,7 +117,7 @@ def wrapped(network: nn.Module, world: World) -> nn.Module:
     )
 
 
-def synchronize(network: nn.Module, world: World) -> None:
+def synchronize(network: nn.Module, world: ProcessGroup) -> None:
     """Have batch normalization see the whole batch; torch's own does so on GPUs only."""
     if world.size == 1:
         return

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from medhub.science.inference.preprocessing import Preprocessing
 from medhub.science.learning.dataset import ImageSet
-from medhub.science.learning.loop import predict, varied_images
 from medhub.science.learning.network import Network
 from medhub.science.learning.recipe import Augmentation, NoveltyRecipe
+from medhub.science.learning.training_loop import predict, varied_images
 
 METHOD = (
     "Mahalanobis distance of the pooled feature maps of several depths to the nearest label "

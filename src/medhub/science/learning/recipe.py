@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from medhub.errors import Invalid, NotFound
-from medhub.science.inference.card import Data, Start
+from medhub.science.inference.card import Data, Initialization
 from medhub.science.inference.preprocessing import Preprocessing
 
 Positive = Annotated[float, Field(gt=0)]
@@ -254,7 +254,7 @@ class ExportRecipe(_Part):
     int8_drop: Share = 0.005
 
 
-class StrangerRecipe(_Part):
+class OutOfDistributionRecipe(_Part):
     """One kind of image that the classifier was not made for: a pattern below the data folder."""
 
     name: str
@@ -277,7 +277,7 @@ class SourcePattern(_Part):
     pattern: str
 
 
-class Source(Data):
+class SourceRecipe(Data):
     """What the card says of the images that were learned from; counts are filled in from the run."""
 
     split: str = "by group: a keyed hash, the same for ever"
@@ -303,12 +303,12 @@ class Recipe(_Part):
     novelty: NoveltyRecipe = NoveltyRecipe()
     abstention: AbstentionRecipe = AbstentionRecipe()
     export: ExportRecipe = ExportRecipe()
-    source: Source | None = None
-    start: Start | None = None
+    source: SourceRecipe | None = None
+    start: Initialization | None = None
     start_from: str | None = None
     measured_with: tuple[Data, ...] = ()
     sources: tuple[SourcePattern, ...] = ()
-    strangers: tuple[StrangerRecipe, ...] = ()
+    strangers: tuple[OutOfDistributionRecipe, ...] = ()
 
     def source_of(self, path: str) -> str:
         """The source of an image, by its path; empty where no pattern fits."""

@@ -19,7 +19,7 @@ from medhub.science.inference.classifier import INPUT, Classifier, session_optio
 
 
 @dataclass(frozen=True)
-class Taught:
+class TeacherTargets:
     """What a teacher says of a batch.
 
     Attributes
@@ -33,9 +33,9 @@ class Taught:
     logits: Tensor
     features: Tensor
 
-    def to(self, device: torch.device) -> Taught:
+    def to(self, device: torch.device) -> TeacherTargets:
         """Move it to a device."""
-        return Taught(self.logits.to(device), self.features.to(device))
+        return TeacherTargets(self.logits.to(device), self.features.to(device))
 
 
 class Teacher:
@@ -58,7 +58,7 @@ class Teacher:
         (self.width,) = (out.shape[1] for out in self._session.get_outputs() if out.name == "features")
         self._guard = threading.Lock()
 
-    def __call__(self, images: Tensor) -> Taught:
+    def __call__(self, images: Tensor) -> TeacherTargets:
         """Read N x 3 x S x S, 0..1; the logits are in the order of the labels."""
         wanted = self._preprocessing
         side = (wanted.size, wanted.size)
@@ -70,4 +70,6 @@ class Teacher:
             logits, features = self._session.run(
                 ["logits", "features"], {INPUT: np.ascontiguousarray(batch, np.float32)}
             )
-        return Taught(torch.from_numpy(np.asarray(logits)[:, self._order]), torch.from_numpy(np.asarray(features)))
+        return TeacherTargets(
+            torch.from_numpy(np.asarray(logits)[:, self._order]), torch.from_numpy(np.asarray(features))
+        )

@@ -9,7 +9,7 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.waveforms.numpy_handler import multiplex_array
 
-from medhub.science.imaging.content.facts import code, items, words
+from medhub.science.imaging.content.attribute_text import code, items, words
 
 MOST_VALUES = 240_000
 """Of all channels of an object together; of a longer one the beginning is given."""

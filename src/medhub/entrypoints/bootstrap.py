@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Putting an installation together from its settings."""
+
+from __future__ import annotations
+
+from medhub.audit.service import Recorder
+from medhub.entrypoints.flow import ERASURE_REPORTERS, FLOW, MOVE_CHECKS
+from medhub.foundation.app_context import AppContext
+from medhub.foundation.blobs import BlobStore
+from medhub.foundation.database import Database
+from medhub.foundation.isolation import Isolation
+from medhub.foundation.keys import load_keys
+from medhub.foundation.migration import upgrade
+from medhub.foundation.settings import Settings
+from medhub.records.pathway import all_pathways
+from medhub.training import tasks as training
+
+
+def build(settings: Settings, *, migrate: bool = True) -> AppContext:
+    """Open the data folder (made if it is new), bring its database up to date, and return the parts."""
+    all_pathways(settings)  # a file that cannot be followed is said now, not at the first upload
+    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    keys = load_keys(settings)
+    database = open_database(settings)
+    if migrate:
+        upgrade(database)
+    app = AppContext(
+        settings=settings,
+        database=database,
+        blobs=BlobStore(settings.blobs_folder),
+        keys=keys,
+        isolation=Isolation(
+            workers=settings.decoder_workers,
+            memory_bytes=settings.decoder_memory_bytes,
+            timeout_s=settings.decoder_timeout_s,
+            preload=("medhub.science.arrivals.wire",),
+        ),
+        reading=Isolation(
+            workers=settings.reading_workers,
+            memory_bytes=settings.decoder_memory_bytes,
+            timeout_s=settings.decoder_timeout_s,
+            preload=("medhub.science.arrivals.wire",),
+            patience_s=1_800.0,
+        ),
+    )
+    if migrate:
+        training.sweep(app)
+        training.destroy_forgotten_pictures(app)
+    return app
+
+
+def open_database(settings: Settings) -> Database:
+    """The database with what its sessions carry: flow, witnesses of erasures, guards of moves, who writes acts down."""
+    info: dict[str, object] = {"flow": FLOW, "witnesses": ERASURE_REPORTERS, "guards": MOVE_CHECKS}
+    database = Database(settings.sqlalchemy_url, info=info)
+    database.carry("recorder", Recorder(lambda: database))
+    return database

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Answers in several parts, sent piece by piece as the other end takes them (PS3.18, 8.6.1.2)."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from anyio import to_thread
+from fastapi import Response
+from starlette.types import Receive, Scope, Send
+
+from medhub.foundation.file_responses import PIECE_BYTES, Span
+
+Source = Sequence[Span] | bytes | Callable[[], bytes]
+"""Pieces of files, bytes, or what makes them when they are due."""
+
+
+@dataclass(frozen=True)
+class ResponsePart:
+    """One part: its media type with parameters, where it is found, and what it holds."""
+
+    media_type: str
+    location: str
+    source: Source
+
+    @property
+    def length(self) -> int | None:
+        """How many bytes it holds, where that is known before it is made."""
+        if isinstance(self.source, bytes):
+            return len(self.source)
+        return None if callable(self.source) else sum(span.length for span in self.source)
+
+
+class PartsResponse(Response):
+    """A multipart/related answer; no more than one part lies in memory, and none that is a file."""
+
+    def __init__(
+        self, parts: Sequence[ResponsePart], media_type: str, *, headers: Mapping[str, str] | None = None
+    ) -> None:
+        boundary = uuid.uuid4().hex
+        self._parts = [(_head(boundary, part), part) for part in parts]
+        self._end = f"\r\n--{boundary}--\r\n".encode()
+        lengths = [part.length for part in parts]
+        known = [length for length in lengths if length is not None]
+        more = dict(headers or {})
+        if len(known) == len(lengths):
+            more["Content-Length"] = str(sum(known) + sum(len(head) for head, _ in self._parts) + len(self._end))
+        super().__init__(
+            headers={"Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff", **more},
+            media_type=f'multipart/related; type="{media_type}"; boundary={boundary}',
+        )
+        if "Content-Length" not in more:
+            del self.headers["content-length"]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send part after part; each piece waits until the one before it has left."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        for head, part in self._parts:
+            await send({"type": "http.response.body", "body": head, "more_body": True})
+            await _send_source(part.source, send)
+        await send({"type": "http.response.body", "body": self._end})
+
+
+def _head(boundary: str, part: ResponsePart) -> bytes:
+    lines = (f"--{boundary}", f"Content-Type: {part.media_type}", f"Content-Location: {part.location}")
+    return ("\r\n" + "\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+async def _send_source(source: Source, send: Send) -> None:
+    if isinstance(source, bytes) or callable(source):
+        data = source if isinstance(source, bytes) else await to_thread.run_sync(source)
+        await send({"type": "http.response.body", "body": data, "more_body": True})
+        return
+    for span in source:
+        descriptor = os.open(span.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            at, end = span.start, span.start + span.length
+            while at < end:
+                piece = await to_thread.run_sync(os.pread, descriptor, min(PIECE_BYTES, end - at), at)
+                if not piece:
+                    raise OSError(f"The file ends {end - at} bytes too early.")
+                at += len(piece)
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        finally:
+            os.close(descriptor)

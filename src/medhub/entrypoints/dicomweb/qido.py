@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: Apache-2.0
+"""QIDO-RS: searching studies, series and instances (PS3.18, 10.6)."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request, Response
+from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+from starlette.exceptions import HTTPException
+
+from medhub.accounts.access import Call, allow
+from medhub.entrypoints.dicomweb.content_negotiation import choose
+from medhub.entrypoints.dicomweb.project_paths import PREFIX, Uid, projects_of, root_of
+from medhub.ingest.models import IngestSettings
+from medhub.records.dicom_search import Level, Match, find
+from medhub.records.query_matching import UnusableKey
+
+searching = APIRouter(prefix=PREFIX, tags=["dicomweb"], include_in_schema=False)
+
+DICOM_JSON = "application/dicom+json"
+JSON_FORMS = (DICOM_JSON, "application/json")
+# Of one answer: more are had by limit and offset. Within one study more, since nobody wants half of it.
+MOST_MATCHES = 250
+MOST_WITHIN = 5_000
+MOST_OFFSET = 10**9
+_MOST_PARAMETERS = 200
+_OPTIONS = frozenset({"limit", "offset", "fuzzymatching", "emptyvaluematching", "multiplevaluematching", "accept"})
+
+
+_STUDY = (
+    *("StudyDate", "StudyTime", "AccessionNumber", "ModalitiesInStudy", "ReferringPhysicianName", "PatientName"),
+    *("PatientID", "PatientBirthDate", "PatientSex", "StudyID", "StudyDescription"),
+    *("NumberOfStudyRelatedSeries", "NumberOfStudyRelatedInstances"),
+)
+_SERIES = (
+    *("Modality", "SeriesNumber", "SeriesDescription", "NumberOfSeriesRelatedInstances"),
+    *("PerformedProcedureStepStartDate", "PerformedProcedureStepStartTime"),
+)
+_IMAGE = ("SOPClassUID", "InstanceNumber", "Rows", "Columns", "BitsAllocated", "NumberOfFrames")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a search asks for."""
+
+    wanted: dict[str, str]
+    include: tuple[str, ...]
+    all_fields: bool
+    limit: int | None
+    offset: int
+    fuzzy: bool
+
+
+@searching.get("/studies", summary="Search for studies", response_class=Response)
+def search_studies(request: Request, call: Annotated[Call, allow("study.read")]) -> Response:
+    """Studies whose attributes match the query parameters, as DICOM JSON."""
+    return _search(request, call, "study", {}, _STUDY)
+
+
+@searching.get("/series", summary="Search for series", response_class=Response)
+def search_series(request: Request, call: Annotated[Call, allow("study.read")]) -> Response:
+    """Series of any study."""
+    return _search(request, call, "series", {}, (*_SERIES, *_STUDY))
+
+
+@searching.get("/instances", summary="Search for instances", response_class=Response)
+def search_instances(request: Request, call: Annotated[Call, allow("image.read")]) -> Response:
+    """Instances of any study."""
+    return _search(request, call, "image", {}, (*_IMAGE, *_SERIES, *_STUDY))
+
+
+@searching.get("/studies/{study}/series", summary="Search for series of a study", response_class=Response)
+def search_series_of_study(request: Request, call: Annotated[Call, allow("study.read")], study: Uid) -> Response:
+    """Series of one study."""
+    return _search(request, call, "series", {"StudyInstanceUID": study}, _SERIES)
+
+
+@searching.get("/studies/{study}/instances", summary="Search for instances of a study", response_class=Response)
+def search_instances_of_study(request: Request, call: Annotated[Call, allow("image.read")], study: Uid) -> Response:
+    """Instances of one study."""
+    return _search(request, call, "image", {"StudyInstanceUID": study}, (*_IMAGE, *_SERIES))
+
+
+@searching.get(
+    "/studies/{study}/series/{series}/instances", summary="Search for instances of a series", response_class=Response
+)
+def search_instances_of_series(
+    request: Request, call: Annotated[Call, allow("image.read")], study: Uid, series: Uid
+) -> Response:
+    """Instances of one series."""
+    within = {"StudyInstanceUID": study, "SeriesInstanceUID": series}
+    return _search(request, call, "image", within, _IMAGE)
+
+
+def _search(request: Request, call: Call, level: Level, within: dict[str, str], returned: tuple[str, ...]) -> Response:
+    media_type = choose(request, JSON_FORMS)
+    asked = _asked(request)
+    projects = projects_of(request, call, "image.read" if level == "image" else "study.read")
+    most = MOST_WITHIN if within else MOST_MATCHES
+    limit = min(asked.limit or most, most)
+    with call.reading() as session:
+        try:
+            found = find(
+                session,
+                projects,
+                level,
+                {**asked.wanted, **within},
+                include="all" if asked.all_fields else (*returned, *asked.include),
+                chosen=_chosen(session, projects),
+                limit=limit,
+                offset=asked.offset,
+                fuzzy=asked.fuzzy,
+                combine_moments=True,
+            )
+        except UnusableKey as error:
+            raise HTTPException(400, error.message) from error
+        project_id = next(iter(projects)) if len(projects) == 1 else None
+        call.actor.record(
+            session, f"{level}.search", "project", project_id, project_id=project_id, found=len(found.matches)
+        )
+    headers = {"Cache-Control": "no-store", "Vary": "Accept"}
+    warnings = []
+    if found.more and limit != asked.limit:
+        warnings.append("There are additional results that can be requested by limit and offset")
+    if found.ignored:
+        warnings.append(f"These attributes are not searched here: {', '.join(found.ignored)}")
+    if warnings:
+        headers["Warning"] = ", ".join(f'299 medhub "{words}"' for words in warnings)
+    if not found.matches:
+        return Response(status_code=204, headers=headers)
+    root = root_of(request)
+    described = _described(found.matches, level, root)
+    return Response(
+        json.dumps(described, separators=(",", ":"), ensure_ascii=False), media_type=media_type, headers=headers
+    )
+
+
+def _chosen(session: Session, projects: Iterable[str]) -> list[str]:
+    """The attributes by which the projects search beside the usual ones."""
+    of_projects = select(IngestSettings.attributes).where(IngestSettings.project_id.in_(sorted(projects)))
+    return sorted({keyword for attributes in session.scalars(of_projects) for keyword in attributes})
+
+
+def _asked(request: Request) -> Asked:
+    given = request.query_params.multi_items()
+    if len(given) > _MOST_PARAMETERS:
+        raise HTTPException(400, f"A search has at most {_MOST_PARAMETERS} parameters.")
+    options = {name.lower(): value for name, value in given if name.lower() in _OPTIONS}
+    several = _truth("multiplevaluematching", options)
+    wanted: dict[str, str] = {}
+    include: list[str] = []
+    for name, value in given:
+        if name.lower() == "includefield":
+            include += [one.strip() for one in value.split(",") if one.strip()]
+        elif name.lower() not in _OPTIONS:
+            keyword = _keyword(name)
+            if several or dictionary_VR(keyword) == "UI":
+                value = value.replace(",", "\\")
+            wanted[keyword] = f"{wanted[keyword]}\\{value}" if wanted.get(keyword) else value
+    named = [found for one in include if (found := _known(one)) is not None]
+    return Asked(
+        wanted=wanted,
+        include=tuple(named),
+        all_fields="all" in include,
+        limit=_number("limit", options, None) or None,
+        offset=_number("offset", options, 0) or 0,
+        fuzzy=_truth("fuzzymatching", options),
+    )
+
+
+def _keyword(name: str) -> str:
+    known = _known(name)
+    if known is not None:
+        return known
+    if "." in name and all(_known(one) is not None for one in name.split(".")):
+        return str(_known(name.split(".")[0]))  # attributes of sequences are not searched, which the answer says
+    raise HTTPException(400, "A parameter names no attribute of DICOM. Write a keyword, such as StudyDate, or a tag.")
+
+
+def _known(name: str) -> str | None:
+    if re.fullmatch(r"[0-9A-Fa-f]{8}", name):
+        return keyword_for_tag(int(name, 16)) or None
+    return name if len(name) <= 64 and tag_for_keyword(name) is not None else None
+
+
+def _number(name: str, options: dict[str, str], otherwise: int | None) -> int | None:
+    text = options.get(name)
+    if text is None:
+        return otherwise
+    if not re.fullmatch(r"[0-9]{1,10}", text) or int(text) > MOST_OFFSET:
+        raise HTTPException(400, f"{name} must be a whole number from 0.")
+    return int(text)
+
+
+def _truth(name: str, options: dict[str, str]) -> bool:
+    text = options.get(name, "false").lower()
+    if text not in {"true", "false"}:
+        raise HTTPException(400, f"{name} must be true or false.")
+    return text == "true"
+
+
+def _described(matches: Sequence[Match], level: Level, root: str) -> list[dict[str, Any]]:
+    """Matches, which all have the same keys, as DICOM JSON, with the addresses under which they are retrieved."""
+    forms = [(*_form(keyword), keyword) for keyword in matches[0]]
+    forms += [("00080056", "CS", None, _ONLINE), ("00081190", "UR", None, _ADDRESS)]
+    forms.sort(key=lambda form: form[0])
+    described = []
+    for match in matches:
+        address = f"{root}/studies/{match['StudyInstanceUID'][0]}"
+        if level in {"series", "image"}:
+            address += f"/series/{match['SeriesInstanceUID'][0]}"
+        if level == "image":
+            address += f"/instances/{match['SOPInstanceUID'][0]}"
+        values = {**match, _ONLINE: ["ONLINE"], _ADDRESS: [address]}
+        one: dict[str, Any] = {}
+        for tag, vr, read, keyword in forms:
+            of = values[keyword]
+            if not of:
+                one[tag] = {"vr": vr}
+            else:
+                one[tag] = {"vr": vr, "Value": of if read is None else [read(value) for value in of]}
+        described.append(one)
+    return described
+
+
+_ONLINE, _ADDRESS = "InstanceAvailability", "RetrieveURL"
+Reading = Callable[[str], Any] | None
+_forms: dict[str, tuple[str, str, Reading]] = {}
+
+
+def _form(keyword: str) -> tuple[str, str, Reading]:
+    """Tag, representation, and how a value is written in JSON (PS3.18, F.2.3)."""
+    if keyword not in _forms:
+        vr = dictionary_VR(keyword).split(" or ")[0]
+        read: Reading = None
+        if vr == "PN":
+            read = _name
+        elif vr in {"IS", "US", "UL", "SS", "SL"}:
+            read = _whole
+        elif vr in {"DS", "FL", "FD"}:
+            read = _decimal
+        _forms[keyword] = (f"{tag_for_keyword(keyword):08X}", vr, read)
+    return _forms[keyword]
+
+
+def _name(value: str) -> dict[str, str]:
+    groups = zip(("Alphabetic", "Ideographic", "Phonetic"), value.split("="), strict=False)
+    return {group: text for group, text in groups if text}
+
+
+def _whole(value: str) -> int | str:
+    return int(value) if re.fullmatch(r"[+-]?[0-9]{1,19}", value) else value
+
+
+def _decimal(value: str) -> float | str:
+    return float(value) if re.fullmatch(r"[+-]?[0-9]*\.?[0-9]+([eE][+-]?[0-9]{1,2})?", value) else value

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""WADO-RS: objects, their attributes, and their long values (PS3.18, 10.4)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Request, Response
+from starlette.exceptions import HTTPException
+
+from medhub.accounts.access import Call, allow
+from medhub.entrypoints.dicomweb.content_negotiation import Accepted, accepted, choose, not_acceptable
+from medhub.entrypoints.dicomweb.multipart_response import PartsResponse, ResponsePart
+from medhub.entrypoints.dicomweb.project_paths import PREFIX, NothingThere, Uid, root_of
+from medhub.entrypoints.dicomweb.qido import JSON_FORMS
+from medhub.entrypoints.dicomweb.stored_instances import StoredInstance, look, look_at_one
+from medhub.errors import MedhubError
+from medhub.foundation.app_context import AppContext
+from medhub.foundation.file_responses import Span
+from medhub.foundation.http_caching import answer_span
+from medhub.records import stored_files
+from medhub.records.dicom_metadata import metadata_of
+from medhub.science.imaging.rendering import dicomweb_payloads
+
+retrieving = APIRouter(prefix=PREFIX, tags=["dicomweb"], include_in_schema=False)
+
+DICOM = "application/dicom"
+OCTETS = "application/octet-stream"
+EXPLICIT = "1.2.840.10008.1.2.1"
+_TAGS = re.compile(r"[0-9A-Fa-f]{8}(?:/[0-9]{1,6}/[0-9A-Fa-f]{8}){0,16}")
+_PIXELS = frozenset(("7FE00008", "7FE00009", "7FE00010"))
+
+
+@retrieving.get("/studies/{study}", summary="Retrieve a study", response_class=Response)
+def retrieve_study(request: Request, call: Annotated[Call, allow("image.read")], study: Uid) -> Response:
+    """All objects of a study, sent as they are read."""
+    return _objects(request, call, study)
+
+
+@retrieving.get("/studies/{study}/series/{series}", summary="Retrieve a series", response_class=Response)
+def retrieve_series(request: Request, call: Annotated[Call, allow("image.read")], study: Uid, series: Uid) -> Response:
+    """All objects of a series."""
+    return _objects(request, call, study, series)
+
+
+@retrieving.get(
+    "/studies/{study}/series/{series}/instances/{instance}", summary="Retrieve an instance", response_class=Response
+)
+def retrieve_instance(
+    request: Request, call: Annotated[Call, allow("image.read")], study: Uid, series: Uid, instance: Uid
+) -> Response:
+    """One object."""
+    return _objects(request, call, study, series, instance)
+
+
+def _objects(
+    request: Request, call: Call, study: str, series: str | None = None, instance: str | None = None
+) -> Response:
+    found = look(request, call, "objects", study, series, instance)
+    root = root_of(request)
+    for one in accepted(request):
+        if not one.allows(DICOM):
+            continue
+        single = not one.multipart and one.media_type == DICOM
+        if single and len(found) > 1:
+            continue
+        parts = _object_parts(call.app, found, one, root)
+        if parts is None:
+            continue
+        if not single:
+            return PartsResponse(parts, DICOM, headers={"Vary": "Accept"})
+        (part,) = parts
+        if callable(part.source):
+            return Response(part.source(), media_type=part.media_type, headers={"Vary": "Accept"})
+        response = answer_span(f"{found[0].image.blob[:32]}-object", part.source[0], part.media_type)  # type: ignore[arg-type]
+        response.headers["Vary"] = "Accept"
+        return response
+    raise not_acceptable(
+        [f'multipart/related; type="{DICOM}"; transfer-syntax=*', f'multipart/related; type="{DICOM}"']
+    )
+
+
+def _object_parts(
+    app: AppContext, found: Sequence[StoredInstance], wanted: Accepted, root: str
+) -> list[ResponsePart] | None:
+    """The files as they are stored, or with decoded pixels; ``None`` where they are in no syntax that is wanted."""
+    parts = []
+    for one in found:
+        syntax = one.image.transfer_syntax_uid
+        if wanted.transfer_syntax in {"*", syntax} or syntax == EXPLICIT or one.image.frames == 0:
+            if wanted.transfer_syntax not in {None, "*", syntax}:
+                return None
+            source: Any = [Span.whole(app.blobs.path(one.image.blob))]
+        elif wanted.transfer_syntax in {None, EXPLICIT}:
+            source, syntax = _Decoded(app, one.image.blob), EXPLICIT
+        else:
+            return None
+        parts.append(ResponsePart(f"{DICOM};transfer-syntax={syntax}", one.address(root), source))
+    return parts
+
+
+class _Decoded:
+    """A stored file with decoded pixels, made when it is due; one that cannot be decoded is sent as it is stored."""
+
+    def __init__(self, app: AppContext, digest: str) -> None:
+        self._app = app
+        self._digest = digest
+
+    def __call__(self) -> bytes:
+        data = self._app.blobs.get(self._digest)
+        try:
+            return self._app.isolation.run(dicomweb_payloads.explicit, data)
+        except MedhubError:  # an object less would be noticed by nobody; the file itself says its syntax
+            return data
+
+
+@retrieving.get("/studies/{study}/metadata", summary="Attributes of a study", response_class=Response)
+def retrieve_study_metadata(request: Request, call: Annotated[Call, allow("image.read")], study: Uid) -> Response:
+    """The attributes of all objects of a study, long values by their addresses."""
+    return _metadata(request, call, study)
+
+
+@retrieving.get("/studies/{study}/series/{series}/metadata", summary="Attributes of a series", response_class=Response)
+def retrieve_series_metadata(
+    request: Request, call: Annotated[Call, allow("image.read")], study: Uid, series: Uid
+) -> Response:
+    """The attributes of all objects of a series."""
+    return _metadata(request, call, study, series)
+
+
+@retrieving.get(
+    "/studies/{study}/series/{series}/instances/{instance}/metadata",
+    summary="Attributes of an instance",
+    response_class=Response,
+)
+def retrieve_instance_metadata(
+    request: Request, call: Annotated[Call, allow("image.read")], study: Uid, series: Uid, instance: Uid
+) -> Response:
+    """The attributes of one object."""
+    return _metadata(request, call, study, series, instance)
+
+
+def _metadata(
+    request: Request, call: Call, study: str, series: str | None = None, instance: str | None = None
+) -> Response:
+    media_type = choose(request, JSON_FORMS)
+    found = look(request, call, "metadata", study, series, instance)
+    root = root_of(request)
+    lines: list[bytes] = []
+    for series_id, series_uid in dict.fromkeys((one.image.series_id, one.series_uid) for one in found):
+        described = metadata_of(call.app, series_id)
+        address = f'"BulkDataURI":"{root}/studies/{study}/series/{series_uid}/'.encode()
+        chosen = described.lines if instance is None else [described.of(instance) or b"{}"]
+        lines += [line.replace(f'"BulkDataURI":"{dicomweb_payloads.BULK}/'.encode(), address) for line in chosen]
+    content = b"[" + b",".join(lines) + b"]"
+    return Response(content, media_type=media_type, headers={"Cache-Control": "no-store", "Vary": "Accept"})
+
+
+@retrieving.get(
+    "/studies/{study}/series/{series}/instances/{instance}/bulkdata/{path:path}",
+    summary="A long value of an instance",
+    response_class=Response,
+)
+def retrieve_bulk_data(
+    request: Request,
+    call: Annotated[Call, allow("image.read")],
+    study: Uid,
+    series: Uid,
+    instance: Uid,
+    path: Annotated[str, Path(max_length=300, description="Tags, and numbers of items between them.")],
+) -> Response:
+    """A value that metadata name by its address: pixels, documents, tables, waveforms."""
+    form = next((one for one in accepted(request) if one.allows(OCTETS)), None)
+    if form is None:
+        raise not_acceptable([f'multipart/related; type="{OCTETS}"', OCTETS])
+    if not _TAGS.fullmatch(path):
+        raise HTTPException(400, "An address of a long value is made of tags, and of numbers of items between them.")
+    found, address = look_at_one(request, call, "bulk data", study, series, instance)
+    sources = _bulk(call.app, found, path.upper())
+    if form.multipart or len(sources) > 1:
+        parts = [ResponsePart(OCTETS, f"{address}/bulkdata/{path}", source) for source in sources]
+        return PartsResponse(parts, OCTETS, headers={"Vary": "Accept"})
+    (source,) = sources
+    if isinstance(source, bytes):
+        return Response(source, media_type=OCTETS, headers={"Cache-Control": "private, no-cache", "Vary": "Accept"})
+    return answer_span(f"{found.image.blob[:32]}-{path}", source[0], OCTETS)
+
+
+def _bulk(app: AppContext, found: StoredInstance, path: str) -> list[Any]:
+    """A value in one piece or, of compressed pixels, frame by frame."""
+    image = found.image
+    if path in _PIXELS:
+        whole = stored_files.pixel_span(app, image.blob)
+        if whole is not None:
+            return [[whole]]
+        spans = [stored_files.frame_spans(app, image.blob, number) for number in range(image.frames)]
+        if spans and all(spans):
+            file = app.blobs.path(image.blob)
+            return [[Span(file, at, length) for at, length in one or ()] for one in spans]
+    data = app.isolation.run(dicomweb_payloads.bulk, app.blobs.get(image.blob), path.split("/"))
+    if data is None:
+        raise NothingThere("This object has no long value there.")
+    return [data]

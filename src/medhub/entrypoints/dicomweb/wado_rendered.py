@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: Apache-2.0
+"""WADO-RS: frames as they are stored or decoded, and pictures for the screen (PS3.18, 10.4 and 8.3.5)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, cast
+
+from fastapi import APIRouter, Path, Request, Response
+from pydicom.uid import UID
+from starlette.exceptions import HTTPException
+
+from medhub.accounts.access import Call, allow
+from medhub.entrypoints.dicomweb.content_negotiation import Accepted, accepted, choose, not_acceptable
+from medhub.entrypoints.dicomweb.multipart_response import PartsResponse, ResponsePart
+from medhub.entrypoints.dicomweb.project_paths import PREFIX, NothingThere, Uid
+from medhub.entrypoints.dicomweb.stored_instances import StoredInstance, look, look_at_one
+from medhub.entrypoints.dicomweb.wado import EXPLICIT, OCTETS
+from medhub.foundation.app_context import AppContext
+from medhub.foundation.http_caching import answer, unchanged
+from medhub.science.imaging.decoding_limits import Unacceptable
+from medhub.science.imaging.rendering import dicomweb_payloads
+from medhub.science.imaging.rendering.frame_views import FUNCTIONS, View
+from medhub.science.imaging.rendering.renditions import Form
+from medhub.viewing import service
+
+rendering = APIRouter(prefix=PREFIX, tags=["dicomweb"], include_in_schema=False)
+
+JPEG_BASELINE = "1.2.840.10008.1.2.4.50"
+# Media types of compressed frames (PS3.18, table 8.7.3-5).
+_COMPRESSED = {
+    "1.2.840.10008.1.2.5": "image/dicom-rle",
+    "1.2.840.10008.1.2.4.50": "image/jpeg",
+    "1.2.840.10008.1.2.4.51": "image/jpeg",
+    "1.2.840.10008.1.2.4.57": "image/jpeg",
+    "1.2.840.10008.1.2.4.70": "image/jpeg",
+    "1.2.840.10008.1.2.4.80": "image/jls",
+    "1.2.840.10008.1.2.4.81": "image/jls",
+    "1.2.840.10008.1.2.4.90": "image/jp2",
+    "1.2.840.10008.1.2.4.91": "image/jp2",
+    "1.2.840.10008.1.2.4.201": "image/jphc",
+    "1.2.840.10008.1.2.4.202": "image/jphc",
+    "1.2.840.10008.1.2.4.203": "image/jphc",
+}
+PICTURES: dict[str, Form] = {"image/jpeg": "jpeg", "image/png": "png", "image/webp": "webp"}
+MOST_FRAMES = 1_000
+_WIDEST = 8_192
+_THUMBNAIL = 128
+
+Numbers = Annotated[
+    str, Path(max_length=8_000, pattern=r"^[0-9]{1,9}(,[0-9]{1,9})*$", description="Numbers of frames, from 1.")
+]
+_INSTANCE = "/studies/{study}/series/{series}/instances/{instance}"
+
+
+@rendering.get(f"{_INSTANCE}/frames/{{numbers}}", summary="Frames", response_class=Response)
+def retrieve_frames(
+    request: Request,
+    call: Annotated[Call, allow("image.read")],
+    study: Uid,
+    series: Uid,
+    instance: Uid,
+    numbers: Numbers,
+) -> Response:
+    """Frames as they are stored, or decoded where the client wants them so; no other frame is read or decoded."""
+    found, address = look_at_one(request, call, "frames", study, series, instance)
+    wanted = _frames(found, numbers)
+    for one in accepted(request):
+        form = _form(found, one)
+        if form is None or (not one.multipart and one.media_type != "*/*" and len(wanted) > 1):
+            continue
+        media_type, syntax, how = form
+        full = f"{media_type};transfer-syntax={syntax}" if syntax else media_type
+        sources = [_source(call.app, found, number - 1, how) for number in wanted]
+        if callable(sources[0]):  # what cannot be made is refused before anything is sent
+            sources[0] = _made(sources[0])
+        if one.multipart or one.media_type == "*/*":
+            parts = [
+                ResponsePart(full, f"{address}/frames/{number}", source)
+                for number, source in zip(wanted, sources, strict=True)
+            ]
+            return PartsResponse(parts, media_type, headers={"Vary": "Accept"})
+        return _alone(sources[0], full)
+    raise not_acceptable(
+        [f'multipart/related; type="{OCTETS}"; transfer-syntax=*', f'multipart/related; type="{OCTETS}"', "image/png"]
+    )
+
+
+def _frames(found: StoredInstance, numbers: str) -> list[int]:
+    wanted = [int(one) for one in numbers.split(",")]
+    if len(wanted) > MOST_FRAMES:
+        raise HTTPException(400, f"At most {MOST_FRAMES} frames are sent at once.")
+    if not all(1 <= number <= found.image.frames for number in wanted):
+        raise NothingThere(f"This object has {found.image.frames} frames, numbered from 1.")
+    return wanted
+
+
+def _form(found: StoredInstance, wanted: Accepted) -> tuple[str, str, str] | None:
+    """Media type, transfer syntax, and how it is made, of frames in a form that is wanted."""
+    stored = found.image.transfer_syntax_uid
+    kind = _COMPRESSED.get(stored, OCTETS)
+    anything = wanted.transfer_syntax == "*"
+    if wanted.allows(kind) and wanted.transfer_syntax in {None, "*", stored}:
+        return kind, stored, "stored"
+    if wanted.allows(OCTETS):
+        if anything or wanted.transfer_syntax == stored:
+            return kind, stored, "stored"
+        return (OCTETS, EXPLICIT, "raw") if wanted.transfer_syntax in {None, EXPLICIT} else None
+    shallow = int((found.image.attributes.get("BitsAllocated") or ["8"])[0]) <= 8
+    if wanted.allows("image/jpeg") and shallow and wanted.transfer_syntax in {None, "*", JPEG_BASELINE}:
+        return "image/jpeg", JPEG_BASELINE, "jpeg"
+    return ("image/png", "", "png") if wanted.allows("image/png") else None
+
+
+def _source(app: AppContext, found: StoredInstance, number: int, how: str) -> Any:
+    """Where a frame lies, or what makes it when it is due."""
+    image = found.image
+    native = not UID(image.transfer_syntax_uid).is_encapsulated
+    if how == "stored" or (how == "raw" and native):
+        spans = service.stored_frame(app, image, number)
+        if spans:
+            return spans
+        if not native:
+            return lambda: app.isolation.run(dicomweb_payloads.stored, app.blobs.get(image.blob), number)
+        how = "raw"
+    return lambda: service.frame_values(app, image, number, how)
+
+
+def _made(source: Callable[[], bytes]) -> bytes:
+    try:
+        return source()
+    except Unacceptable as refusal:
+        raise HTTPException(406, refusal.message) from refusal
+
+
+def _alone(source: Any, media_type: str) -> Response:
+    if not isinstance(source, bytes):
+        pieces = []
+        for span in source:
+            with span.path.open("rb", buffering=0) as file:
+                file.seek(span.start)
+                pieces.append(file.read(span.length))
+        source = b"".join(pieces)
+    headers = {"Cache-Control": "private, no-cache", "Vary": "Accept", "X-Content-Type-Options": "nosniff"}
+    return Response(source, media_type=media_type, headers=headers)
+
+
+@rendering.get(f"{_INSTANCE}/rendered", summary="A picture of an instance", response_class=Response)
+def render_instance(
+    request: Request, call: Annotated[Call, allow("image.read")], study: Uid, series: Uid, instance: Uid
+) -> Response:
+    """The first frame as a picture, by window, viewport and quality."""
+    found, _ = look_at_one(request, call, "rendered", study, series, instance)
+    return _picture(request, call, found, 1, _view(request))
+
+
+@rendering.get(f"{_INSTANCE}/frames/{{number}}/rendered", summary="A picture of a frame", response_class=Response)
+def render_frame(
+    request: Request,
+    call: Annotated[Call, allow("image.read")],
+    study: Uid,
+    series: Uid,
+    instance: Uid,
+    number: Annotated[str, Path(pattern=r"^[0-9]{1,9}$", description="Number of the frame, from 1.")],
+) -> Response:
+    """One frame as a picture."""
+    found, _ = look_at_one(request, call, "rendered", study, series, instance)
+    return _picture(request, call, found, int(number), _view(request))
+
+
+@rendering.get("/studies/{study}/thumbnail", summary="A small picture of a study", response_class=Response)
+def thumbnail_of_study(request: Request, call: Annotated[Call, allow("image.read")], study: Uid) -> Response:
+    """A small picture of the first image of a study."""
+    return _thumbnail(request, call, study)
+
+
+@rendering.get(
+    "/studies/{study}/series/{series}/thumbnail", summary="A small picture of a series", response_class=Response
+)
+def thumbnail_of_series(
+    request: Request, call: Annotated[Call, allow("image.read")], study: Uid, series: Uid
+) -> Response:
+    """A small picture of the image in the middle of a series."""
+    return _thumbnail(request, call, study, series)
+
+
+@rendering.get(f"{_INSTANCE}/thumbnail", summary="A small picture of an instance", response_class=Response)
+def thumbnail_of_instance(
+    request: Request, call: Annotated[Call, allow("image.read")], study: Uid, series: Uid, instance: Uid
+) -> Response:
+    """A small picture of the first frame."""
+    return _thumbnail(request, call, study, series, instance)
+
+
+def _thumbnail(
+    request: Request, call: Call, study: str, series: str | None = None, instance: str | None = None
+) -> Response:
+    found = look(request, call, "thumbnail", study, series, instance)
+    shown = [one for one in found if one.image.frames] or found
+    middle = shown[len(shown) // 2] if series is not None else shown[0]
+    return _picture(request, call, middle, 1, _view(request, _THUMBNAIL))
+
+
+def _picture(request: Request, call: Call, found: StoredInstance, number: int, view: View) -> Response:
+    media_type = f"image/{view.form}"
+    if not found.image.frames:
+        raise HTTPException(406, "This object has no pixels that could be shown. Retrieve it, or its metadata.")
+    if not 1 <= number <= found.image.frames:
+        raise NothingThere(f"This object has {found.image.frames} frames, numbered from 1.")
+    etag = f"{found.image.blob[:32]}-{number}-{view.key}"
+    content = None
+    if not unchanged(request, etag):
+        content = _made(lambda: service.view(call.app, found.image, number - 1, view))
+    response = answer(request, etag, content, media_type)
+    response.headers["Vary"] = "Accept"
+    return response
+
+
+def _view(request: Request, side: int = 0) -> View:
+    """What the query parameters say of a picture; annotation is taken and has none to show."""
+    given = request.query_params
+    form = PICTURES[choose(request, tuple(PICTURES))]
+    quality = given.get("quality", "90")
+    if not re.fullmatch(r"[0-9]{1,3}", quality) or not 1 <= int(quality) <= 100:
+        raise HTTPException(400, "quality must be a whole number from 1 to 100.")
+    view: dict[str, Any] = {"form": form, "quality": int(quality) if form != "png" else 90, "enlarge": not side}
+    view |= {"across": side, "down": side}
+    if "window" in given:
+        view |= _window(given["window"])
+    if "viewport" in given:
+        view |= _viewport(given["viewport"])
+    return View(**cast(Any, view))
+
+
+def _window(text: str) -> dict[str, Any]:
+    center, width, function, *rest = [one.strip() for one in f"{text},,".split(",")]
+    number = r"[+-]?[0-9]{1,9}(\.[0-9]{1,6})?([eE][+-]?[0-9]{1,2})?"
+    function = function.lower() or "linear"
+    good = re.fullmatch(number, center) and re.fullmatch(number, width) and function in FUNCTIONS and not any(rest)
+    if not good or float(width) < (1.0 if function == "linear" else 1e-6):
+        raise HTTPException(
+            400, f"window is written CENTER,WIDTH,FUNCTION; the function is one of {', '.join(FUNCTIONS)}."
+        )
+    return {"center": float(center), "width": float(width), "function": FUNCTIONS[function]}
+
+
+def _viewport(text: str) -> dict[str, Any]:
+    """Width and height of the place, then left, top, width and height of the part of the frame."""
+    values = [one.strip() for one in text.split(",")]
+    if len(values) not in {2, 6} or any(not re.fullmatch(r"(-?[0-9]{1,6}(\.[0-9]{1,3})?)?", one) for one in values):
+        raise HTTPException(400, "viewport is written WIDTH,HEIGHT or WIDTH,HEIGHT,LEFT,TOP,WIDTH,HEIGHT.")
+    across, down, left, top, width, height = [int(float(one or "0")) for one in (*values, "", "", "", "")[:6]]
+    if not (1 <= across <= _WIDEST and 1 <= down <= _WIDEST and left >= 0 and top >= 0):
+        raise HTTPException(400, f"A viewport is 1 to {_WIDEST} pixels wide and high, and begins within the frame.")
+    return {
+        "across": across,
+        "down": down,
+        "left": left,
+        "top": top,
+        "region_width": width,
+        "region_height": height,
+    }

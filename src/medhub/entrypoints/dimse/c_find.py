@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""C-FIND (PS3.4 section C.4.1): patients, studies, series and images that meet a node's keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from io import BytesIO
+
+from pynetdicom.dimse_primitives import C_FIND
+from pynetdicom.presentation import PresentationContext
+
+from medhub.accounts.permissions import Role
+from medhub.entrypoints.dimse.associations import NodeAssociation
+from medhub.entrypoints.dimse.presentation_contexts import IMPLICIT, STUDY_ROOT
+from medhub.entrypoints.dimse.status import CANCEL, PENDING, SUCCESS, status_of
+from medhub.errors import Invalid, MedhubError
+from medhub.foundation.app_context import AppContext
+from medhub.foundation.logging import get_logger
+from medhub.ingest.ingest_settings import settings_of
+from medhub.ingest.journal_reader import node_actor
+from medhub.records import dicom_search
+from medhub.science.arrivals import wire
+from medhub.science.imaging.dicom.query_identifiers import Identifier, write_identifier
+
+PAGE = 200
+_LEVELS: Mapping[str, dicom_search.Level] = {
+    "PATIENT": "patient",
+    "STUDY": "study",
+    "SERIES": "series",
+    "IMAGE": "image",
+}
+log = get_logger()
+
+
+def asked(
+    app: AppContext, encoded: BytesIO | None, context: PresentationContext
+) -> tuple[dicom_search.Level, Identifier, bool]:
+    """What a request asks: level, identifier, and whether it is without value representations.
+
+    It is parsed in a process apart. Raises ``Invalid`` where it is no query of its model.
+    """
+    implicit = str(context.transfer_syntax[0]) == IMPLICIT
+    if encoded is None:
+        raise Invalid("The query has no identifier.")
+    try:
+        identifier = Identifier.from_wire(app.isolation.run(wire.identifier, encoded.getvalue(), implicit))
+    except ValueError as error:
+        raise Invalid("The query cannot be read.") from error
+    level = _LEVELS.get(identifier.level)
+    if level is None or (level == "patient" and str(context.abstract_syntax) in STUDY_ROOT):
+        raise Invalid("The query has no level of its model.")
+    return level, identifier, implicit
+
+
+def find(app: AppContext, association: NodeAssociation, request: C_FIND, context: PresentationContext) -> None:
+    """Answer a C-FIND request, match by match."""
+
+    def answer(status: int, identifier: bytes | None = None) -> None:
+        response = C_FIND()
+        response.MessageIDBeingRespondedTo = request.MessageID
+        response.AffectedSOPClassUID = request.AffectedSOPClassUID
+        response.Status = status
+        if identifier is not None:
+            response.Identifier = BytesIO(identifier)
+        association.dimse.send_msg(response, context.context_id or 0)
+
+    node = association.calling.node
+    actor = node_actor(node.project_id, node.ae_title, association.calling.origin, Role.VIEWER)
+    try:
+        level, identifier, implicit = asked(app, request.Identifier, context)
+        offset, more = 0, True
+        while more:
+            with app.database.reading() as session:
+                chosen = settings_of(session, node.project_id).attributes
+                found = dicom_search.find(
+                    session,
+                    [node.project_id],
+                    level,
+                    identifier.keys,
+                    chosen=chosen,
+                    limit=PAGE,
+                    offset=offset,
+                    combine_moments=True,
+                )
+                if not offset:
+                    actor.record(
+                        session, f"{level}.list", level, None, project_id=node.project_id, by="C-FIND",
+                        keys=sorted(identifier.keys),
+                    )  # fmt: skip
+            for match in found.matches:
+                if request.MessageID in association.dimse.cancel_req:
+                    answer(CANCEL)
+                    return
+                if not association.is_established:
+                    return
+                said = {"QueryRetrieveLevel": [identifier.level], "RetrieveAETitle": [node.called_ae], **match}
+                answer(PENDING, write_identifier(said, implicit_vr=implicit))
+            offset, more = offset + PAGE, found.more
+    except MedhubError as error:
+        log.warning("dimse.find", error=error.code)
+        answer(status_of(error))
+        return
+    answer(SUCCESS)

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The web app's files: hashed ones may be kept for ever, the page itself is asked for anew."""
+
+from __future__ import annotations
+
+import mimetypes
+from pathlib import Path
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+NOT_BUILT = (
+    "The web app is not built. Run `make install`, then start the server again. The API works: /api/openapi.json\n"
+)
+
+
+def built_web_app() -> Path | None:
+    """The folder of the built web app in a checkout, if it is there."""
+    for parent in Path(__file__).resolve().parents:
+        if (parent / "pyproject.toml").is_file():
+            folder = parent / "web" / "dist"
+            return folder if (folder / "index.html").is_file() else None
+    return None
+
+
+def install(web_app: FastAPI, folder: Path | None) -> None:
+    """Serve the web app at every address that is not the API's."""
+
+    async def page(request: Request) -> Response:
+        path = request.url.path
+        if path.startswith(("/api/", "/dicom-web/")) or path in {"/api", "/dicom-web", "/metrics"}:
+            raise HTTPException(404, "There is no such route.")
+        if folder is None:
+            return PlainTextResponse(NOT_BUILT, status_code=503)
+        found = _find(folder, path)
+        if found is None and "." in path.rpartition("/")[2]:
+            raise HTTPException(404, "There is no such file.")
+        if found is not None and path.startswith("/assets/"):
+            return _file(found, "public, max-age=31536000, immutable")
+        return _file(found or folder / "index.html", "no-cache")
+
+    web_app.router.routes.append(Route("/{path:path}", page, methods=["GET", "HEAD"], include_in_schema=False))
+
+
+def _find(folder: Path, path: str) -> Path | None:
+    """The file at an address, if it lies in the folder."""
+    if "\x00" in path:
+        return None
+    candidate = (folder / path.lstrip("/")).resolve()
+    return candidate if candidate.is_relative_to(folder.resolve()) and candidate.is_file() else None
+
+
+def _file(path: Path, cache: str) -> FileResponse:
+    media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    return FileResponse(path, media_type=media_type, headers={"Cache-Control": cache})

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading a ZIP that nobody vouches for.
+
+Names in the archive are compared, never opened. Everything is counted before it is unpacked, and unpacked no further
+than it says it is long.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from medhub.errors import Invalid
+
+_END = b"PK\x05\x06"
+_END_BYTES = 22
+_END64_LOCATOR = b"PK\x06\x07"
+_LONGEST_COMMENT = 65_535
+_ENCRYPTED = 0x1
+_IGNORED = {".ds_store", "thumbs.db", "desktop.ini"}
+_NESTED = (".zip", ".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst")
+
+Path = tuple[str, ...]
+Member = tuple[zipfile.ZipInfo, Path]
+
+
+class ArchiveRefused(Invalid):
+    """The ZIP cannot be taken."""
+
+    code = "archive-refused"
+    title = "The ZIP cannot be taken"
+
+
+@dataclass(frozen=True)
+class ZipLimits:
+    """The largest archive that is taken."""
+
+    max_files: int = 20_000
+    max_directory_bytes: int = 8 * 1024**2
+    max_file_bytes: int = 200 * 1024**2
+    max_unpacked_bytes: int = 8 * 1024**3
+    max_ratio: int = 200
+
+
+@contextmanager
+def opened(file: BinaryIO, limits: ZipLimits) -> Iterator[tuple[zipfile.ZipFile, list[Member]]]:
+    """A ZIP and its files, after all of them have been counted; ``ArchiveRefused`` for what is not as it should be."""
+    length = file.seek(0, os.SEEK_END)
+    _check_directory(file, length, limits)
+    try:
+        with zipfile.ZipFile(file) as archive:
+            yield archive, _members(archive, length, limits)
+    except (zipfile.BadZipFile, zlib.error, EOFError, struct.error, UnicodeDecodeError, NotImplementedError) as error:
+        raise ArchiveRefused(
+            "The ZIP is damaged. Pack it again and upload it once more. Nothing was stored."
+        ) from error
+
+
+def _check_directory(file: BinaryIO, length: int, limits: ZipLimits) -> None:
+    """Refuse a directory that is too long before anything reads it: each entry takes far more memory than space."""
+    file.seek(max(0, length - _END_BYTES - _LONGEST_COMMENT - 20))
+    data = file.read()
+    at = len(data) - _END_BYTES
+    if at < 0 or data[at : at + 4] != _END or data[-2:] != b"\0\0":
+        at = data.rfind(_END, max(0, len(data) - _END_BYTES - _LONGEST_COMMENT))
+    if at < 0 or at + _END_BYTES > len(data):
+        raise ArchiveRefused("This is not a ZIP, or its end is missing. Pack the images into a ZIP.")
+    if data[max(0, at - 20) : at].startswith(_END64_LOCATOR):
+        raise ArchiveRefused(f"The ZIP has more than {limits.max_files:,} files, or is too large. Divide it.")
+    count, size = struct.unpack_from("<HI", data, at + 10)
+    if count > limits.max_files or size > limits.max_directory_bytes:
+        raise ArchiveRefused(f"The ZIP lists {count:,} files; at most {limits.max_files:,} are taken. Divide it.")
+
+
+def _members(archive: zipfile.ZipFile, length: int, limits: ZipLimits) -> list[Member]:
+    infos = archive.infolist()
+    if len(infos) > limits.max_files:
+        raise ArchiveRefused(f"The ZIP has {len(infos):,} files; at most {limits.max_files:,} are taken. Divide it.")
+    found: dict[Path, zipfile.ZipInfo] = {}
+    unpacked = packed = 0
+    for info in infos:
+        path = _path(info)
+        if path is None or info.is_dir():
+            continue
+        unpacked += info.file_size
+        packed += info.compress_size
+        _check_member(info, limits)
+        if unpacked > limits.max_unpacked_bytes:
+            raise ArchiveRefused(
+                f"Unpacked the ZIP is larger than {limits.max_unpacked_bytes // 1024**3} GB. Divide it."
+            )
+        if path in found:
+            raise ArchiveRefused("The ZIP has two files of the same name. Pack the images again.")
+        found[path] = info
+    if packed > length:
+        raise ArchiveRefused("Files of the ZIP overlap, as no packer makes them. Pack the images again.")
+    if not found:
+        raise ArchiveRefused("There are no files in the ZIP.")
+    return [(info, path) for path, info in found.items()]
+
+
+def _path(info: zipfile.ZipInfo) -> Path | None:
+    name = info.filename
+    parts = tuple(part for part in name.replace("\\", "/").split("/") if part)
+    if name.startswith(("/", "\\")) or ".." in parts or (parts and parts[0].endswith(":")):
+        raise ArchiveRefused("A file of the ZIP wants to lie outside of it. Pack the images again, without full paths.")
+    if stat.S_ISLNK(info.external_attr >> 16):
+        raise ArchiveRefused("The ZIP has a symbolic link. Pack the images themselves.")
+    if not parts or parts[0] == "__MACOSX" or parts[-1].lower() in _IGNORED or parts[-1].startswith("._"):
+        return None
+    if not info.is_dir() and parts[-1].lower().endswith(_NESTED):
+        raise ArchiveRefused("There is an archive inside the ZIP. Unpack it first, and pack the images themselves.")
+    return parts
+
+
+def _check_member(info: zipfile.ZipInfo, limits: ZipLimits) -> None:
+    if info.flag_bits & _ENCRYPTED:
+        raise ArchiveRefused("The ZIP is encrypted. Pack it without a password.")
+    if info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+        raise ArchiveRefused("The ZIP is packed in an unusual way. Pack it as an ordinary ZIP (deflate).")
+    if info.file_size > limits.max_file_bytes:
+        raise ArchiveRefused(f"A file of the ZIP is larger than {limits.max_file_bytes // 1024**2} MB.")
+    if info.file_size > limits.max_ratio * max(info.compress_size, 1024):
+        raise ArchiveRefused("A file of the ZIP grows too much when it is unpacked. Pack the images again.")
+
+
+def unpack(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limits: ZipLimits) -> bytes:
+    """One file of a ZIP, unpacked no further than it says it is long."""
+    with archive.open(info) as file:
+        data = file.read(info.file_size + 1)
+    if len(data) != info.file_size or len(data) > limits.max_file_bytes:
+        raise ArchiveRefused("A file of the ZIP is not as long as it says. Pack the images again.")
+    return data

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The table of DICOM nodes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from medhub.foundation.database import Base
+
+
+class DicomNode(Base):
+    """A DICOM application entity that a project knows: who may call, by which called AE title, and where it is."""
+
+    __tablename__ = "peers"
+    __table_args__ = (UniqueConstraint("ae_title", "called_ae"),)
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), index=True)
+    ae_title: Mapped[str] = mapped_column(String(16))
+    called_ae: Mapped[str] = mapped_column(String(16))  # our title by which it calls
+    host: Mapped[str] = mapped_column(String(255), default="")  # where it is reached, for sending and C-MOVE
+    port: Mapped[int] = mapped_column(default=0)
+    only_from_host: Mapped[bool] = mapped_column(default=False)
+    tls: Mapped[bool] = mapped_column(default=False)
+    may_store: Mapped[bool] = mapped_column(default=True)
+    may_query: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[datetime]
+    created_by: Mapped[str] = mapped_column(String(120))

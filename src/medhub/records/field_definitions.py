@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The fields that projects define: keeping the definitions, and searching and sorting by values."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import Session
+
+from medhub.accounts.actor import Actor
+from medhub.errors import Conflict, Invalid, NotFound
+from medhub.foundation import ids
+from medhub.records.field_values import Kind, Subject, check_definition, check_value
+from medhub.records.models import FieldDefinition, Patient, Study
+
+
+class FieldNotFound(NotFound):
+    """There is no such field."""
+
+    code = "field-not-found"
+
+
+class FieldKeyTaken(Conflict):
+    """The project has a field of this key."""
+
+    code = "field-key-taken"
+
+
+def of_project(session: Session, project_id: str, subject: Subject) -> list[FieldDefinition]:
+    """The fields of a project's patients or studies, in their order."""
+    return of_projects(session, [project_id], subject)
+
+
+def of_projects(session: Session, project_ids: Collection[str], subject: Subject | None) -> list[FieldDefinition]:
+    """The fields of several projects, in their order."""
+    chosen = select(FieldDefinition).where(FieldDefinition.project_id.in_(project_ids))
+    if subject is not None:
+        chosen = chosen.where(FieldDefinition.subject == subject)
+    return list(session.scalars(chosen.order_by(FieldDefinition.position, FieldDefinition.label, FieldDefinition.id)))
+
+
+def by_key(defined: Iterable[FieldDefinition]) -> dict[str, FieldDefinition]:
+    """The fields by their keys; one that projects define as different kinds is compared as text."""
+    found: dict[str, FieldDefinition] = {}
+    for one in defined:
+        known = found.setdefault(one.key, one)
+        if known.kind != one.kind:
+            found[one.key] = FieldDefinition(key=one.key, label=one.label, kind="text", choices=[])
+    return found
+
+
+def column(values: Any, definition: FieldDefinition) -> ColumnElement[Any]:
+    """The value of a field as the database compares it."""
+    element = values[definition.key]
+    if definition.kind in {"integer", "decimal"}:
+        return element.as_float()  # type: ignore[no-any-return]
+    if definition.kind == "boolean":
+        return element.as_boolean()  # type: ignore[no-any-return]
+    return element.as_string()  # type: ignore[no-any-return]
+
+
+def matches(values: Any, definition: FieldDefinition, text: str) -> ColumnElement[bool]:
+    """Whether a field has a value; of a text it is enough to contain it."""
+    compared = column(values, definition)
+    if definition.kind == "text":
+        return func.lower(compared).contains(text.lower(), autoescape=True)
+    if definition.kind == "choice":
+        return compared == text
+    return compared == check_value(text, definition)
+
+
+def define_field(
+    session: Session,
+    actor: Actor,
+    *,
+    project_id: str,
+    subject: Subject,
+    key: str,
+    label: str,
+    kind: Kind,
+    required: bool,
+    unit: str | None,
+    choices: list[str],
+    position: int,
+) -> FieldDefinition:
+    """Define a field for the patients or studies of a project."""
+    actor.require("field.define", project_id, "project")
+    check_definition(key, kind, choices)
+    taken = select(FieldDefinition.id).where(
+        FieldDefinition.project_id == project_id, FieldDefinition.subject == subject, FieldDefinition.key == key
+    )
+    if session.scalar(taken) is not None:
+        raise FieldKeyTaken(f"There is already a field “{key}”. Choose another key.", field="key")
+    definition = FieldDefinition(
+        id=ids.new_id(),
+        project_id=project_id,
+        subject=subject,
+        key=key,
+        label=label,
+        kind=kind,
+        required=required,
+        unit=unit,
+        choices=choices,
+        position=position,
+    )
+    session.add(definition)
+    actor.record(session, "field.define", "field", definition.id, project_id=project_id, key=key)
+    return definition
+
+
+def get_field(session: Session, actor: Actor, field_id: str, action: str) -> FieldDefinition:
+    """A field of a project of the actor's."""
+    definition = session.get(FieldDefinition, field_id)
+    if definition is None:
+        raise FieldNotFound("There is no such field, or not in a project of yours.")
+    actor.require(action, definition.project_id, "field")
+    return definition
+
+
+def change_field(
+    session: Session,
+    actor: Actor,
+    field_id: str,
+    *,
+    label: str | None = None,
+    required: bool | None = None,
+    unit: str | None = None,
+    choices: list[str] | None = None,
+    position: int | None = None,
+) -> FieldDefinition:
+    """Change a field; its key and kind stay, since values depend on them."""
+    definition = get_field(session, actor, field_id, "field.define")
+    if choices is not None:
+        check_definition(definition.key, definition.kind, choices)
+        lost = set(definition.choices) - set(choices)
+        for choice in lost:
+            if _in_use(session, definition, choice):
+                raise Conflict(f"“{choice}” is in use and cannot be taken away.", field="choices")
+        definition.choices = choices
+    if label is not None:
+        definition.label = label
+    if required is not None:
+        definition.required = required
+    if unit is not None:
+        definition.unit = unit or None
+    if position is not None:
+        definition.position = position
+    actor.record(session, "field.change", "field", definition.id, project_id=definition.project_id)
+    return definition
+
+
+def delete_field(session: Session, actor: Actor, field_id: str) -> None:
+    """Delete a field that has no values."""
+    definition = get_field(session, actor, field_id, "field.define")
+    if _in_use(session, definition, None):
+        raise Conflict("The field has values. Clear them first; nothing was deleted.")
+    session.delete(definition)
+    actor.record(session, "field.delete", "field", field_id, project_id=definition.project_id)
+
+
+def _in_use(session: Session, definition: FieldDefinition, choice: str | None) -> bool:
+    table: type[Patient] | type[Study] = Patient if definition.subject == "patient" else Study
+    value = table.fields[definition.key].as_string()
+    chosen = select(table.id).where(table.project_id == definition.project_id, value.is_not(None))
+    if choice is not None:
+        chosen = chosen.where(value == choice)
+    return session.scalar(chosen.limit(1)) is not None
+
+
+def parse_pairs(pairs: list[str]) -> dict[str, str]:
+    """Values written as ``key=value`` on a command line."""
+    parsed = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise Invalid(f"“{pair}” is not of the form key=value.", field="field")
+        parsed[key.strip()] = value
+    return parsed

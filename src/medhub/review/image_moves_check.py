@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What becomes of cases when images are moved between studies: one that has begun keeps its images as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from sqlalchemy import exists, or_, select
+from sqlalchemy.orm import Session
+
+from medhub.audit.service import Act, record
+from medhub.errors import Conflict
+from medhub.foundation.app_context import AppContext
+from medhub.foundation.database import in_turn
+from medhub.records.models import Image, Study
+from medhub.review.models import Case, CaseEvent, Verdict
+from medhub.review.service import current_case, open_case
+
+
+class CaseBegun(Conflict):
+    """People have begun to review the case of a study."""
+
+    code = "case-begun"
+    title = "A case under review keeps its images"
+
+
+def refuse_begun(session: Session, study_ids: Collection[str]) -> None:
+    """Raise where a case of some studies is under review: somebody has given a verdict, or it is a correction."""
+    begun = or_(
+        Case.version > 1,
+        Case.signed_at.is_not(None),
+        exists().where(Verdict.case_id == Case.id),
+        exists().where(CaseEvent.case_id == Case.id, CaseEvent.action != "opened"),
+    )
+    chosen = select(Study).join(Case, Case.study_id == Study.id).where(Case.study_id.in_(study_ids), begun)
+    study = session.scalars(chosen.limit(1)).first()
+    if study is not None:
+        which = f"“{study.description}”" if study.description else "of these images"
+        raise CaseBegun(
+            f"The case of the study {which} is under review: somebody has already said what its images show. "
+            "Take the verdicts back, or sign the case as it is. Nothing was moved."
+        )
+
+
+def follow_images(app: AppContext, from_study_id: str, to_study_id: str) -> None:
+    """Close the case of a study that no image is left in, and open one where images that were read have come."""
+    with app.database.writing() as session:
+        study = session.get(Study, from_study_id)
+        if study is not None:
+            in_turn(session, f"patient {study.patient_id}")
+            _close_empty(session, study)
+    with app.database.reading() as session:
+        read = select(Image.id).where(Image.study_id == to_study_id, Image.state != "waiting").limit(1)
+        wanted = session.scalar(read) is not None
+    if wanted:
+        open_case(app, to_study_id)
+
+
+def _close_empty(session: Session, study: Study) -> None:
+    case = current_case(session, study.id)
+    if case is None or session.scalar(select(Image.id).where(Image.study_id == study.id).limit(1)) is not None:
+        return
+    if case.version > 1 or case.signed_at is not None:
+        return
+    session.delete(case)
+    record(
+        session,
+        Act("case.close", "case", case.id, project_id=case.project_id, patient_id=case.patient_id),
+    )

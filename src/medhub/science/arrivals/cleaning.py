@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What becomes of received bytes: an image without identity, ready to be stored, or a refusal with its reason."""
+
+from __future__ import annotations
+
+from medhub.science.arrivals.cleaned_image import CleanedImage, CleaningContext
+from medhub.science.arrivals.dicom_arrivals import prepare_dicom
+from medhub.science.arrivals.photograph_wrapping import wrap_photograph
+from medhub.science.imaging.decoding_limits import DecodingLimits, Reason, Unacceptable, refuse_length
+from medhub.science.imaging.dicom.received_file import is_dicom
+from medhub.science.imaging.photographs.formats import read_photograph
+
+__all__ = ["CleanedImage", "CleaningContext", "DecodingLimits", "Reason", "Unacceptable", "prepare_arrival"]
+
+
+def prepare_arrival(data: bytes, *, context: CleaningContext, limits: DecodingLimits) -> CleanedImage:
+    """Make received bytes into an image without identity.
+
+    Parameters
+    ----------
+    data
+        The received bytes, whatever they are; the name of the file plays no part.
+    context
+        What is written in place of what was received.
+    limits
+        What is taken.
+
+    Returns
+    -------
+    Prepared
+        The image as DICOM, with its thumbnail.
+
+    Raises
+    ------
+    Unacceptable
+        When the bytes cannot be taken; the reason and a sentence for the person are in it.
+    """
+    refuse_length(data, limits)
+    if is_dicom(data):
+        return prepare_dicom(data, context, limits)
+    return wrap_photograph(read_photograph(data, limits), data, context)

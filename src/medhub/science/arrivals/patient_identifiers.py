@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a received file says of itself before it is cleaned: whose it is, and by which identifiers it was sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from io import BytesIO
+from typing import Any
+
+from pydicom import Dataset
+from pydicom.datadict import tag_for_keyword
+from pydicom.filereader import read_partial
+from pydicom.tag import BaseTag
+
+from medhub.science.imaging.decoding_limits import DecodingLimits, Unacceptable, refuse_length
+from medhub.science.imaging.dicom.received_file import is_deflated, is_dicom, parse_within, quiet
+
+_SAID = {
+    "patient_id": "PatientID",
+    "issuer": "IssuerOfPatientID",
+    "name": "PatientName",
+    "birth_date": "PatientBirthDate",
+    "sex": "PatientSex",
+    "study_uid": "StudyInstanceUID",
+    "sop_class_uid": "SOPClassUID",
+    "sop_instance_uid": "SOPInstanceUID",
+    "modality": "Modality",
+}
+_TAGS: list[BaseTag | int] = [tag for tag in map(tag_for_keyword, _SAID.values()) if tag is not None]
+_LAST = max(map(int, _TAGS))
+_MOST_CHARACTERS = 324  # of a name of five components in three writings, each of up to 64 (PS3.5, 6.2)
+
+
+@dataclass(frozen=True)
+class PatientIdentifiers:
+    """What a file says of itself, in memory alone; empty where it says nothing.
+
+    Attributes
+    ----------
+    patient_id, issuer, name, birth_date, sex
+        Of the patient, as the file writes them.
+    study_uid, sop_class_uid, sop_instance_uid, modality
+        As the file writes them; an answer to its sender names it by these.
+    """
+
+    patient_id: str = ""
+    issuer: str = ""
+    name: str = ""
+    birth_date: str = ""
+    sex: str = ""
+    study_uid: str = ""
+    sop_class_uid: str = ""
+    sop_instance_uid: str = ""
+    modality: str = ""
+
+    def to_wire(self) -> dict[str, Any]:
+        """Write it as plain values."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    @classmethod
+    def from_wire(cls, values: Mapping[str, Any]) -> PatientIdentifiers:
+        """Read what ``to_wire`` wrote, believing nothing; ``ValueError`` where it is something else."""
+        if set(values) != {f.name for f in fields(cls)} or any(type(one) is not str for one in values.values()):
+            raise ValueError("this is no introduction")
+        return cls(**values)
+
+
+def read_patient_identifiers(data: bytes, limits: DecodingLimits) -> PatientIdentifiers:
+    """Read what a received DICOM file says of itself.
+
+    Parameters
+    ----------
+    data
+        The received bytes.
+    limits
+        What is taken.
+
+    Returns
+    -------
+    Introduction
+
+    Raises
+    ------
+    Unacceptable
+        When it is no DICOM file, or one that cannot be parsed.
+    """
+    refuse_length(data, limits)
+    if not is_dicom(data):
+        raise Unacceptable(
+            "This file is not DICOM, so it does not say whose it is. Upload it for a patient of your choice.",
+            reason="unsupported",
+        )
+    with quiet():
+        try:
+            dataset = _beginning(data, limits)
+            return PatientIdentifiers(**{name: _text(dataset, keyword) for name, keyword in _SAID.items()})
+        except (Unacceptable, MemoryError):
+            raise
+        # A parser of hostile bytes may raise anything; all mean the same.
+        except Exception as error:
+            raise Unacceptable(
+                "This DICOM file is damaged: it cannot be parsed. Copy or export it again from its source.",
+                reason="damaged",
+            ) from error
+
+
+def _beginning(data: bytes, limits: DecodingLimits) -> Dataset:
+    """Parse as far as the identifiers of patient and study stand; what follows is parsed when it is cleaned."""
+    if is_deflated(data):
+        return parse_within(data, limits)[0]
+    # As numbers: comparing tags themselves takes longer.
+    return read_partial(
+        BytesIO(data), stop_when=lambda tag, _vr, _length: int(tag) > _LAST, force=True, specific_tags=_TAGS
+    )
+
+
+def _text(dataset: Dataset, keyword: str) -> str:
+    try:
+        return str(dataset.get(keyword, "") or "").replace("\x00", "").strip()[:_MOST_CHARACTERS]
+    except Exception:  # what cannot be read says nothing
+        return ""

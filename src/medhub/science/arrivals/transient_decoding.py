@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Received bytes as a picture, without storing anything: for a classifier that is asked about a file."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medhub.science.arrivals.burned_in_text import clean_burned_in_text
+from medhub.science.arrivals.cleaned_image import CleaningContext
+from medhub.science.arrivals.cleaning import prepare_arrival
+from medhub.science.arrivals.dicom_arrivals import prepare_dicom
+from medhub.science.imaging.decoding_limits import DecodingLimits, Unacceptable, refuse_length
+from medhub.science.imaging.dicom.received_file import is_dicom
+from medhub.science.imaging.photographs.formats import read_photograph
+from medhub.science.imaging.photographs.photograph import rgb
+from medhub.science.imaging.rendering.frames import read_frame
+
+
+def decode_without_writing(data: bytes, limits: DecodingLimits) -> NDArray[np.uint8]:
+    """Decode any file that is taken, with writing in it that may say who somebody is made black.
+
+    Parameters
+    ----------
+    data
+        The received bytes: a photograph, or a DICOM image, of which the first frame counts.
+    limits
+        What is taken.
+
+    Returns
+    -------
+    ndarray of uint8
+        Array of shape (rows, columns, 3), RGB, right way up.
+
+    Raises
+    ------
+    Unacceptable
+        When the bytes cannot be taken; with the reason ``writing`` where a person must look for it.
+    ReaderMissing
+        When the library that reads is not installed.
+    """
+    nobody = CleaningContext(uid_key=bytes(16), patient_code="", received_at=datetime.now(UTC))
+    prepared = prepare_arrival(data, context=nobody, limits=limits)
+    if not prepared.unseen:
+        return read_frame(prepared.dicom)
+    seen = clean_burned_in_text(data, prepared.dicom, nobody, limits)
+    if seen.doubt:
+        raise Unacceptable(seen.doubt, reason="writing")
+    return read_frame(seen.dicom)
+
+
+def decode_photograph(data: bytes, limits: DecodingLimits) -> NDArray[np.uint8]:
+    """Decode any file that is taken, exactly as it would be read after it had been stored.
+
+    Parameters
+    ----------
+    data
+        The received bytes: a photograph, or a DICOM image, of which the first frame counts.
+    limits
+        What is taken.
+
+    Returns
+    -------
+    ndarray of uint8
+        Array of shape (rows, columns, 3), RGB, right way up.
+
+    Raises
+    ------
+    Unacceptable
+        When the bytes cannot be taken.
+    """
+    refuse_length(data, limits)
+    if is_dicom(data):
+        nobody = CleaningContext(uid_key=bytes(16), patient_code="", received_at=datetime.now(UTC))
+        return read_frame(prepare_dicom(data, nobody, limits).dicom)
+    return rgb(read_photograph(data, limits))

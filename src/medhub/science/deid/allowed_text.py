@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which writing in an image may stay: settings, measures, marks of sides; no word that the file uses as a name."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from functools import cache
+from importlib.resources import files
+
+from medhub.science.deid.identifying_text import IdentifyingText
+
+_WORD = re.compile(r"[^\W_]+(?:[.,]\d+)*", re.UNICODE)
+_PIECE = re.compile(r"[^\W\d_]+|\d+(?:[.,]\d+)?", re.UNICODE)
+# Signs between numbers and words; any other, as of an address of mail, is none that devices write.
+_SIGNS = re.compile(r"[\s.,:;=+\-*/%()\[\]<>×°~|'\"_^#]*")
+# Dates, times of day, years: days are not told from measures once their signs are lost.
+_DATE = re.compile(r"\d{1,4}\s*[-./:]\s*\d{1,2}\s*[-./:]\s*\d{1,4}|\b\d{1,2}:\d{2}\b|\b(?:19|20)\d{2}\b")
+# "DR 60" is a setting of ultrasound, "Dr. Long" a person.
+_TITLE = re.compile(r"\b(?:dr|mr|mrs|ms|prof)\b[.:]?\s*[^\W\d_]", re.IGNORECASE)
+_LONGEST_NUMBER = 4
+# What a reader mixes up.
+_MIXED_UP = str.maketrans("0158|!", "oisbii")
+
+
+def is_allowed_text(text: str, modality: str, identity: IdentifyingText) -> bool:
+    """Whether writing may stay in an image.
+
+    Parameters
+    ----------
+    text
+        As it was read.
+    modality
+        (0008,0060); decides which words are known.
+    identity
+        Words that the file uses as names, numbers and places.
+
+    Returns
+    -------
+    bool
+    """
+    if _DATE.search(text) or _TITLE.search(text) or not _SIGNS.fullmatch(_PIECE.sub("", text)):
+        return False
+    whole = re.sub(r"\s", "", text)
+    if identity.names(whole) or any(identity.names(word) for word in text.split()):
+        return False
+    known = _words(modality.upper())
+    words = _WORD.findall(text)
+    if any(identity.names(word) for word in words):
+        return False
+    return bool(words) and all(_stays(word, known) for word in words)
+
+
+def _stays(word: str, known: frozenset[str]) -> bool:
+    # A word in which a letter was taken for a digit is one word still; others are taken apart: "5cm".
+    if any(one.isalpha() for one in word) and _folded(word) in known:
+        return True
+    for piece in _PIECE.findall(word):
+        if piece[0].isdigit():
+            if sum(one.isdigit() for one in piece) > _LONGEST_NUMBER:
+                return False
+        elif not _is_known(piece, known):
+            return False
+    return True
+
+
+def _is_known(word: str, known: frozenset[str]) -> bool:
+    folded = _folded(word)
+    if folded in known:
+        return True
+    # Words that stand close together are read as one: "PAERECT".
+    return any(folded[:cut] in known and folded[cut:] in known for cut in range(2, len(folded) - 1))
+
+
+def _folded(word: str) -> str:
+    return word.casefold().translate(_MIXED_UP).replace("l", "i")
+
+
+@cache
+def _words(modality: str) -> frozenset[str]:
+    table = tomllib.loads(files("medhub.science.deid").joinpath("tables/harmless.toml").read_text("utf-8"))
+    group = table["same_as"].get(modality, modality)
+    text = f"{table['all']} {table['modality'].get(group, '')}"
+    return frozenset(_folded(word) for word in text.split())

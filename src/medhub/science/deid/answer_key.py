@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: Apache-2.0
+"""De-identified files held against an answer key, in the manner of the MIDI-B challenge (2024).
+
+A key lists, for each object, what must be true of it afterwards. A file that is missing has failed in all of it, and
+what had to go is looked for in the whole of the object, word by word: neither a dummy that happens to contain a token
+nor a leak that moved to another attribute deceives it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import pydicom
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydicom import Dataset
+
+from medhub.errors import Invalid
+
+Category = Literal[
+    "tag_retained",
+    "text_retained",
+    "text_removed",
+    "date_shifted",
+    "uid_changed",
+    "uid_consistent",
+    "patient_consistent",
+    "pixels_retained",
+    "pixels_hidden",
+]
+# Failing these means that more was done than was asked; failing the others, that less was.
+OVER_DONE = frozenset(("tag_retained", "text_retained", "pixels_retained"))
+_WORD = re.compile(r"[^\W_]+")
+_PATH = re.compile(r"\(([0-9A-Fa-f]{4}),([0-9A-Fa-f]{4})\)(?:\[(\d+)\])?")
+_LEAST_IN_BYTES = 5
+_PIXELS = 0x7FE00010
+# A box counts as hidden when no more than this share of the writing's contrast is left in it.
+_HIDDEN = 0.05
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class AnswerKeyCheck(_Part):
+    """What must be true of an object.
+
+    Attributes
+    ----------
+    category
+        What is asked.
+    path
+        Of the attribute, as a manifest writes it; empty for pixels.
+    value
+        The original value: the text that must stay or go, the date, the UID. An attribute that must stay keeps it too,
+        where it is given.
+    box
+        Frame, and left, top, right and bottom in pixels, for ``pixels_hidden``.
+    """
+
+    category: Category
+    path: Annotated[str, Field(pattern=r"^(?:\([0-9A-Fa-f]{4},[0-9A-Fa-f]{4}\)(?:\[\d+\])?)*$")] = ""
+    value: str = ""
+    box: tuple[int, int, int, int, int] | None = None
+
+
+class KeyObject(_Part):
+    """One object of a key: its file, as received, whose it is, and the checks."""
+
+    input: str
+    patient: str = ""
+    checks: tuple[AnswerKeyCheck, ...]
+
+
+class AnswerKey(_Part):
+    """A whole answer key."""
+
+    format: Literal["medhub-deid-key/1"] = "medhub-deid-key/1"
+    objects: Annotated[tuple[KeyObject, ...], Field(min_length=1)]
+
+
+@dataclass
+class Score:
+    """What came of it.
+
+    Attributes
+    ----------
+    met, missed, over_done
+        Number of checks by category.
+    failures
+        Input, category and path of each check that failed; never a value.
+    """
+
+    met: Counter[str] = field(default_factory=Counter)
+    missed: Counter[str] = field(default_factory=Counter)
+    over_done: Counter[str] = field(default_factory=Counter)
+    failures: list[tuple[str, str, str]] = field(default_factory=list)
+
+    @property
+    def share(self) -> float:
+        """Share of the checks that were met."""
+        met = sum(self.met.values())
+        return met / (met + sum(self.missed.values()) + sum(self.over_done.values()))
+
+
+def read_key(path: Path) -> AnswerKey:
+    """Read an answer key.
+
+    Raises
+    ------
+    Invalid
+        It is not JSON, or not a key.
+    """
+    try:
+        return AnswerKey.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the key as a whole"
+        raise Invalid(f"{path.name} is no answer key: {place}: {first['msg']}.", field="key") from error
+
+
+def outputs_of(manifest: Path) -> dict[str, str]:
+    """Read from a manifest which file became which.
+
+    Raises
+    ------
+    Invalid
+        A line is no line of a manifest.
+    """
+    found: dict[str, str] = {}
+    for number, line in enumerate(manifest.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            entry = json.loads(line)
+            if entry["output"] is not None:
+                found[entry["input"]] = entry["output"]
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise Invalid(f"{manifest.name}, line {number}, is no line of a manifest.", field="manifest") from error
+    return found
+
+
+def score(key: AnswerKey, outputs: Mapping[str, str], folder: Path, received: Path | None = None) -> Score:
+    """Hold de-identified files against a key.
+
+    Parameters
+    ----------
+    key
+        What must be true.
+    outputs
+        Which file each input became, relative to ``folder``; inputs without one have failed.
+    folder
+        Of the de-identified files.
+    received
+        Folder of the inputs, for checks of pixels; without it they fail.
+
+    Returns
+    -------
+    Score
+    """
+    found = Score()
+    uids: dict[str, set[str]] = defaultdict(set)
+    patients: dict[str, set[str]] = defaultdict(set)
+    shifts: dict[str, set[int]] = defaultdict(set)
+    later: list[tuple[KeyObject, AnswerKeyCheck, str]] = []
+    for one in key.objects:
+        dataset = _read(folder, outputs.get(one.input))
+        original = _read(received, one.input) if received is not None else None
+        for check in one.checks:
+            if dataset is None:
+                _note(found, one, check, False)
+            elif check.category in ("uid_consistent", "patient_consistent", "date_shifted"):
+                value = _value(dataset, check.path)
+                if check.category == "uid_consistent":
+                    uids[check.value].add(value)
+                elif check.category == "patient_consistent":
+                    patients[one.patient].add(value)
+                elif (days := _days(check.value, value)) is not None:
+                    shifts[one.patient].add(days)
+                later.append((one, check, value))
+            else:
+                _note(found, one, check, _holds(check, dataset, original))
+    shared = Counter(value for values in uids.values() for value in values)
+    codes = Counter(value for values in patients.values() for value in values)
+    for one, check, value in later:
+        if check.category == "uid_consistent":
+            holds = bool(value) and len(uids[check.value]) == 1 and shared[value] == 1
+        elif check.category == "patient_consistent":
+            holds = bool(value) and len(patients[one.patient]) == 1 and codes[value] == 1
+        else:
+            holds = _days(check.value, value) not in (None, 0) and len(shifts[one.patient]) == 1
+        _note(found, one, check, holds)
+    return found
+
+
+def _note(found: Score, one: KeyObject, check: AnswerKeyCheck, holds: bool) -> None:
+    if holds:
+        found.met[check.category] += 1
+        return
+    (found.over_done if check.category in OVER_DONE else found.missed)[check.category] += 1
+    found.failures.append((one.input, check.category, check.path))
+
+
+def _read(folder: Path | None, name: str | None) -> Dataset | None:
+    if folder is None or name is None or not (folder / name).is_file():
+        return None
+    try:
+        return pydicom.dcmread(BytesIO((folder / name).read_bytes()), force=True)
+    # A file that cannot be read has failed like one that is missing.
+    except Exception:
+        return None
+
+
+def _element(dataset: Dataset, path: str) -> pydicom.DataElement | None:
+    place: Dataset | None = dataset
+    element = None
+    for group, number, item in _PATH.findall(path):
+        if place is None:
+            return None
+        tag = int(group, 16) << 16 | int(number, 16)
+        if tag not in place:
+            return None
+        element = place[tag]
+        place = None
+        if item:
+            items = element.value or ()
+            if int(item) > len(items):
+                return None
+            place = items[int(item) - 1]
+    return element
+
+
+def _value(dataset: Dataset, path: str) -> str:
+    element = _element(dataset, path)
+    return "" if element is None or element.value is None else str(element.value)
+
+
+def _holds(check: AnswerKeyCheck, dataset: Dataset, original: Dataset | None) -> bool:
+    if check.category == "tag_retained":
+        element = _element(dataset, check.path)
+        return element is not None and check.value in ("", str(element.value))
+    if check.category == "text_retained":
+        return set(_words(check.value)) <= set(_words(_value(dataset, check.path)))
+    if check.category == "text_removed":
+        sought = set(_words(check.value))
+        return not sought & _all_words(dataset) and not _in_bytes(sought, dataset)
+    if check.category == "uid_changed":
+        return _value(dataset, check.path) not in ("", check.value)
+    if original is None:
+        return False
+    before, after = original.pixel_array, dataset.pixel_array
+    if check.category == "pixels_retained":
+        return bool(np.array_equal(before, after))
+    return check.box is not None and _hidden(before, after, check.box)
+
+
+def _hidden(before: np.ndarray, after: np.ndarray, box: tuple[int, int, int, int, int]) -> bool:
+    frame, left, top, right, bottom = box
+    frames = before.ndim - (2 if before.shape[-1] not in (3, 4) else 3)
+    parts = [one[frame] if frames else one for one in (before, after)]
+    old, new = (part[top:bottom, left:right].astype(np.float64) for part in parts)
+    spread = old.std()
+    if not spread:
+        return True
+    kept = np.abs(np.corrcoef(old.ravel(), new.ravel())[0, 1]) if new.std() > 1e-9 else 0.0
+    return bool(kept <= _HIDDEN or new.std() <= _HIDDEN * spread)
+
+
+def _words(text: str) -> list[str]:
+    return [word.casefold() for word in _WORD.findall(text)]
+
+
+def _all_words(dataset: Dataset) -> set[str]:
+    found: set[str] = set()
+    for element in dataset.iterall():
+        if element.VR not in ("SQ", "UI") and not isinstance(element.value, bytes):
+            found |= set(_words(str(element.value)))
+    return found
+
+
+def _in_bytes(words: set[str], dataset: Dataset) -> bool:
+    """Whether a word stands in bytes that are no pixels; shorter words stand in bytes by chance."""
+    forms = [word.encode() for word in words if len(word) >= _LEAST_IN_BYTES]
+    blocks = [one.value.lower() for one in dataset.iterall() if isinstance(one.value, bytes) and one.tag != _PIXELS]
+    return any(form in block for block in blocks for form in forms)
+
+
+def _days(before: str, after: str) -> int | None:
+    try:
+        one, two = (np.datetime64(f"{value[:4]}-{value[4:6]}-{value[6:8]}") for value in (before, after))
+    except ValueError:
+        return None
+    return int((two - one).astype(int))

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A file made into one without identity: header by a profile, pixels looked at, and nothing beside either."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import replace
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+
+from pydicom import DataElement, Dataset
+from pydicom._uid_dict import UID_dictionary
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, MediaStorageDirectoryStorage
+
+from medhub.science.deid.byte_order import to_little_endian
+from medhub.science.deid.cleaning_result import Result as Result
+from medhub.science.deid.engine import NestedTooDeep, deidentify
+from medhub.science.deid.ocr import OcrUnavailable
+from medhub.science.deid.photograph_cleaning import clean_photograph
+from medhub.science.deid.pixel_cleaning import (
+    Layouts,
+    PixelCheck,
+    clean_pixels_of,
+    is_picture,
+    may_hold_writing,
+    may_show_face,
+)
+from medhub.science.deid.profile import Profile
+from medhub.science.deid.pseudonym import Pseudonym, subject_of
+from medhub.science.deid.slide_cleaning import clean_slide, clean_slide_file, is_slide
+from medhub.science.imaging.decoding_limits import DecodingLimits, Unacceptable, refuse_length
+from medhub.science.imaging.dicom.file_writing import write_file
+from medhub.science.imaging.dicom.object_checks import check_image
+from medhub.science.imaging.dicom.received_file import is_dicom, parse_within, quiet
+from medhub.science.imaging.dicom.stored_pixels import clean_pixels
+from medhub.science.imaging.photographs.formats import identify, refuse_unknown
+
+_PIXELS = 0x7FE00010
+_ANY_PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+
+
+def clean_file(
+    data: bytes, profile: Profile, key: bytes, limits: DecodingLimits | None = None, layouts: Layouts | None = None
+) -> Result:
+    """Make a file of which nothing else is known into one without identity; see ``clean_object``."""
+    return clean_object(data, profile, None, key, limits or DecodingLimits(), layouts)
+
+
+def clean_object(
+    data: bytes,
+    profile: Profile,
+    subject: Pseudonym | None,
+    key: bytes,
+    limits: DecodingLimits,
+    layouts: Layouts | None = None,
+) -> Result:
+    """Make a DICOM file, or a photograph, into one without identity, in memory alone.
+
+    Parameters
+    ----------
+    data
+        The received bytes.
+    profile
+        What is kept.
+    subject
+        Whose file it is; ``None`` derives code and shift of dates from the number in the file.
+    key
+        Secret of the project, at least 16 bytes.
+    limits
+        What is taken.
+    layouts
+        What is known of the series that were looked at before.
+
+    Returns
+    -------
+    Result
+        Cleaned, or quarantined with the reason; no exception is raised for what a file holds.
+    """
+    with quiet():
+        try:
+            refuse_length(data, limits)
+            if not is_dicom(data):
+                if identify(data) is None:
+                    raise refuse_unknown(data)
+                if is_slide(data):
+                    return clean_slide(data, profile, subject, key, limits)
+                if profile.pixels.faces == "hold":
+                    return Result("quarantined", "A photograph may show a face; a person must look.")
+                return clean_photograph(data, profile, subject, key, limits)
+            received, syntax = parse_within(data, limits)
+            return _cleaned(received, syntax, profile, subject, key, limits, layouts)
+        except Unacceptable as error:
+            return Result("quarantined", str(error))
+        except (NestedTooDeep, RecursionError):
+            return Result("quarantined", "Its sequences lie deeper in one another than any device writes them.")
+        except MemoryError:
+            return Result("quarantined", "Reading it takes more memory than a file is given.")
+        # A parser of hostile bytes may raise anything; all mean the same.
+        except Exception as error:
+            return Result("quarantined", f"It is damaged: it cannot be read ({type(error).__name__}).")
+
+
+def clean_large_slide(source: Path, target: Path, profile: Profile, key: bytes) -> Result:
+    """Make a file that is larger than what is taken into memory into one without identity, if it is a slide.
+
+    Parameters
+    ----------
+    source
+        The file; it is not changed.
+    target
+        Where the new file is written, if it is cleaned.
+    profile
+        What is kept.
+    key
+        Secret of the project, at least 16 bytes.
+
+    Returns
+    -------
+    Result
+        Without data, which lie in ``target``; or quarantined, with the reason.
+    """
+    try:
+        with source.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+            slide = is_slide(data)
+        if slide:
+            return clean_slide_file(source, target, profile, key)
+        return Result("quarantined", "It is larger than what is taken, and no slide.")
+    except Unacceptable as error:
+        return Result("quarantined", str(error))
+    except OSError:
+        raise
+    # A parser of hostile bytes may raise anything; all mean the same.
+    except Exception as error:
+        return Result("quarantined", f"It is damaged: it cannot be read ({type(error).__name__}).")
+
+
+def _cleaned(
+    received: Dataset,
+    syntax: UID,
+    profile: Profile,
+    subject: Pseudonym | None,
+    key: bytes,
+    limits: DecodingLimits,
+    layouts: Layouts | None,
+) -> Result:
+    reason = _no_object(received)
+    if reason:
+        return Result("quarantined", reason)
+    subject = subject or _subject_in(received, key, profile)
+    pixels, reason = None, ""
+    if _PIXELS in received:
+        reason = "" if profile.pixels.clean else may_hold_writing(received)
+        check_image(received, syntax, limits)
+        pixels = clean_pixels(received, syntax)
+        del received[_PIXELS]
+    found = deidentify(received, profile, subject, max_depth=limits.max_depth)
+    dataset = found.dataset
+    if syntax == ExplicitVRBigEndian:
+        to_little_endian(dataset)
+    if pixels is not None:
+        packed = pixels.transfer_syntax.is_encapsulated
+        vr = "OB" if packed or int(dataset.BitsAllocated) <= 8 else "OW"
+        element = DataElement(_PIXELS, vr, pixels.data)
+        element.is_undefined_length = packed
+        dataset[_PIXELS] = element
+    try:
+        written = write_file(dataset, pixels.transfer_syntax if pixels is not None else ExplicitVRLittleEndian)
+    except (struct.error, OverflowError, ValueError, TypeError, AttributeError):
+        return Result("quarantined", "It is damaged: one of its values cannot be written as its kind says.")
+    names = (dataset.get(keyword) for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"))
+    place = (subject.code, *(str(name or "none") for name in names))
+    made = Result("cleaned", "", written, place, found.actions)
+    if not reason and pixels is not None and profile.pixels.faces == "hold":
+        reason = may_show_face(received)
+    if reason:
+        return replace(made, outcome="quarantined", reason=reason, data=b"", doubtful=written)
+    if pixels is None or not profile.pixels.clean or not is_picture(received):
+        return made
+    if not profile.pixels.also_reconstructed and not may_hold_writing(received):
+        return made
+    return _looked_at(received, written, profile, made, layouts)
+
+
+def _no_object(received: Dataset) -> str:
+    """Say why a dataset is nothing that can be made into another; empty where it can."""
+    meta = getattr(received, "file_meta", Dataset())
+    if "DirectoryRecordSequence" in received or meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
+        return "It is an index of files (DICOMDIR), which names all that it lists. Make a new one."
+    if not received.get("SOPClassUID") or not received.get("SOPInstanceUID"):
+        return "It does not say what it is (SOP Class UID and SOP Instance UID are missing)."
+    says_image = "Image Storage" in UID_dictionary.get(str(received.SOPClassUID), ("",))[0]
+    if says_image and not any(keyword in received for keyword in _ANY_PIXELS):
+        return "It says that it is an image, and holds none: it ends too early or is damaged."
+    return ""
+
+
+def _subject_in(received: Dataset, key: bytes, profile: Profile) -> Pseudonym:
+    number, issuer = (str(received.get(keyword, "") or "") for keyword in ("PatientID", "IssuerOfPatientID"))
+    if not number.strip():  # without a number, the name is what tells people apart
+        number, issuer = str(received.get("PatientName", "") or ""), "name"
+    return subject_of(key, number, issuer, profile.dates)
+
+
+def _looked_at(received: Dataset, written: bytes, profile: Profile, made: Result, layouts: Layouts | None) -> Result:
+    """Clean the pixels of a file whose header is clean, or say why a person must."""
+    try:
+        look = clean_pixels_of(received, written, only_ultrasound=profile.pixels.only_ultrasound, layouts=layouts)
+    except OcrUnavailable as error:
+        look = PixelCheck(doubt=f"Nobody looked for writing in its pixels. {error}")
+    if look.doubt:
+        made = replace(made, outcome="quarantined", reason=look.doubt, data=b"", doubtful=written)
+        return replace(made, boxes=look.boxes, kept=look.kept)
+    return replace(made, data=look.data, boxes=look.boxes, kept=look.kept)

@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a dataset itself says of who somebody is: names, numbers and addresses, to be looked for in its other texts."""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from pydicom import DataElement, Dataset
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import BaseTag
+
+_NUMBERS = frozenset(
+    tag_for_keyword(keyword)
+    for keyword in [
+        "PatientID",
+        "OtherPatientIDs",
+        "AccessionNumber",
+        "StudyID",
+        "AdmissionID",
+        "IssuerOfPatientID",
+        "MedicalRecordLocator",
+        "ServiceEpisodeID",
+        "FillerOrderNumberImagingServiceRequest",
+        "PlacerOrderNumberImagingServiceRequest",
+        "RequestedProcedureID",
+        "ScheduledProcedureStepID",
+        "PerformedProcedureStepID",
+        "DeviceSerialNumber",
+        "PatientInsurancePlanCodeSequence",
+        "ClinicalTrialSubjectID",
+        "ClinicalTrialSubjectReadingID",
+    ]
+)
+_PLACES = frozenset(
+    tag_for_keyword(keyword)
+    for keyword in [
+        "PatientAddress",
+        "PatientTelephoneNumbers",
+        "InstitutionName",
+        "InstitutionAddress",
+        "InstitutionalDepartmentName",
+        "StationName",
+        "ReferringPhysicianAddress",
+        "ReferringPhysicianTelephoneNumbers",
+        "RegionOfResidence",
+        "CurrentPatientLocation",
+        "PatientInstitutionResidence",
+        "PhysiciansOfRecord",
+        "OrderEnteredBy",
+        "OrderEntererLocation",
+    ]
+)
+_SAYING = _NUMBERS | _PLACES
+_SAYING_VRS = ("PN", "SQ")
+# Shorter pieces of names are part of too many other words.
+_SHORTEST = 3
+_LONGEST = 1_024
+_MOST_REMEMBERED = 256
+_LONG = 5
+_FOLDED_BYTES = bytes.maketrans(b"015", b"ois")
+_WORD = re.compile(r"[^\W_]+")
+# Words of hospitals' names that say nothing by themselves.
+_GENERAL = frozenset(
+    [
+        "hospital",
+        "clinic",
+        "center",
+        "centre",
+        "medical",
+        "university",
+        "department",
+        "radiology",
+        "radiologie",
+        "institute",
+        "general",
+        "health",
+        "street",
+        "road",
+        "city",
+        "the",
+        "and",
+        "for",
+        "von",
+        "van",
+        "der",
+        "des",
+        "del",
+        "imaging",
+        "centrum",
+        "klinik",
+        "hopital",
+    ]
+)
+
+
+def folded(text: str) -> str:
+    """Write a word so that readings and spellings that are easily mixed up are one: case, 0 and O, 1 and I, 5 and S."""
+    return text.casefold().translate(str.maketrans("015", "ois"))
+
+
+@dataclass(frozen=True)
+class IdentifyingText:
+    """Words that say who somebody is, folded.
+
+    Attributes
+    ----------
+    words
+        Each one is taken out of every text.
+    """
+
+    words: frozenset[str]
+
+    def names(self, word: str) -> bool:
+        """Whether a word is one of them."""
+        return folded(word) in self.words
+
+    def stands_in(self, data: bytes) -> bool:
+        """Whether one of them stands in bytes, as text of one or two bytes a sign; short ones do by chance."""
+        plain = data.lower().translate(_FOLDED_BYTES)
+        forms = (plain, plain.replace(b"\0", b""))
+        return any(word.encode() in form for word in self.words if len(word) >= _LONG for form in forms)
+
+
+def identifying_text_of_person(texts: Iterable[str]) -> IdentifyingText:
+    """Make an identity of what is known of a person beside a file: names, numbers, addresses."""
+    words: set[str] = set()
+    for text in texts:
+        if len(text.strip()) >= _SHORTEST:
+            words.add(folded(text.strip()))
+        words |= {folded(word) for word in _WORD.findall(text) if len(word) >= _SHORTEST}
+    return IdentifyingText(frozenset(words))
+
+
+def identifying_text_of(dataset: Dataset) -> IdentifyingText:
+    """Collect the identifying words of a dataset, at every depth.
+
+    Parameters
+    ----------
+    dataset
+        As received.
+
+    Returns
+    -------
+    Identity
+    """
+    words: set[str] = set()
+    waiting = [dataset]
+    while waiting:
+        one = waiting.pop()
+        writing = (str(one.original_character_set), *one.original_encoding)
+        for tag, raw in list(one.items()):
+            # Most elements say nothing, and are not even converted.
+            if tag not in _SAYING and not (_may_say(tag) if raw.VR in (None, "UN") else raw.VR in _SAYING_VRS):
+                continue
+            key = _key_of(tag, raw, writing)
+            known = _words_before.get(key) if key is not None else None
+            if known is None:
+                try:
+                    element = one[tag]
+                    value = element.value
+                # A value that cannot be read is not passed on either.
+                except Exception:  # noqa: S112
+                    continue
+                if element.VR == "SQ":
+                    waiting.extend(item for item in value or () if isinstance(item, Dataset))
+                    continue
+                known = frozenset(word for text in _texts(element) for word in _pieces(element, text))
+                if key is not None:
+                    _remember(key, known)
+            words |= known
+    return IdentifyingText(frozenset(words))
+
+
+def _key_of(tag: BaseTag, raw: Any, writing: tuple[object, ...]) -> tuple[object, ...] | None:
+    """By what it is known which words an element holds; ``None`` for what its surroundings decide on."""
+    if type(raw) is not RawDataElement or raw.VR in (None, "UN", "SQ") or len(raw.value or b"") > _LONGEST:
+        return None
+    return (int(tag), raw.VR, raw.value, writing)
+
+
+# The words of elements that were read before, in the memory of this process alone: those of a series share most.
+_words_before: OrderedDict[tuple[object, ...], frozenset[str]] = OrderedDict()
+
+
+def _remember(key: tuple[object, ...], words: frozenset[str]) -> None:
+    _words_before[key] = words
+    if len(_words_before) > _MOST_REMEMBERED:
+        _words_before.popitem(last=False)
+
+
+@lru_cache(maxsize=4_096)
+def _may_say(tag: BaseTag) -> bool:
+    """Whether an element of which a file does not say what it is can be a name, or a sequence."""
+    try:
+        return dictionary_VR(tag) in _SAYING_VRS
+    except KeyError:  # private, in an implicit syntax: its reader knows more
+        return True
+
+
+def _texts(element: DataElement) -> list[str]:
+    value = element.value
+    if value is None or isinstance(value, bytes):
+        return []
+    several = value if isinstance(value, list | tuple) or type(value).__name__ == "MultiValue" else [value]
+    return [str(one) for one in several if one not in (None, "")]
+
+
+def _pieces(element: DataElement, value: str) -> Iterator[str]:
+    tag = int(element.tag)
+    if element.VR == "PN":
+        for word in _WORD.findall(value):
+            if len(word) >= _SHORTEST and not word.isdigit():
+                yield folded(word)
+    elif tag in _NUMBERS:
+        if len(value.strip()) >= _SHORTEST:
+            yield folded(value.strip())
+        for word in _WORD.findall(value):
+            if len(word) > _SHORTEST:
+                yield folded(word)
+    elif tag in _PLACES:
+        for word in _WORD.findall(value):
+            if len(word) > _SHORTEST and word.casefold() not in _GENERAL:
+                yield folded(word)

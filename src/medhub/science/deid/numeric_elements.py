@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Numbers that are what an object is for, as pixels are of an image: samples of waveforms, spectra, coordinates.
+
+The engine takes bytes out that nobody looks through. These are looked through here: what is no number of them is
+cleared, and where they read like writing, a person must look.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import DataElement, Dataset
+
+from medhub.science.deid.identifying_text import IdentifyingText
+
+# Within which sequence, and under which keyword: the type of its numbers; empty where the item says it.
+_NUMBERS = {
+    ("WaveformSequence", "WaveformData"): "",
+    ("", "SpectroscopyData"): "f4",
+    ("AnnotationGroupSequence", "PointCoordinatesData"): "f4",
+    ("AnnotationGroupSequence", "DoublePointCoordinatesData"): "f8",
+    ("AnnotationGroupSequence", "LongPrimitivePointIndexList"): "u4",
+}
+_SAMPLES = {"SB": "i1", "UB": "u1", "MB": "u1", "AB": "u1", "SS": "i2", "US": "u2", "SL": "i4", "UL": "u4"}
+_SAMPLES |= {"SV": "i8", "UV": "u8"}
+_RUN = re.compile(rb"[\x20-\x7e]{12,}|(?:[\x20-\x7e]\x00){12,}|(?:\x00[\x20-\x7e]){12,}")
+
+
+def restore_numbers(received: Dataset, cleaned: Dataset, *, big_endian: bool) -> None:
+    """Put the numbers of an object back into what the engine made of it, cleared of what is no number.
+
+    Parameters
+    ----------
+    received
+        As received.
+    cleaned
+        What the engine made of it, in little endian; it is changed. A sequence that a rule took out stays out.
+    big_endian
+        How the received numbers are written.
+    """
+    for parent, keyword, source, item in _places(received):
+        kind = _NUMBERS[parent, keyword] or _SAMPLES.get(str(source.get("WaveformSampleInterpretation", "")), "")
+        target = cleaned if not parent else _item(cleaned, parent, item)
+        value = source[keyword].value
+        if target is None:
+            continue
+        if keyword in target:
+            del target[keyword]
+        if not kind or not isinstance(value, bytes):
+            continue  # nobody can say what these bytes are
+        whole = len(value) // int(kind[1:]) * int(kind[1:])
+        numbers = np.frombuffer(value[:whole], f"{'>' if big_endian else '<'}{kind}").astype(f"<{kind}")
+        if kind[0] == "f":
+            numbers[np.isnan(numbers)] = np.nan
+        elif keyword == "WaveformData":
+            numbers = _only_stored_bits(numbers, source)
+        data = numbers.tobytes()
+        vr = str(source[keyword].VR)
+        target.add(DataElement(keyword, vr if vr != "UN" else "OW", data + bytes(len(data) % 2)))
+
+
+def numbers_read_like_writing(received: Dataset, identity: IdentifyingText) -> bool:
+    """Whether the numbers of an object hold runs of letters that read like writing, or a name of the file.
+
+    Parameters
+    ----------
+    received
+        As received.
+    identity
+        Words that say who somebody is.
+
+    Returns
+    -------
+    bool
+    """
+    for _, keyword, source, _ in _places(received):
+        value = source[keyword].value
+        if isinstance(value, bytes) and (identity.stands_in(value) or any(map(_reads, _RUN.findall(value)))):
+            return True
+    return False
+
+
+def _reads(run: bytes) -> bool:
+    text = run.replace(b"\0", b"").decode("ascii")
+    letters = sum(one.isalpha() for one in text)
+    vowels = sum(one in "aeiouAEIOU" for one in text)
+    return letters >= 0.6 * len(text) and vowels >= 0.15 * len(text) and len(set(text)) > 5
+
+
+def _places(received: Dataset) -> Iterator[tuple[str, str, Dataset, int]]:
+    for parent, keyword in _NUMBERS:
+        items = list(received.get(parent) or ()) if parent else [received]
+        for number, item in enumerate(items):
+            if keyword in item:
+                yield parent, keyword, item, number
+
+
+def _item(cleaned: Dataset, parent: str, number: int) -> Dataset | None:
+    items = cleaned.get(parent) or ()
+    return items[number] if number < len(items) else None
+
+
+def _only_stored_bits(samples: NDArray[Any], group: Dataset) -> NDArray[Any]:
+    """Clear the bits of samples that are not stored bits, channel by channel (PS3.3, C.10.9.1.6)."""
+    channels = list(group.get("ChannelDefinitionSequence") or ())
+    allocated = 8 * samples.dtype.itemsize
+    if not channels or samples.size % len(channels):
+        return samples
+    table = samples.reshape(-1, len(channels)).copy()
+    for number, channel in enumerate(channels):
+        shift = allocated - int(channel.get("WaveformBitsStored", allocated) or allocated)
+        if 0 < shift < allocated:
+            table[:, number] = table[:, number] << shift >> shift
+    return table.reshape(-1)

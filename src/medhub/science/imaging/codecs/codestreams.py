@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compressed frames of a DICOM file: which syntaxes are taken, and each frame reduced to its pixels."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pydicom.uid import (
+    HTJ2K,
+    JPEG2000,
+    UID,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    RLELossless,
+)
+
+from medhub.science.imaging.codecs.jpeg import JpegFault, clean_jpeg
+from medhub.science.imaging.codecs.jpeg2000 import Jpeg2000Fault, clean_jpeg2000
+
+JPEG_SYNTAXES = frozenset(
+    (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1, JPEGLSLossless, JPEGLSNearLossless)
+)
+JPEG2000_SYNTAXES = frozenset((JPEG2000, JPEG2000Lossless, HTJ2K, HTJ2KLossless, HTJ2KLosslessRPCL))
+COMPRESSED_SYNTAXES = JPEG_SYNTAXES | JPEG2000_SYNTAXES | {RLELossless}
+"""Transfer syntaxes of compressed pixels that are taken and kept."""
+
+DEFLATED_FRAMES = UID("1.2.840.10008.1.2.8.1")
+"""Deflated Image Frame Compression (PS3.5, A.4.13): taken, and stored uncompressed, since few programs read it."""
+
+
+class CleanFrame(NamedTuple):
+    """A frame without metadata, and the size that its stream declares (``None`` for RLE, which declares none)."""
+
+    data: bytes
+    size: tuple[int, int, int] | None
+
+
+class FrameFault(ValueError):
+    """A frame is no whole stream of its syntax; ``truncated`` tells whether it only ends too early."""
+
+    def __init__(self, message: str, *, truncated: bool = False) -> None:
+        """Keep the sentence and the kind of fault."""
+        super().__init__(message)
+        self.truncated = truncated
+
+
+def clean_frame(data: bytes, transfer_syntax: UID) -> CleanFrame:
+    """Reduce one compressed frame to what its decoder needs.
+
+    Comments and application segments of a JPEG or JPEG 2000 stream may name a person like any other text.
+
+    Parameters
+    ----------
+    data
+        The frame, its fragments joined.
+    transfer_syntax
+        One of ``COMPRESSED_SYNTAXES``.
+
+    Returns
+    -------
+    CleanFrame
+        The stream, and (rows, columns, samples) as it declares them.
+
+    Raises
+    ------
+    FrameFault
+        When the frame is no stream of its syntax.
+    """
+    if transfer_syntax in JPEG_SYNTAXES:
+        try:
+            stream = clean_jpeg(data)
+        except JpegFault as fault:
+            raise FrameFault(str(fault), truncated=fault.truncated) from fault
+        return CleanFrame(stream.data, (stream.rows, stream.columns, stream.components))
+    if transfer_syntax in JPEG2000_SYNTAXES:
+        try:
+            codestream = clean_jpeg2000(data)
+        except Jpeg2000Fault as fault:
+            raise FrameFault(str(fault)) from fault
+        return CleanFrame(codestream.data, (codestream.rows, codestream.columns, codestream.components))
+    return CleanFrame(data, None)

@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The media type of an encapsulated document (PS3.3, C.24.2)."""
+
+from __future__ import annotations
+
+from pydicom import Dataset
+
+PDF = "application/pdf"
+_XML = frozenset(("text/xml", "application/xml", "application/cda+xml"))
+MODEL_TYPES = frozenset(("model/stl", "model/obj", "model/mtl"))
+
+
+def media_type_of(dataset: Dataset, data: bytes) -> str:
+    """The media type of a document, if it is one that is known here and its bytes begin like it; else empty."""
+    said = str(dataset.get("MIMETypeOfEncapsulatedDocument", "") or "").strip().lower()
+    if said == PDF or (not said and b"%PDF-" in data[:1024]):
+        return PDF
+    if said in _XML:
+        return "text/xml"
+    return said if said in MODEL_TYPES else ""

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Identifiers of queries by network (PS3.4 annex C): what is asked by which keys, and what is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+from pydicom import Dataset, config
+from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
+from pydicom.dataelem import DataElement
+from pydicom.filebase import DicomBytesIO
+from pydicom.filereader import read_dataset
+from pydicom.filewriter import write_dataset
+
+from medhub.science.imaging.decoding_limits import Unacceptable
+from medhub.science.imaging.dicom.received_file import quiet
+
+MOST_KEYS = 500
+_NO_KEYS = frozenset({"QueryRetrieveLevel", "SpecificCharacterSet", "TimezoneOffsetFromUTC", "RetrieveAETitle"})
+_INTEGERS = frozenset({"US", "SS", "UL", "SL", "UV", "SV"})
+_FLOATS = frozenset({"FL", "FD"})
+
+
+@dataclass(frozen=True)
+class Identifier:
+    """What is asked.
+
+    Attributes
+    ----------
+    level
+        PATIENT, STUDY, SERIES or IMAGE as it was sent; empty where nothing was.
+    keys
+        Keyword to wanted value, several divided by backslashes; an empty one asks for the attribute alone.
+    """
+
+    level: str
+    keys: dict[str, str]
+
+    def to_wire(self) -> dict[str, Any]:
+        """Write it as plain values."""
+        return {"level": self.level, "keys": self.keys}
+
+    @classmethod
+    def from_wire(cls, values: Mapping[str, Any]) -> Identifier:
+        """Read what ``to_wire`` wrote, believing nothing; ``ValueError`` where it is something else."""
+        level, keys = values.get("level"), values.get("keys")
+        if not isinstance(level, str) or not isinstance(keys, dict) or len(keys) > MOST_KEYS:
+            raise ValueError("this is no identifier")
+        if not all(isinstance(value, str) and tag_for_keyword(keyword) for keyword, value in keys.items()):
+            raise ValueError("this is no key")
+        return cls(level, keys)
+
+
+def read_identifier(encoded: bytes, *, implicit_vr: bool) -> Identifier:
+    """Read the identifier of a query, little endian.
+
+    Parameters
+    ----------
+    encoded
+        The data set of the request.
+    implicit_vr
+        Whether it is without value representations.
+
+    Returns
+    -------
+    Identifier
+        Without private attributes; of a sequence it is kept alone that it was asked for.
+
+    Raises
+    ------
+    Unacceptable
+        When it cannot be parsed, or has more keys than anybody asks by.
+    """
+    with quiet():
+        try:
+            dataset = read_dataset(BytesIO(encoded), implicit_vr, True)
+            keys: dict[str, str] = {}
+            for tag in list(dataset.keys()):
+                keyword = keyword_for_tag(tag)
+                if keyword and tag.group > 0x0007 and keyword not in _NO_KEYS:
+                    keys[keyword] = _text(dataset[tag])
+            level = str(dataset.get("QueryRetrieveLevel", "") or "").strip()
+        except Exception as error:  # a parser of hostile bytes may raise anything; all mean the same
+            raise Unacceptable("This query cannot be parsed.", reason="damaged") from error
+    if len(keys) > MOST_KEYS:
+        raise Unacceptable("This query has too many keys.", reason="unsupported")
+    return Identifier(level, keys)
+
+
+def _text(element: DataElement) -> str:
+    if element.VR == "SQ" or element.value is None:
+        return ""
+    values = [element.value] if element.VM <= 1 or isinstance(element.value, str | bytes) else list(element.value)
+    return "\\".join("" if isinstance(one, bytes) else str(one).replace("\x00", "") for one in values).strip()
+
+
+def write_identifier(said: Mapping[str, Sequence[str]], *, implicit_vr: bool) -> bytes:
+    """Write what is answered to a query, little endian, in UTF-8.
+
+    Parameters
+    ----------
+    said
+        Keyword to values; none where the attribute is empty.
+    implicit_vr
+        Whether it is written without value representations.
+
+    Returns
+    -------
+    bytes
+        The data set; a value that its attribute cannot have is left out.
+    """
+    with quiet():
+        dataset = Dataset()
+        dataset.SpecificCharacterSet = "ISO_IR 192"
+        for keyword, values in said.items():
+            dataset.add(_element(keyword, values))
+        stream = DicomBytesIO()
+        stream.is_implicit_VR, stream.is_little_endian = implicit_vr, True
+        write_dataset(stream, dataset, "utf8")
+        return bytes(stream.getvalue())
+
+
+def _element(keyword: str, values: Sequence[str]) -> DataElement:
+    vr = dictionary_VR(keyword).partition(" ")[0]
+    given: list[Any] = []
+    for value in values:
+        try:
+            given.append(int(value) if vr in _INTEGERS else float(value) if vr in _FLOATS else value)
+        except ValueError:
+            continue
+    try:
+        # An empty sequence is a list; any other empty value is none.
+        empty_or_given: Any = [] if vr == "SQ" else given if len(given) > 1 else given[0] if given else None
+        return DataElement(keyword, vr, empty_or_given, validation_mode=config.IGNORE)
+    except Exception:  # a decimal text that is none, for one
+        return DataElement(keyword, vr, None, validation_mode=config.IGNORE)

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is made of stored files for who asks by DICOMweb, as functions of plain values for a process apart."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydicom import DataElement, Dataset, dcmread, dcmwrite
+from pydicom.encaps import get_frame
+from pydicom.pixels.utils import unpack_bits
+from pydicom.uid import ExplicitVRLittleEndian
+
+from medhub.science.imaging.decoding_limits import Unacceptable
+from medhub.science.imaging.dicom.received_file import quiet
+from medhub.science.imaging.rendering.frame_views import render_view, single_frame, view_from_wire
+from medhub.science.imaging.rendering.frames import read_stored
+
+INLINE_BYTES = 1024
+"""Longest binary value that is written into metadata; others are named by an address."""
+
+BULK = "@@"
+"""Stands in metadata for the address of the series, which is not known when they are made."""
+
+_MOST_TEXT = 1024 * 1024
+
+
+def view(
+    dicom: bytes, number: int, wanted: Mapping[str, Any], frame: bytes | None = None, vr: str = "", packed: bool = False
+) -> bytes:
+    """Do ``render_view`` on a file, or on one frame of it that comes beside its attributes."""
+    if frame is not None:
+        dicom, number = single_frame(dicom, frame, number, vr=vr, encapsulated=packed), 0
+    return render_view(dicom, number, view_from_wire(wanted))
+
+
+def values(
+    dicom: bytes, number: int, form: str, frame: bytes | None = None, vr: str = "", packed: bool = False
+) -> bytes:
+    """The stored values of one frame, decoded: "raw" as Explicit VR Little Endian has them, "png", or "jpeg".
+
+    Raises ``Unacceptable`` where a form cannot hold such values.
+    """
+    if frame is not None:
+        dicom, number = single_frame(dicom, frame, number, vr=vr, encapsulated=packed), 0
+    with quiet():
+        dataset = dcmread(BytesIO(dicom), stop_before_pixels=True)
+    allocated = int(dataset.get("BitsAllocated", 8) or 8)
+    if allocated == 1:
+        return _bits(dicom, number, form)
+    array, _photometric = read_stored(dicom, number)
+    if form == "raw":
+        kind = array.dtype.newbyteorder("<")
+        if array.dtype.kind in "iu" and array.dtype.itemsize * 8 != allocated:
+            kind = np.dtype(f"<{array.dtype.kind}{allocated // 8}")
+        return np.ascontiguousarray(array, dtype=kind).tobytes()
+    return _picture(array, form, signed=array.dtype.kind != "u")
+
+
+def _bits(dicom: bytes, number: int, form: str) -> bytes:
+    """A frame of single bits: each frame is padded to whole bytes, which in the file it need not be."""
+    with quiet():
+        dataset = dcmread(BytesIO(dicom))
+    count = int(dataset.Rows) * int(dataset.Columns)
+    start = number * count
+    chunk = dataset.PixelData[start // 8 : (start + count + 7) // 8]
+    cells = unpack_bits(chunk)[start % 8 : start % 8 + count]
+    array = np.asarray(cells, np.uint8)
+    if form == "raw":
+        return np.packbits(array, bitorder="little").tobytes()
+    return _picture(array.reshape(int(dataset.Rows), int(dataset.Columns)) * 255, form, signed=False)
+
+
+def _picture(array: NDArray[Any], form: str, *, signed: bool) -> bytes:
+    deep = array.dtype.itemsize > 1
+    if signed or array.dtype.itemsize > 2 or (deep and (form == "jpeg" or array.ndim == 3)):
+        raise Unacceptable(
+            "A picture of this form cannot hold the values of this image. Ask for application/octet-stream.",
+            reason="unsupported",
+        )
+    out = BytesIO()
+    Image.fromarray(array).save(
+        out, "PNG" if form == "png" else "JPEG", **({"compress_level": 3} if form == "png" else {"quality": 95})
+    )
+    return out.getvalue()
+
+
+def stored(dicom: bytes, number: int) -> bytes:
+    """One compressed frame as it is stored."""
+    with quiet():
+        dataset = dcmread(BytesIO(dicom))
+        return get_frame(dataset.PixelData, number, number_of_frames=int(dataset.get("NumberOfFrames", 1) or 1))
+
+
+def explicit(dicom: bytes) -> bytes:
+    """The file with its pixels decoded, in Explicit VR Little Endian; colors become RGB."""
+    with quiet():
+        dataset = dcmread(BytesIO(dicom))
+        try:
+            dataset.decompress(generate_instance_uid=False)
+        except Exception as error:  # a decoder of hostile bytes may raise anything; all mean the same
+            raise Unacceptable("The pixels of this file cannot be decoded.", reason="damaged") from error
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        out = BytesIO()
+        dcmwrite(out, dataset)
+    return out.getvalue()
+
+
+def describe(heads: list[bytes], pixels: list[str]) -> list[str]:
+    """The attributes of files as DICOM JSON (PS3.18, F), each as one line of text.
+
+    ``heads`` are the files up to their pixels (or whole), ``pixels`` the representation of the pixel data that was left
+    out, empty where there is none. Long values are named by an address that begins with ``BULK``.
+    """
+    return [_described(head, vr) for head, vr in zip(heads, pixels, strict=True)]
+
+
+def _described(head: bytes, pixel_vr: str) -> str:
+    with quiet():
+        dataset = dcmread(BytesIO(head))
+        root = f"{BULK}/instances/{dataset.get('SOPInstanceUID', '')}/bulkdata"
+        addresses: dict[int, str] = {}
+        _name(dataset, root, addresses)
+        described = dataset.to_json_dict(
+            bulk_data_threshold=INLINE_BYTES,
+            bulk_data_element_handler=lambda element: addresses.get(id(element), ""),
+            suppress_invalid_tags=True,
+        )
+    if pixel_vr:
+        tag = {"OF": "7FE00008", "OD": "7FE00009"}.get(pixel_vr, "7FE00010")
+        described[tag] = {"vr": pixel_vr, "BulkDataURI": f"{root}/{tag}"}
+    _write_no_numbers(described)
+    described["00083002"] = {"vr": "UI", "Value": [str(dataset.file_meta.TransferSyntaxUID)]}
+    return json.dumps(dict(sorted(described.items())), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _write_no_numbers(described: Mapping[str, Any]) -> None:
+    """Write what is no number as text, since JSON has no other way (PS3.18, F.2.3)."""
+    for element in described.values():
+        found = element.get("Value")
+        for place, one in enumerate(found or ()):
+            if isinstance(one, float) and not math.isfinite(one):
+                found[place] = "NaN" if math.isnan(one) else "inf" if one > 0 else "-inf"
+            elif isinstance(one, dict) and element.get("vr") == "SQ":
+                _write_no_numbers(one)
+
+
+def _name(dataset: Dataset, path: str, addresses: dict[int, str]) -> None:
+    for element in dataset:
+        here = f"{path}/{element.tag:08X}"
+        if element.VR == "SQ":
+            for number, item in enumerate(element.value or ()):
+                _name(item, f"{here}/{number}", addresses)
+        else:
+            addresses[id(element)] = here
+
+
+def bulk(dicom: bytes, path: list[str]) -> bytes | None:
+    """One long value of a file: tags and numbers of items lead to it; ``None`` where there is no such."""
+    with quiet():
+        place: Any = dcmread(BytesIO(dicom))
+        try:
+            for step, number in zip(path[:-1:2], path[1:-1:2], strict=True):
+                place = place[int(step, 16)].value[int(number)]
+            element = place[int(path[-1], 16)]
+        except (KeyError, IndexError, ValueError, TypeError):
+            return None
+    return _value(element)
+
+
+def _value(element: DataElement) -> bytes | None:
+    value = element.value
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, str):
+        return value.encode()[:_MOST_TEXT]
+    return None

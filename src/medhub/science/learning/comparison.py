@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two classifiers on the same images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from medhub.errors import Invalid
+from medhub.science.inference.classifier import Classifier
+from medhub.science.learning import metrics
+from medhub.science.learning.dataset import ListingRow
+from medhub.science.learning.evaluation import measure
+
+
+def compare(
+    first: Classifier, second: Classifier, rows: Sequence[ListingRow], done: Callable[[], None] = lambda: None
+) -> dict[str, Any]:
+    """Compare two classifiers by McNemar's exact test and a paired bootstrap over groups.
+
+    Parameters
+    ----------
+    first, second
+        The classifiers.
+    rows
+        Images whose label both know are compared; the others are counted.
+    done
+        Called after each image of each classifier.
+
+    Returns
+    -------
+    dict[str, Any]
+        As ``medhub compare --json`` prints it.
+
+    Raises
+    ------
+    Invalid
+        No image has a label that both know.
+    """
+    shared = set(first.card.labels) & set(second.card.labels)
+    known = [row for row in rows if row.label in shared]
+    if not known:
+        raise Invalid(
+            f"No image has a label that both know. {first.card.name} knows {', '.join(first.card.labels)}; "
+            f"{second.card.name} knows {', '.join(second.card.labels)}."
+        )
+    one, other = (measure(classifier, known, done=done) for classifier in (first, second))
+    drawn = metrics.draw_groups([row.group for row in one.rows])
+    found = metrics.compare(one.right, other.right, drawn)
+
+    def ranged(value: metrics.Interval) -> dict[str, float]:
+        return {"value": round(value.value, 6), "low": round(value.low, 6), "high": round(value.high, 6)}
+
+    return {
+        "n": len(one.targets),
+        "left_out": len(rows) - len(known),
+        "first": {"name": first.card.name, "digest": first.digest, "accuracy": ranged(found.first)},
+        "second": {"name": second.card.name, "digest": second.digest, "accuracy": ranged(found.second)},
+        "difference": ranged(found.difference),
+        "only_first_right": found.only_first,
+        "only_second_right": found.only_second,
+        "mcnemar_p": round(found.p_value, 6),
+        "agreement": round(
+            float(
+                sum(
+                    first.card.labels[a] == second.card.labels[b]
+                    for a, b in zip(one.predicted, other.predicted, strict=True)
+                )
+                / len(one.targets)
+            ),
+            6,
+        ),
+    }

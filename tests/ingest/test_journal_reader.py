@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Taking in what was received: nothing acknowledged is given up, and nothing comes in twice."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
+
+from medhub.foundation import logging
+from medhub.foundation.app_context import AppContext
+from medhub.ingest import journal_reader, pipeline
+from medhub.ingest.journal import Journal, JournalPosition
+from medhub.ingest.journal_reader import ExpectedPatient, Intake, JournalEntry, to_record
+from medhub.ingest.models import Arrival
+from medhub.records.models import Image
+from tests.factories.accounts import People
+from tests.factories.cts import ct
+
+
+class Running:
+    """A journal, and threads that take from it."""
+
+    def __init__(self, app: AppContext, project_id: str) -> None:
+        self.app, self.sent = app, JournalEntry(project_id, "CT_1", "127.0.0.1")
+        self.journal = Journal(app.settings.intake_folder, app.keys, most_waiting_bytes=10**9)
+        self.done: list[tuple[JournalPosition, bool]] = []
+        self._changed = threading.Condition()
+        self.intake = Intake(app, self._note, 2)
+        self.intake.start()
+
+    def _note(self, places: Sequence[JournalPosition], damaged: bool) -> None:
+        with self._changed:
+            self.done += [(place, damaged) for place in places]
+            self._changed.notify_all()
+
+    def take_in(self, *files: bytes, left: bool = False, sent: JournalEntry | None = None) -> list[bool]:
+        """Have files taken in; gives which of them were called damaged, in their order."""
+        places = [self.journal.append(to_record(sent or self.sent, [data]), 1) for data in files]
+        self.intake.want([ExpectedPatient(place, 1, left) for place in places])
+        with self._changed:
+            assert self._changed.wait_for(lambda: set(places) <= {place for place, _ in self.done}, 60)
+        told = dict(self.done)
+        return [told[place] for place in places]
+
+    def outcomes(self) -> list[tuple[str, str | None]]:
+        with self.app.database.reading() as session:
+            found = session.scalars(select(Arrival).order_by(Arrival.created_at, Arrival.id))
+            return [(arrival.outcome, arrival.peer) for arrival in found]
+
+
+@pytest.fixture
+def running(app: AppContext, people: People) -> Iterator[Running]:
+    logging.configure()  # as the process that takes in does: an error is told by its kind and places
+    started = Running(app, people.project_id)
+    yield started
+    started.intake.stop()
+    started.journal.close()
+
+
+def test_what_was_left_behind_comes_in_once_even_when_only_its_note_was_lost(running: Running) -> None:
+    fine, broken = ct(), ct(PatientID="", StudyInstanceUID="")
+    assert running.take_in(fine, broken) == [False, False]
+    assert running.take_in(fine, broken, left=True) == [False, False]
+    assert sorted(running.outcomes()) == [("accepted", "CT_1"), ("quarantined", "CT_1")]
+    # Sent again by its node it is a duplicate, as by any other way.
+    running.take_in(fine)
+    assert sorted(outcome for outcome, _ in running.outcomes()) == ["accepted", "duplicate", "quarantined"]
+
+
+def test_a_database_that_does_not_answer_is_waited_for(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, failures = pipeline.receive_files, [OperationalError("SELECT", {}, Exception()), OSError(28, "No space left")]
+
+    def receive_all(*args: Any) -> object:
+        if failures:
+            raise failures.pop()
+        return real(*args)
+
+    monkeypatch.setattr(journal_reader, "receive_all", receive_all)
+    monkeypatch.setattr(journal_reader, "_PAUSE_S", 0.01)
+    assert running.take_in(ct()) == [False]
+    assert running.outcomes() == [("accepted", "CT_1")]
+
+
+def failing_at(marked: bytes, real: Callable[..., Any]) -> Callable[..., Any]:
+    """A way in that fails at files with a mark, after it has taken in what comes before them."""
+
+    def receive_all(app: Any, actor: Any, door: Any, files: Sequence[bytes]) -> Any:
+        answers = []
+        for data in files:
+            if marked in data:
+                raise ZeroDivisionError
+            answers += real(app, actor, door, [data])
+        return answers
+
+    return receive_all
+
+
+def test_a_file_at_which_the_program_fails_is_quarantined_and_the_others_come_in_once(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_reader, "receive_all", failing_at(b"POISON", pipeline.receive_files))
+    first, poison, last = ct(), ct(StudyDescription="POISON", SOPInstanceUID="1.2.3.7"), ct(SOPInstanceUID="1.2.3.8")
+    assert running.take_in(first, poison, last) == [False] * 3
+    assert sorted(outcome for outcome, _ in running.outcomes()) == ["accepted", "accepted", "quarantined"]
+    with running.app.database.reading() as session:
+        (waiting,) = session.scalars(select(Arrival).where(Arrival.outcome == "quarantined"))
+        assert len(list(session.scalars(select(Image)))) == 2
+    assert waiting.sealed_bytes is not None
+
+
+def test_what_cannot_even_be_quarantined_stays_in_the_journal(running: Running) -> None:
+    nowhere = JournalEntry("no such project", "CT_1", "127.0.0.1")
+    assert running.take_in(ct(), sent=nowhere) == [True]
+    assert running.outcomes() == []
+
+
+def test_a_damaged_record_holds_up_nobody(running: Running) -> None:
+    place = running.journal.append(to_record(running.sent, [ct()]), 1)
+    path = running.journal.root / place.folder / "00000001.journal"
+    data = bytearray(path.read_bytes())
+    data[place.offset + 100] ^= 1
+    path.write_bytes(data)
+    running.intake.want([ExpectedPatient(place, 1)])
+    assert running.take_in(ct()) == [False]
+    assert dict(running.done)[place] is True
+
+
+def test_nodes_are_taken_in_side_by_side_and_each_in_its_order(
+    running: Running, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str | None, bytes]] = []
+    both = threading.Barrier(2, timeout=30)
+
+    def receive_all(_app: Any, _actor: Any, door: Any, files: Sequence[bytes]) -> list[Any]:
+        if not any(peer == door.peer for peer, _ in seen):
+            both.wait()  # two nodes are at it at the same time, or this breaks
+        seen.extend((door.peer, data) for data in files)
+        return []
+
+    monkeypatch.setattr(journal_reader, "receive_all", receive_all)
+    places = []
+    for lane, title in enumerate(("CT_1", "MR_1")):
+        sent = JournalEntry(people.project_id, title, "127.0.0.1")
+        places += [
+            ExpectedPatient(running.journal.append(to_record(sent, [b"%d" % number]), 1), lane + 1)
+            for number in range(100)
+        ]
+    running.intake.want(places)
+    with running._changed:
+        assert running._changed.wait_for(lambda: len(running.done) == 200, 60)
+    for title in ("CT_1", "MR_1"):
+        assert [data for peer, data in seen if peer == title] == [b"%d" % number for number in range(100)]

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from medhub.errors import Invalid
+from medhub.ingest.upload_parser import LARGEST_FIELD_BYTES, LONGEST_HEADER_BYTES, UploadPart, UploadReader
+
+BOUNDARY = "medhub-test-boundary"
+CONTENT_TYPE = f"multipart/form-data; boundary={BOUNDARY}"
+
+Sent = tuple[str, str | None, bytes]
+
+
+def body(*parts: Sent) -> bytes:
+    message = b""
+    for name, filename, data in parts:
+        message += f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"'.encode()
+        if filename is not None:
+            message += f'; filename="{filename}"\r\nContent-Type: image/jpeg'.encode()
+        message += b"\r\n\r\n" + data + b"\r\n"
+    return message + f"--{BOUNDARY}--\r\n".encode()
+
+
+def read(chunks: Sequence[bytes], *, content_type: str = CONTENT_TYPE, largest: int = 10_000) -> list[UploadPart]:
+    async def stream() -> AsyncIterator[bytes]:
+        for chunk in chunks:
+            yield chunk
+
+    async def collect() -> list[UploadPart]:
+        reader = UploadReader(content_type, largest_file_bytes=largest)
+        return [part async for part in reader.parts(stream())]
+
+    return asyncio.run(collect())
+
+
+def told(parts: list[UploadPart]) -> list[tuple[str, str | None, bytes, int]]:
+    return [(part.name, part.filename, bytes(part.data), part.size) for part in parts]
+
+
+FILES: list[Sent] = [
+    ("patient_id", None, b"0193"),
+    ("files", "cells.jpg", b"\xff\xd8\xff" + bytes(range(256)) * 20),
+    ("files", "\U0001f600 b\xe9ta.png", b"--" + BOUNDARY.encode()[:-1] + b"\r\n--"),
+    ("files", "empty.jpg", b""),
+    ("pathway", None, b"smear-review"),
+]
+WHOLE = body(*FILES)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.integers(0, len(WHOLE)), max_size=40))
+def test_however_it_is_cut_the_parts_are_the_same(cuts: list[int]) -> None:
+    edges = [0, *sorted(cuts), len(WHOLE)]
+    chunks = [WHOLE[start:end] for start, end in pairwise(edges)]
+    assert told(read(chunks)) == [(name, filename, data, len(data)) for name, filename, data in FILES]
+
+
+def test_one_byte_at_a_time_gives_the_same_parts_too() -> None:
+    assert told(read([WHOLE[i : i + 1] for i in range(len(WHOLE))])) == told(read([WHOLE]))
+
+
+contents = st.binary(max_size=300).filter(lambda data: BOUNDARY.encode() not in data)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(contents, min_size=1, max_size=6), st.integers(1, 400))
+def test_whatever_is_sent_arrives(datas: list[bytes], step: int) -> None:
+    sent: list[Sent] = [("files", f"{number}.jpg", data) for number, data in enumerate(datas)]
+    whole = body(*sent)
+    parts = read([whole[start : start + step] for start in range(0, len(whole), step)])
+    assert [bytes(part.data) for part in parts] == datas
+
+
+def test_a_part_is_given_as_soon_as_it_is_complete() -> None:
+    seen: list[str] = []
+
+    async def stream() -> AsyncIterator[bytes]:
+        for sent in FILES[:3]:
+            seen.append(f"sent {sent[1]}")
+            yield body(sent).removesuffix(f"--{BOUNDARY}--\r\n".encode())
+        yield f"--{BOUNDARY}--\r\n".encode()
+
+    async def collect() -> None:
+        async for part in UploadReader(CONTENT_TYPE, largest_file_bytes=10_000).parts(stream()):
+            seen.append(f"got {part.filename}")
+
+    asyncio.run(collect())
+    assert seen.index("got None") < seen.index(f"sent {FILES[2][1]}")
+
+
+def test_of_a_file_that_is_too_large_only_the_size_is_kept() -> None:
+    parts = read([body(("files", "large", b"x" * 5001), ("files", "fits", b"y" * 5000))], largest=5000)
+    assert [(part.size, len(part.data), part.truncated) for part in parts] == [(5001, 0, True), (5000, 5000, False)]
+
+
+def test_a_field_without_a_file_is_short() -> None:
+    (part,) = read([body(("patient_id", None, b"x" * (LARGEST_FIELD_BYTES + 1)))], largest=10**9)
+    assert part.truncated
+    assert len(part.data) == 0
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["", "application/json", "multipart/form-data", "multipart/form-data; boundary=", "multipart/mixed; boundary=x"],
+)
+def test_what_is_no_form_is_refused(content_type: str) -> None:
+    with pytest.raises(Invalid, match="multipart/form-data"):
+        read([WHOLE], content_type=content_type)
+
+
+@pytest.mark.parametrize("missing", [3, 5, 30, len(WHOLE) - 10, len(WHOLE)])
+def test_an_upload_that_breaks_off_is_told_so(missing: int) -> None:
+    with pytest.raises(Invalid, match=r"broke off|not a whole"):
+        read([WHOLE[: len(WHOLE) - missing]])
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"no boundary at all",
+        f"--{BOUNDARY}\r\nno header\r\n\r\nx\r\n--{BOUNDARY}--\r\n".encode(),
+        f"--{BOUNDARY}\r\nContent-Disposition form-data\r\n\r\n".encode(),
+        f"--{BOUNDARY}XX".encode(),
+    ],
+)
+def test_a_broken_message_is_refused_in_words(message: bytes) -> None:
+    with pytest.raises(Invalid, match="upload"):
+        read([message])
+
+
+def test_a_header_without_end_is_refused_before_it_fills_the_memory() -> None:
+    head = f"--{BOUNDARY}\r\nX-Long: ".encode()
+    with pytest.raises(Invalid, match=r"too long|not a whole"):
+        read([head, *[b"x" * 8192] * (LONGEST_HEADER_BYTES // 8192 + 2)])
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.binary(max_size=80), max_size=8))
+def test_hostile_bytes_are_refused_and_nothing_else_happens(chunks: list[bytes]) -> None:
+    try:
+        parts = read([f"--{BOUNDARY}\r\n".encode(), *chunks])
+    except Invalid:
+        return
+    assert all(isinstance(part, UploadPart) for part in parts)
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "a\x00b.jpg", "x" * 5000, "\U0001f600.png", "CON", ""])
+def test_names_are_kept_as_they_are_and_mean_nothing(name: str) -> None:
+    (part,) = read([body(("files", name, b"x"))])
+    assert part.filename is not None
+    assert bytes(part.data) == b"x"

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is remembered of elements must never show: each object comes out as if it were the first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import TypeVar
+
+import pydicom
+import pytest
+from pydicom import Dataset, dcmread, dcmwrite
+
+from medhub.science.arrivals.cleaned_image import CleanedImage
+from medhub.science.arrivals.cleaning import prepare_arrival
+from medhub.science.arrivals.photograph_wrapping import write_subject
+from medhub.science.deid import element_cache
+from medhub.science.deid.engine import Cleaned, deidentify
+from medhub.science.deid.profile import Profile, find_profile
+from medhub.science.deid.pseudonym import subject_of
+from medhub.science.imaging.decoding_limits import DecodingLimits, Unacceptable
+from medhub.science.imaging.dicom.file_writing import write_file
+from medhub.science.imaging.dicom.search_attributes import attributes_of
+from tests.science.imaging.pictures import CONTEXT
+
+FILES = Path(pydicom.__file__).parent / "data" / "test_files"
+NAMES = ("CT_small.dcm", "MR_small.dcm", "rtplan.dcm", "reportsi.dcm", "examples_palette.dcm", "MR_small_implicit.dcm")
+KEY = b"a key of the project"
+
+
+T = TypeVar("T")
+
+# As a project has it: the same for all of its files.
+profiles: dict[str, Profile] = {}
+
+
+def read(name: str) -> Dataset:
+    return dcmread(FILES / name, force=True)
+
+
+def cleaned(dataset: Dataset, profile: str = "clinical-photo", person: str = "4711") -> Cleaned:
+    wanted = profiles.setdefault(profile, find_profile(profile))
+    return deidentify(dataset, wanted, subject_of(KEY, person, "", wanted.dates))
+
+
+def plain(found: Cleaned) -> bytes:
+    """The dataset as another program writes it."""
+    out = BytesIO()
+    dcmwrite(out, found.dataset, implicit_vr=False, little_endian=True)
+    return out.getvalue()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_remembered() -> None:
+    element_cache._cases.clear()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_second_of_the_same_comes_out_as_the_first(name: str) -> None:
+    first, second = cleaned(read(name)), cleaned(read(name))
+    assert element_cache._cases
+    assert plain(first) == plain(second)
+    assert first.actions == second.actions
+
+
+def test_what_was_made_for_one_person_is_not_given_to_another() -> None:
+    one, other = read("CT_small.dcm"), read("CT_small.dcm")
+    for dataset in (one, other):
+        dataset.StudyDescription = "abdomen liver"
+    other.PatientName = "Liver^John"
+    wanted = "research-max-utility"
+    kept, gone = cleaned(_again(one), wanted), cleaned(_again(other), wanted)
+    assert "abdomen" in kept.dataset.StudyDescription
+    assert "liver" not in gone.dataset.StudyDescription
+    assert kept.dataset.get("StudyDescription") != gone.dataset.get("StudyDescription")
+    assert cleaned(_again(one), wanted, "4712").dataset.PatientID != kept.dataset.PatientID
+
+
+def test_what_was_made_by_one_profile_is_not_given_by_another() -> None:
+    def date(profile: str) -> str:
+        return str(cleaned(read("CT_small.dcm"), profile).dataset.get("StudyDate"))
+
+    together = [date("basic"), date("research-max-utility")]
+    element_cache._cases.clear()
+    alone = date("research-max-utility")
+    assert together[1] == alone != together[0]
+
+
+def test_files_come_out_as_the_first_after_all_others_have() -> None:
+    names = [path.name for path in sorted(FILES.glob("*.dcm")) if path.stat().st_size < 300_000]
+    alone = {name: _alone(lambda name=name: prepared(name)) for name in names}  # type: ignore[misc]
+    assert sum(not isinstance(one, str) for one in alone.values()) > 30
+    for _ in range(2):
+        assert {name: prepared(name) for name in names} == alone
+
+
+def prepared(name: str) -> CleanedImage | str:
+    """What becomes of a file on its way in, or why it is not taken."""
+    try:
+        return prepare_arrival((FILES / name).read_bytes(), context=CONTEXT, limits=DecodingLimits())
+    except Unacceptable as refusal:
+        return refusal.message
+
+
+def test_what_is_changed_in_one_object_does_not_change_the_next() -> None:
+    first = cleaned(read("CT_small.dcm"))
+    first.dataset.Modality = "OT"
+    first.dataset.ImageType[0] = "CHANGED"
+    second = cleaned(read("CT_small.dcm"))
+    assert list(second.dataset.ImageType) == ["ORIGINAL", "PRIMARY", "AXIAL"]
+    assert second.dataset.Modality == "CT"
+    assert attributes_of(second.dataset)["series"]["Modality"] == ["CT"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_that_is_written_from_what_is_remembered_is_the_file(name: str) -> None:
+    def file() -> bytes:
+        found = cleaned(read(name))
+        found.dataset.pop("PixelData", None)
+        write_subject(found.dataset, CONTEXT)
+        return write_file(found.dataset, pydicom.uid.ExplicitVRLittleEndian, found.shared)
+
+    first = file()
+    assert file() == first
+    element_cache._cases.clear()
+    assert file() == first
+    again = dcmread(BytesIO(first))
+    alone = _alone(lambda: cleaned(read(name))).dataset
+    write_subject(alone, CONTEXT)
+    assert {str(one.tag): one.value for one in again if one.VR != "SQ" and one.tag != 0x7FE00010} == {
+        str(one.tag): one.value
+        for one in dcmread(BytesIO(write_file(alone, pydicom.uid.ExplicitVRLittleEndian)))
+        if one.VR != "SQ" and one.tag != 0x7FE00010
+    }
+
+
+def _again(dataset: Dataset) -> Dataset:
+    """A dataset as it is when it is read from a file."""
+    out = BytesIO()
+    dcmwrite(out, dataset, enforce_file_format=True)
+    return dcmread(BytesIO(out.getvalue()))
+
+
+def _alone(make: Callable[[], T]) -> T:
+    element_cache._cases.clear()
+    found = make()
+    element_cache._cases.clear()
+    return found
