@@ -4,7 +4,7 @@ DATA ?=
 BIN := .venv/bin
 WEB_SOURCES := $(shell find web/src web/public -type f 2>/dev/null) web/index.html web/vite.config.ts web/tsconfig.json
 
-.PHONY: install run test lint check-web check-python api deid-bench fuzz clean
+.PHONY: install run test lint vocabulary check-web check-python api deid-bench fuzz clean
 
 install: .make/python .make/web
 
@@ -39,10 +39,14 @@ run: install
 	@touch $@
 
 lint: .make/dev
-	$(BIN)/ruff check src tests bench
-	$(BIN)/ruff format --check src tests bench
+	$(BIN)/ruff check src tests bench tools
+	$(BIN)/ruff format --check src tests bench tools
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Names and sizes that make code hard to read; a count that rises fails. --list PATH and --update: see the script.
+vocabulary: .make/dev .make/node_modules
+	$(BIN)/python tools/vocabulary.py
 
 check-web: .make/node_modules
 	cd web && npm run --silent check
@@ -50,7 +54,7 @@ check-web: .make/node_modules
 
 # MEDHUB_TEST_STRICT=1 makes a missing part fail instead of skip. TESTS=... runs a part, PROCESSES=... in so many at once.
 PROCESSES ?= 2
-test: install lint check-web
+test: install lint vocabulary check-web
 	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 # The tables of de-identification, whole; make test runs a sample of each.
