@@ -31,8 +31,19 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="several
 
 
 def _children(pid: int) -> list[int]:
-    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(one) for one in found if b"medhub.entrypoints.web_worker" in Path(f"/proc/{one}/cmdline").read_bytes()]
+    """The web processes that a server has started."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    web_worker = b"medhub.entrypoints.web_worker"
+    return [int(child) for child in children if web_worker in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+def _wait_for_second_process(pid: int, address: str) -> None:
+    """Stop the first process until the second one has answered a request."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        assert httpx.get(f"{address}/api/health", timeout=90).status_code == 200
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 @pytest.fixture
@@ -54,8 +65,8 @@ def server(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
         assert process.stderr is not None
         address = ""
         for line in process.stderr:
-            if found := re.search(r"http://[0-9.:]+", line):
-                address = found.group()
+            if match := re.search(r"http://[0-9.:]+", line):
+                address = match.group()
                 break
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
@@ -63,7 +74,9 @@ def server(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
                 if httpx.get(f"{address}/api/ready").status_code == 200 and len(_children(process.pid)) == 1:
                     break
             except httpx.TransportError:
-                time.sleep(0.1)
+                pass
+            time.sleep(0.1)
+        _wait_for_second_process(process.pid, address)
         yield process, address
         if process.poll() is None:
             process.terminate()
@@ -77,7 +90,6 @@ def _answered_by_both(address: str, headers: dict[str, str]) -> set[int]:
 
 def test_a_sign_in_that_ends_ends_at_every_process_at_once(server: tuple[subprocess.Popen[str], str]) -> None:
     _process, address = server
-    time.sleep(3)  # until the second one answers too
     for _ in range(3):
         form = {"username": EMAIL, "password": PASSWORD}
         token = httpx.post(f"{address}/api/auth/token", data=form).json()["access_token"]
@@ -89,7 +101,6 @@ def test_a_sign_in_that_ends_ends_at_every_process_at_once(server: tuple[subproc
 
 def test_the_second_process_answers_alone_when_the_first_is_held_up(server: tuple[subprocess.Popen[str], str]) -> None:
     process, address = server
-    time.sleep(3)
     os.kill(process.pid, signal.SIGSTOP)
     try:
         answered = 0
@@ -104,11 +115,11 @@ def test_the_second_process_answers_alone_when_the_first_is_held_up(server: tupl
         os.kill(process.pid, signal.SIGCONT)
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_all_of_them_end_together(server: tuple[subprocess.Popen[str], str], how: signal.Signals) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_all_of_them_end_together(server: tuple[subprocess.Popen[str], str], number: signal.Signals) -> None:
     process, _address = server
     (child,) = _children(process.pid)
-    process.send_signal(how)
+    process.send_signal(number)
     process.wait(30)
     deadline = time.monotonic() + 10
     while Path(f"/proc/{child}/cmdline").exists() and Path(f"/proc/{child}/cmdline").read_bytes():
@@ -116,7 +127,7 @@ def test_all_of_them_end_together(server: tuple[subprocess.Popen[str], str], how
         time.sleep(0.05)
 
 
-def test_a_port_that_is_taken_is_said() -> None:
+def test_a_port_in_use_is_reported() -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
