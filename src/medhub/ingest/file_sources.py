@@ -17,11 +17,12 @@ from medhub.errors import Invalid, NotFound
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.safe_zip import ZipLimits, opened, unpack
 from medhub.science.arrivals import wire
+from medhub.science.imaging.photographs.format_registry import PHOTOGRAPH_EXTENSIONS
 
 DIRECTORY = "DICOMDIR"
 MOST_FILES = 1_000_000
 # What in a folder is taken for an image; a file that is named is taken whatever it is called.
-ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".dicom", ".ima", ""})
+ENDINGS = PHOTOGRAPH_EXTENSIONS | {".dcm", ".dicom", ".ima", ""}
 _IGNORED = {".ds_store", "thumbs.db", "desktop.ini"}
 
 

@@ -178,7 +178,7 @@ def test_without_cleaning_of_pixels_a_photograph_waits_without_its_metadata() ->
     kept = Profile(name="kept", title="Kept", version=1, pixels=Pixels(clean=False))
     somebody = Pseudonym(KEY, "P-KNOWN", -70)
     found = clean_object(_file("JPEG", _picture()), kept, somebody, KEY, DecodingLimits())
-    assert "a person must look" in found.reason
+    assert "a person must review" in found.reason
     assert found.place[0] == "P-KNOWN"
     assert SECRET.encode() not in found.doubtful
     assert found.data == b""

@@ -8,7 +8,7 @@ from medhub.science.arrivals.dicom_arrivals import prepare_dicom
 from medhub.science.arrivals.photograph_wrapping import wrap_photograph
 from medhub.science.imaging.decoding_limits import DecodingLimits, Reason, Unacceptable, refuse_length
 from medhub.science.imaging.dicom.received_file import is_dicom
-from medhub.science.imaging.photographs.formats import read_photograph
+from medhub.science.imaging.photographs.format_registry import read_photograph
 
 __all__ = ["CleanedImage", "CleaningContext", "DecodingLimits", "Reason", "Unacceptable", "prepare_arrival"]
 

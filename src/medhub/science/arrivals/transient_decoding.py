@@ -14,7 +14,7 @@ from medhub.science.arrivals.cleaning import prepare_arrival
 from medhub.science.arrivals.dicom_arrivals import prepare_dicom
 from medhub.science.imaging.decoding_limits import DecodingLimits, Unacceptable, refuse_length
 from medhub.science.imaging.dicom.received_file import is_dicom
-from medhub.science.imaging.photographs.formats import read_photograph
+from medhub.science.imaging.photographs.format_registry import read_photograph
 from medhub.science.imaging.photographs.photograph import rgb
 from medhub.science.imaging.rendering.frames import read_frame
 

@@ -33,7 +33,7 @@ from medhub.science.imaging.dicom.file_writing import write_file
 from medhub.science.imaging.dicom.object_checks import check_image
 from medhub.science.imaging.dicom.received_file import is_dicom, parse_within, quiet
 from medhub.science.imaging.dicom.stored_pixels import clean_pixels
-from medhub.science.imaging.photographs.formats import identify, refuse_unknown
+from medhub.science.imaging.photographs.format_registry import identify_format, refuse_unknown
 
 _PIXELS = 0x7FE00010
 _ANY_PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
@@ -80,7 +80,7 @@ def clean_object(
         try:
             refuse_length(data, limits)
             if not is_dicom(data):
-                if identify(data) is None:
+                if identify_format(data) is None:
                     raise refuse_unknown(data)
                 if is_slide(data):
                     return clean_slide(data, profile, subject, key, limits)

@@ -23,10 +23,10 @@ from PIL import Image
 from medhub.errors import Invalid
 from medhub.science.arrivals.transient_decoding import decode_photograph
 from medhub.science.imaging.decoding_limits import DecodingLimits, Unacceptable
+from medhub.science.imaging.photographs.format_registry import PHOTOGRAPH_EXTENSIONS
 from medhub.science.inference.preprocessing import Preprocessing, resize
 from medhub.science.learning.patient_splits import PARTS, Part, assign
 
-ENDINGS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
 # One of a label in each part.
 FEWEST_OF_A_LABEL = 3
 _NEEDED = {"path", "label"}
@@ -103,7 +103,7 @@ def read_listing(path: Path, root: Path | None = None) -> tuple[ListingRow, ...]
             ListingRow(file, file.relative_to(path).as_posix(), folder.name, file.relative_to(path).as_posix())
             for folder in sorted(one for one in path.iterdir() if one.is_dir() and not one.name.startswith("."))
             for file in sorted(folder.rglob("*"))
-            if file.suffix.lower() in ENDINGS and not file.name.startswith(".")
+            if file.suffix.lower() in PHOTOGRAPH_EXTENSIONS and not file.name.startswith(".")
         )
         if not rows:
             raise Invalid(f"There are no images in {path}: it needs a folder for each label, with images in it.")

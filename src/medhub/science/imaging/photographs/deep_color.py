@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Photographs of more than eight bits a sample, read without losing any of them."""
+"""Photographs of more than eight bits a sample, read and written without losing any of them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-# Pillow keeps one byte a sample of colors and takes the more significant one. Told that the bytes lie the other way
-# round, it takes the less significant one; both together are the sample.
+from medhub.science.imaging.decoding_limits import Unacceptable
+
+# Of colors with 16 bits Pillow keeps the more significant byte. Decoded with the byte order reversed, it keeps the less
+# significant one; both together are the sample.
 _OTHER_ORDER = {
     "RGB;16B": "RGB;16L",
     "RGB;16L": "RGB;16B",
@@ -27,7 +29,7 @@ _OTHER_ORDER = {
 }
 
 
-def read_deep(image: Image.Image, data: bytes, kind: str) -> tuple[NDArray[np.uint16], bool] | None:
+def read_deep(image: Image.Image, data: bytes, format_name: str) -> tuple[NDArray[np.uint16], bool] | None:
     """Read the samples of an opened image that has more than eight bits a sample.
 
     Parameters
@@ -36,30 +38,30 @@ def read_deep(image: Image.Image, data: bytes, kind: str) -> tuple[NDArray[np.ui
         The image, opened and not yet decoded.
     data
         The bytes that it was opened from.
-    kind
-        "PNG" or "TIFF"; no other kind has so many bits.
+    format_name
+        "PNG" or "TIFF"; no other format that Pillow reads has so many bits.
 
     Returns
     -------
     (ndarray of uint16, bool) or None
-        Array of shape (rows, columns) or (rows, columns, 3), and whether nothing was lost (it was opaque);
+        Array of shape (rows, columns) or (rows, columns, 3), and whether nothing was lost (the image was opaque);
         ``None`` when the image has eight bits a sample or fewer.
     """
     if image.mode.startswith("I;16"):
         return np.asarray(image).astype(np.uint16), True
-    rawmode = _rawmode(image)
+    rawmode = _read_rawmode(image)
     if rawmode == "LA;16B":
         return _read_deep_grey_alpha(data)
     if rawmode not in _OTHER_ORDER:
         return None
     high = np.asarray(image)
-    with Image.open(BytesIO(data), formats=(kind,)) as again:
-        _set_rawmode(again, _OTHER_ORDER[rawmode])
-        low = np.asarray(again)
+    with Image.open(BytesIO(data), formats=(format_name,)) as reopened:
+        _set_rawmode(reopened, _OTHER_ORDER[rawmode])
+        low = np.asarray(reopened)
     samples = high.astype(np.uint16) << 8 | low
     if samples.shape[-1] == 3 or rawmode.startswith("RGBX"):
         return np.ascontiguousarray(samples[..., :3]), True
-    return _on_white(samples[..., :3], samples[..., 3])
+    return _lay_on_white(samples[..., :3], samples[..., 3])
 
 
 def _read_deep_grey_alpha(png: bytes) -> tuple[NDArray[np.uint16], bool]:
@@ -70,23 +72,23 @@ def _read_deep_grey_alpha(png: bytes) -> tuple[NDArray[np.uint16], bool]:
         BytesIO(png[:12] + header + struct.pack(">I", zlib.crc32(header)) + png[33:]), formats=("PNG",)
     ) as image:
         pairs = np.asarray(image).copy().view(">u2").astype(np.uint16)
-    return _on_white(pairs[..., 0], pairs[..., 1])
+    return _lay_on_white(pairs[..., 0], pairs[..., 1])
 
 
-def _on_white(color: NDArray[np.uint16], alpha: NDArray[np.uint16]) -> tuple[NDArray[np.uint16], bool]:
+def _lay_on_white(color: NDArray[np.uint16], alpha: NDArray[np.uint16]) -> tuple[NDArray[np.uint16], bool]:
     """Lay transparent parts on white, a strip at a time because the sums need four times the memory."""
     if bool((alpha == 65535).all()):
         return np.ascontiguousarray(color), True
-    laid = np.empty(color.shape, np.uint16)
+    flat = np.empty(color.shape, np.uint16)
     for top in range(0, len(color), 256):
         opacity = alpha[top : top + 256].astype(np.uint64)
         if color.ndim == 3:
             opacity = opacity[..., None]
-        laid[top : top + 256] = (color[top : top + 256] * opacity + (65535 - opacity) * 65535 + 32767) // 65535
-    return laid, False
+        flat[top : top + 256] = (color[top : top + 256] * opacity + (65535 - opacity) * 65535 + 32767) // 65535
+    return flat, False
 
 
-def _rawmode(image: Image.Image) -> str:
+def _read_rawmode(image: Image.Image) -> str:
     tiles: list[Any] = getattr(image, "tile", [])
     if not tiles:
         return ""
@@ -99,3 +101,37 @@ def _set_rawmode(image: Image.Image, rawmode: str) -> None:
     image.tile = [  # type: ignore[attr-defined]
         tile._replace(args=rawmode if isinstance(tile.args, str) else (rawmode, *tile.args[1:])) for tile in tiles
     ]
+
+
+def write_deep(samples: NDArray[np.uint16], extension: str, signatures: tuple[bytes, ...]) -> bytes:
+    """Write colors of sixteen bits, which Pillow does not write.
+
+    Parameters
+    ----------
+    samples
+        Array of shape (rows, columns, 3), RGB.
+    extension
+        Ending of the format to be written, with its dot: ".png" or ".tif".
+    signatures
+        Byte strings with which a file of this format begins; the result is checked for them.
+
+    Returns
+    -------
+    bytes
+        The file, without a color profile.
+
+    Raises
+    ------
+    Unacceptable
+        When opencv is not installed, or writes something else.
+    """
+    try:
+        import cv2
+    except ImportError as error:
+        raise Unacceptable(
+            "Colors of sixteen bits cannot be written anew without opencv.", reason="unsupported"
+        ) from error
+    done, encoded = cv2.imencode(extension, samples[:, :, ::-1])
+    if not done or not encoded.tobytes().startswith(signatures):
+        raise Unacceptable("Colors of sixteen bits of this format cannot be written anew.", reason="unsupported")
+    return encoded.tobytes()

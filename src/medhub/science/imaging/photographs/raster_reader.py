@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Photographs in PNG, TIFF, BMP and WebP, decoded into samples of which none is lost."""
+"""Steps that the raster formats share: opening within the limits, decoding every sample, building the photograph."""
 
 from __future__ import annotations
 
-import struct
-import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,126 +15,62 @@ from PIL import Image
 from medhub.science.imaging.decoding_limits import DecodingLimits, Unacceptable, refuse_oversized
 from medhub.science.imaging.photographs.deep_color import read_deep
 from medhub.science.imaging.photographs.photograph import Photograph, small, turn
-from medhub.science.imaging.photographs.refusal_messages import animated, damaged, decoding, truncated
+from medhub.science.imaging.photographs.refusal_messages import damaged, decoding
+
+_TRANSPARENCY_NOTE = "Transparent parts were laid on white."
+CMYK_NOTE = "Printing colors (CMYK) were converted to red, green and blue without a color profile."
 
 
-def needed_png(data: bytes) -> bytes:
-    """Check that a PNG is whole, unharmed and not animated, and keep only the chunks that its picture needs.
+class DecodedSamples(NamedTuple):
+    """The samples of an image.
 
-    Texts and profiles may be bombs of their own (PNG specification, third edition, sections 5 and 11).
-
-    Parameters
+    Attributes
     ----------
-    data
-        The received bytes, which begin as a PNG does.
-
-    Returns
-    -------
-    bytes
-        A PNG of the same picture.
-
-    Raises
-    ------
-    Unacceptable
-        When the file is cut off, damaged, or an animation.
+    pixels
+        Array of shape (rows, columns) or (rows, columns, 3), uint8 or uint16.
+    bits
+        Bits of a sample that are used, 8 to 16.
+    exact
+        Whether every sample of the file is kept exactly.
+    notes
+        What was changed, one sentence each.
     """
-    needed = [data[:8]]
-    at = 8
-    while True:
-        if at + 12 > len(data):
-            raise truncated("PNG")
-        (length,) = struct.unpack_from(">I", data, at)
-        name = data[at + 4 : at + 8]
-        if at + 12 + length > len(data):
-            raise truncated("PNG")
-        # Upper case in the first letter marks the chunks that the image needs.
-        if name[:1].isupper():
-            (check,) = struct.unpack_from(">I", data, at + 8 + length)
-            if zlib.crc32(memoryview(data)[at + 4 : at + 8 + length]) != check:
-                raise damaged("PNG")
-        if name == b"acTL" and length >= 4 and struct.unpack_from(">I", data, at + 8)[0] > 1:
-            raise animated("PNG")
-        if name[:1].isupper() or name in (b"tRNS", b"eXIf"):
-            needed.append(data[at : at + 12 + length])
-        if name == b"IEND":
-            return b"".join(needed)
-        at += 12 + length
+
+    pixels: NDArray[Any]
+    bits: int
+    exact: bool
+    notes: tuple[str, ...] = ()
 
 
-def read_raster(data: bytes, kind: str, limits: DecodingLimits) -> Photograph:
-    """Read a photograph of samples.
+@contextmanager
+def open_raster(
+    data: bytes, format_name: str, limits: DecodingLimits, *, decoder: str | None = None
+) -> Iterator[Image.Image]:
+    """Open an image without decoding it, and refuse it if it is too large.
 
     Parameters
     ----------
     data
-        The received bytes; of a PNG what ``needed_png`` leaves of them.
-    kind
-        "PNG", "TIFF", "BMP" or "WebP".
+        The received bytes.
+    format_name
+        As messages name the format.
     limits
-        What is taken.
-
-    Returns
-    -------
-    Photograph
-        With its pixels, right way up; transparent parts lie on white.
+        The largest accepted image.
+    decoder
+        Pillow's name of the format, where it is another.
 
     Raises
     ------
     Unacceptable
-        When the file is cut off, damaged, animated, of several pages, of samples that are not taken, or larger than
-        the limits.
+        For an oversized image, and for whatever the decoder raises on bad bytes within the context.
     """
-    formats = {"WebP": "WEBP"}.get(kind, kind)
-    if kind == "WebP" and struct.unpack_from("<I", data, 4)[0] + 8 > len(data) + 1:
-        raise truncated("WebP")
-    with decoding(kind), Image.open(BytesIO(data), formats=(formats,)) as image:
+    with decoding(format_name), Image.open(BytesIO(data), formats=(decoder or format_name,)) as image:
         refuse_oversized(image.height, image.width, limits)
-        if kind == "WebP" and getattr(image, "n_frames", 1) > 1:
-            raise animated("WebP")
-        if kind == "TIFF":
-            _check_pages(image, limits)
-        lossy = _lossy(image, data, kind)
-        # A TIFF forgets its orientation once it is decoded; a PNG is decoded when it is asked for it.
-        orientation = _orientation(image) if kind == "TIFF" else 1
-        pixels, bits, exact, notes = _samples(image, data, kind)
-        orientation = orientation if kind == "TIFF" else _orientation(image)
-    if (pixels.ndim == 2 and not pixels.size) or pixels.ndim not in (2, 3):
-        raise damaged(kind)
-    # Pillow turns TIFF files by itself while it decodes them.
-    if orientation != 1:
-        if kind != "TIFF":
-            pixels = turn(pixels, orientation)
-        notes.append("The picture was turned the right way up, as its file had noted; no pixel value changed.")
-    return Photograph(kind, pixels, None, small(pixels, bits), bits, exact, lossy, tuple(notes))
+        yield image
 
 
-def _check_pages(image: Image.Image, limits: DecodingLimits) -> None:
-    """Refuse a TIFF of several pages; reduced copies of the same page (NewSubfileType, tag 254) do not count."""
-    pages = 1
-    for number in range(1, 1 + limits.max_frames):
-        try:
-            image.seek(number)
-        except EOFError:
-            break
-        if not image.tag_v2.get(254, 0) & 1:  # type: ignore[attr-defined]
-            pages += 1
-        if pages > 1:
-            raise Unacceptable(
-                "This TIFF file has several pages. Save each page that matters as a file of its own.",
-                reason="unsupported",
-            )
-    image.seek(0)
-
-
-def _lossy(image: Image.Image, data: bytes, kind: str) -> bool:
-    """Whether the samples had been compressed with loss: a VP8 chunk in WebP, JPEG or WebP inside TIFF."""
-    if kind == "WebP":
-        return b"VP8 " in data[:64]
-    compression = image.info.get("compression", "")
-    return kind == "TIFF" and compression in ("jpeg", "tiff_jpeg", "webp")
-
-
-def _orientation(image: Image.Image) -> int:
+def read_orientation(image: Image.Image) -> int:
+    """Read the EXIF orientation, 1 to 8; 1 where there is none."""
     try:
         value = image.getexif().get(0x0112, 1)
     except Exception:
@@ -142,51 +78,105 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def _samples(image: Image.Image, data: bytes, kind: str) -> tuple[NDArray[Any], int, bool, list[str]]:
-    """Decode into grey or RGB samples: the array, its bits, whether nothing was lost, and what was changed."""
-    notes: list[str] = []
-    deep = read_deep(image, data, kind)
+def build_photograph(
+    format_name: str, samples: DecodedSamples, orientation: int = 1, *, lossy: bool, already_turned: bool = False
+) -> Photograph:
+    """Turn decoded samples the right way up and add the preview.
+
+    Parameters
+    ----------
+    format_name
+        As messages name the format.
+    samples
+        The samples as decoded.
+    orientation
+        EXIF orientation of the file, 1 to 8.
+    lossy
+        Whether the file had been compressed with loss.
+    already_turned
+        Whether the decoder has turned the samples by itself.
+
+    Raises
+    ------
+    Unacceptable
+        When the array is no picture.
+    """
+    pixels, notes = samples.pixels, samples.notes
+    if (pixels.ndim == 2 and not pixels.size) or pixels.ndim not in (2, 3):
+        raise damaged(format_name)
+    if orientation != 1:
+        if not already_turned:
+            pixels = turn(pixels, orientation)
+        notes += ("The picture was turned the right way up, as its file says; no pixel value changed.",)
+    preview = small(pixels, samples.bits)
+    return Photograph(format_name, pixels, None, preview, samples.bits, samples.exact, lossy, notes)
+
+
+def decode_samples(image: Image.Image, data: bytes, format_name: str) -> DecodedSamples:
+    """Decode an opened image into grey or RGB samples, of which none is rounded.
+
+    Parameters
+    ----------
+    image
+        The image, opened and not yet decoded.
+    data
+        The bytes that it was opened from.
+    format_name
+        As messages name the format.
+
+    Raises
+    ------
+    Unacceptable
+        When the samples have 32 bits, or colors that cannot be read.
+    """
+    deep = read_deep(image, data, format_name)
     if deep is not None:
         samples, exact = deep
-        if not exact:
-            notes.append("Transparent parts were laid on white.")
+        notes = () if exact else (_TRANSPARENCY_NOTE,)
         bits = int(samples.max()).bit_length()
         if bits <= 8:
-            return samples.astype(np.uint8), 8, exact, notes
-        return samples, bits, exact, notes
+            return DecodedSamples(samples.astype(np.uint8), 8, exact, notes)
+        return DecodedSamples(samples, bits, exact, notes)
     mode = image.mode
     if mode in ("I", "F"):
         raise Unacceptable(
-            f"The samples of this {kind} file have 32 bits; at most 16 are taken. Save it with 8 or 16 bits a sample.",
+            f"The samples of this {format_name} file have 32 bits; at most 16 are accepted. Save it with 8 or 16 bits "
+            "a sample.",
             reason="unsupported",
         )
     if mode in ("RGBA", "RGBa", "LA", "La", "PA") or image.has_transparency_data:
         pixels, opaque = _flatten(image)
-        if not opaque:
-            notes.append("Transparent parts were laid on white.")
-        return pixels, 8, opaque, notes
+        return DecodedSamples(pixels, 8, opaque, () if opaque else (_TRANSPARENCY_NOTE,))
     if mode in ("1", "L"):
-        return np.asarray(image.convert("L")), 8, True, notes
+        return DecodedSamples(np.asarray(image.convert("L")), 8, True)
     if mode == "RGB":
-        return np.asarray(image), 8, True, notes
+        return DecodedSamples(np.asarray(image), 8, True)
     if mode in ("RGBX", "P"):
-        return np.asarray(image.convert("RGB")), 8, True, notes
+        return DecodedSamples(np.asarray(image.convert("RGB")), 8, True)
     if mode in ("CMYK", "YCbCr"):
-        if mode == "CMYK":
-            notes.append("Printing colors (CMYK) were turned into red, green and blue without a color profile.")
-        return np.asarray(image.convert("RGB")), 8, False, notes
+        return DecodedSamples(np.asarray(image.convert("RGB")), 8, False, (CMYK_NOTE,) if mode == "CMYK" else ())
     raise Unacceptable(
-        f"The colors of this {kind} file ({mode}) cannot be read. Save it in red, green and blue.", reason="unsupported"
+        f"The colors of this {format_name} file ({mode}) cannot be read. Save it in red, green and blue.",
+        reason="unsupported",
     )
 
 
 def _flatten(image: Image.Image) -> tuple[NDArray[np.uint8], bool]:
-    """Lay transparent parts on white; what lies hidden under them is not kept."""
+    """Lay transparent parts on white, and return whether the image was opaque; colors under them are not kept."""
     mode = "L" if image.mode in ("LA", "La", "L") else "RGB"
     layered = image.convert("LA" if mode == "L" else "RGBA")
     alpha = layered.getchannel("A")
     if alpha.getextrema() == (255, 255):
         return np.asarray(layered.convert(mode)), True
-    ground = Image.new(mode, image.size, "white")
-    ground.paste(layered.convert(mode), mask=alpha)
-    return np.asarray(ground), False
+    background = Image.new(mode, image.size, "white")
+    background.paste(layered.convert(mode), mask=alpha)
+    return np.asarray(background), False
+
+
+def save_raster(samples: NDArray[Any], encoder: str, color_profile: bytes | None = None, **options: Any) -> bytes:
+    """Write samples with Pillow: grey of up to 16 bits or RGB of eight bits, and a color profile if one is passed."""
+    out = BytesIO()
+    if color_profile:
+        options["icc_profile"] = color_profile
+    Image.fromarray(np.ascontiguousarray(samples)).save(out, encoder, **options)
+    return out.getvalue()

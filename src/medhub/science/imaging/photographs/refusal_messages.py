@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sentences for files that cannot be read, shared by the readers of all kinds."""
+"""Refusals of files that cannot be read, shared by the readers of all formats."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from PIL import UnidentifiedImageError
 
 from medhub.science.imaging.decoding_limits import Unacceptable
 
-RECOPY = "It was probably cut off while it was copied; copy it again from where it was made."
+RECOPY = "It was probably cut off while it was copied; copy it again from its source."
 
 
 @contextmanager
-def decoding(kind: str) -> Iterator[None]:
+def decoding(format_name: str) -> Iterator[None]:
     """Turn whatever a decoder raises on bad bytes into a refusal."""
     try:
         yield
@@ -22,39 +22,41 @@ def decoding(kind: str) -> Iterator[None]:
         raise
     except MemoryError as error:
         raise Unacceptable(
-            f"Reading this {kind} file takes more memory than a file is given. Save it smaller.",
+            f"Reading this {format_name} file takes more memory than is allowed for a file. Save it smaller.",
             reason="too-many-pixels",
         ) from error
     except UnidentifiedImageError as error:
         raise Unacceptable(
-            f"This {kind} file is damaged, or of a form that is not read here. Save it again as a PNG file.",
+            f"This {format_name} file is damaged, or of a variant that cannot be read. Save it again as a PNG file.",
             reason="damaged",
         ) from error
     except OSError as error:
         if "truncated" in str(error):
-            raise Unacceptable(f"This {kind} file ends before its image does. {RECOPY}", reason="truncated") from error
-        raise damaged(kind) from error
+            raise truncated(format_name) from error
+        raise damaged(format_name) from error
     # A decoder of hostile bytes may raise anything (struct.error, SyntaxError, IndexError, ...); all mean the same.
     except Exception as error:
-        raise damaged(kind) from error
+        raise damaged(format_name) from error
 
 
-def damaged(kind: str) -> Unacceptable:
+def damaged(format_name: str) -> Unacceptable:
     """The refusal of a file whose image data cannot be decoded."""
     return Unacceptable(
-        f"This {kind} file is damaged: its image data cannot be decoded. Copy or export it again from its source.",
+        f"This {format_name} file is damaged: its image data cannot be decoded. Copy or export it again from its "
+        "source.",
         reason="damaged",
     )
 
 
-def truncated(kind: str, there: str = "") -> Unacceptable:
-    """The refusal of a file that ends too early; ``there`` may say how much of it there is."""
-    return Unacceptable(f"This {kind} file ends before its image does.{there} {RECOPY}", reason="truncated")
+def truncated(format_name: str, extent: str = "") -> Unacceptable:
+    """The refusal of a file that ends too early; ``extent`` may be a sentence about how much of it can be decoded."""
+    return Unacceptable(f"This {format_name} file ends before its image does.{extent} {RECOPY}", reason="truncated")
 
 
-def animated(kind: str) -> Unacceptable:
+def animated(format_name: str) -> Unacceptable:
     """The refusal of an animation."""
     return Unacceptable(
-        f"This {kind} file is an animation of several pictures. Save the one that matters as a PNG or JPEG file.",
+        f"This {format_name} file is an animation of several pictures. Save the one that matters as a PNG or JPEG "
+        "file.",
         reason="animated",
     )
