@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Links, paths, modules and make targets that the documentation names exist."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from tests.conftest import ROOT
+
+PAGES = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "bench").glob("*.md"),
+        *(ROOT / "demo").rglob("*.md"),
+    ]
+)
+CODE_BLOCK = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^()\s]+)\)")
+INLINE_CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
+HEADING = re.compile(r"^#{1,6} +(.+?)\s*$", re.MULTILINE)
+REPOSITORY_PATH = re.compile(r"^(?:src|tests|bench|demo|deploy|docs|tools|web|models)/[\w./\-]*$")
+# Not file names such as medhub.key.
+MODULE = re.compile(r"\bmedhub(?:\.(?!(?:crt|key|pem|sqlite|example)\b)[a-z_0-9]+)+")
+
+
+def text_of(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def anchors_of(page: Path) -> set[str]:
+    """Return the heading anchors of a page, as code hosts derive them."""
+    headings = HEADING.findall(CODE_BLOCK.sub("", text_of(page)))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def broken_links(page: Path) -> list[str]:
+    broken = []
+    for target in LINK.findall(CODE_BLOCK.sub("", text_of(page))):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = unquote(target).partition("#")
+        file = (page.parent / path).resolve() if path else page
+        if not file.exists() or (anchor and file.suffix == ".md" and anchor not in anchors_of(file)):
+            broken.append(target)
+    return broken
+
+
+def missing_paths(page: Path) -> list[str]:
+    names = [name for name in INLINE_CODE.findall(text_of(page)) if REPOSITORY_PATH.match(name)]
+    # Classifiers other than the ones that ship are examples of a reader's own.
+    return [name for name in names if not (ROOT / name).exists() and not name.startswith("models/my-")]
+
+
+def names_existing_object(dotted: str) -> bool:
+    """Return whether a dotted name is a module, or an attribute of one."""
+    module, _, attribute = dotted.rpartition(".")
+    try:
+        if importlib.util.find_spec(dotted) is not None:
+            return True
+    except ModuleNotFoundError:
+        pass
+    try:
+        return hasattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize("document", PAGES, ids=lambda document: str(document.relative_to(ROOT)))
+def test_relative_links_resolve(document: Path) -> None:
+    assert broken_links(document) == []
+
+
+@pytest.mark.parametrize("document", PAGES, ids=lambda document: str(document.relative_to(ROOT)))
+def test_repository_paths_exist(document: Path) -> None:
+    assert missing_paths(document) == []
+
+
+def test_scripts_and_tests_in_commands_exist() -> None:
+    script = re.compile(r"\b(?:python|pytest) ((?:(?:bench|tests|tools)/[\w./\-]+ ?)+)")
+    named = {name for page in PAGES for match in script.findall(text_of(page)) for name in match.split()}
+    assert named
+    assert sorted(name for name in named if not (ROOT / name).exists()) == []
+
+
+def test_named_modules_exist() -> None:
+    named = {name.rstrip(".") for page in PAGES for name in MODULE.findall(text_of(page))}
+    assert named
+    assert sorted(name for name in named if not names_existing_object(name)) == []
+
+
+def test_named_make_targets_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([\w.\-]+):", makefile, re.MULTILINE))
+    named = {
+        target
+        for page in [*PAGES, ROOT / ".ci" / "run"]
+        for target in re.findall(r"(?:^|`|=1 )make ([a-z][\w\-]*)", text_of(page), re.MULTILINE)
+    }
+    assert {"run", "test"} <= named
+    assert named <= targets
+
+
+def test_the_checks_notice_what_is_wrong(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# A heading\n[a](#a-heading) [b](#none) [c](gone.md) `src/medhub/gone.py`\n", encoding="utf-8")
+    assert broken_links(page) == ["#none", "gone.md"]
+    assert missing_paths(page) == ["src/medhub/gone.py"]
+    assert names_existing_object("medhub.errors")
+    assert not names_existing_object("medhub.gone")
