@@ -27,7 +27,7 @@ MOST_FILE_LINES = 400
 
 # The list of the architecture page, each word with its inflections that are used as names.
 LISTED_WORDS = frozenset(
-    [
+    (
         "house",
         "houses",
         "door",
@@ -62,7 +62,7 @@ LISTED_WORDS = frozenset(
         "believed",
         "stranger",
         "strangers",
-    ]
+    )
 )
 LISTED_PHRASES = ("go_on", "goOn")
 # Every capability has these; the package name tells them apart.
