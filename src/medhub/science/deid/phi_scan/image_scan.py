@@ -16,9 +16,12 @@ from pydicom import Dataset
 from pydicom.pixels.processing import apply_color_lut
 from pydicom.pixels.utils import iter_pixels
 
+from medhub.science import pixel_decoders
 from medhub.science.deid.phi_scan.findings import PhiFinding, cut
 from medhub.science.deid.phi_scan.phi_patterns import PhiPatterns
 from medhub.science.deid.phi_scan.text_reader import RecognizedText, is_mark, text_recognizer
+
+pixel_decoders.register()
 
 _MOST_PIXELS = 120_000_000
 # Frames that are read each; of more, the brightest and darkest value of each pixel over all of them is read besides.

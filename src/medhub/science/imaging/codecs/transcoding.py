@@ -10,8 +10,11 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from medhub.science import pixel_decoders
 from medhub.science.imaging.decoding_limits import Unacceptable
 from medhub.science.imaging.dicom.received_file import quiet
+
+pixel_decoders.register()
 
 
 def transcode(dicom: bytes, syntax: str) -> bytes:

@@ -26,6 +26,7 @@ from pydicom.uid import (
 )
 
 from medhub.errors import Invalid
+from medhub.science import pixel_decoders
 from medhub.science.imaging.codecs.jpeg import JpegFault, clean_jpeg
 from medhub.science.imaging.decoding_limits import Unacceptable
 from medhub.science.imaging.dicom.object_checks import NATIVE_SYNTAXES, number_of_frames
@@ -33,6 +34,8 @@ from medhub.science.imaging.dicom.object_kinds import PIXEL_KEYWORDS, SEGMENTATI
 from medhub.science.imaging.dicom.received_file import quiet
 from medhub.science.imaging.rendering.grayscale import FrameValues, grey_levels, palette_colors
 from medhub.science.imaging.rendering.segmentation import segmented_picture
+
+pixel_decoders.register()
 
 _PHOTOGRAPHS = (VLPhotographicImageStorage, VLMicroscopicImageStorage)
 _PIXEL_TAGS = dict(zip(((0x7FE0, 0x0010), (0x7FE0, 0x0008), (0x7FE0, 0x0009)), PIXEL_KEYWORDS, strict=True))
