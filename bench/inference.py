@@ -31,7 +31,7 @@ from PIL import Image
 from medhub.science.inference.card import CARD_FILE, MODEL_FILE, Card, NoveltyCard
 from medhub.science.inference.classifier import INPUT, OUTPUTS, Classifier, session_options
 from medhub.science.inference.preprocessing import Preprocessing, prepare
-from medhub.science.learning.architectures import build
+from medhub.science.learning.architectures import build_network
 from medhub.science.learning.card_file import card_text
 from medhub.science.learning.novelty import Novelty as Distance
 from medhub.science.learning.novelty import fit_gaussians
@@ -58,7 +58,7 @@ def with_random_weights(name: str, folder: Path) -> tuple[Classifier, Graph]:
     chance = np.random.default_rng(0)
     torch.manual_seed(0)
     preprocessing = Preprocessing(size=224, mean=(127.5,) * 3, std=(127.5,) * 3)
-    network = build(name, len(LABELS)).eval()
+    network = build_network(name, len(LABELS)).eval()
     with torch.inference_mode():
         widths = [one.shape[1] for one in network.maps(torch.zeros(1, 3, 224, 224))]
     targets = np.arange(200) % len(LABELS)

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from medhub.science.inference.preprocessing import Preprocessing
 from medhub.science.learning import training_loop
-from medhub.science.learning.architectures import build
+from medhub.science.learning.architectures import build_network
 from medhub.science.learning.dataset import ImageSet
 from medhub.science.learning.image_augmentation import vary
 from medhub.science.learning.recipe import Augmentation, NetworkRecipe, Recipe, Training
@@ -57,7 +57,7 @@ def whole(images: ImageSet, index: int) -> Tensor:
 def plain(name: str, images: ImageSet) -> float:
     """Images a second of the plain loop."""
     torch.manual_seed(0)
-    network = build(name, CLASSES).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    network = build_network(name, CLASSES).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=0.05)
     loader = DataLoader(Varied(images), BATCH, shuffle=True, num_workers=1, drop_last=True, persistent_workers=True)
     start, seen = 0.0, 0
@@ -89,7 +89,7 @@ def ours(name: str, images: ImageSet) -> tuple[float, float]:
         training=Training(epochs=2, batch_size=BATCH, precision="float32", learning_rate=1e-3),
     )
     few = ImageSet(images.images[:VALIDATED], images.targets[:VALIDATED])
-    learned = training_loop.train(build(name, CLASSES), recipe, images, few)
+    learned = training_loop.train(build_network(name, CLASSES), recipe, images, few)
     epoch = learned.curves[-1]
     return len(images.targets) // BATCH * BATCH / epoch.seconds, epoch.waited
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small world to train in: discs of three colors, and a network that learns them within a second."""
+"""Images of discs of three colors, and a small architecture that learns them within a second."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from medhub.science.learning.network import Network
+from medhub.science.learning.network import Architecture, Network
 
 
 class Tiny(Network):
@@ -27,6 +27,8 @@ class Tiny(Network):
         shallow = torch.relu(self.bn(self.shallow(images)))
         return shallow, torch.relu(self.deep(shallow))
 
+
+TINY = Architecture("tiny", Tiny, input_size=32)
 
 COLORS = {"blue": (70, 70, 200), "green": (70, 190, 70), "red": (200, 70, 70)}
 RECIPE = """

@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -12,31 +14,37 @@ need("torch", "onnx")
 
 import torch  # noqa: E402
 
-from medhub.science.learning.architectures import ARCHITECTURES, build, count_parameters  # noqa: E402
+from medhub.science.learning.architectures import ARCHITECTURES, build_network, count_parameters, register  # noqa: E402
+from medhub.science.learning.dataset import labels_of, load_images, part_of, read_listing  # noqa: E402
+from medhub.science.learning.initialization import initialize_weights  # noqa: E402
 from medhub.science.learning.mobilenetv2 import MobileNetV2  # noqa: E402
+from medhub.science.learning.network import HEAD_PREFIXES, Architecture, Network  # noqa: E402
+from medhub.science.learning.recipe import read_recipe  # noqa: E402
+from medhub.science.learning.training_loop import train  # noqa: E402
+from tests.science.learning.discs import RECIPE, draw_discs  # noqa: E402
 
 
 def test_the_architectures_have_the_published_sizes() -> None:
-    assert count_parameters(build("hrnet-w18-small", 4)) == 11_146_660
-    assert count_parameters(build("mobilenetv2", 4)) == 2_228_996
+    assert count_parameters(build_network("hrnet-w18-small", 4)) == 11_146_660
+    assert count_parameters(build_network("mobilenetv2", 4)) == 2_228_996
 
 
 @pytest.mark.parametrize("name", sorted(ARCHITECTURES))
 def test_the_last_map_has_stride_32_and_the_head_reads_its_mean(name: str) -> None:
     torch.manual_seed(0)
-    network = build(name, 3).eval()
+    network = build_network(name, 3).eval()
     with torch.inference_mode():
         images = torch.randn(2, 3, 64, 64)
         maps = network.maps(images)
         assert maps[-1].shape[2:] == (2, 2)
-        assert [one.shape[2] for one in maps] == sorted((one.shape[2] for one in maps), reverse=True)
+        assert [each.shape[2] for each in maps] == sorted((each.shape[2] for each in maps), reverse=True)
         torch.testing.assert_close(network(images), network.classifier(maps[-1].mean((2, 3))))
 
 
 @pytest.mark.parametrize("name", sorted(ARCHITECTURES))
 def test_every_weight_takes_part(name: str) -> None:
     torch.manual_seed(0)
-    network = build(name, 3)
+    network = build_network(name, 3)
     network(torch.randn(2, 3, 64, 64)).square().sum().backward()
     assert [key for key, weight in network.named_parameters() if weight.grad is None] == []
 
@@ -58,18 +66,18 @@ PUBLISHED = {
 
 @pytest.mark.parametrize("name", sorted(PUBLISHED))
 def test_the_state_dict_has_the_names_and_shapes_of_the_published_weights(name: str) -> None:
-    lines = sorted(f"{key} {tuple(value.shape)}" for key, value in build(name, 1000).state_dict().items())
+    lines = sorted(f"{key} {tuple(value.shape)}" for key, value in build_network(name, 1000).state_dict().items())
     assert hashlib.sha256("\n".join(lines).encode()).hexdigest() == PUBLISHED[name]
 
 
 def test_each_published_architecture_names_its_model() -> None:
-    assert {name for name, one in ARCHITECTURES.items() if one.published} == set(PUBLISHED)
+    assert {name for name, architecture in ARCHITECTURES.items() if architecture.published} == set(PUBLISHED)
 
 
 @pytest.mark.parametrize("hidden", [0, 128])
 def test_the_mean_of_the_activation_maps_is_the_logits(hidden: int) -> None:
     torch.manual_seed(0)
-    network = build("mobilenetv2-0.35", 4, hidden=hidden).eval()
+    network = build_network("mobilenetv2-0.35", 4, hidden=hidden).eval()
     with torch.inference_mode():
         last = torch.randn(3, network.body_channels, 2, 2)
         torch.testing.assert_close(network.activation(last).mean((2, 3)), network.head(last.mean((2, 3))))
@@ -77,7 +85,7 @@ def test_the_mean_of_the_activation_maps_is_the_logits(hidden: int) -> None:
 
 def test_with_a_hidden_layer_the_activation_map_is_grad_cam() -> None:
     torch.manual_seed(0)
-    network = build("mobilenetv2-0.35", 3, hidden=16).eval()
+    network = build_network("mobilenetv2-0.35", 3, hidden=16).eval()
     last = torch.randn(1, network.body_channels, 3, 3, requires_grad=True)
     (gradient,) = torch.autograd.grad(network.head(last.mean((2, 3)))[0, 1], last)
     weight = gradient.sum((2, 3), keepdim=True)  # Grad-CAM: the pooled gradient weighs the maps
@@ -94,11 +102,77 @@ def test_tensorflow_padding_puts_the_odd_pixel_right_and_below() -> None:
         same.bias.zero_()
         same.weight[0, 0, 0, 0] = 1  # the upper left of the window
     image = torch.arange(64.0).reshape(1, 1, 8, 8).expand(1, 3, 8, 8)
-    found = same(image)[0, 0]
+    output = same(image)[0, 0]
     # SAME with stride 2 on an even side: windows start at 0, 2, 4, ... (symmetric padding would start at -1).
-    torch.testing.assert_close(found, image[0, 0, ::2, ::2])
+    torch.testing.assert_close(output, image[0, 0, ::2, ::2])
 
 
 def test_an_unknown_architecture_is_refused_with_the_known_ones() -> None:
     with pytest.raises(Invalid, match="hrnet-w18-small"):
-        build("resnet50", 2)
+        build_network("resnet50", 2)
+
+
+class _Toy(Network):
+    """An architecture that exists in this file only; its head has other names than those that ship."""
+
+    def __init__(self, classes: int, *, hidden: int = 0) -> None:
+        super().__init__()
+        self.stem = torch.nn.Conv2d(3, 8, 4, stride=4)
+        self.classifier_scale = torch.nn.Parameter(torch.ones(8, 1, 1))
+        self.add_head(8, classes, hidden)
+
+    def maps(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return (torch.relu(self.stem(images)) * self.classifier_scale,)
+
+
+def _load_constant(network: Network, path: Path) -> None:
+    with torch.no_grad():
+        network.get_parameter("stem.weight").fill_(float(path.read_text()))
+
+
+TOY = Architecture(
+    "toy",
+    _Toy,
+    input_size=32,
+    weight_loaders={".txt": _load_constant},
+    head_prefixes=(*HEAD_PREFIXES, "classifier_scale"),
+)
+
+
+@pytest.fixture
+def toy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Architecture]:
+    with monkeypatch.context() as patch:
+        patch.setitem(ARCHITECTURES, TOY.name, TOY)
+        del ARCHITECTURES[TOY.name]
+        register(TOY)
+        yield TOY
+
+
+def test_an_architecture_of_one_file_is_registered_by_one_line_and_trained(toy: Architecture, tmp_path: Path) -> None:
+    rows = read_listing(draw_discs(tmp_path) / "split.csv")
+    recipe = read_recipe(RECIPE.replace('"tiny"', f'"{toy.name}"').replace("epochs = 10", "epochs = 1"))
+    learn, validate = (
+        load_images(part_of(rows, part), labels_of(rows), recipe.preprocessing) for part in ("train", "val")
+    )
+    network = build_network(recipe.network.architecture, 3)
+    before = network.get_parameter("stem.weight").detach().clone()
+    trained = train(network, recipe, learn, validate)
+    assert [epoch.number for epoch in trained.curves] == [1]
+    assert not torch.equal(before, network.get_parameter("stem.weight"))
+
+
+def test_an_architecture_names_its_own_head_and_its_own_weight_files(toy: Architecture, tmp_path: Path) -> None:
+    network = build_network(toy.name, 3)
+    assert [name for name, _ in network.named_parameters() if not network.in_head(name)] == ["stem.weight", "stem.bias"]
+    (tmp_path / "start.txt").write_text("0.5")
+    start = initialize_weights(network, toy.name, "start.txt", tmp_path)
+    assert start.name == "start.txt"
+    assert set(network.get_parameter("stem.weight").flatten().tolist()) == {0.5}
+    (tmp_path / "start.safetensors").write_bytes(b"")
+    with pytest.raises(Invalid, match=r"read from \.txt files only"):
+        initialize_weights(network, toy.name, "start.safetensors", tmp_path)
+
+
+def test_a_name_is_registered_once(toy: Architecture) -> None:
+    with pytest.raises(ValueError, match="registered twice"):
+        register(toy)

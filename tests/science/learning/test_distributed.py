@@ -17,7 +17,7 @@ import torch  # noqa: E402
 
 from medhub.errors import Invalid  # noqa: E402
 from medhub.science.learning.distributed import ProcessGroup, joined  # noqa: E402
-from medhub.science.learning.initialization import read_safetensors  # noqa: E402
+from medhub.science.learning.safetensors_file import read_safetensors  # noqa: E402
 from tests.science.learning.discs import draw_discs  # noqa: E402
 
 ROOT = Path(__file__).parents[3]

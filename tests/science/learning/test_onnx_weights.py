@@ -20,7 +20,7 @@ from medhub.errors import Invalid  # noqa: E402
 from medhub.science.inference.card import load_card  # noqa: E402
 from medhub.science.inference.classifier import INPUT, Classifier  # noqa: E402
 from medhub.science.inference.preprocessing import normalize  # noqa: E402
-from medhub.science.learning.architectures import build  # noqa: E402
+from medhub.science.learning.architectures import build_network  # noqa: E402
 from medhub.science.learning.initialization import initialize_weights  # noqa: E402
 from medhub.science.learning.network import Network  # noqa: E402
 
@@ -37,7 +37,7 @@ def _images(side: int) -> np.ndarray:
 
 def _started(name: str, images: np.ndarray | None = None) -> Network:
     card = load_card(_folder(name))
-    network = build(card.architecture, 3)
+    network = build_network(card.architecture, 3)
     initialize_weights(network, card.architecture, str(_folder(name)), Path(), images, card.preprocessing)
     return network.eval()
 
@@ -74,11 +74,11 @@ def test_learning_goes_on_from_about_the_same_place() -> None:
 
 def test_a_classifier_of_another_architecture_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match="cannot start a mobilenetv2"):
-        initialize_weights(build("mobilenetv2", 3), "mobilenetv2", str(_folder("blood-cells")), Path())
-    from medhub.science.learning.onnx_weights import load_folded
+        initialize_weights(build_network("mobilenetv2", 3), "mobilenetv2", str(_folder("blood-cells")), Path())
+    from medhub.science.learning.onnx_weights import load_onnx
 
     with pytest.raises(Invalid, match="another architecture"):
-        load_folded(_folder("blood-cells") / "model.onnx", build("hrnet-w18-small-v2", 3))
+        load_onnx(build_network("hrnet-w18-small-v2", 3), _folder("blood-cells") / "model.onnx")
 
 
 def test_another_normalization_of_the_input_is_refused() -> None:
@@ -86,13 +86,13 @@ def test_another_normalization_of_the_input_is_refused() -> None:
     other = card.preprocessing.model_copy(update={"mean": (1.0, 2.0, 3.0)})
     with pytest.raises(Invalid, match="was trained with mean"):
         initialize_weights(
-            build(card.architecture, 3), card.architecture, str(_folder("blood-cells")), Path(), None, other
+            build_network(card.architecture, 3), card.architecture, str(_folder("blood-cells")), Path(), None, other
         )
 
 
 def test_the_card_will_name_where_it_began() -> None:
     card = load_card(_folder("blood-cells"))
-    start = initialize_weights(build(card.architecture, 3), card.architecture, "blood-cells", ROOT / "models")
+    start = initialize_weights(build_network(card.architecture, 3), card.architecture, "blood-cells", ROOT / "models")
     assert start.name == f"blood-cells {card.version}"
     assert Classifier.load(_folder("blood-cells")).digest in start.source
     assert start.licence == card.licence

@@ -15,7 +15,7 @@ import torch  # noqa: E402
 
 from medhub.errors import Invalid  # noqa: E402
 from medhub.science.learning.mobilenetv2 import MobileNetV2  # noqa: E402
-from medhub.science.learning.tflite_weights import load_imagenet, load_start, read_convolutions  # noqa: E402
+from medhub.science.learning.tflite_weights import IMAGENET_OUTPUTS, load_imagenet, load_tflite, read_convolutions  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[3]
 WEIGHTS = ROOT.parent / "shared" / "data" / "weights" / "tf2_mobilenet_v2_1.0_224_ptq.tflite"
@@ -30,7 +30,8 @@ with_weights = pytest.mark.skipif(not WEIGHTS.is_file(), reason="the shared data
 
 @with_weights
 def test_the_float_network_says_what_the_int8_interpreter_says() -> None:
-    network = load_imagenet(WEIGHTS).eval()
+    network = MobileNetV2(IMAGENET_OUTPUTS, folded=True, same_padding=True).eval()
+    load_imagenet(network, WEIGHTS)
     images = [np.asarray(Image.open(path).convert("RGB")) for path in sorted(ROOT.glob("demo/blood-cells/*/*.jpg"))]
     batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
     with torch.inference_mode():
@@ -43,7 +44,7 @@ def test_the_float_network_says_what_the_int8_interpreter_says() -> None:
 def test_all_but_the_head_is_filled() -> None:
     network = MobileNetV2(5, folded=True, same_padding=True)
     head = network.classifier.weight.clone()
-    load_start(WEIGHTS, network)
+    load_tflite(network, WEIGHTS)
     torch.testing.assert_close(network.classifier.weight, head)
     weight, bias = read_convolutions(WEIGHTS)[0]
     np.testing.assert_array_equal(network.conv_stem.weight.detach().numpy(), weight)
@@ -54,7 +55,7 @@ def test_all_but_the_head_is_filled() -> None:
 @with_weights
 def test_a_network_with_batch_normalization_is_refused() -> None:
     with pytest.raises(Invalid, match="batch normalization"):
-        load_start(WEIGHTS, MobileNetV2(5))
+        load_tflite(MobileNetV2(5), WEIGHTS)
 
 
 def test_a_file_that_is_no_such_network_is_refused(tmp_path: Path) -> None:

@@ -23,20 +23,27 @@ from medhub.errors import Invalid, Unavailable  # noqa: E402
 from medhub.science.inference.card import load_card  # noqa: E402
 from medhub.science.inference.classifier import Classifier  # noqa: E402
 from medhub.science.inference.preprocessing import Preprocessing  # noqa: E402
-from medhub.science.learning import checkpoint, evaluation, initialization, training_job, training_loop  # noqa: E402
-from medhub.science.learning.architectures import ARCHITECTURES, Architecture, build  # noqa: E402
+from medhub.science.learning import (  # noqa: E402
+    checkpoint,
+    evaluation,
+    initialization,
+    safetensors_file,
+    training_job,
+    training_loop,
+)
+from medhub.science.learning.architectures import ARCHITECTURES, build_network  # noqa: E402
 from medhub.science.learning.dataset import load_images, part_of, read_listing  # noqa: E402
 from medhub.science.learning.novelty import Novelty, fit_gaussians  # noqa: E402
 from medhub.science.learning.onnx_export import ExportDiffers, Graph, compare, export, rounded  # noqa: E402
 from medhub.science.learning.recipe import find_recipe, load_recipe, named_recipes, read_recipe  # noqa: E402
 from medhub.science.learning.teacher import Teacher  # noqa: E402
-from tests.science.learning.discs import RECIPE, Tiny, draw_discs  # noqa: E402
+from tests.science.learning.discs import RECIPE, TINY, Tiny, draw_discs  # noqa: E402
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _a_small_world() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(ARCHITECTURES, "tiny", Architecture(Tiny))
+        patch.setitem(ARCHITECTURES, TINY.name, TINY)
         patch.setattr(evaluation, "GENERATED_OF_EACH_KIND", 2)
         yield
 
@@ -250,7 +257,7 @@ def test_near_duplicates_in_two_parts_stop_the_training_unless_a_reason_is_given
 def test_a_frozen_base_learns_its_head_alone(data: Path, made: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = Tiny(3)
-    initialization.write_safetensors(tmp_path / "start.safetensors", network.state_dict())
+    safetensors_file.write_safetensors(tmp_path / "start.safetensors", network.state_dict())
     job = _job(
         data,
         tmp_path / "out",
@@ -331,9 +338,9 @@ def test_weights_of_16_bits_and_an_int8_model_serve_too(data: Path, tmp_path: Pa
 def test_another_training_starts_from_the_weights_of_one(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "first"
     assert training_job.run_training(_job(data, out, ("[novelty]", "[export]\nweights = true\n[novelty]"))) is not None
-    network = build("tiny", 5)
+    network = build_network("tiny", 5)
     initialization.initialize_weights(network, "tiny", "weights.safetensors", out)
-    kept = initialization.read_safetensors(out / "weights.safetensors")
+    kept = safetensors_file.read_safetensors(out / "weights.safetensors")
     assert torch.equal(network.state_dict()["deep.weight"], kept["deep.weight"])
     assert network.classifier.out_features == 5
     change = ("strangers =", f'start_from = "{out / "weights.safetensors"}"\nstrangers =')
@@ -355,7 +362,7 @@ def test_rounded_weights_are_stored_in_half_the_space() -> None:
 def _parts(name: str) -> tuple[Graph, Preprocessing, np.ndarray]:
     torch.manual_seed(0)
     chance = np.random.default_rng(0)
-    network = build(name, 2).eval()
+    network = build_network(name, 2).eval()
     with torch.inference_mode():
         widths = [one.shape[1] for one in network.maps(torch.zeros(1, 3, 32, 32))]
     targets = np.arange(40) % 2

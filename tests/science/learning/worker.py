@@ -9,23 +9,23 @@ from pathlib import Path
 import torch
 
 from medhub.science.learning import training_loop
-from medhub.science.learning.architectures import ARCHITECTURES, Architecture, build
+from medhub.science.learning.architectures import build_network, register
 from medhub.science.learning.dataset import labels_of, load_images, part_of, read_listing
 from medhub.science.learning.distributed import joined
-from medhub.science.learning.initialization import write_safetensors
 from medhub.science.learning.recipe import read_recipe
-from tests.science.learning.discs import RECIPE, Tiny
+from medhub.science.learning.safetensors_file import write_safetensors
+from tests.science.learning.discs import RECIPE, TINY
 
 
 def main(data: Path, weights: Path) -> None:
     """Learn the colors of discs, and keep the weights."""
     torch.set_num_threads(1)
-    ARCHITECTURES["tiny"] = Architecture(Tiny)
+    register(TINY)
     recipe = read_recipe(RECIPE.replace("batch_size = 6", "batch_size = 12").replace("epochs = 10", "epochs = 4"))
     rows = read_listing(data / "split.csv")
     parts = [load_images(part_of(rows, part), labels_of(rows), recipe.preprocessing) for part in ("train", "val")]
     with training_loop.repeatable(42, 1), joined("cpu") as world:
-        network = build("tiny", 3)
+        network = build_network("tiny", 3)
         training_loop.train(network, recipe, parts[0], parts[1], world=world)
         if world.leads:
             write_safetensors(weights, network.state_dict())

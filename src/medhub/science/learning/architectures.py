@@ -1,57 +1,57 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The architectures that a recipe can name."""
+"""The registry of network architectures.
+
+To add an architecture, write one file with a ``Network`` and an ``Architecture`` (``hrnet.py`` is an example), and add
+one line of registration here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
-
 from medhub.errors import Invalid
-from medhub.science.learning import hrnet
-from medhub.science.learning.hrnet import HRNet
-from medhub.science.learning.mobilenetv2 import MobileNetV2
-from medhub.science.learning.network import Network
+from medhub.science.learning import hrnet, mobilenetv2
+from medhub.science.learning.network import Architecture, Network
+
+ARCHITECTURES: dict[str, Architecture] = {}
 
 
-@dataclass(frozen=True)
-class Architecture:
-    """One architecture.
+def register(*architectures: Architecture) -> None:
+    """Add architectures to the registry.
 
-    Attributes
-    ----------
-    make
-        Takes the number of labels and ``hidden``.
-    published
-        Name of the model in timm whose state dict has the same names and shapes, or none.
+    Raises
+    ------
+    ValueError
+        Another architecture has the same name.
     """
-
-    make: Callable[..., Network]
-    published: str | None = None
-
-
-ARCHITECTURES: dict[str, Architecture] = {
-    "hrnet-w18-small": Architecture(partial(HRNet, plan=hrnet.W18_SMALL), "hrnet_w18_small"),
-    "hrnet-w18-small-v2": Architecture(partial(HRNet, plan=hrnet.W18_SMALL_V2), "hrnet_w18_small_v2"),
-    "hrnet-w18": Architecture(partial(HRNet, plan=hrnet.W18), "hrnet_w18"),
-    "hrnet-w32": Architecture(partial(HRNet, plan=hrnet.W32), "hrnet_w32"),
-    "mobilenetv2": Architecture(MobileNetV2, "mobilenetv2_100"),
-    "mobilenetv2-0.35": Architecture(partial(MobileNetV2, width=0.35), "mobilenetv2_035"),
-    "mobilenetv2-0.5": Architecture(partial(MobileNetV2, width=0.5), "mobilenetv2_050"),
-    "mobilenetv2-0.75": Architecture(partial(MobileNetV2, width=0.75), "mobilenetv2_075"),
-    "mobilenetv2-1.4": Architecture(partial(MobileNetV2, width=1.4), "mobilenetv2_140"),
-    # The form that the converted ImageNet weights have; see tflite_weights.
-    "mobilenetv2-folded": Architecture(partial(MobileNetV2, folded=True, same_padding=True)),
-}
+    for architecture in architectures:
+        if architecture.name in ARCHITECTURES:
+            raise ValueError(f"the architecture {architecture.name} is registered twice")
+        ARCHITECTURES[architecture.name] = architecture
 
 
-def build(name: str, classes: int, *, hidden: int = 0) -> Network:
-    """Build an architecture with fresh weights.
+register(*hrnet.ARCHITECTURES)
+register(*mobilenetv2.ARCHITECTURES)
+
+
+def find_architecture(name: str) -> Architecture:
+    """Find an architecture by its name.
+
+    Raises
+    ------
+    Invalid
+        No architecture has this name.
+    """
+    if name not in ARCHITECTURES:
+        raise Invalid(f'There is no architecture "{name}"; there are {", ".join(sorted(ARCHITECTURES))}.')
+    return ARCHITECTURES[name]
+
+
+def build_network(name: str, classes: int, *, hidden: int = 0) -> Network:
+    """Build a network with random weights.
 
     Parameters
     ----------
     name
-        A key of ``ARCHITECTURES``.
+        Name of an architecture.
     classes
         Number of labels.
     hidden
@@ -66,11 +66,9 @@ def build(name: str, classes: int, *, hidden: int = 0) -> Network:
     Invalid
         No architecture has this name.
     """
-    if name not in ARCHITECTURES:
-        raise Invalid(f'There is no architecture "{name}"; there are {", ".join(sorted(ARCHITECTURES))}.')
-    return ARCHITECTURES[name].make(classes, hidden=hidden)
+    return find_architecture(name).build(classes, hidden=hidden)
 
 
 def count_parameters(network: Network) -> int:
-    """Count the trained numbers of a network."""
+    """Count the trainable numbers of a network."""
     return sum(parameter.numel() for parameter in network.parameters())

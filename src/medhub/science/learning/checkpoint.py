@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from medhub.errors import Invalid
-from medhub.science.learning.initialization import read_safetensors, write_safetensors
+from medhub.science.learning.safetensors_file import read_safetensors, write_safetensors
 
 STATE_FILE = "state.safetensors"
 Tensors = dict[str, Tensor]

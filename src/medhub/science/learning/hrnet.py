@@ -8,12 +8,13 @@ end. Module names follow those of timm, so that state dicts can be exchanged.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from medhub.science.learning.network import Network
+from medhub.science.learning.network import Architecture, Network, PublishedWeights
 
 STEM_CHANNELS = 64
 HEAD_CHANNELS = (32, 64, 128, 256)
@@ -22,7 +23,7 @@ EXPANSION = 4  # of a bottleneck
 
 
 @dataclass(frozen=True)
-class Plan:
+class HRNetLayout:
     """How wide and how deep an HRNet is.
 
     Attributes
@@ -44,10 +45,10 @@ class Plan:
     channels: tuple[int, int, int, int]
 
 
-W18_SMALL = Plan(1, 32, (1, 1, 1), 2, (16, 32, 64, 128))
-W18_SMALL_V2 = Plan(2, 64, (1, 3, 2), 2, (18, 36, 72, 144))
-W18 = Plan(4, 64, (1, 4, 3), 4, (18, 36, 72, 144))
-W32 = Plan(4, 64, (1, 4, 3), 4, (32, 64, 128, 256))
+W18_SMALL = HRNetLayout(1, 32, (1, 1, 1), 2, (16, 32, 64, 128))
+W18_SMALL_V2 = HRNetLayout(2, 64, (1, 3, 2), 2, (18, 36, 72, 144))
+W18 = HRNetLayout(4, 64, (1, 4, 3), 4, (18, 36, 72, 144))
+W32 = HRNetLayout(4, 64, (1, 4, 3), 4, (32, 64, 128, 256))
 
 
 class HRNet(Network):
@@ -57,29 +58,29 @@ class HRNet(Network):
     ----------
     classes
         Number of labels.
-    plan
+    layout
         Width and depth.
     hidden
         Width of a dense layer before the last one; none if 0.
     """
 
-    def __init__(self, classes: int, plan: Plan = W18_SMALL, *, hidden: int = 0) -> None:
+    def __init__(self, classes: int, layout: HRNetLayout = W18_SMALL, *, hidden: int = 0) -> None:
         super().__init__()
-        channels = plan.channels
+        channels = layout.channels
         self.conv1 = nn.Conv2d(3, STEM_CHANNELS, 3, stride=2, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(STEM_CHANNELS)
         self.conv2 = nn.Conv2d(STEM_CHANNELS, STEM_CHANNELS, 3, stride=2, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(STEM_CHANNELS)
-        wide = plan.first_width * EXPANSION
+        wide = layout.first_width * EXPANSION
         self.layer1 = nn.Sequential(
-            *(Bottleneck(wide if index else STEM_CHANNELS, plan.first_width) for index in range(plan.first_blocks))
+            *(Bottleneck(wide if index else STEM_CHANNELS, layout.first_width) for index in range(layout.first_blocks))
         )
         self.transition1 = _transition((wide,), channels[:2])
-        self.stage2 = _stage(plan, 0)
+        self.stage2 = _stage(layout, 0)
         self.transition2 = _transition(channels[:2], channels[:3])
-        self.stage3 = _stage(plan, 1)
+        self.stage3 = _stage(layout, 1)
         self.transition3 = _transition(channels[:3], channels)
-        self.stage4 = _stage(plan, 2)
+        self.stage4 = _stage(layout, 2)
         heads = tuple(width * EXPANSION for width in HEAD_CHANNELS)
         self.incre_modules = nn.ModuleList(
             nn.Sequential(Bottleneck(narrow, width)) for narrow, width in zip(channels, HEAD_CHANNELS, strict=True)
@@ -177,9 +178,9 @@ class Exchange(nn.Module):
         return fused
 
 
-def _stage(plan: Plan, index: int) -> nn.Sequential:
-    channels = plan.channels[: index + 2]
-    return nn.Sequential(*(Exchange(channels, plan.blocks) for _ in range(plan.modules[index])))
+def _stage(layout: HRNetLayout, index: int) -> nn.Sequential:
+    channels = layout.channels[: index + 2]
+    return nn.Sequential(*(Exchange(channels, layout.blocks) for _ in range(layout.modules[index])))
 
 
 def _resample(channels: tuple[int, ...], source: int, target: int) -> nn.Module:
@@ -217,3 +218,19 @@ def _unit(channels: int, out_channels: int, kernel: int, *, stride: int = 1, bia
         nn.BatchNorm2d(out_channels),
         nn.ReLU(inplace=True),
     )
+
+
+ARCHITECTURES = (
+    Architecture(
+        "hrnet-w18-small",
+        partial(HRNet, layout=W18_SMALL),
+        published=PublishedWeights("hrnet_w18_small", tag="gluon_in1k"),
+    ),
+    Architecture(
+        "hrnet-w18-small-v2",
+        partial(HRNet, layout=W18_SMALL_V2),
+        published=PublishedWeights("hrnet_w18_small_v2", tag="gluon_in1k"),
+    ),
+    Architecture("hrnet-w18", partial(HRNet, layout=W18), published=PublishedWeights("hrnet_w18", tag="ms_aug_in1k")),
+    Architecture("hrnet-w32", partial(HRNet, layout=W32), published=PublishedWeights("hrnet_w32", tag="ms_in1k")),
+)

@@ -6,16 +6,19 @@ Module names follow those of timm, so that state dicts can be exchanged.
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import Tensor, nn
 
-from medhub.science.learning.network import Network
+from medhub.science.learning.network import Architecture, Network, PublishedWeights, load_safetensors
+from medhub.science.learning.tflite_weights import load_tflite
 
 # Table 2 of the paper: expansion, channels, repeats, stride of the first repeat.
 STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 STEM_CHANNELS = 32
 HEAD_CHANNELS = 1280
-# Stages whose maps are given out beside the last: strides 4, 8, 16 and 32.
-_GIVEN_OUT = (1, 2, 4, 6)
+# Stages whose maps are returned beside the last map: strides 4, 8, 16 and 32.
+_RETURNED_STAGES = (1, 2, 4, 6)
 
 
 class MobileNetV2(Network):
@@ -70,13 +73,13 @@ class MobileNetV2(Network):
 
     def maps(self, images: Tensor) -> tuple[Tensor, ...]:
         """Compute feature maps; at width 1 with 24, 32, 96, 320 and 1280 channels."""
-        given: list[Tensor] = []
+        returned: list[Tensor] = []
         x = self.act1(self.bn1(self.conv_stem(images)))
         for index, stage in enumerate(self.blocks):
             x = stage(x)
-            if index in _GIVEN_OUT:
-                given.append(x)
-        return (*given, self.act2(self.bn2(self.conv_head(x))))
+            if index in _RETURNED_STAGES:
+                returned.append(x)
+        return (*returned, self.act2(self.bn2(self.conv_head(x))))
 
 
 class DepthwiseSeparable(nn.Module):
@@ -156,3 +159,26 @@ def _convolution(
 
 def _normalization(channels: int, folded: bool) -> nn.Module:
     return nn.Identity() if folded else nn.BatchNorm2d(channels)
+
+
+ARCHITECTURES = (
+    Architecture("mobilenetv2", MobileNetV2, published=PublishedWeights("mobilenetv2_100", tag="ra_in1k")),
+    Architecture("mobilenetv2-0.35", partial(MobileNetV2, width=0.35), published=PublishedWeights("mobilenetv2_035")),
+    Architecture(
+        "mobilenetv2-0.5",
+        partial(MobileNetV2, width=0.5),
+        published=PublishedWeights("mobilenetv2_050", tag="lamb_in1k"),
+    ),
+    Architecture("mobilenetv2-0.75", partial(MobileNetV2, width=0.75), published=PublishedWeights("mobilenetv2_075")),
+    Architecture(
+        "mobilenetv2-1.4",
+        partial(MobileNetV2, width=1.4),
+        published=PublishedWeights("mobilenetv2_140", tag="ra_in1k"),
+    ),
+    # The form of the converted ImageNet weights; see tflite_weights.
+    Architecture(
+        "mobilenetv2-folded",
+        partial(MobileNetV2, folded=True, same_padding=True),
+        weight_loaders={".safetensors": load_safetensors, ".tflite": load_tflite},
+    ),
+)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The weights of a classifier's ``model.onnx``, as the start of a network of the same architecture.
+"""Initial weights of a network from the ``model.onnx`` of a classifier of the same architecture.
 
-In the exported file batch normalization is folded into the convolutions, so there is nothing left of it to load. It is
-put back in two steps, neither of which changes what the network computes in evaluation: first as one that does nothing
-but add the folded bias; then, from images, with the mean and the variance that each layer really meets, so that
-training goes on as it would have. Convolutions are matched in the order in which they run, and every shape must agree.
+In the exported file, batch normalization is folded into the convolutions, so it cannot be loaded. It is restored in two
+steps, neither of which changes the result of the network in evaluation: first as a normalization that only adds the
+folded bias; then with the mean and the variance of each layer's input on real images, so that training continues as it
+would have. Convolutions are matched in the order in which they run, and every shape must agree.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ _SIDE = 64
 _BATCH = 16
 
 
-def load_folded(path: Path, network: Network) -> None:
+def load_onnx(network: Network, path: Path) -> None:
     """Load all but the head of an exported network.
 
     Parameters
     ----------
-    path
-        A ``model.onnx`` of the same architecture.
     network
         Its head is left as it is.
+    path
+        A ``model.onnx`` of the same architecture.
 
     Raises
     ------
     Invalid
         The file holds another architecture.
     """
-    own, read = _convolutions(network), read_convolutions(path)
+    own, read = _list_convolutions(network), read_convolutions(path)
     # The head is one more, where it is a convolution.
     fits = len(own) <= len(read) <= len(own) + 1 and all(
         tuple(convolution.weight.shape) == weight.shape and len(bias) == len(weight)
@@ -60,33 +60,36 @@ def load_folded(path: Path, network: Network) -> None:
                 continue
             if convolution.bias is not None:
                 convolution.bias.zero_()
-            _normalize_by(normalization, torch.zeros(len(bias)), torch.full((len(bias),), 1 - normalization.eps))
+            _set_statistics(normalization, torch.zeros(len(bias)), torch.full((len(bias),), 1 - normalization.eps))
             normalization.weight.fill_(1)
             normalization.bias.copy_(torch.from_numpy(bias))
 
 
 def restore_normalization(network: Network, images: NDArray[np.uint8], preprocessing: Preprocessing) -> None:
-    """Give each batch normalization the mean and variance that it meets on images; what is computed stays the same.
+    """Set each batch normalization to the mean and variance of its input on images; the output stays the same.
 
     Parameters
     ----------
     network
-        As ``load_folded`` left it; put into evaluation mode.
+        As ``load_onnx`` left it; put into evaluation mode.
     images
-        N x S x S x 3, some of those that will be learned from.
+        N x S x S x 3, some of the training images.
     preprocessing
         Side and normalization.
     """
-    met: dict[nn.Module, tuple[Tensor, Tensor, int]] = {}
+    sums: dict[nn.Module, tuple[Tensor, Tensor, int]] = {}
 
-    def look(module: nn.Module, given: tuple[Tensor, ...]) -> None:
-        values = given[0].double()
-        count = values.numel() // values.shape[1]
-        total, squares, seen = met.get(module, (torch.zeros(1), torch.zeros(1), 0))
-        met[module] = (total + values.sum((0, 2, 3)), squares + values.square().sum((0, 2, 3)), seen + count)
+    def add_input(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        values = inputs[0].double()
+        total, squares, count = sums.get(module, (torch.zeros(1), torch.zeros(1), 0))
+        sums[module] = (
+            total + values.sum((0, 2, 3)),
+            squares + values.square().sum((0, 2, 3)),
+            count + values.numel() // values.shape[1],
+        )
 
     layers = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    hooks = [layer.register_forward_pre_hook(look) for layer in layers]
+    hooks = [layer.register_forward_pre_hook(add_input) for layer in layers]
     network.eval()
     with torch.inference_mode():
         for first in range(0, len(images), _BATCH):
@@ -95,20 +98,20 @@ def restore_normalization(network: Network, images: NDArray[np.uint8], preproces
         hook.remove()
     with torch.no_grad():
         for layer in layers:
-            if layer not in met:  # made, but not run
+            if layer not in sums:  # part of the network, but not run
                 continue
-            total, squares, seen = met[layer]
-            mean = total.clone() / seen
-            variance = (squares.clone() / seen - mean.square()).clamp(min=0)
+            total, squares, count = sums[layer]
+            mean = total.clone() / count
+            variance = (squares.clone() / count - mean.square()).clamp(min=0)
             # y = x + b is y = spread * (x - mean) / spread + (b + mean).
             layer.bias.add_(mean.float())
             layer.weight.copy_((variance.float() + layer.eps).sqrt())
-            _normalize_by(layer, mean.float(), variance.float())
+            _set_statistics(layer, mean.float(), variance.float())
 
 
-def _normalize_by(layer: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> None:
+def _set_statistics(layer: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> None:
     if layer.running_mean is None or layer.running_var is None:
-        raise Invalid("The network's batch normalization remembers no mean.", field="init")
+        raise Invalid("The network's batch normalization has no running mean.", field="init")
     layer.running_mean.copy_(mean)
     layer.running_var.copy_(variance)
 
@@ -125,10 +128,10 @@ def read_convolutions(path: Path) -> list[tuple[Floats, Floats]]:
         graph = onnx.load_model_from_string(path.read_bytes()).graph
     except (OSError, ValueError, onnx.checker.ValidationError) as error:
         raise Invalid(f"{path.name} cannot be read as ONNX.", field="init") from error
-    stored = {one.name: one for one in graph.initializer}
+    stored = {tensor.name: tensor for tensor in graph.initializer}
     # Weights of 16 bits are widened by a cast.
     widened = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Cast"}
-    found = []
+    convolutions = []
     for node in graph.node:
         if node.op_type != "Conv":
             continue
@@ -136,29 +139,32 @@ def read_convolutions(path: Path) -> list[tuple[Floats, Floats]]:
         if len(names) != 2 or any(name not in stored for name in names):
             raise Invalid(f"{path.name} holds no weights of this project's exporter.", field="init")
         weight, bias = (onnx.numpy_helper.to_array(stored[name]).astype(np.float32) for name in names)
-        found.append((weight, bias))
-    return found
+        convolutions.append((weight, bias))
+    return convolutions
 
 
-def _convolutions(network: Network) -> list[tuple[nn.Conv2d, nn.BatchNorm2d | None]]:
-    """List convolutions in the order in which they run, each with the batch normalization that reads it."""
+def _list_convolutions(network: Network) -> list[tuple[nn.Conv2d, nn.BatchNorm2d | None]]:
+    """List convolutions in the order in which they run, each with the batch normalization that reads its output."""
     order: list[nn.Conv2d] = []
-    given: dict[int, nn.Conv2d] = {}
-    kept: list[Tensor] = []  # so that no number is given to two tensors
-    normalized: dict[nn.Conv2d, nn.BatchNorm2d] = {}
+    sources: dict[int, nn.Conv2d] = {}  # by the id of the output
+    outputs: list[Tensor] = []  # holds the outputs, so that no id is used twice
+    normalizations: dict[nn.Conv2d, nn.BatchNorm2d] = {}
 
-    def ran(module: nn.Module, _: tuple[Tensor, ...], result: Tensor) -> None:
+    def record_output(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
         convolution = cast(nn.Conv2d, module)
         order.append(convolution)
-        given[id(result)] = convolution
-        kept.append(result)
+        sources[id(output)] = convolution
+        outputs.append(output)
 
-    def reads(module: nn.Module, values: tuple[Tensor, ...]) -> None:
-        if id(values[0]) in given:
-            normalized[given[id(values[0])]] = cast(nn.BatchNorm2d, module)
+    def record_input(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if id(inputs[0]) in sources:
+            normalizations[sources[id(inputs[0])]] = cast(nn.BatchNorm2d, module)
 
-    hooks = [one.register_forward_hook(ran) for one in network.modules() if isinstance(one, nn.Conv2d)]
-    hooks += [one.register_forward_pre_hook(reads) for one in network.modules() if isinstance(one, nn.BatchNorm2d)]
+    modules = list(network.modules())
+    hooks = [module.register_forward_hook(record_output) for module in modules if isinstance(module, nn.Conv2d)]
+    hooks += [
+        module.register_forward_pre_hook(record_input) for module in modules if isinstance(module, nn.BatchNorm2d)
+    ]
     was_training = network.training
     network.eval()
     with torch.inference_mode():
@@ -166,4 +172,4 @@ def _convolutions(network: Network) -> list[tuple[nn.Conv2d, nn.BatchNorm2d | No
     network.train(was_training)
     for hook in hooks:
         hook.remove()
-    return [(module, normalized.get(module)) for module in order]
+    return [(module, normalizations.get(module)) for module in order]

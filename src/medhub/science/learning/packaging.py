@@ -3,15 +3,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from medhub.errors import Unavailable
 from medhub.science.inference.card import CARD_FILE, Card
 from medhub.science.inference.classifier import Classifier
+from medhub.science.learning.atomic_file import write_atomically
 from medhub.science.learning.card_file import card_text
 from medhub.science.learning.dataset import ListingRow
 from medhub.science.learning.evaluation import (
@@ -80,8 +79,8 @@ def ship(
     shutil.rmtree(made, ignore_errors=True)
     made.mkdir(parents=True)
     for name, content in files.items():
-        write_whole(made / name, content)
-    write_whole(made / CARD_FILE, card_text(card).encode())
+        write_atomically(made / name, content)
+    write_atomically(made / CARD_FILE, card_text(card).encode())
     classifier = Classifier.load(made)
     found = measure(classifier, rows)
     reached = results(found)
@@ -90,7 +89,7 @@ def ship(
     if data is not None:
         parts["figures"] = (*parts["figures"], *changes(classifier, rows, None, command))
         parts["strangers"] = measure_out_of_distribution(classifier, strangers, data, found.readings, limit_of(card))
-    write_whole(made / CARD_FILE, card_text(card.model_copy(update=parts)).encode())
+    write_atomically(made / CARD_FILE, card_text(card.model_copy(update=parts)).encode())
     draw(made / REPORT, found, reached)
     for part in sorted(made.iterdir()):
         if part.name != CARD_FILE:
@@ -104,26 +103,3 @@ def _moved(source: Path, target: Path) -> None:
     if target.is_dir():
         shutil.rmtree(target)
     source.replace(target)
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all: under another name first, then renamed.
-
-    Raises
-    ------
-    Unavailable
-        The disk is full or cannot be written; whatever was there before is still there.
-    """
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise Unavailable(
-            f"{path.name} cannot be written ({error.strerror}). Nothing half-written is left; make room and go on with "
-            "--resume."
-        ) from error

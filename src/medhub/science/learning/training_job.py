@@ -36,7 +36,7 @@ from medhub.science.inference.card import (
 from medhub.science.inference.card import NoveltyCard as CardNovelty
 from medhub.science.inference.classifier import Classifier
 from medhub.science.learning import charts, training_loop
-from medhub.science.learning.architectures import build
+from medhub.science.learning.architectures import build_network
 from medhub.science.learning.attribution import explain
 from medhub.science.learning.calibration import Calibrator
 from medhub.science.learning.dataset import (
@@ -51,7 +51,7 @@ from medhub.science.learning.dataset import (
 )
 from medhub.science.learning.distributed import ProcessGroup
 from medhub.science.learning.evaluation import Measurement, Results
-from medhub.science.learning.initialization import initialize_weights, safetensors_bytes
+from medhub.science.learning.initialization import initialize_weights
 from medhub.science.learning.leakage import find_leaks
 from medhub.science.learning.network import Network
 from medhub.science.learning.novelty import BASIS, METHOD, SMALLEST_SPREAD, Novelty, fit_novelty, shape_limits
@@ -60,6 +60,7 @@ from medhub.science.learning.packaging import ship
 from medhub.science.learning.quantization import INT8_FILE, logits_of, quantize
 from medhub.science.learning.recalibration import code_version, settle, without_limit
 from medhub.science.learning.recipe import Recipe
+from medhub.science.learning.safetensors_file import encode_safetensors
 from medhub.science.learning.teacher import Teacher
 from medhub.science.learning.training_loop import TrainedNetwork
 
@@ -264,7 +265,7 @@ def _teacher(recipe: Recipe, folder: Path, labels: tuple[str, ...], network: Net
 
 def _started(recipe: Recipe, folder: Path, classes: int, learn: ImageSet) -> tuple[Network, Initialization | None]:
     wanted = recipe.network
-    network = build(wanted.architecture, classes, hidden=wanted.hidden)
+    network = build_network(wanted.architecture, classes, hidden=wanted.hidden)
     if recipe.start_from is None:
         if recipe.training.frozen_epochs:
             raise Invalid(
@@ -466,7 +467,7 @@ def _written(
     if fitted.int8 is not None:
         files[INT8_FILE] = fitted.int8
     if fitted.weights is not None:
-        files[WEIGHTS_FILE] = safetensors_bytes(fitted.weights)
+        files[WEIGHTS_FILE] = encode_safetensors(fitted.weights)
     shipped = ship(
         job.out,
         card,

@@ -29,7 +29,7 @@ from medhub.science.learning import checkpoint, image_augmentation
 from medhub.science.learning.checkpoint import State
 from medhub.science.learning.dataset import ImageSet
 from medhub.science.learning.distributed import ProcessGroup, synchronize, wrapped
-from medhub.science.learning.network import HEAD_PARTS, Network
+from medhub.science.learning.network import Network
 from medhub.science.learning.recipe import Augmentation, Recipe, Training
 from medhub.science.learning.teacher import TeacherTargets
 
@@ -518,7 +518,7 @@ def _train_head(run: _Run) -> None:
         passes.append(looking(varied_images(run.learn.images, run.recipe.augmentation, generator)))
     features, targets = torch.cat(passes), run.targets.repeat(len(passes))
     held_out = looking(run.validate.images)
-    head = [value for name, value in network.named_parameters() if name.startswith(HEAD_PARTS)]
+    head = [value for name, value in network.named_parameters() if network.in_head(name)]
     optimizer = torch.optim.AdamW(head, lr=training.frozen_learning_rate, weight_decay=training.weight_decay)
     device = run.world.device
     torch.manual_seed(_seed(training.seed, 0, -1))
@@ -658,7 +658,7 @@ def make_optimizer(network: Network, training: Training) -> torch.optim.Optimize
     """Make the optimizer of a recipe; the head, which starts from nothing, may walk faster."""
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
-        groups.setdefault((name.startswith(HEAD_PARTS), parameter.ndim > 1), []).append(parameter)
+        groups.setdefault((network.in_head(name), parameter.ndim > 1), []).append(parameter)
     options: list[dict[str, Any]] = [
         {
             "params": parameters,
