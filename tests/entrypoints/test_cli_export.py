@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from medhub.entrypoints import cli
 from medhub.entrypoints.bootstrap import build
-from medhub.export import tasks
+from medhub.export import image_scan
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.settings import Settings
 from medhub.records.models import Image
@@ -29,7 +29,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MEDHUB_PATHWAYS", str(pathways))
     monkeypatch.setenv("MEDHUB_CLASSIFIERS", str(classifiers))
     monkeypatch.setenv("MEDHUB_DECODER_WORKERS", "1")
-    monkeypatch.setattr(tasks, "READ_PIXELS", False)
+    monkeypatch.setattr(image_scan, "READ_PIXELS", False)
     app = opened(tmp_path / "data")
     lay_signed(app, make_people(app), {"red": "red", "green": "green"}, 100, identity=True)
     app.close()
@@ -53,10 +53,10 @@ def test_a_data_set_leaves(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out.zip"
-    given = ("--form", "training", "--pathway", COLORS, "--out", out, "--data", folder, "--json")
-    assert run(monkeypatch, "Haematology", *given) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["state"], told["images"], told["patients"], told["open_findings"]) == ("ready", 2, 1, 0)
+    options = ("--form", "training", "--pathway", COLORS, "--out", out, "--data", folder, "--json")
+    assert run(monkeypatch, "Haematology", *options) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["state"], result["images"], result["patients"], result["open_findings"]) == ("ready", 2, 1, 0)
     with zipfile.ZipFile(out) as archive:
         assert len([name for name in archive.namelist() if name.endswith(".png")]) == 2
 

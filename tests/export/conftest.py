@@ -10,7 +10,7 @@ import pytest
 
 from medhub.accounts.actor import Actor
 from medhub.accounts.permissions import Role
-from medhub.export import tasks
+from medhub.export import image_scan
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.settings import Settings
 from tests.factories.accounts import People
@@ -32,14 +32,14 @@ def settings(tmp_path: Path, database_url: str | None) -> Settings:
 
 @pytest.fixture(autouse=True)
 def _without_reading_pixels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reading takes a second a picture; the test of it, marked so, does it."""
+    """OCR takes a second per picture: only tests with the fixture ``reads_pixels`` run it."""
     if "reads_pixels" not in request.fixturenames:
-        monkeypatch.setattr(tasks, "READ_PIXELS", False)
+        monkeypatch.setattr(image_scan, "READ_PIXELS", False)
 
 
 @pytest.fixture
 def reads_pixels() -> None:
-    """Have writing in pictures be read."""
+    """Read text in pixels."""
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def administrator(app: AppContext, people: People) -> Actor:
 
 @dataclass(frozen=True)
 class Known:
-    """Siti, whose identity is in the vault, and somebody of whom nothing is known; signed images of both."""
+    """Signed images of Siti, whose identity is in the vault, and of a patient without an identity."""
 
     siti: str
     images_of_siti: list[str]

@@ -21,7 +21,10 @@ from medhub.accounts.permissions import Role
 from medhub.audit.models import AuditEntry
 from medhub.errors import Invalid, NotAllowed, NotFound
 from medhub.export import phi_check, service, tasks
+from medhub.export.findings import list_findings
+from medhub.export.lifecycle import ERASED_MESSAGE, export_path
 from medhub.export.models import Export, ExportFinding, ExportImage
+from medhub.export.packing import CHANGED_MESSAGE
 from medhub.export.selection import NothingToExport, Selection
 from medhub.foundation import clock
 from medhub.foundation.app_context import AppContext
@@ -44,7 +47,7 @@ DESCRIBED = {"metadata.csv", "metadata.json", "metadata.parquet"}
 
 def unpacked(app: AppContext, actor: Actor, export_id: str) -> dict[str, bytes]:
     with app.database.reading() as session:
-        _, path = service.fetch(session, app.settings, actor, export_id)
+        _, path = service.get_export_file(session, app.settings, actor, export_id)
     with zipfile.ZipFile(path) as archive:
         assert archive.testzip() is None
         return {name: archive.read(name) for name in archive.namelist()}
@@ -56,17 +59,17 @@ def metadata(files: dict[str, bytes]) -> list[dict[str, str]]:
 
 def blobs_of(app: AppContext, image_ids: list[str]) -> list[bytes]:
     with app.database.reading() as session:
-        chosen = select(Image.blob).where(Image.id.in_(image_ids))
-        return [app.blobs.get(digest) for digest in session.scalars(chosen)]
+        query = select(Image.blob).where(Image.id.in_(image_ids))
+        return [app.blobs.get(digest) for digest in session.scalars(query)]
 
 
 def test_a_project_leaves_as_dicom_under_neutral_names(
     app: AppContext, people: People, researcher: Actor, known: Known
 ) -> None:
     export_id = order(app, researcher, people.project_id)
-    assert [(one.place, one.kind) for one in findings(app, export_id)] == []
+    assert [(finding.location, finding.kind) for finding in findings(app, export_id)] == []
     export = read(app, export_id)
-    assert (export.state, export.images, export.patients, export.looked) == ("ready", 4, 2, 4)
+    assert (export.state, export.images, export.patients, export.scanned) == ("ready", 4, 2, 4)
     files = unpacked(app, researcher, export_id)
     pictures = sorted(data for name, data in files.items() if name.startswith("DICOM/"))
     assert pictures == sorted(blobs_of(app, [*known.images_of_siti, *known.images_of_other]))
@@ -81,7 +84,7 @@ def test_a_project_leaves_as_dicom_under_neutral_names(
     assert {row["file"] for row in rows} == {name for name in files if name.startswith("DICOM/")}
     assert sorted(row["label"] for row in rows) == ["blue", "gray", "green", "red"]
     assert json.loads(files["metadata.json"])["images"][0]["file"] == rows[0]["file"]
-    path = service.file_of(app.settings, export_id)
+    path = export_path(app.settings, export_id)
     assert export.digest == hashlib.sha256(path.read_bytes()).hexdigest()
     assert export.size_bytes == path.stat().st_size
     assert oct(path.parent.stat().st_mode & 0o077) == "0o0"
@@ -93,13 +96,17 @@ def test_the_directory_of_a_file_set_names_every_file(
 ) -> None:
     files = unpacked(app, researcher, order(app, researcher, people.project_id))
     directory = pydicom.dcmread(io.BytesIO(files["DICOMDIR"]))
-    records_of = list(directory.DirectoryRecordSequence)
-    assert [one.DirectoryRecordType for one in records_of].count("PATIENT") == 2
-    named = {"/".join(one.ReferencedFileID): one for one in records_of if one.DirectoryRecordType == "IMAGE"}
-    assert set(named) == {name for name in files if name.startswith("DICOM/")}
-    for name, one in named.items():
+    directory_records = list(directory.DirectoryRecordSequence)
+    assert [record.DirectoryRecordType for record in directory_records].count("PATIENT") == 2
+    image_records = {
+        "/".join(record.ReferencedFileID): record
+        for record in directory_records
+        if record.DirectoryRecordType == "IMAGE"
+    }
+    assert set(image_records) == {name for name in files if name.startswith("DICOM/")}
+    for name, record in image_records.items():
         file = pydicom.dcmread(io.BytesIO(files[name]))
-        assert one.ReferencedSOPInstanceUIDInFile == file.SOPInstanceUID
+        assert record.ReferencedSOPInstanceUIDInFile == file.SOPInstanceUID
 
 
 @on_sqlite
@@ -109,17 +116,17 @@ def test_objects_of_every_kind_leave_with_the_last_look_having_read_them(
     with app.database.writing() as session:
         choose_profile(session, administrator, people.project_id, name="research-dates-shifted")
     patient_id = make_patient(app, people)
-    made = [make() for make, _ in kinds.KINDS.values()]
-    answers = upload(app, people.actor(app, Role.TECHNOLOGIST), patient_id, *made)
+    objects = [make() for make, _ in kinds.KINDS.values()]
+    answers = upload(app, people.actor(app, Role.TECHNOLOGIST), patient_id, *objects)
     assert {answer.outcome for answer in answers} == {"accepted"}
     export_id = order(app, researcher, people.project_id)
-    unread = [one for one in findings(app, export_id) if "read" in one.kind or "identity" in one.kind]
-    assert [(one.place, one.kind) for one in unread] == []
+    unread = [finding for finding in findings(app, export_id) if "read" in finding.kind or "identity" in finding.kind]
+    assert [(finding.location, finding.kind) for finding in unread] == []
     clear_all(app, researcher, export_id)
     files = unpacked(app, researcher, export_id)
-    assert len([name for name in files if name.startswith("DICOM/")]) == len(made)
+    assert len([name for name in files if name.startswith("DICOM/")]) == len(objects)
     directory = pydicom.dcmread(io.BytesIO(files["DICOMDIR"]))
-    types = {one.DirectoryRecordType for one in directory.DirectoryRecordSequence}
+    types = {record.DirectoryRecordType for record in directory.DirectoryRecordSequence}
     assert {"SR DOCUMENT", "WAVEFORM", "IMAGE", "RT PLAN", "PRESENTATION"} <= types
 
 
@@ -129,23 +136,22 @@ def test_a_planted_name_keeps_an_export_from_leaving_until_a_person_clears_it(
     plant(app, known.images_of_siti[0], PatientComments="seen with abdullah yesterday")
     export_id = order(app, researcher, people.project_id)
     assert read(app, export_id).state == "blocked"
-    (found,) = findings(app, export_id)
-    assert (found.kind, found.place, found.patient_id) == ("known identity", "(0010,4000)", known.siti)
-    assert found.sealed_excerpt is not None
-    assert b"abdullah" not in found.sealed_excerpt
-    assert not service.file_of(app.settings, export_id).exists()
+    (finding,) = findings(app, export_id)
+    assert (finding.kind, finding.location, finding.patient_id) == ("known identity", "(0010,4000)", known.siti)
+    assert finding.sealed_excerpt is not None
+    assert b"abdullah" not in finding.sealed_excerpt
+    assert not export_path(app.settings, export_id).exists()
     with app.database.reading() as session, pytest.raises(service.ExportNotReady, match="a person must decide"):
-        service.fetch(session, app.settings, researcher, export_id)
+        service.get_export_file(session, app.settings, researcher, export_id)
     with app.database.reading() as session:
-        given = {"state": None, "offset": 0, "limit": 10}
         export = session.get_one(Export, export_id)
-        (hidden,), _ = service.list_findings(session, app.keys, researcher, export, **given)  # type: ignore[arg-type]
-        (shown,), _ = service.list_findings(session, app.keys, administrator, export, **given)  # type: ignore[arg-type]
-    assert (hidden.excerpt, shown.excerpt) == (None, "abdullah")
+        (hidden,), _ = list_findings(session, app.keys, researcher, export, state=None, offset=0, limit=10)
+        (visible,), _ = list_findings(session, app.keys, administrator, export, state=None, offset=0, limit=10)
+    assert (hidden.excerpt, visible.excerpt) == (None, "abdullah")
     with app.database.writing() as session, pytest.raises(NotAllowed):
-        service.clear(session, researcher, export_id, found.id, "It is nobody.")
+        service.clear_finding(session, researcher, export_id, finding.id, "It is nobody.")
     with app.database.writing() as session:
-        service.clear(session, administrator, export_id, found.id, "A street of this name.")
+        service.clear_finding(session, administrator, export_id, finding.id, "A street of this name.")
     run_jobs(app)
     assert read(app, export_id).state == "ready"
     assert len(unpacked(app, researcher, export_id)) == 4 + 4
@@ -156,17 +162,17 @@ def test_a_planted_name_keeps_an_export_from_leaving_until_a_person_clears_it(
 def test_an_image_can_be_taken_out_instead(app: AppContext, people: People, researcher: Actor, known: Known) -> None:
     plant(app, known.images_of_siti[0], ImageComments="Siti binti Abdullah, H-100234")
     export_id = order(app, researcher, people.project_id)
-    found = findings(app, export_id)
-    assert len(found) >= 4
+    open_findings = findings(app, export_id)
+    assert len(open_findings) >= 4
     with app.database.writing() as session:
-        service.exclude(session, researcher, export_id, found[0].id, None)
+        service.exclude_images(session, researcher, export_id, open_findings[0].id, None)
     run_jobs(app)
     export = read(app, export_id)
     assert (export.state, export.images) == ("ready", 3)
     files = unpacked(app, researcher, export_id)
     assert len([name for name in files if name.startswith("DICOM/")]) == 3
     assert not [name for name, data in files.items() if b"Siti" in data or b"100234" in data]
-    assert {one.state for one in findings(app, export_id, "excluded")} == {"excluded"}
+    assert {finding.state for finding in findings(app, export_id, "excluded")} == {"excluded"}
 
 
 @on_sqlite
@@ -179,7 +185,7 @@ def test_when_nothing_is_left_the_export_says_so(
     plant(app, known.images_of_siti[1], ImageComments="abdullah")
     export_id = order(app, researcher, people.project_id, selection=Selection("studies", (study_id,)))
     with app.database.writing() as session:
-        service.exclude(session, researcher, export_id, findings(app, export_id)[0].id, "Named.")
+        service.exclude_images(session, researcher, export_id, findings(app, export_id)[0].id, "Named.")
     run_jobs(app)
     export = read(app, export_id)
     assert export.state == "failed"
@@ -196,19 +202,17 @@ def test_the_same_value_is_decided_on_once(
     assert len(findings(app, export_id)) == 4
     with app.database.reading() as session:
         export = session.get_one(Export, export_id)
-        groups, total = service.list_findings(
-            session, app.keys, administrator, export, state="open", offset=0, limit=10
-        )
+        groups, total = list_findings(session, app.keys, administrator, export, state="open", offset=0, limit=10)
     assert total == 2
-    assert {(one.excerpt, one.images) for one in groups} == {("20260102", 3), ("20260103", 1)}
-    first = next(one for one in groups if one.excerpt == "20260102")
+    assert {(group.excerpt, group.images) for group in groups} == {("20260102", 3), ("20260103", 1)}
+    first = next(group for group in groups if group.excerpt == "20260102")
     with app.database.writing() as session:
-        service.clear(session, administrator, export_id, first.finding.id, "The day of arrival.")
+        service.clear_finding(session, administrator, export_id, first.finding.id, "The day of arrival.")
     assert len(findings(app, export_id)) == 1
     again = order(app, researcher, people.project_id)
     with app.database.writing() as session:
-        one = findings(app, again)[0].id
-        service.clear(session, administrator, again, one, "The day of arrival.", alike="place")
+        finding_id = findings(app, again)[0].id
+        service.clear_finding(session, administrator, again, finding_id, "The day of arrival.", scope="place")
     run_jobs(app)
     assert read(app, again).state == "ready"
 
@@ -219,8 +223,8 @@ def test_a_known_name_is_never_cleared_together_with_others(
 ) -> None:
     plant(app, known.images_of_siti[0], ImageComments="abdullah")
     export_id = order(app, researcher, people.project_id)
-    with app.database.writing() as session, pytest.raises(Invalid, match="one by one"):
-        service.clear(session, administrator, export_id, findings(app, export_id)[0].id, "All.", alike="place")
+    with app.database.writing() as session, pytest.raises(Invalid, match="each by itself"):
+        service.clear_finding(session, administrator, export_id, findings(app, export_id)[0].id, "All.", scope="place")
 
 
 @on_sqlite
@@ -233,11 +237,11 @@ def test_a_name_in_what_people_wrote_is_found_too_and_so_is_one_in_somebody_else
         studies.change_study(session, technologist, study_id, description="Smear of Siti", fields=None)
     plant(app, known.images_of_other[0], ImageComments="compare to ABDULLAH")
     export_id = order(app, researcher, people.project_id, "metadata")
-    assert {(one.place, one.kind) for one in findings(app, export_id)} == {
+    assert {(finding.location, finding.kind) for finding in findings(app, export_id)} == {
         ("metadata, study_description", "known identity")
     }
     export_id = order(app, researcher, people.project_id)
-    assert {(one.place, one.kind, one.patient_id) for one in findings(app, export_id)} == {
+    assert {(finding.location, finding.kind, finding.patient_id) for finding in findings(app, export_id)} == {
         ("metadata, study_description", "known identity", known.siti),
         ("text of the file", "known identity of another patient", known.other),
     }
@@ -248,8 +252,8 @@ def test_a_name_in_the_pixels_is_found(app: AppContext, people: People, research
     patient_id, (image_id,) = lay_signed(app, people, {"red": "red"}, 300, identity=True)
     burn(app, image_id, "SITI ABDULLAH")
     export_id = order(app, researcher, people.project_id, "training", Selection("patients", (patient_id,)))
-    assert {one.kind for one in findings(app, export_id)} == {"known identity"}
-    assert all("pixels" in one.place for one in findings(app, export_id))
+    assert {finding.kind for finding in findings(app, export_id)} == {"known identity"}
+    assert all("pixels" in finding.location for finding in findings(app, export_id))
 
 
 def test_reading_a_table_leaves_the_process_room_for_reading_pictures() -> None:
@@ -257,13 +261,13 @@ def test_reading_a_table_leaves_the_process_room_for_reading_pictures() -> None:
     parquet.write_table(pyarrow.table({"sex": ["F"]}), table)
     with Isolation(workers=1) as pool:
         before = _addresses(pool)
-        assert pool.run(phi_check.look, "metadata.parquet", table.getvalue(), {}, [])["findings"] == []
+        assert pool.run(phi_check.scan_image, "metadata.parquet", table.getvalue(), {}, [])["findings"] == []
         assert _addresses(pool) - before < 512 * 1024**2
 
 
 def _addresses(pool: Isolation) -> int:
     """Bytes of addresses of the one process of a pool, of which it may have two gigabytes."""
-    pool.run(phi_check.look, "metadata.csv", b"sex", {}, [])
+    pool.run(phi_check.scan_image, "metadata.csv", b"sex", {}, [])
     status = Path(f"/proc/{pool.process_ids[0]}/status").read_text()
     return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmSize:"))
 
@@ -304,9 +308,9 @@ def test_metadata_alone_has_no_file_of_any_image(
     assert [str(table.schema.field(name).type) for name in ("sex", "birth_year", "frames")] == [
         "string", "int64", "int64",
     ]  # fmt: skip
-    assert [{name: "" if one is None else str(one) for name, one in row.items()} for row in table.to_pylist()] == [
-        {name: value.removeprefix("'") for name, value in row.items()} for row in metadata(files)
-    ]
+    assert [
+        {name: "" if value is None else str(value) for name, value in row.items()} for row in table.to_pylist()
+    ] == [{name: value.removeprefix("'") for name, value in row.items()} for row in metadata(files)]
     # It is searched for names by its bytes, so each value must stand in it as it is.
     assert all(row["patient"].encode() in files["metadata.parquet"] for row in metadata(files))
 
@@ -315,14 +319,14 @@ def test_metadata_alone_has_no_file_of_any_image(
 def test_people_who_hide_behind_nobody_are_counted(
     app: AppContext, people: People, researcher: Actor, administrator: Actor, known: Known
 ) -> None:
-    alike = read(app, order(app, researcher, people.project_id, "metadata"))
-    assert alike.anonymity is not None
-    assert (alike.anonymity["k"], alike.anonymity["alone"], alike.anonymity["columns"]) == (2, 0, ["sex", "birth_year"])
+    equal = read(app, order(app, researcher, people.project_id, "metadata"))
+    assert equal.anonymity is not None
+    assert (equal.anonymity["k"], equal.anonymity["alone"], equal.anonymity["columns"]) == (2, 0, ["sex", "birth_year"])
     with app.database.writing() as session:
         records.change_patient(session, app.keys, administrator, known.other, birth_year=1931)
-    apart = read(app, order(app, researcher, people.project_id, "metadata"))
-    assert apart.anonymity is not None
-    assert (apart.anonymity["k"], apart.anonymity["alone"]) == (1, 2)
+    different = read(app, order(app, researcher, people.project_id, "metadata"))
+    assert different.anonymity is not None
+    assert (different.anonymity["k"], different.anonymity["alone"]) == (1, 2)
 
 
 # Erasure, expiry, destruction.
@@ -336,22 +340,22 @@ def test_erasing_a_patient_destroys_the_exports_that_hold_the_patient(
     blocked = order(app, researcher, people.project_id)
     without = order(app, researcher, people.project_id, selection=Selection("patients", (known.other,)))
     waiting = order(app, researcher, people.project_id, run=False)
-    assert [read(app, one).state for one in (ready, blocked, without)] == ["ready", "blocked", "ready"]
+    assert [read(app, export_id).state for export_id in (ready, blocked, without)] == ["ready", "blocked", "ready"]
     with app.database.writing() as session:
         erase_patient(session, app, administrator, known.siti)
     with app.database.reading() as session, pytest.raises(service.ExportNotReady, match="has since been erased"):
-        service.fetch(session, app.settings, researcher, ready)  # before the job has run
+        service.get_export_file(session, app.settings, researcher, ready)  # before the job has run
     run_jobs(app)
-    for one in (ready, blocked, waiting):
-        export = read(app, one)
-        assert (export.state, export.failure) == ("erased", service.ERASED)
-        assert not list(app.settings.exports_folder.glob(f"{one}*"))
+    for export_id in (ready, blocked, waiting):
+        export = read(app, export_id)
+        assert (export.state, export.failure) == ("erased", ERASED_MESSAGE)
+        assert not list(app.settings.exports_folder.glob(f"{export_id}*"))
     assert read(app, without).state == "ready"
     with app.database.reading() as session:
         assert session.scalars(select(ExportImage).where(ExportImage.patient_id == known.siti)).all() == []
         assert session.scalars(select(ExportFinding).where(ExportFinding.patient_id == known.siti)).all() == []
         acts = session.scalars(select(AuditEntry).where(AuditEntry.action == "export.erased")).all()
-    assert {one.object_id for one in acts} == {ready, blocked, waiting}
+    assert {act.object_id for act in acts} == {ready, blocked, waiting}
 
 
 @on_sqlite
@@ -362,7 +366,7 @@ def test_an_export_from_which_a_patient_was_taken_out_outlives_the_patient(
         plant(app, image_id, ImageComments="abdullah")
     export_id = order(app, researcher, people.project_id)
     with app.database.writing() as session:
-        service.exclude(session, researcher, export_id, findings(app, export_id)[0].id, None)
+        service.exclude_images(session, researcher, export_id, findings(app, export_id)[0].id, None)
     run_jobs(app)
     with app.database.writing() as session:
         erase_patient(session, app, administrator, known.siti)
@@ -380,15 +384,15 @@ def test_an_export_is_destroyed_when_its_time_is_over(
     export_id = order(app, researcher, people.project_id, "metadata")
     stray = app.settings.exports_folder / f"{'0' * 32}.zip.part"
     stray.write_bytes(b"of a process that died")
-    assert tasks.destroy_expired(app) == 0
+    assert tasks.destroy_expired_exports(app) == 0
     assert not stray.exists()
     with app.database.writing() as session:
         session.execute(update(Export).values(expires_at=clock.now() - timedelta(seconds=1)))
-    with app.database.reading() as session, pytest.raises(service.ExportNotReady, match="its time was over"):
-        service.fetch(session, app.settings, researcher, export_id)
-    assert tasks.destroy_expired(app) == 1
+    with app.database.reading() as session, pytest.raises(service.ExportNotReady, match="it has expired"):
+        service.get_export_file(session, app.settings, researcher, export_id)
+    assert tasks.destroy_expired_exports(app) == 1
     assert read(app, export_id).state == "expired"
-    assert not service.file_of(app.settings, export_id).exists()
+    assert not export_path(app.settings, export_id).exists()
 
 
 @on_sqlite
@@ -397,10 +401,10 @@ def test_an_export_can_be_destroyed_before_its_time(
 ) -> None:
     export_id = order(app, researcher, people.project_id, "metadata")
     with app.database.writing() as session:
-        service.destroy(session, app, researcher, export_id)
-    assert not service.file_of(app.settings, export_id).exists()
+        service.destroy_export(session, app, researcher, export_id)
+    assert not export_path(app.settings, export_id).exists()
     with app.database.writing() as session, pytest.raises(service.ExportNotReady, match="ended already"):
-        service.destroy(session, app, researcher, export_id)
+        service.destroy_export(session, app, researcher, export_id)
 
 
 # Being built.
@@ -412,20 +416,20 @@ def test_an_export_goes_on_where_a_killed_process_left_it(
 ) -> None:
     monkeypatch.setattr(tasks, "BATCH_S", -1.0)  # one image at a time
     export_id = order(app, researcher, people.project_id, run=False)
-    seen = []
+    counts = []
     for _ in range(3):
-        tasks.go_on(app, export_id)
-        seen.append(read(app, export_id).looked)
-    assert seen == [1, 2, 3]
-    tasks.go_on(app, export_id)
+        tasks.advance_export(app, export_id)
+        counts.append(read(app, export_id).scanned)
+    assert counts == [1, 2, 3]
+    tasks.advance_export(app, export_id)
     assert read(app, export_id).state == "packing"
-    tasks.go_on(app, export_id)
-    part = service.file_of(app.settings, export_id).with_suffix(".zip.part")
+    tasks.advance_export(app, export_id)
+    part = export_path(app.settings, export_id).with_suffix(".zip.part")
     with zipfile.ZipFile(part) as archive:
         assert len(archive.namelist()) == 1
     part.write_bytes(part.read_bytes()[:-30])  # killed while it wrote
     for _ in range(4):
-        tasks.go_on(app, export_id)
+        tasks.advance_export(app, export_id)
     assert read(app, export_id).state == "ready"
     assert len(unpacked(app, researcher, export_id)) == 4 + 4
 
@@ -437,12 +441,12 @@ def test_an_image_that_changed_after_it_was_looked_at_does_not_leave(
     monkeypatch.setattr(tasks, "BATCH_S", -1.0)
     export_id = order(app, researcher, people.project_id, run=False)
     for _ in range(4):
-        tasks.go_on(app, export_id)
+        tasks.advance_export(app, export_id)
     assert read(app, export_id).state == "packing"
     plant(app, known.images_of_siti[0], ImageComments="abdullah")
     run_jobs(app)
     export = read(app, export_id)
-    assert (export.state, export.failure) == ("failed", tasks._CHANGED)
+    assert (export.state, export.failure) == ("failed", CHANGED_MESSAGE)
 
 
 @on_sqlite
@@ -452,8 +456,8 @@ def test_what_cannot_be_read_waits_for_a_person(
     with app.database.writing() as session:
         session.get_one(Image, known.images_of_siti[0]).blob = "0" * 64
     export_id = order(app, researcher, people.project_id, "training")
-    (found,) = findings(app, export_id)
-    assert (found.place, found.kind) == ("the file", "cannot be read whole")
+    (finding,) = findings(app, export_id)
+    assert (finding.location, finding.kind) == ("the file", "cannot be read whole")
 
 
 def test_no_identity_is_written_while_an_export_is_looked_through(
@@ -482,7 +486,7 @@ def test_who_may_order_and_see_an_export(app: AppContext, people: People, resear
         order(app, people.outsider(app), people.project_id)
     export_id = order(app, researcher, people.project_id, "metadata")
     with app.database.reading() as session, pytest.raises(NotFound):
-        service.fetch(session, app.settings, people.outsider(app), export_id)
+        service.get_export_file(session, app.settings, people.outsider(app), export_id)
 
 
 def test_single_series_and_images_leave_too(app: AppContext, people: People, researcher: Actor, known: Known) -> None:
@@ -490,8 +494,8 @@ def test_single_series_and_images_leave_too(app: AppContext, people: People, res
         series_id = session.get_one(Image, known.images_of_siti[0]).series_id
     export_id = order(app, researcher, people.project_id, "metadata", Selection("series", (series_id,)))
     assert (read(app, export_id).images, read(app, export_id).patients) == (2, 1)
-    one_of_each = (known.images_of_siti[1], known.images_of_other[0])
-    export_id = order(app, researcher, people.project_id, "metadata", Selection("images", one_of_each))
+    image_ids = (known.images_of_siti[1], known.images_of_other[0])
+    export_id = order(app, researcher, people.project_id, "metadata", Selection("images", image_ids))
     assert (read(app, export_id).images, read(app, export_id).patients) == (2, 2)
 
 
@@ -508,8 +512,8 @@ def test_an_order_says_what_it_selects(app: AppContext, people: People, research
     with pytest.raises(NothingToExport):
         order(app, researcher, people.project_id, selection=Selection("studies", ("0" * 32,)))
     with app.database.writing() as session, pytest.raises(Invalid):
-        service.order(
-            session, app, researcher, project_id=people.project_id, chosen=Selection("project"), form="training"
+        service.create_export(
+            session, app, researcher, project_id=people.project_id, selection=Selection("project"), form="training"
         )
 
 
@@ -521,9 +525,9 @@ def test_each_step_of_an_export_is_recorded(
     clear_all(app, administrator, export_id)
     unpacked(app, researcher, export_id)
     with app.database.reading() as session:
-        chosen = select(AuditEntry).where(AuditEntry.object_id == export_id).order_by(AuditEntry.seq)
-        entries = list(session.scalars(chosen))
-    assert [one.action for one in entries] == [
+        query = select(AuditEntry).where(AuditEntry.object_id == export_id).order_by(AuditEntry.seq)
+        entries = list(session.scalars(query))
+    assert [entry.action for entry in entries] == [
         "export.create", "export.look", "export.block", "export.clear", "export.ready", "export.download",
     ]  # fmt: skip
-    assert "abdullah" not in str([one.detail for one in entries])
+    assert "abdullah" not in str([entry.detail for entry in entries])

@@ -55,7 +55,7 @@ def test_an_export_that_comes_in_again_gives_equal_records(
 ) -> None:
     export_id = order(app, researcher, people.project_id)
     with app.database.reading() as session:
-        _, path = service.fetch(session, app.settings, researcher, export_id)
+        _, path = service.get_export_file(session, app.settings, researcher, export_id)
     with zipfile.ZipFile(path) as archive:
         rows = list(csv.DictReader(io.StringIO(archive.read("metadata.csv").decode())))
         files = {row["file"]: archive.read(row["file"]) for row in rows}

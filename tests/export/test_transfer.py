@@ -16,8 +16,10 @@ from medhub.accounts.actor import Actor
 from medhub.accounts.permissions import Role
 from medhub.errors import Conflict, NotFound
 from medhub.export import service, tasks, transfer
+from medhub.export.lifecycle import export_path
 from medhub.export.models import Export, ExportSending
 from medhub.export.selection import NothingToExport, Selection
+from medhub.export.stow_client import ArchiveSilent, store_to_archive
 from medhub.foundation.app_context import AppContext
 from medhub.ingest.patient_matching import IngestSource
 from medhub.ingest.pipeline import receive_files
@@ -37,10 +39,10 @@ def researcher(app: AppContext, people: People) -> Actor:
 @pytest.fixture
 def archived(app: AppContext, people: People) -> int:
     """Three CT of one study, and one of another."""
-    door = IngestSource(people.project_id, "stow")
+    source = IngestSource(people.project_id, "stow")
     files = [ct(SOPInstanceUID=f"1.2.3.{number}", KVP=str(80 + 20 * number)) for number in range(3)]
     files.append(ct(SOPInstanceUID="1.2.4.1", StudyInstanceUID="1.2.4", SeriesInstanceUID="1.2.4.0", Modality="PT"))
-    receive_files(app, people.actor(app, Role.TECHNOLOGIST), door, files)
+    receive_files(app, people.actor(app, Role.TECHNOLOGIST), source, files)
     return len(files)
 
 
@@ -63,48 +65,50 @@ def node(app: AppContext, people: People, received: list[str]) -> Iterator[str]:
     server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, store)])
     assert server is not None
     administrator = people.actor(app, Role.ADMINISTRATOR)
-    known = {"ae_title": "ELSEWHERE", "called_ae": "MEDHUB", "host": "127.0.0.1", "port": server.server_address[1]}
+    address = {"ae_title": "ELSEWHERE", "called_ae": "MEDHUB", "host": "127.0.0.1", "port": server.server_address[1]}
     may = {"tls": False, "only_from_host": False, "may_store": False, "may_query": False}
     with app.database.writing() as session:
-        nodes.add_node(session, administrator, people.project_id, {**known, **may})
+        nodes.add_node(session, administrator, people.project_id, {**address, **may})
     yield "ELSEWHERE"
     server.shutdown()
 
 
-def ordered(app: AppContext, actor: Actor, project_id: str, chosen: Selection) -> Export:
+def build_export(app: AppContext, actor: Actor, project_id: str, selection: Selection) -> Export:
     with app.database.writing() as session:
-        made = service.order(session, app, actor, project_id=project_id, chosen=chosen, form="dicom", picture=None)
+        export_id = service.create_export(
+            session, app, actor, project_id=project_id, selection=selection, form="dicom", picture=None
+        ).id
     for _ in range(6):
-        tasks.go_on(app, made.id)
+        tasks.advance_export(app, export_id)
     with app.database.reading() as session:
-        return session.get_one(Export, made.id)
+        return session.get_one(Export, export_id)
 
 
 def test_a_finished_export_is_sent_to_a_node_and_says_how_far_it_is(
     app: AppContext, people: People, researcher: Actor, archived: int, node: str, received: list[str]
 ) -> None:
-    export = ordered(app, researcher, people.project_id, Selection("project"))
+    export = build_export(app, researcher, people.project_id, Selection("project"))
     assert export.state == "ready"
     with app.database.writing() as session:
-        transfer.order(session, researcher, export.id, node)
+        transfer.create_sending(session, researcher, export.id, node)
     run_jobs(app)
     with app.database.reading() as session:
-        (told,) = transfer.list_sendings(session, researcher, export.id)
+        (sending,) = transfer.list_sendings(session, researcher, export.id)
         stored = set(session.scalars(select(Image.sop_instance_uid)))
-    assert (told.state, told.total, told.done, told.refused) == ("sent", archived, archived, 1)
-    assert told.failure is not None
-    assert "1 of 4" in told.failure
+    assert (sending.state, sending.total, sending.done, sending.refused) == ("sent", archived, archived, 1)
+    assert sending.failure is not None
+    assert "1 of 4" in sending.failure
     assert set(received) == stored
 
 
 def test_only_what_was_looked_at_leaves(
     app: AppContext, people: People, researcher: Actor, archived: int, node: str, received: list[str]
 ) -> None:
-    export = ordered(app, researcher, people.project_id, Selection("project"))
+    export = build_export(app, researcher, people.project_id, Selection("project"))
     with app.database.writing() as session:
         changed = session.scalars(select(Image.id).limit(1)).one()
         session.execute(update(Image).where(Image.id == changed).values(blob="0" * 64))
-        transfer.order(session, researcher, export.id, node)
+        transfer.create_sending(session, researcher, export.id, node)
     run_jobs(app)
     assert len(received) == archived - 1
 
@@ -113,42 +117,42 @@ def test_an_export_that_is_not_ready_or_a_node_that_nobody_knows_is_refused(
     app: AppContext, people: People, researcher: Actor, archived: int
 ) -> None:
     with app.database.writing() as session:
-        made = service.order(
+        waiting = service.create_export(
             session,
             app,
             researcher,
             project_id=people.project_id,
-            chosen=Selection("project"),
+            selection=Selection("project"),
             form="dicom",
             picture=None,
         )
     with app.database.writing() as session, pytest.raises(Conflict, match="ready"):
-        transfer.order(session, researcher, made.id, "ELSEWHERE")
-    ready = ordered(app, researcher, people.project_id, Selection("project"))
+        transfer.create_sending(session, researcher, waiting.id, "ELSEWHERE")
+    ready = build_export(app, researcher, people.project_id, Selection("project"))
     with app.database.writing() as session, pytest.raises(NotFound, match="no DICOM node"):
-        transfer.order(session, researcher, ready.id, "ELSEWHERE")
+        transfer.create_sending(session, researcher, ready.id, "ELSEWHERE")
 
 
 def test_a_node_that_is_silent_is_told(
     app: AppContext, people: People, researcher: Actor, archived: int, node: str
 ) -> None:
-    export = ordered(app, researcher, people.project_id, Selection("project"))
+    export = build_export(app, researcher, people.project_id, Selection("project"))
     with app.database.writing() as session:
         session.execute(update(DicomNode).values(port=1))
-        made = transfer.order(session, researcher, export.id, node)
+        sending_id = transfer.create_sending(session, researcher, export.id, node).id
     run_jobs(app)
     with app.database.reading() as session:
-        told = session.get_one(ExportSending, made.id)
-    assert told.state == "failed"
-    assert told.failure is not None
-    assert "does not answer" in told.failure
+        sending = session.get_one(ExportSending, sending_id)
+    assert sending.state == "failed"
+    assert sending.failure is not None
+    assert "does not answer" in sending.failure
 
 
 def test_a_search_is_a_selection(app: AppContext, people: People, researcher: Actor, archived: int) -> None:
-    export = ordered(app, researcher, people.project_id, Selection("search", wanted={"Modality": "CT"}))
-    assert (export.images, export.wanted) == (3, {"Modality": "CT"})
+    export = build_export(app, researcher, people.project_id, Selection("search", search={"Modality": "CT"}))
+    assert (export.images, export.search) == (3, {"Modality": "CT"})
     with pytest.raises(NothingToExport):
-        ordered(app, researcher, people.project_id, Selection("search", wanted={"Modality": "MR"}))
+        build_export(app, researcher, people.project_id, Selection("search", search={"Modality": "MR"}))
 
 
 class _Archive(BaseHTTPRequestHandler):
@@ -177,18 +181,18 @@ class _Archive(BaseHTTPRequestHandler):
 def test_an_export_is_stored_in_another_archive_by_stow(
     app: AppContext, people: People, researcher: Actor, archived: int, tmp_path: Path
 ) -> None:
-    export = ordered(app, researcher, people.project_id, Selection("project"))
+    export = build_export(app, researcher, people.project_id, Selection("project"))
     _Archive.requests = []
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Archive)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         url = f"http://127.0.0.1:{server.server_address[1]}/dicom-web/"
-        refused = transfer.stow(service.file_of(app.settings, export.id), url, "secret")
+        rejected = store_to_archive(export_path(app.settings, export.id), url, "secret")
     finally:
         server.shutdown()
         server.server_close()
     assert _Archive.requests == [("/dicom-web/studies", "Bearer secret", archived)]
-    assert len(refused) == 1
-    assert refused[0].startswith("DICOM/")
-    with pytest.raises(transfer.ArchiveSilent):
-        transfer.stow(service.file_of(app.settings, export.id), url, None)
+    assert len(rejected) == 1
+    assert rejected[0].startswith("DICOM/")
+    with pytest.raises(ArchiveSilent):
+        store_to_archive(export_path(app.settings, export.id), url, None)

@@ -286,7 +286,7 @@ class World:
         return self._ordered(self.study_of(self.signed_image_id))
 
     def blocked_export(self) -> str:
-        """An export that waits for a decision: its study is described by a day."""
+        """An export that waits for a decision: its study description contains a date."""
         study_id = self.study_of(self.signed_case()[1])
         with self.app.database.writing() as session:
             session.get_one(Study, study_id).description = "Seen on 12.03.2026"
@@ -294,20 +294,20 @@ class World:
 
     def _ordered(self, study_id: str) -> str:
         researcher = self.people.actor(self.app, Role.RESEARCHER)
-        chosen = Selection("studies", (study_id,))
+        selection = Selection("studies", (study_id,))
         with self.app.database.writing() as session:
-            export_id = exports.order(
-                session, self.app, researcher, project_id=self.people.project_id, chosen=chosen, form="dicom"
+            export_id = exports.create_export(
+                session, self.app, researcher, project_id=self.people.project_id, selection=selection, form="dicom"
             ).id
-        for _ in range(6):  # looked at, packed
-            export_tasks.go_on(self.app, export_id)
+        for _ in range(6):  # scanned, packed
+            export_tasks.advance_export(self.app, export_id)
         return export_id
 
     def finding_of(self, export_id: str) -> str:
-        """Something that was found in an export."""
-        chosen = select(ExportFinding.id).where(ExportFinding.export_id == export_id)
+        """A finding of an export."""
+        query = select(ExportFinding.id).where(ExportFinding.export_id == export_id)
         with self.app.database.reading() as session:
-            return session.scalars(chosen.order_by(ExportFinding.id).limit(1)).one()
+            return session.scalars(query.order_by(ExportFinding.id).limit(1)).one()
 
     def shadow(self) -> None:
         """Have the second classifier of colors read in the shadow."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images that lie signed in the hub without having come in, orders of exports, and what no clean image holds."""
+"""Signed images that bypass ingest, orders of exports, and images with planted identities."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from sqlalchemy import select
 
 from medhub.accounts.actor import Actor
 from medhub.export import service
+from medhub.export.formats import FormatName
 from medhub.export.models import Export, ExportFinding
-from medhub.export.selection import Form, Selection
-from medhub.export.service import Picture
+from medhub.export.selection import Selection
+from medhub.export.service import PictureType
 from medhub.foundation import clock, ids
 from medhub.foundation.app_context import AppContext
 from medhub.records import service as records
@@ -34,7 +35,7 @@ from tests.factories.colors import COLORS, picture
 
 @functools.cache
 def clean(color: str, seed: int) -> bytes:
-    """A picture as it is stored; without the day on which it came in."""
+    """A picture as it is stored, without the date of its arrival."""
     context = CleaningContext(
         uid_key=b"k" * 32,
         patient_code=f"P-7F3KQ{'ABCDEF'[seed // 100]}",
@@ -48,10 +49,10 @@ def clean(color: str, seed: int) -> bytes:
         io.BytesIO(prepare_arrival(picture(color, seed), context=context, limits=DecodingLimits()).dicom)
     )
     del file.StudyDate, file.ContentDate
-    return _written(file)
+    return _write_file(file)
 
 
-def _written(file: pydicom.FileDataset) -> bytes:
+def _write_file(file: pydicom.FileDataset) -> bytes:
     buffer = io.BytesIO()
     file.save_as(buffer)
     return buffer.getvalue()
@@ -106,14 +107,14 @@ def lay_signed(
             session.add(image)
             session.flush()
             records.keep_blob(session, app, data, patient_id=patient_id, image_id=image.id)
-            said = {"by_id": "", "by": "The physician", "role": "physician", "at": moment, "agrees": True}
-            session.add(Verdict(case_id=case.id, image_id=image.id, label=label, **said))
+            values = {"by_id": "", "by": "The physician", "role": "physician", "at": moment, "agrees": True}
+            session.add(Verdict(case_id=case.id, image_id=image.id, label=label, **values))
             image_ids.append(image.id)
     return patient_id, image_ids
 
 
 def plant(app: AppContext, image_id: str, **elements: Any) -> None:
-    """Write DICOM elements into a stored image, as a fault of the engine would have left them."""
+    """Write DICOM elements into a stored image, as an error of the de-identification would leave them."""
     with app.database.writing() as session:
         image = session.get_one(Image, image_id)
         file = pydicom.dcmread(io.BytesIO(app.blobs.get(image.blob)))
@@ -121,11 +122,11 @@ def plant(app: AppContext, image_id: str, **elements: Any) -> None:
             file.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         for keyword, value in elements.items():
             setattr(file, keyword, value)
-        image.blob = records.keep_blob(session, app, _written(file), patient_id=image.patient_id, image_id=image.id)
+        image.blob = records.keep_blob(session, app, _write_file(file), patient_id=image.patient_id, image_id=image.id)
 
 
 def burn(app: AppContext, image_id: str, words: str) -> None:
-    """Put a picture with writing in the place of a stored one."""
+    """Replace a stored picture with one that contains text."""
     drawn = Canvas.new("RGB", (480, 160), (60, 60, 60))
     ImageDraw.Draw(drawn).text((20, 50), words, fill=(255, 255, 255), font=ImageFont.load_default(size=32))
     syntax = {"PhotometricInterpretation": "RGB", "Rows": drawn.height, "Columns": drawn.width}
@@ -136,22 +137,22 @@ def order(
     app: AppContext,
     actor: Actor,
     project_id: str,
-    form: Form = "dicom",
+    form: FormatName = "dicom",
     selection: Selection | None = None,
     *,
-    picture: Picture | None = None,
+    picture: PictureType | None = None,
     run: bool = True,
 ) -> str:
-    """Order an export, and have it made as far as it can be; returns the id."""
+    """Order an export and run its jobs; returns the id."""
     if form == "training" and picture is None:
         picture = "png"
     with app.database.writing() as session:
-        export_id = service.order(
+        export_id = service.create_export(
             session,
             app,
             actor,
             project_id=project_id,
-            chosen=selection or Selection("project"),
+            selection=selection or Selection("project"),
             form=form,
             picture=picture,
         ).id
@@ -167,15 +168,15 @@ def read(app: AppContext, export_id: str) -> Export:
 
 
 def findings(app: AppContext, export_id: str, state: str = "open") -> list[ExportFinding]:
-    """What was found in an export, in order."""
+    """The findings of an export with a state, in order."""
     with app.database.reading() as session:
-        chosen = select(ExportFinding).where(ExportFinding.export_id == export_id, ExportFinding.state == state)
-        return list(session.scalars(chosen.order_by(ExportFinding.id)))
+        query = select(ExportFinding).where(ExportFinding.export_id == export_id, ExportFinding.state == state)
+        return list(session.scalars(query.order_by(ExportFinding.id)))
 
 
 def clear_all(app: AppContext, actor: Actor, export_id: str) -> None:
-    """Clear whatever is open, and have the export go on."""
-    while found := findings(app, export_id):
+    """Clear all open findings and run the jobs that follow."""
+    while open_findings := findings(app, export_id):
         with app.database.writing() as session:
-            service.clear(session, actor, export_id, found[0].id, "Nobody is named by this.")
+            service.clear_finding(session, actor, export_id, open_findings[0].id, "Nobody is named by this.")
     run_jobs(app)

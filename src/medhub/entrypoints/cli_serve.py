@@ -17,7 +17,7 @@ from medhub.entrypoints.demo import make_demonstration
 from medhub.entrypoints.flow import abandoned, handlers
 from medhub.entrypoints.server_processes import answer, dicom_listener, listen, others, shared_generation
 from medhub.errors import MedhubError
-from medhub.export.tasks import destroy_expired as destroy_expired_exports
+from medhub.export.tasks import destroy_expired_exports
 from medhub.foundation import logging
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.jobs import Runner

@@ -11,7 +11,7 @@ from medhub.classification import tasks as classification
 from medhub.classification.events import ImageClassified, ShadowWanted
 from medhub.export import erasure as export_erasure
 from medhub.export import tasks as export
-from medhub.export.events import ExportWanted
+from medhub.export.events import ExportStepDue
 from medhub.export.transfer import send_export
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.events import Flow
@@ -46,7 +46,7 @@ FLOW: Flow = {
     CaseSigned: ("issue-report",),
     ShadowWanted: ("classify-in-shadow",),
     TrainingAsked: ("train",),
-    ExportWanted: ("export",),
+    ExportStepDue: ("export",),
     PatientErased: ("destroy-exports", "destroy-claimed"),
     ImagesMoved: ("follow-images",),
     ImagePlaced: ("classify",),
@@ -85,10 +85,10 @@ def handlers(app: AppContext) -> Mapping[str, Handler]:
         "make-thumbnails": partial(make_thumbnails, app),
         "classify-study": partial(classification.classify_study, app),
         "describe-study": partial(describe_study, app),
-        "export": partial(export.go_on, app),
+        "export": partial(export.advance_export, app),
         "send-export": partial(send_export, app),
         "finish-erasure": partial(finish_erasure, app),
-        "destroy-exports": partial(export.forget_patient, app),
+        "destroy-exports": partial(export.destroy_exports_of_patient, app),
         "train": Long(partial(training.train, app)),
     }
 
@@ -97,6 +97,6 @@ def abandoned(app: AppContext) -> Mapping[str, Handler]:
     """What is done when a job has failed for the last time."""
     return {
         "classify": partial(classification.give_up, app),
-        "export": partial(export.give_up, app),
+        "export": partial(export.fail_export, app),
         "train": partial(training.give_up, app),
     }

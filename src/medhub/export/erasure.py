@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What exports hold of a patient, for the certificate of an erasure."""
+"""The number of exports with images of a patient, for the certificate of an erasure."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ from medhub.export.models import ExportImage
 
 
 def count_held(session: Session, patient_id: str) -> dict[str, Any]:
-    """Exports that hold, or held, images of a patient."""
+    """Exports that contain, or contained, images of a patient."""
     exports = select(func.count(func.distinct(ExportImage.export_id))).where(ExportImage.patient_id == patient_id)
     return {"exports": session.scalar(exports) or 0}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What export announces."""
+"""Events of exports."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from medhub.foundation.events import Event
 
 
 @dataclass(frozen=True)
-class ExportWanted(Event):
-    """There is work to be done on an export: images to be looked at, or all of it to be packed."""
+class ExportStepDue(Event):
+    """An export has a step to run: images to scan, or files to pack."""
 
     export_id: str

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables of exports, of the images in them, and of what the last look found."""
+"""Tables of exports, their images, findings and transmissions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from medhub.foundation.database import Base
 
 
 class Export(Base):
-    """A data set on its way out: what was ordered, how far it is, and what became of it."""
+    """A data set that leaves the hub: the order, its progress and its result."""
 
     __tablename__ = "exports"
     __table_args__ = (
@@ -24,15 +24,15 @@ class Export(Base):
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
     form: Mapped[str] = mapped_column(String(8))  # dicom, training, metadata
-    picture: Mapped[str | None] = mapped_column(String(4))  # png, jpeg: of a data set for training
+    picture: Mapped[str | None] = mapped_column(String(4))  # png or jpeg, in a data set for training
     selection: Mapped[str] = mapped_column(String(8))  # project, patients, studies, series, images, search, verdicts
     pathway: Mapped[str | None] = mapped_column(String(60))
-    wanted: Mapped[dict[str, Any] | None]  # of a search: DICOM keyword to value, as it was asked
-    state: Mapped[str] = mapped_column(String(9))  # waiting, looking, blocked, packing, ready, and how it ended
-    failure: Mapped[str | None] = mapped_column(Text)  # why it ended otherwise than ready
+    search: Mapped[dict[str, Any] | None] = mapped_column("wanted")  # DICOM keyword to value
+    state: Mapped[str] = mapped_column(String(9))  # waiting, looking, blocked, packing, ready, or an end state
+    failure: Mapped[str | None] = mapped_column(Text)  # why it did not become ready
     images: Mapped[int]
     patients: Mapped[int]
-    looked: Mapped[int] = mapped_column(default=0)
+    scanned: Mapped[int] = mapped_column("looked", default=0)  # images that passed the PHI scan step
     left_out: Mapped[dict[str, Any]]  # reason to number of images
     anonymity: Mapped[dict[str, Any] | None]
     size_bytes: Mapped[int | None] = mapped_column(BigInteger)
@@ -45,7 +45,7 @@ class Export(Base):
 
 
 class ExportImage(Base):
-    """One image of an export; its patient is named without a reference, so that an erasure finds the export."""
+    """One image of an export; the patient id has no foreign key, so that an erasure still finds the export."""
 
     __tablename__ = "export_images"
     __table_args__ = (
@@ -57,17 +57,17 @@ class ExportImage(Base):
     number: Mapped[int] = mapped_column(primary_key=True)
     image_id: Mapped[str | None] = mapped_column(ForeignKey("images.id", ondelete="SET NULL"))
     patient_id: Mapped[str] = mapped_column(String(32))
-    file: Mapped[str | None] = mapped_column(String(100))  # its neutral name in what leaves
+    file: Mapped[str | None] = mapped_column(String(100))  # its neutral path in the ZIP
     label: Mapped[str | None] = mapped_column(String(100))
     part: Mapped[str] = mapped_column(String(5))  # train, val, test
-    looked: Mapped[bool] = mapped_column(default=False)
+    scanned: Mapped[bool] = mapped_column("looked", default=False)
     excluded: Mapped[bool] = mapped_column(default=False)
-    content: Mapped[str | None] = mapped_column(String(64))  # SHA-256 of the file that was looked at
-    study_date: Mapped[str | None] = mapped_column(String(8))  # of the header that leaves, unless it was moved
+    content: Mapped[str | None] = mapped_column(String(64))  # SHA-256 of the scanned file
+    study_date: Mapped[str | None] = mapped_column(String(8))  # of the exported header, unless dates were modified
 
 
 class ExportSending(Base):
-    """One time that a finished export was sent to a DICOM node, and how far it came."""
+    """One transmission of a finished export to a DICOM node, and its progress."""
 
     __tablename__ = "export_sendings"
 
@@ -77,7 +77,7 @@ class ExportSending(Base):
     state: Mapped[str] = mapped_column(String(7))  # waiting, sending, sent, failed
     total: Mapped[int]
     done: Mapped[int] = mapped_column(default=0)
-    refused: Mapped[int] = mapped_column(default=0)  # objects that the node did not take
+    refused: Mapped[int] = mapped_column(default=0)  # objects that the node rejected
     failure: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime]
     created_by: Mapped[str] = mapped_column(String(200))
@@ -85,7 +85,7 @@ class ExportSending(Base):
 
 
 class ExportFinding(Base):
-    """Something that says, or may say, who somebody is; what it says is sealed under the patient's key."""
+    """A value that identifies, or may identify, a patient; its excerpt is sealed under the patient's key."""
 
     __tablename__ = "export_findings"
     __table_args__ = (
@@ -95,11 +95,11 @@ class ExportFinding(Base):
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     export_id: Mapped[str] = mapped_column(ForeignKey("exports.id", ondelete="CASCADE"))
-    number: Mapped[int | None]  # of the image; none for what describes the whole
+    number: Mapped[int | None]  # of the image; none for an index file of the export
     patient_id: Mapped[str | None] = mapped_column(ForeignKey("patients.id", ondelete="CASCADE"))
-    place: Mapped[str] = mapped_column(String(300))
+    location: Mapped[str] = mapped_column("place", String(300))
     kind: Mapped[str] = mapped_column(String(60))
-    mark: Mapped[str] = mapped_column(String(64))  # keyed hash of kind and value, by which the same is recognized
+    mark: Mapped[str] = mapped_column(String(64))  # keyed hash, equal for equal values
     sealed_excerpt: Mapped[bytes | None] = mapped_column(LargeBinary)
     state: Mapped[str] = mapped_column(String(8))  # open, cleared, excluded
     note: Mapped[str | None] = mapped_column(Text)

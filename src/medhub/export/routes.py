@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from medhub.accounts.access import Call, allow
 from medhub.accounts.routes import ItemId
-from medhub.export import service, transfer
+from medhub.export import findings, service, transfer
 from medhub.export.models import Export
 from medhub.export.schemas import ClearIn, ExcludeIn, ExportCreate, ExportOut, FindingOut, SendingOut, SendTo, State
 from medhub.export.selection import Selection
@@ -25,7 +25,7 @@ FindingId = Annotated[Id, Path(description="Id of the finding.")]
 def _out(session: Session, call: Call, export: Export) -> ExportOut:
     session.flush()
     project = call.actor.project_names.get(export.project_id, "")
-    return ExportOut.of(export, project, service.counts_of(session, [export.id])[export.id])
+    return ExportOut.of(export, project, findings.count_findings(session, [export.id])[export.id])
 
 
 @exports.get("", summary="Exports")
@@ -35,9 +35,9 @@ def list_exports(
     project_id: Annotated[Id | None, Query()] = None,
     state: State | None = None,
 ) -> Page[ExportOut]:
-    """What was ordered to leave, the latest first unless sorted otherwise."""
+    """Exports, newest first unless sorted otherwise."""
     with call.reading() as session:
-        found, total = service.list_exports(
+        rows, total = service.list_exports(
             session,
             call.actor,
             project_id=project_id,
@@ -46,53 +46,55 @@ def list_exports(
             offset=paging.offset,
             limit=paging.page_size,
         )
-        counts = service.counts_of(session, [one.id for one in found])
+        counts = findings.count_findings(session, [export.id for export in rows])
         names = call.actor.project_names
-        return paging.of([ExportOut.of(one, names.get(one.project_id, ""), counts[one.id]) for one in found], total)
+        return paging.of(
+            [ExportOut.of(export, names.get(export.project_id, ""), counts[export.id]) for export in rows], total
+        )
 
 
 @exports.post("", status_code=201, summary="Order an export")
-def create_export(call: Annotated[Call, allow("export.create")], given: ExportCreate) -> ExportOut:
-    """Have a data set built, looked through and packed; it can be fetched once nothing in it says who somebody is."""
-    project_id = call.actor.choose_project("export.create", given.project_id)
+def create_export(call: Annotated[Call, allow("export.create")], body: ExportCreate) -> ExportOut:
+    """Build a data set in the background: PHI scan, decisions on findings, packing, download."""
+    project_id = call.actor.choose_project("export.create", body.project_id)
     with call.writing() as session:
-        made = service.order(
+        export = service.create_export(
             session,
             call.app,
             call.actor,
             project_id=project_id,
-            chosen=Selection(given.selection, given.ids, given.pathway, given.wanted),
-            form=given.form,
-            picture=given.picture,
+            selection=Selection(body.selection, body.ids, body.pathway, body.wanted),
+            form=body.form,
+            picture=body.picture,
         )
-        return _out(session, call, made)
+        return _out(session, call, export)
 
 
 @exports.get("/{id}", summary="One export")
 def read_export(call: Annotated[Call, allow("export.read")], id: ItemId) -> ExportOut:
-    """An export: how far it is, among how many people each hides, and what waits for a decision."""
+    """An export: its progress, its k-anonymity, and the number of findings that wait for a decision."""
     with call.reading() as session:
         return _out(session, call, service.get_export(session, call.actor, id))
 
 
 @exports.delete("/{id}", summary="Destroy an export")
 def destroy_export(call: Annotated[Call, allow("export.create")], id: ItemId) -> ExportOut:
-    """Destroy what was built before its time; that it was there stays known."""
+    """Destroy an export before it expires; its entry remains."""
     with call.writing() as session:
-        return _out(session, call, service.destroy(session, call.app, call.actor, id))
+        return _out(session, call, service.destroy_export(session, call.app, call.actor, id))
 
 
-@exports.get("/{id}/findings", summary="What the last look found")
+@exports.get("/{id}/findings", summary="Findings of the PHI scan")
 def list_findings(
     call: Annotated[Call, allow("export.read")],
     id: ItemId,
     paging: Paging,
     state: Literal["open", "cleared", "excluded"] | None = None,
 ) -> Page[FindingOut]:
-    """What says, or may say, who somebody is; each value once, shown only to who may see identities."""
+    """Values that identify, or may identify, a patient; the value itself only for roles that may read identities."""
     with call.reading() as session:
         export = service.get_export(session, call.actor, id)
-        found, total = service.list_findings(
+        groups, total = findings.list_findings(
             session,
             call.app.keys,
             call.actor,
@@ -101,40 +103,41 @@ def list_findings(
             offset=paging.offset,
             limit=paging.page_size,
         )
-        return paging.of([FindingOut.of(one) for one in found], total)
+        return paging.of([FindingOut.of(group) for group in groups], total)
 
 
 @exports.post("/{id}/findings/{finding_id}/clear", summary="Clear a finding")
 def clear_finding(
-    call: Annotated[Call, allow("export.clear")], id: ItemId, finding_id: FindingId, given: ClearIn
+    call: Annotated[Call, allow("export.clear")], id: ItemId, finding_id: FindingId, body: ClearIn
 ) -> ExportOut:
-    """Say why a value identifies nobody; once nothing is open, the export is packed."""
+    """Clear a value that identifies nobody, with the reason; the export is packed when no finding is open."""
     with call.writing() as session:
-        return _out(session, call, service.clear(session, call.actor, id, finding_id, given.note, alike=given.alike))
+        export = service.clear_finding(session, call.actor, id, finding_id, body.note, scope=body.alike)
+        return _out(session, call, export)
 
 
-@exports.post("/{id}/findings/{finding_id}/exclude", summary="Take images out")
+@exports.post("/{id}/findings/{finding_id}/exclude", summary="Exclude images")
 def exclude_images(
-    call: Annotated[Call, allow("export.create")], id: ItemId, finding_id: FindingId, given: ExcludeIn
+    call: Annotated[Call, allow("export.create")], id: ItemId, finding_id: FindingId, body: ExcludeIn
 ) -> ExportOut:
-    """Take every image out in which a value was found; once nothing is open, the export is packed."""
+    """Exclude every image with a value; the export is packed when no finding is open."""
     with call.writing() as session:
-        return _out(session, call, service.exclude(session, call.actor, id, finding_id, given.note))
+        return _out(session, call, service.exclude_images(session, call.actor, id, finding_id, body.note))
 
 
 @exports.post("/{id}/sendings", summary="Send an export to a DICOM node")
-def send_export(call: Annotated[Call, allow("export.create")], id: ItemId, given: SendTo) -> SendingOut:
+def send_export(call: Annotated[Call, allow("export.create")], id: ItemId, body: SendTo) -> SendingOut:
     """Send the objects of a finished export by C-STORE, in the background."""
     with call.writing() as session:
-        return SendingOut.model_validate(transfer.order(session, call.actor, id, given.node), extra="ignore")
+        return SendingOut.model_validate(transfer.create_sending(session, call.actor, id, body.node), extra="ignore")
 
 
-@exports.get("/{id}/sendings", summary="Where an export was sent")
+@exports.get("/{id}/sendings", summary="Transmissions of an export")
 def list_sendings(call: Annotated[Call, allow("export.read")], id: ItemId) -> list[SendingOut]:
-    """Each time that the export was sent, newest first, and how far it is."""
+    """The transmissions of an export, newest first, with their progress."""
     with call.reading() as session:
-        found = transfer.list_sendings(session, call.actor, id)
-        return [SendingOut.model_validate(one, extra="ignore") for one in found]
+        sendings = transfer.list_sendings(session, call.actor, id)
+        return [SendingOut.model_validate(sending, extra="ignore") for sending in sendings]
 
 
 @exports.get(
@@ -149,9 +152,9 @@ def list_sendings(call: Annotated[Call, allow("export.read")], id: ItemId) -> li
     },
 )
 def read_file(call: Annotated[Call, allow("export.read")], id: ItemId) -> Response:
-    """The export as one ZIP, whole each time."""
+    """The export as one ZIP; ranges are not supported."""
     with call.reading() as session:
-        export, path = service.fetch(session, call.app.settings, call.actor, id)
+        export, path = service.get_export_file(session, call.app.settings, call.actor, id)
     headers = {
         "Content-Disposition": f'attachment; filename="export-{export.id[-12:]}.zip"',
         "Cache-Control": "private, no-store",

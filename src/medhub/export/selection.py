@@ -1,29 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which images an export holds, with what people signed of them, and in which part of a data set each patient is."""
+"""The images of an export, with their signed labels and the split (train, val, test) of each patient."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from medhub.errors import Conflict, Invalid
+from medhub.export.exported_records import SelectedImage
+from medhub.export.formats.protocol import ExportFormat
 from medhub.foundation.app_context import AppContext
 from medhub.ingest.ingest_settings import settings_of
 from medhub.records import dicom_search
-from medhub.records.models import Image, Patient, Series, Study
-from medhub.records.pathway import get_pathway
+from medhub.records.models import Image
 from medhub.review.models import Case, Verdict
-from medhub.science.learning.patient_splits import Part, part_of_group
+from medhub.science.learning.patient_splits import part_of_group
 
-Kind = Literal["project", "patients", "studies", "series", "images", "search", "verdicts"]
-Form = Literal["dicom", "training", "metadata"]
-# Selections that name what they select, and the column by which.
-_NAMED = {
+SelectionKind = Literal["project", "patients", "studies", "series", "images", "search", "verdicts"]
+# Selections by id, with the column that holds the id.
+_ID_COLUMNS = {
     "patients": Image.patient_id,
     "studies": Image.study_id,
     "series": Image.series_id,
@@ -32,123 +32,79 @@ _NAMED = {
 
 
 class NothingToExport(Conflict):
-    """The selection holds no image."""
+    """The selection contains no image."""
 
     code = "nothing-to-export"
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What of a project is to leave."""
+    """The part of a project that an export contains."""
 
-    kind: Kind
+    kind: SelectionKind
     ids: tuple[str, ...] = ()
     pathway: str | None = None
-    wanted: Mapping[str, str] | None = None  # of a search: DICOM keyword to value, as in C-FIND
+    search: Mapping[str, str] | None = None  # DICOM keyword to value, as in C-FIND
 
     def check(self) -> None:
-        """Refuse a selection that does not say what it selects."""
-        if self.kind in _NAMED and not self.ids:
-            raise Invalid(f"Choose the {self.kind} that are to leave.", field="ids")
+        """Raise ``Invalid`` if the selection is incomplete or contradicts itself."""
+        if self.kind in _ID_COLUMNS and not self.ids:
+            raise Invalid(f"Choose the {self.kind} to export.", field="ids")
         if self.kind in {"project", "search", "verdicts"} and self.ids:
-            raise Invalid("Only a selection of patients, studies, series or images names them.", field="ids")
-        if (self.kind == "search") != bool(self.wanted):
-            raise Invalid("A search, and nothing else, says which attributes have which values.", field="wanted")
+            raise Invalid("Ids are for a selection of patients, studies, series or images.", field="ids")
+        if (self.kind == "search") != bool(self.search):
+            raise Invalid("Attribute values are required for a selection by search, and only there.", field="wanted")
         if self.kind == "verdicts" and self.pathway is None:
-            raise Invalid("Choose the pathway whose signed verdicts are to leave.", field="pathway")
+            raise Invalid("Choose the pathway whose signed verdicts to export.", field="pathway")
         if self.kind != "verdicts" and self.pathway is not None:
-            raise Invalid("Only a selection of signed verdicts names a pathway.", field="pathway")
+            raise Invalid("A pathway is for a selection of signed verdicts only.", field="pathway")
 
 
-@dataclass(frozen=True)
-class SelectedImage:
-    """An image that is to leave."""
-
-    image_id: str
-    series_id: str
-    study_id: str
-    patient_id: str
-    label: str | None
-    part: Part
-
-
-def choose(
-    session: Session, app: AppContext, project_id: str, selection: Selection, form: Form
+def select_images(
+    session: Session, app: AppContext, project_id: str, selection: Selection, export_format: ExportFormat
 ) -> tuple[list[SelectedImage], dict[str, int]]:
-    """The images of a selection in a settled order, and how many were left out for which reason."""
+    """The images of a selection in a fixed order, and the number of images left out for each reason."""
     selection.check()
-    signed = _signed(session, project_id)
+    signed_labels = _load_signed_labels(session, project_id)
     key = app.keys.derive("splits")
     left_out: Counter[str] = Counter()
-    chosen = []
-    for image in _images(session, project_id, selection):
-        label, pathway = signed.get(image.id) or (None, None)
+    selected = []
+    for image in _query_images(session, project_id, selection):
+        label, pathway = signed_labels.get(image.id) or (None, None)
         if selection.kind == "verdicts" and pathway != selection.pathway:
             continue
-        if form == "training":
-            reason = _not_for_training(app, image, label, pathway)
-            if reason is not None:
-                left_out[reason] += 1
-                continue
+        reason = export_format.exclusion_reason(app, image, label, pathway)
+        if reason is not None:
+            left_out[reason] += 1
+            continue
         part = part_of_group(key, image.patient_id)
-        chosen.append(SelectedImage(image.id, image.series_id, image.study_id, image.patient_id, label, part))
-    if not chosen:
-        why = " and ".join(f"{count} were left out ({reason})" for reason, count in sorted(left_out.items()))
-        raise NothingToExport(f"There are no images to export here{': ' + why if why else ''}. Nothing was ordered.")
-    return chosen, dict(sorted(left_out.items()))
+        selected.append(SelectedImage(image.id, image.series_id, image.study_id, image.patient_id, label, part))
+    if not selected:
+        reasons = " and ".join(f"{count} were left out ({reason})" for reason, count in sorted(left_out.items()))
+        raise NothingToExport(
+            f"The selection contains no images to export{': ' + reasons if reasons else ''}. Nothing was ordered."
+        )
+    return selected, dict(sorted(left_out.items()))
 
 
-def _images(session: Session, project_id: str, selection: Selection) -> Iterable[Image]:
-    if selection.wanted:
+def _query_images(session: Session, project_id: str, selection: Selection) -> Iterable[Image]:
+    if selection.search:
         attributes = settings_of(session, project_id).attributes
-        images = dicom_search.find_images(session, [project_id], selection.wanted, chosen=attributes)
-        return sorted(images, key=lambda one: (one.patient_id, one.study_id, one.series_id, one.number, one.id))
-    chosen = select(Image).where(Image.project_id == project_id)
-    if selection.kind in _NAMED:
-        chosen = chosen.where(_NAMED[selection.kind].in_(selection.ids))
-    return session.scalars(chosen.order_by(Image.patient_id, Image.study_id, Image.series_id, Image.number, Image.id))
+        images = dicom_search.find_images(session, [project_id], selection.search, chosen=attributes)
+        return sorted(
+            images, key=lambda image: (image.patient_id, image.study_id, image.series_id, image.number, image.id)
+        )
+    query = select(Image).where(Image.project_id == project_id)
+    if selection.kind in _ID_COLUMNS:
+        query = query.where(_ID_COLUMNS[selection.kind].in_(selection.ids))
+    return session.scalars(query.order_by(Image.patient_id, Image.study_id, Image.series_id, Image.number, Image.id))
 
 
-def _signed(session: Session, project_id: str) -> Mapping[str, tuple[str, str]]:
-    """The label and the pathway of each image on which a signed case that still holds says something."""
+def _load_signed_labels(session: Session, project_id: str) -> Mapping[str, tuple[str, str]]:
+    """The label and the pathway of each image with a verdict in a signed case that is not superseded."""
     rows = session.execute(
         select(Verdict.image_id, Verdict.label, Case.pathway)
         .join(Case, Case.id == Verdict.case_id)
         .where(Case.project_id == project_id, Case.superseded.is_(False), Case.signed_at.is_not(None))
     )
     return {image_id: (label, pathway) for image_id, label, pathway in rows}
-
-
-def _not_for_training(app: AppContext, image: Image, label: str | None, pathway: str | None) -> str | None:
-    if label is None or pathway is None:
-        return "without a signed verdict"
-    if label in get_pathway(app.settings, pathway).not_counted:
-        return "not counted"
-    if image.shown_as != "image":
-        return "no picture"
-    return "unreadable" if image.state == "unreadable" else None
-
-
-@dataclass(frozen=True)
-class Facts:
-    """All that an export may say of an image beside its file."""
-
-    image: Image
-    series: Series
-    study: Study
-    patient: Patient
-
-
-def facts_of(session: Session, image_ids: Sequence[str]) -> dict[str, Facts]:
-    """The facts of images that are still there."""
-    found: dict[str, Facts] = {}
-    for start in range(0, len(image_ids), 500):
-        rows: Any = session.execute(
-            select(Image, Series, Study, Patient)
-            .join(Series, Series.id == Image.series_id)
-            .join(Study, Study.id == Image.study_id)
-            .join(Patient, Patient.id == Image.patient_id)
-            .where(Image.id.in_(image_ids[start : start + 500]))
-        )
-        found |= {image.id: Facts(image, series, study, patient) for image, series, study, patient in rows}
-    return found

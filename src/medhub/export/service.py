@@ -1,95 +1,88 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ordering exports, deciding on what the last look found, and fetching what is ready."""
+"""Use cases of exports: order, list, decide on findings, download, destroy."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
 from medhub.accounts.actor import Actor
 from medhub.errors import Conflict, Invalid, NotFound
-from medhub.export import phi_check, selection
-from medhub.export.events import ExportWanted
+from medhub.export import phi_check
+from medhub.export.events import ExportStepDue
+from medhub.export.findings import SINGLE_IMAGE_KINDS, count_findings
+from medhub.export.formats import FormatName, get_format
+from medhub.export.lifecycle import ERASED_MESSAGE, HELD_STATES, end_export, export_path, has_erased_patients
 from medhub.export.models import Export, ExportFinding, ExportImage
-from medhub.export.selection import Form, Selection
-from medhub.export.table import Names
+from medhub.export.selection import Selection, select_images
 from medhub.foundation import clock, ids, pagination
 from medhub.foundation.app_context import AppContext
-from medhub.foundation.database import after_commit, in_turn
+from medhub.foundation.database import in_turn
 from medhub.foundation.events import announce
-from medhub.foundation.keys import Keys
 from medhub.foundation.natural_sort import ordering
 from medhub.foundation.settings import Settings
-from medhub.records import vault
-from medhub.records.models import Patient
 
-# Kinds of findings whose words say nothing of what is there: each image is decided on by itself.
-OF_ONE_IMAGE = ("cannot be read", "bit plane", "curve")
-_MOST_PLACES = 5
-AT_WORK = ("waiting", "looking", "packing")
-HELD = (*AT_WORK, "blocked", "ready")
-ERASED = "It contained a person who has since been erased. It was destroyed; order a new export."
-
-Picture = Literal["png", "jpeg"]
-Alike = Literal["value", "place"]
+PictureType = Literal["png", "jpeg"]
+ClearScope = Literal["value", "place"]
+_IMAGES_PER_UPDATE = 500
 
 
 class ExportNotFound(NotFound):
-    """There is no such export, or not in a project of the asker's."""
+    """The export does not exist, or is in a project that the actor has no role in."""
 
     code = "export-not-found"
 
 
 class ExportNotReady(Conflict):
-    """There is nothing to fetch."""
+    """The export has no file to download."""
 
     code = "export-not-ready"
 
 
 class ExportNotBlocked(Conflict):
-    """There is nothing to decide."""
+    """The export waits for no decision."""
 
     code = "export-not-blocked"
 
 
 class FindingNotFound(NotFound):
-    """There is no such finding, or somebody has decided on it."""
+    """The finding does not exist, or a person has decided on it."""
 
     code = "finding-not-found"
 
 
-def order(
+def create_export(
     session: Session,
     app: AppContext,
     actor: Actor,
     *,
     project_id: str,
-    chosen: Selection,
-    form: Form,
-    picture: Picture | None = None,
+    selection: Selection,
+    form: FormatName,
+    picture: PictureType | None = None,
 ) -> Export:
-    """Order an export; it is built and looked through in the background."""
+    """Order an export; jobs scan and pack it in the background."""
     actor.require("export.create", project_id, "project")
-    if (form == "training") != (picture is not None):
-        raise Invalid("A data set for training is of PNG or JPEG pictures; other forms have none.", field="picture")
-    images, left_out = selection.choose(session, app, project_id, chosen, form)
+    export_format = get_format(form)
+    if bool(export_format.picture_types) != (picture is not None):
+        raise Invalid(
+            "A data set for training needs a picture type, PNG or JPEG; other formats have none.", field="picture"
+        )
+    images, left_out = select_images(session, app, project_id, selection, export_format)
     export = Export(
         id=ids.new_id(),
         project_id=project_id,
         form=form,
         picture=picture,
-        selection=chosen.kind,
-        wanted=dict(chosen.wanted) if chosen.wanted else None,
-        pathway=chosen.pathway,
+        selection=selection.kind,
+        search=dict(selection.search) if selection.search else None,
+        pathway=selection.pathway,
         state="waiting",
         images=len(images),
-        patients=len({one.patient_id for one in images}),
+        patients=len({image.patient_id for image in images}),
         left_out=left_out,
         created_at=clock.now(),
         created_by_id=actor.user_id,
@@ -97,23 +90,23 @@ def order(
     )
     session.add(export)
     session.flush()
-    naming = Names(form, picture)
+    naming = export_format.create_naming(picture)
     rows = [
         {
             "export_id": export.id,
             "number": number,
-            "image_id": one.image_id,
-            "patient_id": one.patient_id,
-            "file": naming.of(number, one),
-            "label": one.label,
-            "part": one.part,
-            "looked": False,
+            "image_id": image.image_id,
+            "patient_id": image.patient_id,
+            "file": naming.name_file(number, image),
+            "label": image.label,
+            "part": image.part,
+            "scanned": False,
             "excluded": False,
         }
-        for number, one in enumerate(images, 1)
+        for number, image in enumerate(images, 1)
     ]
     session.execute(insert(ExportImage), rows)
-    announce(session, ExportWanted(export_id=export.id))
+    announce(session, ExportStepDue(export_id=export.id))
     _record(session, actor, "export.create", export, form=form, images=export.images, patients=export.patients)
     return export
 
@@ -123,10 +116,10 @@ def _record(session: Session, actor: Actor, action: str, export: Export, **detai
 
 
 def get_export(session: Session, actor: Actor, export_id: str, action: str = "export.read") -> Export:
-    """An export in a project of the actor's."""
+    """An export in a project of the actor."""
     export = session.get(Export, export_id)
     if export is None:
-        raise ExportNotFound("There is no such export, or not in a project of yours.")
+        raise ExportNotFound("There is no such export in your projects.")
     actor.require(action, export.project_id, "export")
     return export
 
@@ -141,154 +134,47 @@ def list_exports(
     offset: int,
     limit: int,
 ) -> tuple[list[Export], int]:
-    """A page of the exports in the actor's projects, the latest first."""
-    chosen = select(Export).where(Export.project_id.in_(actor.projects("export.read", project_id)))
+    """A page of the exports in the actor's projects, newest first."""
+    query = select(Export).where(Export.project_id.in_(actor.projects("export.read", project_id)))
     if state is not None:
-        chosen = chosen.where(Export.state == state)
+        query = query.where(Export.state == state)
     columns = {
         "created_at": Export.created_at,
         "state": Export.state,
         "images": Export.images,
         "size_bytes": Export.size_bytes,
     }
-    page = chosen.order_by(ordering(sort, columns, "-created_at"), Export.id).offset(offset).limit(limit)
-    found = list(session.scalars(page))
-    return found, pagination.total(session, chosen, offset=offset, limit=limit, found=len(found))
+    page = query.order_by(ordering(sort, columns, "-created_at"), Export.id).offset(offset).limit(limit)
+    exports = list(session.scalars(page))
+    return exports, pagination.total(session, query, offset=offset, limit=limit, found=len(exports))
 
 
-@dataclass(frozen=True)
-class Counts:
-    """How many values wait for a decision, how many were cleared, and how many images were taken out."""
-
-    open: int = 0
-    cleared: int = 0
-    excluded: int = 0
-
-
-def counts_of(session: Session, export_ids: Sequence[str]) -> dict[str, Counts]:
-    """What became of the findings and images of exports."""
-    found: dict[tuple[str, str], int] = {}
-    rows = session.execute(
-        select(ExportFinding.export_id, ExportFinding.state, func.count(func.distinct(ExportFinding.mark)))
-        .where(ExportFinding.export_id.in_(export_ids))
-        .group_by(ExportFinding.export_id, ExportFinding.state)
-    )
-    found.update({(export_id, state): count for export_id, state, count in rows})
-    taken_out = session.execute(
-        select(ExportImage.export_id, func.count())
-        .where(ExportImage.export_id.in_(export_ids), ExportImage.excluded)
-        .group_by(ExportImage.export_id)
-    )
-    excluded = dict(taken_out.all())
-    return {
-        one: Counts(found.get((one, "open"), 0), found.get((one, "cleared"), 0), excluded.get(one, 0))
-        for one in export_ids
-    }
-
-
-@dataclass(frozen=True)
-class FindingGroup:
-    """The same value, wherever in an export it was found, and what was decided on it."""
-
-    finding: ExportFinding  # the first of them
-    kinds: list[str]
-    places: list[str]  # the first few
-    image_id: str | None
-    patient_code: str | None
-    images: int
-    findings: int
-    excerpt: str | None
-
-
-def list_findings(
-    session: Session, keys: Keys, actor: Actor, export: Export, *, state: str | None, offset: int, limit: int
-) -> tuple[list[FindingGroup], int]:
-    """A page of what was found, each value once; what it says is shown to who may see identities."""
-    chosen = (
-        select(
-            func.min(ExportFinding.id),
-            ExportFinding.mark,
-            func.count(func.distinct(ExportFinding.number)),
-            func.count(),
-        )
-        .where(ExportFinding.export_id == export.id)
-        .group_by(ExportFinding.mark, ExportFinding.state, ExportFinding.note, ExportFinding.decided_at)
-    )
-    if state is not None:
-        chosen = chosen.where(ExportFinding.state == state)
-    total = session.scalar(select(func.count()).select_from(chosen.subquery())) or 0
-    rows = session.execute(chosen.order_by(func.min(ExportFinding.id)).offset(offset).limit(limit)).all()
-    marks = [row[1] for row in rows]
-    kinds = _distinct(session, export, marks, ExportFinding.kind)
-    places = _distinct(session, export, marks, ExportFinding.place)
-    firsts = {
-        finding.id: (finding, image_id, code)
-        for finding, image_id, code in session.execute(
-            select(ExportFinding, ExportImage.image_id, Patient.code)
-            .outerjoin(
-                ExportImage,
-                (ExportImage.export_id == ExportFinding.export_id) & (ExportImage.number == ExportFinding.number),
-            )
-            .outerjoin(Patient, Patient.id == ExportFinding.patient_id)
-            .where(ExportFinding.id.in_([row[0] for row in rows]))
-        )
-    }
-    shown = actor.may("identity.read", export.project_id)
-    found = []
-    for first, mark, images, count in rows:
-        finding, image_id, code = firsts[first]
-        excerpt = _excerpt(session, keys, finding) if shown else None
-        told = (kinds[mark], places[mark][:_MOST_PLACES])
-        found.append(FindingGroup(finding, *told, image_id, code, images, count, excerpt))
-    _record(session, actor, "export.read-findings", export, found=total, values_shown=shown)
-    return found, total
-
-
-def _distinct(session: Session, export: Export, marks: list[str], column: Any) -> dict[str, list[str]]:
-    """What a column says of findings, for each value."""
-    chosen = (
-        select(ExportFinding.mark, column, func.min(ExportFinding.id))
-        .where(ExportFinding.export_id == export.id, ExportFinding.mark.in_(marks))
-        .group_by(ExportFinding.mark, column)
-    )
-    found: dict[str, list[str]] = {mark: [] for mark in marks}
-    for mark, value, _first in session.execute(chosen.order_by(func.min(ExportFinding.id))):
-        found[mark].append(value)
-    return found
-
-
-def sealing(finding_id: str) -> str:
-    """What the value of a finding is bound to."""
-    return f"finding {finding_id}"
-
-
-def _excerpt(session: Session, keys: Keys, finding: ExportFinding) -> str | None:
-    if finding.sealed_excerpt is None or finding.patient_id is None:
-        return None
-    return vault.unseal_for(session, keys, finding.patient_id, finding.sealed_excerpt, sealing(finding.id)).decode()
-
-
-def clear(
-    session: Session, actor: Actor, export_id: str, finding_id: str, note: str, *, alike: Alike = "value"
+def clear_finding(
+    session: Session, actor: Actor, export_id: str, finding_id: str, note: str, *, scope: ClearScope = "value"
 ) -> Export:
-    """Say of a value why it identifies nobody; the same value is cleared in all images, or all at the same place."""
-    export, finding = _open_finding(session, actor, export_id, finding_id, "export.clear")
-    same = ExportFinding.mark == finding.mark
-    if alike == "place":
-        if finding.kind.startswith((phi_check.KNOWN, *OF_ONE_IMAGE)):
-            raise Invalid("What names a known patient, or cannot be read, is decided on one by one.", field="alike")
-        same = (ExportFinding.place == finding.place) & (ExportFinding.kind == finding.kind)
-    cleared = _decide(session, actor, export, same, "cleared", note)
-    _record(session, actor, "export.clear", export, finding=finding.id, findings=cleared, alike=alike)
-    _go_on_if_decided(session, export)
+    """Clear a value that identifies nobody, wherever it occurs; or all values of its kind at its location."""
+    export, finding = _get_open_finding(session, actor, export_id, finding_id, "export.clear")
+    condition = ExportFinding.mark == finding.mark
+    if scope == "place":
+        if finding.kind.startswith((phi_check.KNOWN_IDENTITY, *SINGLE_IMAGE_KINDS)):
+            raise Invalid(
+                "Known identities and unreadable files cannot be cleared together. Decide on each by itself.",
+                field="alike",
+            )
+        condition = (ExportFinding.location == finding.location) & (ExportFinding.kind == finding.kind)
+    cleared = _decide_findings(session, actor, export, condition, "cleared", note)
+    _record(session, actor, "export.clear", export, finding=finding.id, findings=cleared, alike=scope)
+    _pack_if_decided(session, export)
     return export
 
 
-def exclude(session: Session, actor: Actor, export_id: str, finding_id: str, note: str | None) -> Export:
-    """Take every image out of an export in which a value was found."""
-    export, finding = _open_finding(session, actor, export_id, finding_id, "export.create")
+def exclude_images(session: Session, actor: Actor, export_id: str, finding_id: str, note: str | None) -> Export:
+    """Exclude every image with a value from an export."""
+    export, finding = _get_open_finding(session, actor, export_id, finding_id, "export.create")
     if finding.number is None:
-        raise Invalid("This is in the description of the whole export, not in an image. Clear it, or order anew.")
+        raise Invalid(
+            "This value is in the files that describe the export, not in an image. Clear it, or order a new export."
+        )
     numbers = list(
         session.scalars(
             select(ExportFinding.number)
@@ -301,119 +187,85 @@ def exclude(session: Session, actor: Actor, export_id: str, finding_id: str, not
             .distinct()
         )
     )
-    for start in range(0, len(numbers), 500):
-        some = numbers[start : start + 500]
+    for start in range(0, len(numbers), _IMAGES_PER_UPDATE):
+        batch = numbers[start : start + _IMAGES_PER_UPDATE]
         session.execute(
             update(ExportImage)
-            .where(ExportImage.export_id == export.id, ExportImage.number.in_(some))
+            .where(ExportImage.export_id == export.id, ExportImage.number.in_(batch))
             .values(excluded=True)
         )
-        _decide(session, actor, export, ExportFinding.number.in_(some), "excluded", note)
+        _decide_findings(session, actor, export, ExportFinding.number.in_(batch), "excluded", note)
     _record(session, actor, "export.exclude", export, finding=finding.id, images=len(numbers))
-    _go_on_if_decided(session, export)
+    _pack_if_decided(session, export)
     return export
 
 
-def _open_finding(
+def _get_open_finding(
     session: Session, actor: Actor, export_id: str, finding_id: str, action: str
 ) -> tuple[Export, ExportFinding]:
     in_turn(session, f"export {export_id}")
     export = get_export(session, actor, export_id, action)
     if export.state != "blocked":
-        raise ExportNotBlocked(f"Nothing of this export waits for a decision: it is {export.state}.")
+        raise ExportNotBlocked(f"No finding of this export waits for a decision: its state is {export.state}.")
     finding = session.get(ExportFinding, finding_id)
     if finding is None or finding.export_id != export.id or finding.state != "open":
-        raise FindingNotFound("There is no such finding in this export, or it was decided on already.")
+        raise FindingNotFound("There is no such open finding in this export.")
     return export, finding
 
 
-def _decide(session: Session, actor: Actor, export: Export, which: Any, state: str, note: str | None) -> int:
-    decided = session.execute(
+def _decide_findings(
+    session: Session, actor: Actor, export: Export, condition: Any, state: str, note: str | None
+) -> int:
+    rows = session.execute(
         update(ExportFinding)
-        .where(ExportFinding.export_id == export.id, ExportFinding.state == "open", which)
+        .where(ExportFinding.export_id == export.id, ExportFinding.state == "open", condition)
         .values(state=state, note=note, decided_at=clock.now(), decided_by_id=actor.user_id, decided_by=actor.name)
         .returning(ExportFinding.id),
         execution_options={"synchronize_session": False},
     )
-    return len(decided.all())
+    return len(rows.all())
 
 
-def _go_on_if_decided(session: Session, export: Export) -> None:
-    if counts_of(session, [export.id])[export.id].open == 0:
+def _pack_if_decided(session: Session, export: Export) -> None:
+    if count_findings(session, [export.id])[export.id].open == 0:
         export.state = "packing"
-        announce(session, ExportWanted(export_id=export.id))
+        announce(session, ExportStepDue(export_id=export.id))
 
 
-def fetch(session: Session, settings: Settings, actor: Actor, export_id: str) -> tuple[Export, Path]:
-    """The packed file of an export that is ready."""
+_NOT_READY_REASONS = {
+    "waiting": "the export is queued.",
+    "looking": "the PHI scan of its images is running.",
+    "blocked": "the PHI scan found values that may identify a patient, and a person must decide on them.",
+    "packing": "it is being packed.",
+    "expired": "it has expired and was destroyed. Order it again.",
+    "erased": "it contained images of a patient who has since been erased. It was destroyed; order a new export.",
+    "failed": "it failed. Its page shows the reason.",
+    "destroyed": "it was destroyed before it expired. Order it again.",
+}
+
+
+def get_export_file(session: Session, settings: Settings, actor: Actor, export_id: str) -> tuple[Export, Path]:
+    """The packed file of an export that is ready; the download is recorded."""
     export = get_export(session, actor, export_id)
     if export.state != "ready":
-        raise ExportNotReady(f"There is nothing to download: {_WHY_NOT[export.state]}")
-    if lacks_patients(session, export.id):  # the job that destroys it has not run yet
-        raise ExportNotReady(f"There is nothing to download. {ERASED}")
+        raise ExportNotReady(f"There is nothing to download: {_NOT_READY_REASONS[export.state]}")
+    if has_erased_patients(session, export.id):  # the job that destroys it has not run yet
+        raise ExportNotReady(f"There is nothing to download. {ERASED_MESSAGE}")
     if export.expires_at is not None and export.expires_at < clock.now():
-        raise ExportNotReady(f"There is nothing to download: {_WHY_NOT['expired']}")
-    path = file_of(settings, export.id)
+        raise ExportNotReady(f"There is nothing to download: {_NOT_READY_REASONS['expired']}")
+    path = export_path(settings, export.id)
     if not path.is_file():
-        raise ExportNotReady("There is nothing to download: the file is missing. Order the export anew.")
+        raise ExportNotReady("There is nothing to download: the file is missing. Order the export again.")
     _record(session, actor, "export.download", export, images=export.images, patients=export.patients)
     return export, path
 
 
-_WHY_NOT = {
-    "waiting": "the export waits for its turn.",
-    "looking": "its images are being looked through.",
-    "blocked": "the last look found what may identify somebody, and a person must decide on it.",
-    "packing": "it is being packed.",
-    "expired": "its time was over and it was destroyed. Order it anew.",
-    "erased": "it contained a person who has since been erased. It was destroyed; order a new export.",
-    "failed": "it could not be made. Its page says why.",
-    "destroyed": "somebody destroyed it. Order it anew.",
-}
-
-
-def lacks_patients(session: Session, export_id: str) -> bool:
-    """Whether a patient of whom an export holds images is there no more."""
-    gone = (
-        select(ExportImage.patient_id)
-        .outerjoin(Patient, Patient.id == ExportImage.patient_id)
-        .where(ExportImage.export_id == export_id, ExportImage.excluded.is_(False), Patient.id.is_(None))
-    )
-    return session.scalar(gone.limit(1)) is not None
-
-
-def destroy(session: Session, app: AppContext, actor: Actor, export_id: str) -> Export:
-    """Destroy an export before its time; that it was, and of how much, stays known."""
+def destroy_export(session: Session, app: AppContext, actor: Actor, export_id: str) -> Export:
+    """Destroy an export before it expires; its row remains."""
     in_turn(session, f"export {export_id}")
     export = get_export(session, actor, export_id, "export.create")
-    if export.state not in HELD:
-        raise ExportNotReady(f"This export has ended already: it is {export.state}.")
-    end(session, app, export, "destroyed", None)
+    if export.state not in HELD_STATES:
+        raise ExportNotReady(f"This export has ended already: its state is {export.state}.")
+    end_export(session, app, export, "destroyed", None)
     _record(session, actor, "export.destroy", export)
     return export
-
-
-def end(session: Session, app: AppContext, export: Export, state: str, why: str | None) -> None:
-    """Let an export end: its files go once this is written, and so does what its findings said."""
-    export.state, export.failure, export.finished_at = state, why, clock.now()
-    session.execute(
-        update(ExportFinding).where(ExportFinding.export_id == export.id).values(sealed_excerpt=None),
-        execution_options={"synchronize_session": False},
-    )
-    after_commit(session, lambda: remove_files(app.settings, export.id))
-
-
-def expiry(settings: Settings, ready: datetime) -> datetime:
-    """When an export is destroyed that became ready at a moment."""
-    return ready + timedelta(days=settings.export_days)
-
-
-def file_of(settings: Settings, export_id: str) -> Path:
-    """Where the packed file of an export lies."""
-    return settings.exports_folder / f"{export_id}.zip"
-
-
-def remove_files(settings: Settings, export_id: str) -> None:
-    """Remove the packed file of an export, whole or half-written."""
-    for path in settings.exports_folder.glob(f"{export_id}*"):
-        path.unlink(missing_ok=True)

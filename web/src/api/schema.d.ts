@@ -625,13 +625,13 @@ export interface paths {
         };
         /**
          * Exports
-         * @description What was ordered to leave, the latest first unless sorted otherwise.
+         * @description Exports, newest first unless sorted otherwise.
          */
         get: operations["exports-list_exports"];
         put?: never;
         /**
          * Order an export
-         * @description Have a data set built, looked through and packed; it can be fetched once nothing in it says who somebody is.
+         * @description Build a data set in the background: PHI scan, decisions on findings, packing, download.
          */
         post: operations["exports-create_export"];
         delete?: never;
@@ -649,14 +649,14 @@ export interface paths {
         };
         /**
          * One export
-         * @description An export: how far it is, among how many people each hides, and what waits for a decision.
+         * @description An export: its progress, its k-anonymity, and the number of findings that wait for a decision.
          */
         get: operations["exports-read_export"];
         put?: never;
         post?: never;
         /**
          * Destroy an export
-         * @description Destroy what was built before its time; that it was there stays known.
+         * @description Destroy an export before it expires; its entry remains.
          */
         delete: operations["exports-destroy_export"];
         options?: never;
@@ -673,7 +673,7 @@ export interface paths {
         };
         /**
          * Download an export
-         * @description The export as one ZIP, whole each time.
+         * @description The export as one ZIP; ranges are not supported.
          */
         get: operations["exports-read_file"];
         put?: never;
@@ -692,8 +692,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * What the last look found
-         * @description What says, or may say, who somebody is; each value once, shown only to who may see identities.
+         * Findings of the PHI scan
+         * @description Values that identify, or may identify, a patient; the value itself only for roles that may read identities.
          */
         get: operations["exports-list_findings"];
         put?: never;
@@ -715,7 +715,7 @@ export interface paths {
         put?: never;
         /**
          * Clear a finding
-         * @description Say why a value identifies nobody; once nothing is open, the export is packed.
+         * @description Clear a value that identifies nobody, with the reason; the export is packed when no finding is open.
          */
         post: operations["exports-clear_finding"];
         delete?: never;
@@ -734,8 +734,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Take images out
-         * @description Take every image out in which a value was found; once nothing is open, the export is packed.
+         * Exclude images
+         * @description Exclude every image with a value; the export is packed when no finding is open.
          */
         post: operations["exports-exclude_images"];
         delete?: never;
@@ -752,8 +752,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Where an export was sent
-         * @description Each time that the export was sent, newest first, and how far it is.
+         * Transmissions of an export
+         * @description The transmissions of an export, newest first, with their progress.
          */
         get: operations["exports-list_sendings"];
         put?: never;
@@ -2021,12 +2021,12 @@ export interface components {
         };
         /**
          * AnonymityOut
-         * @description Among how many people each patient hides by what leaves beside the images.
+         * @description K-anonymity: how many patients share the quasi-identifying values of each.
          */
         AnonymityOut: {
             /**
              * Alone
-             * @description Patients who share their values with nobody.
+             * @description Patients whose values no other patient shares.
              */
             alone: number;
             /**
@@ -2038,7 +2038,7 @@ export interface components {
             classes: number;
             /**
              * Columns
-             * @description What somebody may know of a person.
+             * @description The quasi-identifying columns.
              */
             columns: string[];
             /**
@@ -2670,19 +2670,19 @@ export interface components {
         };
         /**
          * ClearIn
-         * @description Why a value identifies nobody.
+         * @description The reason why a value identifies nobody.
          */
         ClearIn: {
             /**
              * Alike
-             * @description Clear the same value everywhere, or every value of this kind at the same place.
+             * @description Clear the same value everywhere, or every value of this kind at the same location.
              * @default value
              * @enum {string}
              */
             alike: "value" | "place";
             /**
              * Note
-             * @example The day of arrival in the hub, of no meaning outside.
+             * @example The date of arrival in the hub, which identifies nobody.
              */
             note: string;
         };
@@ -3082,7 +3082,7 @@ export interface components {
         };
         /**
          * ExcludeIn
-         * @description Why images are taken out, if anybody asks.
+         * @description The reason why images are excluded, if there is one to note.
          */
         ExcludeIn: {
             /** Note */
@@ -3090,7 +3090,7 @@ export interface components {
         };
         /**
          * ExportCreate
-         * @description What is to leave, and in which form.
+         * @description An order: which images, and in which format.
          * @example {
          *       "form": "dicom",
          *       "selection": "project"
@@ -3105,37 +3105,37 @@ export interface components {
         ExportCreate: {
             /**
              * Form
-             * @description DICOM files, pictures with their labels, or metadata alone.
+             * @description DICOM files, pictures with their labels, or metadata only.
              * @enum {string}
              */
             form: "dicom" | "training" | "metadata";
             /**
              * Ids
-             * @description Of a selection of patients, studies, series or images: which ones.
+             * @description Ids of the selected patients, studies, series or images.
              * @default []
              */
             ids: string[];
             /**
              * Pathway
-             * @description Of signed verdicts: those of which pathway.
+             * @description Pathway of the selected signed verdicts.
              */
             pathway?: string | null;
             /**
              * Picture
-             * @description Of a data set for training: the form of its pictures.
+             * @description Picture type of a data set for training.
              */
             picture?: ("png" | "jpeg") | null;
             /** Project Id */
             project_id?: string | null;
             /**
              * Selection
-             * @description All of the project, some patients, studies, series or images, signed verdicts.
+             * @description The whole project, patients, studies, series, images, a search, or signed verdicts.
              * @enum {string}
              */
             selection: "project" | "patients" | "studies" | "series" | "images" | "search" | "verdicts";
             /**
              * Wanted
-             * @description Of a search: DICOM keyword to value, as in C-FIND, such as Modality: CT.
+             * @description Search: DICOM keyword to value, as in C-FIND, such as Modality: CT.
              */
             wanted?: {
                 [key: string]: string;
@@ -3143,7 +3143,7 @@ export interface components {
         };
         /**
          * ExportOut
-         * @description An export: what was ordered, how far it is, and what became of it.
+         * @description An export: the order, its progress and its result.
          */
         ExportOut: {
             anonymity: components["schemas"]["AnonymityOut"] | null;
@@ -3160,7 +3160,7 @@ export interface components {
             digest: string | null;
             /**
              * Excluded
-             * @description Images that a person took out.
+             * @description Images that a person excluded.
              */
             excluded: number;
             /** Expires At */
@@ -3182,11 +3182,14 @@ export interface components {
             left_out: {
                 [key: string]: number;
             };
-            /** Looked */
+            /**
+             * Looked
+             * @description Images that the PHI scan has read.
+             */
             looked: number;
             /**
              * Open Findings
-             * @description Values on which nobody has decided.
+             * @description Values that wait for a decision.
              */
             open_findings: number;
             /** Pathway */
@@ -3316,7 +3319,7 @@ export interface components {
         };
         /**
          * FindingOut
-         * @description A value that says, or may say, who somebody is, wherever in an export it was found.
+         * @description A value that identifies, or may identify, a patient, with all its occurrences in an export.
          */
         FindingOut: {
             /** Decided At */
@@ -3325,7 +3328,7 @@ export interface components {
             decided_by: string | null;
             /**
              * Excerpt
-             * @description The value, for who may see identities.
+             * @description The value; only for roles that may read identities.
              */
             excerpt: string | null;
             /** Findings */
@@ -3334,14 +3337,14 @@ export interface components {
             id: string;
             /**
              * Image Id
-             * @description The first image in which it was found.
+             * @description The first image with this value.
              */
             image_id: string | null;
             /** Images */
             images: number;
             /**
              * Kinds
-             * @description What it looks like.
+             * @description What the value may be.
              */
             kinds: string[];
             /** Note */
@@ -3350,7 +3353,7 @@ export interface components {
             patient_code: string | null;
             /**
              * Places
-             * @description Where it stands; the first few places.
+             * @description Where it occurs; the first few locations.
              */
             places: string[];
             /**
@@ -4847,7 +4850,7 @@ export interface components {
         };
         /**
          * SendTo
-         * @description To which DICOM node an export is sent.
+         * @description The DICOM node that an export is sent to.
          */
         SendTo: {
             /**
@@ -4858,7 +4861,7 @@ export interface components {
         };
         /**
          * SendingOut
-         * @description One time that an export was sent, and how far it is.
+         * @description One transmission of an export, and its progress.
          */
         SendingOut: {
             /** Created At */
@@ -4875,7 +4878,7 @@ export interface components {
             node: string;
             /**
              * Refused
-             * @description Objects that the node did not take.
+             * @description Objects that the node rejected.
              */
             refused: number;
             /**
