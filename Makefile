@@ -1,4 +1,4 @@
-# make run: install, build, and serve Medhub with its demonstration.  make test: exactly what CI runs.
+# make run: install, build, and serve Medhub with its demonstration.  make test: the same checks as CI.
 PYTHON ?= python3
 DATA ?=
 BIN := .venv/bin
@@ -10,7 +10,7 @@ install: .make/python .make/web
 
 .make/venv:
 	@mkdir -p .make
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Medhub needs Python 3.11 or newer; name it by PYTHON=..."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Medhub needs Python 3.11 or newer; set PYTHON=... to its command"; exit 1; }
 	@$(PYTHON) -m venv .venv || { echo "The module venv is missing. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
 	@touch $@
 
@@ -29,11 +29,11 @@ install: .make/python .make/web
 	cd web && npm run --silent build
 	@touch $@
 
-# DATA=... names another folder than the user's own.
+# DATA=... selects another data folder than that of the user.
 run: install
 	@exec $(BIN)/medhub serve --demo $(if $(DATA),--data $(DATA))
 
-# What the tests need beside what runs: tools, and torch for the tests of training.
+# Additional packages for the tests: tools, and torch for the training tests.
 .make/dev: .make/python
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev,train]' -c constraints.txt
 	@touch $@
@@ -44,7 +44,7 @@ lint: .make/dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Names and sizes that make code hard to read; a count that rises fails. --list PATH and --update: see the script.
+# Counts names and sizes that make code hard to read; fails when a count rises. --list PATH and --update: see the script.
 vocabulary: .make/dev .make/node_modules
 	$(BIN)/python tools/vocabulary.py
 
@@ -52,12 +52,13 @@ check-web: .make/node_modules
 	cd web && npm run --silent check
 	cd web && npm test --silent
 
-# MEDHUB_TEST_STRICT=1 makes a missing part fail instead of skip. TESTS=... runs a part, PROCESSES=... in so many at once.
+# MEDHUB_TEST_STRICT=1: a missing tool fails a test instead of skipping it.
+# TESTS=...: run only these tests. PROCESSES=...: number of processes.
 PROCESSES ?= 2
 test: install lint vocabulary check-web
 	$(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile --no-loadscope-reorder $(TESTS)
 
-# The tables of de-identification, whole; make test runs a sample of each.
+# The complete de-identification benchmarks; make test runs a sample of each.
 deid-bench: .make/dev
 	PYTHONPATH=. $(BIN)/python bench/deid.py
 	PYTHONPATH=. $(BIN)/python bench/burned_in.py
@@ -66,7 +67,7 @@ deid-bench: .make/dev
 fuzz: .make/dev
 	$(BIN)/python -m tests.fuzz.receiving --count 10000
 
-# The API's document, and the web app's client made from it.
+# The OpenAPI document, and the web client that is generated from it.
 api: .make/dev .make/node_modules
 	$(BIN)/python -m medhub.entrypoints.openapi > web/openapi.json
 	cd web && npm run --silent api
