@@ -18,7 +18,7 @@ from medhub.errors import NotFound
 from medhub.foundation import clock
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.isolation import DecoderFailed
-from medhub.foundation.jobs import MOST_ATTEMPTS, Job
+from medhub.foundation.jobs import MAX_ATTEMPTS, Job
 from medhub.records import isolated_calls
 from medhub.records.models import Image, PatientBlob
 from medhub.records.studies import delete_image
@@ -166,7 +166,7 @@ def test_what_may_pass_is_tried_again_and_then_given_up(
         raise failure
 
     monkeypatch.setattr(service, "get_classifier", fail)
-    for _ in range(MOST_ATTEMPTS):
+    for _ in range(MAX_ATTEMPTS):
         assert state(app, image_id) == "waiting"
         run_jobs(app)
         hands.move(minutes=2)

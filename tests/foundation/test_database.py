@@ -193,7 +193,7 @@ def test_a_second_process_waits_for_the_first_instead_of_failing(empty_url: str,
 
 def test_sessions_carry_what_the_database_was_given(empty_url: str) -> None:
     database = Database(empty_url, info={"flow": "one"})
-    database.carry("recorder", "two")
+    database.set_session_info("recorder", "two")
     with database.reading() as session:
         assert (session.info["flow"], session.info["recorder"], session.info["writing"]) == ("one", "two", False)
         session.info["mine"] = 1
@@ -241,8 +241,8 @@ def test_moments_come_back_as_they_were_in_utc(database: Database) -> None:
     assert back.tzinfo is UTC or back.utcoffset() == timedelta(0)
 
 
-def test_a_moment_without_a_zone_is_refused(database: Database) -> None:
-    with pytest.raises(StatementError, match="without a zone"), database.writing() as session:
+def test_a_datetime_without_a_zone_is_refused(database: Database) -> None:
+    with pytest.raises(StatementError, match="without a time zone"), database.writing() as session:
         session.add(Note(words="", at=datetime(2026, 11, 21)))
 
 

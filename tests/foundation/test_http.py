@@ -10,7 +10,7 @@ from sqlalchemy import Column, Integer, String, select
 from medhub.errors import Invalid, MedhubError, NotFound
 from medhub.foundation import clock
 from medhub.foundation.http import Line, PageQuery, Schema, Text
-from medhub.foundation.natural_sort import ordering
+from medhub.foundation.sorting import sort_clause
 
 COLUMNS: dict[str, Column[Any]] = {"name": Column("name", String), "age": Column("age", Integer)}
 
@@ -53,16 +53,16 @@ def test_a_page_says_where_it_lies() -> None:
     [(None, "age DESC NULLS LAST"), ("name", "name ASC NULLS LAST"), ("-name", "name DESC NULLS LAST")],
 )
 def test_a_list_is_sorted_by_a_column_that_it_offers(sort: str | None, sql: str) -> None:
-    assert str(select(COLUMNS["name"]).order_by(ordering(sort, COLUMNS, "-age"))).endswith(f"ORDER BY {sql}")
+    assert str(select(COLUMNS["name"]).order_by(sort_clause(sort, COLUMNS, "-age"))).endswith(f"ORDER BY {sql}")
 
 
 @pytest.mark.parametrize("sort", ["", "--name", "name; DROP TABLE t", "-", "Name"])
 def test_any_other_column_is_refused_with_those_that_there_are(sort: str) -> None:
     if not sort:
-        assert ordering(sort, COLUMNS, "name") is not None
+        assert sort_clause(sort, COLUMNS, "name") is not None
         return
     with pytest.raises(Invalid, match="age, name") as caught:
-        ordering(sort, COLUMNS, "name")
+        sort_clause(sort, COLUMNS, "name")
     assert caught.value.facts == {"field": "sort"}
 
 

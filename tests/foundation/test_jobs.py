@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from medhub.errors import Conflict
 from medhub.foundation import clock, jobs
 from medhub.foundation.app_context import AppContext
-from medhub.foundation.jobs import MOST_ATTEMPTS, Interrupted, Job, Long, Runner, count_unfinished, enqueue
+from medhub.foundation.jobs import MAX_ATTEMPTS, Job, JobInterrupted, LongHandler, Runner, count_unfinished, enqueue
 from tests.factories.threads import together
 from tests.factories.time import Hands
 
@@ -153,7 +153,7 @@ def test_a_job_that_fails_is_tried_again_after_a_growing_wait(app: AppContext, h
     add(app, 1)
     failing = runner(app, fail)
     waits = []
-    for attempt in range(1, MOST_ATTEMPTS):
+    for attempt in range(1, MAX_ATTEMPTS):
         before = clock.now()
         assert failing.run_pending() == 1
         job = only_job(app)
@@ -164,7 +164,7 @@ def test_a_job_that_fails_is_tried_again_after_a_growing_wait(app: AppContext, h
     assert [round(wait) for wait in waits] == [2, 4, 8, 16]
     assert failing.run_pending() == 1
     job = only_job(app)
-    assert (job.state, job.attempts, job.error) == ("failed", MOST_ATTEMPTS, "broken")
+    assert (job.state, job.attempts, job.error) == ("failed", MAX_ATTEMPTS, "broken")
     hands.move(days=1)
     assert failing.run_pending() == 0
 
@@ -177,7 +177,7 @@ def test_what_was_given_up_is_told_once(app: AppContext, hands: Hands) -> None:
 
     add(app, 3)
     failing = runner(app, fail, abandoned={"note": lambda number: given_up.append(number)})
-    for _ in range(MOST_ATTEMPTS + 2):
+    for _ in range(MAX_ATTEMPTS + 2):
         failing.run_pending()
         hands.move(minutes=5)
     assert given_up == [3]
@@ -190,7 +190,7 @@ def test_a_job_whose_processes_died_each_time_is_given_up_without_another_try(ap
     with app.database.writing() as session:
         session.execute(
             update(Job).values(
-                state="running", owner="dead", attempts=MOST_ATTEMPTS, leased_until=clock.now() - timedelta(seconds=1)
+                state="running", owner="dead", attempts=MAX_ATTEMPTS, leased_until=clock.now() - timedelta(seconds=1)
             )
         )
     heir = runner(app, lambda number: ran.append(number), abandoned={"note": lambda number: given_up.append(number)})
@@ -295,7 +295,7 @@ def test_long_and_short_jobs_are_claimed_apart(app: AppContext) -> None:
 
     add(app, 1, kind="study")
     add(app, 2)
-    working = Runner(app.database, {"note": lambda number: ran.append(f"short {number}"), "study": Long(long)})
+    working = Runner(app.database, {"note": lambda number: ran.append(f"short {number}"), "study": LongHandler(long)})
     assert working.run_pending() == 1
     assert ran == ["short 2"]
     assert working.run_pending(long=True) == 1
@@ -308,10 +308,10 @@ def test_a_long_job_holds_up_no_short_one_and_leaves_off_when_its_runner_stops(a
     def long(number: int, stopping: threading.Event) -> None:
         began.set()
         assert stopping.wait(60)
-        raise Interrupted
+        raise JobInterrupted
 
     add(app, 1, kind="study")
-    working = Runner(app.database, {"note": lambda number: ran.set(), "study": Long(long)})
+    working = Runner(app.database, {"note": lambda number: ran.set(), "study": LongHandler(long)})
     working.start()
     try:
         assert began.wait(60)
@@ -338,7 +338,7 @@ def test_one_long_job_runs_at_a_time_in_a_process(app: AppContext) -> None:
         done.release()
 
     add(app, 1, 2, 3, kind="study")
-    runners = [Runner(app.database, {"study": Long(long)}) for _ in range(2)]
+    runners = [Runner(app.database, {"study": LongHandler(long)}) for _ in range(2)]
     for one in runners:
         one.start()
     try:

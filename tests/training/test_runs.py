@@ -22,7 +22,7 @@ from medhub.audit.models import AuditEntry
 from medhub.classification.registry import all_installed, find_installed
 from medhub.errors import Conflict, Invalid, NotAllowed, NotFound
 from medhub.foundation.app_context import AppContext
-from medhub.foundation.jobs import Handler, Interrupted, Job, Long, Runner, enqueue
+from medhub.foundation.jobs import Handler, Job, JobInterrupted, LongHandler, Runner, enqueue
 from medhub.foundation.settings import Settings
 from medhub.records.erasure import erase_patient
 from medhub.training import run_requests, runs, tasks
@@ -152,7 +152,7 @@ def test_a_runner_that_stops_leaves_off_and_the_next_goes_on(
     run_id = start(app, researcher, dataset_id)
 
     def runner() -> Runner:
-        return Runner(app.database, {"train": Long(partial(tasks.train, app, trainer=trainer("hangs")))})
+        return Runner(app.database, {"train": LongHandler(partial(tasks.train, app, trainer=trainer("hangs")))})
 
     first = runner()
     first.start()
@@ -275,7 +275,7 @@ def test_long_jobs_hold_up_no_other(app: AppContext, researcher: Actor, dataset_
     ran = threading.Event()
     run_id = start(app, researcher, dataset_id)
     handlers: dict[str, Handler] = {
-        "train": Long(partial(tasks.train, app, trainer=trainer("hangs"))),
+        "train": LongHandler(partial(tasks.train, app, trainer=trainer("hangs"))),
         "note": lambda: ran.set(),
     }
     runner = Runner(app.database, handlers)
@@ -361,5 +361,5 @@ def test_a_stopping_runner_ends_the_writing_of_images(
 ) -> None:
     stopping = threading.Event()
     stopping.set()
-    with pytest.raises(Interrupted):
+    with pytest.raises(JobInterrupted):
         tasks.train(app, start(app, researcher, dataset_id), stopping=stopping, trainer=trainer())

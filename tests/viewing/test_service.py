@@ -16,7 +16,7 @@ from medhub.accounts.permissions import Role
 from medhub.audit.models import AuditEntry
 from medhub.entrypoints.web import create_app
 from medhub.foundation.app_context import AppContext
-from medhub.foundation.http_caching import RecentBytes
+from medhub.foundation.http_caching import ByteCache
 from medhub.records import isolated_calls
 from medhub.records.models import Image
 from medhub.viewing import service
@@ -28,7 +28,7 @@ from tests.factories.images import photograph
 
 @pytest.fixture(autouse=True)
 def _nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "_recent", RecentBytes(2**20))
+    monkeypatch.setattr(service, "_recent", ByteCache(2**20))
 
 
 def bring(app: AppContext, people: People, data: bytes) -> str:

@@ -17,7 +17,7 @@ from medhub.accounts.permissions import Role
 from medhub.audit.models import AuditEntry
 from medhub.errors import Conflict, Invalid, NotAllowed, NotFound
 from medhub.foundation import clock, ids
-from medhub.foundation.natural_sort import ordering
+from medhub.foundation.sorting import sort_clause
 
 
 class UserNotFound(NotFound):
@@ -81,7 +81,7 @@ def list_projects(
     if query:
         chosen = chosen.where(func.lower(Project.name).contains(query.lower(), autoescape=True))
     total = session.scalar(select(func.count()).select_from(chosen.subquery())) or 0
-    order = ordering(sort, {"name": func.lower(Project.name), "created_at": Project.created_at}, "name")
+    order = sort_clause(sort, {"name": func.lower(Project.name), "created_at": Project.created_at}, "name")
     return list(session.scalars(chosen.order_by(order, Project.id).offset(offset).limit(limit))), total
 
 
@@ -210,7 +210,7 @@ def list_users(
         "last_seen_at": User.last_seen_at,
         "active": User.active,
     }
-    page = chosen.order_by(ordering(sort, columns, "name"), User.id).offset(offset).limit(limit)
+    page = chosen.order_by(sort_clause(sort, columns, "name"), User.id).offset(offset).limit(limit)
     return list(session.scalars(page.options(_with_memberships()))), total
 
 

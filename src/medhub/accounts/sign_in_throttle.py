@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from medhub.accounts.models import FailedSignIn
 from medhub.errors import TooManyRequests
 from medhub.foundation import clock
-from medhub.foundation.database import in_turn
+from medhub.foundation.database import serialize_writers
 from medhub.foundation.keys import Keys
 
 # At most 20 guesses an hour at one account: five at once, then waits of 1, 2, 4, 8, 16, 32 and then 60 minutes.
@@ -51,7 +51,7 @@ def refuse_if_blocked(session: Session, counted: dict[str, int]) -> None:
 
 def count_failure(session: Session, counted: dict[str, int]) -> None:
     """Remember a failure, and begin a wait when there were too many."""
-    in_turn(session, "failed sign-ins")
+    serialize_writers(session, "failed sign-ins")
     moment = clock.now()
     for key, free in counted.items():
         row = session.get(FailedSignIn, key)

@@ -190,7 +190,7 @@ def find(session: Session, wanted: Filter, *, offset: int, limit: int) -> tuple[
         chosen = chosen.where(AuditEntry.at >= wanted.since)
     if wanted.until is not None:
         chosen = chosen.where(AuditEntry.at < wanted.until)
-    total = pagination.count(session, chosen)
+    total = pagination.count_rows(session, chosen)
     page = session.scalars(chosen.order_by(AuditEntry.seq.desc()).offset(offset).limit(limit))
     return list(page), total
 

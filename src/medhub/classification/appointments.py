@@ -13,7 +13,7 @@ from medhub.classification.models import Appointment
 from medhub.classification.registry import Installed, all_installed, find_installed, get_classifier
 from medhub.errors import Conflict, Invalid
 from medhub.foundation import clock, ids
-from medhub.foundation.database import in_turn
+from medhub.foundation.database import serialize_writers
 from medhub.foundation.settings import Settings
 from medhub.records.pathway import Pathway, all_pathways
 
@@ -103,7 +103,7 @@ def appoint(
     """Give a classifier a part on a pathway, in the place of who has it; from now on it reads what comes in."""
     installed = find_installed(settings, digest)
     check_labels(pathway, installed.card.labels)
-    in_turn(session, f"pathway {pathway.name}")
+    serialize_writers(session, f"pathway {pathway.name}")
     before = current(session, pathway.name, part)
     if digest == digest_in_use(session, settings, pathway) or (before is not None and before.digest == digest):
         raise AlreadyAppointed(f"{installed.card.name} reads the images of {pathway.name} already.")
@@ -146,7 +146,7 @@ def _put(
 
 def end_shadow(session: Session, actor: Actor, pathway: Pathway) -> Appointment:
     """Have no classifier read in the shadow any more; what it said stays."""
-    in_turn(session, f"pathway {pathway.name}")
+    serialize_writers(session, f"pathway {pathway.name}")
     shadow = current(session, pathway.name, SHADOW)
     if shadow is None:
         raise NothingBefore(f"No classifier reads in the shadow on {pathway.name}.")
@@ -163,7 +163,7 @@ def can_roll_back(session: Session, settings: Settings, pathway: Pathway) -> boo
 
 def roll_back(session: Session, actor: Actor, settings: Settings, pathway: Pathway) -> Appointment:
     """Bring back the classifier that was in use before this one; done again, the one before that."""
-    in_turn(session, f"pathway {pathway.name}")
+    serialize_writers(session, f"pathway {pathway.name}")
     now = current(session, pathway.name, IN_USE)
     own = get_classifier(settings, pathway.classifier)
     if now is None or (now.replaces_id is None and now.digest == own.digest):

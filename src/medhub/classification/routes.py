@@ -14,7 +14,7 @@ from medhub.accounts.routes import ItemId
 from medhub.classification import appointments, service
 from medhub.classification.registry import all_installed, trained_folder_of
 from medhub.classification.schemas import ClassifierOut
-from medhub.foundation.http_caching import answer, unchanged
+from medhub.foundation.http_caching import cacheable_response, is_unchanged
 from medhub.records import studies
 from medhub.science.inference.explanation import colorize
 
@@ -41,13 +41,13 @@ def read_evidence(
         image, evidence, evidence_digest = service.evidence_of(session, call.app, call.actor, id)
         studies.record_image(session, call.actor, "image.view", image, what="evidence")
     etag = f"{evidence_digest[:32]}-{size}"
-    if unchanged(request, etag):
-        return answer(request, etag, None, "image/png")
+    if is_unchanged(request, etag):
+        return cacheable_response(request, etag, None, "image/png")
     scale = min(1.0, size / max(image.width, image.height))
     layer = colorize(evidence, max(1, round(image.height * scale)), max(1, round(image.width * scale)))
     buffer = io.BytesIO()
     Picture.fromarray(layer).save(buffer, "PNG", compress_level=3)
-    return answer(request, etag, buffer.getvalue(), "image/png")
+    return cacheable_response(request, etag, buffer.getvalue(), "image/png")
 
 
 @classifiers.get("", summary="Classifiers")

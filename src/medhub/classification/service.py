@@ -23,8 +23,8 @@ from medhub.errors import NotFound
 from medhub.foundation import clock, ids, pagination
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.blobs import BlobStore
-from medhub.foundation.database import in_turn
-from medhub.foundation.events import announce
+from medhub.foundation.database import serialize_writers
+from medhub.foundation.events import publish
 from medhub.records import service as records
 from medhub.records import studies
 from medhub.records.models import Image, Study
@@ -56,7 +56,7 @@ def classify_image(app: AppContext, image_id: str, pixels: NDArray[np.uint8]) ->
     decision = decide(reading, _limit(classifier, pathway))
     evidence = _to_png(reading.evidence)
     with app.database.writing() as session:
-        in_turn(session, f"patient {image.patient_id}")
+        serialize_writers(session, f"patient {image.patient_id}")
         known = select(Prediction.id).where(Prediction.image_id == image_id, Prediction.digest == classifier.digest)
         if session.get(Image, image_id) is None or session.scalar(known) is not None:
             return
@@ -71,7 +71,7 @@ def classify_image(app: AppContext, image_id: str, pixels: NDArray[np.uint8]) ->
         )
         _settle(session, image, "read", "prediction.make", digest=classifier.digest)
         if shadow is not None:
-            announce(session, ShadowWanted(image_id=image_id))
+            publish(session, ShadowWanted(image_id=image_id))
 
 
 def _load(app: AppContext, pathway: Pathway, appointed: Appointment | None) -> Classifier:
@@ -143,7 +143,7 @@ def classify_in_shadow(
         image = session.get(Image, image_id)
         if image is None:
             return
-        in_turn(session, f"patient {image.patient_id}")
+        serialize_writers(session, f"patient {image.patient_id}")
         known = select(ShadowPrediction.id).where(
             ShadowPrediction.image_id == image_id, ShadowPrediction.digest == classifier.digest
         )
@@ -177,7 +177,7 @@ def _settle(session: Session, image: Image, state: str, action: str, **detail: s
         session,
         Act(action, "image", image.id, project_id=image.project_id, patient_id=image.patient_id, detail=detail),
     )
-    announce(session, ImageClassified(study_id=image.study_id))
+    publish(session, ImageClassified(study_id=image.study_id))
 
 
 def _to_png(evidence: NDArray[np.float32]) -> bytes:
@@ -212,7 +212,7 @@ def predictions_of(session: Session, image_id: str) -> list[Prediction]:
 
 def latest(session: Session, image_ids: Collection[str]) -> dict[str, Prediction]:
     """The latest prediction of each image."""
-    chosen = select(Prediction).where(pagination.among(session, Prediction.image_id, image_ids))
+    chosen = select(Prediction).where(pagination.in_ids(session, Prediction.image_id, image_ids))
     found = session.scalars(chosen.order_by(Prediction.created_at, Prediction.id))
     return {prediction.image_id: prediction for prediction in found}
 

@@ -53,5 +53,5 @@ def open_database(settings: Settings) -> Database:
     """The database with what its sessions carry: flow, witnesses of erasures, guards of moves, who writes acts down."""
     info: dict[str, object] = {"flow": FLOW, "witnesses": ERASURE_REPORTERS, "guards": MOVE_CHECKS}
     database = Database(settings.sqlalchemy_url, info=info)
-    database.carry("recorder", Recorder(lambda: database))
+    database.set_session_info("recorder", Recorder(lambda: database))
     return database

@@ -89,7 +89,7 @@ def _start_housekeeping(app: AppContext) -> threading.Event:
                 destroy_expired(app)
                 destroy_expired_exports(app)
                 destroy_forgotten_blobs(app)
-                app.database.forget_deleted()
+                app.database.truncate_journal()
             except Exception as error:
                 log.error("housekeeping.failed", error=type(error).__name__)
             if stop.wait(HOUSEKEEPING_S):

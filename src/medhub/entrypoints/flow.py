@@ -15,7 +15,7 @@ from medhub.export.events import ExportStepDue
 from medhub.export.transfer import send_export
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.events import Flow
-from medhub.foundation.jobs import Handler, Long
+from medhub.foundation.jobs import Handler, LongHandler
 from medhub.ingest import erasure as ingest_erasure
 from medhub.ingest.events import ImageStored, StudySettled
 from medhub.ingest.patient_assignment import follow_claim
@@ -89,7 +89,7 @@ def handlers(app: AppContext) -> Mapping[str, Handler]:
         "send-export": partial(send_export, app),
         "finish-erasure": partial(finish_erasure, app),
         "destroy-exports": partial(export.destroy_exports_of_patient, app),
-        "train": Long(partial(training.train, app)),
+        "train": LongHandler(partial(training.train, app)),
     }
 
 

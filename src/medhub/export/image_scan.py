@@ -22,8 +22,8 @@ from medhub.export.models import Export, ExportFinding, ExportImage
 from medhub.foundation import ids
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.blobs import BlobNotFound
-from medhub.foundation.database import in_turn
-from medhub.foundation.events import announce
+from medhub.foundation.database import serialize_writers
+from medhub.foundation.events import publish
 from medhub.foundation.isolation import DecoderFailed
 from medhub.records import service as records
 from medhub.records import vault
@@ -73,12 +73,12 @@ def scan_next_images(app: AppContext, export_id: str, deadline: float) -> None:
             break
     _save_scans(app, export_id, scans)
     with app.database.writing() as session:
-        in_turn(session, f"export {export_id}")
+        serialize_writers(session, f"export {export_id}")
         export = session.get(Export, export_id)
         if export is None or export.state != "looking":
             return
         if load_contents(session, export_id, unscanned_limit=1).existing_rows:
-            announce(session, ExportStepDue(export_id=export_id))
+            publish(session, ExportStepDue(export_id=export_id))
             return
         store_anonymity(export, load_contents(session, export_id))
         block_or_pack(session, export)
@@ -92,7 +92,7 @@ def _patient_ids(session: Session, export_id: str) -> list[str]:
 
 def _start_scan(app: AppContext, export_id: str, identities: int) -> None:
     with app.database.writing() as session:
-        in_turn(session, f"export {export_id}")
+        serialize_writers(session, f"export {export_id}")
         export = session.get_one(Export, export_id)
         if export.state == "waiting":
             export.state = "looking"
@@ -135,7 +135,7 @@ def _save_scans(app: AppContext, export_id: str, scans: Sequence[_ImageScan]) ->
     if not scans:
         return
     with app.database.writing() as session:
-        in_turn(session, f"export {export_id}")
+        serialize_writers(session, f"export {export_id}")
         export = session.get(Export, export_id)
         if export is None or export.state != "looking":
             return

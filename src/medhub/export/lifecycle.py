@@ -16,8 +16,8 @@ from medhub.export.findings import count_findings
 from medhub.export.models import Export, ExportFinding, ExportImage
 from medhub.foundation import clock
 from medhub.foundation.app_context import AppContext
-from medhub.foundation.database import after_commit, in_turn
-from medhub.foundation.events import announce
+from medhub.foundation.database import after_commit, serialize_writers
+from medhub.foundation.events import publish
 from medhub.foundation.settings import Settings
 from medhub.records.models import Patient
 
@@ -65,7 +65,7 @@ def block_or_pack(session: Session, export: Export) -> None:
         record_step(session, "export.block", export, findings=open_findings)
     else:
         export.state = "packing"
-        announce(session, ExportStepDue(export_id=export.id))
+        publish(session, ExportStepDue(export_id=export.id))
 
 
 def end_export(session: Session, app: AppContext, export: Export, state: str, reason: str | None) -> None:
@@ -81,7 +81,7 @@ def end_export(session: Session, app: AppContext, export: Export, state: str, re
 def end_held_export(app: AppContext, export_id: str, state: str, reason: str | None) -> None:
     """End an export in a transaction of its own, unless it has ended already."""
     with app.database.writing() as session:
-        in_turn(session, f"export {export_id}")
+        serialize_writers(session, f"export {export_id}")
         export = session.get(Export, export_id)
         if export is not None and export.state in HELD_STATES:
             end_export(session, app, export, state, reason)

@@ -25,8 +25,8 @@ from medhub.export.models import Export, ExportFinding
 from medhub.export.parquet_file import write_parquet
 from medhub.foundation import clock, ids
 from medhub.foundation.app_context import AppContext
-from medhub.foundation.database import in_turn
-from medhub.foundation.events import announce
+from medhub.foundation.database import serialize_writers
+from medhub.foundation.events import publish
 from medhub.records import service as records
 
 EMPTY_MESSAGE = "No image is left in it: all were excluded, or deleted since the order."
@@ -70,11 +70,11 @@ def _pack_locked(
     path = export_path(app.settings, export_id).with_suffix(".zip.part")
     if not _add_image_files(app, contents, path, deadline):
         with app.database.writing() as session:
-            announce(session, ExportStepDue(export_id=export_id))
+            publish(session, ExportStepDue(export_id=export_id))
         return
     index_files = _write_index_files(app, contents)
     with app.database.writing() as session:
-        in_turn(session, f"export {export_id}")
+        serialize_writers(session, f"export {export_id}")
         export = session.get_one(Export, export_id)
         if export.state != "packing":
             return
@@ -89,7 +89,7 @@ def _pack_locked(
     with path.open("rb") as file:
         digest, size = hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size
     with app.database.writing() as session:
-        in_turn(session, f"export {export_id}")
+        serialize_writers(session, f"export {export_id}")
         export = session.get_one(Export, export_id)
         if export.state != "packing":
             path.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from medhub.export import findings, service, transfer
 from medhub.export.models import Export
 from medhub.export.schemas import ClearIn, ExcludeIn, ExportCreate, ExportOut, FindingOut, SendingOut, SendTo, State
 from medhub.export.selection import Selection
-from medhub.foundation.file_responses import Span, SpanResponse
+from medhub.foundation.file_responses import FileRange, FileRangeResponse
 from medhub.foundation.http import Id, Page, Paging
 
 exports = APIRouter(prefix="/api/exports", tags=["exports"])
@@ -161,4 +161,4 @@ def read_file(call: Annotated[Call, allow("export.read")], id: ItemId) -> Respon
         "Accept-Ranges": "none",
         "X-Content-Type-Options": "nosniff",
     }
-    return SpanResponse(Span.whole(path), media_type="application/zip", headers=headers)
+    return FileRangeResponse(FileRange.of_file(path), media_type="application/zip", headers=headers)

@@ -20,10 +20,10 @@ from medhub.export.models import Export, ExportFinding, ExportImage
 from medhub.export.selection import Selection, select_images
 from medhub.foundation import clock, ids, pagination
 from medhub.foundation.app_context import AppContext
-from medhub.foundation.database import in_turn
-from medhub.foundation.events import announce
-from medhub.foundation.natural_sort import ordering
+from medhub.foundation.database import serialize_writers
+from medhub.foundation.events import publish
 from medhub.foundation.settings import Settings
+from medhub.foundation.sorting import sort_clause
 
 PictureType = Literal["png", "jpeg"]
 ClearScope = Literal["value", "place"]
@@ -106,7 +106,7 @@ def create_export(
         for number, image in enumerate(images, 1)
     ]
     session.execute(insert(ExportImage), rows)
-    announce(session, ExportStepDue(export_id=export.id))
+    publish(session, ExportStepDue(export_id=export.id))
     _record(session, actor, "export.create", export, form=form, images=export.images, patients=export.patients)
     return export
 
@@ -144,9 +144,9 @@ def list_exports(
         "images": Export.images,
         "size_bytes": Export.size_bytes,
     }
-    page = query.order_by(ordering(sort, columns, "-created_at"), Export.id).offset(offset).limit(limit)
+    page = query.order_by(sort_clause(sort, columns, "-created_at"), Export.id).offset(offset).limit(limit)
     exports = list(session.scalars(page))
-    return exports, pagination.total(session, query, offset=offset, limit=limit, found=len(exports))
+    return exports, pagination.total_rows(session, query, offset=offset, limit=limit, page_rows=len(exports))
 
 
 def clear_finding(
@@ -203,7 +203,7 @@ def exclude_images(session: Session, actor: Actor, export_id: str, finding_id: s
 def _get_open_finding(
     session: Session, actor: Actor, export_id: str, finding_id: str, action: str
 ) -> tuple[Export, ExportFinding]:
-    in_turn(session, f"export {export_id}")
+    serialize_writers(session, f"export {export_id}")
     export = get_export(session, actor, export_id, action)
     if export.state != "blocked":
         raise ExportNotBlocked(f"No finding of this export waits for a decision: its state is {export.state}.")
@@ -229,7 +229,7 @@ def _decide_findings(
 def _pack_if_decided(session: Session, export: Export) -> None:
     if count_findings(session, [export.id])[export.id].open == 0:
         export.state = "packing"
-        announce(session, ExportStepDue(export_id=export.id))
+        publish(session, ExportStepDue(export_id=export.id))
 
 
 _NOT_READY_REASONS = {
@@ -262,7 +262,7 @@ def get_export_file(session: Session, settings: Settings, actor: Actor, export_i
 
 def destroy_export(session: Session, app: AppContext, actor: Actor, export_id: str) -> Export:
     """Destroy an export before it expires; its row remains."""
-    in_turn(session, f"export {export_id}")
+    serialize_writers(session, f"export {export_id}")
     export = get_export(session, actor, export_id, "export.create")
     if export.state not in HELD_STATES:
         raise ExportNotReady(f"This export has ended already: its state is {export.state}.")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bytes that do not fit a row, kept under the SHA-256 of their content."""
+"""Blobs: content too large for a database row, stored in files that are named by the SHA-256 of their content."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class BlobNotFound(NotFound):
-    """No bytes lie under this digest."""
+    """There is no stored file with this digest."""
 
     code = "blob-not-found"
 
 
 class BlobStore:
-    """Content-addressed files in a folder; what ``put`` returned for is durable."""
+    """Content-addressed files in a folder; a blob is durable once ``put`` has returned."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         (folder / "incoming").mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def put(self, data: bytes) -> str:
-        """Keep the bytes and return their digest; the same bytes are kept once."""
+        """Store the bytes and return their digest; equal bytes are stored once."""
         (digest,) = self.put_all([data])
         return digest
 
-    def put_all(self, several: Sequence[bytes]) -> list[str]:
-        """Keep each of some bytes and return their digests; the disk is waited for once for all of them.
+    def put_all(self, contents: Sequence[bytes]) -> list[str]:
+        """Store several contents and return their digests, with one wait for the disk for all of them.
 
-        Everything is written before anything is synced, and every name given before a folder is: what the first sync
-        brings to the disk, the others find there.
+        All files are written before the first is synced, and all are renamed before a folder is synced: the first sync
+        writes most of the data, so that the others return quickly.
         """
-        digests = [hashlib.sha256(data).hexdigest() for data in several]
-        missing = {digest: data for digest, data in zip(digests, several, strict=True) if not self.has(digest)}
+        digests = [hashlib.sha256(data).hexdigest() for data in contents]
+        missing = {digest: data for digest, data in zip(digests, contents, strict=True) if not self.has(digest)}
         written: dict[str, tuple[int, str]] = {}
         try:
             for digest, data in missing.items():
@@ -54,7 +54,7 @@ class BlobStore:
             changed: dict[Path, None] = {}
             for digest, (_, name) in written.items():
                 path = self._path(digest)
-                # A folder is durable once the one above it is synced.
+                # A new folder is durable once its parent is synced.
                 for folder in (path.parent.parent, path.parent):
                     if not folder.exists():
                         folder.mkdir(exist_ok=True, mode=0o700)
@@ -70,29 +70,29 @@ class BlobStore:
         return digests
 
     def get(self, digest: str) -> bytes:
-        """The bytes under a digest."""
+        """Read the bytes of a blob."""
         try:
             return self._path(digest).read_bytes()
         except FileNotFoundError as error:
             raise BlobNotFound("The stored file is missing. Restore it from a backup.", digest=digest) from error
 
     def path(self, digest: str) -> Path:
-        """The file under a digest, to be sent without reading it first."""
+        """The path of a blob, for responses that stream the file."""
         path = self._path(digest)
         if not path.exists():
             raise BlobNotFound("The stored file is missing. Restore it from a backup.", digest=digest)
         return path
 
     def has(self, digest: str) -> bool:
-        """Whether bytes lie under a digest."""
+        """Whether there is a blob with this digest."""
         return self._path(digest).exists()
 
     def delete(self, digest: str) -> None:
-        """Remove the bytes under a digest, if they are there."""
+        """Delete a blob, if it exists."""
         self._path(digest).unlink(missing_ok=True)
 
     def digests(self, *, older_than_s: float = 0.0) -> Iterator[str]:
-        """What is kept and was written longer ago than that."""
+        """The digests of all blobs that are older than this."""
         newest = time.time() - older_than_s
         for path in self.folder.glob("[0-9a-f][0-9a-f]/[0-9a-f][0-9a-f]/*"):
             with suppress(FileNotFoundError):  # deleted meanwhile
@@ -106,7 +106,7 @@ class BlobStore:
         Path(name).unlink()
 
     def sweep(self) -> int:
-        """Remove what a process that was killed left half-written more than an hour ago."""
+        """Delete partly written files, older than an hour, of processes that were killed."""
         oldest = time.time() - 3600
         leftovers = [path for path in (self.folder / "incoming").iterdir() if path.stat().st_mtime < oldest]
         for path in leftovers:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The time, always in UTC and aware of it."""
+"""The current time, always in UTC with a time zone."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 
 def now() -> datetime:
-    """The present moment in UTC."""
+    """The current time in UTC."""
     return datetime.now(UTC)
 
 
 def iso(moment: datetime) -> str:
-    """The moment as ISO 8601 with microseconds and Z, the form that is hashed and sent."""
+    """A time as ISO 8601 with microseconds and Z, as it is hashed and sent."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The database: SQLite or PostgreSQL behind one URL, with one transaction a request or task.
 
-Two kinds of session are handed out. ``reading`` sees one state of the database. ``writing`` takes the write lock at
-its beginning (SQLite ``BEGIN IMMEDIATE``), so that it never fails half-way because another wrote first; it commits at
-the end of the ``with`` block, and rolls back when the block raises.
+There are two kinds of session. ``reading`` sees one state of the database. ``writing`` takes the write lock at the
+start (SQLite ``BEGIN IMMEDIATE``), so that it never fails half-way because another session wrote first; it commits at
+the end of the ``with`` block and rolls back if the block raises.
 """
 
 from __future__ import annotations
@@ -30,28 +30,28 @@ Document = JSON().with_variant(JSONB(), "postgresql")
 
 
 class UTCDateTime(TypeDecorator[datetime]):
-    """A moment that is aware of its zone in Python and stored in UTC by either database."""
+    """A datetime with a time zone, which both databases store in UTC."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuse moments without a zone."""
+        """Refuse datetimes without a time zone."""
         if value is None:
             return None
         if value.tzinfo is None:
-            raise ValueError("A moment without a zone cannot be stored.")
+            raise ValueError("A datetime without a time zone cannot be stored.")
         return value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Give SQLite's moments back their zone."""
+        """Add the time zone that SQLite does not store."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 class Base(DeclarativeBase):
-    """What every table inherits."""
+    """Base class of all tables."""
 
     metadata = MetaData(
         naming_convention={
@@ -71,39 +71,39 @@ class Base(DeclarativeBase):
 
 
 class Database:
-    """One database, and the sessions on it."""
+    """The connection pool of one database, and its sessions."""
 
     def __init__(self, url: str, *, info: Mapping[str, object] | None = None, pool_size: int = 20) -> None:
         self.is_sqlite = url.startswith("sqlite")
         self.engine = _create_engine(url, pool_size, is_sqlite=self.is_sqlite)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False, autoflush=True)
         self._info = dict(info or {})
-        # Inside one process writers of SQLite queue here, in turn, instead of polling the file's lock.
+        # The SQLite writers of this process wait here in order, instead of polling the lock of the file.
         self._write_lock = threading.Lock()
         self._writer: int | None = None
 
-    def carry(self, name: str, value: object) -> None:
-        """Give every session something to carry along in its ``info``."""
+    def set_session_info(self, name: str, value: object) -> None:
+        """Add a value to the ``info`` of every session."""
         self._info[name] = value
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """A session that only reads; what was asked to happen after the reading happens when it has ended well."""
+        """A session that only reads; its ``after_reading`` callbacks run if the block does not raise."""
         with self._sessions(info={**self._info, "writing": False}) as session:
             if not self.is_sqlite:
-                # PostgreSQL's usual level shows each statement another state; a list and its total must agree.
+                # With PostgreSQL's default level each statement sees another state; a list and its total must agree.
                 session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
             yield session
-        for act in session.info.pop("after_reading", ()):
-            act()
+        for callback in session.info.pop("after_reading", ()):
+            callback()
 
     @contextmanager
     def writing(self, *, durable: bool = True) -> Iterator[Session]:
-        """A session that writes and commits; ``durable`` waits until a loss of power cannot undo it.
+        """A session that writes and commits; with ``durable``, commits survive a loss of power.
 
-        Without it what was written last may be missing after a loss of power, or after PostgreSQL itself was killed.
+        Without ``durable``, the last commits may be missing after a loss of power or a crash of PostgreSQL.
         """
-        self._take_write_lock()
+        self._acquire_write_lock()
         try:
             with self._sessions(info={**self._info, "writing": True}) as session:
                 options = {"medhub_writing": True, "medhub_durable": durable}
@@ -113,8 +113,8 @@ class Database:
                 try:
                     yield session
                     session.flush()
-                    for act in session.info.pop("before_commit", ()):
-                        act(session)
+                    for callback in session.info.pop("before_commit", ()):
+                        callback(session)
                     session.commit()
                 except BaseException:
                     session.rollback()
@@ -123,10 +123,10 @@ class Database:
             if self.is_sqlite:
                 self._writer = None
                 self._write_lock.release()
-        for done in session.info.pop("after_commit", ()):
-            done()
+        for callback in session.info.pop("after_commit", ()):
+            callback()
 
-    def _take_write_lock(self) -> None:
+    def _acquire_write_lock(self) -> None:
         if not self.is_sqlite:
             return
         if self._writer == threading.get_ident():
@@ -136,17 +136,17 @@ class Database:
         self._writer = threading.get_ident()
 
     def check(self) -> None:
-        """Raise unless the database answers."""
+        """Raise an exception if the database does not answer."""
         with self.engine.connect() as connection:
             connection.execute(text("SELECT 1"))
 
-    def forget_deleted(self) -> None:
-        """Have SQLite's journal let go of what was deleted, as far as readers allow; PostgreSQL's vacuum does this."""
+    def truncate_journal(self) -> None:
+        """Remove deleted data from SQLite's write-ahead log, as far as readers allow; PostgreSQL vacuums by itself."""
         if not self.is_sqlite:
             return
         with closing(self.engine.raw_connection()) as connection:
             cursor = connection.cursor()
-            cursor.execute("PRAGMA busy_timeout=1000")  # long readers are not waited for: it is tried again each hour
+            cursor.execute("PRAGMA busy_timeout=1000")  # long readers are not waited for; housekeeping retries hourly
             cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             cursor.execute(f"PRAGMA busy_timeout={LOCK_TIMEOUT_S * 1000}")
             cursor.close()
@@ -156,30 +156,30 @@ class Database:
         self.engine.dispose()
 
 
-def in_turn(session: Session, what: str) -> None:
-    """Have writing transactions that name the same thing come one after the other, from here to their end.
+def serialize_writers(session: Session, key: str) -> None:
+    """Hold a lock until the end of the transaction; writing transactions with the same key run one after the other.
 
-    SQLite's writers do so anyway. PostgreSQL's would each decide on a state that the other is about to change; whoever
-    reads what it decides on after this call sees all that those before it wrote.
+    SQLite allows one writer at a time anyway. On PostgreSQL two transactions could otherwise both decide on a state
+    that the other one changes. Rows that are read after this call include all changes of earlier transactions.
     """
     if session.get_bind().dialect.name == "postgresql":
-        key = int.from_bytes(hashlib.sha256(what.encode()).digest()[:8], signed=True)
-        session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+        number = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], signed=True)
+        session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": number})
 
 
-def before_commit(session: Session, act: Callable[[Session], None]) -> None:
-    """Have something written as the last thing of a writing session's transaction."""
-    session.info.setdefault("before_commit", []).append(act)
+def before_commit(session: Session, callback: Callable[[Session], None]) -> None:
+    """Call a function at the end of a writing session, before its commit."""
+    session.info.setdefault("before_commit", []).append(callback)
 
 
-def after_commit(session: Session, act: Callable[[], None]) -> None:
-    """Have something done once a writing session has committed."""
-    session.info.setdefault("after_commit", []).append(act)
+def after_commit(session: Session, callback: Callable[[], None]) -> None:
+    """Call a function after the commit of a writing session."""
+    session.info.setdefault("after_commit", []).append(callback)
 
 
-def after_reading(session: Session, act: Callable[[], None]) -> None:
-    """Have something done once a reading session has ended well, before the answer leaves."""
-    session.info.setdefault("after_reading", []).append(act)
+def after_reading(session: Session, callback: Callable[[], None]) -> None:
+    """Call a function after a reading session without an error, before the response is sent."""
+    session.info.setdefault("after_reading", []).append(callback)
 
 
 def _lower(text: object) -> object:
@@ -198,12 +198,12 @@ def _create_engine(url: str, pool_size: int, *, is_sqlite: bool) -> Engine:
             max_overflow=pool_size,
             pool_pre_ping=True,
             json_serializer=_to_json,
-            hide_parameters=True,  # an error's text may end in a log; what was to be written may name a patient
+            hide_parameters=True,  # error texts may be logged, and parameters may identify a patient
         )
 
         @event.listens_for(server, "connect")
-        def configure(connection: Any, _record: object) -> None:
-            # What is asked here is answered in less time than it takes to be compiled.
+        def configure_postgresql(connection: Any, _record: object) -> None:
+            # Our queries take less time than their JIT compilation.
             connection.execute("SET jit TO off")
             connection.commit()
 
@@ -218,20 +218,20 @@ def _create_engine(url: str, pool_size: int, *, is_sqlite: bool) -> Engine:
     )
 
     @event.listens_for(engine, "connect")
-    def prepare(connection: Any, _record: object) -> None:
-        # The driver's own transaction handling begins too late for BEGIN IMMEDIATE; SQLAlchemy's events begin here.
+    def configure_sqlite(connection: Any, _record: object) -> None:
+        # The driver's own transaction handling is too late for BEGIN IMMEDIATE; the event below starts transactions.
         connection.isolation_level = None
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.execute("PRAGMA temp_store=MEMORY")
-        cursor.execute("PRAGMA secure_delete=ON")  # what is deleted is overwritten: a patient's key, for one
+        cursor.execute("PRAGMA secure_delete=ON")  # deleted data is overwritten, for example the key of a patient
         cursor.close()
-        # SQLite's own lower() knows only ASCII.
+        # SQLite's own lower() converts only ASCII.
         connection.create_function("lower", 1, _lower, deterministic=True)
 
     @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
+    def start_transaction(connection: Connection) -> None:
         options = connection.get_execution_options()
         if options.get("medhub_writing"):
             connection.exec_driver_sql(

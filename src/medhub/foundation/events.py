@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Events: facts that a capability announces; which job each one starts stands in ``entrypoints/flow.py``."""
+"""Events that capabilities publish; ``entrypoints/flow.py`` says which jobs each event starts."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Event:
 Flow = Mapping[type[Event], Sequence[str]]
 
 
-def announce(session: Session, event: Event) -> None:
-    """Write the jobs that this event starts, in the transaction in which it happened."""
+def publish(session: Session, event: Event) -> None:
+    """Enqueue the jobs that this event starts, in the transaction in which it happened."""
     flow: Flow = session.info.get("flow", {})
     for kind in flow.get(type(event), ()):
         jobs.enqueue(session, kind, asdict(event))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sending a part of a file in pieces, as fast as the other end takes them, so that no answer lies in memory whole."""
+"""Responses that stream a range of a file in chunks, as fast as the client reads, so that no file is held in memory."""
 
 from __future__ import annotations
 
@@ -12,56 +12,56 @@ from anyio import to_thread
 from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
-PIECE_BYTES = 256 * 1024
+CHUNK_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True)
-class Span:
-    """Where in a file something lies."""
+class FileRange:
+    """A contiguous range of bytes of a file."""
 
     path: Path
     start: int
     length: int
 
     @classmethod
-    def whole(cls, path: Path) -> Span:
-        """All of a file."""
+    def of_file(cls, path: Path) -> FileRange:
+        """The range of the entire file."""
         return cls(path, 0, path.stat().st_size)
 
 
-class SpanResponse(Response):
-    """An answer whose body is a part of a file."""
+class FileRangeResponse(Response):
+    """A response whose body is a range of a file."""
 
-    def __init__(self, span: Span, *, media_type: str, headers: Mapping[str, str]) -> None:
-        super().__init__(headers={**headers, "Content-Length": str(span.length)}, media_type=media_type)
-        self.span = span
+    def __init__(self, file_range: FileRange, *, media_type: str, headers: Mapping[str, str]) -> None:
+        super().__init__(headers={**headers, "Content-Length": str(file_range.length)}, media_type=media_type)
+        self.file_range = file_range
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send piece after piece; each waits until the one before it has left."""
-        at, end = self.span.start, self.span.start + self.span.length
-        descriptor = os.open(self.span.path, os.O_RDONLY | os.O_CLOEXEC)
+        """Send the chunks in order; each waits until the previous chunk has been sent."""
+        position, end = self.file_range.start, self.file_range.start + self.file_range.length
+        descriptor = os.open(self.file_range.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             while True:
-                piece = await _read(descriptor, min(PIECE_BYTES, end - at), at)
-                at += len(piece)
-                if not piece and at < end:
-                    raise OSError(f"The file ends {end - at} bytes too early.")
-                await send({"type": "http.response.body", "body": piece, "more_body": at < end})
-                if at >= end:
+                chunk = await _read(descriptor, min(CHUNK_BYTES, end - position), position)
+                position += len(chunk)
+                if not chunk and position < end:
+                    raise OSError(f"The file ends {end - position} bytes too early.")
+                await send({"type": "http.response.body", "body": chunk, "more_body": position < end})
+                if position >= end:
                     return
         finally:
             os.close(descriptor)
 
 
-async def _read(descriptor: int, length: int, at: int) -> bytes:
-    """Read what the kernel has in memory at once, and what it must fetch from the disk in another thread."""
+async def _read(descriptor: int, length: int, position: int) -> bytes:
+    """Read what is in the page cache at once; read the rest from the disk in another thread."""
     if hasattr(os, "RWF_NOWAIT"):
-        piece = bytearray(length)
+        chunk = bytearray(length)
         try:
-            count = os.preadv(descriptor, [piece], at, os.RWF_NOWAIT)
-        except OSError:  # it is not in memory, or this file system cannot tell
+            count = os.preadv(descriptor, [chunk], position, os.RWF_NOWAIT)
+        except OSError:  # not in the page cache, or the file system does not support the flag
             pass
         else:
-            return bytes(piece) if count == length else bytes(piece[:count])
-    return await to_thread.run_sync(os.pread, descriptor, length, at)
+            return bytes(chunk) if count == length else bytes(chunk[:count])
+    return await to_thread.run_sync(os.pread, descriptor, length, position)

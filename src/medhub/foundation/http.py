@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every route has in common: pages of lists, and strings that a database can hold."""
+"""Types that all routes share: pages of lists, and strings that a database can store."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from medhub.foundation import clock
 
 T = TypeVar("T")
 
-MOST_PAGES = 1_000_000
+MAX_PAGES = 1_000_000
 
 
 def _printable(text: str) -> str:
-    """Refuse what no database column holds (NUL) and what is no character at all (lone surrogates)."""
+    """Refuse NUL, which databases cannot store, and lone surrogates, which are not characters."""
     if "\x00" in text:
         raise ValueError("must not contain the character NUL")
     try:
@@ -34,7 +34,7 @@ Moment = Annotated[datetime, PlainSerializer(clock.iso, return_type=str, when_us
 
 
 class Schema(BaseModel):
-    """What the JSON API sends and takes: unknown members are refused, so that a typing error is noticed."""
+    """Base class of requests and responses of the JSON API; unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", from_attributes=True)
 
@@ -49,7 +49,7 @@ class Page(Schema, Generic[T]):
 
 
 class PageQuery:
-    """Which page of a list is asked for, searched and sorted how."""
+    """The page, search text and sort order that a client requests."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class PageQuery:
 
     @property
     def offset(self) -> int:
-        """How many items lie before this page."""
+        """The number of items before this page."""
         return (self.page - 1) * self.page_size
 
     def of(self, items: list[T], total: int) -> Page[T]:
@@ -76,18 +76,18 @@ class PageQuery:
 
 
 async def page_query(
-    page: Annotated[int, Query(ge=1, le=MOST_PAGES, description="Number of the page, from 1.")] = 1,
+    page: Annotated[int, Query(ge=1, le=MAX_PAGES, description="Number of the page, from 1.")] = 1,
     page_size: Annotated[int, Query(ge=1, le=200, description="Items on a page.")] = 50,
     query: Annotated[Text | None, Query(max_length=200, description="Text to search for.")] = None,
     sort: Annotated[
-        Text | None, Query(max_length=100, description="Column to sort by; with a minus before it, descending.")
+        Text | None, Query(max_length=100, description="Column to sort by; a minus before it sorts descending.")
     ] = None,
     known_total: Annotated[
         int | None,
-        Query(ge=0, description="The total as another page of the same list gave it; it is not counted once more."),
+        Query(ge=0, description="Total from another page of the same list, so that it is not counted again."),
     ] = None,
 ) -> PageQuery:
-    """The page that a request asks for; a coroutine, since FastAPI sends plain functions to another thread."""
+    """The page that a request asks for; a coroutine, since FastAPI runs plain functions in another thread."""
     return PageQuery(page, page_size, query, sort, known_total)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Identifiers: opaque, sorted by the time of their making, or short enough to be read aloud."""
+"""Identifiers: UUIDs that sort by creation time, short codes that people read aloud, and DICOM UIDs."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import secrets
 import time
 import uuid
 
-# Without 0 O 1 I L U: nothing that a person confuses or that spells a word by accident.
+# Without 0, O, 1, I, L and U, which are easily confused or form words by accident.
 ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
 def new_id() -> str:
-    """A UUID of version 7 (RFC 9562) as 32 hexadecimal digits: later ones sort behind earlier ones."""
+    """A UUID of version 7 (RFC 9562) as 32 hexadecimal digits: they sort by creation time."""
     milliseconds = time.time_ns() // 1_000_000
     random = secrets.randbits(74)
     value = (

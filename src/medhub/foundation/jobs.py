@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Jobs: rows that runners lease, so that none is lost when a process dies and none is run by two.
+"""Background jobs: database rows that runners lease, so that no job is lost or runs twice at the same time.
 
-The row is the truth. A runner claims a row for the length of a lease and renews the lease while it works; a row whose
-lease has ended is free again. A job is a plain function of ids, and does no harm when it is run twice.
+A runner claims a row for the duration of a lease and renews the lease while it works; after the lease has expired, any
+runner may claim the row. A job is an idempotent function of ids.
 """
 
 from __future__ import annotations
@@ -24,21 +24,22 @@ from medhub.foundation.logging import get_logger
 
 log = get_logger()
 
-MOST_ATTEMPTS = 5
+MAX_ATTEMPTS = 5
 POLL_S = 0.5
 
 Handler = Callable[..., None]
 
 
-class Interrupted(Exception):
-    """A long job has left off because its runner stops; another runner goes on with it, at once if there is one."""
+class JobInterrupted(Exception):
+    """A long job has stopped because its runner stops; another runner continues it."""
 
 
 @dataclass(frozen=True)
-class Long:
-    """A handler whose jobs take minutes or hours: they run on a thread of their own and hold up no other job.
+class LongHandler:
+    """A handler whose jobs take minutes or hours: they run in a separate thread and delay no other job.
 
-    The handler gets the event ``stopping`` beside the job's arguments, and raises ``Interrupted`` soon after it is set.
+    The handler gets the event ``stopping`` with the arguments of the job, and raises ``JobInterrupted`` soon after the
+    event is set.
     """
 
     handler: Handler
@@ -49,11 +50,11 @@ class Long:
 
 
 # One long job at a time in a process: two trainings on the same cores would both take more than twice as long.
-_one_long = threading.Lock()
+_long_job_lock = threading.Lock()
 
 
 class Job(Base):
-    """One piece of work to be done in the background."""
+    """A job to run in the background."""
 
     __tablename__ = "jobs"
     __table_args__ = (Index("ix_jobs_ready", "state", "run_after"),)
@@ -75,7 +76,7 @@ _wake = threading.Event()
 
 
 def enqueue(session: Session, kind: str, arguments: dict[str, Any], *, run_after: datetime | None = None) -> None:
-    """Write a job in the session's transaction; a runner of this process is woken when it commits."""
+    """Add a job in the session's transaction; a runner of this process wakes up after the commit."""
     moment = clock.now()
     after = run_after or moment
     job = Job(id=ids.new_id(), kind=kind, arguments=arguments, state="waiting", run_after=after, created_at=moment)
@@ -84,12 +85,12 @@ def enqueue(session: Session, kind: str, arguments: dict[str, Any], *, run_after
 
 
 def count_unfinished(session: Session) -> int:
-    """How many jobs wait or run."""
+    """The number of jobs that are waiting or running."""
     return session.scalar(select(func.count()).select_from(Job).where(Job.state.in_(("waiting", "running")))) or 0
 
 
 class Runner:
-    """A thread that leases jobs and runs them, one for long jobs if there are any, and one that renews their leases."""
+    """Threads that claim and run jobs: one for short jobs, one for long jobs, and one that renews the leases."""
 
     def __init__(
         self,
@@ -105,34 +106,34 @@ class Runner:
         self._lease = timedelta(seconds=lease_s)
         self._owner = ids.new_id()
         self._stopping = threading.Event()
-        self._long = frozenset(kind for kind, handler in handlers.items() if isinstance(handler, Long))
-        self._working = threading.Thread(target=self._work, name="jobs", daemon=True)
-        self._working_long = threading.Thread(target=self._work_long, name="jobs-long", daemon=True)
-        self._beating = threading.Thread(target=self._beat, name="jobs-lease", daemon=True)
+        self._long = frozenset(kind for kind, handler in handlers.items() if isinstance(handler, LongHandler))
+        self._thread = threading.Thread(target=self._work, name="jobs", daemon=True)
+        self._long_thread = threading.Thread(target=self._work_long, name="jobs-long", daemon=True)
+        self._lease_thread = threading.Thread(target=self._renew_leases, name="jobs-lease", daemon=True)
 
     def start(self) -> None:
-        """Begin to run jobs."""
-        self._working.start()
+        """Start the threads."""
+        self._thread.start()
         if self._long:
-            self._working_long.start()
-        self._beating.start()
+            self._long_thread.start()
+        self._lease_thread.start()
 
     def stop(self, timeout_s: float = 10.0) -> None:
-        """Finish the job at work, and no other; a long one leaves off and goes on at the next start."""
+        """Finish the current short job; interrupt a long job, which continues at the next start."""
         self._stopping.set()
         _wake.set()
-        self._working.join(timeout_s)
+        self._thread.join(timeout_s)
         if self._long:
-            self._working_long.join(timeout_s)
-        self._beating.join(timeout_s)
+            self._long_thread.join(timeout_s)
+        self._lease_thread.join(timeout_s)
 
     @property
     def alive(self) -> bool:
-        """Whether the runner's threads live."""
-        return self._working.is_alive() and (not self._long or self._working_long.is_alive())
+        """Whether the threads are running."""
+        return self._thread.is_alive() and (not self._long or self._long_thread.is_alive())
 
     def run_pending(self, *, long: bool = False) -> int:
-        """Run every short (or every long) job that is ready now, in this thread, and return how many there were."""
+        """Run all short (or all long) jobs that are due, in this thread, and return their number."""
         done = 0
         while (job := self._claim(long=long)) is not None:
             self._run(job)
@@ -146,13 +147,13 @@ class Runner:
                 _wake.wait(POLL_S)
 
     def _work_long(self) -> None:
-        while not self._stopping.wait(POLL_S):  # who asks for hours does not notice half a second
-            if _one_long.acquire(blocking=False):
+        while not self._stopping.wait(POLL_S):  # a delay of half a second does not matter for long jobs
+            if _long_job_lock.acquire(blocking=False):
                 try:
                     while not self._stopping.is_set() and self._run_next(long=True):
                         pass
                 finally:
-                    _one_long.release()
+                    _long_job_lock.release()
 
     def _run_next(self, *, long: bool) -> bool:
         try:
@@ -161,12 +162,12 @@ class Runner:
                 self._run(job)
             return job is not None
         except Exception as error:
-            # The database may be away for a while; the rows wait.
+            # The database may be unavailable for a while; the rows stay.
             log.error("jobs.runner_failed", error=type(error).__name__)
             self._stopping.wait(POLL_S)
             return False
 
-    def _beat(self) -> None:
+    def _renew_leases(self) -> None:
         while not self._stopping.wait(self._lease.total_seconds() / 3):
             try:
                 with self._database.writing(durable=False) as session:
@@ -186,16 +187,16 @@ class Runner:
         )
         if self._long:
             ready = and_(ready, Job.kind.in_(self._long) if long else Job.kind.not_in(self._long))
-        with self._database.reading() as session:  # looking costs no lock
+        with self._database.reading() as session:  # reading needs no lock
             if session.scalar(select(Job.id).where(ready).limit(1)) is None:
                 return None
-        chosen = select(Job.id).where(ready).order_by(Job.run_after, Job.id).limit(1)
+        next_job = select(Job.id).where(ready).order_by(Job.run_after, Job.id).limit(1)
         if not self._database.is_sqlite:
-            chosen = chosen.with_for_update(skip_locked=True)
+            next_job = next_job.with_for_update(skip_locked=True)
         with self._database.writing(durable=False) as session:
             return session.scalars(
                 update(Job)
-                .where(Job.id == chosen.scalar_subquery())  # IN would let PostgreSQL choose more than one
+                .where(Job.id == next_job.scalar_subquery())  # with IN PostgreSQL may update more than one row
                 .values(
                     state="running", owner=self._owner, leased_until=moment + self._lease, attempts=Job.attempts + 1
                 )
@@ -206,28 +207,28 @@ class Runner:
     def _run(self, job: Job) -> None:
         error: str | None = None
         try:
-            if job.attempts > MOST_ATTEMPTS:  # each attempt ended with the death of its process
+            if job.attempts > MAX_ATTEMPTS:  # the process died at each attempt
                 error = "process-died"
             elif job.kind in self._long:
                 self._handlers[job.kind](**job.arguments, stopping=self._stopping)
             else:
                 self._handlers[job.kind](**job.arguments)
-        except Interrupted:
-            self._give_back(job)
+        except JobInterrupted:
+            self._release(job)
             return
         except MedhubError as failure:
             error = failure.code
         except Exception as failure:
-            # The text of a foreign error may quote a file: only its kind and place are kept.
+            # The text of an unexpected exception may contain text of a file: only its type and location are logged.
             error = type(failure).__name__
-            place = traceback.extract_tb(failure.__traceback__)[-1]
-            log.error("job.failed", kind=job.kind, job_id=job.id, error=error, at=f"{place.name}:{place.lineno}")
-        if error is not None and job.attempts >= MOST_ATTEMPTS and job.kind in self._abandoned:
+            location = traceback.extract_tb(failure.__traceback__)[-1]
+            log.error("job.failed", kind=job.kind, job_id=job.id, error=error, at=f"{location.name}:{location.lineno}")
+        if error is not None and job.attempts >= MAX_ATTEMPTS and job.kind in self._abandoned:
             self._abandoned[job.kind](**job.arguments)
         self._finish(job, error)
 
-    def _give_back(self, job: Job) -> None:
-        """Have a job go on elsewhere, or at the next start, as if this attempt had not been."""
+    def _release(self, job: Job) -> None:
+        """Let another runner, or the next start, continue a job; this attempt does not count."""
         values = {"state": "waiting", "owner": None, "leased_until": None, "attempts": job.attempts - 1}
         with self._database.writing(durable=False) as session:
             session.execute(update(Job).where(Job.id == job.id, Job.owner == self._owner).values(**values))
@@ -236,9 +237,9 @@ class Runner:
         moment = clock.now()
         values: dict[str, Any] = {"owner": None, "leased_until": None, "error": error}
         if error is None:
-            # What it was about is not kept: the patient may be erased while the row stays.
+            # The arguments are deleted: the patient may be erased while the row remains.
             values |= {"state": "done", "finished_at": moment, "arguments": {}}
-        elif job.attempts >= MOST_ATTEMPTS:
+        elif job.attempts >= MAX_ATTEMPTS:
             values |= {"state": "failed", "finished_at": moment}
             log.error("job.given_up", kind=job.kind, job_id=job.id, error=error)
         else:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The master key, what is derived from it, and sealing with authenticated encryption.
+"""The master key, the keys derived from it, and authenticated encryption.
 
 The master key never encrypts anything itself. Each purpose has a key of its own, derived by HKDF-SHA256 (RFC 5869)
-with the purpose as information, so that a key for one purpose says nothing of another.
+with the purpose as information, so that a key for one purpose reveals nothing about the others.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ NONCE_BYTES = 12
 
 
 class MasterKeyMissing(Unavailable):
-    """The master key is not where the settings say, or is no key."""
+    """The master key does not exist at the configured path, or is not a valid key."""
 
     code = "master-key-missing"
 
 
 class Keys:
-    """All keys of one installation, derived when asked for."""
+    """The keys of this installation, derived on first use."""
 
     def __init__(self, master: bytes) -> None:
         if len(master) != KEY_BYTES:
@@ -52,27 +52,27 @@ class Keys:
         return key
 
     def fingerprint(self, purpose: str, data: bytes) -> str:
-        """A keyed hash (HMAC-SHA256) of data, in hexadecimal: equal data can be recognized, nothing can be guessed."""
+        """A keyed hash (HMAC-SHA256) in hexadecimal; it identifies equal data and cannot be guessed without the key."""
         return hmac.new(self.derive(purpose), data, hashlib.sha256).hexdigest()
 
     def signing_key(self) -> Ed25519PrivateKey:
-        """The key with which this installation seals its reports."""
+        """The key that signs the reports of this installation."""
         return Ed25519PrivateKey.from_private_bytes(self.derive("report-seal"))
 
 
 def seal(key: bytes, plaintext: bytes, bound_to: str) -> bytes:
-    """Encrypt with AES-256-GCM; the result opens only with the key and the same ``bound_to``."""
+    """Encrypt with AES-256-GCM; decryption needs the key and the same ``bound_to``."""
     nonce = os.urandom(NONCE_BYTES)
     return nonce + AESGCM(key).encrypt(nonce, plaintext, bound_to.encode())
 
 
 def unseal(key: bytes, sealed: bytes, bound_to: str) -> bytes:
-    """Decrypt what ``seal`` made; anything altered or bound elsewhere is refused."""
+    """Decrypt data encrypted by ``seal``; altered data or another ``bound_to`` is refused."""
     try:
         return AESGCM(key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], bound_to.encode())
     except (InvalidTag, ValueError) as error:  # ValueError: too few bytes to hold a nonce
         raise Unavailable(
-            "A sealed record does not open with the master key in use. Start the server with the key that sealed it."
+            "A record cannot be decrypted with the master key in use. Start the server with the key that encrypted it."
         ) from error
 
 
@@ -82,7 +82,7 @@ def new_key() -> bytes:
 
 
 def load_keys(settings: Settings, *, create: bool = True) -> Keys:
-    """The keys of this installation; at the very first start a random master key is written, readable by its owner."""
+    """The keys of this installation; the first start writes a random master key that only its owner can read."""
     if settings.master_key is not None:
         return Keys(_parse(settings.master_key.get_secret_value(), "MEDHUB_MASTER_KEY"))
     path = settings.master_key_file or settings.keys_folder / "master.key"
@@ -97,14 +97,14 @@ def load_keys(settings: Settings, *, create: bool = True) -> Keys:
 
 def _create(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    # Written whole beside its place first: nobody ever finds half a key there, whoever starts or dies meanwhile.
+    # Written to a temporary file and linked: no process ever reads a partial key, even if this one is killed.
     handle, name = tempfile.mkstemp(dir=path.parent)
     try:
         with os.fdopen(handle, "w") as file:
             file.write(new_key().hex() + "\n")
             file.flush()
             os.fsync(file.fileno())
-        with suppress(FileExistsError):  # another process of this installation was first
+        with suppress(FileExistsError):  # another process of this installation has created it
             os.link(name, path)
     finally:
         os.unlink(name)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The log: an event and internal ids, never text that came from a patient or from a file.
+"""The log: events and internal ids, never text of a patient or of a file.
 
-The text of an exception may quote either (a value that did not fit, a part of a file), and so may the variables of a
-traceback. Of a failure only its kind and its places in the code are written, whoever logs it.
+The text of an exception and the variables of a traceback may contain such text (an invalid value, a part of a file).
+The log therefore contains only the types of exceptions and their locations in the code.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tupl
 
 
 def configure(*, as_json: bool = False) -> None:
-    """Send the events of this process to standard error, as lines for people or as JSON for machines."""
+    """Write the log of this process to standard error, as text or as JSON lines."""
     renderer: structlog.types.Processor = (
         structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     )
@@ -29,21 +29,21 @@ def configure(*, as_json: bool = False) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.ExceptionRenderer(_places),
+            structlog.processors.ExceptionRenderer(_format_locations),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=False,
     )
-    # What libraries log goes the same way, from warnings on.
+    # Libraries log to the same stream, from level WARNING.
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_WithoutWords("%(asctime)s [%(levelname)s] %(name)s: %(message)s"))
+    handler.setFormatter(_TextFreeFormatter("%(asctime)s [%(levelname)s] %(name)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
 
 
-def _places(exc_info: ExcInfo) -> str:
-    """The kinds of a failure and of what led to it, each with its places in the code."""
+def _format_locations(exc_info: ExcInfo) -> str:
+    """The types of an exception and of its causes, each with its locations in the code."""
     lines = []
     error = exc_info[1]
     while error is not None:
@@ -53,9 +53,9 @@ def _places(exc_info: ExcInfo) -> str:
     return "\n".join(lines)
 
 
-class _WithoutWords(logging.Formatter):
-    """Writes a failure without its text."""
+class _TextFreeFormatter(logging.Formatter):
+    """Formats exceptions without their text."""
 
     def formatException(self, ei: ExcInfo) -> str:
-        """Its kinds and places."""
-        return _places(ei)
+        """The types and locations of the exceptions."""
+        return _format_locations(ei)

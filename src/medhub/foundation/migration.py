@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bringing a database to the form that this version of Medhub expects."""
+"""Migration of a database to the schema of this version of Medhub."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from sqlalchemy.engine import Connection
 from medhub.foundation.database import Database
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-# Any number will do: processes that start together on PostgreSQL upgrade one after the other.
+# An arbitrary number: processes that start at the same time on PostgreSQL upgrade one after the other.
 _UPGRADE_LOCK = 0x6D656469
 
 
 def config(connection: Connection | None = None) -> Config:
-    """Alembic's settings, for a connection that is open already."""
+    """The configuration of Alembic for an open connection."""
     alembic = Config()
     alembic.set_main_option("script_location", str(MIGRATIONS))
     alembic.attributes["connection"] = connection
@@ -26,7 +26,7 @@ def config(connection: Connection | None = None) -> Config:
 
 
 def upgrade(database: Database, revision: str = "head") -> None:
-    """Upgrade the database; one that is up to date stays untouched."""
+    """Upgrade the database to a revision, if it is older."""
     with database.engine.connect() as connection:
         connection = connection.execution_options(medhub_writing=True)
         with connection.begin():

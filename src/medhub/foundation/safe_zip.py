@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading a ZIP that nobody vouches for.
+"""Reading of untrusted ZIP archives.
 
-Names in the archive are compared, never opened. Everything is counted before it is unpacked, and unpacked no further
-than it says it is long.
+Names in the archive are never used as paths. Sizes are checked before anything is unpacked, and no file is unpacked
+beyond its declared size.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from medhub.errors import Invalid
 _END = b"PK\x05\x06"
 _END_BYTES = 22
 _END64_LOCATOR = b"PK\x06\x07"
-_LONGEST_COMMENT = 65_535
+_MAX_COMMENT_BYTES = 65_535
 _ENCRYPTED = 0x1
 _IGNORED = {".ds_store", "thumbs.db", "desktop.ini"}
 _NESTED = (".zip", ".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst")
@@ -32,15 +32,15 @@ Member = tuple[zipfile.ZipInfo, Path]
 
 
 class ArchiveRefused(Invalid):
-    """The ZIP cannot be taken."""
+    """The ZIP cannot be accepted."""
 
     code = "archive-refused"
-    title = "The ZIP cannot be taken"
+    title = "The ZIP cannot be accepted"
 
 
 @dataclass(frozen=True)
 class ZipLimits:
-    """The largest archive that is taken."""
+    """Limits for archives."""
 
     max_files: int = 20_000
     max_directory_bytes: int = 8 * 1024**2
@@ -50,8 +50,8 @@ class ZipLimits:
 
 
 @contextmanager
-def opened(file: BinaryIO, limits: ZipLimits) -> Iterator[tuple[zipfile.ZipFile, list[Member]]]:
-    """A ZIP and its files, after all of them have been counted; ``ArchiveRefused`` for what is not as it should be."""
+def open_zip(file: BinaryIO, limits: ZipLimits) -> Iterator[tuple[zipfile.ZipFile, list[Member]]]:
+    """A ZIP and its files, after all checks; raises ``ArchiveRefused`` if the archive is invalid or too large."""
     length = file.seek(0, os.SEEK_END)
     _check_directory(file, length, limits)
     try:
@@ -64,26 +64,26 @@ def opened(file: BinaryIO, limits: ZipLimits) -> Iterator[tuple[zipfile.ZipFile,
 
 
 def _check_directory(file: BinaryIO, length: int, limits: ZipLimits) -> None:
-    """Refuse a directory that is too long before anything reads it: each entry takes far more memory than space."""
-    file.seek(max(0, length - _END_BYTES - _LONGEST_COMMENT - 20))
+    """Refuse a central directory that is too large before it is read: its entries need much more memory than space."""
+    file.seek(max(0, length - _END_BYTES - _MAX_COMMENT_BYTES - 20))
     data = file.read()
     at = len(data) - _END_BYTES
     if at < 0 or data[at : at + 4] != _END or data[-2:] != b"\0\0":
-        at = data.rfind(_END, max(0, len(data) - _END_BYTES - _LONGEST_COMMENT))
+        at = data.rfind(_END, max(0, len(data) - _END_BYTES - _MAX_COMMENT_BYTES))
     if at < 0 or at + _END_BYTES > len(data):
         raise ArchiveRefused("This is not a ZIP, or its end is missing. Pack the images into a ZIP.")
     if data[max(0, at - 20) : at].startswith(_END64_LOCATOR):
         raise ArchiveRefused(f"The ZIP has more than {limits.max_files:,} files, or is too large. Divide it.")
     count, size = struct.unpack_from("<HI", data, at + 10)
     if count > limits.max_files or size > limits.max_directory_bytes:
-        raise ArchiveRefused(f"The ZIP lists {count:,} files; at most {limits.max_files:,} are taken. Divide it.")
+        raise ArchiveRefused(f"The ZIP lists {count:,} files; at most {limits.max_files:,} are accepted. Divide it.")
 
 
 def _members(archive: zipfile.ZipFile, length: int, limits: ZipLimits) -> list[Member]:
     infos = archive.infolist()
     if len(infos) > limits.max_files:
-        raise ArchiveRefused(f"The ZIP has {len(infos):,} files; at most {limits.max_files:,} are taken. Divide it.")
-    found: dict[Path, zipfile.ZipInfo] = {}
+        raise ArchiveRefused(f"The ZIP has {len(infos):,} files; at most {limits.max_files:,} are accepted. Divide it.")
+    members: dict[Path, zipfile.ZipInfo] = {}
     unpacked = packed = 0
     for info in infos:
         path = _path(info)
@@ -94,23 +94,23 @@ def _members(archive: zipfile.ZipFile, length: int, limits: ZipLimits) -> list[M
         _check_member(info, limits)
         if unpacked > limits.max_unpacked_bytes:
             raise ArchiveRefused(
-                f"Unpacked the ZIP is larger than {limits.max_unpacked_bytes // 1024**3} GB. Divide it."
+                f"The unpacked ZIP is larger than {limits.max_unpacked_bytes // 1024**3} GB. Divide it."
             )
-        if path in found:
+        if path in members:
             raise ArchiveRefused("The ZIP has two files of the same name. Pack the images again.")
-        found[path] = info
+        members[path] = info
     if packed > length:
-        raise ArchiveRefused("Files of the ZIP overlap, as no packer makes them. Pack the images again.")
-    if not found:
+        raise ArchiveRefused("Files of the ZIP overlap, which no ordinary program creates. Pack the images again.")
+    if not members:
         raise ArchiveRefused("There are no files in the ZIP.")
-    return [(info, path) for path, info in found.items()]
+    return [(info, path) for path, info in members.items()]
 
 
 def _path(info: zipfile.ZipInfo) -> Path | None:
     name = info.filename
     parts = tuple(part for part in name.replace("\\", "/").split("/") if part)
     if name.startswith(("/", "\\")) or ".." in parts or (parts and parts[0].endswith(":")):
-        raise ArchiveRefused("A file of the ZIP wants to lie outside of it. Pack the images again, without full paths.")
+        raise ArchiveRefused("A file of the ZIP has a path outside of it. Pack the images again, without full paths.")
     if stat.S_ISLNK(info.external_attr >> 16):
         raise ArchiveRefused("The ZIP has a symbolic link. Pack the images themselves.")
     if not parts or parts[0] == "__MACOSX" or parts[-1].lower() in _IGNORED or parts[-1].startswith("._"):
@@ -124,17 +124,17 @@ def _check_member(info: zipfile.ZipInfo, limits: ZipLimits) -> None:
     if info.flag_bits & _ENCRYPTED:
         raise ArchiveRefused("The ZIP is encrypted. Pack it without a password.")
     if info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
-        raise ArchiveRefused("The ZIP is packed in an unusual way. Pack it as an ordinary ZIP (deflate).")
+        raise ArchiveRefused("The ZIP uses an unusual compression. Pack it as an ordinary ZIP (deflate).")
     if info.file_size > limits.max_file_bytes:
         raise ArchiveRefused(f"A file of the ZIP is larger than {limits.max_file_bytes // 1024**2} MB.")
     if info.file_size > limits.max_ratio * max(info.compress_size, 1024):
         raise ArchiveRefused("A file of the ZIP grows too much when it is unpacked. Pack the images again.")
 
 
-def unpack(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limits: ZipLimits) -> bytes:
-    """One file of a ZIP, unpacked no further than it says it is long."""
+def unpack_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limits: ZipLimits) -> bytes:
+    """Unpack one file of a ZIP, up to its declared size."""
     with archive.open(info) as file:
         data = file.read(info.file_size + 1)
     if len(data) != info.file_size or len(data) > limits.max_file_bytes:
-        raise ArchiveRefused("A file of the ZIP is not as long as it says. Pack the images again.")
+        raise ArchiveRefused("A file of the ZIP does not have its declared size. Pack the images again.")
     return data

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from medhub.errors import Invalid, NotFound
 from medhub.foundation.app_context import AppContext
-from medhub.foundation.safe_zip import ZipLimits, opened, unpack
+from medhub.foundation.safe_zip import ZipLimits, open_zip, unpack_member
 from medhub.science.arrivals import wire
 from medhub.science.imaging.photographs.format_registry import PHOTOGRAPH_EXTENSIONS
 
@@ -90,7 +90,7 @@ def _begins_as_dicom(path: Path) -> bool:
 
 def _zip(app: AppContext, path: Path) -> Iterator[SourceFile]:
     limits = zip_limits(app)
-    with path.open("rb") as file, opened(file, limits) as (_, members):
+    with path.open("rb") as file, open_zip(file, limits) as (_, members):
         for info, parts in members:
             if parts[-1].upper() != DIRECTORY and _is_called_an_image(parts[-1]):
                 yield SourceFile(f"{path}: {'/'.join(parts)}", path, info.filename, info.file_size)
@@ -156,9 +156,9 @@ class Reader:
         if self._archive is None or self._path != found.path:
             self.close()
             file = self._open.enter_context(found.path.open("rb"))
-            self._archive, _ = self._open.enter_context(opened(file, self._limits))
+            self._archive, _ = self._open.enter_context(open_zip(file, self._limits))
             self._path = found.path
-        return unpack(self._archive, self._archive.getinfo(found.member), self._limits)
+        return unpack_member(self._archive, self._archive.getinfo(found.member), self._limits)
 
     def close(self) -> None:
         """Close the ZIP that is open."""

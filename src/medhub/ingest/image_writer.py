@@ -16,8 +16,8 @@ from sqlalchemy.orm import Session
 from medhub.accounts.actor import Actor
 from medhub.foundation import clock, ids
 from medhub.foundation.app_context import AppContext
-from medhub.foundation.database import Base, in_turn
-from medhub.foundation.events import announce
+from medhub.foundation.database import Base, serialize_writers
+from medhub.foundation.events import publish
 from medhub.ingest.arrival_log import arrival_row, note_duplicate
 from medhub.ingest.context import Answer, ArrivalRefused, CleanedArrival, IngestContext
 from medhub.ingest.events import ImageStored
@@ -152,9 +152,9 @@ class Batch:
         projects = {ready.receiving.project_id for ready in several}
         patient_ids = sorted({ready.receiving.patient_id for ready in several})
         for patient_id in patient_ids:
-            in_turn(session, f"patient {patient_id}")
+            serialize_writers(session, f"patient {patient_id}")
         # Not while others destroy: the same bytes may just lose the last row that named them.
-        in_turn(session, "blobs")
+        serialize_writers(session, "blobs")
         for patient in session.scalars(select(Patient).where(Patient.id.in_(patient_ids))):
             self._patients[patient.id] = patient
         for receipt in session.scalars(
@@ -219,7 +219,7 @@ class Batch:
             arrival = self._session.get_one(Arrival, ready.released.id)
             _release(self._session, self._actor, arrival, image, ready.note)
         if receiving.route == "upload":
-            announce(self._session, ImageStored(image_id=image.id))
+            publish(self._session, ImageStored(image_id=image.id))
         receipt = {"project_id": receiving.project_id, "received_hash": ready.received_hash, "image_id": image.id}
         self._later(Receipt, receipt)
         self._receipts[receiving.project_id, ready.received_hash] = image.id
@@ -376,7 +376,7 @@ def _manifest(
 ) -> dict[str, Any]:
     digest = _digest_of_lines(prepared.manifest)
     if digest not in known and session.get(ManifestLines, digest) is None:
-        in_turn(session, "manifest lines")
+        serialize_writers(session, "manifest lines")
         if session.get(ManifestLines, digest) is None:
             session.add(ManifestLines(digest=digest, lines=_plain(prepared.manifest)))
             session.flush()

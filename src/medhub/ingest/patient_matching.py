@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from medhub.accounts.actor import Actor
 from medhub.foundation import clock
 from medhub.foundation.app_context import AppContext
-from medhub.foundation.database import in_turn
+from medhub.foundation.database import serialize_writers
 from medhub.foundation.keys import Keys
 from medhub.ingest.context import ArrivalRefused
 from medhub.ingest.models import PatientIdentifierIndex, Route
@@ -108,7 +108,7 @@ def wait_for_all(session: Session, keys: Keys, project_id: str, several: Iterabl
         with suppress(ArrivalRefused):
             named.add(named_by(keys, project_id, said).patient)
     for one in sorted(named):
-        in_turn(session, f"source {one}")
+        serialize_writers(session, f"source {one}")
 
 
 def find_patient(
@@ -124,7 +124,7 @@ def find_patient(
     Raises ``NotThisPatient`` where it contradicts what is known, and ``ArrivalRefused`` where it says too little.
     """
     named = named_by(app.keys, door.project_id, said)
-    in_turn(session, f"source {named.patient}")
+    serialize_writers(session, f"source {named.patient}")
     decided = session.get(PatientIdentifierIndex, (door.project_id, "said", named.all_of_it(app.keys, door.project_id)))
     if decided is not None:
         return session.get_one(Patient, decided.patient_id)

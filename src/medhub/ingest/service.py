@@ -244,7 +244,7 @@ def list_arrivals(
         chosen = chosen.where(Arrival.patient_id == patient_id)
     if outcome is not None:
         chosen = chosen.where(Arrival.outcome == outcome)
-    total = pagination.count(session, chosen)
+    total = pagination.count_rows(session, chosen)
     page = session.execute(chosen.order_by(Arrival.created_at.desc(), Arrival.id).offset(offset).limit(limit))
     actor.record(session, "arrival.list", "patient", patient_id, patient_id=patient_id, found=total)
     return [(arrival, code) for arrival, code in page], total

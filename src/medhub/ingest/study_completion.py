@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 
 from medhub.foundation import clock, jobs
 from medhub.foundation.app_context import AppContext
-from medhub.foundation.database import in_turn
-from medhub.foundation.events import announce
+from medhub.foundation.database import serialize_writers
+from medhub.foundation.events import publish
 from medhub.ingest.events import StudySettled
 from medhub.records.models import Study
 
@@ -28,7 +28,7 @@ def complete_study(app: AppContext, study_id: str) -> None:
     """Announce that a study has settled, or wait on where more has come meanwhile."""
     with app.database.writing() as session:
         patient_id = session.scalar(select(Study.patient_id).where(Study.id == study_id))
-        in_turn(session, f"patient {patient_id}")  # whoever stores waits, or has stored
+        serialize_writers(session, f"patient {patient_id}")  # whoever stores waits, or has stored
         study = session.get(Study, study_id)
         if study is None or study.settles_at is None:
             return
@@ -36,4 +36,4 @@ def complete_study(app: AppContext, study_id: str) -> None:
             jobs.enqueue(session, "settle-study", {"study_id": study.id}, run_after=study.settles_at)
             return
         study.settles_at = None
-        announce(session, StudySettled(study_id=study.id))
+        publish(session, StudySettled(study_id=study.id))

@@ -100,7 +100,7 @@ def list_nodes(
 ) -> tuple[Sequence[DicomNode], int]:
     """A page of the nodes of the actor's projects."""
     chosen = select(DicomNode).where(DicomNode.project_id.in_(actor.projects("peer.read", project_id)))
-    total = pagination.count(session, chosen)
+    total = pagination.count_rows(session, chosen)
     return list(session.scalars(chosen.order_by(DicomNode.ae_title, DicomNode.id).offset(offset).limit(limit))), total
 
 

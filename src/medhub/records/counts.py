@@ -35,7 +35,7 @@ def of_studies(session: Session, study_ids: Sequence[str]) -> dict[str, Contents
     series = dict(
         session.execute(
             select(Series.study_id, func.count())
-            .where(pagination.among(session, Series.study_id, study_ids))
+            .where(pagination.in_ids(session, Series.study_id, study_ids))
             .group_by(Series.study_id)
         ).all()
     )
@@ -54,7 +54,7 @@ def studies_of(session: Session, patient_ids: Sequence[str]) -> dict[str, int]:
     """How many studies each of some patients has."""
     rows = session.execute(
         select(Study.patient_id, func.count())
-        .where(pagination.among(session, Study.patient_id, patient_ids))
+        .where(pagination.in_ids(session, Study.patient_id, patient_ids))
         .group_by(Study.patient_id)
     )
     return dict(rows.all())
@@ -77,7 +77,7 @@ def covers(
         .correlate(table)
         .scalar_subquery()
     )
-    return dict(session.execute(select(table.id, first).where(pagination.among(session, table.id, parents))).all())
+    return dict(session.execute(select(table.id, first).where(pagination.in_ids(session, table.id, parents))).all())
 
 
 def _count(session: Session, column: Any, parents: Sequence[str]) -> dict[str, Contents]:
@@ -89,7 +89,7 @@ def _count(session: Session, column: Any, parents: Sequence[str]) -> dict[str, C
             func.min(Image.modality),
             func.count().filter(Image.locked),
         )
-        .where(pagination.among(session, column, parents))
+        .where(pagination.in_ids(session, column, parents))
         .group_by(column)
     )
     return {one: Contents(images, int(size), modality, locked > 0) for one, images, size, modality, locked in rows}

@@ -220,7 +220,7 @@ class _Search:
         for level in reversed(LEVELS[: LEVELS.index(self._level)]):
             source = source.join(_ROWS[level].__table__, _PARENT[level] == _ROWS[level].__table__.c.id)
         rows = self._session.execute(
-            select(*columns.values()).select_from(source).where(pagination.among(self._session, table.c.id, chosen))
+            select(*columns.values()).select_from(source).where(pagination.in_ids(self._session, table.c.id, chosen))
         )
         names = list(columns)
         by_id = {row[0]: dict(zip(names, row, strict=True)) for row in rows}
@@ -426,7 +426,7 @@ class _Search:
             return {}
         own, ids = _ROWS[owner], sorted({row[f"{owner} id"] for row in rows})
         found = self._session.execute(
-            select(own.id, *columns.values()).where(pagination.among(self._session, own.id, ids))
+            select(own.id, *columns.values()).where(pagination.in_ids(self._session, own.id, ids))
         ).all()
         return {
             keyword: {row[0]: _values(row[place]) for row in found} for place, keyword in enumerate(columns, start=1)
@@ -438,7 +438,7 @@ class _Search:
         said = Study.attributes[keyword]
         ids = [row["id"] for row in rows]
         of_studies = select(Study.patient_id, said).where(
-            pagination.among(self._session, Study.patient_id, ids), said.is_not(None)
+            pagination.in_ids(self._session, Study.patient_id, ids), said.is_not(None)
         )
         for one, values in self._session.execute(of_studies.order_by(Study.id)):
             gathered.setdefault(one, values or [])

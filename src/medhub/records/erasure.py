@@ -17,8 +17,8 @@ from medhub.accounts.actor import Actor
 from medhub.errors import NotFound, Unavailable
 from medhub.foundation import clock, ids, jobs, pagination
 from medhub.foundation.app_context import AppContext
-from medhub.foundation.database import after_commit, in_turn
-from medhub.foundation.events import announce
+from medhub.foundation.database import after_commit, serialize_writers
+from medhub.foundation.events import publish
 from medhub.records.events import PatientErased
 from medhub.records.models import Erasure, Identity, Image, PatientBlob, Study
 from medhub.records.service import destroy_unnamed_blobs, get_patient, remove
@@ -60,7 +60,7 @@ def witnessed(session: Session, patient_id: str) -> dict[str, Any]:
 
 def erase_patient(session: Session, app: AppContext, actor: Actor, patient_id: str) -> Erasure:
     """Destroy a patient's key, rows and files; what audit and certificate keep of it names nobody."""
-    in_turn(session, f"patient {patient_id}")
+    serialize_writers(session, f"patient {patient_id}")
     patient = get_patient(session, actor, patient_id, "patient.erase")
     digests = list(session.scalars(select(PatientBlob.digest).where(PatientBlob.patient_id == patient.id)))
     erasure = Erasure(
@@ -74,8 +74,8 @@ def erase_patient(session: Session, app: AppContext, actor: Actor, patient_id: s
     )
     remove(session, patient)
     session.add(erasure)
-    after_commit(session, app.database.forget_deleted)
-    announce(session, PatientErased(patient_id=patient_id))
+    after_commit(session, app.database.truncate_journal)
+    publish(session, PatientErased(patient_id=patient_id))
     arguments = {"erasure_id": erasure.id, "patient_id": patient_id, "digests": digests}
     jobs.enqueue(session, "finish-erasure", arguments)
     actor.record(
@@ -123,6 +123,6 @@ def list_erasures(
     chosen = select(Erasure).where(Erasure.project_id.in_(actor.projects("erasure.read", project_id)))
     if query:
         chosen = chosen.where(func.lower(Erasure.patient_code).contains(query.lower(), autoescape=True))
-    total = pagination.count(session, chosen)
+    total = pagination.count_rows(session, chosen)
     page = chosen.order_by(Erasure.erased_at.desc(), Erasure.id).offset(offset).limit(limit)
     return list(session.scalars(page)), total

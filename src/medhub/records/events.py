@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What records announces."""
+"""What records publishes."""
 
 from __future__ import annotations
 

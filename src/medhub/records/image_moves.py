@@ -20,8 +20,8 @@ from sqlalchemy.orm import Session
 from medhub.accounts.actor import Actor
 from medhub.errors import Conflict, Invalid
 from medhub.foundation.app_context import AppContext
-from medhub.foundation.database import in_turn
-from medhub.foundation.events import announce
+from medhub.foundation.database import serialize_writers
+from medhub.foundation.events import publish
 from medhub.records import isolated_calls, studies
 from medhub.records.deletion import forget_metadata
 from medhub.records.events import ImagePlaced, ImagesMoved
@@ -79,7 +79,7 @@ def move_images(app: AppContext, actor: Actor, image_ids: Sequence[str], to_seri
     written = _write_anew(app, plan)
     try:
         with app.database.writing() as session:
-            in_turn(session, f"patient {plan.study.patient_id}")
+            serialize_writers(session, f"patient {plan.study.patient_id}")
             plan = _plan_images(session, actor, image_ids, to_series_id)
             for image in plan.images:
                 studies.record_image(
@@ -106,7 +106,7 @@ def move_series(app: AppContext, actor: Actor, series_id: str, to_study_id: str)
     written = _write_anew(app, plan)
     try:
         with app.database.writing() as session:
-            in_turn(session, f"patient {plan.study.patient_id}")
+            serialize_writers(session, f"patient {plan.study.patient_id}")
             plan = _plan_series(session, actor, series_id, to_study_id)
             actor.record(
                 session,
@@ -241,14 +241,14 @@ def _move(session: Session, app: AppContext, plan: _Plan, written: Mapping[str, 
             image.number, number = number, number + 1
             if source.pathway is None and plan.study.pathway is not None and image.shown_as == "image":
                 image.state = "waiting"
-                announce(session, ImagePlaced(image_id=image.id))
+                publish(session, ImagePlaced(image_id=image.id))
         image.study_id, image.series_id = plan.study.id, plan.series.id
     forget_metadata(session, session.scalars(select(Series).where(Series.id.in_({*left_series, plan.series.id}))))
     session.flush()
     _remove_empty(session, left_series)
     destroy_blobs(session, old)
     for study_id in sorted(left_studies):
-        announce(session, ImagesMoved(from_study_id=study_id, to_study_id=plan.study.id))
+        publish(session, ImagesMoved(from_study_id=study_id, to_study_id=plan.study.id))
 
 
 def _move_series(
@@ -264,7 +264,7 @@ def _move_series(
         session.delete(moved)
     session.flush()
     if not plan.images:
-        announce(session, ImagesMoved(from_study_id=from_study_id, to_study_id=plan.study.id))
+        publish(session, ImagesMoved(from_study_id=from_study_id, to_study_id=plan.study.id))
 
 
 def _describe(session: Session, plan: _Plan, sources: Mapping[str, Study]) -> None:

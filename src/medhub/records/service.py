@@ -16,9 +16,9 @@ from medhub.accounts.actor import Actor
 from medhub.errors import Conflict, Invalid, NotFound
 from medhub.foundation import clock, ids, jobs, pagination
 from medhub.foundation.app_context import AppContext
-from medhub.foundation.database import in_turn
+from medhub.foundation.database import serialize_writers
 from medhub.foundation.keys import Keys
-from medhub.foundation.natural_sort import ordering
+from medhub.foundation.sorting import sort_clause
 from medhub.records import counts, field_definitions, quick_search, vault
 from medhub.records.field_values import Value, check_values
 from medhub.records.models import FieldDefinition, Identity, IdentityTerm, Image, Patient, PatientBlob, Study
@@ -197,9 +197,9 @@ def list_patients(
         "created_at": Patient.created_at,
         **{f"field.{key}": field_definitions.column(Patient.fields, d) for key, d in defined.items()},
     }
-    page = chosen.order_by(ordering(sort, columns, "-created_at"), Patient.id).offset(offset).limit(limit)
+    page = chosen.order_by(sort_clause(sort, columns, "-created_at"), Patient.id).offset(offset).limit(limit)
     found = list(session.scalars(page))
-    total = pagination.total(session, chosen, offset=offset, limit=limit, found=len(found), known=known_total)
+    total = pagination.total_rows(session, chosen, offset=offset, limit=limit, page_rows=len(found), known=known_total)
     actor.record(session, "patient.list", "patient", None, project_id=_only(projects), found=total)
     return found, total
 
@@ -249,7 +249,7 @@ def counts_of(session: Session, patient_ids: list[str]) -> dict[str, PatientCoun
     """How many studies and images each patient has, and how many of the images nobody has verified."""
     rows = session.execute(
         select(Image.patient_id, func.count(), func.count().filter(Image.verified.is_(False)))
-        .where(pagination.among(session, Image.patient_id, patient_ids))
+        .where(pagination.in_ids(session, Image.patient_id, patient_ids))
         .group_by(Image.patient_id)
     )
     images = {patient_id: (total, unverified) for patient_id, total, unverified in rows}
@@ -268,7 +268,7 @@ def with_identity(session: Session, patient_ids: list[str]) -> set[str]:
     return set(
         session.scalars(
             select(Identity.patient_id).where(
-                pagination.among(session, Identity.patient_id, patient_ids), Identity.sealed_identity.is_not(None)
+                pagination.in_ids(session, Identity.patient_id, patient_ids), Identity.sealed_identity.is_not(None)
             )
         )
     )
@@ -352,7 +352,7 @@ def destroy_blobs(session: Session, digests: list[str]) -> None:
 def destroy_unnamed_blobs(app: AppContext, digests: Sequence[str]) -> None:
     """Delete the files of blobs that no row names any more."""
     with app.database.writing(durable=False) as session:
-        in_turn(session, "blobs")
+        serialize_writers(session, "blobs")
         named = set(session.scalars(select(PatientBlob.digest).where(PatientBlob.digest.in_(digests))))
         for digest in digests:
             if digest not in named:
@@ -372,7 +372,7 @@ def destroy_forgotten_blobs(app: AppContext, *, older_than_s: float = 3600.0) ->
 def keep_blob(session: Session, app: AppContext, data: bytes, *, patient_id: str, image_id: str | None = None) -> str:
     """Keep bytes that were made from a patient's data, so that they go when the patient goes."""
     # Not while others destroy: the same bytes may just lose the last row that named them.
-    in_turn(session, "blobs")
+    serialize_writers(session, "blobs")
     digest = app.blobs.put(data)
     if session.get(PatientBlob, (digest, patient_id)) is None:
         session.add(PatientBlob(digest=digest, patient_id=patient_id, image_id=image_id))
@@ -381,7 +381,7 @@ def keep_blob(session: Session, app: AppContext, data: bytes, *, patient_id: str
 
 def name_blob(session: Session, app: AppContext, digest: str, *, patient_id: str, image_id: str) -> bool:
     """Name bytes that were put into the store before this transaction; whether they are there still."""
-    in_turn(session, "blobs")
+    serialize_writers(session, "blobs")
     if not app.blobs.has(digest):
         return False
     if session.get(PatientBlob, (digest, patient_id)) is None:

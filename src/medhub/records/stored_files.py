@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from medhub.foundation.app_context import AppContext
-from medhub.foundation.file_responses import Span
+from medhub.foundation.file_responses import FileRange
 from medhub.science.imaging.dicom.pixel_offsets import PixelOffset, Read, Spans, locate_frame, locate_pixels
 
 _MOST_KNOWN = 4096
@@ -90,9 +90,9 @@ def frame_part(app: AppContext, digest: str, number: int) -> FramePart | None:
         return FramePart(read(0, place.head), frame, place.vr, place.encapsulated)
 
 
-def pixel_span(app: AppContext, digest: str) -> Span | None:
+def pixel_span(app: AppContext, digest: str) -> FileRange | None:
     """Where the native pixels of a stored file lie, in one piece."""
     place = place_of(app, digest)
     if place is None or place.encapsulated:
         return None
-    return Span(app.blobs.path(digest), place.start, place.length)
+    return FileRange(app.blobs.path(digest), place.start, place.length)

@@ -14,7 +14,7 @@ from medhub.accounts.actor import Actor
 from medhub.errors import Conflict, NotFound
 from medhub.foundation import clock, ids, pagination
 from medhub.foundation.app_context import AppContext
-from medhub.foundation.natural_sort import ordering
+from medhub.foundation.sorting import sort_clause
 from medhub.records import counts, field_definitions, quick_search
 from medhub.records.counts import EMPTY, Contents
 from medhub.records.deletion import forget_metadata, release_blobs
@@ -170,9 +170,9 @@ def list_studies(
         "description": Study.description,
         **{f"field.{key}": field_definitions.column(Study.fields, d) for key, d in defined.items()},
     }
-    page = chosen.order_by(ordering(sort, columns, "-created_at"), Study.id).offset(offset).limit(limit)
+    page = chosen.order_by(sort_clause(sort, columns, "-created_at"), Study.id).offset(offset).limit(limit)
     found = list(session.scalars(page))
-    total = pagination.total(session, chosen, offset=offset, limit=limit, found=len(found), known=known_total)
+    total = pagination.total_rows(session, chosen, offset=offset, limit=limit, page_rows=len(found), known=known_total)
     actor.record(session, "study.list", "patient", patient_id, patient_id=patient_id, found=total)
     return facts_of(session, found), total
 
@@ -198,7 +198,7 @@ def facts_of(session: Session, studies: Sequence[Study]) -> list[StudyFacts]:
 
 def _codes(session: Session, patient_ids: Sequence[str]) -> dict[str, str]:
     rows = session.execute(
-        select(Patient.id, Patient.code).where(pagination.among(session, Patient.id, set(patient_ids)))
+        select(Patient.id, Patient.code).where(pagination.in_ids(session, Patient.id, set(patient_ids)))
     )
     return dict(rows.all())
 
@@ -277,14 +277,14 @@ def list_series(
         "modality": Series.modality,
     }
     tie = Series.id.desc() if sort == "-created_at" else Series.id.asc()
-    order = (ordering(sort, columns, "created_at"), tie)
+    order = (sort_clause(sort, columns, "created_at"), tie)
     # The ids alone first: what lies before the page is stepped over in an index, without its rows.
-    found_ids, total = pagination.page(
+    found_ids, total = pagination.read_page(
         session, chosen.with_only_columns(Series.id), order, offset=offset, limit=limit, known=known_total
     )
     by_id = {
         series.id: series
-        for series in session.scalars(select(Series).where(pagination.among(session, Series.id, found_ids)))
+        for series in session.scalars(select(Series).where(pagination.in_ids(session, Series.id, found_ids)))
     }
     found = [by_id[one] for one in found_ids]
     actor.record(session, "series.list", "study", study_id, found=total)
@@ -303,7 +303,7 @@ def _lies_in(
 
 
 def _series_facts(session: Session, found: Sequence[Series]) -> list[SeriesFacts]:
-    chosen = select(Study).where(pagination.among(session, Study.id, {series.study_id for series in found}))
+    chosen = select(Study).where(pagination.in_ids(session, Study.id, {series.study_id for series in found}))
     by_id = {study.id: study for study in session.scalars(chosen)}
     codes = _codes(session, [study.patient_id for study in by_id.values()])
     inside = counts.of_series(session, [series.id for series in found])

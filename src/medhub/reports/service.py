@@ -21,9 +21,9 @@ from medhub.classification.service import read_evidence
 from medhub.errors import Conflict, NotFound
 from medhub.foundation import clock
 from medhub.foundation.app_context import AppContext
-from medhub.foundation.database import in_turn
-from medhub.foundation.events import announce
-from medhub.foundation.natural_sort import ordering
+from medhub.foundation.database import serialize_writers
+from medhub.foundation.events import publish
+from medhub.foundation.sorting import sort_clause
 from medhub.records import field_definitions, isolated_calls, vault
 from medhub.records import service as records
 from medhub.records.models import Identity as IdentityRow
@@ -79,7 +79,7 @@ def issue(app: AppContext, case_id: str) -> None:
     plain = seal(render(facts), key)
     identified = seal(render(replace(facts, identity=identity)), key) if identity is not None else plain
     with app.database.writing() as session:
-        in_turn(session, f"patient {case.patient_id}")
+        serialize_writers(session, f"patient {case.patient_id}")
         if session.get(Report, case_id) is not None or session.get(Case, case_id) is None:
             return
         blobs = {
@@ -112,7 +112,7 @@ def issue(app: AppContext, case_id: str) -> None:
                 detail={"digest": facts_digest(content)},
             ),
         )
-        announce(session, ReportIssued(case_id=case_id))
+        publish(session, ReportIssued(case_id=case_id))
 
 
 def _facts(session: Session, app: AppContext, case: Case) -> ReportFacts:
@@ -286,6 +286,6 @@ def list_reports(
         chosen = chosen.where(matching | Report.digest.startswith(query.lower(), autoescape=True))
     total = session.scalar(select(func.count()).select_from(chosen.with_only_columns(Report.case_id).subquery())) or 0
     columns = {"issued_at": Report.issued_at, "patient_code": Patient.code}
-    page = chosen.order_by(ordering(sort, columns, "-issued_at"), Report.case_id).offset(offset).limit(limit)
+    page = chosen.order_by(sort_clause(sort, columns, "-issued_at"), Report.case_id).offset(offset).limit(limit)
     actor.record(session, "report.list", "report", None, found=total)
     return [(report, case, code) for report, case, code in session.execute(page)], total

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from medhub.audit.service import Act, record
 from medhub.errors import Conflict
 from medhub.foundation.app_context import AppContext
-from medhub.foundation.database import in_turn
+from medhub.foundation.database import serialize_writers
 from medhub.records.models import Image, Study
 from medhub.review.models import Case, CaseEvent, Verdict
 from medhub.review.service import current_case, open_case
@@ -47,7 +47,7 @@ def follow_images(app: AppContext, from_study_id: str, to_study_id: str) -> None
     with app.database.writing() as session:
         study = session.get(Study, from_study_id)
         if study is not None:
-            in_turn(session, f"patient {study.patient_id}")
+            serialize_writers(session, f"patient {study.patient_id}")
             _close_empty(session, study)
     with app.database.reading() as session:
         read = select(Image.id).where(Image.study_id == to_study_id, Image.state != "waiting").limit(1)

@@ -15,8 +15,8 @@ from medhub.accounts.actor import Actor
 from medhub.classification import service as classification
 from medhub.classification.models import Prediction
 from medhub.foundation import clock, pagination
-from medhub.foundation.natural_sort import ordering
 from medhub.foundation.settings import Settings
+from medhub.foundation.sorting import sort_clause
 from medhub.records import quick_search
 from medhub.records.models import Image, Patient, Study
 from medhub.records.pathway import all_pathways
@@ -99,7 +99,7 @@ def _said(session: Session, projects: Collection[str], what: ColumnElement[bool]
 
 def count_images(session: Session, actor: Actor, wanted: ImageFilter) -> int:
     """How many images a filter lets through."""
-    return pagination.count(session, select_images(session, actor, wanted))
+    return pagination.count_rows(session, select_images(session, actor, wanted))
 
 
 def list_images(
@@ -128,18 +128,18 @@ def list_images(
             return page
     # What is equal goes on in the same direction, as the index does.
     ties = (Image.number, Image.id) if sort != "-created_at" else (Image.number.desc(), Image.id.desc())
-    order = (ordering(sort, columns, "created_at"), *ties)
+    order = (sort_clause(sort, columns, "created_at"), *ties)
     # The ids alone first: what lies before the page is stepped over in an index, without its rows.
-    ids, total = pagination.page(
+    ids, total = pagination.read_page(
         session,
         chosen.with_only_columns(Image.id),
         order,
         offset=offset,
         limit=limit,
         known=known_total,
-        counted=_count(said) if said is not None else None,
+        count_statement=_count(said) if said is not None else None,
     )
-    on_page = select(Image).where(pagination.among(session, Image.id, ids))
+    on_page = select(Image).where(pagination.in_ids(session, Image.id, ids))
     by_id = {facts.image.id: facts for facts in _read_facts(session, on_page)}
     return [by_id[one] for one in ids], total
 
@@ -166,16 +166,16 @@ def _page_by_what_was_said(
     """A page in the order of predictions' index; None where images of one moment would need their numbers for it."""
     before = min(offset, 1)  # neighbors of the page too may be of a moment with it
     order = (Prediction.imaged_at, Prediction.image_id)
-    ids, total = pagination.page(
+    ids, total = pagination.read_page(
         session,
         chosen,
         [one.desc() if descending else one.asc() for one in order],
         offset=offset - before,
         limit=before + limit + 1,
         known=known,
-        counted=_count(chosen),
+        count_statement=_count(chosen),
     )
-    on_page = select(Image).where(pagination.among(session, Image.id, ids))
+    on_page = select(Image).where(pagination.in_ids(session, Image.id, ids))
     by_id = {facts.image.id: facts for facts in _read_facts(session, on_page)}
     found = [by_id[one] for one in ids]
     moments = [facts.image.created_at for facts in found]
@@ -186,7 +186,7 @@ def _page_by_what_was_said(
 
 def facts_of(session: Session, images: Sequence[Image], case: Case | None = None) -> list[ImageFacts]:
     """Images with their patients' codes, cases, predictions and verdicts; of one case, or of the current ones."""
-    chosen = select(Image).where(pagination.among(session, Image.id, [image.id for image in images]))
+    chosen = select(Image).where(pagination.in_ids(session, Image.id, [image.id for image in images]))
     by_id = {facts.image.id: facts for facts in _read_facts(session, chosen, case)}
     return [by_id[image.id] for image in images]
 
@@ -197,11 +197,11 @@ def _read_facts(session: Session, chosen: Select[Image], case: Case | None = Non
     rows = session.execute(chosen.add_columns(code)).all()
     ids = [image.id for image, _ in rows]
     of_case = (
-        Case.superseded.is_(False) & pagination.among(session, Case.study_id, {image.study_id for image, _ in rows})
+        Case.superseded.is_(False) & pagination.in_ids(session, Case.study_id, {image.study_id for image, _ in rows})
         if case is None
         else Case.id == case.id
     )
-    given = (Verdict.case_id == Case.id) & pagination.among(session, Verdict.image_id, ids)
+    given = (Verdict.case_id == Case.id) & pagination.in_ids(session, Verdict.image_id, ids)
     cases: dict[str, Case] = {}
     verdicts: dict[tuple[str, str], Verdict] = {}
     for of, verdict in session.execute(select(Case, Verdict).outerjoin(Verdict, given).where(of_case)):
@@ -289,9 +289,9 @@ def list_cases(
     """A page of cases; unless sorted otherwise the latest opened first."""
     chosen = select_cases(settings, actor, wanted)
     columns = {"opened_at": Case.opened_at, "signed_at": Case.signed_at, "stage": Case.stage, "version": Case.version}
-    page = chosen.order_by(ordering(sort, columns, "-opened_at"), Case.id).offset(offset).limit(limit)
+    page = chosen.order_by(sort_clause(sort, columns, "-opened_at"), Case.id).offset(offset).limit(limit)
     found = list(session.scalars(page))
-    total = pagination.total(session, chosen, offset=offset, limit=limit, found=len(found))
+    total = pagination.total_rows(session, chosen, offset=offset, limit=limit, page_rows=len(found))
     return case_facts(session, found), total
 
 

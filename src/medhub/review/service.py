@@ -14,8 +14,8 @@ from medhub.classification import service as classification
 from medhub.errors import Conflict, Invalid, NotFound
 from medhub.foundation import clock, ids
 from medhub.foundation.app_context import AppContext
-from medhub.foundation.database import in_turn
-from medhub.foundation.events import announce
+from medhub.foundation.database import serialize_writers
+from medhub.foundation.events import publish
 from medhub.foundation.settings import Settings
 from medhub.records import studies
 from medhub.records.models import Image, Study
@@ -71,7 +71,7 @@ def _in_turn(session: Session, patient: Select[str]) -> None:
     """Decide on a patient's cases one after the other: who decides next sees what was decided before."""
     patient_id = session.scalar(patient)
     if patient_id is not None:
-        in_turn(session, f"patient {patient_id}")
+        serialize_writers(session, f"patient {patient_id}")
 
 
 def current_case(session: Session, study_id: str) -> Case | None:
@@ -202,7 +202,7 @@ def sign(session: Session, settings: Settings, actor: Actor, case_id: str, note:
     _remember(session, case, actor, "signed", note=case.sign_note)
     record_case(session, actor, "case.sign", case, version=case.version)
     if pathway.stage(case.stage).report:
-        announce(session, CaseSigned(case_id=case.id))
+        publish(session, CaseSigned(case_id=case.id))
     return case
 
 

@@ -22,10 +22,10 @@ from medhub.errors import Conflict, NotFound
 from medhub.foundation import clock, ids, pagination
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.blobs import BlobStore
-from medhub.foundation.database import in_turn
+from medhub.foundation.database import serialize_writers
 from medhub.foundation.isolation import DecoderFailed
-from medhub.foundation.natural_sort import ordering
 from medhub.foundation.settings import Settings
+from medhub.foundation.sorting import sort_clause
 from medhub.records.models import Image, Patient
 from medhub.records.pathway import get_pathway
 from medhub.review.models import Case, Verdict
@@ -186,7 +186,7 @@ def _write(
         entry.line(part, app.keys.fingerprint("dataset-groups", entry.group.encode()))
         for entry, part in zip(entries, parts, strict=True)
     )
-    in_turn(session, f"data set {project_id} {name}")
+    serialize_writers(session, f"data set {project_id} {name}")
     newest = select(func.max(DataSet.version)).where(DataSet.project_id == project_id, DataSet.name == name)
     made = DataSet(
         id=ids.new_id(),
@@ -250,9 +250,9 @@ def list_datasets(
     if query:
         chosen = chosen.where(func.lower(DataSet.name).contains(query.lower(), autoescape=True))
     columns = {"created_at": DataSet.created_at, "name": DataSet.name, "images": DataSet.images}
-    page = chosen.order_by(ordering(sort, columns, "-created_at"), DataSet.id).offset(offset).limit(limit)
+    page = chosen.order_by(sort_clause(sort, columns, "-created_at"), DataSet.id).offset(offset).limit(limit)
     found = list(session.scalars(page))
-    return found, pagination.total(session, chosen, offset=offset, limit=limit, found=len(found))
+    return found, pagination.total_rows(session, chosen, offset=offset, limit=limit, page_rows=len(found))
 
 
 def erased(session: Session, dataset_ids: Sequence[str]) -> dict[str, int]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from medhub.foundation import safe_zip
-from medhub.foundation.safe_zip import ArchiveRefused, Member, Path, unpack
+from medhub.foundation.safe_zip import ArchiveRefused, Member, Path, unpack_member
 
 LABELS_FILE = "labels.csv"
 _LONGEST_LABEL = 100
@@ -37,13 +37,13 @@ class LabeledFile:
 
 def read_archive(data: bytes, limits: LabeledZipLimits) -> Iterator[LabeledFile]:
     """The labeled files of a ZIP, one at a time; ``ArchiveRefused`` at the first thing that is not as it should be."""
-    with safe_zip.opened(io.BytesIO(data), limits) as (archive, members):
+    with safe_zip.open_zip(io.BytesIO(data), limits) as (archive, members):
         labels = _labels(archive, members, limits)
         for info, path in members:
             if path[-1].lower() == LABELS_FILE:
                 continue
             label, group = labels[path] if labels is not None else (_folder_of(path), None)
-            yield LabeledFile(unpack(archive, info, limits), _checked(label), group)
+            yield LabeledFile(unpack_member(archive, info, limits), _checked(label), group)
 
 
 def _folder_of(path: Path) -> str:
@@ -71,7 +71,7 @@ def _labels(
         raise ArchiveRefused(f"The ZIP has more than one {LABELS_FILE}.")
     (info, place), known = lists[0], {path for _, path in members}
     try:
-        rows = list(csv.DictReader(io.StringIO(unpack(archive, info, limits).decode("utf-8-sig")), strict=True))
+        rows = list(csv.DictReader(io.StringIO(unpack_member(archive, info, limits).decode("utf-8-sig")), strict=True))
     except (csv.Error, UnicodeDecodeError) as error:
         raise ArchiveRefused(f"{LABELS_FILE} is not a CSV in UTF-8.") from error
     found: dict[Path, tuple[str, str | None]] = {}

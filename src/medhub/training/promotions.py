@@ -16,10 +16,10 @@ from medhub.classification.registry import find_installed
 from medhub.errors import Conflict, Invalid, NotAllowed, NotFound
 from medhub.foundation import clock, ids, pagination
 from medhub.foundation.app_context import AppContext
-from medhub.foundation.database import in_turn
-from medhub.foundation.events import announce
-from medhub.foundation.natural_sort import ordering
+from medhub.foundation.database import serialize_writers
+from medhub.foundation.events import publish
 from medhub.foundation.settings import Settings
+from medhub.foundation.sorting import sort_clause
 from medhub.records.pathway import Pathway, get_pathway
 from medhub.training import live_metrics
 from medhub.training.models import Promotion, PromotionLimits
@@ -72,7 +72,7 @@ def limits_of(session: Session, pathway: str) -> PromotionLimits | None:
 
 def fix_limits(session: Session, actor: Actor, pathway: Pathway, limits: PromotionCriteria) -> PromotionLimits:
     """Fix what a classifier must keep; requests that wait keep the limits that they were made under."""
-    in_turn(session, f"pathway {pathway.name}")
+    serialize_writers(session, f"pathway {pathway.name}")
     row = session.get(PromotionLimits, pathway.name)
     if row is None:
         row = PromotionLimits(pathway=pathway.name)
@@ -88,7 +88,7 @@ def begin_shadow(session: Session, app: AppContext, actor: Actor, pathway: Pathw
     appointed, installed = appointments.appoint(session, actor, app.settings, pathway, digest, appointments.SHADOW)
     wanted = live_metrics.to_read_in_shadow(session, pathway.name, digest, READ_FIRST)
     for image_id in wanted:
-        announce(session, ShadowWanted(image_id=image_id))
+        publish(session, ShadowWanted(image_id=image_id))
     actor.record(
         session,
         "classifier.begin-shadow",
@@ -117,7 +117,7 @@ def request(
     pathway = get_pathway(app.settings, pathway_name)
     installed = find_installed(app.settings, digest)
     appointments.check_labels(pathway, installed.card.labels)
-    in_turn(session, f"pathway {pathway.name}")
+    serialize_writers(session, f"pathway {pathway.name}")
     fixed = limits_of(session, pathway.name)
     if fixed is None:
         raise LimitsNotFixed(
@@ -177,9 +177,9 @@ def list_promotions(
     if state is not None:
         chosen = chosen.where(Promotion.state == state)
     columns = {"requested_at": Promotion.requested_at, "state": Promotion.state}
-    page = chosen.order_by(ordering(sort, columns, "-requested_at"), Promotion.id).offset(offset).limit(limit)
+    page = chosen.order_by(sort_clause(sort, columns, "-requested_at"), Promotion.id).offset(offset).limit(limit)
     found = list(session.scalars(page))
-    return found, pagination.total(session, chosen, offset=offset, limit=limit, found=len(found))
+    return found, pagination.total_rows(session, chosen, offset=offset, limit=limit, page_rows=len(found))
 
 
 def checks_now(session: Session, settings: Settings, promotion: Promotion) -> list[CriterionCheck]:
@@ -190,7 +190,7 @@ def checks_now(session: Session, settings: Settings, promotion: Promotion) -> li
 
 def _waiting(session: Session, promotion_id: str) -> Promotion:
     promotion = get_promotion(session, promotion_id)
-    in_turn(session, f"pathway {promotion.pathway}")
+    serialize_writers(session, f"pathway {promotion.pathway}")
     session.refresh(promotion)
     if promotion.state != "waiting":
         raise PromotionDecided(f"This promotion is decided already: it was {promotion.state}.")

@@ -298,7 +298,9 @@ def list_predictions(
     with call.reading() as session:
         page = chosen.order_by(table.created_at.desc(), table.id).offset(paging.offset).limit(paging.page_size)
         found = list(session.scalars(page))
-        total = pagination.total(session, chosen, offset=paging.offset, limit=paging.page_size, found=len(found))
+        total = pagination.total_rows(
+            session, chosen, offset=paging.offset, limit=paging.page_size, page_rows=len(found)
+        )
         call.actor.record(session, "prediction.list", "classifier", digest, found=total)
         return paging.of([PredictionRow.of(one) for one in found], total)
 

@@ -9,10 +9,10 @@ from sqlalchemy.orm import Session
 from medhub.accounts.actor import Actor
 from medhub.errors import Conflict, NotFound
 from medhub.foundation import clock, ids, pagination
-from medhub.foundation.database import in_turn
-from medhub.foundation.events import announce
-from medhub.foundation.natural_sort import ordering
+from medhub.foundation.database import serialize_writers
+from medhub.foundation.events import publish
 from medhub.foundation.settings import Settings
+from medhub.foundation.sorting import sort_clause
 from medhub.training import run_requests
 from medhub.training.datasets import files_of, get_dataset
 from medhub.training.events import TrainingAsked
@@ -68,7 +68,7 @@ def start(
     )
     session.add(run)
     session.flush()
-    announce(session, TrainingAsked(run_id=run.id))
+    publish(session, TrainingAsked(run_id=run.id))
     actor.record(
         session,
         "training.start",
@@ -108,14 +108,14 @@ def list_runs(
     if query:
         chosen = chosen.where(func.lower(TrainingRun.name).contains(query.lower(), autoescape=True))
     columns = {"created_at": TrainingRun.created_at, "name": TrainingRun.name, "state": TrainingRun.state}
-    page = chosen.order_by(ordering(sort, columns, "-created_at"), TrainingRun.id).offset(offset).limit(limit)
+    page = chosen.order_by(sort_clause(sort, columns, "-created_at"), TrainingRun.id).offset(offset).limit(limit)
     found = list(session.scalars(page))
-    return found, pagination.total(session, chosen, offset=offset, limit=limit, found=len(found))
+    return found, pagination.total_rows(session, chosen, offset=offset, limit=limit, page_rows=len(found))
 
 
 def stop(session: Session, actor: Actor, run_id: str) -> TrainingRun:
     """Have a training end; one that waits ends at once, one at work within seconds."""
-    in_turn(session, f"training {run_id}")
+    serialize_writers(session, f"training {run_id}")
     run = get_run(session, actor, run_id)
     actor.require("training.run", run.project_id, "training")
     if run.state not in AT_WORK:

@@ -25,9 +25,9 @@ from medhub.classification.registry import trained_folder_of
 from medhub.errors import MedhubError, Unavailable
 from medhub.foundation import clock
 from medhub.foundation.app_context import AppContext
-from medhub.foundation.database import in_turn
+from medhub.foundation.database import serialize_writers
 from medhub.foundation.isolation import DecoderFailed
-from medhub.foundation.jobs import Interrupted
+from medhub.foundation.jobs import JobInterrupted
 from medhub.foundation.logging import get_logger
 from medhub.foundation.settings import Settings
 from medhub.records import isolated_calls
@@ -80,7 +80,7 @@ def train(
 ) -> None:
     """Train a classifier from the images of a data set; begun again after a kill, it goes on where it was."""
     with app.database.writing() as session:
-        in_turn(session, f"training {run_id}")
+        serialize_writers(session, f"training {run_id}")
         run = session.get(TrainingRun, run_id)
         if run is None or run.state not in runs.AT_WORK:
             return
@@ -91,7 +91,7 @@ def train(
         work = _prepare(app, run, folder, stopping)
         found = _follow(app, run, work, known, stopping or threading.Event(), trainer)
         _finish(app, run, folder, found)
-    except Interrupted:
+    except JobInterrupted:
         _forget_images(folder)
         raise
     except _Ended:
@@ -181,7 +181,7 @@ def _prepare(app: AppContext, run: TrainingRun, folder: Path, stopping: threadin
     written, told = [], time.monotonic()
     for number, file in enumerate(files, 1):
         if stopping is not None and stopping.is_set():
-            raise Interrupted
+            raise JobInterrupted
         if (name := _write_image(app, work.images, file)) is not None:
             written.append((name, file.label, file.group, file.part))
         if time.monotonic() - told > NOTE_S:
@@ -265,7 +265,7 @@ def _follow(
     try:
         while process.poll() is None:
             if stopping.wait(LOOK_S):
-                raise Interrupted
+                raise JobInterrupted
             now = time.monotonic()
             news = heard.listen() or news
             if news and now - told >= NOTE_S:
@@ -359,7 +359,7 @@ def _tell(app: AppContext, run_id: str, progress: Progress) -> None:
 
 def _settle(app: AppContext, run_id: str, change: Callable[[Session, TrainingRun], None]) -> None:
     with app.database.writing() as session:
-        in_turn(session, f"training {run_id}")
+        serialize_writers(session, f"training {run_id}")
         run = session.get(TrainingRun, run_id)
         if run is not None and run.state in runs.AT_WORK:
             change(session, run)

@@ -10,8 +10,8 @@ from fastapi import APIRouter, Query, Request, Response
 from medhub.accounts.access import Call, allow
 from medhub.accounts.routes import ItemId
 from medhub.errors import Invalid
-from medhub.foundation.file_responses import Span
-from medhub.foundation.http_caching import answer, answer_span, unchanged
+from medhub.foundation.file_responses import FileRange
+from medhub.foundation.http_caching import cacheable_file_response, cacheable_response, is_unchanged
 from medhub.records import isolated_calls, studies
 from medhub.records.models import Image
 from medhub.viewing import service
@@ -51,8 +51,8 @@ def read_rendered(
     if frame >= image.frames and image.shown_as != "document":
         raise Invalid(f"This image has {image.frames} frames, numbered from 0.", field="frame")
     etag = f"{image.blob[:32]}-{size}-{frame}"
-    content = None if unchanged(request, etag) else service.rendition(call.app, image, size, frame)
-    return answer(request, etag, content, "image/webp")
+    content = None if is_unchanged(request, etag) else service.rendition(call.app, image, size, frame)
+    return cacheable_response(request, etag, content, "image/webp")
 
 
 @images.get("/{id}/content", summary="What an object says beside its picture")
@@ -97,16 +97,18 @@ def read_original(
         return _document(call, image)
     as_dicom = form == "dicom" or image.kind == "dicom"
     etag = f"{image.blob[:32]}-{'dicom' if as_dicom else 'original'}"
-    if unchanged(request, etag):
-        return answer(request, etag, None, "image/jpeg")
+    if is_unchanged(request, etag):
+        return cacheable_response(request, etag, None, "image/jpeg")
     if as_dicom:
-        response = answer_span(etag, Span.whole(call.app.blobs.path(image.blob)), "application/dicom")
+        response = cacheable_file_response(
+            etag, FileRange.of_file(call.app.blobs.path(image.blob)), "application/dicom"
+        )
         ending = "dcm"
     elif kept := service.kept_photograph(call.app, image):
-        response, ending = answer_span(etag, kept, "image/jpeg"), "jpg"
+        response, ending = cacheable_file_response(etag, kept, "image/jpeg"), "jpg"
     else:
         content, media_type = isolated_calls.photograph(call.app, image.blob)
-        response, ending = answer(request, etag, content, media_type), media_type.removeprefix("image/")
+        response, ending = cacheable_response(request, etag, content, media_type), media_type.removeprefix("image/")
         ending = ending.replace("jpeg", "jpg")
     response.headers["Content-Disposition"] = f'attachment; filename="{image.id}.{ending}"'
     return response

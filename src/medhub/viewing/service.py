@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from sqlalchemy import select
 
 from medhub.foundation.app_context import AppContext
-from medhub.foundation.file_responses import Span
-from medhub.foundation.http_caching import RecentBytes
+from medhub.foundation.file_responses import FileRange
+from medhub.foundation.http_caching import ByteCache
 from medhub.foundation.isolation import DecoderFailed
 from medhub.records import isolated_calls, stored_files
 from medhub.records.models import Image
@@ -26,7 +26,7 @@ THUMBNAIL_SIZE = 256
 # Sizes in between are rounded up, so that few renditions serve all screens.
 SIZES = (64, 128, 256, 512, 1024, 2048, 4096)
 
-_recent = RecentBytes(64 * 1024**2)
+_recent = ByteCache(64 * 1024**2)
 
 
 def rounded(size: int) -> int:
@@ -69,11 +69,11 @@ def _parts(app: AppContext, image: Image, number: int, what: Any) -> tuple[Any, 
     return part.head, number, what, part.frame, part.vr, part.encapsulated
 
 
-def stored_frame(app: AppContext, image: Image, number: int) -> list[Span]:
+def stored_frame(app: AppContext, image: Image, number: int) -> list[FileRange]:
     """Where one frame, from 0, lies as it is stored; none where it must be decoded to be told apart."""
     path = app.blobs.path(image.blob)
     spans = stored_files.frame_spans(app, image.blob, number)
-    return [Span(path, at, length) for at, length in spans or ()]
+    return [FileRange(path, at, length) for at, length in spans or ()]
 
 
 def content(app: AppContext, image: Image) -> Content:
@@ -130,7 +130,7 @@ def _images_by_uid(app: AppContext, project_id: str, uids: set[str]) -> dict[str
     return found
 
 
-def kept_photograph(app: AppContext, image: Image) -> Span | None:
+def kept_photograph(app: AppContext, image: Image) -> FileRange | None:
     """Where the stored file holds a photograph as it came; it is sent from there, without another process."""
     if image.transfer_syntax_uid != JPEG_BASELINE:
         return None
@@ -139,4 +139,4 @@ def kept_photograph(app: AppContext, image: Image) -> Span | None:
         size = os.fstat(file.fileno()).st_size
         tail_at = max(0, size - TAIL_BYTES)
         found = jpeg_span(os.pread(file.fileno(), HEAD_BYTES, 0), os.pread(file.fileno(), TAIL_BYTES, tail_at), size)
-    return Span(path, *found) if found is not None else None
+    return FileRange(path, *found) if found is not None else None

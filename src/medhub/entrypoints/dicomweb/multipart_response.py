@@ -12,9 +12,9 @@ from anyio import to_thread
 from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
-from medhub.foundation.file_responses import PIECE_BYTES, Span
+from medhub.foundation.file_responses import CHUNK_BYTES, FileRange
 
-Source = Sequence[Span] | bytes | Callable[[], bytes]
+Source = Sequence[FileRange] | bytes | Callable[[], bytes]
 """Pieces of files, bytes, or what makes them when they are due."""
 
 
@@ -79,7 +79,7 @@ async def _send_source(source: Source, send: Send) -> None:
         try:
             at, end = span.start, span.start + span.length
             while at < end:
-                piece = await to_thread.run_sync(os.pread, descriptor, min(PIECE_BYTES, end - at), at)
+                piece = await to_thread.run_sync(os.pread, descriptor, min(CHUNK_BYTES, end - at), at)
                 if not piece:
                     raise OSError(f"The file ends {end - at} bytes too early.")
                 at += len(piece)

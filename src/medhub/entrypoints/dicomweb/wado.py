@@ -18,8 +18,8 @@ from medhub.entrypoints.dicomweb.qido import JSON_FORMS
 from medhub.entrypoints.dicomweb.stored_instances import StoredInstance, look, look_at_one
 from medhub.errors import MedhubError
 from medhub.foundation.app_context import AppContext
-from medhub.foundation.file_responses import Span
-from medhub.foundation.http_caching import answer_span
+from medhub.foundation.file_responses import FileRange
+from medhub.foundation.http_caching import cacheable_file_response
 from medhub.records import stored_files
 from medhub.records.dicom_metadata import metadata_of
 from medhub.science.imaging.rendering import dicomweb_payloads
@@ -74,7 +74,7 @@ def _objects(
         (part,) = parts
         if callable(part.source):
             return Response(part.source(), media_type=part.media_type, headers={"Vary": "Accept"})
-        response = answer_span(f"{found[0].image.blob[:32]}-object", part.source[0], part.media_type)  # type: ignore[arg-type]
+        response = cacheable_file_response(f"{found[0].image.blob[:32]}-object", part.source[0], part.media_type)  # type: ignore[arg-type]
         response.headers["Vary"] = "Accept"
         return response
     raise not_acceptable(
@@ -92,7 +92,7 @@ def _object_parts(
         if wanted.transfer_syntax in {"*", syntax} or syntax == EXPLICIT or one.image.frames == 0:
             if wanted.transfer_syntax not in {None, "*", syntax}:
                 return None
-            source: Any = [Span.whole(app.blobs.path(one.image.blob))]
+            source: Any = [FileRange.of_file(app.blobs.path(one.image.blob))]
         elif wanted.transfer_syntax in {None, EXPLICIT}:
             source, syntax = _Decoded(app, one.image.blob), EXPLICIT
         else:
@@ -185,7 +185,7 @@ def retrieve_bulk_data(
     (source,) = sources
     if isinstance(source, bytes):
         return Response(source, media_type=OCTETS, headers={"Cache-Control": "private, no-cache", "Vary": "Accept"})
-    return answer_span(f"{found.image.blob[:32]}-{path}", source[0], OCTETS)
+    return cacheable_file_response(f"{found.image.blob[:32]}-{path}", source[0], OCTETS)
 
 
 def _bulk(app: AppContext, found: StoredInstance, path: str) -> list[Any]:
@@ -198,7 +198,7 @@ def _bulk(app: AppContext, found: StoredInstance, path: str) -> list[Any]:
         spans = [stored_files.frame_spans(app, image.blob, number) for number in range(image.frames)]
         if spans and all(spans):
             file = app.blobs.path(image.blob)
-            return [[Span(file, at, length) for at, length in one or ()] for one in spans]
+            return [[FileRange(file, at, length) for at, length in one or ()] for one in spans]
     data = app.isolation.run(dicomweb_payloads.bulk, app.blobs.get(image.blob), path.split("/"))
     if data is None:
         raise NothingThere("This object has no long value there.")

@@ -18,7 +18,7 @@ from medhub.entrypoints.dicomweb.project_paths import PREFIX, NothingThere, Uid
 from medhub.entrypoints.dicomweb.stored_instances import StoredInstance, look, look_at_one
 from medhub.entrypoints.dicomweb.wado import EXPLICIT, OCTETS
 from medhub.foundation.app_context import AppContext
-from medhub.foundation.http_caching import answer, unchanged
+from medhub.foundation.http_caching import cacheable_response, is_unchanged
 from medhub.science.imaging.decoding_limits import Unacceptable
 from medhub.science.imaging.rendering import dicomweb_payloads
 from medhub.science.imaging.rendering.frame_views import FUNCTIONS, View
@@ -210,9 +210,9 @@ def _picture(request: Request, call: Call, found: StoredInstance, number: int, v
         raise NothingThere(f"This object has {found.image.frames} frames, numbered from 1.")
     etag = f"{found.image.blob[:32]}-{number}-{view.key}"
     content = None
-    if not unchanged(request, etag):
+    if not is_unchanged(request, etag):
         content = _made(lambda: service.view(call.app, found.image, number - 1, view))
-    response = answer(request, etag, content, media_type)
+    response = cacheable_response(request, etag, content, media_type)
     response.headers["Vary"] = "Accept"
     return response
 
