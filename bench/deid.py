@@ -36,8 +36,8 @@ from tests.factories.seeded import CT, Seeds, everything, written
 from tests.science.imaging.datasets import dataset_of
 
 from medhub.science.deid.answer_key import outputs_of, read_key, score
+from medhub.science.deid.attributes.deidentifier import deidentify
 from medhub.science.deid.confidentiality_table import rules
-from medhub.science.deid.engine import deidentify
 from medhub.science.deid.file_cleaning import clean_file
 from medhub.science.deid.phi_scan.scanner import PhiScanner
 from medhub.science.deid.profile import CODES, Pixels, Profile, find_profile

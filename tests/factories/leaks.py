@@ -19,7 +19,7 @@ from pydicom import DataElement, Dataset, Sequence
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEGBaseline8Bit
 
-from medhub.science.deid.engine import deidentify
+from medhub.science.deid.attributes.deidentifier import deidentify
 from medhub.science.deid.profile import find_profile
 from medhub.science.deid.pseudonym import subject_of
 from tests.factories.burned import write_line

@@ -29,8 +29,8 @@ from medhub.records import isolated_calls, studies, vault
 from medhub.records import service as records
 from medhub.records.models import Identity, Image, Patient, PatientBlob, Series, Study
 from medhub.science.arrivals.cleaned_image import CleanedImage
-from medhub.science.deid.element_cache import deduplicated
-from medhub.science.deid.engine import ENGINE
+from medhub.science.deid.attributes.method_attributes import ENGINE
+from medhub.science.deid.identity_cache import cached_by_identity
 from medhub.science.deid.manifest import Line
 from medhub.science.deid.uids import keyed_uid
 from medhub.science.imaging.dicom.search_attributes import whole_number
@@ -400,7 +400,7 @@ def _plain(manifest: Sequence[Line]) -> list[list[Any]]:
     return [list(vars(line).values()) for line in manifest]
 
 
-@deduplicated
+@cached_by_identity
 def _digest_of_lines(manifest: tuple[Line, ...]) -> str:
     return hashlib.sha256(json.dumps(_plain(manifest)).encode()).hexdigest()
 

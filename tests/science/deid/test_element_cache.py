@@ -16,7 +16,8 @@ from medhub.science.arrivals.cleaned_image import CleanedImage
 from medhub.science.arrivals.cleaning import prepare_arrival
 from medhub.science.arrivals.photograph_wrapping import write_subject
 from medhub.science.deid import element_cache
-from medhub.science.deid.engine import Cleaned, deidentify
+from medhub.science.deid.attributes.deidentifier import deidentify
+from medhub.science.deid.element_cache import CachedDataset, clear_caches, deidentify_cached
 from medhub.science.deid.profile import Profile, find_profile
 from medhub.science.deid.pseudonym import subject_of
 from medhub.science.imaging.decoding_limits import DecodingLimits, Unacceptable
@@ -39,12 +40,12 @@ def read(name: str) -> Dataset:
     return dcmread(FILES / name, force=True)
 
 
-def cleaned(dataset: Dataset, profile: str = "clinical-photo", person: str = "4711") -> Cleaned:
+def cleaned(dataset: Dataset, profile: str = "clinical-photo", person: str = "4711") -> CachedDataset:
     wanted = profiles.setdefault(profile, find_profile(profile))
-    return deidentify(dataset, wanted, subject_of(KEY, person, "", wanted.dates))
+    return deidentify_cached(dataset, wanted, subject_of(KEY, person, "", wanted.dates))
 
 
-def plain(found: Cleaned) -> bytes:
+def plain(found: CachedDataset) -> bytes:
     """The dataset as another program writes it."""
     out = BytesIO()
     dcmwrite(out, found.dataset, implicit_vr=False, little_endian=True)
@@ -53,15 +54,25 @@ def plain(found: Cleaned) -> bytes:
 
 @pytest.fixture(autouse=True)
 def _nothing_is_remembered() -> None:
-    element_cache._cases.clear()
+    clear_caches()
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_second_of_the_same_comes_out_as_the_first(name: str) -> None:
     first, second = cleaned(read(name)), cleaned(read(name))
-    assert element_cache._cases
+    assert element_cache._caches
     assert plain(first) == plain(second)
     assert first.actions == second.actions
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_cache_changes_neither_the_dataset_nor_the_actions(name: str) -> None:
+    profile = find_profile("clinical-photo")
+    uncached = deidentify(read(name), profile, subject_of(KEY, "4711", "", profile.dates))
+    for _ in range(2):
+        cached = cleaned(read(name))
+        assert str(cached.dataset) == str(uncached.dataset)
+        assert cached.actions == uncached.actions
 
 
 def test_what_was_made_for_one_person_is_not_given_to_another() -> None:
@@ -82,7 +93,7 @@ def test_what_was_made_by_one_profile_is_not_given_by_another() -> None:
         return str(cleaned(read("CT_small.dcm"), profile).dataset.get("StudyDate"))
 
     together = [date("basic"), date("research-max-utility")]
-    element_cache._cases.clear()
+    clear_caches()
     alone = date("research-max-utility")
     assert together[1] == alone != together[0]
 
@@ -123,7 +134,7 @@ def test_a_file_that_is_written_from_what_is_remembered_is_the_file(name: str) -
 
     first = file()
     assert file() == first
-    element_cache._cases.clear()
+    clear_caches()
     assert file() == first
     again = dcmread(BytesIO(first))
     alone = _alone(lambda: cleaned(read(name))).dataset
@@ -143,7 +154,7 @@ def _again(dataset: Dataset) -> Dataset:
 
 
 def _alone(make: Callable[[], T]) -> T:
-    element_cache._cases.clear()
+    clear_caches()
     found = make()
-    element_cache._cases.clear()
+    clear_caches()
     return found

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydicom import Dataset
 from pydicom.uid import UID
 
-from medhub.science.deid.engine import deidentify
+from medhub.science.deid.attributes.deidentifier import deidentify
 from medhub.science.deid.profile import find_profile
 from medhub.science.deid.pseudonym import subject_of
 from medhub.science.deid.uids import keyed_uid

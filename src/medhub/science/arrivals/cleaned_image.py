@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, Literal
 
-from medhub.science.deid.element_cache import deduplicated
+from medhub.science.deid.identity_cache import cached_by_identity
 from medhub.science.deid.manifest import MOST_LINES, Line
 from medhub.science.deid.profile import Profile, standing_profile
 from medhub.science.deid.pseudonym import Pseudonym, days_of
@@ -97,7 +97,7 @@ def _profile(text: str) -> Profile:
     return Profile.model_validate_json(text)
 
 
-@deduplicated
+@cached_by_identity
 def _manifest_bytes(manifest: tuple[Line, ...]) -> bytes:
     return json.dumps([list(vars(line).values()) for line in manifest]).encode()
 

@@ -13,9 +13,10 @@ from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, Second
 
 from medhub.science.arrivals.cleaned_image import CleanedImage, CleaningContext
 from medhub.science.arrivals.photograph_wrapping import write_subject
+from medhub.science.deid.attributes.element_context import NestedTooDeep
 from medhub.science.deid.byte_order import to_little_endian
+from medhub.science.deid.element_cache import deidentify_cached
 from medhub.science.deid.embedded_documents import Document, doubt_beside_pixels, take_document
-from medhub.science.deid.engine import NestedTooDeep, deidentify
 from medhub.science.deid.identifying_text import IdentifyingText, identifying_text_of, identifying_text_of_person
 from medhub.science.deid.manifest import manifest_of
 from medhub.science.deid.numeric_elements import restore_numbers
@@ -100,7 +101,7 @@ def _prepare(file: Received, data: bytes, context: CleaningContext, limits: Deco
     for keyword in PIXEL_KEYWORDS:
         if keyword in received:
             del received[keyword]
-    cleaned = deidentify(
+    cleaned = deidentify_cached(
         received, context.profile, context.subject, max_depth=limits.max_depth, identity=identity, elements=elements
     )
     dataset = cleaned.dataset

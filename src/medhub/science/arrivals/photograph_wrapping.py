@@ -23,7 +23,7 @@ from pydicom.uid import (
 )
 
 from medhub.science.arrivals.cleaned_image import CleanedImage, CleaningContext
-from medhub.science.deid.engine import mark
+from medhub.science.deid.attributes.method_attributes import write_method_attributes
 from medhub.science.deid.manifest import Line
 from medhub.science.deid.uids import keyed_uid
 from medhub.science.imaging.dicom.file_writing import write_file
@@ -155,7 +155,7 @@ def write_day(dataset: Dataset, context: CleaningContext) -> None:
     dataset.StudyDate = dataset.ContentDate = day
     dataset.StudyTime = dataset.ContentTime = None
     done = "kept" if "full-dates" in options else "modified" if day else "removed"
-    mark(dataset, context.profile, dates=[done])
+    write_method_attributes(dataset, context.profile, dates=[done])
 
 
 def _encode(photograph: Photograph) -> _Encoded:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from medhub.science.deid.engine import Action
+from medhub.science.deid.attributes.element_context import ActionRecord
 
 Outcome = Literal["cleaned", "quarantined"]
 
@@ -45,7 +45,7 @@ class Result:
     reason: str = ""
     data: bytes = b""
     place: tuple[str, ...] = ()
-    actions: tuple[Action, ...] = ()
+    actions: tuple[ActionRecord, ...] = ()
     boxes: tuple[tuple[int, int, int, int, int], ...] = ()
     kept: tuple[tuple[int, int, int, int, int], ...] = ()
     doubtful: bytes = b""

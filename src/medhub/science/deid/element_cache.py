@@ -1,141 +1,236 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was made of elements before, so that the many that the objects of a series share are cleaned once.
+"""Cache around the de-identifier: the elements that the objects of a series share are de-identified once.
 
-What the engine makes of an element at the root depends on the element as received, the profile, the person, the words
-that identify somebody, the kind of object and the owner of a private block, and on nothing else. Where all of these
-are the same, so is the result. It is kept in the memory of this process alone.
+The result for an element at the root depends on the element as received, the profile, the patient, the identifying
+words, the SOP class and the private creator of its block, and on nothing else. Where all of these are the same, the
+result is taken from the memory of this process.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import wraps
-from typing import Any, TypeVar
 
-from pydicom import DataElement
+from pydicom import DataElement, Dataset
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
 
-# A handful of series that come in at the same time; each case holds a few megabytes at most.
-_MOST_CASES = 8
-_MOST_ELEMENTS = 4_096
-_LONGEST_VALUE = 1_024
-_MOST_RESULTS = 64
-MOST_CREATORS = 256
+from medhub.science.deid.attributes.deidentifier import (
+    MAX_DEPTH,
+    DeidentifiedDataset,
+    Deidentifier,
+    ElementResult,
+    object_context,
+    read_private_creator,
+)
+from medhub.science.deid.attributes.element_context import ActionRecord, ItemContext, ObjectContext
+from medhub.science.deid.attributes.method_attributes import write_method_attributes
+from medhub.science.deid.identifying_text import IdentifyingText
+from medhub.science.deid.profile import Profile
+from medhub.science.deid.pseudonym import Pseudonym
 
-A = TypeVar("A")
-R = TypeVar("R")
+# A few series that arrive at the same time; each cache takes a few megabytes at most.
+_MAX_CACHES = 8
+_MAX_ELEMENTS = 4_096
+_MAX_VALUE_BYTES = 1_024
+_MAX_RESULTS = 64
+_MAX_CREATORS = 256
 
-Key = tuple[int, str | None, bytes | None, str]
+ElementKey = tuple[int, str | None, bytes | None, str]
+ActionRecords = tuple[ActionRecord, ...]
 
 
 @dataclass(slots=True)
-class CachedResult:
-    """What became of an element: what is passed on of it, if anything, and what was noted."""
+class CachedElement(ElementResult):
+    """A result that several objects share, with its encoding once it has been written."""
 
-    vr: str  # empty where nothing is passed on
-    value: Any
-    actions: tuple[Any, ...]
-    applied: frozenset[str]
-    dates: frozenset[str]
-    encoded: bytes = b""  # as it is written, explicit little endian in UTF-8; once somebody has done so
-
-    def element(self, tag: BaseTag) -> DataElement:
-        """What is passed on, for one object; several values in a list of its own, which may be changed."""
-        value = [*self.value] if type(self.value) is MultiValue else self.value
-        return DataElement(tag, self.vr, value, already_converted=True)
+    encoded: bytes = b""  # explicit little endian, UTF-8
 
     def is_still(self, element: DataElement) -> bool:
-        """Whether an element of the cleaned dataset is as it was made."""
+        """Whether an element of a dataset has the value and representation of this result."""
         value = element.value
         same = value is self.value or (type(self.value) is MultiValue and type(value) is list and self.value == value)
         return same and self.vr == element.VR
 
 
+@dataclass(frozen=True)
+class CachedDataset(DeidentifiedDataset):
+    """A de-identified dataset, and those of its elements that other objects share."""
+
+    shared: Mapping[BaseTag, CachedElement]
+
+
 @dataclass
-class ElementContext:
-    """What was made of elements under one profile, for one person and kind of object."""
+class ElementCache:
+    """Results for one profile, patient and SOP class."""
 
-    profile: object  # held, so that its id stays its own
-    made: dict[Key, CachedResult] = field(default_factory=dict)
-    marks: dict[tuple[frozenset[str], bool], dict[BaseTag, CachedResult]] = field(default_factory=dict)
+    profile: Profile  # a reference, so that the id of the profile is not used again
+    elements: dict[ElementKey, CachedElement] = field(default_factory=dict)
     creators: dict[tuple[str | None, bytes | None], str] = field(default_factory=dict)
-    _pieces: dict[tuple[Any, ...], tuple[Any, ...]] = field(default_factory=dict)
-    _together: dict[tuple[int, ...], tuple[list[tuple[Any, ...]], tuple[Any, ...]]] = field(default_factory=dict)
+    _method_elements: dict[tuple[frozenset[str], bool], dict[BaseTag, CachedElement]] = field(default_factory=dict)
+    _records: dict[ActionRecords, ActionRecords] = field(default_factory=dict)
+    _joined_records: dict[tuple[int, ...], tuple[list[ActionRecords], ActionRecords]] = field(default_factory=dict)
 
-    def keep(self, key: Key, made: CachedResult) -> None:
-        """Remember what was made; all is forgotten when it gets too much."""
-        if len(self.made) >= _MOST_ELEMENTS:
-            self.made.clear()
-        made.actions = self.piece(made.actions)
-        self.made[key] = made
+    def add(self, key: ElementKey, result: ElementResult) -> CachedElement:
+        """Add a result; a full cache is cleared first."""
+        if len(self.elements) >= _MAX_ELEMENTS:
+            self.elements.clear()
+        cached = self.elements[key] = _to_cached(result, self.intern_records(result.actions))
+        return cached
 
-    def piece(self, actions: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The actions of one element, in the same tuple for all of which they are equal."""
-        if len(self._pieces) >= _MOST_ELEMENTS:
-            self._pieces.clear()
-        return self._pieces.setdefault(actions, actions)
+    def intern_records(self, records: ActionRecords) -> ActionRecords:
+        """Return the first tuple that is equal to these records of one element."""
+        if len(self._records) >= _MAX_ELEMENTS:
+            self._records.clear()
+        return self._records.setdefault(records, records)
 
-    def together(self, pieces: list[tuple[Any, ...]]) -> tuple[Any, ...]:
-        """The actions of all elements, one after the other, in the same tuple for all objects of these pieces."""
-        key = tuple(map(id, pieces))
-        known = self._together.get(key)
-        if known is not None:
-            return known[1]
-        if len(self._together) >= _MOST_RESULTS:
-            self._together.clear()
-        found = tuple(one for piece in pieces for one in piece)
-        self._together[key] = (pieces, found)  # holds the pieces, so that their ids stay their own
-        return found
+    def join_records(self, groups: list[ActionRecords]) -> ActionRecords:
+        """Join the interned records of all elements of an object, into one tuple for all objects with the same."""
+        key = tuple(map(id, groups))
+        cached = self._joined_records.get(key)
+        if cached is not None:
+            return cached[1]
+        if len(self._joined_records) >= _MAX_RESULTS:
+            self._joined_records.clear()
+        joined = tuple(record for group in groups for record in group)
+        self._joined_records[key] = (groups, joined)  # references to the groups, so that their ids are not used again
+        return joined
 
-
-_cases: OrderedDict[tuple[object, ...], ElementContext] = OrderedDict()
-
-
-def context_of_element(profile: object, *rest: object) -> ElementContext:
-    """What is remembered for a profile and everything else on which the result depends."""
-    key = (id(profile), *rest)
-    case = _cases.get(key)
-    if case is None:
-        case = _cases[key] = ElementContext(profile)
-        if len(_cases) > _MOST_CASES:
-            _cases.popitem(last=False)
-    else:
-        _cases.move_to_end(key)
-    return case
+    def method_elements(self, dates: frozenset[str], graphics: bool) -> dict[BaseTag, CachedElement]:
+        """Make the elements of ``write_method_attributes``, once for all objects."""
+        elements = self._method_elements.get((dates, graphics))
+        if elements is None:
+            dataset = Dataset()
+            write_method_attributes(dataset, self.profile, dates=dates, graphics=graphics)
+            elements = {
+                element.tag: CachedElement(str(element.VR), element.value, (), frozenset(), frozenset())
+                for element in dataset
+            }
+            self._method_elements[dates, graphics] = elements
+        return elements
 
 
-def deduplicated(function: Callable[[A], R]) -> Callable[[A], R]:
-    """Work a result out once for each object that is given, the object itself: nothing is compared or hashed.
+_caches: OrderedDict[tuple[object, ...], ElementCache] = OrderedDict()
 
-    For objects that never change, and are given again and again.
+
+def clear_caches() -> None:
+    """Forget the results for all profiles and patients."""
+    _caches.clear()
+
+
+def deidentify_cached(
+    dataset: Dataset,
+    profile: Profile,
+    subject: Pseudonym,
+    *,
+    max_depth: int = MAX_DEPTH,
+    identity: IdentifyingText | None = None,
+    elements: Mapping[BaseTag, DataElement | RawDataElement] | None = None,
+) -> CachedDataset:
+    """Do what ``deidentifier.deidentify`` does, with results of earlier objects where they apply.
+
+    Parameters
+    ----------
+    dataset, profile, subject, max_depth, identity
+        As for ``deidentifier.deidentify``.
+    elements
+        The elements of the dataset as they were parsed, if some have been converted since: the cache recognizes
+        elements by their bytes. None may have been changed.
+
+    Returns
+    -------
+    CachedDataset
+
+    Raises
+    ------
+    NestedTooDeep
+        When sequences lie deeper than ``max_depth``.
     """
-    results: OrderedDict[int, tuple[A, R]] = OrderedDict()  # each holds its object, so that the id stays its own
+    run = object_context(dataset, profile, subject, max_depth, identity)
+    encoding = (str(dataset.original_character_set), *dataset.original_encoding)
+    cache = _cache_for(profile, subject, run.identity.words, run.sop_class, encoding)
+    deidentifier = _CachingDeidentifier(run, cache, elements or {})
+    new, log = deidentifier.process_root(dataset)
+    for tag, cached in cache.method_elements(frozenset(log.dates), "graphics" in log.options).items():
+        new.add(cached.element(tag))
+        deidentifier.shared[tag] = cached
+    return CachedDataset(new, cache.join_records(deidentifier.record_groups), deidentifier.shared)
 
-    @wraps(function)
-    def remembering(given: A) -> R:
-        known = results.get(id(given))
-        if known is not None:
-            return known[1]
-        result = function(given)
-        results[id(given)] = (given, result)
-        if len(results) > _MOST_RESULTS:
-            results.popitem(last=False)
+
+class _CachingDeidentifier(Deidentifier):
+    """A de-identifier that takes elements at the root from a cache."""
+
+    def __init__(
+        self, run: ObjectContext, cache: ElementCache, parsed: Mapping[BaseTag, DataElement | RawDataElement]
+    ) -> None:
+        super().__init__(run)
+        self.shared: dict[BaseTag, CachedElement] = {}
+        self.record_groups: list[ActionRecords] = []
+        self._cache = cache
+        self._parsed = parsed
+
+    def process_element(self, dataset: Dataset, tag: BaseTag, item: ItemContext) -> ElementResult:
+        """Process an element, or return the cached result if it is at the root and equal to an earlier one."""
+        if item.path:
+            return super().process_element(dataset, tag, item)
+        creator = item.private_creators.get((tag >> 16, (tag & 0xFFFF) >> 8), "") if tag & 0x10000 else ""
+        key = _element_key(tag, self._raw_element(dataset, tag), creator)
+        result: ElementResult
+        if key is None:
+            result = super().process_element(dataset, tag, item)
+            result.actions = self._cache.intern_records(result.actions)
+        else:
+            cached = self._cache.elements.get(key)
+            if cached is None:
+                cached = self._cache.add(key, super().process_element(dataset, tag, item))
+            result = self.shared[tag] = cached
+        if result.actions:
+            self.record_groups.append(result.actions)
         return result
 
-    return remembering
+    def read_private_creator(self, dataset: Dataset, tag: BaseTag) -> str:
+        """Read a private creator at the root, or return the cached one with the same bytes."""
+        raw = self._raw_element(dataset, tag)
+        if type(raw) is not RawDataElement:
+            return read_private_creator(dataset, tag)
+        creator = self._cache.creators.get((raw.VR, raw.value))
+        if creator is None:
+            creator = read_private_creator(dataset, tag)
+            if len(self._cache.creators) < _MAX_CREATORS:
+                self._cache.creators[raw.VR, raw.value] = creator
+        return creator
+
+    def _raw_element(self, dataset: Dataset, tag: BaseTag) -> DataElement | RawDataElement | None:
+        raw = self._parsed.get(tag)
+        return raw if raw is not None else dataset.get_item(tag)
 
 
-def cache_key(tag: BaseTag, raw: Any, creator: str) -> Key | None:
-    """By what an element is recognized; ``None`` for one that is long, nested, converted, or read by its neighbors."""
-    if type(raw) is not RawDataElement or raw.value is None or len(raw.value) > _LONGEST_VALUE:
+def _cache_for(profile: Profile, *rest: object) -> ElementCache:
+    """Find or make the cache for a profile and everything else on which results depend."""
+    key = (id(profile), *rest)
+    cache = _caches.get(key)
+    if cache is None:
+        cache = _caches[key] = ElementCache(profile)
+        if len(_caches) > _MAX_CACHES:
+            _caches.popitem(last=False)
+    else:
+        _caches.move_to_end(key)
+    return cache
+
+
+def _to_cached(result: ElementResult, records: ActionRecords) -> CachedElement:
+    return CachedElement(result.vr, result.value, records, result.options, result.dates)
+
+
+def _element_key(tag: BaseTag, raw: DataElement | RawDataElement | None, creator: str) -> ElementKey | None:
+    """Key of an element; ``None`` if it is long, nested, already converted, or depends on other elements."""
+    if type(raw) is not RawDataElement or raw.value is None or len(raw.value) > _MAX_VALUE_BYTES:
         return None
     vr: str | None = raw.VR
-    if vr is None:  # implicit: the dictionary says what it is, or other elements do
+    if vr is None:  # implicit: the dictionary tells the representation, or other elements do
         try:
             known = dictionary_VR(tag)
         except KeyError:
@@ -144,10 +239,4 @@ def cache_key(tag: BaseTag, raw: Any, creator: str) -> Key | None:
             return None
     elif vr in ("SQ", "UN"):
         return None
-    return (int(tag), vr, raw.value, creator)  # comparing tags themselves takes longer
-
-
-def cached_result(element: DataElement | None, actions: list[Any], applied: set[str], dates: set[str]) -> CachedResult:
-    """Put together what became of an element."""
-    vr, value = ("", None) if element is None else (str(element.VR), element.value)
-    return CachedResult(vr, value, tuple(actions), frozenset(applied), frozenset(dates))
+    return (int(tag), vr, raw.value, creator)  # comparing tag objects takes longer

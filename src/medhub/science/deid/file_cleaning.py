@@ -12,9 +12,10 @@ from pydicom import DataElement, Dataset
 from pydicom._uid_dict import UID_dictionary
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, MediaStorageDirectoryStorage
 
+from medhub.science.deid.attributes.element_context import NestedTooDeep
 from medhub.science.deid.byte_order import to_little_endian
 from medhub.science.deid.cleaning_result import Result as Result
-from medhub.science.deid.engine import NestedTooDeep, deidentify
+from medhub.science.deid.element_cache import deidentify_cached
 from medhub.science.deid.ocr import OcrUnavailable
 from medhub.science.deid.photograph_cleaning import clean_photograph
 from medhub.science.deid.pixel_cleaning import (
@@ -153,7 +154,7 @@ def _cleaned(
         check_image(received, syntax, limits)
         pixels = clean_pixels(received, syntax)
         del received[_PIXELS]
-    found = deidentify(received, profile, subject, max_depth=limits.max_depth)
+    found = deidentify_cached(received, profile, subject, max_depth=limits.max_depth)
     dataset = found.dataset
     if syntax == ExplicitVRBigEndian:
         to_little_endian(dataset)

@@ -7,8 +7,8 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-from medhub.science.deid.element_cache import deduplicated
-from medhub.science.deid.engine import Action
+from medhub.science.deid.attributes.element_context import ActionRecord
+from medhub.science.deid.identity_cache import cached_by_identity
 
 _ITEM = re.compile(r"\[\d+\]")
 # An object with more kinds of actions was made to have them.
@@ -43,8 +43,8 @@ class Line:
     count: int
 
 
-@deduplicated
-def manifest_of(actions: tuple[Action, ...]) -> tuple[Line, ...]:
+@cached_by_identity
+def manifest_of(actions: tuple[ActionRecord, ...]) -> tuple[Line, ...]:
     """Sum up actions over the items of sequences, in the order of the first of each kind.
 
     Parameters

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
+from medhub.science.deid.attributes.element_context import ActionRecord
 from medhub.science.deid.cleaning_result import Result
 from medhub.science.deid.color_profiles import clean_color_profile
-from medhub.science.deid.engine import Action
 from medhub.science.deid.identifying_text import IdentifyingText, identifying_text_of
 from medhub.science.deid.ocr import OcrUnavailable
 from medhub.science.deid.pixel_cleaning import PixelCheck, check_picture
@@ -39,7 +39,7 @@ _TEXT_TAGS = frozenset(("Artist", "Copyright", "ImageDescription", "DocumentName
 class _RemovedMetadata:
     """What is removed beside the picture: its actions, its identifying texts, and the color profile that stays."""
 
-    actions: tuple[Action, ...]
+    actions: tuple[ActionRecord, ...]
     identity: IdentifyingText
     color_profile: bytes | None
 
@@ -149,8 +149,8 @@ def _tag_text(value: Any) -> str:
     return " ".join(text.replace("\\", " ").replace("=", " ").split("\0"))[:1000]
 
 
-def _record(name: str, done: Any, rule: str) -> Action:
-    return Action(name, name.split()[-1] if name.startswith(("EXIF", "TIFF")) else name, "", done, rule)
+def _record(name: str, done: Any, rule: str) -> ActionRecord:
+    return ActionRecord(name, name.split()[-1] if name.startswith(("EXIF", "TIFF")) else name, "", done, rule)
 
 
 def _samples(photograph: Photograph) -> NDArray[Any]:

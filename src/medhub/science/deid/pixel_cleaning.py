@@ -14,8 +14,8 @@ from pydicom import Dataset, Sequence
 from pydicom.uid import SecondaryCaptureImageStorage
 
 from medhub.science.deid.allowed_text import is_allowed_text
+from medhub.science.deid.attributes.method_attributes import method_code
 from medhub.science.deid.device_regions import Box, known_regions, ultrasound_regions
-from medhub.science.deid.engine import method_code
 from medhub.science.deid.identifying_text import IdentifyingText, identifying_text_of
 from medhub.science.deid.ocr import READ, TextReader, TextRegion, text_reader
 from medhub.science.deid.profile import FACES_CODE, PIXELS_CODE

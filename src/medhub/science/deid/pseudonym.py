@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from mmap import mmap
 
 from medhub.science.deid.profile import Dates
-from medhub.science.deid.uids import keyed_uid
+from medhub.science.deid.uids import is_standard, keyed_uid
 
 _LEAST_DAYS = 7
 
@@ -40,6 +40,11 @@ class Pseudonym:
     def uid(self, received: str) -> str:
         """The UID that stands for a received one, wherever in its scope it is met."""
         return keyed_uid(self.key, "dicom", *self.scope, received)
+
+    def replace_uid(self, received: str) -> str:
+        """The UID to write for a received one: the same for a UID of the standard, else the one that stands for it."""
+        received = received.strip("\0 ")
+        return received if not received or is_standard(received) else self.uid(received)
 
     def alias(self, kind: str, value: str) -> str:
         """A short name that stands for a value, the same each time."""

@@ -39,6 +39,13 @@ DUMMIES: dict[str, Any] = _TEXT | {
     "UN": b"\x00\x00",
     "UR": "urn:replaced",
 }
+# One empty page: an encapsulated document stays a document.
+EMPTY_PDF = (
+    b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj\n"
+    b"3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 612 792]>>endobj\nxref\n0 4\n0000000000 65535 f \n"
+    b"0000000009 00000 n \n0000000052 00000 n \n0000000101 00000 n \ntrailer<</Size 4/Root 1 0 R>>\nstartxref\n164\n"
+    b"%%EOF\n"
+)
 # The oldest age that is said exactly: an older one is rare enough to point at a person (45 CFR 164.514(b)(2)(i)(C)).
 OLDEST_YEARS = 89
 _DATE_FORM = re.compile(r"(\d{4})\.?(\d{2})\.?(\d{2})$")

@@ -19,9 +19,9 @@ from typing import IO
 import numpy as np
 from PIL import Image
 
+from medhub.science.deid.attributes.element_context import ActionRecord
 from medhub.science.deid.cleaning_result import Result
 from medhub.science.deid.color_profiles import clean_color_profile
-from medhub.science.deid.engine import Action
 from medhub.science.deid.identifying_text import IdentifyingText
 from medhub.science.deid.ocr import OcrUnavailable
 from medhub.science.deid.pixel_cleaning import check_picture
@@ -281,13 +281,13 @@ def _cleaned(tiff: _Tiff, place: tuple[str, ...]) -> tuple[list[_Page], Result]:
     suffix = ".ndpi" if _HAMAMATSU in kept[0].values else ".tif"
     if tiff.text(kept[0], _DESCRIPTION).startswith(b"Aperio"):
         suffix = ".svs"
-    actions = [Action(f"page {page.number + 1}", _what(tiff, page), "", "removed", RULE) for page in gone]
+    actions = [ActionRecord(f"page {page.number + 1}", _what(tiff, page), "", "removed", RULE) for page in gone]
     for page in kept:
         actions += _scrub(tiff, page)
     chain = [page for page in kept if not page.sub]
     for page, after in zip(chain, [*chain[1:], None], strict=True):
         tiff.write(page, page.entries, after.at if after is not None else 0)
-    actions.append(Action("bytes that no page refers to", "gaps", "", "removed", RULE))
+    actions.append(ActionRecord("bytes that no page refers to", "gaps", "", "removed", RULE))
     return kept, Result("cleaned", "", b"", place, tuple(dict.fromkeys(actions)), suffix=suffix)
 
 
@@ -334,7 +334,7 @@ def _same_view(base: _Page, page: _Page) -> bool:
     return abs(shape / other - 1) <= _ALIKE + 1 / min(page.width, page.height)
 
 
-def _scrub(tiff: _Tiff, page: _Page) -> list[Action]:
+def _scrub(tiff: _Tiff, page: _Page) -> list[ActionRecord]:
     """Drop all that a page says beside its picture, and say what it was."""
     entries, actions = [], []
     where = f"page {page.number + 1}"
@@ -351,12 +351,12 @@ def _scrub(tiff: _Tiff, page: _Page) -> list[Action]:
             clean = clean_color_profile(value)
         if clean is not None and len(clean) <= len(value):
             entries.append(tiff.shorten(entry, clean))
-            actions.append(Action(f"{where} {name}", name, "", "cleaned", RULE))
+            actions.append(ActionRecord(f"{where} {name}", name, "", "cleaned", RULE))
         else:
-            actions.append(Action(f"{where} {name}", name, "", "removed", RULE))
+            actions.append(ActionRecord(f"{where} {name}", name, "", "removed", RULE))
     tiff.write(page, entries, 0)
     if page.values.get(_COMPRESSION, (1,))[0] in _JPEG and _blank_comments(tiff, page):
-        actions.append(Action(f"{where} JPEG comments", "comments", "", "removed", RULE))
+        actions.append(ActionRecord(f"{where} JPEG comments", "comments", "", "removed", RULE))
     return actions
 
 

@@ -7,8 +7,9 @@ import pytest
 from pydicom import DataElement, Dataset, Sequence
 from pydicom.datadict import dictionary_VR
 
+from medhub.science.deid.attributes.deidentifier import DeidentifiedDataset, deidentify
+from medhub.science.deid.attributes.element_context import NestedTooDeep
 from medhub.science.deid.confidentiality_table import rule_of, rules
-from medhub.science.deid.engine import Cleaned, NestedTooDeep, deidentify
 from medhub.science.deid.profile import CODES, Profile, find_profile, named_profiles
 from medhub.science.deid.pseudonym import subject_of
 from tests.factories.seeded import CT, Seeds, everything, inner, name_of, written
@@ -17,7 +18,7 @@ KEY = b"a key for tests only"
 OPTIONS = tuple(CODES)
 
 
-def clean(dataset: Dataset, *options: str, name: str = "") -> Cleaned:
+def clean(dataset: Dataset, *options: str, name: str = "") -> DeidentifiedDataset:
     profile = find_profile(name) if name else Profile(name="t", title="tests", version=1, options=options)
     return deidentify(dataset, profile, subject_of(KEY, str(dataset.get("PatientID", "")), "", profile.dates))
 

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Attributes of the standard that table E.1-1 does not name: they stay, but without identifying words.
+
+Where the profile or the sequence around them asks for cleaning, only numbers and terms of the standard stay of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydicom import DataElement
+
+from medhub.science.deid.attributes.actions import (
+    IDENTIFYING_WORDS,
+    ActionResult,
+    clean,
+    process_items,
+    write_uids,
+)
+from medhub.science.deid.attributes.element_context import MALFORMED, TEMPORAL_VRS, TEXT_VRS, ElementContext
+from medhub.science.deid.attributes.element_values import (
+    contains_identifying_word,
+    copy_value,
+    from_strings,
+    to_strings,
+)
+from medhub.science.deid.coded_values import coded_values
+from medhub.science.deid.free_text import clean_text, vocabulary, words_of
+from medhub.science.deid.identifying_text import IdentifyingText
+from medhub.science.deid.replacement_values import capped_age, fits
+
+_SHORT_VRS = frozenset(("AE", "CS", "UR"))
+_BYTE_VRS = frozenset(("OB", "OD", "OF", "OL", "OV", "OW"))
+_SHORTEST_NAME = 4
+# Tables without which gray or color is displayed wrongly.
+_PALETTES = [f"{color}PaletteColorLookupTableData" for color in ("Red", "Green", "Blue")]
+_LOOKUP_TABLES = frozenset(("LUTData", *_PALETTES, *(f"Segmented{palette}" for palette in _PALETTES)))
+
+
+def keep_unlisted(context: ElementContext, reason: str) -> ActionResult:
+    """Keep an attribute that the table does not name, as far as it does not identify a person."""
+    tag, vr, value = context.tag, context.vr, context.value
+    profile, identity = context.run.profile, context.run.identity
+    if vr == "SQ":
+        return process_items(context, None, reason, clean=context.item.clean)
+    if vr == "UI":
+        received = to_strings(value)
+        uids = received if "uids" in profile.options else [context.run.subject.replace_uid(uid) for uid in received]
+        return write_uids(context, "a UID that is none of the standard's", uids)
+    if vr == "PN":
+        context.record("emptied", "names of people are not kept")
+        return DataElement(tag, vr, None)
+    if context.item.clean and vr in TEMPORAL_VRS:
+        return clean(context, "dates within content that is cleaned")
+    if vr in TEXT_VRS:
+        if context.item.clean:
+            return clean(context, "text within content that is cleaned")
+        return _remove_identifying_text(context)
+    if vr == "UN" or not fits(vr, tag, value):
+        context.record("removed", MALFORMED)
+        return None
+    clean_unlisted = profile.unlisted == "clean"
+    if not (clean_unlisted and vr == "CS") and _holds_identifying_words(vr, value, identity):
+        context.record("removed", IDENTIFYING_WORDS)
+        return None
+    return _keep_known_terms(context) if clean_unlisted else DataElement(tag, vr, copy_value(value))
+
+
+def _keep_known_terms(context: ElementContext) -> DataElement | None:
+    """Keep numbers, and codes that are terms of the standard; bytes that cannot be searched are left out."""
+    tag, vr, value, keyword = context.tag, context.vr, context.value, context.keyword
+    if vr == "CS":
+        terms, codes = coded_values(keyword), to_strings(value)
+        known = [code for code in codes if code in terms or clean_text(code, context.run.identity) == code]
+        if known != codes:
+            context.record("cleaned", "codes that are no terms of the field")
+        return DataElement(tag, vr, from_strings(known)) if known else None
+    if vr == "AS":
+        return DataElement(tag, vr, capped_age(str(value))) if value else DataElement(tag, vr, None)
+    if vr in ("AE", "UR") or (vr in _BYTE_VRS and keyword not in _LOOKUP_TABLES):
+        if value not in (None, "", b""):
+            context.record("removed", "it cannot be looked through")
+        return None
+    return DataElement(tag, vr, copy_value(value))
+
+
+def _holds_identifying_words(vr: str, value: Any, identity: IdentifyingText) -> bool:
+    """Whether a value that is not text holds a name: a code that is no code, or bytes."""
+    if vr in _BYTE_VRS:
+        return isinstance(value, bytes) and identity.stands_in(value)
+    if vr not in _SHORT_VRS:
+        return False
+    words = [word for text in to_strings(value) for word in words_of(text) if len(word) >= _SHORTEST_NAME]
+    return any(identity.names(word) and word.casefold() not in vocabulary() for word in words)
+
+
+def _remove_identifying_text(context: ElementContext) -> DataElement:
+    identity, texts = context.run.identity, to_strings(context.value)
+    cleaned = [clean_text(text, identity) if contains_identifying_word(text, identity) else text for text in texts]
+    if cleaned != texts:
+        context.record("cleaned", IDENTIFYING_WORDS)
+    return DataElement(context.tag, context.vr, from_strings(cleaned))
