@@ -19,6 +19,7 @@ PAGES = sorted(
         *(ROOT / "docs").rglob("*.md"),
         *(ROOT / "bench").glob("*.md"),
         *(ROOT / "demo").rglob("*.md"),
+        *(ROOT / "src").rglob("*.md"),
     ]
 )
 CODE_BLOCK = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
