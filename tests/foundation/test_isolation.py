@@ -15,6 +15,7 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ import pytest
 
 from medhub.errors import Invalid, MedhubError, Unavailable
 from medhub.foundation.isolation import DecoderFailed, Isolation
-from medhub.science.arrivals import wire
+from medhub.science.arrivals.cleaned_image import CleaningContext
+from medhub.science.arrivals.cleaning import prepare_arrival
 from medhub.science.imaging.decoding_limits import DecodingLimits, Unacceptable
+from tests.foundation.hostile_worker import Reading, read
 
 
 @pytest.fixture(scope="module")
@@ -64,10 +67,10 @@ def test_a_function_that_cannot_be_named_is_refused(isolation: Isolation) -> Non
 def test_errors_of_the_tree_come_back_as_themselves(isolation: Isolation) -> None:
     with pytest.raises(Unacceptable) as caught:
         isolation.run(
-            wire.prepare,
+            prepare_arrival,
             b"",
-            {"uid_key": b"k" * 32, "patient_code": "P", "received_at": "2026-01-01"},
-            DecodingLimits().to_wire(),
+            context=CleaningContext(b"k" * 32, "P", datetime(2026, 1, 1, tzinfo=UTC)),
+            limits=DecodingLimits(),
         )
     assert caught.value.reason == "empty"
     assert "0 bytes" in caught.value.message
@@ -219,3 +222,81 @@ def _runs(process: int) -> bool:
         return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+@pytest.fixture(scope="module")
+def hostile() -> Iterator[Isolation]:
+    with Isolation(workers=1, memory_bytes=1024**3, timeout_s=5, preload=["tests.foundation.taken_over"]) as pool:
+        yield pool
+
+
+GOOD: dict[str, Any] = {"name": "a", "count": 1, "data": 0, "unit": "cm", "tags": ["x"]}
+
+
+def _answer(value: object, lengths: object = (1,)) -> str:
+    return json.dumps({"value": value, "segments": lengths, "leaving": False})
+
+
+def test_a_declared_result_comes_back_as_its_type(hostile: Isolation) -> None:
+    assert hostile.run(read, _answer(GOOD), [b"7"]) == Reading("a", 1, b"7", "cm", ("x",))
+
+
+NONSENSE = {
+    "no JSON": "}",
+    "no object": "[]",
+    "no segments": '{"value": 1}',
+    "segments that are no list": _answer(GOOD, 7),
+    "segments of negative length": _answer(GOOD, [-1]),
+    "segments of unknown length": _answer(GOOD, ["1"]),
+    "segments of true length": _answer(GOOD, [True]),
+    "more segments than a batch has": _answer(GOOD, [0] * 257),
+    "more bytes than the process can hold": _answer(GOOD, [2**40]),
+    "neither a value nor a failure": '{"segments": [1]}',
+    "no record": _answer([1, 2]),
+    "null": _answer(None),
+    "a field too few": _answer({name: GOOD[name] for name in GOOD if name != "count"}),
+    "a field too many": _answer({**GOOD, "__class__": "os.system"}),
+    "a number as text": _answer({**GOOD, "count": "1"}),
+    "a truth value as a number": _answer({**GOOD, "count": True}),
+    "a fraction as a number": _answer({**GOOD, "count": 1.5}),
+    "infinity": '{"segments": [1], "value": Infinity}',
+    "a text that is none": _answer({**GOOD, "name": ["a"]}),
+    "a segment that is not there": _answer({**GOOD, "data": 1}),
+    "a segment before the first": _answer({**GOOD, "data": -1}),
+    "bytes as text": _answer({**GOOD, "data": "7"}),
+    "another literal": _answer({**GOOD, "unit": "km"}),
+    "a literal that cannot be hashed": _answer({**GOOD, "unit": ["mm"]}),
+    "an item of another type": _answer({**GOOD, "tags": ["x", 1]}),
+    "an object for a list": _answer({**GOOD, "tags": {"x": 1}}),
+    "endless nesting": '{"segments": [1], "value": ' + "[" * 100_000 + "]" * 100_000 + "}",
+    "a failure that is no object": '{"segments": [1], "failure": 7}',
+    "a failure of unknown sort": '{"segments": [1], "failure": {"how": ["crash"]}}',
+    "a failure of no kind": '{"segments": [1], "failure": {"kinds": 7, "facts": {}, "message": ""}}',
+    "a failure of foreign kinds": '{"segments": [1], "failure": {"kinds": ["os:system"], "facts": {}, "message": ""}}',
+    "a failure without facts": '{"segments": [1], "failure": {"kinds": ["medhub.errors:Invalid"], "message": ""}}',
+    "a failure without a message": '{"segments": [1], "failure": {"kinds": ["medhub.errors:Invalid"], "facts": {}}}',
+}
+
+
+@pytest.mark.parametrize("name", NONSENSE)
+def test_an_answer_that_makes_no_sense_is_refused_and_its_process_ended(hostile: Isolation, name: str) -> None:
+    before = hostile.run(os.getpid)
+    with pytest.raises(DecoderFailed) as caught:
+        hostile.run(read, NONSENSE[name], [b"7"])
+    assert caught.value.facts["how"] == "answer"
+    assert hostile.run(os.getpid) != before
+
+
+def test_the_facts_of_a_failure_are_plain_and_short(hostile: Isolation) -> None:
+    facts = {"reason": "damaged", "nested": {"a": 1}, "message": "another"}
+    failure = {"kinds": ["medhub.errors:Invalid"], "message": "x" * 9_999, "facts": facts}
+    with pytest.raises(Invalid) as caught:
+        hostile.run(read, json.dumps({"segments": [1], "failure": failure}), [b"7"])
+    assert caught.value.facts == {"reason": "damaged"}
+    assert len(caught.value.message) == 1_000
+
+
+def test_an_answer_of_too_much_text_is_refused(hostile: Isolation) -> None:
+    with pytest.raises(DecoderFailed) as caught:
+        hostile.run(read, _answer({**GOOD, "name": "x" * 5 * 1024**2}), [b"7"])
+    assert caught.value.facts["how"] == "answer"

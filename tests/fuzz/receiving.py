@@ -19,10 +19,14 @@ from rich.table import Table
 
 from medhub.errors import MedhubError
 from medhub.foundation.isolation import DecoderFailed, Isolation
-from medhub.science.arrivals import wire
+from medhub.records.isolated_calls import PRELOADED_MODULES
 from medhub.science.arrivals.cleaned_image import CleanedImage, CleaningContext
+from medhub.science.arrivals.cleaning import prepare_arrival
+from medhub.science.arrivals.patient_identifiers import PatientIdentifiers, read_identifiers_of_files
 from medhub.science.deid.profile import find_profile
+from medhub.science.imaging.content.summary import content_of
 from medhub.science.imaging.decoding_limits import DecodingLimits, Unacceptable
+from medhub.science.imaging.rendering.frames import read_frame
 from tests.fuzz.mutations import Sample, mutated, samples
 
 LONGEST_S = 10.0
@@ -72,11 +76,11 @@ def receive_all(isolation: Isolation, several: list[Sample], seeds: range) -> To
 
 
 def _receive(isolation: Isolation, data: bytes, context: CleaningContext) -> str:
-    limits = DecodingLimits().to_wire()
+    limits = DecodingLimits()
     try:
-        (said,) = isolation.run(wire.introduce, [data], limits)
-        assert "says" in said or said["refused"].endswith(".")
-        prepared = CleanedImage.from_wire(isolation.run(wire.prepare, data, context.to_wire(), limits))
+        (answer,) = isolation.run(read_identifiers_of_files, [data], limits)
+        assert isinstance(answer, PatientIdentifiers) or answer.message.endswith(".")
+        prepared = isolation.run(prepare_arrival, data, context=context, limits=limits)
     except Unacceptable as refusal:
         return f"not: {refusal.reason}" if refusal.message.endswith(".") else "WRONG"
     except DecoderFailed as failure:
@@ -92,10 +96,10 @@ def _shown(isolation: Isolation, prepared: CleanedImage) -> str:
     try:
         if prepared.frames:
             for frame in sorted({0, prepared.frames - 1}):
-                picture = wire.array(isolation.run(wire.frame, prepared.dicom, frame))
+                picture = isolation.run(read_frame, prepared.dicom, frame)
                 assert picture.shape == (prepared.rows, prepared.columns, 3)
         if prepared.shown_as != "image":
-            said = isolation.run(wire.content, prepared.dicom)
+            said = isolation.run(content_of, prepared.dicom)
             assert said["shown_as"] == prepared.shown_as
     except DecoderFailed as failure:
         return f"held: {failure.facts.get('how')}"
@@ -112,7 +116,7 @@ def main() -> int:
     chosen = parser.parse_args()
     several = samples()
     start = time.monotonic()
-    with Isolation(1, MEMORY_BYTES, LONGEST_S, preload=["medhub.science.arrivals.wire"]) as isolation:
+    with Isolation(1, MEMORY_BYTES, LONGEST_S, preload=PRELOADED_MODULES) as isolation:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         told = receive_all(isolation, several, range(chosen.seed, chosen.seed + chosen.count))
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before

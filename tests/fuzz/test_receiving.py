@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from medhub.foundation.isolation import Isolation
+from medhub.records.isolated_calls import PRELOADED_MODULES
 from tests.fuzz.mutations import MUTATIONS, mutated, samples
 from tests.fuzz.receiving import FIRST_SEED, LONGEST_S, MEMORY_BYTES, receive_all
 
@@ -12,7 +13,7 @@ COUNT = 240
 
 def test_no_mutated_file_hangs_crashes_or_passes_without_being_shown_or_refused_in_words() -> None:
     several = samples()
-    with Isolation(1, MEMORY_BYTES, LONGEST_S, preload=["medhub.science.arrivals.wire"]) as isolation:
+    with Isolation(1, MEMORY_BYTES, LONGEST_S, preload=PRELOADED_MODULES) as isolation:
         told = receive_all(isolation, several, range(FIRST_SEED, FIRST_SEED + COUNT))
     assert not told.wrong
     assert set(told.outcomes) == set(MUTATIONS)

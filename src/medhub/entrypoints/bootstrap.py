@@ -12,6 +12,7 @@ from medhub.foundation.isolation import Isolation
 from medhub.foundation.keys import load_keys
 from medhub.foundation.migration import upgrade
 from medhub.foundation.settings import Settings
+from medhub.records.isolated_calls import PRELOADED_MODULES
 from medhub.records.pathway import all_pathways
 from medhub.training import tasks as training
 
@@ -33,13 +34,13 @@ def build(settings: Settings, *, migrate: bool = True) -> AppContext:
             workers=settings.decoder_workers,
             memory_bytes=settings.decoder_memory_bytes,
             timeout_s=settings.decoder_timeout_s,
-            preload=("medhub.science.arrivals.wire",),
+            preload=PRELOADED_MODULES,
         ),
         reading=Isolation(
             workers=settings.reading_workers,
             memory_bytes=settings.decoder_memory_bytes,
             timeout_s=settings.decoder_timeout_s,
-            preload=("medhub.science.arrivals.wire",),
+            preload=PRELOADED_MODULES,
             patience_s=1_800.0,
         ),
     )

@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Work on hostile bytes in processes of its own, which may loop, crash or eat memory without harm to anybody.
+"""Functions that read hostile bytes, run in processes that may loop, crash or exhaust memory without harm to others.
 
-A pool of long-lived processes runs functions of ours that are named by module and name. Arguments and results are
-plain values (``None``, bool, int, float, str, bytes, lists and string-keyed dicts of them) in a framed format, bytes
-beside JSON. Nothing is unpickled: the process that answers has handled hostile bytes and is not believed.
+A pool of long-lived processes runs functions that are named by module and name. Arguments and results have the types
+that the function declares by annotations (``message_codec`` lists the types) and travel in a framed format: JSON, and
+segments of bytes. Nothing is unpickled: the process that answers has handled hostile bytes, so that every answer is
+checked against the declared type of the result.
 
 ::
 
     isolation = Isolation(workers=2, memory_bytes=2 * 1024**3, timeout_s=30)
-    values = isolation.run(wire.prepare, data, context.to_wire(), limits.to_wire())
-    prepared = Prepared.from_wire(values)
+    image = isolation.run(prepare_arrival, data, context=context, limits=limits)  # a CleanedImage
 
-A process is limited in address space and processor time, may write no file, and knows no secret of the environment.
-One that exceeds its time, dies or grows is ended and replaced at the next call. When the server is killed, the kernel
-ends its processes with it.
+A process has limited address space and processor time, may write no file, and knows no secret of the environment. One
+that exceeds its time, ends or grows is killed and replaced at the next call. When the server is killed, the kernel ends
+its processes.
 """
 
 from __future__ import annotations
@@ -33,29 +33,31 @@ from types import TracebackType
 from typing import Any, ClassVar, ParamSpec, TypeVar, cast
 
 from medhub.errors import MedhubError, Unavailable
-from medhub.foundation.isolation_worker import HEAD, MAGIC, find, frame, pack, unpack
+from medhub.foundation.call_codec import codec_of_call, encode_arguments
+from medhub.foundation.isolation_worker import HEAD, MAGIC, frame, import_function
+from medhub.foundation.message_codec import MAX_JSON_BYTES
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_MOST_JSON_BYTES = 4 * 1024**2
-_MOST_SEGMENTS = 256  # three of each file of a batch
-_START_S = 30.0
+_MAX_SEGMENTS = 256  # three of each file of a batch
+_MAX_FACT_CHARACTERS = 1_000
+_START_TIMEOUT_S = 30.0
 
 
 class DecoderFailed(Unavailable):
-    """The process apart gave no answer; the fact ``how`` is "timeout", "crash", "memory", "error" or "answer"."""
+    """The isolated process gave no answer; the fact ``how`` is "timeout", "crash", "memory", "error" or "answer"."""
 
     code: ClassVar[str] = "decoder-failed"
     title: ClassVar[str] = "The file could not be read"
 
 
 _SENTENCES = {
-    "timeout": "Reading the file took longer than a file is given.",
-    "crash": "The program that reads files ended while it read this one.",
-    "memory": "Reading the file takes more memory than a file is given.",
-    "error": "The file could not be read, for a reason that was not foreseen.",
-    "answer": "The program that reads files gave an answer that makes no sense.",
+    "timeout": "Reading the file took longer than is allowed for a file.",
+    "crash": "The program that reads files ended while it read this file.",
+    "memory": "Reading the file takes more memory than is allowed for a file.",
+    "error": "The file could not be read, for an unexpected reason.",
+    "answer": "The program that reads files gave an invalid answer.",
 }
 
 
@@ -94,20 +96,21 @@ class Isolation:
         self._starter = ThreadPoolExecutor(1, thread_name_prefix="isolation")
 
     def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call a function of a module in a process apart, and give back what it returns.
+        """Call a function of a module in an isolated process, and return its result.
 
-        Errors of the tree of ``medhub.errors`` come back as themselves; everything else that goes wrong inside is
-        ``DecoderFailed``. Tuples arrive as lists.
+        Errors of the tree of ``medhub.errors`` are raised as themselves; every other failure, and a result of another
+        type than declared, is ``DecoderFailed``. A function without annotations takes and returns plain values, in
+        which tuples become lists.
         """
         return self.run_within(self._timeout_s, function, *args, **kwargs)
 
     def run_within(self, timeout_s: float, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Do ``run`` for a work that is known to take longer than others."""
-        request = _request(function, args, kwargs, timeout_s)
+        """Do ``run`` with another timeout."""
+        request = _build_request(function, args, kwargs, timeout_s)
         if not self._slots.acquire(timeout=self._patience_s):
             raise Unavailable("Too many files are being read at the moment. Try again in a minute.")
         try:
-            return cast(R, self._run(request, timeout_s))
+            return cast(R, self._exchange(function, request, timeout_s))
         finally:
             self._slots.release()
 
@@ -134,33 +137,34 @@ class Isolation:
         with self._lock:
             return sorted(worker.process.pid for worker in self._all)
 
-    def _run(self, request: list[bytes], timeout_s: float) -> Any:
-        worker = self._take()
-        keep = False
+    def _exchange(self, function: Callable[..., Any], request: list[bytes], timeout_s: float) -> Any:
+        worker = self._acquire_worker()
+        reusable = False
         try:
             answer = worker.ask(request, timeout_s, self._memory_bytes)
-            keep = not answer.leaving and worker.calls < self._max_calls
-            return answer.value()
+            reusable = not answer.leaving and worker.calls < self._max_calls
+            return answer.decode_value(function)
         except DecoderFailed:
+            reusable = False
             if self._closed:
                 raise Unavailable("The program is stopping. Try again in a minute.") from None
             raise
         finally:
-            self._give_back(worker, keep)
+            self._release_worker(worker, reusable)
 
-    def _take(self) -> _Worker:
+    def _acquire_worker(self) -> _Worker:
         while True:
             with self._lock:
                 if self._closed:
                     raise Unavailable("The program is stopping. Try again in a minute.")
                 worker = self._idle.pop() if self._idle else None
             if worker is None:
-                return self._start()
+                return self._start_worker()
             if worker.process.poll() is None:
                 return worker
-            self._give_back(worker, keep=False)
+            self._release_worker(worker, reusable=False)
 
-    def _start(self) -> _Worker:
+    def _start_worker(self) -> _Worker:
         try:
             worker = self._starter.submit(_Worker, self._memory_bytes, self._preload).result()
         except (OSError, RuntimeError) as error:
@@ -177,39 +181,38 @@ class Isolation:
         worker.end()
         raise Unavailable("The program is stopping. Try again in a minute.")
 
-    def _give_back(self, worker: _Worker, keep: bool) -> None:
+    def _release_worker(self, worker: _Worker, reusable: bool) -> None:
         with self._lock:
-            keep = keep and worker in self._all
-            if keep:
+            reusable = reusable and worker in self._all
+            if reusable:
                 self._idle.append(worker)
             else:
                 self._all.discard(worker)
-        if not keep:
+        if not reusable:
             worker.end()
 
 
 class _Answer:
-    """What a process apart answered: JSON and bytes that are checked before they are used."""
+    """The answer of an isolated process: JSON and segments, which are checked before they are used."""
 
     def __init__(self, content: dict[str, Any], segments: list[bytes]) -> None:
         self._content = content
         self._segments = segments
         self.leaving = content.get("leaving") is True
 
-    def value(self) -> Any:
+    def decode_value(self, function: Callable[..., Any]) -> Any:
+        """Return the result of the function, or raise the failure that the process reported."""
         if "value" in self._content:
             try:
-                return unpack(self._content["value"], self._segments)
-            except (ValueError, RecursionError):
+                return codec_of_call(function).result.decode(self._content["value"], self._segments)
+            # The checks of a record's constructor may raise other errors for values that are none of its own.
+            except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
                 raise _decoder_failed("answer") from None
-        failure = self._content.get("failure")
-        if isinstance(failure, dict):
-            raise _failure(failure)
-        raise _decoder_failed("answer")
+        raise _rebuild_failure(self._content.get("failure"))
 
 
 class _Worker:
-    """One process apart and the socket to it; made in the thread that lives as long as the pool."""
+    """One isolated process and the socket to it; created in the thread that lives as long as the pool."""
 
     def __init__(self, memory_bytes: int, preload: Sequence[str]) -> None:
         ours, theirs = socket.socketpair()
@@ -253,7 +256,7 @@ class _Worker:
     def wait_until_ready(self) -> None:
         """Wait until the process has imported what it needs."""
         try:
-            self._receive(time.monotonic() + _START_S, 0)
+            self._receive(time.monotonic() + _START_TIMEOUT_S, 0)
         except (OSError, EOFError, ValueError) as error:
             raise Unavailable("The program that reads files does not start.", cause=type(error).__name__) from error
 
@@ -273,13 +276,13 @@ class _Worker:
 
     def _receive(self, deadline: float, most_bytes: int) -> _Answer:
         magic, length = HEAD.unpack(self._read(HEAD.size, deadline))
-        if magic != MAGIC or length > _MOST_JSON_BYTES:
+        if magic != MAGIC or length > MAX_JSON_BYTES:
             raise ValueError("no frame")
         content = json.loads(self._read(length, deadline))
         if not isinstance(content, dict) or not isinstance(content.get("segments"), list):
             raise ValueError("no content")
         lengths = content["segments"]
-        if not all(type(n) is int and n >= 0 for n in lengths) or len(lengths) > _MOST_SEGMENTS:
+        if not all(type(n) is int and n >= 0 for n in lengths) or len(lengths) > _MAX_SEGMENTS:
             raise ValueError("no segments")
         if sum(lengths) > most_bytes:
             raise ValueError("more bytes than the process can hold")
@@ -298,14 +301,14 @@ class _Worker:
 
 
 def _environment() -> dict[str, str]:
-    """What a process apart knows: where modules are, and that one thread is enough; no setting and no secret."""
-    kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "VIRTUAL_ENV") if name in os.environ}
+    """The environment of an isolated process: where modules are, and one thread; no setting and no secret."""
+    inherited = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "VIRTUAL_ENV") if name in os.environ}
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     return {
-        **kept,
+        **inherited,
         **threads,
         "MALLOC_ARENA_MAX": "1",
-        # Its own allocator takes a gigabyte of addresses at its first use, half of what the process may have.
+        # Arrow's own allocator reserves a gigabyte of addresses at its first use, half of what the process may have.
         "ARROW_DEFAULT_MEMORY_POOL": "system",
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         "PYTHONDONTWRITEBYTECODE": "1",
@@ -316,37 +319,42 @@ def _decoder_failed(how: str, **facts: object) -> DecoderFailed:
     return DecoderFailed(_SENTENCES[how], how=how, **facts)
 
 
-def _failure(failure: dict[str, Any]) -> MedhubError:
-    """Make the error anew that was raised in a process apart, if it is one of those that Medhub knows."""
+def _rebuild_failure(failure: Any) -> MedhubError:
+    """Rebuild the error that was raised in an isolated process, if it is of a class that Medhub defines."""
+    if not isinstance(failure, dict):
+        return _decoder_failed("answer")
     if "how" in failure:
-        how = failure["how"] if failure["how"] in _SENTENCES else "answer"
-        return _decoder_failed(how, kind=str(failure.get("kind")), where=str(failure.get("where")))
-    known = _kinds(MedhubError)
-    for name in failure.get("kinds", ()):
-        if name in known and isinstance(failure.get("facts"), dict):
-            kind = known[name]
-            error = kind.__new__(kind)
-            MedhubError.__init__(error, str(failure.get("message")), **failure["facts"])
+        how = failure["how"]
+        known_how = how if isinstance(how, str) and how in _SENTENCES else "answer"
+        return _decoder_failed(known_how, kind=_shorten(failure.get("kind")), where=_shorten(failure.get("where")))
+    names, facts, message = failure.get("kinds"), failure.get("facts"), failure.get("message")
+    if not isinstance(names, list) or not isinstance(facts, dict) or not isinstance(message, str):
+        return _decoder_failed("answer")
+    known = _error_classes(MedhubError)
+    for name in names:
+        if isinstance(name, str) and name in known:
+            plain = {key: fact for key, fact in facts.items() if isinstance(fact, bool | int | float | str)}
+            error = known[name].__new__(known[name])
+            MedhubError.__init__(error, _shorten(message), **{key: plain[key] for key in plain if key != "message"})
             return error
     return _decoder_failed("answer")
 
 
-def _kinds(root: type[MedhubError]) -> dict[str, type[MedhubError]]:
-    found = {f"{root.__module__}:{root.__qualname__}": root}
-    for kind in root.__subclasses__():
-        found |= _kinds(kind)
-    return found
+def _shorten(text: object) -> str:
+    return str(text)[:_MAX_FACT_CHARACTERS]
 
 
-def _request(function: Callable[..., Any], args: Any, kwargs: Any, timeout_s: float) -> list[bytes]:
+def _error_classes(root: type[MedhubError]) -> dict[str, type[MedhubError]]:
+    classes = {f"{root.__module__}:{root.__qualname__}": root}
+    for error_class in root.__subclasses__():
+        classes |= _error_classes(error_class)
+    return classes
+
+
+def _build_request(function: Callable[..., Any], args: Any, kwargs: Any, timeout_s: float) -> list[bytes]:
     name = f"{function.__module__}:{function.__qualname__}"
-    if function.__module__ == "__main__" or "<" in name or find(name) is not function:
-        raise ValueError(f"{name} cannot be found by its name in another process")
+    if function.__module__ == "__main__" or "<" in name or import_function(name) is not function:
+        raise ValueError(f"{name} cannot be imported by its name in another process")
     segments: list[bytes] = []
-    content = {
-        "function": name,
-        "args": pack(list(args), segments),
-        "kwargs": pack(dict(kwargs), segments),
-        "timeout_s": timeout_s,
-    }
-    return frame(content, segments)
+    arguments = encode_arguments(function, args, kwargs, segments)
+    return frame({"function": name, "arguments": arguments, "timeout_s": timeout_s}, segments)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What runs inside a process apart (see ``isolation``), and the frames in which both sides talk.
+"""The program of an isolated process (see ``isolation``), and the frames that both sides send.
 
-A frame is a magic word, the length of a JSON text, the text, and segments of bytes whose lengths the text gives. This
-module imports little, so that a process starts soon and stays small.
+A frame is a magic word, the length of a JSON text, the text, and segments of bytes whose lengths are in the text. This
+module imports little, so that a process starts quickly and stays small.
 """
 
 from __future__ import annotations
@@ -21,60 +21,33 @@ import traceback
 from typing import Any
 
 from medhub.errors import MedhubError
+from medhub.foundation.call_codec import call_with_arguments, codec_of_call
 
 HEAD = struct.Struct(">4sI")
 MAGIC = b"MHI1"
 _RETIRE_ABOVE_BYTES = 320 * 1024**2
-_OBJECTS_BETWEEN_LOOKS = 10_000
-# What so large a request leaves behind goes at once.
+_OBJECTS_BETWEEN_COLLECTIONS = 10_000
+# After a request of this size garbage is collected at once.
 _LARGE_BYTES = 8 * 1024**2
 
 
 def frame(content: dict[str, Any], segments: list[bytes]) -> list[bytes]:
-    """Write a frame as the parts that are to be sent."""
+    """Build a frame as the parts that are to be sent one after the other."""
     text = json.dumps({**content, "segments": [len(segment) for segment in segments]}).encode()
     return [HEAD.pack(MAGIC, len(text)) + text, *segments]
 
 
-def find(name: str) -> Any:
-    """Find a function by its module and name, "module:name"."""
+def import_function(name: str) -> Any:
+    """Import a function by its module and name, "module:name"."""
     module, _, path = name.partition(":")
-    found: Any = importlib.import_module(module)
+    attribute: Any = importlib.import_module(module)
     for part in path.split("."):
-        found = getattr(found, part)
-    return found
-
-
-def pack(value: Any, segments: list[bytes]) -> Any:
-    """Put bytes aside and leave their number, so that the rest is JSON."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, bytes | bytearray | memoryview):
-        segments.append(bytes(value) if not isinstance(value, bytes) else value)
-        return {"$bytes": len(segments) - 1}
-    if isinstance(value, list | tuple):
-        return [pack(item, segments) for item in value]
-    if isinstance(value, dict) and "$bytes" not in value and all(isinstance(key, str) for key in value):
-        return {key: pack(item, segments) for key, item in value.items()}
-    raise TypeError(f"a {type(value).__name__} does not travel between processes")
-
-
-def unpack(value: Any, segments: list[bytes]) -> Any:
-    """Put bytes back in their places; ``ValueError`` when there are no such bytes."""
-    if isinstance(value, list):
-        return [unpack(item, segments) for item in value]
-    if isinstance(value, dict):
-        if value.keys() == {"$bytes"}:
-            number = value["$bytes"]
-            if type(number) is not int or not 0 <= number < len(segments):
-                raise ValueError("no such segment")
-            return segments[number]
-        return {key: unpack(item, segments) for key, item in value.items()}
-    return value
+        attribute = getattr(attribute, part)
+    return attribute
 
 
 def serve() -> None:
-    """Answer the requests of the process that started this one until it goes; the program of a process apart."""
+    """Answer the requests of the parent process until it ends."""
     descriptor, parent, memory_bytes = (int(argument) for argument in sys.argv[1:4])
     end_with_parent(parent)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -82,21 +55,21 @@ def serve() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     for module in sys.argv[4:]:
         importlib.import_module(module)
-    # Parsers make thousands of small objects a file; looking through them for garbage takes a tenth of their time.
+    # Parsers create thousands of small objects a file; collecting garbage among them takes a tenth of their time.
     gc.freeze()
-    gc.set_threshold(_OBJECTS_BETWEEN_LOOKS)
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
     with socket.socket(fileno=descriptor) as stream:
         stream.sendall(b"".join(frame({"ready": True}, [])))
         leaving = False
         while not leaving:
-            head = _take_exactly(stream, HEAD.size)
+            head = _receive_exactly(stream, HEAD.size)
             if not head:
                 return
-            content = json.loads(_take_exactly(stream, HEAD.unpack(head)[1]))
-            segments = [_take_exactly(stream, length) for length in content["segments"]]
+            content = json.loads(_receive_exactly(stream, HEAD.unpack(head)[1]))
+            segments = [_receive_exactly(stream, length) for length in content["segments"]]
             large = sum(content["segments"]) > _LARGE_BYTES
             _limit_time(content["timeout_s"])
-            answer, parts, leaving = _answer(content, segments)
+            answer, parts, leaving = _build_answer(content, segments)
             del content, segments
             if large:
                 gc.collect()
@@ -107,12 +80,12 @@ def serve() -> None:
             signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _answer(content: dict[str, Any], segments: list[bytes]) -> tuple[dict[str, Any], list[bytes], bool]:
+def _build_answer(content: dict[str, Any], segments: list[bytes]) -> tuple[dict[str, Any], list[bytes], bool]:
     parts: list[bytes] = []
     try:
-        function = find(content["function"])
-        value = function(*unpack(content["args"], segments), **unpack(content["kwargs"], segments))
-        return {"value": pack(value, parts)}, parts, False
+        function = import_function(content["function"])
+        result = call_with_arguments(function, content["arguments"], segments)
+        return {"value": codec_of_call(function).result.encode(result, parts)}, parts, False
     except MedhubError as error:
         kinds = [f"{kind.__module__}:{kind.__qualname__}" for kind in type(error).__mro__]
         facts = {key: fact for key, fact in error.facts.items() if isinstance(fact, bool | int | float | str)}
@@ -120,14 +93,14 @@ def _answer(content: dict[str, Any], segments: list[bytes]) -> tuple[dict[str, A
     except MemoryError:
         return {"failure": {"how": "memory"}}, [], True
     except BaseException as error:
-        # The text of the error may quote the file; its kind and place do not.
-        places = traceback.extract_tb(error.__traceback__)[-4:]
-        where = " < ".join(f"{os.path.basename(place.filename)}:{place.lineno}" for place in reversed(places))
+        # The text of the error may quote the file; its class and line numbers do not.
+        frames = traceback.extract_tb(error.__traceback__)[-4:]
+        where = " < ".join(f"{os.path.basename(entry.filename)}:{entry.lineno}" for entry in reversed(frames))
         return {"failure": {"how": "error", "kind": type(error).__name__, "where": where}}, [], True
 
 
 def end_with_parent(parent: int) -> None:
-    """Have the kernel end this process with its parent (prctl(2), PR_SET_PDEATHSIG), and gain no rights by programs."""
+    """Let the kernel end this process with its parent (prctl(2): PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS)."""
     if sys.platform == "linux":
         prctl = ctypes.CDLL(None, use_errno=True).prctl
         prctl(1, signal.SIGKILL, 0, 0, 0)
@@ -137,7 +110,7 @@ def end_with_parent(parent: int) -> None:
 
 
 def _limit_time(timeout_s: float) -> None:
-    """End this process in any case a little after its call should have ended, by the clock and by the processor."""
+    """Let the kernel end this process two seconds after the time of its call, by the clock and by processor time."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     seconds = int(used.ru_utime + used.ru_stime + timeout_s) + 2
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.getrlimit(resource.RLIMIT_CPU)[1]))
@@ -152,8 +125,8 @@ def _resident_bytes() -> int:
         return 0
 
 
-def _take_exactly(stream: socket.socket, length: int) -> bytes:
-    """Read so many bytes into one object without a copy; empty when the other side has gone."""
+def _receive_exactly(stream: socket.socket, length: int) -> bytes:
+    """Read a number of bytes into one object without a copy; empty when the other side has closed the socket."""
     data = stream.recv(length, socket.MSG_WAITALL) if length else b""
     if len(data) == length:
         return data

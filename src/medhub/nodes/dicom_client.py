@@ -29,7 +29,7 @@ from medhub.errors import Invalid, MedhubError, Unavailable
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.settings import Settings
 from medhub.nodes.service import DicomNodeInfo
-from medhub.science.arrivals import wire
+from medhub.science.imaging.codecs.transcoding import transcode
 
 # pynetdicom would write what is sent and queried to the log.
 logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)
@@ -193,10 +193,7 @@ def store(
     try:
         data = app.blobs.get(one.blob)
         syntax = str(context.transfer_syntax[0])
-        if syntax == one.transfer_syntax_uid:
-            data = data_set_of(data)
-        else:
-            data = app.isolation.run(wire.transcode, data, syntax)
+        data = data_set_of(data) if syntax == one.transfer_syntax_uid else app.isolation.run(transcode, data, syntax)
     except MedhubError:
         return None
     request = C_STORE()

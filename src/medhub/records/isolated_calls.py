@@ -1,71 +1,77 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Decoding of what was received and of what is stored, in processes that can be killed."""
+"""Reading of received and of stored files in isolated processes, by the functions that science provides."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medhub.foundation.app_context import AppContext
-from medhub.science.arrivals import wire
-from medhub.science.arrivals.burned_in_text import BurnedInText, Region
+from medhub.foundation.isolation import DecoderFailed
+from medhub.science.arrivals.burned_in_text import BurnedInText, Region, clean_burned_in_text
 from medhub.science.arrivals.cleaned_image import CleanedImage, CleaningContext
-from medhub.science.arrivals.patient_identifiers import PatientIdentifiers
-from medhub.science.imaging.decoding_limits import DecodingLimits, Reason, Unacceptable
-from medhub.science.imaging.dicom.search_attributes import Attributes, checked
+from medhub.science.arrivals.cleaning import prepare_arrival, prepare_arrivals
+from medhub.science.arrivals.patient_identifiers import PatientIdentifiers, read_identifiers_of_files
+from medhub.science.deid.remaining_text import first_remaining_texts
+from medhub.science.imaging.content.pdf_pages import document_in, read_page_size
+from medhub.science.imaging.content.summary import content_of
+from medhub.science.imaging.decoding_limits import DecodingLimits, Unacceptable
+from medhub.science.imaging.dicom.reassign_uids import reassign_uids
+from medhub.science.imaging.dicom.search_attributes import Attributes, check_attributes, read_search_attributes
+from medhub.science.imaging.rendering.frames import read_frame
+from medhub.science.imaging.rendering.renditions import original, render_file
 
-# Reading takes about a second a million pixels, and up to twenty in a crowded field of cells; more is given on a busy
-# machine, and not without end.
-_LOOK_S_A_MEGAPIXEL = 40.0
-_LONGEST_LOOK_S = 900.0
-REASONS = frozenset(get_args(Reason))
+# Reading text takes about a second a megapixel, and up to twenty in a crowded field of cells; a busy machine needs
+# more, within a limit.
+_OCR_S_PER_MEGAPIXEL = 40.0
+_MAX_OCR_S = 900.0
+
+Answer = TypeVar("Answer")
+
+ISOLATED_FUNCTIONS: tuple[Callable[..., Any], ...] = (
+    *(prepare_arrivals, read_identifiers_of_files, clean_burned_in_text, first_remaining_texts, reassign_uids),
+    *(read_frame, render_file, original, read_search_attributes, content_of, document_in),
+)
+PRELOADED_MODULES = tuple(sorted({function.__module__ for function in ISOLATED_FUNCTIONS}))
+"""Modules that an isolated process imports before its first call."""
 
 
 def prepare(app: AppContext, data: bytes, context: CleaningContext, limits: DecodingLimits) -> CleanedImage:
-    """Clean a received file in memory and turn it into DICOM."""
-    return CleanedImage.from_wire(app.isolation.run(wire.prepare, data, context.to_wire(), limits.to_wire()))
+    """De-identify a received file in memory and turn it into DICOM."""
+    return app.isolation.run(prepare_arrival, data, context=context, limits=limits)
 
 
 def introduce(
     app: AppContext, files: Sequence[bytes], limits: DecodingLimits
 ) -> list[PatientIdentifiers | Unacceptable]:
-    """What received files say of themselves, or why nothing can be read of one."""
-    answers = app.isolation.run(wire.introduce, list(files), limits.to_wire())
-    return [refusal(one) or PatientIdentifiers.from_wire(one["says"]) for one in _several(answers, len(files))]
+    """Read the patient identifiers of received files, or why one cannot be read."""
+    return _one_for_each(files, app.isolation.run(read_identifiers_of_files, list(files), limits))
 
 
 def prepare_all(
     app: AppContext, files: Sequence[bytes], contexts: Sequence[CleaningContext], limits: DecodingLimits
 ) -> list[CleanedImage | Unacceptable]:
-    """Clean received files in memory, each with its context, or say why one cannot be taken."""
-    wires = list({id(context): context for context in contexts}.values())
-    numbers = {id(context): number for number, context in enumerate(wires)}
+    """De-identify received files in memory, each with its context, or say why one cannot be accepted."""
+    distinct = list({id(context): context for context in contexts}.values())
+    numbers = {id(context): number for number, context in enumerate(distinct)}
     answers = app.isolation.run_within(
         app.settings.decoder_timeout_s + len(files),
-        wire.prepare_all,
+        prepare_arrivals,
         list(files),
-        [context.to_wire() for context in wires],
+        distinct,
         [numbers[id(context)] for context in contexts],
-        limits.to_wire(),
+        limits,
     )
-    return [refusal(one) or CleanedImage.from_wire(one["prepared"]) for one in _several(answers, len(files))]
+    return _one_for_each(files, answers)
 
 
-def _several(answers: Any, expected: int) -> list[dict[str, Any]]:
-    if not isinstance(answers, list) or len(answers) != expected or not all(isinstance(one, dict) for one in answers):
-        raise ValueError("these are no answers")
+def _one_for_each(files: Sequence[bytes], answers: list[Answer]) -> list[Answer]:
+    if len(answers) != len(files):
+        raise DecoderFailed("The program that reads files gave an invalid answer.", how="answer")
     return answers
-
-
-def refusal(answer: Mapping[str, Any]) -> Unacceptable | None:
-    """Read why a file was refused in a process apart, if it was."""
-    if "refused" not in answer:
-        return None
-    reason = str(answer["reason"])
-    return Unacceptable(str(answer["refused"]), reason=reason if reason in REASONS else "damaged")  # type: ignore[arg-type]
 
 
 def look(
@@ -76,70 +82,65 @@ def look(
     limits: DecodingLimits,
     chosen: Sequence[Region] | None = None,
 ) -> BurnedInText:
-    """Look for writing in the pixels of what was prepared, and make it black; or black what a person chose."""
+    """Make text in the pixels of a prepared image black, or the boxes that a person drew."""
     megapixels = prepared.rows * prepared.columns * prepared.frames / 1e6
-    timeout_s = min(_LONGEST_LOOK_S, app.settings.decoder_timeout_s + _LOOK_S_A_MEGAPIXEL * megapixels)
-    boxes = None if chosen is None else [list(box) for box in chosen]
-    return wire.seen(
-        (app.reading or app.isolation).run_within(
-            timeout_s, wire.look, data, prepared.dicom, context.to_wire(), limits.to_wire(), boxes
-        )
-    )
+    timeout_s = min(_MAX_OCR_S, app.settings.decoder_timeout_s + _OCR_S_PER_MEGAPIXEL * megapixels)
+    isolation = app.reading or app.isolation
+    return isolation.run_within(timeout_s, clean_burned_in_text, data, prepared.dicom, context, limits, chosen)
 
 
 def frame(app: AppContext, digest: str, number: int = 0) -> NDArray[np.uint8]:
     """One frame of a stored image, rows x columns x 3, RGB."""
-    return wire.array(app.isolation.run(wire.frame, app.blobs.get(digest), number))
+    return app.isolation.run(read_frame, app.blobs.get(digest), number)
 
 
 def rendition(app: AppContext, digest: str, size: int, number: int = 0) -> bytes:
     """A WebP picture of one frame of a stored image, at most ``size`` pixels at its longest side."""
-    return app.isolation.run(wire.rendition, app.blobs.get(digest), size, "webp", number)
-
-
-def attributes(app: AppContext, digest: str, more: Sequence[str]) -> dict[str, Attributes]:
-    """By what a stored object is searched."""
-    return checked(app.isolation.run(wire.attributes, app.blobs.get(digest), list(more)))
-
-
-def texts(app: AppContext, dicom: bytes) -> set[tuple[str, str]]:
-    """The free text that remains in what was prepared: attribute and value."""
-    return {(str(name), str(value)) for name, value in app.isolation.run(wire.texts, dicom)}
+    return view(app, app.blobs.get(digest), size, number)
 
 
 def view(app: AppContext, dicom: bytes, size: int, number: int) -> bytes:
-    """A WebP picture of one frame of what was prepared and is not stored, at most ``size`` pixels at a side."""
-    return app.isolation.run(wire.rendition, dicom, size, "webp", number)
+    """A WebP picture of one frame of an image that is not stored, at most ``size`` pixels at its longest side."""
+    return app.isolation.run(render_file, dicom, size, "webp", frame=number)
+
+
+def attributes(app: AppContext, digest: str, more: Sequence[str]) -> dict[str, Attributes]:
+    """The search attributes of a stored object."""
+    attributes = app.isolation.run(read_search_attributes, app.blobs.get(digest), list(more))
+    check_attributes(attributes)
+    return attributes
+
+
+def texts(app: AppContext, dicom: bytes) -> set[tuple[str, str]]:
+    """The free text that remains in a prepared image: attribute and value."""
+    return set(app.isolation.run(first_remaining_texts, dicom))
 
 
 def content(app: AppContext, digest: str) -> dict[str, Any]:
-    """What a stored object says beside its pixels; see ``content_of``."""
-    return app.isolation.run(wire.content, app.blobs.get(digest))
+    """The content of a stored object beside its pixels; see ``content_of``."""
+    return unstored_content(app, app.blobs.get(digest))
 
 
 def unstored_content(app: AppContext, dicom: bytes) -> dict[str, Any]:
-    """What an object that is not stored says beside its pixels; it may identify somebody."""
-    return app.isolation.run(wire.content, dicom)
+    """The content of an object that is not stored; it may identify a person."""
+    return app.isolation.run(content_of, dicom)
 
 
 def document(app: AppContext, digest: str) -> tuple[bytes, str]:
     """The document of a stored object, and its media type; empty where it is of no known kind."""
-    data, media_type = app.isolation.run(wire.document, app.blobs.get(digest))
-    return bytes(data), str(media_type)  # type: ignore[arg-type]
+    return app.isolation.run(document_in, app.blobs.get(digest))
 
 
 def page_size(app: AppContext, dicom: bytes) -> tuple[int, int, int]:
     """Pages of the document of an object that is not stored, and rows and columns of the first; zeros without one."""
-    pages, rows, columns = app.isolation.run(wire.page_size, dicom)
-    return int(pages), int(rows), int(columns)
+    return app.isolation.run(read_page_size, dicom)
 
 
 def photograph(app: AppContext, digest: str) -> tuple[bytes, str]:
     """A stored photograph as a file that any program opens, and its media type."""
-    content, media_type = app.isolation.run(wire.download, app.blobs.get(digest))
-    return bytes(content), str(media_type)  # type: ignore[arg-type]
+    return app.isolation.run(original, app.blobs.get(digest))
 
 
 def placed(app: AppContext, dicom: bytes, study_uid: str, series_uid: str) -> bytes:
-    """A DICOM file of ours as one of another study and series; nothing else of it changes."""
-    return bytes(app.isolation.run(wire.placed, dicom, study_uid, series_uid))
+    """A stored DICOM file with the UIDs of another study and series; nothing else of it changes."""
+    return app.isolation.run(reassign_uids, dicom, study_uid, series_uid)

@@ -29,7 +29,7 @@ from medhub.foundation.sorting import sort_clause
 from medhub.records.models import Image, Patient
 from medhub.records.pathway import get_pathway
 from medhub.review.models import Case, Verdict
-from medhub.science.arrivals import wire
+from medhub.science.arrivals.transient_decoding import decode_without_writing
 from medhub.science.imaging.decoding_limits import DecodingLimits, Unacceptable
 from medhub.training import dataset_contents
 from medhub.training.dataset_contents import Entry
@@ -137,7 +137,7 @@ def _take_in(
     reading = app.reading or app.isolation
     for file in read_archive(data, limits):
         try:
-            pixels = wire.array(reading.run(wire.photograph_without_writing, file.data, taken.to_wire()))
+            pixels = reading.run(decode_without_writing, file.data, taken)
         except (Unacceptable, DecoderFailed) as refusal:
             writing = refusal.facts.get("reason") == "writing"
             left_out["with writing that a person must see" if writing else "unreadable"] += 1

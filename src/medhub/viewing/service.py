@@ -51,7 +51,7 @@ def view(app: AppContext, image: Image, number: int, wanted: View) -> bytes:
     key = f"{image.blob} {number} {wanted.key}"
     content = _recent.get(key)
     if content is None:
-        content = app.isolation.run(dicomweb_payloads.view, *_parts(app, image, number, wanted.to_wire()))
+        content = app.isolation.run(dicomweb_payloads.render_frame_view, *_parts(app, image, number, wanted))
         _recent.put(key, content)
     return content
 
@@ -82,7 +82,7 @@ def content(app: AppContext, image: Image) -> Content:
     try:
         return _linked(app, image, said)
     except (ValidationError, LookupError, TypeError, ValueError) as error:
-        raise DecoderFailed("The program that reads files gave an answer that makes no sense.", how="answer") from error
+        raise DecoderFailed("The program that reads files gave an invalid answer.", how="answer") from error
 
 
 def _linked(app: AppContext, image: Image, said: dict[str, Any]) -> Content:

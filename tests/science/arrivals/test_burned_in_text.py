@@ -12,8 +12,8 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 from pydicom import dcmread
 
-from medhub.science.arrivals import wire
-from medhub.science.arrivals.burned_in_text import clean_burned_in_text
+from medhub.foundation.message_codec import codec_of
+from medhub.science.arrivals.burned_in_text import BurnedInText, clean_burned_in_text
 from medhub.science.arrivals.cleaned_image import CleaningContext
 from medhub.science.arrivals.cleaning import prepare_arrival
 from medhub.science.deid.profile import Profile
@@ -89,16 +89,26 @@ def test_what_may_show_a_face_waits_where_the_profile_says_so(modality: str, reg
 
 
 @pytest.mark.parametrize("boxes", ["", [[1, 2]], [[1, 2, 3, 4, "5"]], [[1, 2, 3, 4, 5]] * 20_001])
-def test_boxes_from_elsewhere_are_not_believed(boxes: Any) -> None:
-    with pytest.raises(ValueError, match="box"):
-        wire.regions(boxes)
+def test_boxes_of_an_isolated_process_are_checked(boxes: Any) -> None:
+    codec = codec_of(BurnedInText)
+    segments: list[bytes] = []
+    values = codec.encode(BurnedInText(b"file", b"", "1.2"), segments)
+    assert codec.decode({**values, "boxes": [[1, 2, 3, 4, 5]]}, segments).boxes == ((1, 2, 3, 4, 5),)
+    for name in ("boxes", "kept"):
+        with pytest.raises(ValueError, match=r"type|boxes"):
+            codec.decode({**values, name: boxes}, segments)
 
 
-def test_what_a_process_apart_says_of_pixels_is_not_believed() -> None:
+def test_the_result_of_an_isolated_process_has_exactly_the_declared_fields() -> None:
     data = radiograph("R")
     prepared = prepare_arrival(data, context=CONTEXT, limits=LIMITS)
-    values = wire.look(data, prepared.dicom, CONTEXT.to_wire(), LIMITS.to_wire(), None)
-    assert wire.seen(values).transfer_syntax_uid == prepared.transfer_syntax_uid
-    for wrong in ({"dicom": "text"}, {"doubt": 1}, {"more": 1}):
-        with pytest.raises(ValueError, match="looked through"):
-            wire.seen({**values, **wrong})
+    cleaned = clean_burned_in_text(data, prepared.dicom, CONTEXT, LIMITS)
+    codec = codec_of(BurnedInText)
+    segments: list[bytes] = []
+    values = codec.encode(cleaned, segments)
+    assert codec.decode(values, segments) == cleaned
+    for wrong in ({"dicom": "text"}, {"dicom": 7}, {"dicom": True}, {"doubt": 1}, {"more": 1}):
+        with pytest.raises(ValueError, match=r"type|segment"):
+            codec.decode({**values, **wrong}, segments)
+    with pytest.raises(ValueError, match="type"):
+        codec.decode({name: value for name, value in values.items() if name != "doubt"}, segments)

@@ -19,8 +19,7 @@ from medhub.foundation.logging import get_logger
 from medhub.ingest.ingest_settings import settings_of
 from medhub.ingest.journal_reader import node_actor
 from medhub.records import dicom_search
-from medhub.science.arrivals import wire
-from medhub.science.imaging.dicom.query_identifiers import Identifier, write_identifier
+from medhub.science.imaging.dicom.query_identifiers import Identifier, read_identifier, write_identifier
 
 PAGE = 200
 _LEVELS: Mapping[str, dicom_search.Level] = {
@@ -43,7 +42,7 @@ def asked(
     if encoded is None:
         raise Invalid("The query has no identifier.")
     try:
-        identifier = Identifier.from_wire(app.isolation.run(wire.identifier, encoded.getvalue(), implicit))
+        identifier = app.isolation.run(read_identifier, encoded.getvalue(), implicit_vr=implicit)
     except ValueError as error:
         raise Invalid("The query cannot be read.") from error
     level = _LEVELS.get(identifier.level)

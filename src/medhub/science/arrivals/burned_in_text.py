@@ -24,6 +24,9 @@ from medhub.science.imaging.rendering.frames import read_frame
 Region = tuple[int, int, int, int, int]
 """Frame (from 1), x0, y0, x1, y1, the last two not included."""
 
+MAX_REGIONS = 20_000
+"""Boxes of one image, over all its frames."""
+
 
 @dataclass(frozen=True)
 class BurnedInText:
@@ -51,6 +54,11 @@ class BurnedInText:
     boxes: tuple[Region, ...] = ()
     kept: tuple[Region, ...] = ()
     doubt: str = ""
+
+    def __post_init__(self) -> None:
+        """Check that there are no more boxes than an image can have; ``ValueError`` otherwise."""
+        if max(len(self.boxes), len(self.kept)) > MAX_REGIONS:
+            raise ValueError("there are more boxes than an image can have")
 
 
 @cache

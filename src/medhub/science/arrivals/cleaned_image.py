@@ -3,19 +3,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
-from medhub.science.deid.identity_cache import cached_by_identity
 from medhub.science.deid.manifest import MOST_LINES, Line
 from medhub.science.deid.profile import Profile, standing_profile
 from medhub.science.deid.pseudonym import Pseudonym, days_of
-from medhub.science.imaging.dicom.object_kinds import SHOWN_AS, ShownAs
-from medhub.science.imaging.dicom.search_attributes import Attributes, checked
+from medhub.science.imaging.dicom.object_kinds import ShownAs
+from medhub.science.imaging.dicom.search_attributes import Attributes, check_attributes
 
 
 @dataclass(frozen=True)
@@ -70,50 +67,6 @@ class CleaningContext:
         """The patient as de-identified objects have it; its UIDs hold for this patient alone."""
         days = days_of(self.uid_key, (self.patient_code,), self.profile.dates)
         return Pseudonym(self.uid_key, self.patient_code, days, scope=(self.patient_code,))
-
-    def to_wire(self) -> dict[str, Any]:
-        """Write the context as plain values, for a process apart."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {
-            **values,
-            "received_at": self.received_at.isoformat(),
-            "profile": self.profile.model_dump_json(),
-            "known": list(self.known),
-            "attributes": list(self.attributes),
-        }
-
-    @classmethod
-    def from_wire(cls, values: Mapping[str, Any]) -> CleaningContext:
-        """Read what ``to_wire`` wrote."""
-        read = {**values, "received_at": datetime.fromisoformat(values["received_at"])}
-        if "profile" in values:
-            read["profile"] = _profile(values["profile"])
-        several = {name: tuple(values.get(name, ())) for name in ("known", "attributes")}
-        return cls(**{**read, **several})
-
-
-@lru_cache(maxsize=16)
-def _profile(text: str) -> Profile:
-    return Profile.model_validate_json(text)
-
-
-@cached_by_identity
-def _manifest_bytes(manifest: tuple[Line, ...]) -> bytes:
-    return json.dumps([list(vars(line).values()) for line in manifest]).encode()
-
-
-@lru_cache(maxsize=64)
-def _lines(text: bytes) -> tuple[Line, ...]:
-    """Read a manifest, believing nothing; the objects of a series have the same."""
-    values = json.loads(text)
-    if type(values) is not list:
-        raise ValueError("this is not a manifest")
-    lines = []
-    for line in values[:MOST_LINES]:
-        if type(line) is not list or [type(one) for one in line] != [str] * 5 + [int]:
-            raise ValueError("this is not a manifest")
-        lines.append(Line(*line))
-    return tuple(lines)
 
 
 @dataclass(frozen=True)
@@ -172,50 +125,8 @@ class CleanedImage:
     shown_as: ShownAs = "image"
     attributes: Mapping[str, Attributes] = field(default_factory=lambda: {"study": {}, "series": {}, "image": {}})
 
-    def to_wire(self) -> dict[str, Any]:
-        """Write the image as plain values, for the way out of a process apart."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        plain = {"identity": dict(self.identity), "attributes": dict(self.attributes)}
-        return {**values, **plain, "notes": list(self.notes), "manifest": _manifest_bytes(self.manifest)}
-
-    @classmethod
-    def from_wire(cls, values: Mapping[str, Any]) -> CleanedImage:
-        """Read what ``to_wire`` wrote, believing nothing: the writer handled hostile bytes.
-
-        Parameters
-        ----------
-        values
-            Plain values by name.
-
-        Returns
-        -------
-        Prepared
-            The image.
-
-        Raises
-        ------
-        ValueError
-            When a value is missing, unknown, or of another type than declared.
-        """
-        kinds: dict[str, type] = {
-            "dicom": bytes,
-            "thumbnail": bytes,
-            "notes": list,
-            "manifest": bytes,
-            "identity": dict,
-        }
-        kinds |= {"lossless": bool, "unseen": bool, "attributes": dict}
-        kinds |= dict.fromkeys(("rows", "columns", "frames", "samples", "bits"), int)
-        names = {f.name for f in fields(cls)}
-        if set(values) != names or any(type(values[name]) is not kinds.get(name, str) for name in names):
-            raise ValueError("this is not a prepared image")
-        if values["shown_as"] not in SHOWN_AS:
-            raise ValueError("this is not a prepared image")
-        identity = {str(name): str(one) for name, one in values["identity"].items()}
-        notes = tuple(str(note) for note in values["notes"])
-        read = {
-            "manifest": _lines(values["manifest"]),
-            "identity": identity,
-            "attributes": checked(values["attributes"]),
-        }
-        return cls(**{**values, **read, "notes": notes})
+    def __post_init__(self) -> None:
+        """Check what the types do not say; ``ValueError`` where it cannot be an image of ``prepare_arrival``."""
+        if len(self.manifest) > MOST_LINES:
+            raise ValueError("the manifest is longer than any that is written")
+        check_attributes(self.attributes)

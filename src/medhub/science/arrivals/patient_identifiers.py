@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from io import BytesIO
-from typing import Any
 
 from pydicom import Dataset
 from pydicom.datadict import tag_for_keyword
@@ -54,16 +52,16 @@ class PatientIdentifiers:
     sop_instance_uid: str = ""
     modality: str = ""
 
-    def to_wire(self) -> dict[str, Any]:
-        """Write it as plain values."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
 
-    @classmethod
-    def from_wire(cls, values: Mapping[str, Any]) -> PatientIdentifiers:
-        """Read what ``to_wire`` wrote, believing nothing; ``ValueError`` where it is something else."""
-        if set(values) != {f.name for f in fields(cls)} or any(type(one) is not str for one in values.values()):
-            raise ValueError("this is no introduction")
-        return cls(**values)
+def read_identifiers_of_files(files: list[bytes], limits: DecodingLimits) -> list[PatientIdentifiers | Unacceptable]:
+    """Read the identifiers of several files, or why one cannot be read; see ``read_patient_identifiers``."""
+    answers: list[PatientIdentifiers | Unacceptable] = []
+    for data in files:
+        try:
+            answers.append(read_patient_identifiers(data, limits))
+        except Unacceptable as refusal:
+            answers.append(refusal)
+    return answers
 
 
 def read_patient_identifiers(data: bytes, limits: DecodingLimits) -> PatientIdentifiers:

@@ -23,6 +23,13 @@ _OWN = frozenset(
     )
 )
 
+MAX_TEXTS = 1_000
+
+
+def first_remaining_texts(data: bytes) -> list[tuple[str, str]]:
+    """List the first ``MAX_TEXTS`` texts of ``remaining_texts`` in order."""
+    return sorted(remaining_texts(data))[:MAX_TEXTS]
+
 
 def remaining_texts(data: bytes) -> set[tuple[str, str]]:
     """List the free text of a file.

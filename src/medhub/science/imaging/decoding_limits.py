@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from medhub.errors import Invalid
@@ -65,15 +64,6 @@ class DecodingLimits:
     max_inflated_bytes: int = 400 * 1024**2
     max_depth: int = 32
     max_items: int = 250_000
-
-    def to_wire(self) -> dict[str, int]:
-        """Write the limits as plain values, for a process apart."""
-        return asdict(self)
-
-    @classmethod
-    def from_wire(cls, values: Mapping[str, int]) -> DecodingLimits:
-        """Read what ``to_wire`` wrote."""
-        return cls(**values)
 
 
 def refuse_oversized(rows: int, columns: int, limits: DecodingLimits) -> None:

@@ -15,6 +15,9 @@ from medhub.science.imaging.decoding_limits import Unacceptable
 from medhub.science.imaging.dicom.encapsulated_document import PDF, media_type_of
 from medhub.science.imaging.dicom.received_file import quiet
 
+PAGE_PIXELS = 1_600
+"""Longest side of a page as it is shown."""
+
 _MOST_PIXELS = 20_000_000
 _MOST_CHARACTERS = 200_000
 
@@ -35,6 +38,15 @@ def document_in(dicom: bytes) -> tuple[bytes, str]:
     length = dataset.get("EncapsulatedDocumentLength")
     data = value[:length] if isinstance(length, int) and 0 < length < len(value) else value
     return data, media_type_of(dataset, data)
+
+
+def read_page_size(dicom: bytes) -> tuple[int, int, int]:
+    """Pages of the document of an object, and rows and columns of the first; zeros where it has no pages."""
+    data, media_type = document_in(dicom)
+    if not is_pdf(media_type):
+        return 0, 0, 0
+    rows, columns = page_picture(data, 0, PAGE_PIXELS).shape[:2]
+    return page_count(data), rows, columns
 
 
 def page_count(pdf: bytes) -> int:

@@ -39,19 +39,10 @@ class Identifier:
     level: str
     keys: dict[str, str]
 
-    def to_wire(self) -> dict[str, Any]:
-        """Write it as plain values."""
-        return {"level": self.level, "keys": self.keys}
-
-    @classmethod
-    def from_wire(cls, values: Mapping[str, Any]) -> Identifier:
-        """Read what ``to_wire`` wrote, believing nothing; ``ValueError`` where it is something else."""
-        level, keys = values.get("level"), values.get("keys")
-        if not isinstance(level, str) or not isinstance(keys, dict) or len(keys) > MOST_KEYS:
-            raise ValueError("this is no identifier")
-        if not all(isinstance(value, str) and tag_for_keyword(keyword) for keyword, value in keys.items()):
-            raise ValueError("this is no key")
-        return cls(level, keys)
+    def __post_init__(self) -> None:
+        """Check the keys; ``ValueError`` where there are too many, or one is no keyword of DICOM."""
+        if len(self.keys) > MOST_KEYS or not all(map(tag_for_keyword, self.keys)):
+            raise ValueError("these are not the keys of a query")
 
 
 def read_identifier(encoded: bytes, *, implicit_vr: bool) -> Identifier:

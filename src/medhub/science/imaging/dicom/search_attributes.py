@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from io import BytesIO
 
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
@@ -108,7 +109,11 @@ def _taken(dataset: Dataset, keywords: Iterable[str]) -> Attributes:
             try:
                 value = dataset[tag].value
                 values = value if isinstance(value, MultiValue | list | tuple) else [value]
-                texts = [str(one)[:MOST_CHARACTERS] for one in values[:MOST_VALUES] if one not in (None, "")]
+                texts = [
+                    str(item).replace("\x00", "")[:MOST_CHARACTERS]
+                    for item in values[:MOST_VALUES]
+                    if item not in (None, "")
+                ]
             except Exception:  # noqa: S112  # what cannot be read is not searched
                 continue
             if texts:
@@ -116,28 +121,25 @@ def _taken(dataset: Dataset, keywords: Iterable[str]) -> Attributes:
     return found
 
 
-def checked(values: object) -> dict[str, Attributes]:
-    """Read what came out of a process apart, believing nothing.
+def read_search_attributes(dicom: bytes, more: list[str]) -> dict[str, Attributes]:
+    """Read the attributes of a stored file; see ``attributes_of``."""
+    return attributes_of(dcmread(BytesIO(dicom), stop_before_pixels=True), more)
+
+
+def check_attributes(attributes: Mapping[str, Attributes]) -> None:
+    """Check attributes that an isolated process has read.
 
     Raises
     ------
     ValueError
-        When it is nothing that ``attributes_of`` gives.
+        When these are not the levels, or not values, that ``attributes_of`` returns.
     """
-    if not isinstance(values, Mapping) or set(values) != {"study", "series", "image"}:
-        raise ValueError("these are no attributes")
-    found: dict[str, Attributes] = {}
-    for level, taken in values.items():
-        if not isinstance(taken, Mapping):
-            raise ValueError("these are no attributes")
-        found[level] = {str(keyword): _texts(texts) for keyword, texts in taken.items()}
-    return found
-
-
-def _texts(values: object) -> list[str]:
-    if not isinstance(values, Sequence) or not all(isinstance(one, str) for one in values):
-        raise ValueError("these are no values")
-    return [one.replace("\x00", "")[:MOST_CHARACTERS] for one in values[:MOST_VALUES]]
+    if attributes.keys() != {"study", "series", "image"}:
+        raise ValueError("these are not the levels of attributes")
+    for level in attributes.values():
+        for values in level.values():
+            if len(values) > MOST_VALUES or any(len(value) > MOST_CHARACTERS or "\x00" in value for value in values):
+                raise ValueError("these are not the values of an attribute")
 
 
 def whole_number(values: Sequence[str] | None) -> int | None:

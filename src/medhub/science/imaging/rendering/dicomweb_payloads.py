@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is made of stored files for who asks by DICOMweb, as functions of plain values for a process apart."""
+"""Payloads of DICOMweb, made from stored files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from medhub.science.imaging.decoding_limits import Unacceptable
 from medhub.science.imaging.dicom.received_file import quiet
-from medhub.science.imaging.rendering.frame_views import render_view, single_frame, view_from_wire
+from medhub.science.imaging.rendering.frame_views import View, render_view, single_frame
 from medhub.science.imaging.rendering.frames import read_stored
 
 INLINE_BYTES = 1024
@@ -31,13 +31,13 @@ BULK = "@@"
 _MOST_TEXT = 1024 * 1024
 
 
-def view(
-    dicom: bytes, number: int, wanted: Mapping[str, Any], frame: bytes | None = None, vr: str = "", packed: bool = False
+def render_frame_view(
+    dicom: bytes, number: int, view: View, frame: bytes | None = None, vr: str = "", packed: bool = False
 ) -> bytes:
     """Do ``render_view`` on a file, or on one frame of it that comes beside its attributes."""
     if frame is not None:
         dicom, number = single_frame(dicom, frame, number, vr=vr, encapsulated=packed), 0
-    return render_view(dicom, number, view_from_wire(wanted))
+    return render_view(dicom, number, view)
 
 
 def values(

@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from io import BytesIO
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -54,10 +52,6 @@ class View:
     region_width: int = 0
     region_height: int = 0
     enlarge: bool = True
-
-    def to_wire(self) -> dict[str, Any]:
-        """Write it as plain values."""
-        return asdict(self)
 
     @property
     def key(self) -> str:
@@ -177,8 +171,3 @@ def _fitted(picture: Image.Image, view: View) -> Image.Image:
         return picture
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     return picture.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
-
-
-def view_from_wire(values: Mapping[str, Any]) -> View:
-    """Read what ``View.to_wire`` wrote."""
-    return View(**values)
