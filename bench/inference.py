@@ -28,7 +28,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from medhub.science.inference.card import CARD_FILE, MODEL_FILE, Card, NoveltyCard
+from medhub.science.inference.card import CARD_FILE, MODEL_FILE, ModelCard, NoveltyCard
 from medhub.science.inference.classifier import INPUT, OUTPUTS, Classifier, session_options
 from medhub.science.inference.preprocessing import Preprocessing, prepare
 from medhub.science.learning.architectures import build_network
@@ -67,7 +67,7 @@ def with_random_weights(name: str, folder: Path) -> tuple[Classifier, Graph]:
     )
     images = np.stack([np.asarray(Image.fromarray(decode(data)).resize((224, 224))) for data in photographs()[:4]])
     exported = export(network, distance, LABELS, preprocessing, images)
-    card = Card(
+    card = ModelCard(
         name=name, version="0", title="for timing", architecture=name, licence="none", labels=LABELS,
         model_sha256=exported.sha256, temperature=1, intended_use="timing", not_for=("anything else",),
         trained_with="random weights", preprocessing=preprocessing,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from medhub.classification import registry
-from medhub.classification.registry import all_cards, folder_of, get_classifier
+from medhub.classification.registry import all_cards, folder_of, get_classifier, label_display_names
 from medhub.foundation.settings import Settings
 from medhub.science.inference.card import ClassifierNotFound
 from medhub.science.inference.classifier import Classifier
@@ -68,3 +68,13 @@ def test_a_name_that_there_is_not_is_told_with_those_there_are(settings: Setting
         get_classifier(settings, "x-ray")
     with pytest.raises(ClassifierNotFound, match="There are: none"):
         get_classifier(Settings(classifiers=tmp_path / "empty"), "x-ray")
+
+
+def test_labels_have_the_names_of_the_card(settings: Settings) -> None:
+    names = label_display_names(settings, "blood-cells", ("ig", "neutrophil", "not-classed"))
+    assert names == {"ig": "Immature granulocyte", "neutrophil": "Neutrophil", "not-classed": "not classed"}
+    assert list(label_display_names(settings, "blood-cells")) == list(all_cards(settings)[0].labels)
+
+
+def test_labels_of_a_classifier_that_is_not_installed_are_spelled_out(settings: Settings) -> None:
+    assert label_display_names(settings, "x-ray", ("lung-opacity",)) == {"lung-opacity": "lung opacity"}

@@ -31,12 +31,16 @@ LABELS = ("basophil", "eosinophil", "erythroblast", "ig", "lymphocyte", "monocyt
 
 @dataclass
 class FakeCard:
-    """The little that is asked of a card."""
+    """The parts of a model card that the server reads."""
 
     name: str = "blood-cells"
     version: str = "0"
     licence: str = "Apache-2.0"
     not_for: tuple[str, ...] = ("diagnosis",)
+
+    def display_names(self) -> dict[str, str]:
+        """Names of labels for people."""
+        return {label: label for label in LABELS}
 
 
 class ScriptedClassifier:

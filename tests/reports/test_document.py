@@ -283,6 +283,15 @@ def test_a_verdict_against_the_classifier_is_said_plainly(make_facts: FactsMaker
     assert "The verdict differs in 2 (images 1, 2)" in text
 
 
+def test_labels_are_printed_by_their_names_and_recorded_by_their_codes(make_facts: FactsMaker) -> None:
+    facts = make_facts(1, each={"verdict_label": "ig"}, display_names={"ig": "Immature granulocyte"})
+    text = words(render(facts))
+    assert "Immature granulocyte" in text
+    assert "neutrophil" in text
+    assert facts_record(facts)["images"][0]["verdict"]["label"] == "ig"
+    assert facts_record(facts) == facts_record(make_facts(1, each={"verdict_label": "ig"}))
+
+
 def test_an_image_that_no_classifier_read_is_reported_too(make_facts: FactsMaker) -> None:
     each: dict[str, Any] = {
         "classifier_label": None,

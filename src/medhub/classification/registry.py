@@ -4,14 +4,21 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from medhub.foundation.logging import get_logger
 from medhub.foundation.settings import Settings
-from medhub.science.inference.card import CARD_FILE as CARD
-from medhub.science.inference.card import MODEL_FILE as MODEL
-from medhub.science.inference.card import Card, ClassifierBroken, ClassifierNotFound, load_card
+from medhub.science.inference.card import (
+    CARD_FILE,
+    MODEL_FILE,
+    ClassifierBroken,
+    ClassifierNotFound,
+    ModelCard,
+    load_card,
+    spell_label,
+)
 from medhub.science.inference.classifier import Classifier
 from medhub.science.inference.classifier import digest as digest_of
 
@@ -43,7 +50,7 @@ def get_classifier(settings: Settings, name: str, digest: str | None = None) -> 
     With a digest it must be that very version, in whichever folder it lies.
     """
     folder = find_installed(settings, digest).folder if digest is not None else find_folder(settings, name)
-    changed = (folder / CARD).stat().st_mtime_ns
+    changed = (folder / CARD_FILE).stat().st_mtime_ns
     with _guard:
         known = _loaded.get(folder)
         if known is None or known[0] != changed:
@@ -55,7 +62,7 @@ def get_classifier(settings: Settings, name: str, digest: str | None = None) -> 
 def find_folder(settings: Settings, name: str) -> Path:
     """The folder of the classifier of a name; the name may be a folder itself."""
     for folder in (folder_of(settings) / name, trained_folder_of(settings) / name, Path(name)):
-        if (folder / CARD).is_file():
+        if (folder / CARD_FILE).is_file():
             return folder.resolve()
     names = [one.folder.name for one in all_installed(settings)]
     raise ClassifierNotFound(
@@ -68,7 +75,7 @@ class Installed:
     """A classifier that lies in one of the folders of the installation."""
 
     folder: Path
-    card: Card
+    card: ModelCard
     digest: str
 
 
@@ -78,7 +85,7 @@ def all_installed(settings: Settings) -> list[Installed]:
     if folders[0].resolve() == folders[1].resolve():
         folders.pop()
     found = []
-    for path in (path for folder in folders for path in sorted(folder.glob(f"*/{CARD}"))):
+    for path in (path for folder in folders for path in sorted(folder.glob(f"*/{CARD_FILE}"))):
         try:
             found.append(_installed(path.parent.resolve()))
         except (ClassifierBroken, FileNotFoundError) as error:  # one that is not whole hides no other
@@ -99,7 +106,7 @@ def find_installed(settings: Settings, digest: str) -> Installed:
 
 def _installed(folder: Path) -> Installed:
     """What lies in a folder; its files are read again when they have changed."""
-    files = [(folder / name).stat() for name in (CARD, MODEL)]
+    files = [(folder / name).stat() for name in (CARD_FILE, MODEL_FILE)]
     changed = tuple((file.st_mtime_ns, file.st_size) for file in files)
     with _guard:
         known = _seen.get(folder)
@@ -110,6 +117,18 @@ def _installed(folder: Path) -> Installed:
     return known[1]
 
 
-def all_cards(settings: Settings) -> list[Card]:
+def all_cards(settings: Settings) -> list[ModelCard]:
     """The cards of the installation's classifiers, by folder."""
-    return [one.card for one in all_installed(settings)]
+    return [installed.card for installed in all_installed(settings)]
+
+
+def label_display_names(settings: Settings, classifier: str, labels: Iterable[str] = ()) -> dict[str, str]:
+    """Names of labels for people: those on the card of a classifier, else the code with spaces for its hyphens.
+
+    A classifier that is not installed, or cannot be read, gives no names.
+    """
+    try:
+        names = _installed(find_folder(settings, classifier)).card.display_names()
+    except (ClassifierNotFound, ClassifierBroken, FileNotFoundError):
+        names = {}
+    return {label: names.get(label) or spell_label(label) for label in labels} if labels else names

@@ -58,25 +58,11 @@ def list_classifiers(call: Annotated[Call, allow("classifier.read")]) -> list[Cl
     with call.reading() as session:
         reading = appointments.by_digest(session, settings)
     return [
-        ClassifierOut(
-            name=card.name,
-            version=str(card.version),
-            title=card.title,
-            digest=one.digest,
-            architecture=card.architecture,
-            labels=list(card.labels),
-            licence=card.licence,
-            figures={f.name: {"value": f.value, "low": f.low, "high": f.high, "n": f.n} for f in card.figures},
-            intended_use=card.intended_use,
-            not_for=list(card.not_for),
-            limitations=list(card.limitations),
-            per_label=[part.model_dump() for part in card.per_label],
-            strangers=[part.model_dump() for part in card.strangers],
-            data=[part.model_dump() for part in card.data],
-            trained_here=one.folder.parent == trained,
-            in_use_on=reading.get((one.digest, appointments.IN_USE), []),
-            shadow_on=reading.get((one.digest, appointments.SHADOW), []),
+        ClassifierOut.of(
+            installed,
+            trained_here=installed.folder.parent == trained,
+            in_use_on=reading.get((installed.digest, appointments.IN_USE), []),
+            shadow_on=reading.get((installed.digest, appointments.SHADOW), []),
         )
-        for one in all_installed(settings)
-        for card in [one.card]
+        for installed in all_installed(settings)
     ]

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from medhub.classification.models import Prediction
+from medhub.classification.registry import Installed
 from medhub.foundation.http import Moment, Schema
+from medhub.science.inference.card import DataSource, LabelFigure, OutOfDistributionSet
 
 
 class PredictionOut(Schema):
@@ -50,8 +50,17 @@ class PredictionOut(Schema):
         )
 
 
+class FigureOut(Schema):
+    """A measured share with its 95 % interval, and the number of images."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
 class ClassifierOut(Schema):
-    """A classifier, with what its card says."""
+    """A classifier with the main parts of its card, and the pathways that it reads for."""
 
     name: str
     version: str
@@ -59,14 +68,45 @@ class ClassifierOut(Schema):
     digest: str
     architecture: str
     labels: list[str]
+    display_names: dict[str, str]
     licence: str
-    figures: dict[str, Any]
+    figures: dict[str, FigureOut]
     intended_use: str
     not_for: list[str]
     limitations: list[str]
-    per_label: list[dict[str, Any]]
-    strangers: list[dict[str, Any]]
-    data: list[dict[str, Any]]
+    per_label: list[LabelFigure]
+    strangers: list[OutOfDistributionSet]
+    data: list[DataSource]
     trained_here: bool
     in_use_on: list[str]
     shadow_on: list[str]
+
+    @classmethod
+    def of(
+        cls, installed: Installed, *, trained_here: bool, in_use_on: list[str], shadow_on: list[str]
+    ) -> ClassifierOut:
+        """The classifier as it is sent."""
+        card = installed.card
+        return cls(
+            name=card.name,
+            version=str(card.version),
+            title=card.title,
+            digest=installed.digest,
+            architecture=card.architecture,
+            labels=list(card.labels),
+            display_names=card.display_names(),
+            licence=card.licence,
+            figures={
+                figure.name: FigureOut(value=figure.value, low=figure.low, high=figure.high, n=figure.n)
+                for figure in card.figures
+            },
+            intended_use=card.intended_use,
+            not_for=list(card.not_for),
+            limitations=list(card.limitations),
+            per_label=list(card.per_label),
+            strangers=list(card.out_of_distribution),
+            data=list(card.data),
+            trained_here=trained_here,
+            in_use_on=in_use_on,
+            shadow_on=shadow_on,
+        )

@@ -319,11 +319,11 @@ def evaluate_command(
             command = evaluation.COMMAND.format(name=reader.card.name)
             parts["figures"] = (*parts["figures"], *evaluation.changes(reader, rows, threshold, command))
             kinds = evaluation.measure_out_of_distribution(
-                reader, wanted.strangers, strangers, found.readings, threshold
+                reader, wanted.out_of_distribution, strangers, found.readings, threshold
             )
-            parts["strangers"] = kinds
+            parts["out_of_distribution"] = kinds
             value["variations"] = [one.model_dump(exclude={"command"}) for one in parts["figures"][5:]]
-            value["strangers"] = [one.model_dump() for one in parts["strangers"]]
+            value["strangers"] = [one.model_dump() for one in parts["out_of_distribution"]]
         wrong = evaluation.differences(reader.card, parts)
         value["differs_from_card"] = wrong
     if charts is not None:
@@ -427,7 +427,7 @@ def calibrate_command(
             version=version,
             wanted=promise,
             note=note,
-            strangers=wanted.strangers if wanted is not None else (),
+            strangers=wanted.out_of_distribution if wanted is not None else (),
             data=strangers,
             done=lambda: bar.advance(task),
         )

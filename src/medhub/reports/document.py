@@ -186,7 +186,8 @@ def _summary(facts: ReportFacts) -> dict[str, Any]:
     return {
         "total": len(images),
         "rows": [
-            {"label": _label(label), "verdicts": verdicts.get(label, 0), "said": said.get(label, 0)} for label in labels
+            {"label": _label(facts, label), "verdicts": verdicts.get(label, 0), "said": said.get(label, 0)}
+            for label in labels
         ],
         "classified": len(classified),
         "sure": len(sure),
@@ -210,13 +211,13 @@ def _image_values(index: int, image: ImageFinding, facts: ReportFacts) -> dict[s
         "size": f"{image.width} × {image.height} px",
         "digest": _grouped(image.image_digest[:32], 8),
         "evidence": image.evidence is not None,
-        "label": _label(image.classifier_label) if image.classifier_label else None,
+        "label": _label(facts, image.classifier_label) if image.classifier_label else None,
         "confidence": image.confidence,
         "threshold": image.threshold,
         "uncertain": image.uncertain,
         "reason": _line(shorten(one_line(image.uncertain_reason), LONG_NOTE)) if image.uncertain_reason else None,
-        "bars": [{"label": _label(label), "value": value} for label, value in ranked],
-        "verdict": _label(image.verdict_label),
+        "bars": [{"label": _label(facts, label), "value": value} for label, value in ranked],
+        "verdict": _label(facts, image.verdict_label),
         "by": _who(image.verdict_by, image.verdict_role),
         "at": _when(image.verdict_at, facts.time_zone),
         "agrees": image.agrees,
@@ -267,8 +268,8 @@ def _note(text: str) -> dict[str, Any]:
     return {"text": printed, "rtl": right_to_left(printed)}
 
 
-def _label(text: str) -> str:
-    return isolated(_line(shorten(one_line(text), 60)))
+def _label(facts: ReportFacts, label: str) -> str:
+    return isolated(_line(shorten(one_line(facts.display_names.get(label, label)), 60)))
 
 
 def _is_long(value: str) -> bool:

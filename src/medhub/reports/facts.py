@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -117,6 +118,8 @@ class ReportFacts:
     """What the classifier's card says it must not be used for."""
     time_zone: str = "UTC"
     """The zone (IANA) in which times are printed; the record is always in UTC."""
+    display_names: Mapping[str, str] = field(default_factory=dict)
+    """Names of labels for people, which are printed in place of the labels; the record has the labels."""
 
 
 def verdict_counts(facts: ReportFacts) -> list[tuple[str, int]]:

@@ -46,7 +46,7 @@ from medhub.reports.seal import seal
 from medhub.review import queries
 from medhub.review.models import Case
 from medhub.review.service import get_case, history, record_case
-from medhub.science.inference.card import ClassifierNotFound
+from medhub.science.inference.card import ClassifierNotFound, spell_label
 from medhub.science.inference.explanation import overlay
 
 # The pages print pictures no larger than this.
@@ -124,10 +124,12 @@ def _facts(session: Session, app: AppContext, case: Case) -> ReportFacts:
     images = queries.facts_of(session, list(session.scalars(chosen)), case)
     first = next((facts.prediction for facts in images if facts.prediction is not None), None)
     licence, notice = None, None
+    names = {label: spell_label(label) for label in pathway.labels}
     if first is not None:
         try:
             card = get_classifier(app.settings, first.classifier, first.digest).card
             licence, notice = card.licence, " ".join(card.not_for)
+            names |= card.display_names()
         except ClassifierNotFound:
             notice = "The classifier's card is no longer installed."
     if case.signed_at is None or case.signed_by is None:
@@ -159,6 +161,7 @@ def _facts(session: Session, app: AppContext, case: Case) -> ReportFacts:
         ),
         classifier_licence=licence,
         classifier_notice=notice,
+        display_names=names,
     )
 
 

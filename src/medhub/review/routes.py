@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from medhub.accounts.access import Call, allow
 from medhub.accounts.routes import ItemId
 from medhub.classification import service as classification
+from medhub.classification.registry import label_display_names
 from medhub.foundation.http import Id, Page, Paging, Text
 from medhub.ingest import service as ingest
 from medhub.records import service as records
@@ -103,6 +104,7 @@ def _image_out(session: Session, call: Call, image: Image) -> ImageOut:
         classification.predictions_of(session, image.id),
         service.history_of_image(session, image.id),
         pathway,
+        _display_names(call, pathway),
     )
 
 
@@ -147,6 +149,10 @@ def delete_verdict(call: Annotated[Call, allow("verdict.give")], id: ItemId) -> 
         return _image_out(session, call, image)
 
 
+def _display_names(call: Call, pathway: Pathway | None) -> dict[str, str]:
+    return label_display_names(call.app.settings, pathway.classifier, pathway.labels) if pathway is not None else {}
+
+
 def _is_mine(call: Call, case: Case, pathway: Pathway) -> bool:
     return not case.superseded and call.actor.roles.get(case.project_id) in rules.waiting_roles(pathway, case.stage)
 
@@ -167,6 +173,7 @@ def case_out(session: Session, call: Call, case: Case) -> CaseOut:
         **case_fields(facts, call.actor.project_names.get(case.project_id, ""), pathway, _is_mine(call, case, pathway)),
         images_list=[ImageRow.of(one) for one in shown],
         labels=list(pathway.labels),
+        display_names=_display_names(call, pathway),
         threshold=pathway.threshold,
         limit=pathway.limit,
         sign_note=case.sign_note,
@@ -232,7 +239,9 @@ def correct_case(call: Annotated[Call, allow("case.correct")], id: ItemId, given
 @overview.get("/pathways", summary="Pathways")
 def list_pathways(call: Annotated[Call, allow("pathway.read")]) -> list[PathwayOut]:
     """The pathways of this installation, as their files say."""
-    return [PathwayOut.of(pathway) for pathway in all_pathways(call.app.settings).values()]
+    return [
+        PathwayOut.of(pathway, _display_names(call, pathway)) for pathway in all_pathways(call.app.settings).values()
+    ]
 
 
 @overview.get("/patients/{id}/summary", tags=["patients"], summary="How much hangs on a patient")

@@ -152,11 +152,17 @@ class ImageOut(ImageRow):
     predictions: list[PredictionOut]
     history: list[EventOut]
     labels: list[str]
+    display_names: dict[str, str]
     case: CaseBrief | None
 
     @classmethod
     def whole(
-        cls, facts: ImageFacts, predictions: list[Prediction], events: list[CaseEvent], pathway: Pathway | None
+        cls,
+        facts: ImageFacts,
+        predictions: list[Prediction],
+        events: list[CaseEvent],
+        pathway: Pathway | None,
+        display_names: dict[str, str],
     ) -> ImageOut:
         """The image with its predictions and history."""
         case = facts.case
@@ -165,6 +171,7 @@ class ImageOut(ImageRow):
             predictions=[PredictionOut.of(prediction) for prediction in predictions],
             history=[EventOut.of(event) for event in events],
             labels=list(pathway.labels) if pathway is not None else [],
+            display_names=display_names,
             case=None
             if case is None
             else CaseBrief(
@@ -265,6 +272,7 @@ class CaseOut(CaseRow):
 
     images_list: list[ImageRow]
     labels: list[str]
+    display_names: dict[str, str]
     threshold: float
     limit: Literal["fixed", "learned"]
     sign_note: str | None
@@ -304,6 +312,7 @@ class PathwayOut(Schema):
     digest: str
     modality: str
     labels: list[str]
+    display_names: dict[str, str]
     not_counted: list[str]
     threshold: float
     limit: Literal["fixed", "learned"]
@@ -311,7 +320,7 @@ class PathwayOut(Schema):
     stages: list[StageOut]
 
     @classmethod
-    def of(cls, pathway: Pathway) -> PathwayOut:
+    def of(cls, pathway: Pathway, display_names: dict[str, str]) -> PathwayOut:
         """The pathway as it is sent."""
         return cls(
             name=pathway.name,
@@ -320,6 +329,7 @@ class PathwayOut(Schema):
             digest=pathway.digest,
             modality=pathway.modality,
             labels=list(pathway.labels),
+            display_names=display_names,
             not_counted=list(pathway.not_counted),
             threshold=pathway.threshold,
             limit=pathway.limit,

@@ -271,7 +271,8 @@ def read_classifier(call: Annotated[Call, allow("classifier.read")], digest: Dig
         run = runs.made_by(session, digest)
         return ClassifierCard(
             digest=digest,
-            card=installed.card.model_dump(mode="json"),
+            card=installed.card,
+            display_names=installed.card.display_names(),
             trained_here=installed.folder.parent == trained_folder_of(settings).resolve(),
             appointments=[AppointmentOut.of(one) for one in appointments.of_classifier(session, digest)],
             in_use_on=reading.get((digest, appointments.IN_USE), []),

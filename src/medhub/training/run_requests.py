@@ -63,7 +63,7 @@ def check_order(settings: Settings, recipe: str, init: str | None) -> tuple[str,
         names = ", ".join(one.name for one in shipped_recipes())
         raise RecipeRefused(f"There is no recipe “{recipe}”. There are: {names}.", field="recipe")
     wanted = load_recipe(find_recipe(recipe)) if shipped else read_recipe(recipe)
-    if wanted.distillation is not None or (wanted.strangers and not shipped):
+    if wanted.distillation is not None or (wanted.out_of_distribution and not shipped):
         raise RecipeRefused(
             "A recipe in the app learns from no teacher and is measured with no strangers: both name folders of the "
             "server. Use `medhub train` for them.",

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from medhub.classification.models import Appointment, Prediction, ShadowPrediction
 from medhub.foundation.http import Id, Line, Moment, Schema, Text
+from medhub.science.inference.card import ModelCard
 from medhub.training import dataset_contents
 from medhub.training.datasets import RowFacts
 from medhub.training.drift import Drift, DriftPeriod
@@ -221,7 +222,8 @@ class ClassifierCard(Schema):
     """A classifier with its whole card, where it reads or read, and the training that made it."""
 
     digest: str
-    card: dict[str, Any]
+    card: ModelCard
+    display_names: dict[str, str]
     trained_here: bool
     appointments: list[AppointmentOut]
     in_use_on: list[str]

@@ -69,3 +69,27 @@ def test_a_card_that_is_not_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "card.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ClassifierBroken):
         load_card(tmp_path)
+
+
+def test_each_label_has_a_display_name() -> None:
+    text = card_text(SHA256, labels='["ig", "not-classed", "Lung_Opacity"]')
+    assert read_card(text).display_names() == {
+        "ig": "ig",
+        "not-classed": "not classed",
+        "Lung_Opacity": "Lung Opacity",
+    }
+    named = read_card(text + '[label_names]\nig = "Immature granulocyte"\n')
+    assert named.display_names()["ig"] == "Immature granulocyte"
+    assert named.display_names()["not-classed"] == "not classed"
+
+
+def test_a_display_name_of_an_unknown_label_is_refused() -> None:
+    with pytest.raises(ClassifierBroken, match="not a label"):
+        read_card(card_text(SHA256) + '[label_names]\nviolet = "Violet"\n')
+
+
+def test_the_keys_of_the_file_stay_where_an_attribute_has_another_name() -> None:
+    card = read_card(card_text(SHA256) + '[[strangers]]\nname = "dogs"\nn = 3\nuncertain = 1.0\nnovel = 1.0\n')
+    assert card.out_of_distribution[0].name == "dogs"
+    assert "strangers" in card.model_dump()
+    assert "out_of_distribution" not in card.model_dump(mode="json")

@@ -88,7 +88,7 @@ def test_the_limit_and_the_figures_are_those_of_the_new_version(after: Path, row
     assert found.threshold == card.abstention.threshold
     parts = evaluation.card_parts(found, evaluation.results(found), evaluation.COMMAND.format(name="tiny"))
     assert evaluation.differences(card, parts) == []
-    assert card.strangers == ()
+    assert card.out_of_distribution == ()
 
 
 def test_nothing_that_is_there_is_written_over(

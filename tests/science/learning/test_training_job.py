@@ -102,7 +102,7 @@ def test_what_is_written_serves_and_knows_its_colors(made: Path) -> None:
     assert (accuracy.name, accuracy.n) == ("accuracy on the test images", 18)
     assert accuracy.low <= accuracy.value <= accuracy.high
     assert accuracy.value > 0.8
-    stripes = next(one for one in card.strangers if one.name == "stripes")
+    stripes = next(one for one in card.out_of_distribution if one.name == "stripes")
     assert (stripes.n, stripes.novel) == (3, 1.0)
     assert card.run is not None
     assert card.run.images == (36, 18, 18)
@@ -139,10 +139,10 @@ def test_the_card_is_what_is_measured_again(data: Path, made: Path) -> None:
     command = evaluation.COMMAND.format(name="discs")
     parts = evaluation.card_parts(found, evaluation.results(found), command)
     parts["figures"] = (*parts["figures"], *evaluation.changes(classifier, rows, None, command))
-    strangers = read_recipe(RECIPE).strangers
-    parts["strangers"] = evaluation.measure_out_of_distribution(classifier, strangers, data, found.readings)
+    kinds = read_recipe(RECIPE).out_of_distribution
+    parts["out_of_distribution"] = evaluation.measure_out_of_distribution(classifier, kinds, data, found.readings)
     assert evaluation.differences(classifier.card, parts) == []
-    changed = classifier.card.model_copy(update={"strangers": ()})
+    changed = classifier.card.model_copy(update={"out_of_distribution": ()})
     assert evaluation.differences(changed, parts) == ["The card's strangers differ from what was measured."]
 
 
@@ -331,7 +331,7 @@ def test_weights_of_16_bits_and_an_int8_model_serve_too(data: Path, tmp_path: Pa
     assert found is not None
     quantized = found.classifier.card.quantized
     assert quantized is not None
-    assert quantized.kept
+    assert quantized.shipped
     assert (out / "model-int8.onnx").is_file()
 
 

@@ -1976,6 +1976,36 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /**
+         * Abstention
+         * @description The learned confidence limit, and what it guarantees; see ``science.learning.abstention``.
+         *
+         *     Attributes
+         *     ----------
+         *     target_error, confidence
+         *         In a further set of similar images, as large as the set that the limit was learned on, at most the share
+         *         ``target_error`` of the answers is wrong. At least the share ``confidence`` of such sets fulfils this.
+         *     n, groups
+         *         Images that the limit was learned on, and the groups (patients) that they belong to.
+         */
+        Abstention: {
+            /** Answered */
+            answered: number;
+            /** Confidence */
+            confidence: number;
+            /** Error */
+            error: number;
+            /** Groups */
+            groups: number | null;
+            /** Method */
+            method: string;
+            /** N */
+            n: number;
+            /** Target Error */
+            target_error: number;
+            /** Threshold */
+            threshold: number;
+        };
+        /**
          * AgreementOut
          * @description A week of signatures: share of images of which each classifier said what was signed, and abstained.
          */
@@ -2367,6 +2397,18 @@ export interface components {
             username: string;
         };
         /**
+         * Calibration
+         * @description The expected calibration error on the validation images, before and after the calibration.
+         */
+        Calibration: {
+            /** Error After */
+            error_after: number;
+            /** Error Before */
+            error_before: number;
+            /** N */
+            n: number;
+        };
+        /**
          * Candidate
          * @description A patient for whom a file may be.
          */
@@ -2413,6 +2455,10 @@ export interface components {
             blockers: string[];
             /** Correction Reason */
             correction_reason: string | null;
+            /** Display Names */
+            display_names: {
+                [key: string]: string;
+            };
             /** History */
             history: components["schemas"]["EventOut"][];
             /** Id */
@@ -2605,12 +2651,13 @@ export interface components {
         ClassifierCard: {
             /** Appointments */
             appointments: components["schemas"]["AppointmentOut"][];
-            /** Card */
-            card: {
-                [key: string]: unknown;
-            };
+            card: components["schemas"]["ModelCard"];
             /** Digest */
             digest: string;
+            /** Display Names */
+            display_names: {
+                [key: string]: string;
+            };
             /** In Use On */
             in_use_on: string[];
             /** Run Id */
@@ -2622,20 +2669,22 @@ export interface components {
         };
         /**
          * ClassifierOut
-         * @description A classifier, with what its card says.
+         * @description A classifier with the main parts of its card, and the pathways that it reads for.
          */
         ClassifierOut: {
             /** Architecture */
             architecture: string;
             /** Data */
-            data: {
-                [key: string]: unknown;
-            }[];
+            data: components["schemas"]["DataSource"][];
             /** Digest */
             digest: string;
+            /** Display Names */
+            display_names: {
+                [key: string]: string;
+            };
             /** Figures */
             figures: {
-                [key: string]: unknown;
+                [key: string]: components["schemas"]["FigureOut"];
             };
             /** In Use On */
             in_use_on: string[];
@@ -2652,15 +2701,11 @@ export interface components {
             /** Not For */
             not_for: string[];
             /** Per Label */
-            per_label: {
-                [key: string]: unknown;
-            }[];
+            per_label: components["schemas"]["LabelFigure"][];
             /** Shadow On */
             shadow_on: string[];
             /** Strangers */
-            strangers: {
-                [key: string]: unknown;
-            }[];
+            strangers: components["schemas"]["OutOfDistributionSet"][];
             /** Title */
             title: string;
             /** Trained Here */
@@ -2759,6 +2804,16 @@ export interface components {
             count: number;
         };
         /**
+         * CurvePoint
+         * @description The accuracy on the share of the test images with the greatest confidence.
+         */
+        CurvePoint: {
+            /** Accuracy */
+            accuracy: number;
+            /** Answered */
+            answered: number;
+        };
+        /**
          * Dashboard
          * @description What a person sees first.
          */
@@ -2843,6 +2898,26 @@ export interface components {
             project_id: string;
             /** Version */
             version: number;
+        };
+        /**
+         * DataSource
+         * @description One set of images that the classifier was trained or measured with.
+         */
+        DataSource: {
+            /** Attribution */
+            attribution: string;
+            /** Images */
+            images: number;
+            /** Licence */
+            licence: string;
+            /** Name */
+            name: string;
+            /** Source */
+            source: string;
+            /** Split */
+            split: string;
+            /** Use */
+            use: string;
         };
         /**
          * DayCount
@@ -3089,6 +3164,39 @@ export interface components {
             note?: string | null;
         };
         /**
+         * ExplanationCheck
+         * @description Tests of whether the evidence maps show what the network uses; see ``science.learning.attribution``.
+         *
+         *     Attributes
+         *     ----------
+         *     grad_cam
+         *         Correlation of the maps with Grad-CAM, which is computed in another way: 1 if both agree.
+         *     random_weights
+         *         Correlation of the maps with those of the same network with random weights: near 0 if the maps depend on the
+         *         trained weights (the sanity check of Adebayo et al., NeurIPS 2018).
+         *     deletion, insertion
+         *         Mean probability of the label while the regions with most evidence are covered (lower is better) or uncovered
+         *         (higher is better) first (Petsiuk et al., BMVC 2018).
+         *     deletion_by_chance, insertion_by_chance
+         *         The same with the regions in random order.
+         */
+        ExplanationCheck: {
+            /** Deletion */
+            deletion: number;
+            /** Deletion By Chance */
+            deletion_by_chance: number;
+            /** Grad Cam */
+            grad_cam: number;
+            /** Insertion */
+            insertion: number;
+            /** Insertion By Chance */
+            insertion_by_chance: number;
+            /** N */
+            n: number;
+            /** Random Weights */
+            random_weights: number;
+        };
+        /**
          * ExportCreate
          * @description An order: which images, and in which format.
          * @example {
@@ -3318,6 +3426,40 @@ export interface components {
             message: string;
         };
         /**
+         * Figure
+         * @description A measured share with its 95 % interval, the number of images, and the command that prints it.
+         */
+        Figure: {
+            /** Command */
+            command: string;
+            /** High */
+            high: number;
+            /** Interval */
+            interval: string;
+            /** Low */
+            low: number;
+            /** N */
+            n: number;
+            /** Name */
+            name: string;
+            /** Value */
+            value: number;
+        };
+        /**
+         * FigureOut
+         * @description A measured share with its 95 % interval, and the number of images.
+         */
+        FigureOut: {
+            /** High */
+            high: number;
+            /** Low */
+            low: number;
+            /** N */
+            n: number;
+            /** Value */
+            value: number;
+        };
+        /**
          * FindingOut
          * @description A value that identifies, or may identify, a patient, with all its occurrences in an export.
          */
@@ -3432,6 +3574,10 @@ export interface components {
             case_id: string | null;
             /** Created At */
             created_at: string;
+            /** Display Names */
+            display_names: {
+                [key: string]: string;
+            };
             /** Frames */
             frames: number;
             /** Height */
@@ -3568,6 +3714,18 @@ export interface components {
             to_series_id: string;
         };
         /**
+         * Initialization
+         * @description The weights that the training started from.
+         */
+        Initialization: {
+            /** Licence */
+            licence: string;
+            /** Name */
+            name: string;
+            /** Source */
+            source: string;
+        };
+        /**
          * LabelCount
          * @description How many with a label.
          */
@@ -3576,6 +3734,32 @@ export interface components {
             count: number;
             /** Label */
             label: string;
+        };
+        /**
+         * LabelFigure
+         * @description Sensitivity (recall), precision and further figures of one label.
+         */
+        LabelFigure: {
+            /** Auprc */
+            auprc: number[] | null;
+            /** Auroc */
+            auroc: number[] | null;
+            /** F1 */
+            f1: number[] | null;
+            /** Label */
+            label: string;
+            /** N */
+            n: number;
+            /** Precision */
+            precision: number;
+            /** Precision Interval */
+            precision_interval: number[] | null;
+            /** Recall */
+            recall: number;
+            /** Recall Interval */
+            recall_interval: number[] | null;
+            /** Specificity */
+            specificity: number[] | null;
         };
         /**
          * LimitsIn
@@ -3714,6 +3898,20 @@ export interface components {
             user: components["schemas"]["UserBrief"];
         };
         /**
+         * Measure
+         * @description A measured number that is not a share of images, such as a calibration error.
+         */
+        Measure: {
+            /** Command */
+            command: string;
+            /** N */
+            n: number;
+            /** Name */
+            name: string;
+            /** Value */
+            value: number;
+        };
+        /**
          * MembershipOut
          * @description The role of a person in a project.
          */
@@ -3723,6 +3921,122 @@ export interface components {
             /** Project Id */
             project_id: string;
             role: components["schemas"]["Role"];
+        };
+        /**
+         * ModelCard
+         * @description The content of ``card.toml``; ``docs/model-cards`` shows the same as a page.
+         *
+         *     Attributes
+         *     ----------
+         *     label_names
+         *         Names of labels for people, such as ``ig``: "Immature granulocyte"; see ``display_names``.
+         *     offsets
+         *         One for each label, added to the logits after the temperature; empty for none.
+         *     confusion
+         *         Test images by true label (row) and predicted label (column).
+         */
+        ModelCard: {
+            abstention: components["schemas"]["Abstention"] | null;
+            /** Architecture */
+            architecture: string;
+            calibration: components["schemas"]["Calibration"] | null;
+            /**
+             * Confusion
+             * @default []
+             */
+            confusion: number[][];
+            /**
+             * Curve
+             * @default []
+             */
+            curve: components["schemas"]["CurvePoint"][];
+            /**
+             * Data
+             * @default []
+             */
+            data: components["schemas"]["DataSource"][];
+            explained: components["schemas"]["ExplanationCheck"] | null;
+            /**
+             * Figures
+             * @default []
+             */
+            figures: components["schemas"]["Figure"][];
+            /**
+             * Format
+             * @default 1
+             * @constant
+             */
+            format: 1;
+            /** Intended Use */
+            intended_use: string;
+            /** Label Names */
+            label_names: {
+                [key: string]: string;
+            };
+            /** Labels */
+            labels: string[];
+            /** Licence */
+            licence: string;
+            /**
+             * Limitations
+             * @default []
+             */
+            limitations: string[];
+            /**
+             * Measures
+             * @default []
+             */
+            measures: components["schemas"]["Measure"][];
+            /** Model Sha256 */
+            model_sha256: string;
+            /** Name */
+            name: string;
+            /** Not For */
+            not_for: string[];
+            novelty: components["schemas"]["NoveltyCard"];
+            /**
+             * Offsets
+             * @default []
+             */
+            offsets: number[];
+            /**
+             * Per Label
+             * @default []
+             */
+            per_label: components["schemas"]["LabelFigure"][];
+            preprocessing: components["schemas"]["Preprocessing"];
+            quantized: components["schemas"]["QuantizedModel"] | null;
+            recalibrated: components["schemas"]["Recalibration"] | null;
+            /**
+             * Research Demonstration
+             * @default false
+             */
+            research_demonstration: boolean;
+            run: components["schemas"]["TrainingRecord"] | null;
+            /**
+             * Shortcuts
+             * @default []
+             */
+            shortcuts: string[];
+            /**
+             * Sources
+             * @default []
+             */
+            sources: components["schemas"]["SourceFigure"][];
+            start: components["schemas"]["Initialization"] | null;
+            /**
+             * Strangers
+             * @default []
+             */
+            strangers: components["schemas"]["OutOfDistributionSet"][];
+            /** Temperature */
+            temperature: number;
+            /** Title */
+            title: string;
+            /** Trained With */
+            trained_with: string;
+            /** Version */
+            version: string;
         };
         /**
          * MovedOut
@@ -3737,6 +4051,49 @@ export interface components {
             series_id: string;
             /** Study Id */
             study_id: string;
+        };
+        /**
+         * NoveltyCard
+         * @description The distance above which an image counts as unlike the training data, and how that limit was determined.
+         *
+         *     Attributes
+         *     ----------
+         *     shapes
+         *         Smallest and greatest ratio of width to height. No training image was stretched as much as an image beyond them
+         *         would be.
+         */
+        NoveltyCard: {
+            /** Basis */
+            basis: string;
+            /** Limit */
+            limit: number;
+            /** Method */
+            method: string;
+            /** Quantile */
+            quantile: number;
+            /** Shapes */
+            shapes: number[] | null;
+        };
+        /**
+         * OutOfDistributionSet
+         * @description A kind of image that the classifier was not made for, and the share of it that came out Uncertain.
+         */
+        OutOfDistributionSet: {
+            /** Auroc */
+            auroc: number | null;
+            /** N */
+            n: number;
+            /** Name */
+            name: string;
+            /** Novel */
+            novel: number;
+            /**
+             * Seen In Training
+             * @default false
+             */
+            seen_in_training: boolean;
+            /** Uncertain */
+            uncertain: number;
         };
         /** Page[ArrivalOut] */
         Page_ArrivalOut_: {
@@ -3988,6 +4345,10 @@ export interface components {
             classifier: string;
             /** Digest */
             digest: string;
+            /** Display Names */
+            display_names: {
+                [key: string]: string;
+            };
             /** Labels */
             labels: string[];
             /**
@@ -4274,6 +4635,50 @@ export interface components {
             uncertain: boolean;
         };
         /**
+         * Preprocessing
+         * @description How an image becomes the input of a network.
+         *
+         *     Attributes
+         *     ----------
+         *     size
+         *         Side of the square that the network reads, in pixels.
+         *     resize
+         *         ``stretch``: the whole image becomes the square, so that nothing of it is left out and the evidence map
+         *         lies over the whole image.
+         *     interpolation
+         *         ``bilinear``, widened when shrinking (antialiased), as Pillow does it.
+         *     channels
+         *         Order of the colour channels.
+         *     mean, std
+         *         ``(value - mean) / std`` for each channel, with values of 0..255.
+         */
+        Preprocessing: {
+            /**
+             * Channels
+             * @default RGB
+             * @constant
+             */
+            channels: "RGB";
+            /**
+             * Interpolation
+             * @default bilinear
+             * @constant
+             */
+            interpolation: "bilinear";
+            /** Mean */
+            mean: number[];
+            /**
+             * Resize
+             * @default stretch
+             * @constant
+             */
+            resize: "stretch";
+            /** Size */
+            size: number;
+            /** Std */
+            std: number[];
+        };
+        /**
          * PreviewOut
          * @description What a profile would do to files; nothing of it was written.
          */
@@ -4499,6 +4904,20 @@ export interface components {
             state: "waiting" | "approved" | "rejected";
         };
         /**
+         * QuantizedModel
+         * @description Static quantization to 8 bits, which is shipped only if it costs little accuracy on the validation images.
+         */
+        QuantizedModel: {
+            /** Accuracy Drop */
+            accuracy_drop: number;
+            /** Kept */
+            kept: boolean;
+            /** Megabytes */
+            megabytes: number;
+            /** Sha256 */
+            sha256: string | null;
+        };
+        /**
          * ReadyStatus
          * @description Whether each part that is needed answers.
          */
@@ -4523,6 +4942,36 @@ export interface components {
              * @enum {string}
              */
             status: "ready" | "not ready";
+        };
+        /**
+         * Recalibration
+         * @description A later calibration of an existing classifier; its network is unchanged.
+         *
+         *     Attributes
+         *     ----------
+         *     of, digest
+         *         Name, version and digest of the classifier that was calibrated again.
+         *     images
+         *         Number of images for the calibration and for the measurement.
+         *     note
+         *         The reason, and further remarks.
+         */
+        Recalibration: {
+            /** Code */
+            code: string;
+            /** Data Sha256 */
+            data_sha256: string;
+            /** Digest */
+            digest: string;
+            /** Images */
+            images: number[];
+            /**
+             * Note
+             * @default
+             */
+            note: string;
+            /** Of */
+            of: string;
         };
         /**
          * RecipeOut
@@ -5008,6 +5457,18 @@ export interface components {
             password: string;
         };
         /**
+         * SourceFigure
+         * @description The accuracy on the test images of one source: a laboratory, a device, an age group.
+         */
+        SourceFigure: {
+            /** Accuracy */
+            accuracy: number[];
+            /** N */
+            n: number;
+            /** Source */
+            source: string;
+        };
+        /**
          * SourceImage
          * @description The image that a frame of a segmentation was made of.
          */
@@ -5155,6 +5616,40 @@ export interface components {
              * @default bearer
              */
             token_type: string;
+        };
+        /**
+         * TrainingRecord
+         * @description The training run that produced the classifier.
+         */
+        TrainingRecord: {
+            /** Code */
+            code: string;
+            /** Data Sha256 */
+            data_sha256: string;
+            /** Device */
+            device: string;
+            /** Environment */
+            environment: string;
+            /** Epochs */
+            epochs: number;
+            /** Images */
+            images: number[];
+            /**
+             * Overruled
+             * @default
+             */
+            overruled: string;
+            /** Recipe Sha256 */
+            recipe_sha256: string;
+            /** Seed */
+            seed: number;
+            /** Taken Epoch */
+            taken_epoch: number;
+            /**
+             * Teacher
+             * @default
+             */
+            teacher: string;
         };
         /**
          * UploadAnswer

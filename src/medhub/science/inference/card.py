@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The card of a classifier: what it is, what it was made from, what it reached, and what it must not be used for."""
+"""The model card of a classifier: its purpose, training data, measured figures and limits, as ``card.toml`` holds it.
+
+The order follows Mitchell et al., "Model cards for model reporting" (FAT* 2019). The JSON API sends these models as
+they are, so a field that is added here appears in its OpenAPI description.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from medhub.errors import Invalid, NotFound
-from medhub.science.inference.preprocessing import Preprocessing
+from medhub.science.inference.preprocessing import Preprocessing, describe_array
 
 CARD_FILE = "card.toml"
 MODEL_FILE = "model.onnx"
@@ -29,42 +33,56 @@ class ClassifierNotFound(NotFound):
 
 
 class ClassifierBroken(Invalid):
-    """The folder of a classifier holds something that cannot be used; nothing was classified."""
+    """The folder of a classifier holds a file that cannot be used; nothing was classified."""
 
     code = "classifier-broken"
     title = "The classifier cannot be used"
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class _CardPart(BaseModel):
+    # Where a TOML key is no good name for an attribute, the key is the field's alias; files and JSON have the key.
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        populate_by_name=True,
+        serialize_by_alias=True,
+        json_schema_serialization_defaults_required=True,  # what is sent has every field
+    )
 
 
-class Initialization(_Part):
-    """The weights that training began with."""
+class Initialization(_CardPart):
+    """The weights that the training started from."""
 
     name: Text
     source: Text
     licence: Text
 
 
-class NoveltyCard(_Part):
-    """Above which distance an image counts as unlike the training data, and how that limit was found.
+class NoveltyCard(_CardPart):
+    """The distance above which an image counts as unlike the training data, and how that limit was determined.
 
     Attributes
     ----------
     shapes
-        Smallest and greatest width by height; an image beyond them would be stretched as none was in training.
+        Smallest and greatest ratio of width to height. No training image was stretched as much as an image beyond them
+        would be.
     """
 
     limit: Annotated[float, Field(gt=0)]
     quantile: Annotated[float, Field(gt=0, le=1)]
     method: Text
     basis: Text
-    shapes: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] | None = None
+    shapes: (
+        Annotated[
+            tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]],
+            describe_array("number", 2),
+        ]
+        | None
+    ) = None
 
 
-class Data(_Part):
-    """One set of images that the classifier was made or measured with."""
+class DataSource(_CardPart):
+    """One set of images that the classifier was trained or measured with."""
 
     name: Text
     use: Text
@@ -75,8 +93,8 @@ class Data(_Part):
     images: Annotated[int, Field(ge=0)]
 
 
-class Figure(_Part):
-    """A measured share with its 95 % interval, the number of images behind it, and the command that prints it."""
+class Figure(_CardPart):
+    """A measured share with its 95 % interval, the number of images, and the command that prints it."""
 
     name: Text
     value: Share
@@ -93,7 +111,7 @@ class Figure(_Part):
         return self
 
 
-class Measure(_Part):
+class Measure(_CardPart):
     """A measured number that is not a share of images, such as a calibration error."""
 
     name: Text
@@ -102,51 +120,52 @@ class Measure(_Part):
     command: Text
 
 
-# A value and its 95 % interval.
-Ranged = tuple[Share, Share, Share]
+# The lower and upper end of a 95 % interval; and a value with its interval.
+ShareInterval = Annotated[tuple[Share, Share], describe_array("number", 2)]
+Estimate = Annotated[tuple[Share, Share, Share], describe_array("number", 3)]
 
 
-class LabelFigure(_Part):
-    """How often one label was found (recall, sensitivity), how often it was right when given, and the like."""
+class LabelFigure(_CardPart):
+    """Sensitivity (recall), precision and further figures of one label."""
 
     label: Text
     n: Annotated[int, Field(ge=0)]
     recall: Share
     precision: Share
-    recall_interval: tuple[Share, Share] | None = None
-    specificity: Ranged | None = None
-    precision_interval: tuple[Share, Share] | None = None
-    f1: Ranged | None = None
-    auroc: Ranged | None = None
-    auprc: Ranged | None = None
+    recall_interval: ShareInterval | None = None
+    specificity: Estimate | None = None
+    precision_interval: ShareInterval | None = None
+    f1: Estimate | None = None
+    auroc: Estimate | None = None
+    auprc: Estimate | None = None
 
 
-class SourceFigure(_Part):
-    """What was reached on the test images of one source: a laboratory, a device, an age group."""
+class SourceFigure(_CardPart):
+    """The accuracy on the test images of one source: a laboratory, a device, an age group."""
 
     source: Text
     n: Annotated[int, Field(gt=0)]
-    accuracy: Ranged
+    accuracy: Estimate
 
 
-class Calibration(_Part):
-    """How far confidence and accuracy lay apart on the validation images, as the network says it and calibrated."""
+class Calibration(_CardPart):
+    """The expected calibration error on the validation images, before and after the calibration."""
 
     error_before: Share
     error_after: Share
     n: Annotated[int, Field(gt=0)]
 
 
-class Abstention(_Part):
-    """The learned limit of confidence, and its promise; see ``science.learning.abstention``.
+class Abstention(_CardPart):
+    """The learned confidence limit, and what it guarantees; see ``science.learning.abstention``.
 
     Attributes
     ----------
     target_error, confidence
-        In a further set of like images, as large as the one it was learned on, at most the share ``target_error`` of
-        the answers is wrong; of such sets, at least the share ``confidence`` keeps to that.
+        In a further set of similar images, as large as the set that the limit was learned on, at most the share
+        ``target_error`` of the answers is wrong. At least the share ``confidence`` of such sets fulfils this.
     n, groups
-        Images that it was learned on, and groups (patients) that they belong to.
+        Images that the limit was learned on, and the groups (patients) that they belong to.
     """
 
     threshold: Share
@@ -159,28 +178,28 @@ class Abstention(_Part):
     method: Text
 
 
-class CurvePoint(_Part):
-    """How accurate the surest so many of the test images are."""
+class CurvePoint(_CardPart):
+    """The accuracy on the share of the test images with the greatest confidence."""
 
     answered: Share
     accuracy: Share
 
 
-class Explained(_Part):
-    """Whether the evidence maps show what the network looks at; see ``science.learning.attribution``.
+class ExplanationCheck(_CardPart):
+    """Tests of whether the evidence maps show what the network uses; see ``science.learning.attribution``.
 
     Attributes
     ----------
     grad_cam
         Correlation of the maps with Grad-CAM, which is computed in another way: 1 if both agree.
     random_weights
-        Correlation of the maps with those of the same network with random weights: near 0 if the maps depend on what
-        was learned (the sanity check of Adebayo et al., NeurIPS 2018).
+        Correlation of the maps with those of the same network with random weights: near 0 if the maps depend on the
+        trained weights (the sanity check of Adebayo et al., NeurIPS 2018).
     deletion, insertion
-        Mean probability of the label while the places with most evidence are covered (lower is better) or uncovered
+        Mean probability of the label while the regions with most evidence are covered (lower is better) or uncovered
         (higher is better) first (Petsiuk et al., BMVC 2018).
     deletion_by_chance, insertion_by_chance
-        The same with the places in random order.
+        The same with the regions in random order.
     """
 
     n: Annotated[int, Field(gt=0)]
@@ -192,17 +211,17 @@ class Explained(_Part):
     insertion_by_chance: Share
 
 
-class Quantized(_Part):
-    """Static quantization to 8 bits: kept beside the model only if it costs little accuracy on validation images."""
+class QuantizedModel(_CardPart):
+    """Static quantization to 8 bits, which is shipped only if it costs little accuracy on the validation images."""
 
-    kept: bool
+    shipped: Annotated[bool, Field(alias="kept")]
     accuracy_drop: Annotated[float, Field(ge=-1, le=1)]
     megabytes: Annotated[float, Field(gt=0)]
     sha256: Digest | None = None
 
 
-class Run(_Part):
-    """The training that made the classifier."""
+class TrainingRecord(_CardPart):
+    """The training run that produced the classifier."""
 
     code: Text
     data_sha256: Digest
@@ -210,47 +229,57 @@ class Run(_Part):
     seed: int
     epochs: Annotated[int, Field(ge=0)]
     taken_epoch: Annotated[int, Field(ge=0)]
-    images: tuple[int, int, int]
+    images: Annotated[tuple[int, int, int], describe_array("integer", 3)]
     device: Text
     environment: Text
     teacher: str = ""
     overruled: str = ""
 
 
-class Recalibrated(_Part):
-    """A calibration made anew, for a classifier that was there already; its network is the same.
+class Recalibration(_CardPart):
+    """A later calibration of an existing classifier; its network is unchanged.
 
     Attributes
     ----------
     of, digest
-        Name and version of the classifier before, and its digest.
+        Name, version and digest of the classifier that was calibrated again.
     images
-        How many images it was calibrated with, and measured with.
+        Number of images for the calibration and for the measurement.
     note
-        Why, and what else there is to say.
+        The reason, and further remarks.
     """
 
     of: Text
     digest: Digest
-    images: tuple[int, int]
+    images: Annotated[tuple[int, int], describe_array("integer", 2)]
     data_sha256: Digest
     code: Text
     note: str = ""
 
 
-class OutOfDistributionSet(_Part):
-    """A kind of image that the classifier was not made for, and how much of it came out Uncertain."""
+class OutOfDistributionSet(_CardPart):
+    """A kind of image that the classifier was not made for, and the share of it that came out Uncertain."""
 
     name: Text
     n: Annotated[int, Field(gt=0)]
     uncertain: Share
     novel: Share
     seen_in_training: bool = False
-    auroc: Share | None = None  # of telling them from the test images by novelty
+    auroc: Share | None = None  # of the novelty, between these images and the test images
 
 
-class Card(_Part):
-    """Everything that ``card.toml`` says; see ``docs/model-cards`` for the same as a page."""
+class ModelCard(_CardPart):
+    """The content of ``card.toml``; ``docs/model-cards`` shows the same as a page.
+
+    Attributes
+    ----------
+    label_names
+        Names of labels for people, such as ``ig``: "Immature granulocyte"; see ``display_names``.
+    offsets
+        One for each label, added to the logits after the temperature; empty for none.
+    confusion
+        Test images by true label (row) and predicted label (column).
+    """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
     version: Text
@@ -261,7 +290,7 @@ class Card(_Part):
     label_names: dict[str, str] = Field(default_factory=dict)
     model_sha256: Digest
     temperature: Annotated[float, Field(gt=0)]
-    offsets: tuple[float, ...] = ()  # one a label, added to the logits after the temperature; none if empty
+    offsets: tuple[float, ...] = ()
     intended_use: Text
     not_for: Annotated[tuple[Text, ...], Field(min_length=1)]
     limitations: tuple[Text, ...] = ()
@@ -271,36 +300,45 @@ class Card(_Part):
     preprocessing: Preprocessing
     novelty: NoveltyCard
     start: Initialization | None = None
-    data: tuple[Data, ...] = ()
+    data: tuple[DataSource, ...] = ()
     figures: tuple[Figure, ...] = ()
     measures: tuple[Measure, ...] = ()
     per_label: tuple[LabelFigure, ...] = ()
-    strangers: tuple[OutOfDistributionSet, ...] = ()
+    out_of_distribution: Annotated[tuple[OutOfDistributionSet, ...], Field(alias="strangers")] = ()
     sources: tuple[SourceFigure, ...] = ()
     curve: tuple[CurvePoint, ...] = ()
-    confusion: tuple[tuple[int, ...], ...] = ()  # test images by true label (row) and predicted label (column)
+    confusion: tuple[tuple[int, ...], ...] = ()
     calibration: Calibration | None = None
     abstention: Abstention | None = None
-    explained: Explained | None = None
-    quantized: Quantized | None = None
-    run: Run | None = None
-    recalibrated: Recalibrated | None = None
+    explained: ExplanationCheck | None = None
+    quantized: QuantizedModel | None = None
+    run: TrainingRecord | None = None
+    recalibrated: Recalibration | None = None
     format: Literal[1] = 1
 
     @model_validator(mode="after")
-    def _labels_are_distinct(self) -> Card:
+    def _labels_are_distinct(self) -> ModelCard:
         if len(set(self.labels)) != len(self.labels):
             raise ValueError("a label occurs twice")
         if self.offsets and len(self.offsets) != len(self.labels):
             raise ValueError(f"there are {len(self.offsets)} offsets for {len(self.labels)} labels")
         if UNCERTAIN in self.labels:
-            raise ValueError(f'no label may be called "{UNCERTAIN}": that word stands for an abstention')
+            raise ValueError(f'no label may be called "{UNCERTAIN}": that word means an abstention')
         if unknown := set(self.label_names) - set(self.labels):
             raise ValueError(f"label_names names {sorted(unknown)}, which is not a label")
         return self
 
+    def display_names(self) -> dict[str, str]:
+        """Names of all labels for people, in the order of the labels."""
+        return {label: self.label_names.get(label) or spell_label(label) for label in self.labels}
 
-def read_card(text: str) -> Card:
+
+def spell_label(label: str) -> str:
+    """Turn the code of a label that has no display name into words: ``not-classed`` becomes "not classed"."""
+    return label.replace("-", " ").replace("_", " ")
+
+
+def read_card(text: str) -> ModelCard:
     """Read a card from the text of a ``card.toml``.
 
     Parameters
@@ -310,7 +348,7 @@ def read_card(text: str) -> Card:
 
     Returns
     -------
-    Card
+    ModelCard
 
     Raises
     ------
@@ -318,16 +356,16 @@ def read_card(text: str) -> Card:
         The text is not TOML, or something in it is missing, unknown or out of range.
     """
     try:
-        return Card.model_validate(tomllib.loads(text))
+        return ModelCard.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise ClassifierBroken(f"{CARD_FILE} is not valid TOML: {error}.") from error
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the card as a whole"
-        raise ClassifierBroken(f"{CARD_FILE} cannot be used: {place}: {first['msg']}.", field=place) from error
+        field = ".".join(str(part) for part in first["loc"]) or "the card as a whole"
+        raise ClassifierBroken(f"{CARD_FILE} cannot be used: {field}: {first['msg']}.", field=field) from error
 
 
-def load_card(folder: Path) -> Card:
+def load_card(folder: Path) -> ModelCard:
     """Read the card of the classifier that lies in a folder.
 
     Parameters
@@ -337,7 +375,7 @@ def load_card(folder: Path) -> Card:
 
     Returns
     -------
-    Card
+    ModelCard
 
     Raises
     ------

@@ -27,9 +27,9 @@ from medhub.errors import Unavailable
 from medhub.science.inference.card import (
     CARD_FILE,
     MODEL_FILE,
-    Card,
     ClassifierBroken,
     ClassifierNotFound,
+    ModelCard,
     load_card,
 )
 from medhub.science.inference.preprocessing import prepare
@@ -67,7 +67,7 @@ class ClassifierOutput:
 class Classifier:
     """A loaded classifier. It may be used by several threads at once."""
 
-    def __init__(self, card: Card, digest: str, session: onnxruntime.InferenceSession) -> None:
+    def __init__(self, card: ModelCard, digest: str, session: onnxruntime.InferenceSession) -> None:
         self.card = card
         self.digest = digest
         self._session = session
@@ -261,7 +261,7 @@ def session_options() -> onnxruntime.SessionOptions:
     return options
 
 
-def _check(session: onnxruntime.InferenceSession, card: Card) -> None:
+def _check(session: onnxruntime.InferenceSession, card: ModelCard) -> None:
     inputs = {item.name: item for item in session.get_inputs()}
     outputs = {item.name: item for item in session.get_outputs()}
     if set(inputs) != {INPUT}:

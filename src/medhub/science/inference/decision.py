@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 
 from medhub.errors import Invalid
-from medhub.science.inference.card import UNCERTAIN, Card
+from medhub.science.inference.card import UNCERTAIN, ModelCard
 from medhub.science.inference.classifier import ClassifierOutput
 
 __all__ = ["UNCERTAIN", "Decision", "decide", "limit_of"]
@@ -38,7 +38,7 @@ class Decision:
     likeliest: str
 
 
-def limit_of(card: Card, threshold: float, *, learned: bool) -> float:
+def limit_of(card: ModelCard, threshold: float, *, learned: bool) -> float:
     """Say the least probability with which a label is said.
 
     Parameters

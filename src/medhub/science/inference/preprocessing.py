@@ -8,11 +8,17 @@ from typing import Annotated, Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from medhub.errors import Invalid
 
-Triple = tuple[float, float, float]
+
+def describe_array(item: str, length: int) -> WithJsonSchema:
+    """Describe a tuple in OpenAPI as an array of fixed length; client generators do not all know ``prefixItems``."""
+    return WithJsonSchema({"type": "array", "items": {"type": item}, "minItems": length, "maxItems": length})
+
+
+Triple = Annotated[tuple[float, float, float], describe_array("number", 3)]
 
 
 class Preprocessing(BaseModel):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from medhub.science.inference.card import Explained
+from medhub.science.inference.card import ExplanationCheck
 from medhub.science.inference.classifier import evidence_of
 from medhub.science.inference.preprocessing import Preprocessing
 from medhub.science.learning.network import Network
@@ -49,7 +49,9 @@ def grad_cam(network: Network, batch: Tensor, label: int) -> Maps:
     return found
 
 
-def explain(network: Network, images: NDArray[np.uint8], preprocessing: Preprocessing, seed: int = 42) -> Explained:
+def explain(
+    network: Network, images: NDArray[np.uint8], preprocessing: Preprocessing, seed: int = 42
+) -> ExplanationCheck:
     """Put the evidence maps of a network to the test.
 
     Parameters
@@ -65,7 +67,7 @@ def explain(network: Network, images: NDArray[np.uint8], preprocessing: Preproce
 
     Returns
     -------
-    Explained
+    ExplanationCheck
     """
     network.eval()
     chosen = images[:: max(1, len(images) // IMAGES)][:IMAGES]
@@ -90,7 +92,7 @@ def explain(network: Network, images: NDArray[np.uint8], preprocessing: Preproce
             scores["deletion" + name].append(_covered(network, raw, places, shape, label, preprocessing, uncover=False))
             scores["insertion" + name].append(_covered(network, raw, places, shape, label, preprocessing, uncover=True))
     means = {name: round(float(np.mean(values)), 4) for name, values in scores.items()}
-    return Explained(
+    return ExplanationCheck(
         n=len(chosen),
         grad_cam=round(float(np.mean(agreement)), 4),
         random_weights=round(float(np.mean(sanity)), 4),

@@ -7,12 +7,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from medhub.science.inference.card import Card
+from medhub.science.inference.card import ModelCard
 
 _HEADER = "# Written by the trainer together with model.onnx; a changed model is refused.\n"
 
 
-def card_text(card: Card) -> str:
+def card_text(card: ModelCard) -> str:
     """Write a card as TOML.
 
     Parameters

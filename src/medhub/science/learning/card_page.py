@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from medhub.science.inference.card import Card, Ranged
+from medhub.science.inference.card import Estimate, ModelCard
 
 MADE_BY = "medhub card models/{name} --out docs/model-cards/{name}.md"
 
 
-def page(card: Card) -> str:
+def page(card: ModelCard) -> str:
     """Render a card as Markdown.
 
     Parameters
@@ -76,13 +76,13 @@ def page(card: Card) -> str:
         "## What becomes of images that it was not made for",
         "None of these images had a part in training, calibration or the choice of the limit. The area under the ROC "
         "curve is that of telling them from the test images by novelty alone."
-        if card.strangers
+        if card.out_of_distribution
         else "Not measured.",
         _table(
             ("kind", "images", "Uncertain", "unlike the training data", "AUROC"),
             (
                 (s.name, s.n, _percent(s.uncertain), _percent(s.novel), "" if s.auroc is None else f"{s.auroc:.3f}")
-                for s in card.strangers
+                for s in card.out_of_distribution
             ),
         ),
         "## Images",
@@ -97,7 +97,7 @@ def page(card: Card) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _facts(card: Card) -> str:
+def _facts(card: ModelCard) -> str:
     preprocessing = card.preprocessing
     rows = [
         ("architecture", card.architecture),
@@ -120,14 +120,14 @@ def _facts(card: Card) -> str:
     return _table(("", ""), rows)
 
 
-def _shapes(card: Card) -> str:
+def _shapes(card: ModelCard) -> str:
     limits = card.novelty.shapes
     if limits is None:
         return ""
     return f"\n- Width by height below {limits[0]:g} or above {limits[1]:g}: no training image was nearly so long."
 
 
-def _abstention(card: Card) -> str:
+def _abstention(card: ModelCard) -> str:
     if card.abstention is None:
         return ""
     a = card.abstention
@@ -141,7 +141,7 @@ def _abstention(card: Card) -> str:
     )
 
 
-def _calibration(card: Card) -> str:
+def _calibration(card: ModelCard) -> str:
     if card.calibration is None:
         return ""
     c = card.calibration
@@ -151,13 +151,14 @@ def _calibration(card: Card) -> str:
     )
 
 
-def _labels(card: Card) -> str:
+def _labels(card: ModelCard) -> str:
     def with_interval(value: float, interval: tuple[float, float] | None) -> str:
         return _percent(value) if interval is None else _ranged((value, *interval))
 
-    def or_none(value: Ranged | None) -> str:
+    def or_none(value: Estimate | None) -> str:
         return "" if value is None else _ranged(value)
 
+    names = card.display_names()
     whole = any(p.specificity is not None for p in card.per_label)
     head = ("label", "means", "test images", "sensitivity (recall)", "precision")
     more = ("specificity", "F1", "AUROC", "AUPRC") if whole else ()
@@ -166,7 +167,7 @@ def _labels(card: Card) -> str:
         (
             (
                 p.label,
-                card.label_names.get(p.label, p.label),
+                names[p.label],
                 p.n,
                 with_interval(p.recall, p.recall_interval),
                 with_interval(p.precision, p.precision_interval),
@@ -177,7 +178,7 @@ def _labels(card: Card) -> str:
     )
 
 
-def _explained(card: Card) -> str:
+def _explained(card: ModelCard) -> str:
     if card.explained is None:
         return ""
     e = card.explained
@@ -190,7 +191,7 @@ def _explained(card: Card) -> str:
     )
 
 
-def _run(card: Card) -> str:
+def _run(card: ModelCard) -> str:
     if card.run is None:
         return ""
     r = card.run
@@ -209,13 +210,13 @@ def _run(card: Card) -> str:
         rows.append(("overlap between the parts overruled", r.overruled))
     if card.quantized is not None:
         q = card.quantized
-        word = "kept" if q.kept else "not kept"
+        word = "kept" if q.shipped else "not kept"
         drop = f"accuracy on validation images {q.accuracy_drop * 100:+.2f} points lower, {q.megabytes:g} MB"
         rows.append(("8-bit model", f"{word}: {drop}"))
     return "## The training\n\n" + _table(("", ""), rows)
 
 
-def _recalibrated(card: Card) -> str:
+def _recalibrated(card: ModelCard) -> str:
     if card.recalibrated is None:
         return ""
     r = card.recalibrated
@@ -228,11 +229,11 @@ def _recalibrated(card: Card) -> str:
     return "\n\n".join(part for part in ("## Calibrated anew", r.note, _table(("", ""), rows)) if part)
 
 
-def _ranged(value: Ranged) -> str:
+def _ranged(value: Estimate) -> str:
     return f"{_percent(value[0])} ({_percent(value[1])} to {_percent(value[2])})"
 
 
-def _commands(card: Card) -> list[str]:
+def _commands(card: ModelCard) -> list[str]:
     return list(dict.fromkeys([figure.command for figure in card.figures]))
 
 

@@ -17,11 +17,11 @@ from PIL import Image
 from medhub.errors import Invalid
 from medhub.science.imaging.decoding_limits import Unacceptable
 from medhub.science.inference.card import (
-    Card,
     CurvePoint,
     Figure,
     LabelFigure,
     Measure,
+    ModelCard,
     OutOfDistributionSet,
     SourceFigure,
 )
@@ -120,7 +120,7 @@ def read(classifier: Classifier, images: Iterable[Picture]) -> Readings:
     )
 
 
-def limit_of(card: Card, threshold: float | None = None) -> float:
+def limit_of(card: ModelCard, threshold: float | None = None) -> float:
     """The least confidence with which a label is said: the one given, the learned one, or 0.75."""
     if threshold is not None:
         return threshold
@@ -235,7 +235,7 @@ def results(found: Measurement, draws: int = metrics.DRAWS) -> Results:
     )
 
 
-def as_json(found: Measurement, reached: Results, card: Card, digest: str) -> dict[str, Any]:
+def as_json(found: Measurement, reached: Results, card: ModelCard, digest: str) -> dict[str, Any]:
     """The figures as ``medhub evaluate --json`` prints them; what cannot be measured is null."""
     return {
         "classifier": card.name,
@@ -454,10 +454,10 @@ CHANGES: dict[str, Callable[[Picture], Picture]] = {
 }
 
 
-def differences(card: Card, parts: dict[str, Any]) -> list[str]:
+def differences(card: ModelCard, parts: dict[str, Any]) -> list[str]:
     """List where a card says something else than what was measured."""
     return [
-        f"The card's {name} differ from what was measured."
-        for name, found in parts.items()
-        if getattr(card, name) != found
+        f"The card's {ModelCard.model_fields[name].alias or name} differ from what was measured."
+        for name, value in parts.items()
+        if getattr(card, name) != value
     ]

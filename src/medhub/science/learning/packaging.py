@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from medhub.science.inference.card import CARD_FILE, Card
+from medhub.science.inference.card import CARD_FILE, ModelCard
 from medhub.science.inference.classifier import Classifier
 from medhub.science.learning.atomic_file import write_atomically
 from medhub.science.learning.card_file import card_text
@@ -40,7 +40,7 @@ class Shipped:
 
 def ship(
     out: Path,
-    card: Card,
+    card: ModelCard,
     files: Mapping[str, bytes],
     rows: Sequence[ListingRow],
     *,
@@ -88,7 +88,9 @@ def ship(
     parts = card_parts(found, reached, command)
     if data is not None:
         parts["figures"] = (*parts["figures"], *changes(classifier, rows, None, command))
-        parts["strangers"] = measure_out_of_distribution(classifier, strangers, data, found.readings, limit_of(card))
+        parts["out_of_distribution"] = measure_out_of_distribution(
+            classifier, strangers, data, found.readings, limit_of(card)
+        )
     write_atomically(made / CARD_FILE, card_text(card.model_copy(update=parts)).encode())
     draw(made / REPORT, found, reached)
     for part in sorted(made.iterdir()):

@@ -25,8 +25,8 @@ from medhub.science.inference.card import (
     MODEL_FILE,
     Abstention,
     Calibration,
-    Card,
-    Recalibrated,
+    ModelCard,
+    Recalibration,
 )
 from medhub.science.inference.classifier import Classifier, softmax
 from medhub.science.learning import metrics
@@ -113,7 +113,7 @@ def without_limit(wanted: AbstentionRecipe) -> str:
     )
 
 
-def promise_of(card: Card, target_error: float | None = None, confidence: float | None = None) -> AbstentionRecipe:
+def promise_of(card: ModelCard, target_error: float | None = None, confidence: float | None = None) -> AbstentionRecipe:
     """What a learned limit is to promise: what is given, or what the card's own promises, or the usual.
 
     Raises
@@ -130,7 +130,7 @@ def promise_of(card: Card, target_error: float | None = None, confidence: float 
         raise Invalid("The share of wrong answers and the confidence lie between 0 and 1.") from error
 
 
-def divided_for(card: Card, rows: Sequence[ListingRow]) -> tuple[ListingRow, ...]:
+def divided_for(card: ModelCard, rows: Sequence[ListingRow]) -> tuple[ListingRow, ...]:
     """Divide images into those to calibrate with (val) and to measure with (test), as the listing says or by group.
 
     Where the listing has no parts, the classifier learned from none of them: what would be learned from calibrates.
@@ -212,8 +212,8 @@ def recalibrate(
             "abstention": limit,
             "limitations": limitations if limit is not None else (*limitations, without_limit(wanted)),
             # What was measured of the version before does not hold for this one.
-            "strangers": (),
-            "recalibrated": Recalibrated(
+            "out_of_distribution": (),
+            "recalibrated": Recalibration(
                 of=f"{card.name} {card.version}",
                 digest=classifier.digest,
                 images=(len(parts["val"]), len(parts["test"])),
@@ -236,7 +236,7 @@ def recalibrate(
         if (curves := folder / REPORT / "curves.png").is_file():
             (report / curves.name).write_bytes(curves.read_bytes())
 
-    checked = Card.model_validate(anew.model_dump())
+    checked = ModelCard.model_validate(anew.model_dump())
     return ship(out, checked, files, parts["test"], strangers=strangers, data=data, draw=draw)
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from medhub.errors import Invalid, NotFound
-from medhub.science.inference.card import Data, Initialization
+from medhub.science.inference.card import DataSource, Initialization
 from medhub.science.inference.preprocessing import Preprocessing
 
 Positive = Annotated[float, Field(gt=0)]
@@ -26,11 +26,12 @@ NOT_FOR = (
 )
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class _RecipePart(BaseModel):
+    # Where a TOML key is no good name for an attribute, the key is the field's alias.
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
 
 
-class About(_Part):
+class About(_RecipePart):
     """What the card says of the classifier before anything is measured."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")] = "classifier"
@@ -45,7 +46,7 @@ class About(_Part):
     research_demonstration: bool = False
 
 
-class NetworkRecipe(_Part):
+class NetworkRecipe(_RecipePart):
     """The network.
 
     Attributes
@@ -63,7 +64,7 @@ class NetworkRecipe(_Part):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
 
 
-class Augmentation(_Part):
+class Augmentation(_RecipePart):
     """How far images are varied in training; the variations must leave the label as it is.
 
     Attributes
@@ -133,7 +134,7 @@ class Augmentation(_Part):
         return self
 
 
-class Training(_Part):
+class Training(_RecipePart):
     """How the weights are found.
 
     Attributes
@@ -198,7 +199,7 @@ class Training(_Part):
         return self
 
 
-class Distillation(_Part):
+class Distillation(_RecipePart):
     """Learning from what a classifier says as well (Hinton, Vinyals and Dean 2015).
 
     Attributes
@@ -220,7 +221,7 @@ class Distillation(_Part):
     features: NotNegative = 0.0
 
 
-class NoveltyRecipe(_Part):
+class NoveltyRecipe(_RecipePart):
     """How the distance from the training data is fitted, and where its limit lies."""
 
     quantile: Share = 0.99
@@ -228,14 +229,14 @@ class NoveltyRecipe(_Part):
     passes: Annotated[int, Field(ge=1)] = 2
 
 
-class AbstentionRecipe(_Part):
+class AbstentionRecipe(_RecipePart):
     """How many of the answered images may be wrong, and how sure of that the limit must be."""
 
     target_error: Share = 0.02
     confidence: Share = 0.90
 
 
-class ExportRecipe(_Part):
+class ExportRecipe(_RecipePart):
     """How the network is written.
 
     Attributes
@@ -254,7 +255,7 @@ class ExportRecipe(_Part):
     int8_drop: Share = 0.005
 
 
-class OutOfDistributionRecipe(_Part):
+class OutOfDistributionRecipe(_RecipePart):
     """One kind of image that the classifier was not made for: a pattern below the data folder."""
 
     name: str
@@ -262,7 +263,7 @@ class OutOfDistributionRecipe(_Part):
     tiles: bool = False
 
 
-class SourcePattern(_Part):
+class SourcePattern(_RecipePart):
     """Which images come from which laboratory, device or group of patients, told by their paths.
 
     Attributes
@@ -277,14 +278,14 @@ class SourcePattern(_Part):
     pattern: str
 
 
-class SourceRecipe(Data):
+class SourceRecipe(DataSource):
     """What the card says of the images that were learned from; counts are filled in from the run."""
 
     split: str = "by group: a keyed hash, the same for ever"
     images: Annotated[int, Field(ge=0)] = 0
 
 
-class Recipe(_Part):
+class Recipe(_RecipePart):
     """A whole recipe.
 
     Attributes
@@ -306,9 +307,9 @@ class Recipe(_Part):
     source: SourceRecipe | None = None
     start: Initialization | None = None
     start_from: str | None = None
-    measured_with: tuple[Data, ...] = ()
+    measured_with: tuple[DataSource, ...] = ()
     sources: tuple[SourcePattern, ...] = ()
-    strangers: tuple[OutOfDistributionRecipe, ...] = ()
+    out_of_distribution: Annotated[tuple[OutOfDistributionRecipe, ...], Field(alias="strangers")] = ()
 
     def source_of(self, path: str) -> str:
         """The source of an image, by its path; empty where no pattern fits."""

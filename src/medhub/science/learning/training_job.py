@@ -26,12 +26,12 @@ from medhub.science.inference.card import (
     MODEL_FILE,
     Abstention,
     Calibration,
-    Card,
-    Data,
-    Explained,
+    DataSource,
+    ExplanationCheck,
     Initialization,
-    Quantized,
-    Run,
+    ModelCard,
+    QuantizedModel,
+    TrainingRecord,
 )
 from medhub.science.inference.card import NoveltyCard as CardNovelty
 from medhub.science.inference.classifier import Classifier
@@ -296,8 +296,8 @@ class _Fitted:
     novelty_limit: float
     calibration: Calibration
     abstention: Abstention | None
-    explained: Explained
-    quantized: Quantized | None
+    explained: ExplanationCheck
+    quantized: QuantizedModel | None
     int8: bytes | None
     weights: dict[str, torch.Tensor] | None
     shapes: tuple[float, float] | None
@@ -373,7 +373,7 @@ def _quantized(
     validate: ImageSet,
     labels: tuple[str, ...],
     novelty: Any,
-) -> tuple[Quantized | None, bytes | None]:
+) -> tuple[QuantizedModel | None, bytes | None]:
     if not recipe.export.int8:
         return None, None
     whole = exported.model
@@ -388,8 +388,8 @@ def _quantized(
     kept = drop < recipe.export.int8_drop
     digest = hashlib.sha256(small).hexdigest() if kept else None
     megabytes = round(len(small) / 1e6, 2)
-    return Quantized(
-        kept=kept, accuracy_drop=round(drop, 4), megabytes=megabytes, sha256=digest
+    return QuantizedModel(
+        shipped=kept, accuracy_drop=round(drop, 4), megabytes=megabytes, sha256=digest
     ), small if kept else None
 
 
@@ -404,17 +404,17 @@ def _card(
     leaks: Sequence[str],
     world: ProcessGroup,
     teacher: Teacher | None,
-) -> Card:
+) -> ModelCard:
     recipe = job.recipe
     counts = tuple(sum(row.split == part for row in rows) for part in ("train", "val", "test"))
-    data: tuple[Data, ...] = ()
+    data: tuple[DataSource, ...] = ()
     if recipe.source is not None:
         split = f"{recipe.source.split}; {counts[0]} to learn from, {counts[1]} to validate with, {counts[2]} to test"
-        data = (Data.model_validate(recipe.source.model_dump() | {"images": len(rows), "split": split}),)
+        data = (DataSource.model_validate(recipe.source.model_dump() | {"images": len(rows), "split": split}),)
     limitations = recipe.about.limitations
     if fitted.abstention is None:
         limitations += (without_limit(recipe.abstention),)
-    return Card(
+    return ModelCard(
         **recipe.about.model_dump(exclude={"limitations"}),
         limitations=limitations,
         architecture=recipe.network.architecture
@@ -438,7 +438,7 @@ def _card(
         abstention=fitted.abstention,
         explained=fitted.explained,
         quantized=fitted.quantized,
-        run=Run(
+        run=TrainingRecord(
             code=code_version(),
             data_sha256=data_digest,
             recipe_sha256=hashlib.sha256(recipe.model_dump_json().encode()).hexdigest(),
@@ -456,7 +456,7 @@ def _card(
 
 def _written(
     job: TrainingJob,
-    card: Card,
+    card: ModelCard,
     fitted: _Fitted,
     rows: tuple[ListingRow, ...],
     learned: TrainedNetwork,
@@ -473,7 +473,7 @@ def _written(
         card,
         files,
         part_of(rows, "test"),
-        strangers=job.recipe.strangers,
+        strangers=job.recipe.out_of_distribution,
         data=job.data,
         draw=lambda folder, found, reached: charts.draw_all(folder, learned.curves, found, reached),
     )

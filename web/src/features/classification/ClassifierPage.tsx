@@ -6,6 +6,7 @@ import { useState } from 'react';
 import { classification } from '@/api/calls';
 import { asProblem } from '@/api/problem';
 import { useSession } from '@/api/session';
+import type { ModelCard } from '@/api/types';
 import { Badge } from '@/components/Badge';
 import { Code } from '@/components/Code';
 import { Facts } from '@/components/Facts';
@@ -17,60 +18,6 @@ import { capital, count, share } from '@/lib/format';
 import { CardTable } from './CardTable';
 import classes from './ClassifiersPage.module.css';
 
-// The card as card.toml holds it; see science/inference/card.py.
-type Ranged = [value: number, low: number, high: number];
-type Card = {
-  name: string;
-  version: string;
-  title: string;
-  architecture: string;
-  licence: string;
-  labels: string[];
-  intended_use: string;
-  not_for: string[];
-  limitations: string[];
-  shortcuts: string[];
-  research_demonstration: boolean;
-  trained_with: string;
-  temperature: number;
-  start: { name: string; source: string; licence: string } | null;
-  figures: { name: string; value: number; low: number; high: number; n: number; interval: string }[];
-  measures: { name: string; value: number; n: number }[];
-  per_label: {
-    label: string;
-    n: number;
-    recall: number;
-    precision: number;
-    specificity?: Ranged | null;
-    f1?: Ranged | null;
-    auroc?: Ranged | null;
-  }[];
-  sources: { source: string; n: number; accuracy: Ranged }[];
-  strangers: { name: string; n: number; uncertain: number; auroc?: number | null }[];
-  curve: { answered: number; accuracy: number }[];
-  confusion: number[][];
-  calibration: { error_before: number; error_after: number; n: number } | null;
-  abstention: {
-    threshold: number;
-    target_error: number;
-    confidence: number;
-    answered: number;
-    error: number;
-    n: number;
-  } | null;
-  data: { name: string; use: string; licence: string; attribution: string; images: number }[];
-  run: {
-    code: string;
-    data_sha256: string;
-    recipe_sha256: string;
-    seed: number;
-    epochs: number;
-    device: string;
-    environment: string;
-    overruled: string;
-  } | null;
-};
-
 export function ClassifierPage() {
   const { digest } = useParams({ strict: false }) as { digest: string };
   const { can } = useSession();
@@ -78,7 +25,7 @@ export function ClassifierPage() {
     queryKey: ['classifiers', 'one', digest],
     queryFn: ({ signal }) => classification.classifier(digest, signal),
   });
-  const card = data.card as Card;
+  const { card } = data;
   return (
     <Page
       title={card.title}
@@ -210,10 +157,18 @@ function Lines({ title, lines }: { title: string; lines: readonly string[] }) {
   );
 }
 
-const ranged = (value: Ranged | null | undefined) =>
-  value ? `${share(value[0])} (${share(value[1])} to ${share(value[2])})` : '–';
+/** A value and its interval; the API document describes it as an array of three numbers. */
+type Estimate = [value: number, low: number, high: number];
 
-function Figures({ card }: { card: Card }) {
+const ranged = (estimate: number[] | null) => {
+  if (!estimate) return '–';
+  const [value, low, high] = estimate as Estimate;
+  return `${share(value)} (${share(low)} to ${share(high)})`;
+};
+
+const valueOf = (estimate: number[]) => (estimate as Estimate)[0];
+
+function Figures({ card }: { card: ModelCard }) {
   if (card.figures.length === 0) return null;
   const ways = [...new Set(card.figures.map((one) => one.interval))];
   return (
@@ -233,20 +188,24 @@ function Figures({ card }: { card: Card }) {
   );
 }
 
-type LabelFigure = Card['per_label'][number];
+type LabelFigure = ModelCard['per_label'][number];
 
 /** Older cards have fewer columns; a column that nothing stands in is left out. */
 const LABEL_COLUMNS: [title: string, cell: (one: LabelFigure) => string, known: (one: LabelFigure) => boolean][] = [
   ['Label', (one) => one.label, () => true],
   ['Recall', (one) => share(one.recall), () => true],
   ['Precision', (one) => share(one.precision), () => true],
-  ['Specificity', (one) => (one.specificity ? share(one.specificity[0]) : '–'), (one) => Boolean(one.specificity)],
-  ['F1', (one) => (one.f1 ? share(one.f1[0]) : '–'), (one) => Boolean(one.f1)],
-  ['AUROC', (one) => (one.auroc ? one.auroc[0].toFixed(3) : '–'), (one) => Boolean(one.auroc)],
+  [
+    'Specificity',
+    (one) => (one.specificity ? share(valueOf(one.specificity)) : '–'),
+    (one) => Boolean(one.specificity),
+  ],
+  ['F1', (one) => (one.f1 ? share(valueOf(one.f1)) : '–'), (one) => Boolean(one.f1)],
+  ['AUROC', (one) => (one.auroc ? valueOf(one.auroc).toFixed(3) : '–'), (one) => Boolean(one.auroc)],
   ['n', (one) => count(one.n), () => true],
 ];
 
-function ByLabel({ card }: { card: Card }) {
+function ByLabel({ card }: { card: ModelCard }) {
   if (card.per_label.length === 0) return null;
   const columns = LABEL_COLUMNS.filter(([, , known]) => card.per_label.some(known));
   return (
@@ -261,7 +220,7 @@ function ByLabel({ card }: { card: Card }) {
 }
 
 /** True labels as rows, predicted ones as columns; the darker a cell the larger its share of the row. */
-function Confusion({ card }: { card: Card }) {
+function Confusion({ card }: { card: ModelCard }) {
   if (card.confusion.length === 0) return null;
   return (
     <Panel title="Which label was taken for which">
@@ -303,7 +262,7 @@ function Confusion({ card }: { card: Card }) {
   );
 }
 
-function Curve({ card }: { card: Card }) {
+function Curve({ card }: { card: ModelCard }) {
   const points = [...card.curve].sort((a, b) => a.answered - b.answered);
   const all = points.at(-1);
   const most = points.findLast((point) => point.answered <= 0.9);
@@ -328,7 +287,7 @@ function Curve({ card }: { card: Card }) {
   );
 }
 
-function Sources({ card }: { card: Card }) {
+function Sources({ card }: { card: ModelCard }) {
   if (card.sources.length < 2) return null;
   return (
     <Panel title="By source">
@@ -341,7 +300,7 @@ function Sources({ card }: { card: Card }) {
   );
 }
 
-function Strangers({ card }: { card: Card }) {
+function Strangers({ card }: { card: ModelCard }) {
   if (card.strangers.length === 0) return null;
   return (
     <Panel title="Images of other kinds">
@@ -355,7 +314,7 @@ function Strangers({ card }: { card: Card }) {
   );
 }
 
-function Certainty({ card }: { card: Card }) {
+function Certainty({ card }: { card: ModelCard }) {
   if (!card.calibration && !card.abstention) return null;
   return (
     <Panel title="Knowing what it does not know">
