@@ -29,7 +29,7 @@ from medhub.foundation.app_context import AppContext
 from medhub.foundation.isolation import Isolation
 from medhub.ingest.models import Arrival
 from medhub.records import studies
-from medhub.records.dicom_search import find_images
+from medhub.records.dicom_search import search_images
 from medhub.records.models import Image, Series, Study
 from tests.conftest import SHARED_DATA
 from tests.factories.accounts import People, make_people
@@ -565,5 +565,5 @@ def test_real_files_go_in_and_come_out(client: Clients) -> None:
 def test_what_is_found_is_what_a_peer_would_be_handed(app: AppContext, people: People, client: Clients) -> None:
     ((study, _, instance),) = store(client, small_ct(1, study="1.2.99", series="1.2.99.1", patient="9900"))
     with app.database.reading() as reading:
-        (image,) = find_images(reading, [people.project_id], {"StudyInstanceUID": study})
+        (image,) = search_images(reading, [people.project_id], {"StudyInstanceUID": study})
     assert image.sop_instance_uid == instance

@@ -32,7 +32,7 @@ from medhub.ingest.models import Arrival
 from medhub.ingest.patient_matching import IngestSource
 from medhub.ingest.pipeline import receive_files
 from medhub.nodes import service as nodes
-from medhub.records import field_definitions, studies
+from medhub.records import field_definitions, series_service, studies
 from medhub.records.erasure import erase_patient
 from medhub.records.models import FieldDefinition, Image, Patient, Series, Study
 from medhub.records.pathway import Pathway, get_pathway
@@ -193,7 +193,9 @@ class World:
             image = session.get_one(Image, image_id)
             patient = session.get_one(Patient, image.patient_id)
             study = studies.new_study(session, patient, study_uid=ids.new_uid())
-            return study.id, studies.new_series(session, study, series_uid=ids.new_uid(), modality=image.modality).id
+            return study.id, series_service.new_series(
+                session, study, series_uid=ids.new_uid(), modality=image.modality
+            ).id
 
     def erasure(self) -> str:
         """The certificate of somebody who was erased."""

@@ -22,8 +22,8 @@ from medhub.export.selection import Selection
 from medhub.export.service import PictureType
 from medhub.foundation import clock, ids
 from medhub.foundation.app_context import AppContext
+from medhub.records import series_service, studies
 from medhub.records import service as records
-from medhub.records import studies
 from medhub.records.models import Image, Patient
 from medhub.review.models import Case, Verdict
 from medhub.science.arrivals.cleaning import CleaningContext, prepare_arrival
@@ -67,7 +67,7 @@ def lay_signed(
     with app.database.writing() as session:
         patient, moment = session.get_one(Patient, patient_id), clock.now()
         study = studies.new_study(session, patient, study_uid=f"2.25.{seed}", pathway=COLORS)
-        series = studies.new_series(session, study, series_uid=f"2.25.{seed}.1", modality="XC")
+        series = series_service.new_series(session, study, series_uid=f"2.25.{seed}.1", modality="XC")
         case = Case(
             id=ids.new_id(),
             project_id=people.project_id,
@@ -106,7 +106,7 @@ def lay_signed(
             )
             session.add(image)
             session.flush()
-            records.keep_blob(session, app, data, patient_id=patient_id, image_id=image.id)
+            records.store_blob(session, app, data, patient_id=patient_id, image_id=image.id)
             values = {"by_id": "", "by": "The physician", "role": "physician", "at": moment, "agrees": True}
             session.add(Verdict(case_id=case.id, image_id=image.id, label=label, **values))
             image_ids.append(image.id)
@@ -122,7 +122,7 @@ def plant(app: AppContext, image_id: str, **elements: Any) -> None:
             file.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         for keyword, value in elements.items():
             setattr(file, keyword, value)
-        image.blob = records.keep_blob(session, app, _write_file(file), patient_id=image.patient_id, image_id=image.id)
+        image.blob = records.store_blob(session, app, _write_file(file), patient_id=image.patient_id, image_id=image.id)
 
 
 def burn(app: AppContext, image_id: str, words: str) -> None:

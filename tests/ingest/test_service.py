@@ -405,8 +405,8 @@ def test_bytes_without_a_row_are_destroyed_once_they_are_old(
     upload(app, technologist, patient_id, photograph(1))
     kept = stored(app)
     app.blobs.put(b"of an arrival whose process died")
-    assert records.destroy_forgotten_blobs(app) == 0
-    assert records.destroy_forgotten_blobs(app, older_than_s=-1) == 1
+    assert records.delete_orphaned_blobs(app) == 0
+    assert records.delete_orphaned_blobs(app, older_than_s=-1) == 1
     assert stored(app) == kept
 
 
@@ -476,5 +476,5 @@ def test_counting_and_storing_agree_after_many_threads(
     assert [one for many in outcomes for one in many] == ["accepted"] * 12
     with app.database.reading() as session:
         assert session.scalar(select(func.count()).select_from(Image)) == 12
-        assert {c.images for c in records.counts_of(session, patients).values()} == {6}
+        assert {c.images for c in records.count_patient_contents(session, patients).values()} == {6}
     assert stored(app) == named(app)

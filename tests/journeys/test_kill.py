@@ -273,7 +273,7 @@ def examine(app: AppContext, upload: Upload, files: list[bytes]) -> None:
 
     # Nothing lies about but what a killed process had not named yet, and that can be swept.
     assert named <= set(app.blobs.digests())
-    records.destroy_forgotten_blobs(app, older_than_s=-1)
+    records.delete_orphaned_blobs(app, older_than_s=-1)
     assert set(app.blobs.digests()) == named
 
     # The audit tells it once, and holds.

@@ -8,8 +8,9 @@ import pytest
 
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.isolation import Isolation
-from medhub.records.dicom_search import Found, Level, find, find_images, supported
+from medhub.records.dicom_search import SearchResult, search, search_images
 from medhub.records.query_matching import UnusableKey
+from medhub.records.search_levels import Level, supported_keywords
 from tests.factories.accounts import People, make_people
 from tests.factories.app_contexts import open_app, schema_of_its_own
 from tests.factories.archive import add_image, add_patient, add_series, add_study
@@ -80,11 +81,11 @@ def archive(app: AppContext, people: People) -> None:
 
 @pytest.fixture
 def ask(app: AppContext, people: People, archive: None) -> Any:
-    def act(level: Level, *, limit: int = 100, **more: Any) -> Found:
+    def act(level: Level, *, limit: int = 100, **more: Any) -> SearchResult:
         wanted = {keyword: more.pop(keyword) for keyword in list(more) if keyword[0].isupper()}
         projects = more.pop("projects", [people.project_id])
         with app.database.reading() as session:
-            return find(session, projects, level, wanted, limit=limit, **more)
+            return search(session, projects, level, wanted, limit=limit, **more)
 
     return act
 
@@ -138,7 +139,7 @@ STUDIES: dict[str, tuple[dict[str, str], set[str]]] = {
 
 @pytest.mark.parametrize(("wanted", "expected"), STUDIES.values(), ids=STUDIES)
 def test_studies_are_found_by(ask: Any, wanted: dict[str, str], expected: set[str]) -> None:
-    found = ask("study", chosen=["KVP"], **wanted)
+    found = ask("study", extra_keywords=["KVP"], **wanted)
     assert {match["StudyInstanceUID"][0] for match in found.matches} == expected
     assert found.ignored == ()
     assert all(set(wanted) <= set(match) for match in found.matches)
@@ -147,13 +148,13 @@ def test_studies_are_found_by(ask: Any, wanted: dict[str, str], expected: set[st
 def test_days_and_times_can_be_one_range(ask: Any) -> None:
     wanted = {"StudyDate": "20240105-20240106", "StudyTime": "0900-0930"}
     assert [m["StudyInstanceUID"] for m in ask("study", **wanted).matches] == [["1.2"]]
-    assert [m["StudyInstanceUID"] for m in ask("study", combine_moments=True, **wanted).matches] == [["1.2"]]
+    assert [m["StudyInstanceUID"] for m in ask("study", combine_date_time=True, **wanted).matches] == [["1.2"]]
     wanted = {"StudyDate": "20240105-20240107", "StudyTime": "0800-0700"}
     assert ask("study", **wanted).matches == []
-    found = ask("study", combine_moments=True, **wanted)
+    found = ask("study", combine_date_time=True, **wanted)
     assert [m["StudyInstanceUID"] for m in found.matches] == [["1.2"], ["1.1"]]
     open_end = {"StudyDate": "20240106-", "StudyTime": "0931-"}
-    found = ask("study", combine_moments=True, **open_end)
+    found = ask("study", combine_date_time=True, **open_end)
     assert [m["StudyInstanceUID"] for m in found.matches] == [["1.3"]]
 
 
@@ -189,7 +190,7 @@ def test_what_is_returned_is_what_was_asked_for(ask: Any) -> None:
         }
     ]
     everything = ask("series", SeriesInstanceUID="1.1.1", include="all").matches[0]
-    assert set(everything) == set(supported("series"))
+    assert set(everything) == set(supported_keywords("series"))
     assert everything["PatientID"] == ["P-ANN"]
     assert everything["StudyDate"] == ["20240105"]
     assert everything["NumberOfSeriesRelatedInstances"] == ["3"]
@@ -205,7 +206,10 @@ def test_patients_are_found_with_what_hangs_on_them(ask: Any) -> None:
     assert [m["PatientID"] for m in ask("patient", NumberOfPatientRelatedSeries="3").matches] == [["P-ANN"]]
     assert [m["PatientID"] for m in ask("patient", StudyDate="20240107").matches] == [["P-BOB"]]
     assert [m["PatientID"] for m in ask("patient", Modality="MR", StudyDate="20240106").matches] == [["P-ANN"]]
-    assert [m["PatientID"] for m in ask("patient", KVP="80", StudyTime="0930", Modality="MR", chosen=["KVP"]).matches]
+    assert [
+        m["PatientID"]
+        for m in ask("patient", KVP="80", StudyTime="0930", Modality="MR", extra_keywords=["KVP"]).matches
+    ]
     assert [m["PatientID"] for m in ask("patient", ModalitiesInStudy="CT").matches] == [["P-ANN"]]
     assert [m["PatientID"] for m in ask("patient", PatientSex="F").matches] == [["P-ANN"]]
 
@@ -225,11 +229,11 @@ def test_series_and_images_are_found_within_what_they_belong_to_and_in_order(ask
 
 def test_images_to_hand_out_come_study_by_study_and_in_order(app: AppContext, people: People, archive: None) -> None:
     with app.database.reading() as session:
-        images = find_images(session, [people.project_id], {"PatientID": "P-ANN"})
+        images = search_images(session, [people.project_id], {"PatientID": "P-ANN"})
         assert [i.sop_instance_uid for i in images] == ["1.1.2.1", "1.1.1.1", "1.1.1.2", "1.1.1.3", "1.2.1.1"]
-        assert len(find_images(session, [people.project_id], {"StudyInstanceUID": "1.1"}, limit=2)) == 2
-        assert find_images(session, [people.other_project_id], {"StudyInstanceUID": "1.1"}) == []
-        assert find_images(session, [], {}) == []
+        assert len(search_images(session, [people.project_id], {"StudyInstanceUID": "1.1"}, limit=2)) == 2
+        assert search_images(session, [people.other_project_id], {"StudyInstanceUID": "1.1"}) == []
+        assert search_images(session, [], {}) == []
 
 
 def test_pages_fit_together_and_say_whether_more_follows(ask: Any) -> None:

@@ -116,8 +116,8 @@ def test_a_certificate_is_not_complete_while_something_is_left(app: AppContext, 
     upload(app, people.actor(app, Role.TECHNOLOGIST), other, in_doubt(3))
     with app.database.reading() as session:
         sealed = session.scalars(select(Arrival.sealed_bytes).where(Arrival.patient_id == other)).one()
-    with pytest.raises(Unavailable, match="still there"):
-        erasure.finish(app, made.id, other, [])
+    with pytest.raises(Unavailable, match="still exists"):
+        erasure.finish_erasure(app, made.id, other, [])
     assert certificate(app, people, made.id).completed_at is None
     assert sealed is not None
     assert app.blobs.has(sealed)
@@ -130,7 +130,7 @@ def test_bytes_that_another_patient_has_too_stay(app: AppContext, people: People
     assert blob is not None
     other = make_patient(app, people)
     with app.database.writing() as session:
-        records.keep_blob(session, app, app.blobs.get(blob), patient_id=other)
+        records.store_blob(session, app, app.blobs.get(blob), patient_id=other)
     made = erase(app, people, patient_id)
     run_jobs(app)
     assert certificate(app, people, made.id).completed_at is not None

@@ -161,7 +161,7 @@ def test_a_field_that_is_in_use_stays(
         with app.database.writing() as session:
             field_definitions.delete_field(session, technologist, defined.id)
     with app.database.reading() as session:
-        assert field_definitions.of_project(session, defined.project_id, "patient") == []
+        assert field_definitions.list_project_fields(session, defined.project_id, "patient") == []
 
 
 def test_a_choice_that_is_in_use_stays(
@@ -204,9 +204,9 @@ def test_fields_come_in_their_order(app: AppContext, people: People, define: Def
     define("a", "text", position=1, label="A")
     define("s", "text", subject="study")
     with app.database.reading() as session:
-        keys = [defined.key for defined in field_definitions.of_project(session, people.project_id, "patient")]
+        keys = [defined.key for defined in field_definitions.list_project_fields(session, people.project_id, "patient")]
         assert keys == ["a", "b", "c"]
-        assert len(field_definitions.of_projects(session, [people.project_id], None)) == 4
+        assert len(field_definitions.list_fields(session, [people.project_id], None)) == 4
 
 
 def test_who_may_define_fields_and_who_not(app: AppContext, people: People, define: Defining) -> None:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from medhub.errors import Invalid
 from medhub.records.field_values import (
-    LARGEST_INTEGER,
-    LONGEST_TEXT,
+    MAX_INTEGER,
+    MAX_TEXT_LENGTH,
     FieldInvalid,
     Kind,
     check_definition,
@@ -82,7 +82,7 @@ def test_a_value_is_stored_in_the_form_of_its_kind_or_refused(kind: str, value: 
         kept.encode()
     if kind == "integer":
         assert isinstance(kept, int)
-        assert abs(kept) <= LARGEST_INTEGER
+        assert abs(kept) <= MAX_INTEGER
     if kind == "decimal":
         assert isinstance(kept, float)
         assert math.isfinite(kept)
@@ -93,7 +93,7 @@ def test_a_value_is_stored_in_the_form_of_its_kind_or_refused(kind: str, value: 
         assert kept in defined.choices
 
 
-@given(st.integers(-LARGEST_INTEGER, LARGEST_INTEGER))
+@given(st.integers(-MAX_INTEGER, MAX_INTEGER))
 def test_whole_numbers_keep_every_digit(number: int) -> None:
     for given_as in (number, str(number)):
         assert check_value(given_as, of_kind("integer")) == number
@@ -115,7 +115,7 @@ def test_dates_keep_their_day(day: date) -> None:
     [
         ("text", 7),
         ("text", True),
-        ("text", "x" * (LONGEST_TEXT + 1)),
+        ("text", "x" * (MAX_TEXT_LENGTH + 1)),
         ("text", "a\x00b"),
         ("text", "\ud800"),
         ("integer", "seven"),

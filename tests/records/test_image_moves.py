@@ -20,7 +20,7 @@ from medhub.foundation import ids
 from medhub.foundation.app_context import AppContext
 from medhub.ingest import service as ingest
 from medhub.ingest.models import Manifest, Receipt
-from medhub.records import image_moves, isolated_calls, studies
+from medhub.records import image_moves, isolated_calls, series_service, studies
 from medhub.records.models import Image, Patient, PatientBlob, Series, Study
 from medhub.records.studies import ImageLocked
 from medhub.review import service as review
@@ -57,7 +57,7 @@ def add_study(app: AppContext, patient_id: str, **more: Any) -> str:
 def add_series(app: AppContext, study_id: str, modality: str = "GM") -> str:
     with app.database.writing() as session:
         study = session.get_one(Study, study_id)
-        return studies.new_series(session, study, series_uid=ids.new_uid(), modality=modality).id
+        return series_service.new_series(session, study, series_uid=ids.new_uid(), modality=modality).id
 
 
 def rows(app: AppContext, image_ids: list[str]) -> list[Image]:
@@ -198,7 +198,7 @@ def test_nothing_goes_to_another_patient(
         lambda: image_moves.move_series(app, technologist, series_id, other),
     ]
     for act in acts:
-        with pytest.raises(image_moves.AnotherPatient, match="Upload the original files for P-"):
+        with pytest.raises(image_moves.PatientMismatch, match="Upload the original files for P-"):
             act()
     assert set(app.blobs.digests()) == blobs
 
@@ -224,17 +224,17 @@ def test_what_is_signed_or_under_review_stays(
         session.execute(update(Image).where(Image.id == image_ids[1]).values(locked=True))
     with pytest.raises(ImageLocked, match=r"One of these images .* Nothing was moved"):
         image_moves.move_images(app, technologist, image_ids[1:], place)
-    with pytest.raises(ImageLocked, match="is signed and stays"):
+    with pytest.raises(ImageLocked, match="is signed and cannot change"):
         image_moves.move_images(app, technologist, image_ids[:1], rows(app, image_ids)[1].series_id)
 
 
 def test_a_series_is_of_one_modality_and_a_study_of_one_pathway(
     app: AppContext, technologist: Actor, patient_id: str, image_ids: list[str]
 ) -> None:
-    with pytest.raises(image_moves.AnotherKind, match="this one is CT; among the images are GM"):
+    with pytest.raises(image_moves.IncompatibleImages, match="this one is CT; among the images are GM"):
         image_moves.move_images(app, technologist, image_ids, add_series(app, add_study(app, patient_id), "CT"))
     elsewhere = add_series(app, add_study(app, patient_id, pathway="chest-xray"))
-    with pytest.raises(image_moves.AnotherKind, match="chest-xray, smear-review"):
+    with pytest.raises(image_moves.IncompatibleImages, match="chest-xray, smear-review"):
         image_moves.move_images(app, technologist, image_ids, elsewhere)
     own = rows(app, image_ids)[0]
     acts: list[Callable[[], object]] = [
@@ -274,7 +274,7 @@ def test_who_comes_second_is_told_and_leaves_no_bytes(
         return placed(*given)
 
     monkeypatch.setattr(isolated_calls, "placed", while_another_moves)
-    with pytest.raises(image_moves.ChangedMeanwhile):
+    with pytest.raises(image_moves.ConcurrentChange):
         image_moves.move_images(app, technologist, image_ids[:1], second)
     run_jobs(app)
     assert rows(app, image_ids)[0].series_id == first
@@ -381,7 +381,9 @@ def test_an_identifier_of_anything_leads_to_it(
                 offset=0,
                 limit=9,
             )
-            of_series, _ = studies.list_series(session, technologist, study_id=None, query=query, offset=0, limit=9)
+            of_series, _ = series_service.list_series(
+                session, technologist, study_id=None, query=query, offset=0, limit=9
+            )
         return [one.study.id for one in listed], [one.series.id for one in of_series]
 
     names = (

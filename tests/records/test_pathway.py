@@ -7,10 +7,17 @@ import pytest
 
 from medhub.accounts.permissions import Role
 from medhub.foundation.settings import Settings
-from medhub.records.pathway import SHIPPED, PathwayInvalid, PathwayNotFound, all_pathways, get_pathway, parse
+from medhub.records.pathway import (
+    BUILTIN_FOLDER,
+    PathwayInvalid,
+    PathwayNotFound,
+    all_pathways,
+    get_pathway,
+    parse_pathway,
+)
 from medhub.science.inference.card import load_card
 
-TEXT = (SHIPPED / "smear-review.toml").read_text()
+TEXT = (BUILTIN_FOLDER / "smear-review.toml").read_text()
 
 
 def changed(*pairs: tuple[str, str]) -> bytes:
@@ -33,11 +40,11 @@ def test_the_pathway_that_ships_says_who_may_do_what() -> None:
 
 
 def test_the_digest_changes_with_any_byte_of_the_file() -> None:
-    assert parse(TEXT.encode(), "x").digest != parse(TEXT.encode() + b"\n", "x").digest
+    assert parse_pathway(TEXT.encode(), "x").digest != parse_pathway(TEXT.encode() + b"\n", "x").digest
 
 
 def test_a_threshold_that_is_not_given_is_three_quarters() -> None:
-    assert parse(changed(("threshold = 0.75", "")), "x").threshold == 0.75
+    assert parse_pathway(changed(("threshold = 0.75", "")), "x").threshold == 0.75
 
 
 @pytest.mark.parametrize(
@@ -68,7 +75,7 @@ def test_a_threshold_that_is_not_given_is_three_quarters() -> None:
 )
 def test_a_file_that_cannot_be_followed_is_told_with_the_place(text: bytes, words: str) -> None:
     with pytest.raises(PathwayInvalid) as caught:
-        parse(text, "smear.toml")
+        parse_pathway(text, "smear.toml")
     assert words in caught.value.message
     assert caught.value.message.startswith("smear.toml")
 
@@ -100,16 +107,16 @@ def test_a_stage_that_vanished_from_the_file_is_told_so() -> None:
 
 
 def test_the_limit_is_fixed_unless_it_is_to_be_learned() -> None:
-    assert parse(changed(("threshold = 0.75", "")), "x").limit == "fixed"
-    assert parse(changed(("threshold = 0.75", 'limit = "learned"')), "x").limit == "learned"
+    assert parse_pathway(changed(("threshold = 0.75", "")), "x").limit == "fixed"
+    assert parse_pathway(changed(("threshold = 0.75", 'limit = "learned"')), "x").limit == "learned"
     with pytest.raises(PathwayInvalid, match="limit"):
-        parse(changed(("threshold = 0.75", 'limit = "guessed"')), "x")
+        parse_pathway(changed(("threshold = 0.75", 'limit = "guessed"')), "x")
 
 
 @pytest.mark.parametrize("name", ["chest-xray", "leukemia-smear"])
 def test_the_research_demonstrations_have_a_pathway_with_the_labels_that_their_classifiers_know(name: str) -> None:
     root = Path(__file__).resolve().parents[2]
-    pathway = parse((root / "deploy" / "pathways" / f"{name}.toml").read_bytes(), name)
+    pathway = parse_pathway((root / "deploy" / "pathways" / f"{name}.toml").read_bytes(), name)
     card = load_card(root / "models" / pathway.classifier)
     assert set(pathway.labels) - set(pathway.not_counted) == set(card.labels)
     assert pathway.limit == "learned"
@@ -117,6 +124,6 @@ def test_the_research_demonstrations_have_a_pathway_with_the_labels_that_their_c
 
 def test_the_seven_diseases_are_ready_for_an_institutions_own_images() -> None:
     path = Path(__file__).resolve().parents[2] / "deploy" / "pathways" / "hematology-seven.toml"
-    pathway = parse(path.read_bytes(), path.name)
+    pathway = parse_pathway(path.read_bytes(), path.name)
     assert len(set(pathway.labels) - set(pathway.not_counted)) == 7
     assert pathway.limit == "learned"

@@ -138,7 +138,7 @@ def test_who_may_not_see_an_identity_does_not_find_by_it(
         assert found(app, reader, query=query) == ([], 0)
     assert found(app, reader, query=patient.code) == ([patient.code], 1)
     with app.database.reading() as session:
-        assert service.identity_of(session, app.keys, reader, session.get_one(Patient, patient.id)) == (None, True)
+        assert service.visible_identity(session, app.keys, reader, session.get_one(Patient, patient.id)) == (None, True)
 
 
 @pytest.mark.parametrize("role", [Role.TECHNOLOGIST, Role.PHYSICIAN, Role.ADMINISTRATOR])
@@ -148,7 +148,7 @@ def test_who_may_see_an_identity_sees_it_and_that_is_recorded(
     patient = register("Siti binti Abdullah")
     reader = people.actor(app, role)
     with app.database.reading() as session:
-        known = service.identity_of(session, app.keys, reader, session.get_one(Patient, patient.id))
+        known = service.visible_identity(session, app.keys, reader, session.get_one(Patient, patient.id))
     assert known == ({"name": "Siti binti Abdullah"}, True)
     with app.database.reading() as session:
         (entry,) = session.scalars(select(AuditEntry).where(AuditEntry.action == "identity.read"))

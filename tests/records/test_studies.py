@@ -11,10 +11,11 @@ from medhub.accounts.permissions import Role
 from medhub.errors import NotAllowed, NotFound
 from medhub.foundation.app_context import AppContext
 from medhub.ingest.models import Receipt
-from medhub.records import studies
+from medhub.records import series_service, studies
 from medhub.records.field_values import FieldInvalid
 from medhub.records.models import Image, Series, Study
-from medhub.records.studies import ImageLocked, ImageNotFound, SeriesNotFound, StudyNotFound
+from medhub.records.series_service import SeriesNotFound
+from medhub.records.studies import ImageLocked, ImageNotFound, StudyNotFound
 from tests.factories.accounts import People
 from tests.factories.cases import make_patient, run_jobs, upload, use_classifier
 from tests.factories.images import photograph
@@ -99,7 +100,7 @@ def test_a_study_tells_how_many_images_it_has(app: AppContext, technologist: Act
     assert (inside.images, inside.modality, inside.series, inside.locked) == (2, "GM", 1, False)
     assert inside.cover_id == image_ids[0]
     with app.database.reading() as session:
-        found, total = studies.list_series(session, technologist, study_id=study_id, offset=0, limit=9)
+        found, total = series_service.list_series(session, technologist, study_id=study_id, offset=0, limit=9)
     assert ([facts.contents.images for facts in found], total) == ([2], 1)
 
 
@@ -111,11 +112,11 @@ def test_pages_of_series_fit_together_though_far_ones_are_read_from_their_end(
     study_id = image(app, image_ids[0]).study_id
     with app.database.writing() as session:
         for modality in ("XC", "GM", "XC"):
-            studies.add_series(session, technologist, study_id=study_id, modality=modality, description="")
+            series_service.add_series(session, technologist, study_id=study_id, modality=modality, description="")
 
     def page(offset: int, limit: int) -> list[str]:
         with app.database.reading() as session:
-            found, total = studies.list_series(
+            found, total = series_service.list_series(
                 session, technologist, study_id=None, sort=sort, offset=offset, limit=limit
             )
             assert total == 4
@@ -141,7 +142,7 @@ def test_deleting_takes_rows_and_bytes(
     assert not app.blobs.has(one.blob)
     assert app.blobs.has(other.blob)
     with app.database.writing() as session:
-        studies.delete_series(session, administrator, other.series_id)
+        series_service.delete_series(session, administrator, other.series_id)
     run_jobs(app)
     with app.database.reading() as session:
         assert session.scalars(select(Image)).all() == []
@@ -169,7 +170,7 @@ def test_what_a_signed_case_names_stays(app: AppContext, administrator: Actor, i
     acts: list[Any] = [
         lambda s: studies.delete_image(s, administrator, row.id),
         lambda s: studies.change_image(s, administrator, row.id, 7),
-        lambda s: studies.delete_series(s, administrator, row.series_id),
+        lambda s: series_service.delete_series(s, administrator, row.series_id),
         lambda s: studies.delete_study(s, administrator, row.study_id),
     ]
     for act in acts:
@@ -186,7 +187,7 @@ def test_images_change_their_place_and_series_their_description(
         assert studies.next_number(session, image(app, image_ids[0]).study_id) == 10
     series_id = image(app, image_ids[0]).series_id
     with app.database.writing() as session:
-        facts = studies.change_series(session, technologist, series_id, "feathered edge")
+        facts = series_service.change_series(session, technologist, series_id, "feathered edge")
         assert (facts.series.description, facts.contents.images) == ("feathered edge", 2)
 
 
@@ -198,8 +199,8 @@ def test_who_may_not_and_who_is_elsewhere(
     acts: list[Any] = [
         lambda s, a: studies.change_study(s, a, row.study_id, description="x", fields=None),
         lambda s, a: studies.delete_study(s, a, row.study_id),
-        lambda s, a: studies.change_series(s, a, row.series_id, "x"),
-        lambda s, a: studies.delete_series(s, a, row.series_id),
+        lambda s, a: series_service.change_series(s, a, row.series_id, "x"),
+        lambda s, a: series_service.delete_series(s, a, row.series_id),
         lambda s, a: studies.change_image(s, a, row.id, 3),
         lambda s, a: studies.delete_image(s, a, row.id),
         lambda s, a: studies.add_study(s, a, patient_id=patient_id, study_uid="2.25.1", description="", fields={}),
@@ -211,7 +212,7 @@ def test_who_may_not_and_who_is_elsewhere(
             act(session, outsider)
     for error, ask in (
         (StudyNotFound, studies.get_study),
-        (SeriesNotFound, studies.get_series),
+        (SeriesNotFound, series_service.get_series),
         (ImageNotFound, studies.get_image),
     ):
         with pytest.raises(error), app.database.reading() as session:

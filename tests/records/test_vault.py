@@ -264,8 +264,8 @@ def test_images_that_two_patients_share_stay_for_the_other(
     """Thumbnails of equal pictures are one blob; it goes with its last patient."""
     one, other = make_patient(app, people), make_patient(app, people)
     with app.database.writing() as session:
-        digest = service.keep_blob(session, app, b"the same picture", patient_id=one)
-        service.keep_blob(session, app, b"the same picture", patient_id=other)
+        digest = service.store_blob(session, app, b"the same picture", patient_id=one)
+        service.store_blob(session, app, b"the same picture", patient_id=other)
     erase(app, people, one)
     run_jobs(app)
     assert app.blobs.has(digest)

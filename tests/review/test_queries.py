@@ -15,8 +15,8 @@ from medhub.errors import Invalid, NotAllowed, NotFound
 from medhub.foundation import clock, ids
 from medhub.foundation.app_context import AppContext
 from medhub.ingest import service as ingest
+from medhub.records import series_service, studies
 from medhub.records import service as records
-from medhub.records import studies
 from medhub.records.models import Image, Patient
 from medhub.reports import service as reports
 from medhub.review import queries, service
@@ -258,7 +258,7 @@ LISTS: dict[str, Listing] = {
     "studies": lambda s, _h, a: studies.list_studies(
         s, a, patient_id=None, project_id=None, query=None, field_values={}, sort=None, offset=0, limit=50
     ),
-    "series": lambda s, _h, a: studies.list_series(s, a, study_id=None, offset=0, limit=50),
+    "series": lambda s, _h, a: series_service.list_series(s, a, study_id=None, offset=0, limit=50),
     "arrivals": lambda s, _h, a: ingest.list_arrivals(
         s, a, project_id=None, patient_id=None, outcome=None, offset=0, limit=50
     ),
@@ -274,7 +274,7 @@ def _patients(session: Any, app: AppContext, actor: Actor) -> object:
         project_id=None, query=None, sex=None, field_values={}, sort=None, offset=0, limit=50,
     )  # fmt: skip
     known = [patient.id for patient in found]
-    return records.counts_of(session, known), records.with_identity(session, known)
+    return records.count_patient_contents(session, known), records.patients_with_identity(session, known)
 
 
 def test_no_list_asks_more_when_it_is_longer(

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from medhub.accounts.permissions import Role
 from medhub.foundation.settings import Settings
-from medhub.records.pathway import Pathway, StageAct, get_pathway, parse
+from medhub.records.pathway import Pathway, StageAct, get_pathway, parse_pathway
 from medhub.review.rules import (
     WORDS,
     CaseNotReady,
@@ -24,7 +24,7 @@ from medhub.review.rules import (
 PATHWAY: Pathway = get_pathway(Settings(), "smear-review")
 
 # A pathway whose stages ask more: both notes, and a pharmacist who signs after the physician.
-STRICT = parse(
+STRICT = parse_pathway(
     b"""
 name = "two-signatures"
 title = "Two signatures"

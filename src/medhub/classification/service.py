@@ -66,7 +66,7 @@ def classify_image(app: AppContext, image_id: str, pixels: NDArray[np.uint8]) ->
                 project_id=image.project_id,
                 imaged_at=image.created_at,
                 reason=decision.reason,
-                evidence=records.keep_blob(session, app, evidence, patient_id=image.patient_id, image_id=image_id),
+                evidence=records.store_blob(session, app, evidence, patient_id=image.patient_id, image_id=image_id),
             )
         )
         _settle(session, image, "read", "prediction.make", digest=classifier.digest)

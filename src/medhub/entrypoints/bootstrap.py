@@ -51,8 +51,8 @@ def build(settings: Settings, *, migrate: bool = True) -> AppContext:
 
 
 def open_database(settings: Settings) -> Database:
-    """The database with what its sessions carry: flow, witnesses of erasures, guards of moves, who writes acts down."""
-    info: dict[str, object] = {"flow": FLOW, "witnesses": ERASURE_REPORTERS, "guards": MOVE_CHECKS}
+    """Open the database; its sessions carry the flow, the erasure reporters, the move checks and the audit recorder."""
+    info: dict[str, object] = {"flow": FLOW, "erasure_reporters": ERASURE_REPORTERS, "move_checks": MOVE_CHECKS}
     database = Database(settings.sqlalchemy_url, info=info)
     database.set_session_info("recorder", Recorder(lambda: database))
     return database

@@ -24,7 +24,7 @@ from medhub.foundation.jobs import Runner
 from medhub.foundation.settings import Settings
 from medhub.ingest.service import destroy_expired
 from medhub.records.pathway import all_pathways
-from medhub.records.service import destroy_forgotten_blobs
+from medhub.records.service import delete_orphaned_blobs
 
 Data = Annotated[
     Path | None, typer.Option("--data", help="Folder of the database, blobs and keys; MEDHUB_DATA if not given.")
@@ -88,7 +88,7 @@ def _start_housekeeping(app: AppContext) -> threading.Event:
             try:
                 destroy_expired(app)
                 destroy_expired_exports(app)
-                destroy_forgotten_blobs(app)
+                delete_orphaned_blobs(app)
                 app.database.truncate_journal()
             except Exception as error:
                 log.error("housekeeping.failed", error=type(error).__name__)

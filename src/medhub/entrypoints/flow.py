@@ -22,12 +22,11 @@ from medhub.ingest.patient_assignment import follow_claim
 from medhub.ingest.quarantine import destroy_unassigned
 from medhub.ingest.reindexing import index_project
 from medhub.ingest.study_completion import complete_study
-from medhub.records.dicom_metadata import describe_study
-from medhub.records.erasure import ErasureReporter
-from medhub.records.erasure import finish as finish_erasure
-from medhub.records.events import ImagePlaced, ImagesMoved, PatientErased
+from medhub.records.dicom_metadata import build_study_metadata
+from medhub.records.erasure import ErasureReporter, finish_erasure
+from medhub.records.events import ImageJoinedPathway, ImagesMoved, PatientErased
 from medhub.records.image_moves import MoveCheck
-from medhub.records.service import destroy_unnamed_blobs
+from medhub.records.service import delete_unreferenced_blobs
 from medhub.reports import erasure as reports_erasure
 from medhub.reports.service import issue
 from medhub.review import erasure as review_erasure
@@ -49,7 +48,7 @@ FLOW: Flow = {
     ExportStepDue: ("export",),
     PatientErased: ("destroy-exports", "destroy-claimed"),
     ImagesMoved: ("follow-images",),
-    ImagePlaced: ("classify",),
+    ImageJoinedPathway: ("classify",),
 }
 
 
@@ -76,7 +75,7 @@ def handlers(app: AppContext) -> Mapping[str, Handler]:
         "open-case": partial(open_case, app),
         "follow-images": partial(follow_images, app),
         "issue-report": partial(issue, app),
-        "destroy-blobs": partial(destroy_unnamed_blobs, app),
+        "destroy-blobs": partial(delete_unreferenced_blobs, app),
         "destroy-unassigned": partial(destroy_unassigned, app),
         "follow-claim": partial(follow_claim, app),
         "destroy-claimed": partial(ingest_erasure.destroy_claimed, app),
@@ -84,7 +83,7 @@ def handlers(app: AppContext) -> Mapping[str, Handler]:
         "settle-study": partial(complete_study, app),
         "make-thumbnails": partial(make_thumbnails, app),
         "classify-study": partial(classification.classify_study, app),
-        "describe-study": partial(describe_study, app),
+        "describe-study": partial(build_study_metadata, app),
         "export": partial(export.advance_export, app),
         "send-export": partial(send_export, app),
         "finish-erasure": partial(finish_erasure, app),

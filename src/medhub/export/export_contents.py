@@ -69,7 +69,7 @@ def load_contents(session: Session, export_id: str, *, unscanned_limit: int | No
     definitions = [
         definition
         for subject in ("patient", "study")
-        for definition in field_definitions.of_projects(session, [export.project_id], subject)
+        for definition in field_definitions.list_fields(session, [export.project_id], subject)
     ]
     return ExportContents(export, rows, records, definitions)
 

@@ -58,7 +58,7 @@ def scan_next_images(app: AppContext, export_id: str, deadline: float) -> None:
     with app.database.reading() as session:
         contents = load_contents(session, export_id, unscanned_limit=_IMAGES_PER_QUERY)
         # Identities are in memory from here to the end of this step, and are written nowhere.
-        identities = records.known_identities(session, app.keys, _patient_ids(session, export_id))
+        identities = records.identity_texts(session, app.keys, _patient_ids(session, export_id))
     if contents.export.state == "waiting":
         _start_scan(app, export_id, len(identities))
     words = {word: patient_id for patient_id, values in identities.items() for word in phi_check.identity_words(values)}

@@ -174,7 +174,7 @@ def _add_identity_findings(
 
     The scan of each image has examined every value in them, so that only identities are left to search for.
     """
-    identities = records.known_identities(session, app.keys, patient_ids)
+    identities = records.identity_texts(session, app.keys, patient_ids)
     words = set().union(*map(phi_check.identity_words, identities.values()))
     query = select(ExportFinding.mark).where(ExportFinding.export_id == export.id, ExportFinding.state == "cleared")
     cleared = set(session.scalars(query.distinct()))

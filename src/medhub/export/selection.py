@@ -90,7 +90,7 @@ def select_images(
 def _query_images(session: Session, project_id: str, selection: Selection) -> Iterable[Image]:
     if selection.search:
         attributes = settings_of(session, project_id).attributes
-        images = dicom_search.find_images(session, [project_id], selection.search, chosen=attributes)
+        images = dicom_search.search_images(session, [project_id], selection.search, extra_keywords=attributes)
         return sorted(
             images, key=lambda image: (image.patient_id, image.study_id, image.series_id, image.number, image.id)
         )

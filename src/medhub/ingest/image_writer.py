@@ -25,7 +25,7 @@ from medhub.ingest.models import Arrival, Manifest, ManifestLines, Receipt
 from medhub.ingest.quarantine import destroy_sealed
 from medhub.ingest.reindexing import describe
 from medhub.ingest.study_completion import schedule_completion
-from medhub.records import isolated_calls, studies, vault
+from medhub.records import isolated_calls, series_service, studies, vault
 from medhub.records import service as records
 from medhub.records.models import Identity, Image, Patient, PatientBlob, Series, Study
 from medhub.science.arrivals.cleaned_image import CleanedImage
@@ -94,7 +94,7 @@ def store_all(app: AppContext, actor: Actor, several: Sequence[CleanedArrival]) 
         if len(several) > 1:
             return [one for ready in several for one in store_all(app, actor, [ready])]
         # The same file came in twice at the same moment; the other was first.
-        records.destroy_unnamed_blobs(app, finals[0].blobs)
+        records.delete_unreferenced_blobs(app, finals[0].blobs)
         with app.database.writing() as session:
             known = session.get(Receipt, (several[0].receiving.project_id, several[0].received_hash))
             if known is None:
@@ -108,7 +108,7 @@ def store_all(app: AppContext, actor: Actor, several: Sequence[CleanedArrival]) 
         for digest in final.blobs
     ]
     if unused:
-        records.destroy_unnamed_blobs(app, unused)
+        records.delete_unreferenced_blobs(app, unused)
     return answers
 
 
@@ -280,7 +280,7 @@ class Batch:
         session, prepared = self._session, final.prepared
         series = self._series.get((study.id, prepared.series_instance_uid))
         if series is None:
-            series = studies.new_series(
+            series = series_service.new_series(
                 session, study, series_uid=prepared.series_instance_uid, modality=prepared.modality
             )
             self._series[study.id, prepared.series_instance_uid] = series

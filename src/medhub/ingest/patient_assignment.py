@@ -47,7 +47,7 @@ def look_at_claim(app: AppContext, actor: Actor, arrival_id: str) -> AssignmentV
         actor.record(session, "arrival.identify", "arrival", arrival.id, project_id=arrival.project_id)
         known = [session.get(Patient, patient_id) for patient_id in arrival.candidates or ()]
         candidates = tuple(
-            (patient, records.identity_of(session, app.keys, actor, patient)[0])
+            (patient, records.visible_identity(session, app.keys, actor, patient)[0])
             for patient in known
             if patient is not None
         )
@@ -165,7 +165,7 @@ def _hand_over(
         decide(session, app.keys, arrival.project_id, patient.id, said)
     before = arrival.sealed_bytes
     sealed = vault.seal_for(session, app.keys, patient.id, waiting.data, f"arrival {arrival.id}")
-    arrival.sealed_bytes = records.keep_blob(session, app, sealed, patient_id=patient.id)
+    arrival.sealed_bytes = records.store_blob(session, app, sealed, patient_id=patient.id)
     arrival.patient_id, arrival.candidates = patient.id, None
     if arrival.pathway is None and said is not None:
         pathways = settings_of(session, arrival.project_id).pathways

@@ -77,7 +77,7 @@ def quarantine(
             arrival.boxes = [list(box) for box in refusal.boxes[:_MOST_BOXES]]
         if data:
             sealed = vault.seal_for(session, app.keys, receiving.patient_id, data, f"arrival {arrival.id}")
-            arrival.sealed_bytes = records.keep_blob(session, app, sealed, patient_id=receiving.patient_id)
+            arrival.sealed_bytes = records.store_blob(session, app, sealed, patient_id=receiving.patient_id)
             arrival.expires_at = clock.now() + timedelta(days=app.settings.quarantine_days)
     return Answer("quarantined", refusal.message, code=code)
 
@@ -204,7 +204,7 @@ def destroy_sealed(session: Session, arrivals: Sequence[Arrival]) -> int:
         arrival.sealed_bytes = None
     session.flush()
     session.execute(delete(PatientBlob).where(PatientBlob.digest.in_(digests)))
-    records.destroy_blobs(session, digests)
+    records.enqueue_blob_deletion(session, digests)
     if nobodys:
         jobs.enqueue(session, "destroy-unassigned", {"digests": nobodys})
     return len(sealed)

@@ -14,7 +14,7 @@ from medhub.foundation.app_context import AppContext
 from medhub.foundation.isolation import DecoderFailed
 from medhub.ingest.models import IngestSettings
 from medhub.records import isolated_calls
-from medhub.records.deletion import forget_metadata
+from medhub.records.deletion import delete_series_metadata
 from medhub.records.models import Image, Series, Study
 from medhub.science.imaging.decoding_limits import Unacceptable
 from medhub.science.imaging.dicom.search_attributes import Attributes, whole_number
@@ -81,4 +81,4 @@ def describe(study: Study, series: Series, attributes: Mapping[str, Attributes])
     if series.number is None:
         series.number = whole_number(attributes["series"].get("SeriesNumber"))
     if series.metadata_blob is not None and (session := object_session(series)) is not None:
-        forget_metadata(session, [series])
+        delete_series_metadata(session, [series])

@@ -28,7 +28,7 @@ from medhub.ingest.ingest_settings import settings_of
 from medhub.ingest.models import Arrival, Receipt
 from medhub.ingest.profiles import profile_of
 from medhub.ingest.quarantine import InDoubt, destroy_sealed, quarantine
-from medhub.records import isolated_calls, studies, vault
+from medhub.records import isolated_calls, series_service, studies, vault
 from medhub.records import service as records
 from medhub.records.models import Identity, Image, Patient, Study
 from medhub.records.pathway import Pathway, get_pathway
@@ -71,7 +71,7 @@ def _place(
     """Where files are to lie, of the patient that they come in for and on the pathway that they come in on."""
     series = None
     if series_id is not None:
-        series = studies.get_series(session, actor, series_id, "image.upload").series
+        series = series_service.get_series(session, actor, series_id, "image.upload").series
     study = studies.get_study(session, actor, series.study_id if series else study_id or "", "image.upload")
     if study.patient_id != receiving.patient_id or (study_id is not None and study.id != study_id):
         raise Invalid("This place belongs to another patient or study than the upload says.", field="study_id")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What lies in patients, studies and series, as their lists show it: numbers, and one picture for all."""
+"""Contents of patients, studies and series for their lists: counts, sizes and a cover image."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from medhub.records.models import Image, Patient, Series, Study
 
 
 @dataclass(frozen=True)
-class Contents:
-    """How much lies in a study or a series."""
+class ContentCounts:
+    """The contents of a study or a series."""
 
     images: int = 0
     size_bytes: int = 0
     modality: str | None = None
-    locked: bool = False  # a signed case names an image of it
+    locked: bool = False  # a signed case refers to one of its images
     series: int = 0
     cover_id: str | None = None  # the first image that has a picture
 
 
-EMPTY = Contents()
+EMPTY = ContentCounts()
 
 
-def of_studies(session: Session, study_ids: Sequence[str]) -> dict[str, Contents]:
-    """What lies in each of some studies."""
-    counted = _count(session, Image.study_id, study_ids)
+def count_study_contents(session: Session, study_ids: Sequence[str]) -> dict[str, ContentCounts]:
+    """Count the contents of studies."""
+    counts = _count(session, Image.study_id, study_ids)
     series = dict(
         session.execute(
             select(Series.study_id, func.count())
@@ -39,19 +39,24 @@ def of_studies(session: Session, study_ids: Sequence[str]) -> dict[str, Contents
             .group_by(Series.study_id)
         ).all()
     )
-    shown = covers(session, Study, study_ids)
-    return {one: replace(counted.get(one, EMPTY), series=series.get(one, 0), cover_id=shown[one]) for one in shown}
+    covers = select_covers(session, Study, study_ids)
+    return {
+        study_id: replace(counts.get(study_id, EMPTY), series=series.get(study_id, 0), cover_id=cover_id)
+        for study_id, cover_id in covers.items()
+    }
 
 
-def of_series(session: Session, series_ids: Sequence[str]) -> dict[str, Contents]:
-    """What lies in each of some series."""
-    counted = _count(session, Image.series_id, series_ids)
-    shown = covers(session, Series, series_ids)
-    return {one: replace(counted.get(one, EMPTY), cover_id=shown[one]) for one in shown}
+def count_series_contents(session: Session, series_ids: Sequence[str]) -> dict[str, ContentCounts]:
+    """Count the contents of series."""
+    counts = _count(session, Image.series_id, series_ids)
+    covers = select_covers(session, Series, series_ids)
+    return {
+        series_id: replace(counts.get(series_id, EMPTY), cover_id=cover_id) for series_id, cover_id in covers.items()
+    }
 
 
-def studies_of(session: Session, patient_ids: Sequence[str]) -> dict[str, int]:
-    """How many studies each of some patients has."""
+def count_studies(session: Session, patient_ids: Sequence[str]) -> dict[str, int]:
+    """Count the studies of patients."""
     rows = session.execute(
         select(Study.patient_id, func.count())
         .where(pagination.in_ids(session, Study.patient_id, patient_ids))
@@ -60,10 +65,10 @@ def studies_of(session: Session, patient_ids: Sequence[str]) -> dict[str, int]:
     return dict(rows.all())
 
 
-def covers(
-    session: Session, table: type[Patient] | type[Study] | type[Series], parents: Sequence[str]
+def select_covers(
+    session: Session, table: type[Patient] | type[Study] | type[Series], parent_ids: Sequence[str]
 ) -> dict[str, str | None]:
-    """The first image of each of some patients, studies or series that has a picture; looked up, not searched for."""
+    """Select the first image with pixels of each patient, study or series, with one index lookup for each."""
     column, order = {
         Patient: (Image.patient_id, Image.created_at),
         Study: (Image.study_id, Image.number),
@@ -77,10 +82,10 @@ def covers(
         .correlate(table)
         .scalar_subquery()
     )
-    return dict(session.execute(select(table.id, first).where(pagination.in_ids(session, table.id, parents))).all())
+    return dict(session.execute(select(table.id, first).where(pagination.in_ids(session, table.id, parent_ids))).all())
 
 
-def _count(session: Session, column: Any, parents: Sequence[str]) -> dict[str, Contents]:
+def _count(session: Session, column: Any, parent_ids: Sequence[str]) -> dict[str, ContentCounts]:
     rows = session.execute(
         select(
             column,
@@ -89,7 +94,10 @@ def _count(session: Session, column: Any, parents: Sequence[str]) -> dict[str, C
             func.min(Image.modality),
             func.count().filter(Image.locked),
         )
-        .where(pagination.in_ids(session, column, parents))
+        .where(pagination.in_ids(session, column, parent_ids))
         .group_by(column)
     )
-    return {one: Contents(images, int(size), modality, locked > 0) for one, images, size, modality, locked in rows}
+    return {
+        parent_id: ContentCounts(images, int(size), modality, locked > 0)
+        for parent_id, images, size, modality, locked in rows
+    }

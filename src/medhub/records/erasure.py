@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Erasure of a person, and the certificate that says what went and what had been made of it.
+"""Erasure of a patient, and the certificate of what was erased and what had been derived from it.
 
-What a patient's data became lies with the capabilities above this one. Each gives a witness, a function that counts
-what it holds of a patient; it is asked before the erasure, for the certificate, and after it, when nothing may be left.
+The capabilities above this one hold derived data. Each registers an erasure reporter, a function that counts what it
+holds of a patient. The reporters run before the erasure, for the certificate, and after it, when all counts must be 0.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from medhub.foundation.database import after_commit, serialize_writers
 from medhub.foundation.events import publish
 from medhub.records.events import PatientErased
 from medhub.records.models import Erasure, Identity, Image, PatientBlob, Study
-from medhub.records.service import destroy_unnamed_blobs, get_patient, remove
+from medhub.records.service import delete_patient_row, delete_unreferenced_blobs, get_patient
 
 ErasureReporter = Callable[[Session, str], Mapping[str, Any]]
-"""What is held of a patient: names to numbers, or to lists of facts that name nobody."""
+"""Counts what a capability holds of a patient: names to numbers, or to lists of facts that identify nobody."""
 
 
 class ErasureNotFound(NotFound):
-    """There is no such certificate."""
+    """There is no such certificate of erasure."""
 
     code = "erasure-not-found"
 
 
 def count_held(session: Session, patient_id: str) -> Mapping[str, Any]:
-    """What records itself holds of a patient."""
+    """Count what this capability holds of a patient."""
     identity = session.get(Identity, patient_id)
 
     def count(table: type[Study | Image | PatientBlob]) -> int:
@@ -49,17 +49,17 @@ def count_held(session: Session, patient_id: str) -> Mapping[str, Any]:
     }
 
 
-def witnessed(session: Session, patient_id: str) -> dict[str, Any]:
-    """What all capabilities hold of a patient."""
-    witnesses: tuple[ErasureReporter, ...] = session.info.get("witnesses", ())
-    found: dict[str, Any] = dict(count_held(session, patient_id))
-    for witness in witnesses:
-        found |= witness(session, patient_id)
-    return found
+def count_all_held(session: Session, patient_id: str) -> dict[str, Any]:
+    """Count what all capabilities hold of a patient."""
+    reporters: tuple[ErasureReporter, ...] = session.info.get("erasure_reporters", ())
+    held: dict[str, Any] = dict(count_held(session, patient_id))
+    for reporter in reporters:
+        held |= reporter(session, patient_id)
+    return held
 
 
 def erase_patient(session: Session, app: AppContext, actor: Actor, patient_id: str) -> Erasure:
-    """Destroy a patient's key, rows and files; what audit and certificate keep of it names nobody."""
+    """Delete the key, rows and files of a patient; audit and certificate keep nothing that identifies the person."""
     serialize_writers(session, f"patient {patient_id}")
     patient = get_patient(session, actor, patient_id, "patient.erase")
     digests = list(session.scalars(select(PatientBlob.digest).where(PatientBlob.patient_id == patient.id)))
@@ -67,12 +67,12 @@ def erase_patient(session: Session, app: AppContext, actor: Actor, patient_id: s
         id=ids.new_id(),
         project_id=patient.project_id,
         patient_code=patient.code,
-        contents=witnessed(session, patient.id),
+        contents=count_all_held(session, patient.id),
         erased_at=clock.now(),
         erased_by_id=actor.user_id or None,
         erased_by=actor.name[:200],
     )
-    remove(session, patient)
+    delete_patient_row(session, patient)
     session.add(erasure)
     after_commit(session, app.database.truncate_journal)
     publish(session, PatientErased(patient_id=patient_id))
@@ -91,27 +91,27 @@ def erase_patient(session: Session, app: AppContext, actor: Actor, patient_id: s
     return erasure
 
 
-def finish(app: AppContext, erasure_id: str, patient_id: str, digests: list[str]) -> None:
-    """Destroy the files, look whether anything is left anywhere, and complete the certificate once nothing is."""
-    destroy_unnamed_blobs(app, digests)
+def finish_erasure(app: AppContext, erasure_id: str, patient_id: str, digests: list[str]) -> None:
+    """Delete the files, check that nothing remains, and complete the certificate."""
+    delete_unreferenced_blobs(app, digests)
     with app.database.writing() as session:
         erasure = session.get(Erasure, erasure_id)
         if erasure is None:
             return
-        left = {name: value for name, value in witnessed(session, patient_id).items() if value}
-        # The same bytes may have come in for somebody else too, whose they stay.
-        others = set(session.scalars(select(PatientBlob.digest).where(PatientBlob.digest.in_(digests))))
-        files = sum(app.blobs.has(digest) for digest in digests if digest not in others)
-        if left or files:
-            raise Unavailable("Something of an erased patient is still there.", left=", ".join(sorted(left)))
+        remaining = {name: value for name, value in count_all_held(session, patient_id).items() if value}
+        # Equal bytes may have been stored for another patient; they stay.
+        shared = set(session.scalars(select(PatientBlob.digest).where(PatientBlob.digest.in_(digests))))
+        files = sum(app.blobs.has(digest) for digest in digests if digest not in shared)
+        if remaining or files:
+            raise Unavailable("Data of an erased patient still exists.", left=", ".join(sorted(remaining)))
         erasure.completed_at = clock.now()
 
 
 def get_erasure(session: Session, actor: Actor, erasure_id: str) -> Erasure:
-    """A certificate of a project of the actor's."""
+    """A certificate in one of the actor's projects."""
     erasure = session.get(Erasure, erasure_id)
     if erasure is None:
-        raise ErasureNotFound("There is no such certificate, or it is not of a project of yours.")
+        raise ErasureNotFound("There is no such certificate in your projects.")
     actor.require("erasure.read", erasure.project_id, "certificate")
     return erasure
 
@@ -120,9 +120,9 @@ def list_erasures(
     session: Session, actor: Actor, *, project_id: str | None, query: str | None, offset: int, limit: int
 ) -> tuple[list[Erasure], int]:
     """A page of certificates, newest first."""
-    chosen = select(Erasure).where(Erasure.project_id.in_(actor.projects("erasure.read", project_id)))
+    statement = select(Erasure).where(Erasure.project_id.in_(actor.projects("erasure.read", project_id)))
     if query:
-        chosen = chosen.where(func.lower(Erasure.patient_code).contains(query.lower(), autoescape=True))
-    total = pagination.count_rows(session, chosen)
-    page = chosen.order_by(Erasure.erased_at.desc(), Erasure.id).offset(offset).limit(limit)
+        statement = statement.where(func.lower(Erasure.patient_code).contains(query.lower(), autoescape=True))
+    total = pagination.count_rows(session, statement)
+    page = statement.order_by(Erasure.erased_at.desc(), Erasure.id).offset(offset).limit(limit)
     return list(session.scalars(page)), total

@@ -10,21 +10,21 @@ from medhub.foundation.events import Event
 
 @dataclass(frozen=True)
 class PatientErased(Event):
-    """A patient's key, rows and blobs are gone; what was made for others of the patient's images must go too."""
+    """The key, rows and blobs of a patient were deleted; data derived from the patient's images must be deleted too."""
 
     patient_id: str
 
 
 @dataclass(frozen=True)
 class ImagesMoved(Event):
-    """Images have left a study for another one of the same patient."""
+    """Images were moved to another study of the same patient."""
 
     from_study_id: str
     to_study_id: str
 
 
 @dataclass(frozen=True)
-class ImagePlaced(Event):
-    """An image that no classifier was to read has come into a study that goes a pathway."""
+class ImageJoinedPathway(Event):
+    """An image without classification has moved to a study that follows a pathway."""
 
     image_id: str

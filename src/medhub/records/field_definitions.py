@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The fields that projects define: keeping the definitions, and searching and sorting by values."""
+"""Fields that projects define: their definitions, and search and sorting by their values."""
 
 from __future__ import annotations
 
@@ -23,36 +23,38 @@ class FieldNotFound(NotFound):
 
 
 class FieldKeyTaken(Conflict):
-    """The project has a field of this key."""
+    """The project already has a field with this key."""
 
     code = "field-key-taken"
 
 
-def of_project(session: Session, project_id: str, subject: Subject) -> list[FieldDefinition]:
-    """The fields of a project's patients or studies, in their order."""
-    return of_projects(session, [project_id], subject)
+def list_project_fields(session: Session, project_id: str, subject: Subject) -> list[FieldDefinition]:
+    """The fields of the patients or studies of a project, in order."""
+    return list_fields(session, [project_id], subject)
 
 
-def of_projects(session: Session, project_ids: Collection[str], subject: Subject | None) -> list[FieldDefinition]:
-    """The fields of several projects, in their order."""
-    chosen = select(FieldDefinition).where(FieldDefinition.project_id.in_(project_ids))
+def list_fields(session: Session, project_ids: Collection[str], subject: Subject | None) -> list[FieldDefinition]:
+    """The fields of several projects, in order."""
+    query = select(FieldDefinition).where(FieldDefinition.project_id.in_(project_ids))
     if subject is not None:
-        chosen = chosen.where(FieldDefinition.subject == subject)
-    return list(session.scalars(chosen.order_by(FieldDefinition.position, FieldDefinition.label, FieldDefinition.id)))
+        query = query.where(FieldDefinition.subject == subject)
+    return list(session.scalars(query.order_by(FieldDefinition.position, FieldDefinition.label, FieldDefinition.id)))
 
 
-def by_key(defined: Iterable[FieldDefinition]) -> dict[str, FieldDefinition]:
-    """The fields by their keys; one that projects define as different kinds is compared as text."""
-    found: dict[str, FieldDefinition] = {}
-    for one in defined:
-        known = found.setdefault(one.key, one)
-        if known.kind != one.kind:
-            found[one.key] = FieldDefinition(key=one.key, label=one.label, kind="text", choices=[])
-    return found
+def index_by_key(defined: Iterable[FieldDefinition]) -> dict[str, FieldDefinition]:
+    """The fields by key; a key that projects define with different kinds is compared as text."""
+    by_key: dict[str, FieldDefinition] = {}
+    for definition in defined:
+        known = by_key.setdefault(definition.key, definition)
+        if known.kind != definition.kind:
+            by_key[definition.key] = FieldDefinition(
+                key=definition.key, label=definition.label, kind="text", choices=[]
+            )
+    return by_key
 
 
-def column(values: Any, definition: FieldDefinition) -> ColumnElement[Any]:
-    """The value of a field as the database compares it."""
+def value_column(values: Any, definition: FieldDefinition) -> ColumnElement[Any]:
+    """The column expression of a field's value, typed for comparison."""
     element = values[definition.key]
     if definition.kind in {"integer", "decimal"}:
         return element.as_float()  # type: ignore[no-any-return]
@@ -61,9 +63,9 @@ def column(values: Any, definition: FieldDefinition) -> ColumnElement[Any]:
     return element.as_string()  # type: ignore[no-any-return]
 
 
-def matches(values: Any, definition: FieldDefinition, text: str) -> ColumnElement[bool]:
-    """Whether a field has a value; of a text it is enough to contain it."""
-    compared = column(values, definition)
+def match_value(values: Any, definition: FieldDefinition, text: str) -> ColumnElement[bool]:
+    """The condition that a field has a value, or contains it if the field is a text."""
+    compared = value_column(values, definition)
     if definition.kind == "text":
         return func.lower(compared).contains(text.lower(), autoescape=True)
     if definition.kind == "choice":
@@ -88,10 +90,10 @@ def define_field(
     """Define a field for the patients or studies of a project."""
     actor.require("field.define", project_id, "project")
     check_definition(key, kind, choices)
-    taken = select(FieldDefinition.id).where(
+    same_key = select(FieldDefinition.id).where(
         FieldDefinition.project_id == project_id, FieldDefinition.subject == subject, FieldDefinition.key == key
     )
-    if session.scalar(taken) is not None:
+    if session.scalar(same_key) is not None:
         raise FieldKeyTaken(f"There is already a field “{key}”. Choose another key.", field="key")
     definition = FieldDefinition(
         id=ids.new_id(),
@@ -111,7 +113,7 @@ def define_field(
 
 
 def get_field(session: Session, actor: Actor, field_id: str, action: str) -> FieldDefinition:
-    """A field of a project of the actor's."""
+    """A field of one of the actor's projects."""
     definition = session.get(FieldDefinition, field_id)
     if definition is None:
         raise FieldNotFound("There is no such field, or not in a project of yours.")
@@ -130,14 +132,14 @@ def change_field(
     choices: list[str] | None = None,
     position: int | None = None,
 ) -> FieldDefinition:
-    """Change a field; its key and kind stay, since values depend on them."""
+    """Change a field; its key and kind cannot change, since values depend on them."""
     definition = get_field(session, actor, field_id, "field.define")
     if choices is not None:
         check_definition(definition.key, definition.kind, choices)
-        lost = set(definition.choices) - set(choices)
-        for choice in lost:
+        removed = set(definition.choices) - set(choices)
+        for choice in removed:
             if _in_use(session, definition, choice):
-                raise Conflict(f"“{choice}” is in use and cannot be taken away.", field="choices")
+                raise Conflict(f"“{choice}” is in use and cannot be removed.", field="choices")
         definition.choices = choices
     if label is not None:
         definition.label = label
@@ -163,14 +165,14 @@ def delete_field(session: Session, actor: Actor, field_id: str) -> None:
 def _in_use(session: Session, definition: FieldDefinition, choice: str | None) -> bool:
     table: type[Patient] | type[Study] = Patient if definition.subject == "patient" else Study
     value = table.fields[definition.key].as_string()
-    chosen = select(table.id).where(table.project_id == definition.project_id, value.is_not(None))
+    query = select(table.id).where(table.project_id == definition.project_id, value.is_not(None))
     if choice is not None:
-        chosen = chosen.where(value == choice)
-    return session.scalar(chosen.limit(1)) is not None
+        query = query.where(value == choice)
+    return session.scalar(query.limit(1)) is not None
 
 
 def parse_pairs(pairs: list[str]) -> dict[str, str]:
-    """Values written as ``key=value`` on a command line."""
+    """Parse values that are written as ``key=value`` on a command line."""
     parsed = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rules of the fields that projects define: what a definition may be, and which values it takes."""
+"""Rules of the fields that projects define: valid definitions, and valid values."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from medhub.errors import Invalid
 Kind = Literal["text", "integer", "decimal", "date", "boolean", "choice"]
 Subject = Literal["patient", "study"]
 
-KEY = re.compile(r"[a-z][a-z0-9_]{0,39}")
-LONGEST_TEXT = 2000
-# Integers beyond this lose digits in JSON readers.
-LARGEST_INTEGER = 2**53 - 1
+KEY_PATTERN = re.compile(r"[a-z][a-z0-9_]{0,39}")
+MAX_TEXT_LENGTH = 2000
+# JSON parsers lose digits of larger integers.
+MAX_INTEGER = 2**53 - 1
 
 _YES = frozenset({"yes", "true", "1"})
 _NO = frozenset({"no", "false", "0"})
@@ -26,7 +26,7 @@ Value = str | int | float | bool | None
 
 
 class Definition(Protocol):
-    """What the rules need to know of a field."""
+    """The properties of a field that the rules need."""
 
     key: str
     label: str
@@ -42,8 +42,8 @@ class FieldInvalid(Invalid):
 
 
 def check_definition(key: str, kind: str, choices: Sequence[str]) -> None:
-    """Refuse a definition that could not hold values."""
-    if not KEY.fullmatch(key):
+    """Refuse an invalid definition."""
+    if not KEY_PATTERN.fullmatch(key):
         raise Invalid(
             "The key of a field begins with a small letter and has only small letters, digits and _, at most 40.",
             field="key",
@@ -55,20 +55,20 @@ def check_definition(key: str, kind: str, choices: Sequence[str]) -> None:
 
 
 def check_values(
-    given: Mapping[str, Value], definitions: Sequence[Definition], *, complete: bool = True
+    values: Mapping[str, Value], definitions: Sequence[Definition], *, complete: bool = True
 ) -> dict[str, Value]:
-    """The values in the form in which they are stored; an empty one is left out.
+    """Check values and convert them to their stored form, without empty values.
 
     With ``complete`` every required field must have a value.
     """
     by_key = {definition.key: definition for definition in definitions}
-    for key in given:
+    for key in values:
         if key not in by_key:
             known = ", ".join(sorted(by_key)) or "none"
             raise FieldInvalid(f"This project has no field “{key}”. It has: {known}.", field=f"fields.{key}")
     checked: dict[str, Value] = {}
     for definition in definitions:
-        value = given.get(definition.key)
+        value = values.get(definition.key)
         if value is None or (isinstance(value, str) and not value.strip()):
             if definition.required and complete:
                 raise FieldInvalid(f"“{definition.label}” is required.", field=f"fields.{definition.key}")
@@ -78,32 +78,32 @@ def check_values(
 
 
 def check_value(value: Any, definition: Definition) -> Value:
-    """One value in the form in which it is stored."""
+    """Check one value and convert it to its stored form."""
     try:
         return _CHECKS[definition.kind](value, definition)
     except (ValueError, TypeError, OverflowError) as error:
         raise FieldInvalid(
-            f"“{definition.label}” must be {_WORDS[definition.kind]}.", field=f"fields.{definition.key}"
+            f"“{definition.label}” must be {_DESCRIPTIONS[definition.kind]}.", field=f"fields.{definition.key}"
         ) from error
 
 
-def _text(value: Any, _definition: Definition) -> Value:
-    if not isinstance(value, str) or len(value) > LONGEST_TEXT or "\x00" in value:
+def _check_text(value: Any, _definition: Definition) -> Value:
+    if not isinstance(value, str) or len(value) > MAX_TEXT_LENGTH or "\x00" in value:
         raise ValueError
-    value.encode()  # half a character (a lone surrogate) is none that could be stored
+    value.encode()  # a lone surrogate cannot be stored
     return value.strip()
 
 
-def _integer(value: Any, _definition: Definition) -> Value:
+def _check_integer(value: Any, _definition: Definition) -> Value:
     if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
         raise ValueError
     number = int(value)
-    if abs(number) > LARGEST_INTEGER:
+    if abs(number) > MAX_INTEGER:
         raise ValueError
     return number
 
 
-def _decimal(value: Any, _definition: Definition) -> Value:
+def _check_decimal(value: Any, _definition: Definition) -> Value:
     if isinstance(value, bool):
         raise TypeError
     number = float(value)
@@ -112,11 +112,11 @@ def _decimal(value: Any, _definition: Definition) -> Value:
     return number
 
 
-def _date(value: Any, _definition: Definition) -> Value:
+def _check_date(value: Any, _definition: Definition) -> Value:
     return date.fromisoformat(value).isoformat()
 
 
-def _boolean(value: Any, _definition: Definition) -> Value:
+def _check_boolean(value: Any, _definition: Definition) -> Value:
     if isinstance(value, bool):
         return value
     word = str(value).lower()
@@ -125,7 +125,7 @@ def _boolean(value: Any, _definition: Definition) -> Value:
     return word in _YES
 
 
-def _choice(value: Any, definition: Definition) -> Value:
+def _check_choice(value: Any, definition: Definition) -> Value:
     if value not in definition.choices:
         raise FieldInvalid(
             f"“{definition.label}” must be one of: {', '.join(definition.choices)}.", field=f"fields.{definition.key}"
@@ -134,15 +134,15 @@ def _choice(value: Any, definition: Definition) -> Value:
 
 
 _CHECKS: dict[str, Callable[[Any, Definition], Value]] = {
-    "text": _text,
-    "integer": _integer,
-    "decimal": _decimal,
-    "date": _date,
-    "boolean": _boolean,
-    "choice": _choice,
+    "text": _check_text,
+    "integer": _check_integer,
+    "decimal": _check_decimal,
+    "date": _check_date,
+    "boolean": _check_boolean,
+    "choice": _check_choice,
 }
-_WORDS = {
-    "text": f"a text of at most {LONGEST_TEXT} characters",
+_DESCRIPTIONS = {
+    "text": f"a text of at most {MAX_TEXT_LENGTH} characters",
     "integer": "a whole number",
     "decimal": "a number",
     "date": "a date such as 2026-11-21",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables of patients and what hangs on them, of the fields that projects define, and of the identity vault."""
+"""Tables of patients, studies, series and images, of the fields that projects define, and of the identity vault."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from medhub.foundation.database import Base
 
 
 class Patient(Base):
-    """A person known by a generated code; who that is lies in the vault."""
+    """A person with a generated code; the identity is in the vault."""
 
     __tablename__ = "patients"
     __table_args__ = (
@@ -24,7 +24,7 @@ class Patient(Base):
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
     code: Mapped[str] = mapped_column(String(32))
-    sex: Mapped[str] = mapped_column(String(1))  # F, M, O, or U where it is not known
+    sex: Mapped[str] = mapped_column(String(1))  # F, M, O, or U if unknown
     birth_year: Mapped[int | None]
     fields: Mapped[dict[str, Any]]
     created_at: Mapped[datetime]
@@ -34,7 +34,7 @@ class Patient(Base):
 
 
 class Identity(Base):
-    """Who a patient is, sealed under the patient's own key, which is sealed under the master key."""
+    """The identity of a patient, encrypted with the patient's own key, which is encrypted with the master key."""
 
     __tablename__ = "vault"
 
@@ -44,7 +44,7 @@ class Identity(Base):
 
 
 class IdentityTerm(Base):
-    """A keyed hash of one word of an identity, by which entitled people find a patient."""
+    """A keyed hash of a word of an identity, for the search by people who may read identities."""
 
     __tablename__ = "vault_terms"
     __table_args__ = (Index("ix_vault_terms_term", "project_id", "term"),)
@@ -55,7 +55,7 @@ class IdentityTerm(Base):
 
 
 class FieldDefinition(Base):
-    """A field that a project defined for its patients or studies."""
+    """A field that a project defines for its patients or studies."""
 
     __tablename__ = "field_definitions"
     __table_args__ = (UniqueConstraint("project_id", "subject", "key"),)
@@ -73,7 +73,7 @@ class FieldDefinition(Base):
 
 
 class Study(Base):
-    """What was examined together, as in DICOM."""
+    """A study, as in DICOM."""
 
     __tablename__ = "studies"
     __table_args__ = (
@@ -94,13 +94,13 @@ class Study(Base):
     created_at: Mapped[datetime]
     study_date: Mapped[str] = mapped_column(String(8), default="")  # as the stored objects have it: YYYYMMDD, or empty
     study_time: Mapped[str] = mapped_column(String(16), default="")
-    # By what it is searched: keyword -> values as text, as stored objects have them (science/imaging/attributes).
+    # Searchable attributes of the stored objects: keyword -> values as text.
     attributes: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    settles_at: Mapped[datetime | None]  # when nothing more is waited for; None once it has settled
+    settles_at: Mapped[datetime | None]  # when the study counts as complete; None once it does
 
 
 class Series(Base):
-    """Images of a study that were made in one go, as in DICOM."""
+    """A series, as in DICOM."""
 
     __tablename__ = "series"
     __table_args__ = (
@@ -118,7 +118,7 @@ class Series(Base):
     created_at: Mapped[datetime]
     number: Mapped[int | None]
     attributes: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    # The DICOM JSON of its objects, compressed; None when none is made, or when an object has come or gone since.
+    # The compressed DICOM JSON of its objects; None if it is not built, or if the objects have changed since.
     metadata_blob: Mapped[str | None] = mapped_column(String(64))
 
 
@@ -129,8 +129,7 @@ class Image(Base):
     __table_args__ = (
         UniqueConstraint("project_id", "sop_instance_uid"),
         Index("ix_images_project_id_verified", "project_id", "verified", "created_at", "number", "id"),
-        # Small, since what is counted is read from end to end. On SQLite, which would take it where others serve
-        # better, it is empty.
+        # A small index for counts, which read all of it. Empty on SQLite, which would use it where others are better.
         Index("ix_images_counted", "project_id", "verified", sqlite_where=text("0")),
         Index("ix_images_patient_id", "patient_id", "created_at"),
         Index("ix_images_study_id", "study_id", "number"),
@@ -149,27 +148,27 @@ class Image(Base):
     transfer_syntax_uid: Mapped[str] = mapped_column(String(64))
     modality: Mapped[str] = mapped_column(String(16))
     kind: Mapped[str] = mapped_column(String(10))  # photograph, dicom
-    # image, segmentation, report, document, plan, waveform, presentation, other: how a person is shown it
+    # image, segmentation, report, document, plan, waveform, presentation, other: how it is displayed
     shown_as: Mapped[str] = mapped_column(String(12), default="image")
     instance_number: Mapped[int | None]
     attributes: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    width: Mapped[int]  # 0, as height and frames, where there are no pixels
+    width: Mapped[int]  # 0, like height and frames, if there are no pixels
     height: Mapped[int]
     frames: Mapped[int]
     size_bytes: Mapped[int]
     blob: Mapped[str] = mapped_column(String(64))
     thumbnail: Mapped[str | None] = mapped_column(String(64))
-    # waiting, read, unreadable: what became of the classifier's reading; kept: no picture that could be read
+    # waiting, read, unreadable: the state of the classification; kept: nothing to classify
     state: Mapped[str] = mapped_column(String(10))
     verified: Mapped[bool] = mapped_column(default=False)
-    locked: Mapped[bool] = mapped_column(default=False)  # part of a signed case: it stays
+    locked: Mapped[bool] = mapped_column(default=False)  # part of a signed case: it cannot change
     created_at: Mapped[datetime]
 
     patient: Mapped[Patient] = relationship(lazy="raise")
 
 
 class PatientBlob(Base):
-    """Bytes that were made from a patient's data and go with the patient."""
+    """A blob derived from a patient's data, which is deleted with the patient."""
 
     __tablename__ = "patient_blobs"
 
@@ -179,7 +178,7 @@ class PatientBlob(Base):
 
 
 class Erasure(Base):
-    """The certificate of a person's erasure: what went, and which classifiers had learned from it."""
+    """The certificate of an erasure: what was erased, and which classifiers were trained with it."""
 
     __tablename__ = "erasures"
     __table_args__ = (Index("ix_erasures_project_id", "project_id", "erased_at"),)
@@ -191,4 +190,4 @@ class Erasure(Base):
     erased_at: Mapped[datetime]
     erased_by_id: Mapped[str | None] = mapped_column(String(32))
     erased_by: Mapped[str] = mapped_column(String(200))
-    completed_at: Mapped[datetime | None]  # when nothing was found any more
+    completed_at: Mapped[datetime | None]  # when a check found no remaining data

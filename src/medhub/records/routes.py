@@ -11,7 +11,7 @@ from medhub.accounts.access import Call, allow
 from medhub.accounts.routes import ItemId
 from medhub.foundation import ids
 from medhub.foundation.http import Id, Page, Paging
-from medhub.records import erasure, field_definitions, service, studies
+from medhub.records import erasure, field_definitions, series_service, service, studies
 from medhub.records.field_values import Subject
 from medhub.records.schemas import (
     ErasureOut,
@@ -20,7 +20,7 @@ from medhub.records.schemas import (
     FieldOut,
     PatientChange,
     PatientCreate,
-    PatientErased,
+    PatientErasedOut,
     PatientOut,
     PatientRow,
     SeriesChange,
@@ -57,9 +57,9 @@ def list_patients(
     project_id: Annotated[Id | None, Query()] = None,
     sex: Sex | None = None,
 ) -> Page[PatientRow]:
-    """The patients of the asker's projects; ``field.<key>=value`` filters by a field, ``sort=field.<key>`` sorts."""
+    """The patients of your projects; ``field.<key>=value`` filters by a field, ``sort=field.<key>`` sorts."""
     with call.reading() as session:
-        found, total = service.list_patients(
+        patients, total = service.list_patients(
             session,
             call.app.keys,
             call.actor,
@@ -72,9 +72,9 @@ def list_patients(
             limit=paging.page_size,
             known_total=paging.known_total,
         )
-        found_ids = [patient.id for patient in found]
-        counts = service.counts_of(session, found_ids)
-        known = service.with_identity(session, found_ids)
+        patient_ids = [patient.id for patient in patients]
+        counts = service.count_patient_contents(session, patient_ids)
+        known = service.patients_with_identity(session, patient_ids)
         return paging.of(
             [
                 PatientRow.of(
@@ -82,7 +82,7 @@ def list_patients(
                     counts.get(patient.id, PatientCounts()),
                     patient.id in known and call.actor.may("identity.read", patient.project_id),
                 )
-                for patient in found
+                for patient in patients
             ],
             total,
         )
@@ -104,25 +104,25 @@ def create_patient(call: Annotated[Call, allow("patient.create")], given: Patien
             fields=given.fields,
             identity=identity,
         )
-        return PatientOut.whole(patient, PatientCounts(), identity or None, bool(identity))
+        return PatientOut.build(patient, PatientCounts(), identity or None, bool(identity))
 
 
 @patients.get("/{id}", summary="One patient")
 def read_patient(call: Annotated[Call, allow("patient.read")], id: ItemId) -> PatientOut:
-    """A patient; the identity is there only for who may see it."""
+    """A patient; the identity is included only for people who may see it."""
     with call.reading() as session:
         patient = service.get_patient(session, call.actor, id)
         call.actor.record(
             session, "patient.read", "patient", patient.id, project_id=patient.project_id, patient_id=patient.id
         )
-        identity, exists = service.identity_of(session, call.app.keys, call.actor, patient)
-        counts = service.counts_of(session, [patient.id]).get(patient.id, PatientCounts())
-        return PatientOut.whole(patient, counts, identity, exists)
+        identity, exists = service.visible_identity(session, call.app.keys, call.actor, patient)
+        counts = service.count_patient_contents(session, [patient.id]).get(patient.id, PatientCounts())
+        return PatientOut.build(patient, counts, identity, exists)
 
 
 @patients.patch("/{id}", summary="Change a patient")
 def change_patient(call: Annotated[Call, allow("patient.change")], id: ItemId, given: PatientChange) -> PatientOut:
-    """Change a patient; an identity that is given replaces the one before, an empty one clears it."""
+    """Change a patient; a given identity replaces the previous identity, an empty one clears it."""
     with call.writing() as session:
         patient = service.change_patient(
             session,
@@ -134,31 +134,31 @@ def change_patient(call: Annotated[Call, allow("patient.change")], id: ItemId, g
             fields=given.fields,
             identity=given.identity.given() if given.identity is not None else None,
         )
-        identity, exists = service.identity_of(session, call.app.keys, call.actor, patient)
-        counts = service.counts_of(session, [patient.id]).get(patient.id, PatientCounts())
-        return PatientOut.whole(patient, counts, identity, exists)
+        identity, exists = service.visible_identity(session, call.app.keys, call.actor, patient)
+        counts = service.count_patient_contents(session, [patient.id]).get(patient.id, PatientCounts())
+        return PatientOut.build(patient, counts, identity, exists)
 
 
 @patients.delete(
     "/{id}",
     summary="Delete or erase a patient",
-    response_model=PatientErased,
-    responses={204: {"description": "The patient, on whom nothing hung, is deleted."}},
+    response_model=PatientErasedOut,
+    responses={204: {"description": "The patient, who had no studies, is deleted."}},
 )
 def delete_patient(
     call: Annotated[Call, allow("patient.delete")],
     id: ItemId,
     erase: Annotated[
-        bool, Query(description="Destroy the identity's key, the images and all that hangs on them.")
+        bool, Query(description="Also delete the key of the identity, the images and all data derived from them.")
     ] = False,
-) -> PatientErased | Response:
-    """Delete a patient on whom nothing hangs; with ``erase=true`` destroy the person's data for good."""
+) -> PatientErasedOut | Response:
+    """Delete a patient without studies; with ``erase=true`` delete all data of the person permanently."""
     with call.writing() as session:
         if not erase:
             service.delete_patient(session, call.actor, id)
             return Response(status_code=204)
         erased = erasure.erase_patient(session, call.app, call.actor, id)
-        return PatientErased(code=erased.patient_code, images=erased.contents["images"], certificate_id=erased.id)
+        return PatientErasedOut(code=erased.patient_code, images=erased.contents["images"], certificate_id=erased.id)
 
 
 @erasures.get("", summary="Certificates of erasure")
@@ -167,9 +167,9 @@ def list_erasures(
     paging: Paging,
     project_id: Annotated[Id | None, Query()] = None,
 ) -> Page[ErasureOut]:
-    """Who was erased, by code, newest first."""
+    """Certificates of erased patients, by code, newest first."""
     with call.reading() as session:
-        found, total = erasure.list_erasures(
+        certificates, total = erasure.list_erasures(
             session,
             call.actor,
             project_id=project_id,
@@ -177,12 +177,14 @@ def list_erasures(
             offset=paging.offset,
             limit=paging.page_size,
         )
-        return paging.of([ErasureOut.model_validate(one, extra="ignore") for one in found], total)
+        return paging.of(
+            [ErasureOut.model_validate(certificate, extra="ignore") for certificate in certificates], total
+        )
 
 
 @erasures.get("/{id}", summary="A certificate of erasure")
 def read_erasure(call: Annotated[Call, allow("erasure.read")], id: ItemId) -> ErasureOut:
-    """What went with a person, which classifiers had learned from the person's images, and whether anything is left."""
+    """What was erased, which classifiers were trained with the person's images, and whether the erasure is complete."""
     with call.reading() as session:
         return ErasureOut.model_validate(erasure.get_erasure(session, call.actor, id), extra="ignore")
 
@@ -193,10 +195,10 @@ def list_fields(
     project_id: Annotated[Id | None, Query()] = None,
     subject: Subject | None = None,
 ) -> list[FieldOut]:
-    """The fields that the asker's projects defined."""
+    """The fields that your projects define."""
     projects = call.actor.projects("field.read", project_id)
     with call.reading() as session:
-        return [FieldOut.model_validate(d) for d in field_definitions.of_projects(session, projects, subject)]
+        return [FieldOut.model_validate(d) for d in field_definitions.list_fields(session, projects, subject)]
 
 
 @fields.post("", status_code=201, summary="Define a field")
@@ -235,7 +237,7 @@ def list_studies(
 ) -> Page[StudyOut]:
     """Studies, newest first unless sorted otherwise."""
     with call.reading() as session:
-        found, total = studies.list_studies(
+        page, total = studies.list_studies(
             session,
             call.actor,
             patient_id=patient_id,
@@ -247,7 +249,7 @@ def list_studies(
             limit=paging.page_size,
             known_total=paging.known_total,
         )
-        return paging.of([StudyOut.of(facts) for facts in found], total)
+        return paging.of([StudyOut.of(facts) for facts in page], total)
 
 
 @study_routes.post("", status_code=201, summary="Add a study")
@@ -298,7 +300,7 @@ def list_series(
 ) -> Page[SeriesOut]:
     """Series, oldest first unless sorted otherwise."""
     with call.reading() as session:
-        found, total = studies.list_series(
+        page, total = series_service.list_series(
             session,
             call.actor,
             study_id=study_id,
@@ -310,14 +312,14 @@ def list_series(
             limit=paging.page_size,
             known_total=paging.known_total,
         )
-        return paging.of([SeriesOut.of(facts) for facts in found], total)
+        return paging.of([SeriesOut.of(facts) for facts in page], total)
 
 
 @series_routes.post("", status_code=201, summary="Add a series")
 def create_series(call: Annotated[Call, allow("study.create")], given: SeriesCreate) -> SeriesOut:
     """Add an empty series to a study."""
     with call.writing() as session:
-        facts = studies.add_series(
+        facts = series_service.add_series(
             session, call.actor, study_id=given.study_id, modality=given.modality, description=given.description
         )
         return SeriesOut.of(facts)
@@ -327,18 +329,18 @@ def create_series(call: Annotated[Call, allow("study.create")], given: SeriesCre
 def read_series(call: Annotated[Call, allow("study.read")], id: ItemId) -> SeriesOut:
     """A series."""
     with call.reading() as session:
-        return SeriesOut.of(studies.read_series(session, call.actor, id))
+        return SeriesOut.of(series_service.read_series(session, call.actor, id))
 
 
 @series_routes.patch("/{id}", summary="Change a series")
 def change_series(call: Annotated[Call, allow("study.change")], id: ItemId, given: SeriesChange) -> SeriesOut:
     """Describe a series anew."""
     with call.writing() as session:
-        return SeriesOut.of(studies.change_series(session, call.actor, id, given.description))
+        return SeriesOut.of(series_service.change_series(session, call.actor, id, given.description))
 
 
 @series_routes.delete("/{id}", status_code=204, summary="Delete a series")
 def delete_series(call: Annotated[Call, allow("study.delete")], id: ItemId) -> None:
     """Delete a series with its images, unless it belongs to a signed case."""
     with call.writing() as session:
-        studies.delete_series(session, call.actor, id)
+        series_service.delete_series(session, call.actor, id)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the JSON API sends and takes of patients, studies, series and fields."""
+"""Requests and responses of the JSON API for patients, studies, series and fields."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from medhub.foundation import clock
 from medhub.foundation.http import Id, Moment, Schema, Text
 from medhub.records.field_values import Kind, Subject
 from medhub.records.models import Patient
+from medhub.records.series_service import SeriesFacts
 from medhub.records.service import PatientCounts
-from medhub.records.studies import SeriesFacts, StudyFacts
+from medhub.records.studies import StudyFacts
 
 Sex = Literal["F", "M", "O", "U"]
 FieldValue = str | int | float | bool | None
@@ -23,7 +24,7 @@ IdentityLine = Annotated[Text, Field(max_length=300)]
 
 
 class IdentityIn(Schema):
-    """Who a patient is; this goes to the encrypted vault and nowhere else."""
+    """The identity of a patient; it is stored only in the encrypted vault."""
 
     name: IdentityLine | None = None
     hospital_number: IdentityLine | None = None
@@ -32,12 +33,12 @@ class IdentityIn(Schema):
     phone: IdentityLine | None = None
 
     def given(self) -> dict[str, str]:
-        """What was given, without what is empty."""
+        """The values that are not empty."""
         return {k: v.strip() for k, v in self.model_dump().items() if v and v.strip()}
 
 
 class IdentityOut(Schema):
-    """Who a patient is."""
+    """The identity of a patient."""
 
     name: str | None = None
     hospital_number: str | None = None
@@ -70,7 +71,7 @@ class PatientCreate(Schema):
 
 
 class PatientChange(Schema):
-    """What is to be changed of a patient; what is left out stays."""
+    """Changes of a patient; omitted values stay."""
 
     sex: Sex | None = None
     birth_year: Annotated[int, Field(ge=1000, le=9999)] | None = None
@@ -79,25 +80,25 @@ class PatientChange(Schema):
 
 
 class PatientRow(Schema):
-    """A patient as lists show it."""
+    """A patient in a list."""
 
     id: str
     project_id: str
     code: str
     sex: Sex
     birth_year: int | None
-    age: Annotated[int | None, Field(description="Years, from the birth year alone.")]
+    age: Annotated[int | None, Field(description="In years, from the birth year.")]
     fields: dict[str, FieldValue]
     created_at: Moment
     images: int
     unverified: int
     studies: int
     cover_id: Annotated[str | None, Field(description="The first image that has a picture.")]
-    identity_available: Annotated[bool, Field(description="Whether the asker could see an identity.")]
+    identity_available: Annotated[bool, Field(description="Whether there is an identity that you may see.")]
 
     @classmethod
     def of(cls, patient: Patient, counts: PatientCounts, identity_available: bool) -> PatientRow:
-        """The patient with what hangs on it."""
+        """A patient with its counts."""
         return cls(**_row(patient, counts, identity_available))
 
 
@@ -121,16 +122,16 @@ def _row(patient: Patient, counts: PatientCounts, identity_available: bool) -> d
 
 
 class PatientOut(PatientRow):
-    """A patient, with the identity where the asker may see it."""
+    """A patient, with the identity if you may see it."""
 
     identity: IdentityOut | None
-    identity_hidden: Annotated[bool, Field(description="There is an identity that the asker may not see.")]
+    identity_hidden: Annotated[bool, Field(description="Whether there is an identity that you may not see.")]
 
     @classmethod
-    def whole(
+    def build(
         cls, patient: Patient, counts: PatientCounts, identity: dict[str, str] | None, exists: bool
     ) -> PatientOut:
-        """The patient with what hangs on it, and who it is."""
+        """A patient with its counts and identity."""
         return cls(
             **_row(patient, counts, identity is not None),
             identity=IdentityOut(**identity) if identity is not None else None,
@@ -145,15 +146,17 @@ class ErasureOut(Schema):
     patient_code: str
     contents: Annotated[
         dict[str, int | list[dict[str, str | int]]],
-        Field(description="What went: numbers, the data sets it was in, and the classifiers that had learned from it."),
+        Field(
+            description="What was erased: counts, the data sets that contained it, and the classifiers trained with it."
+        ),
     ]
     erased_at: Moment
     erased_by: str
-    completed_at: Annotated[Moment | None, Field(description="When nothing of the person was found any more.")]
+    completed_at: Annotated[Moment | None, Field(description="When a check found no remaining data of the person.")]
 
 
-class PatientErased(Schema):
-    """What was destroyed."""
+class PatientErasedOut(Schema):
+    """What was erased."""
 
     erased: bool = True
     code: str
@@ -193,7 +196,7 @@ class FieldCreate(Schema):
 
 
 class FieldChange(Schema):
-    """What is to be changed of a field; what is left out stays."""
+    """Changes of a field; omitted values stay."""
 
     label: Annotated[Text, Field(min_length=1, max_length=100)] | None = None
     required: bool | None = None
@@ -203,7 +206,7 @@ class FieldChange(Schema):
 
 
 class FieldOut(Schema):
-    """A field that a project defined."""
+    """A field that a project defines."""
 
     id: str
     project_id: str
@@ -226,23 +229,23 @@ class StudyCreate(Schema):
 
 
 class StudyChange(Schema):
-    """What is to be changed of a study; what is left out stays."""
+    """Changes of a study; omitted values stay."""
 
     description: Annotated[Text, Field(max_length=2000)] | None = None
     fields: FieldValues | None = None
 
 
-class Inside(Schema):
-    """What lies in a study or a series."""
+class ContentsOut(Schema):
+    """The contents of a study or a series."""
 
     images: int
-    size_bytes: Annotated[int, Field(description="Of all its files together.")]
+    size_bytes: Annotated[int, Field(description="Size of all files.")]
     modality: str | None
-    locked: Annotated[bool, Field(description="A signed case names an image of it: it stays as it is.")]
+    locked: Annotated[bool, Field(description="A signed case refers to one of its images, so it cannot change.")]
     cover_id: Annotated[str | None, Field(description="The first image that has a picture.")]
 
 
-class StudyOut(Inside):
+class StudyOut(ContentsOut):
     """A study."""
 
     id: str
@@ -283,13 +286,13 @@ class SeriesCreate(Schema):
 
 
 class SeriesChange(Schema):
-    """A series described anew."""
+    """Changes of a series."""
 
     description: Annotated[Text, Field(max_length=2000)]
 
 
-class SeriesOut(Inside):
-    """A series, and where it lies."""
+class SeriesOut(ContentsOut):
+    """A series with its study."""
 
     id: str
     study_id: str
@@ -324,26 +327,26 @@ class SeriesOut(Inside):
         )
 
 
-# One request moves or deletes so many at most; a page asks again for the rest, and shows how far it is.
-MOST_AT_ONCE = 500
-ImageIds = Annotated[list[Id], Field(min_length=1, max_length=MOST_AT_ONCE)]
+# The most images of one request; the web app sends several requests and shows the progress.
+MAX_IMAGES = 500
+ImageIds = Annotated[list[Id], Field(min_length=1, max_length=MAX_IMAGES)]
 
 
 class ImagesMove(Schema):
-    """Images of one patient, and the series of that patient that they are to lie in."""
+    """Images of one patient, and the series of this patient to move them to."""
 
     image_ids: ImageIds
     to_series_id: Id
 
 
 class SeriesMove(Schema):
-    """The study of the same patient that a series is to lie in."""
+    """The study of the same patient to move a series to."""
 
     to_study_id: Id
 
 
 class MovedOut(Schema):
-    """What was moved, and where it lies now."""
+    """The number of moved images, and their new study and series."""
 
     images: int
     patient_id: str
@@ -352,12 +355,12 @@ class MovedOut(Schema):
 
 
 class ImagesDelete(Schema):
-    """Images that are to be destroyed."""
+    """Images to delete."""
 
     image_ids: ImageIds
 
 
 class DeletedOut(Schema):
-    """How much was destroyed."""
+    """The number of deleted images."""
 
     images: int

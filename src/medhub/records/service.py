@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keeping patients, and erasing them."""
+"""Use cases of patients, and storage of the blobs that belong to them."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ OLDEST_BIRTH_YEAR = 1880
 
 
 class PatientNotFound(NotFound):
-    """There is no such patient, or not in a project of the asker's."""
+    """There is no such patient in the projects of the person who asks."""
 
     code = "patient-not-found"
 
 
 class PatientNotEmpty(Conflict):
-    """Studies hang on the patient."""
+    """The patient has studies."""
 
     code = "patient-not-empty"
 
 
 @dataclass(frozen=True)
 class PatientCounts:
-    """How much hangs on a patient."""
+    """The counts of a patient's images and studies."""
 
     images: int = 0
     unverified: int = 0
@@ -77,14 +77,14 @@ def create_patient(
     identity: Mapping[str, str] | None,
     by: Actor,
 ) -> Patient:
-    """Write the rows of a new patient."""
+    """Create the rows of a new patient."""
     _check_birth_year(birth_year)
-    checked = check_values(fields or {}, field_definitions.of_project(session, project_id, "patient"))
+    checked = check_values(fields or {}, field_definitions.list_project_fields(session, project_id, "patient"))
     moment = clock.now()
     patient = Patient(
         id=ids.new_id(),
         project_id=project_id,
-        code=_free_code(session, project_id),
+        code=_unused_code(session, project_id),
         sex=sex,
         birth_year=birth_year,
         fields=checked,
@@ -107,7 +107,7 @@ def _check_birth_year(year: int | None) -> None:
         raise Invalid(f"The birth year must lie between {OLDEST_BIRTH_YEAR} and this year.", field="birth_year")
 
 
-def _free_code(session: Session, project_id: str) -> str:
+def _unused_code(session: Session, project_id: str) -> str:
     while True:
         code = ids.new_code("P")
         if session.scalar(select(Patient.id).where(Patient.project_id == project_id, Patient.code == code)) is None:
@@ -115,16 +115,16 @@ def _free_code(session: Session, project_id: str) -> str:
 
 
 def get_patient(session: Session, actor: Actor, patient_id: str, action: str = "patient.read") -> Patient:
-    """A patient in a project of the actor's."""
+    """A patient in one of the actor's projects."""
     patient = session.get(Patient, patient_id)
     if patient is None:
-        raise PatientNotFound("There is no such patient, or not in a project of yours.")
+        raise PatientNotFound("There is no such patient in your projects.")
     actor.require(action, patient.project_id, "patient")
     return patient
 
 
 def find_patient(session: Session, project_id: str, code: str) -> Patient:
-    """A patient by code; for the command line, which acts for the machine's owner."""
+    """Find a patient by code or id; for the command line, which has all permissions."""
     patient = session.scalars(
         select(Patient).where(Patient.project_id == project_id, (Patient.code == code) | (Patient.id == code))
     ).one_or_none()
@@ -133,8 +133,10 @@ def find_patient(session: Session, project_id: str, code: str) -> Patient:
     return patient
 
 
-def identity_of(session: Session, keys: Keys, actor: Actor, patient: Patient) -> tuple[dict[str, str] | None, bool]:
-    """The identity, where the actor may see it; and whether there is one."""
+def visible_identity(
+    session: Session, keys: Keys, actor: Actor, patient: Patient
+) -> tuple[dict[str, str] | None, bool]:
+    """The identity if the actor may see it, and whether there is one."""
     row = session.get(Identity, patient.id)
     exists = row is not None and row.sealed_identity is not None
     if not exists or not actor.may("identity.read", patient.project_id):
@@ -143,15 +145,15 @@ def identity_of(session: Session, keys: Keys, actor: Actor, patient: Patient) ->
     return vault.read_identity(keys, row), True
 
 
-def known_identities(session: Session, keys: Keys, patient_ids: Sequence[str]) -> dict[str, list[str]]:
-    """Names and numbers of patients as their vault has them, for a look at what must not hold them.
+def identity_texts(session: Session, keys: Keys, patient_ids: Sequence[str]) -> dict[str, list[str]]:
+    """Names and numbers of patients from the vault, for a scan of data that must not contain them.
 
-    They are for memory alone: whoever asks writes none of them down, and records that the vault was opened.
+    The caller keeps them in memory only, and records that the vault was read.
     """
     known: dict[str, list[str]] = {}
     for start in range(0, len(patient_ids), 500):
-        chosen = select(Identity).where(Identity.patient_id.in_(patient_ids[start : start + 500]))
-        for row in session.scalars(chosen):
+        statement = select(Identity).where(Identity.patient_id.in_(patient_ids[start : start + 500]))
+        for row in session.scalars(statement):
             identity = vault.read_identity(keys, row) or {}
             values = [value for value in identity.values() if value.strip()]
             if day := identity.get("birth_date"):
@@ -179,92 +181,103 @@ def list_patients(
 ) -> tuple[list[Patient], int]:
     """A page of the patients in the actor's projects."""
     projects = actor.projects("patient.read", project_id)
-    defined = field_definitions.by_key(field_definitions.of_projects(session, projects, "patient"))
-    chosen = select(Patient).where(Patient.project_id.in_(projects))
+    definitions = field_definitions.index_by_key(field_definitions.list_fields(session, projects, "patient"))
+    statement = select(Patient).where(Patient.project_id.in_(projects))
     if sex is not None:
-        chosen = chosen.where(Patient.sex == sex)
+        statement = statement.where(Patient.sex == sex)
     for key, text in field_values.items():
-        chosen = chosen.where(_field_matches(defined, key, text))
+        statement = statement.where(_match_field(definitions, key, text))
     if query:
-        known = quick_search.named(session, projects, query)
-        chosen = chosen.where(
-            known.of(Patient.id) if known is not None else _matches(keys, actor, projects, defined, query)
+        known = quick_search.find_by_identifier(session, projects, query)
+        statement = statement.where(
+            known.condition(Patient.id)
+            if known is not None
+            else _text_condition(keys, actor, projects, definitions, query)
         )
     columns: dict[str, Any] = {
         "code": Patient.code,
         "sex": Patient.sex,
         "birth_year": Patient.birth_year,
         "created_at": Patient.created_at,
-        **{f"field.{key}": field_definitions.column(Patient.fields, d) for key, d in defined.items()},
+        **{f"field.{key}": field_definitions.value_column(Patient.fields, d) for key, d in definitions.items()},
     }
-    page = chosen.order_by(sort_clause(sort, columns, "-created_at"), Patient.id).offset(offset).limit(limit)
-    found = list(session.scalars(page))
-    total = pagination.total_rows(session, chosen, offset=offset, limit=limit, page_rows=len(found), known=known_total)
-    actor.record(session, "patient.list", "patient", None, project_id=_only(projects), found=total)
-    return found, total
+    page = statement.order_by(sort_clause(sort, columns, "-created_at"), Patient.id).offset(offset).limit(limit)
+    patients = list(session.scalars(page))
+    total = pagination.total_rows(
+        session, statement, offset=offset, limit=limit, page_rows=len(patients), known=known_total
+    )
+    actor.record(session, "patient.list", "patient", None, project_id=_single_project(projects), found=total)
+    return patients, total
 
 
-def _only(projects: frozenset[str]) -> str | None:
+def _single_project(projects: frozenset[str]) -> str | None:
     return next(iter(projects)) if len(projects) == 1 else None
 
 
-def _field_matches(defined: Mapping[str, FieldDefinition], key: str, text: str) -> ColumnElement[bool]:
-    definition = defined.get(key)
+def _match_field(definitions: Mapping[str, FieldDefinition], key: str, text: str) -> ColumnElement[bool]:
+    definition = definitions.get(key)
     if definition is None:
         raise Invalid(f"There is no field “{key}” to filter by.", field=f"field.{key}")
-    return field_definitions.matches(Patient.fields, definition, text)
+    return field_definitions.match_value(Patient.fields, definition, text)
 
 
-def _matches(
-    keys: Keys, actor: Actor, projects: frozenset[str], defined: Mapping[str, FieldDefinition], query: str
+def _text_condition(
+    keys: Keys, actor: Actor, projects: frozenset[str], definitions: Mapping[str, FieldDefinition], query: str
 ) -> ColumnElement[bool]:
-    """The code or a text field contains the query; or, for entitled readers, the identity has all of its words."""
-    sought = query.lower()
-    texts = [field_definitions.column(Patient.fields, d) for d in defined.values() if d.kind in {"text", "choice"}]
-    ways: list[ColumnElement[bool]] = [func.lower(Patient.code).contains(sought, autoescape=True)]
-    ways += [func.lower(text).contains(sought, autoescape=True) for text in texts]
+    """The code or a text field contains the query; or the identity has all its words, if the actor may read it."""
+    lowered = query.lower()
+    texts = [
+        field_definitions.value_column(Patient.fields, d) for d in definitions.values() if d.kind in {"text", "choice"}
+    ]
+    conditions: list[ColumnElement[bool]] = [func.lower(Patient.code).contains(lowered, autoescape=True)]
+    conditions += [func.lower(text).contains(lowered, autoescape=True) for text in texts]
     for project_id in projects:
         if actor.may("identity.read", project_id):
-            ways.append(Patient.id.in_(_known_as(keys, project_id, query)))
-    return or_(*ways)
+            conditions.append(Patient.id.in_(_select_by_identity(keys, project_id, query)))
+    return or_(*conditions)
 
 
-def _known_as(keys: Keys, project_id: str, query: str) -> Select[str]:
-    """Who has every word of a query in the identity, or has it with other marks between, such as H100234."""
+def _select_by_identity(keys: Keys, project_id: str, query: str) -> Select[str]:
+    """Select patients whose identity has every word of a query, or all of them joined, such as H100234."""
     words = vault.fold(query).split()
-    having = [_having(vault.terms(keys, project_id, word)) for word in words if len(word) >= vault.SHORTEST_TERM]
-    ways: list[ColumnElement[bool]] = [
-        IdentityTerm.patient_id.in_(_having(vault.terms(keys, project_id, "".join(words))))
+    by_word = [
+        _select_by_terms(vault.terms(keys, project_id, word)) for word in words if len(word) >= vault.MIN_TERM_LENGTH
     ]
-    if having:
-        ways.append(and_(*(IdentityTerm.patient_id.in_(one) for one in having)))
-    return select(IdentityTerm.patient_id).where(IdentityTerm.project_id == project_id, or_(*ways))
+    conditions: list[ColumnElement[bool]] = [
+        IdentityTerm.patient_id.in_(_select_by_terms(vault.terms(keys, project_id, "".join(words))))
+    ]
+    if by_word:
+        conditions.append(and_(*(IdentityTerm.patient_id.in_(patients) for patients in by_word)))
+    return select(IdentityTerm.patient_id).where(IdentityTerm.project_id == project_id, or_(*conditions))
 
 
-def _having(hashes: list[str]) -> Select[str]:
+def _select_by_terms(hashes: list[str]) -> Select[str]:
     return select(IdentityTerm.patient_id).where(IdentityTerm.term.in_(hashes))
 
 
-def counts_of(session: Session, patient_ids: list[str]) -> dict[str, PatientCounts]:
-    """How many studies and images each patient has, and how many of the images nobody has verified."""
+def count_patient_contents(session: Session, patient_ids: list[str]) -> dict[str, PatientCounts]:
+    """Count the studies, images and unverified images of patients."""
     rows = session.execute(
         select(Image.patient_id, func.count(), func.count().filter(Image.verified.is_(False)))
         .where(pagination.in_ids(session, Image.patient_id, patient_ids))
         .group_by(Image.patient_id)
     )
     images = {patient_id: (total, unverified) for patient_id, total, unverified in rows}
-    studies = counts.studies_of(session, patient_ids)
-    shown = counts.covers(session, Patient, patient_ids)
-    return {one: PatientCounts(*images.get(one, (0, 0)), studies.get(one, 0), shown[one]) for one in shown}
+    studies = counts.count_studies(session, patient_ids)
+    covers = counts.select_covers(session, Patient, patient_ids)
+    return {
+        patient_id: PatientCounts(*images.get(patient_id, (0, 0)), studies.get(patient_id, 0), cover_id)
+        for patient_id, cover_id in covers.items()
+    }
 
 
 def last_upload_at(session: Session, patient_id: str) -> datetime | None:
-    """When the last image of a patient came in."""
+    """When the last image of a patient was stored."""
     return session.scalar(select(func.max(Image.created_at)).where(Image.patient_id == patient_id))
 
 
-def with_identity(session: Session, patient_ids: list[str]) -> set[str]:
-    """Which of some patients have an identity in the vault."""
+def patients_with_identity(session: Session, patient_ids: list[str]) -> set[str]:
+    """The patients that have an identity in the vault."""
     return set(
         session.scalars(
             select(Identity.patient_id).where(
@@ -285,26 +298,26 @@ def change_patient(
     fields: Mapping[str, Value] | None = None,
     identity: Mapping[str, str] | None = None,
 ) -> Patient:
-    """Change a patient; what is left out stays."""
+    """Change a patient; omitted values stay."""
     patient = get_patient(session, actor, patient_id, "patient.change")
-    changed = []
+    changed_fields = []
     if sex is not None and sex != patient.sex:
         patient.sex = sex
-        changed.append("sex")
+        changed_fields.append("sex")
     if birth_year is not None and birth_year != patient.birth_year:
         _check_birth_year(birth_year)
         patient.birth_year = birth_year
-        changed.append("birth_year")
+        changed_fields.append("birth_year")
     if fields is not None:
         merged = {**patient.fields, **fields}
-        known = field_definitions.of_project(session, patient.project_id, "patient")
-        kept = {key: value for key, value in merged.items() if key in fields or key in {d.key for d in known}}
-        patient.fields = check_values(kept, known)
-        changed += sorted(f"fields.{key}" for key in fields)
+        known = field_definitions.list_project_fields(session, patient.project_id, "patient")
+        known_fields = {key: value for key, value in merged.items() if key in fields or key in {d.key for d in known}}
+        patient.fields = check_values(known_fields, known)
+        changed_fields += sorted(f"fields.{key}" for key in fields)
     if identity is not None:
         actor.require("identity.change", patient.project_id)
         vault.write_identity(session, keys, patient, identity)
-        changed.append("identity")
+        changed_fields.append("identity")
     patient.changed_at = clock.now()
     actor.record(
         session,
@@ -313,65 +326,65 @@ def change_patient(
         patient.id,
         project_id=patient.project_id,
         patient_id=patient.id,
-        changed=changed,
+        changed=changed_fields,
     )
     return patient
 
 
 def delete_patient(session: Session, actor: Actor, patient_id: str) -> None:
-    """Delete a patient on whom nothing hangs."""
+    """Delete a patient without studies."""
     patient = get_patient(session, actor, patient_id, "patient.delete")
     studies = session.scalar(select(func.count()).where(Study.patient_id == patient.id)) or 0
     if studies:
-        images = counts_of(session, [patient.id]).get(patient.id, PatientCounts()).images
+        images = count_patient_contents(session, [patient.id]).get(patient.id, PatientCounts()).images
         raise PatientNotEmpty(
             f"{patient.code} has {studies} studies with {images} images. "
             "To destroy them together with the patient's identity, erase the patient.",
             studies=studies,
             images=images,
         )
-    remove(session, patient)
+    delete_patient_row(session, patient)
     actor.record(session, "patient.delete", "patient", patient_id, project_id=patient.project_id, patient_id=patient_id)
 
 
-def remove(session: Session, patient: Patient) -> None:
-    """Delete the row of a patient, and with it all rows that go with it."""
+def delete_patient_row(session: Session, patient: Patient) -> None:
+    """Delete the row of a patient and all dependent rows."""
     try:
         session.delete(patient)
         session.flush()
     except IntegrityError as error:
-        raise PatientNotEmpty("Something still hangs on this patient; nothing was deleted.") from error
+        raise PatientNotEmpty("Other records still refer to this patient; nothing was deleted.") from error
 
 
-def destroy_blobs(session: Session, digests: list[str]) -> None:
-    """Have blobs destroyed as soon as the rows that named them are gone."""
+def enqueue_blob_deletion(session: Session, digests: list[str]) -> None:
+    """Delete blobs in a job, once the rows that refer to them are deleted."""
     if digests:
         jobs.enqueue(session, "destroy-blobs", {"digests": digests})
 
 
-def destroy_unnamed_blobs(app: AppContext, digests: Sequence[str]) -> None:
-    """Delete the files of blobs that no row names any more."""
+def delete_unreferenced_blobs(app: AppContext, digests: Sequence[str]) -> None:
+    """Delete the files of blobs that no row refers to."""
     with app.database.writing(durable=False) as session:
         serialize_writers(session, "blobs")
-        named = set(session.scalars(select(PatientBlob.digest).where(PatientBlob.digest.in_(digests))))
+        referenced = set(session.scalars(select(PatientBlob.digest).where(PatientBlob.digest.in_(digests))))
         for digest in digests:
-            if digest not in named:
+            if digest not in referenced:
                 app.blobs.delete(digest)
 
 
-def destroy_forgotten_blobs(app: AppContext, *, older_than_s: float = 3600.0) -> int:
-    """Delete what lies in the store without a row: a process died after it wrote the bytes and before their row."""
+def delete_orphaned_blobs(app: AppContext, *, older_than_s: float = 3600.0) -> int:
+    """Delete blobs without a row, left by processes that died between writing the blob and its row."""
     with app.database.reading() as session:
-        named = set(session.scalars(select(PatientBlob.digest).distinct()))
-    forgotten = [digest for digest in app.blobs.digests(older_than_s=older_than_s) if digest not in named]
-    for start in range(0, len(forgotten), 500):
-        destroy_unnamed_blobs(app, forgotten[start : start + 500])
-    return len(forgotten)
+        referenced = set(session.scalars(select(PatientBlob.digest).distinct()))
+    orphaned = [digest for digest in app.blobs.digests(older_than_s=older_than_s) if digest not in referenced]
+    for start in range(0, len(orphaned), 500):
+        delete_unreferenced_blobs(app, orphaned[start : start + 500])
+    return len(orphaned)
 
 
-def keep_blob(session: Session, app: AppContext, data: bytes, *, patient_id: str, image_id: str | None = None) -> str:
-    """Keep bytes that were made from a patient's data, so that they go when the patient goes."""
-    # Not while others destroy: the same bytes may just lose the last row that named them.
+def store_blob(session: Session, app: AppContext, data: bytes, *, patient_id: str, image_id: str | None = None) -> str:
+    """Store bytes derived from a patient's data, so that they are deleted with the patient."""
+    # Not while blobs are being deleted: the last row that refers to equal bytes may be deleted at this moment.
     serialize_writers(session, "blobs")
     digest = app.blobs.put(data)
     if session.get(PatientBlob, (digest, patient_id)) is None:
@@ -379,8 +392,8 @@ def keep_blob(session: Session, app: AppContext, data: bytes, *, patient_id: str
     return digest
 
 
-def name_blob(session: Session, app: AppContext, digest: str, *, patient_id: str, image_id: str) -> bool:
-    """Name bytes that were put into the store before this transaction; whether they are there still."""
+def register_blob(session: Session, app: AppContext, digest: str, *, patient_id: str, image_id: str) -> bool:
+    """Refer to a blob that was stored before this transaction; False if it no longer exists."""
     serialize_writers(session, "blobs")
     if not app.blobs.has(digest):
         return False

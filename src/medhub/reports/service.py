@@ -83,7 +83,7 @@ def issue(app: AppContext, case_id: str) -> None:
         if session.get(Report, case_id) is not None or session.get(Case, case_id) is None:
             return
         blobs = {
-            form: records.keep_blob(
+            form: records.store_blob(
                 session,
                 app,
                 vault.seal_for(session, app.keys, case.patient_id, pdf, f"report {case_id} {form}"),
@@ -168,7 +168,7 @@ def _facts(session: Session, app: AppContext, case: Case) -> ReportFacts:
 def _fields(session: Session, patient: Patient, study: Study) -> tuple[tuple[str, str], ...]:
     lines = []
     for subject, values in (("patient", patient.fields), ("study", study.fields)):
-        for definition in field_definitions.of_projects(
+        for definition in field_definitions.list_fields(
             session, [patient.project_id], "patient" if subject == "patient" else "study"
         ):
             if definition.key in values:

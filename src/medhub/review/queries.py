@@ -54,18 +54,18 @@ class ImageFacts:
 def select_images(session: Session, actor: Actor, wanted: ImageFilter) -> Select[Image]:
     """The images that a filter lets through, of the actor's projects."""
     projects = actor.projects("image.read", wanted.project_id)
-    known = quick_search.named(session, projects, wanted.query) if wanted.query else None
+    known = quick_search.find_by_identifier(session, projects, wanted.query) if wanted.query else None
     chosen = select(Image)
     if wanted.query and known is None:
         chosen = chosen.where(
-            quick_search.lies_in_what_says(session, projects, Image.study_id, Image.project_id, wanted.query)
+            quick_search.in_matching_study(session, projects, Image.study_id, Image.project_id, wanted.query)
         )
     else:
         place = {"patient_id": wanted.patient_id, "study_id": wanted.study_id, "series_id": wanted.series_id}
         if known is not None:
             place |= {"patient_id": known.patient_id}
-            chosen = chosen.where(known.of(Image.patient_id, Image.study_id, Image.series_id, Image.id))
-        chosen = chosen.where(quick_search.within(session, projects, Image.project_id, **place))
+            chosen = chosen.where(known.condition(Image.patient_id, Image.study_id, Image.series_id, Image.id))
+        chosen = chosen.where(quick_search.in_projects(session, projects, Image.project_id, **place))
     if wanted.patient_id is not None:
         chosen = chosen.where(Image.patient_id == wanted.patient_id)
     if wanted.study_id is not None:

@@ -252,7 +252,7 @@ def patient_summary(call: Annotated[Call, allow("patient.read")], id: ItemId) ->
         call.actor.record(
             session, "patient.read", "patient", patient.id, project_id=patient.project_id, patient_id=patient.id
         )
-        counts = records.counts_of(session, [id]).get(id, records.PatientCounts())
+        counts = records.count_patient_contents(session, [id]).get(id, records.PatientCounts())
         total, unsigned = session.execute(
             select(func.count(), func.count().filter(Case.signed_at.is_(None))).where(Case.patient_id == id)
         ).one()

@@ -27,4 +27,4 @@ def make_thumbnails(app: AppContext, study_id: str) -> None:
         except (Unacceptable, DecoderFailed):
             continue
         with app.database.writing(durable=False) as session:
-            studies.keep_thumbnail(session, app, image.id, picture)
+            studies.store_thumbnail(session, app, image.id, picture)

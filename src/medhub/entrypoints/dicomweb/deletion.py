@@ -12,7 +12,7 @@ from medhub.accounts.access import Call, allow
 from medhub.entrypoints.dicomweb.project_paths import PREFIX, NothingThere, Uid, projects_of
 from medhub.entrypoints.dicomweb.stored_instances import find_stored
 from medhub.errors import Conflict
-from medhub.records import studies
+from medhub.records import series_service, studies
 from medhub.records.models import Image
 
 deleting = APIRouter(prefix=PREFIX, tags=["dicomweb"], include_in_schema=False)
@@ -30,7 +30,7 @@ def delete_study(request: Request, call: Annotated[Call, allow("study.delete")],
 def delete_series(request: Request, call: Annotated[Call, allow("study.delete")], study: Uid, series: Uid) -> Response:
     """Delete a series with its objects."""
     with call.writing() as session:
-        studies.delete_series(session, call.actor, _image(session, request, call, study, series).series_id)
+        series_service.delete_series(session, call.actor, _image(session, request, call, study, series).series_id)
     return Response(status_code=204)
 
 

@@ -19,8 +19,10 @@ from medhub.accounts.access import Call, allow
 from medhub.entrypoints.dicomweb.content_negotiation import choose
 from medhub.entrypoints.dicomweb.project_paths import PREFIX, Uid, projects_of, root_of
 from medhub.ingest.models import IngestSettings
-from medhub.records.dicom_search import Level, Match, find
+from medhub.records.dicom_search import search
 from medhub.records.query_matching import UnusableKey
+from medhub.records.search_levels import Level
+from medhub.records.search_results import Match
 
 searching = APIRouter(prefix=PREFIX, tags=["dicomweb"], include_in_schema=False)
 
@@ -107,17 +109,17 @@ def _search(request: Request, call: Call, level: Level, within: dict[str, str], 
     limit = min(asked.limit or most, most)
     with call.reading() as session:
         try:
-            found = find(
+            found = search(
                 session,
                 projects,
                 level,
                 {**asked.wanted, **within},
                 include="all" if asked.all_fields else (*returned, *asked.include),
-                chosen=_chosen(session, projects),
+                extra_keywords=_chosen(session, projects),
                 limit=limit,
                 offset=asked.offset,
                 fuzzy=asked.fuzzy,
-                combine_moments=True,
+                combine_date_time=True,
             )
         except UnusableKey as error:
             raise HTTPException(400, error.message) from error

@@ -21,7 +21,7 @@ from medhub.foundation.app_context import AppContext
 from medhub.foundation.file_responses import FileRange
 from medhub.foundation.http_caching import cacheable_file_response
 from medhub.records import stored_files
-from medhub.records.dicom_metadata import metadata_of
+from medhub.records.dicom_metadata import series_metadata
 from medhub.science.imaging.rendering import dicomweb_payloads
 
 retrieving = APIRouter(prefix=PREFIX, tags=["dicomweb"], include_in_schema=False)
@@ -150,9 +150,9 @@ def _metadata(
     root = root_of(request)
     lines: list[bytes] = []
     for series_id, series_uid in dict.fromkeys((one.image.series_id, one.series_uid) for one in found):
-        described = metadata_of(call.app, series_id)
+        described = series_metadata(call.app, series_id)
         address = f'"BulkDataURI":"{root}/studies/{study}/series/{series_uid}/'.encode()
-        chosen = described.lines if instance is None else [described.of(instance) or b"{}"]
+        chosen = described.lines if instance is None else [described.find_object(instance) or b"{}"]
         lines += [line.replace(f'"BulkDataURI":"{dicomweb_payloads.BULK}/'.encode(), address) for line in chosen]
     content = b"[" + b",".join(lines) + b"]"
     return Response(content, media_type=media_type, headers={"Cache-Control": "no-store", "Vary": "Accept"})
@@ -192,7 +192,7 @@ def _bulk(app: AppContext, found: StoredInstance, path: str) -> list[Any]:
     """A value in one piece or, of compressed pixels, frame by frame."""
     image = found.image
     if path in _PIXELS:
-        whole = stored_files.pixel_span(app, image.blob)
+        whole = stored_files.native_pixel_range(app, image.blob)
         if whole is not None:
             return [[whole]]
         spans = [stored_files.frame_spans(app, image.blob, number) for number in range(image.frames)]

@@ -34,7 +34,8 @@ from medhub.ingest.journal_reader import node_actor
 from medhub.nodes import dicom_client
 from medhub.nodes.dicom_client import NodeSilent, StoreAssociation, StoreResult
 from medhub.nodes.service import DicomNodeInfo, find_destination
-from medhub.records.dicom_search import UNIQUE, find_images
+from medhub.records.dicom_search import search_images
+from medhub.records.search_levels import UNIQUE_KEYS
 from medhub.science.imaging.dicom.query_identifiers import write_identifier
 
 MOST_OBJECTS = 65_535  # more cannot be counted in an answer
@@ -93,13 +94,13 @@ def _chosen(
 ) -> Sequence[StoreResult]:
     """The objects that a request names by the unique keys of its level; that they leave is recorded."""
     level, identifier, _ = asked(app, request.Identifier, context)
-    wanted = {key: identifier.keys[key] for key in UNIQUE.values() if identifier.keys.get(key)}
-    if UNIQUE[level] not in wanted or any(sign in value for value in wanted.values() for sign in "*?"):
+    wanted = {key: identifier.keys[key] for key in UNIQUE_KEYS.values() if identifier.keys.get(key)}
+    if UNIQUE_KEYS[level] not in wanted or any(sign in value for value in wanted.values() for sign in "*?"):
         raise Invalid("The request does not name what is to be sent.")
     node = association.calling.node
     actor = node_actor(node.project_id, node.ae_title, association.calling.origin, Role.VIEWER)
     with app.database.reading() as session:
-        images = find_images(session, [node.project_id], wanted, limit=MOST_OBJECTS + 1)
+        images = search_images(session, [node.project_id], wanted, limit=MOST_OBJECTS + 1)
         if len(images) > MOST_OBJECTS:
             raise Invalid(f"At most {MOST_OBJECTS} objects are sent for one request.")
         for (study_id, patient_id), count in Counter((one.study_id, one.patient_id) for one in images).items():
