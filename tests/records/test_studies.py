@@ -108,7 +108,7 @@ def test_a_study_tells_how_many_images_it_has(app: AppContext, technologist: Act
 def test_pages_of_series_fit_together_though_far_ones_are_read_from_their_end(
     app: AppContext, technologist: Actor, image_ids: list[str], monkeypatch: pytest.MonkeyPatch, sort: str
 ) -> None:
-    monkeypatch.setattr("medhub.foundation.pagination.FAR", 0)
+    monkeypatch.setattr("medhub.foundation.pagination.LARGE_OFFSET", 0)
     study_id = image(app, image_ids[0]).study_id
     with app.database.writing() as session:
         for modality in ("XC", "GM", "XC"):

@@ -123,7 +123,7 @@ def test_pages_fit_together_from_whichever_end_they_are_read(
     far: int,
     at_one_moment: bool,
 ) -> None:
-    monkeypatch.setattr("medhub.foundation.pagination.FAR", far)
+    monkeypatch.setattr("medhub.foundation.pagination.LARGE_OFFSET", far)
     _, _, _, of_waiting = two_cases
     if at_one_moment:
         with app.database.writing() as session:

@@ -116,7 +116,7 @@ def get_field(session: Session, actor: Actor, field_id: str, action: str) -> Fie
     """A field of one of the actor's projects."""
     definition = session.get(FieldDefinition, field_id)
     if definition is None:
-        raise FieldNotFound("There is no such field, or not in a project of yours.")
+        raise FieldNotFound("There is no such field, or it is not in your projects.")
     actor.require(action, definition.project_id, "field")
     return definition
 

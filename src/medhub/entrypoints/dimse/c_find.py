@@ -19,10 +19,11 @@ from medhub.foundation.logging import get_logger
 from medhub.ingest.ingest_settings import settings_of
 from medhub.ingest.journal_reader import node_actor
 from medhub.records import dicom_search
+from medhub.records.search_levels import Level
 from medhub.science.imaging.dicom.query_identifiers import Identifier, read_identifier, write_identifier
 
 PAGE = 200
-_LEVELS: Mapping[str, dicom_search.Level] = {
+_LEVELS: Mapping[str, Level] = {
     "PATIENT": "patient",
     "STUDY": "study",
     "SERIES": "series",
@@ -31,9 +32,7 @@ _LEVELS: Mapping[str, dicom_search.Level] = {
 log = get_logger()
 
 
-def asked(
-    app: AppContext, encoded: BytesIO | None, context: PresentationContext
-) -> tuple[dicom_search.Level, Identifier, bool]:
+def asked(app: AppContext, encoded: BytesIO | None, context: PresentationContext) -> tuple[Level, Identifier, bool]:
     """What a request asks: level, identifier, and whether it is without value representations.
 
     It is parsed in a process apart. Raises ``Invalid`` where it is no query of its model.
@@ -71,15 +70,15 @@ def find(app: AppContext, association: NodeAssociation, request: C_FIND, context
         while more:
             with app.database.reading() as session:
                 chosen = settings_of(session, node.project_id).attributes
-                found = dicom_search.find(
+                found = dicom_search.search(
                     session,
                     [node.project_id],
                     level,
                     identifier.keys,
-                    chosen=chosen,
+                    extra_keywords=chosen,
                     limit=PAGE,
                     offset=offset,
-                    combine_moments=True,
+                    combine_date_time=True,
                 )
                 if not offset:
                     actor.record(
