@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Time the report from facts to sealed PDF: ``python bench/report.py [RUNS]`` prints a table."""
+"""Time the report from facts to signed PDF: ``python bench/report.py [RUNS]`` prints a table."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 
 import numpy as np
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from PIL import Image, ImageDraw, ImageFilter
 from pypdf import PdfReader
 
+from medhub.foundation.keys import Keys, new_key
+from medhub.reports.certificate import derive_credentials
 from medhub.reports.document import ImageFinding, PatientIdentity, Person, ReportFacts, render
-from medhub.reports.seal import seal, verify
+from medhub.reports.pdf_signature import sign_report
+from medhub.reports.verification import verify_report
+from medhub.reports.verification_result import TrustedKeys
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 LABELS = ("neutrophil", "eosinophil", "lymphocyte", "monocyte", "basophil", "platelet", "ig", "erythroblast")
@@ -94,30 +97,31 @@ def facts(count: int, side: int, run: int) -> ReportFacts:
 
 def main() -> None:
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 7
-    key = Ed25519PrivateKey.generate()
+    credentials = derive_credentials(Keys(new_key()))
+    trusted = TrustedKeys(credentials.certificate)
     start = time.perf_counter()
     render(facts(1, 480, 9999))
     print(f"typst {version('typst')}; first report of the process, fonts read: {time.perf_counter() - start:.2f} s\n")
     print(
         f"Medians of {runs} runs, each with facts and pictures of its own; an image is a picture and an evidence map.\n"
     )
-    print("| images | pictures given, px | facts to PDF, ms (worst) | seal, ms | verify, ms | pages | size, kB |")
+    print("| images | pictures given, px | facts to PDF, ms (worst) | sign, ms | verify, ms | pages | size, kB |")
     print("|---:|---:|---:|---:|---:|---:|---:|")
     for side in (480, 1600):
         for count in (1, 20, 60):
-            rendered, sealed, verified = [], [], []
+            rendered, signed, verified = [], [], []
             for run in range(runs):
                 stated = facts(count, side, run)
                 start = time.perf_counter()
                 pdf = render(stated)
                 rendered.append(time.perf_counter() - start)
                 start = time.perf_counter()
-                report = seal(pdf, key)
-                sealed.append(time.perf_counter() - start)
+                report = sign_report(pdf, credentials, stated.issued_at)
+                signed.append(time.perf_counter() - start)
                 start = time.perf_counter()
-                assert verify(report, key.public_key()).authentic
+                assert verify_report(report, trusted).authentic
                 verified.append(time.perf_counter() - start)
-            ms = [1000 * statistics.median(times) for times in (rendered, sealed, verified)]
+            ms = [1000 * statistics.median(times) for times in (rendered, signed, verified)]
             print(
                 f"| {count} | {side} | {ms[0]:.0f} ({1000 * max(rendered):.0f}) | {ms[1]:.1f} | {ms[2]:.0f} "
                 f"| {len(PdfReader(io.BytesIO(report)).pages)} | {len(report) / 1000:.0f} |",

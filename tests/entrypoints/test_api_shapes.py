@@ -14,8 +14,10 @@ from PIL import Image
 from medhub import __version__
 from medhub.entrypoints.problems import MEDIA_TYPE
 from medhub.foundation.app_context import AppContext
+from medhub.reports.certificate import derive_credentials
 from medhub.reports.facts import facts_digest
-from medhub.reports.seal import verify
+from medhub.reports.verification import verify_report
+from medhub.reports.verification_result import TrustedKeys
 from tests.entrypoints.conftest import ClientOf
 from tests.factories.accounts import PASSWORD, People
 from tests.factories.cases import LABELS, PATHWAY, run_jobs, use_classifier
@@ -211,12 +213,13 @@ def test_from_upload_to_report_by_http(client: ClientOf, app: AppContext, monkey
     report = physician.get(f"/api/cases/{case['id']}/report.pdf")
     assert report.headers["content-type"] == "application/pdf"
     assert report.content.startswith(b"%PDF-")
-    checked = verify(report.content, app.keys.signing_key().public_key())
+    trusted = TrustedKeys(derive_credentials(app.keys).certificate)
+    checked = verify_report(report.content, trusted)
     assert (checked.intact, checked.authentic, checked.facts_digest_matches) == (True, True, True)
     assert checked.record is not None
-    assert not verify(report.content.replace(b"%%EOF", b"%%EOG", 1), app.keys.signing_key().public_key()).intact
+    assert not verify_report(report.content.replace(b"%%EOF", b"%%EOG", 1), trusted).intact
     plain = viewer.get(f"/api/cases/{case['id']}/report.pdf").content
-    assert verify(plain, app.keys.signing_key().public_key()).intact
+    assert verify_report(plain, trusted).intact
     assert plain != report.content
 
     (listed,) = viewer.get("/api/reports").json()["items"]

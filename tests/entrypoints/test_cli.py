@@ -490,11 +490,15 @@ def test_report_verify_tells_a_report_from_an_altered_one(
     assert bad.json["reason"]
 
 
-def test_report_verify_needs_only_the_public_key(medhub: Run, report: Path, tmp_path: Path) -> None:
-    key = medhub("report", "key").out.strip()
-    assert re.fullmatch(r"[0-9a-f]{64}", key)
+def test_report_verify_needs_only_the_certificate(medhub: Run, report: Path, tmp_path: Path) -> None:
+    certificate = tmp_path / "issuer.pem"
+    certificate.write_text(medhub("report", "certificate").out)
+    assert re.fullmatch(r"[0-9a-f]{64}", medhub("report", "key").out.strip())
     elsewhere = tmp_path / "elsewhere"
-    assert medhub("report", "verify", report, "--key", key, "--json", on=elsewhere).json["authentic"] is True
+    options = ("--certificate", certificate, "--json")
+    result = medhub("report", "verify", report, *options, on=elsewhere).json
+    assert (result["authentic"], result["method"]) == (True, "signature")
+    assert medhub("report", "verify", report, "--certificate", report, on=elsewhere).code == 2
     assert medhub("report", "verify", report, "--key", "0" * 63 + "1", on=elsewhere).code == 1
     assert medhub("report", "verify", report, "--key", "abc", on=elsewhere).code == 2
     without = medhub("report", "verify", report, "--json", on=elsewhere)
@@ -508,6 +512,7 @@ def test_report_verify_of_something_else(medhub: Run, tmp_path: Path) -> None:
     assert medhub("report", "verify", other).code == 1
     assert medhub("report", "verify", tmp_path / "none.pdf").code == 3
     assert medhub("report", "key", on=tmp_path / "elsewhere").code == 5
+    assert medhub("report", "certificate", on=tmp_path / "elsewhere").code == 5
 
 
 # The audit log.

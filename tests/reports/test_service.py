@@ -21,10 +21,12 @@ from medhub.records import service as records
 from medhub.records.erasure import erase_patient
 from medhub.records.models import Patient
 from medhub.reports import document, service
+from medhub.reports.certificate import derive_credentials
 from medhub.reports.facts import facts_digest
 from medhub.reports.models import Report
-from medhub.reports.seal import verify
 from medhub.reports.service import NotSigned, issue, list_reports, read_report
+from medhub.reports.verification import verify_report
+from medhub.reports.verification_result import TrustedKeys
 from medhub.review import service as review
 from tests.factories.accounts import People
 from tests.factories.cases import IDENTITY, make_case, make_patient, run_jobs, use_classifier
@@ -146,17 +148,18 @@ def test_patients_and_outsiders_read_no_report(app: AppContext, people: People, 
 
 
 def test_what_is_served_can_be_verified_and_any_change_is_found(app: AppContext, people: People, signed: str) -> None:
-    key = app.keys.signing_key().public_key()
+    trusted = TrustedKeys(derive_credentials(app.keys).certificate)
+    other = TrustedKeys(derive_credentials(Keys(b"\x01" * 32)).certificate)
     pdfs = [read_report(app, people.actor(app, role), signed)[1] for role in (Role.PHYSICIAN, Role.VIEWER)]
     assert pdfs[0] != pdfs[1]
     for pdf in pdfs:
-        found = verify(pdf, key)
-        assert (found.intact, found.authentic, found.facts_digest_matches) == (True, True, True)
-        assert found.record == report_of(app, signed).record
+        result = verify_report(pdf, trusted)
+        assert (result.intact, result.authentic, result.facts_digest_matches) == (True, True, True)
+        assert result.record == report_of(app, signed).record
         altered = bytearray(pdf)
         altered[len(altered) // 2] ^= 1
-        assert not verify(bytes(altered), key).intact
-        assert verify(pdf, Keys(b"\x01" * 32).signing_key().public_key()).authentic is False
+        assert not verify_report(bytes(altered), trusted).intact
+        assert verify_report(pdf, other).authentic is False
 
 
 def test_the_record_leads_back_to_images_classifier_and_people(app: AppContext, signed: str, physician: Actor) -> None:

@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from pydantic import ValidationError
@@ -33,6 +33,9 @@ from medhub.foundation.app_context import AppContext
 from medhub.foundation.settings import Settings
 from medhub.records import field_definitions
 from medhub.records import service as records
+
+if TYPE_CHECKING:
+    from medhub.reports.verification_result import TrustedKeys
 
 cli = typer.Typer(
     name="medhub",
@@ -235,51 +238,83 @@ def verify_audit(data: Data = None, as_json: AsJSON = False) -> None:
 @report_app.command("verify")
 def verify_report(
     file: Annotated[Path, typer.Argument(help="The PDF file of a report.")],
+    certificate: Annotated[
+        Path | None,
+        typer.Option(help="Certificate of the issuer (PEM); by default that of the data folder."),
+    ] = None,
     key: Annotated[
-        str | None, typer.Option(help="Public key of the issuer, 64 hexadecimal digits; else that of the data folder.")
+        str | None,
+        typer.Option(
+            help="Public key of the issuer of a report with a seal, 64 hexadecimal digits; "
+            "by default that of the data folder."
+        ),
     ] = None,
     data: Data = None,
     as_json: AsJSON = False,
 ) -> None:
-    """Tell, offline, whether a report is as it was issued; exit code 1 if it is not."""
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
-    from medhub.foundation.keys import MasterKeyMissing, load_keys
-    from medhub.reports.seal import verify
+    """Check offline whether a report is as it was issued; exit code 1 if it is not."""
+    from medhub.reports.verification import verify_report
 
     try:
         pdf = file.read_bytes()
     except OSError as error:
         raise NotFound(f"{file} cannot be read: {error.strerror}.") from error
-    trusted: Ed25519PublicKey | None = None
-    if key is not None:
+    result = verify_report(pdf, _load_trusted_keys(certificate, key, data))
+    value = {
+        "intact": result.intact,
+        "authentic": result.authentic,
+        "digest": result.digest,
+        "key_id": result.key_id,
+        "method": result.method,
+        "certificate_fingerprint": result.certificate_fingerprint,
+        "facts_digest_matches": result.facts_digest_matches,
+        "reason": result.reason,
+        "record": result.record,
+    }
+    words = f"{result.reason}\nDigest: {result.digest or 'none'}"
+    if result.certificate_fingerprint is not None:
+        words += f"\nCertificate, SHA-256: {result.certificate_fingerprint}"
+    say(value, as_json, words)
+    if not result.intact or result.authentic is False or result.facts_digest_matches is False:
+        raise typer.Exit(1)
+
+
+def _load_trusted_keys(certificate: Path | None, key: str | None, data: Path | None) -> TrustedKeys:
+    """The certificate and the key that were named, or those of the data folder if it has a master key."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    from medhub.foundation.keys import MasterKeyMissing, load_keys
+    from medhub.reports.certificate import derive_credentials, read_certificate
+    from medhub.reports.verification_result import TrustedKeys
+
+    if certificate is not None or key is not None:
         try:
-            trusted = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key))
+            seal_key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key)) if key is not None else None
         except ValueError as error:
             raise Invalid("A public key has 64 hexadecimal digits.", field="key") from error
-    else:
-        try:
-            trusted = load_keys(settings_of(data), create=False).signing_key().public_key()
-        except MasterKeyMissing:
-            trusted = None
-    found = verify(pdf, trusted)
-    value = {
-        "intact": found.intact,
-        "authentic": found.authentic,
-        "digest": found.digest,
-        "key_id": found.key_id,
-        "facts_digest_matches": found.facts_digest_matches,
-        "reason": found.reason,
-        "record": found.record,
-    }
-    say(value, as_json, f"{found.reason}\nDigest: {found.digest or 'none'}")
-    if not found.intact or found.authentic is False or found.facts_digest_matches is False:
-        raise typer.Exit(1)
+        return TrustedKeys(read_certificate(certificate) if certificate is not None else None, seal_key)
+    try:
+        keys = load_keys(settings_of(data), create=False)
+    except MasterKeyMissing:
+        return TrustedKeys()
+    return TrustedKeys(derive_credentials(keys).certificate, keys.signing_key().public_key())
+
+
+@report_app.command("certificate")
+def print_certificate(data: Data = None) -> None:
+    """Print the certificate (PEM) with which this installation's reports can be checked elsewhere."""
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    from medhub.foundation.keys import load_keys
+    from medhub.reports.certificate import derive_credentials
+
+    credentials = derive_credentials(load_keys(settings_of(data), create=False))
+    print(credentials.certificate.public_bytes(Encoding.PEM).decode(), end="")
 
 
 @report_app.command("key")
 def report_key(data: Data = None) -> None:
-    """Print the public key with which this installation's reports can be checked elsewhere."""
+    """Print the public key of reports that were sealed before reports had PDF signatures."""
     from medhub.foundation.keys import load_keys
 
     print(load_keys(settings_of(data), create=False).signing_key().public_key().public_bytes_raw().hex())

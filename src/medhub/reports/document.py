@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 import typst
 
 from medhub.reports import report_images
+from medhub.reports.embedded_record import facts_keyword
 from medhub.reports.facts import (
     RECORD_NAME,
     ImageFinding,
@@ -32,7 +33,6 @@ from medhub.reports.facts import (
     facts_record,
     verdict_counts,
 )
-from medhub.reports.seal import BLANK_SEAL, facts_keyword
 from medhub.reports.typography import FONTS, breakable, isolated, one_line, right_to_left, shorten
 from medhub.reports.typography import clean as cleaned
 
@@ -63,7 +63,7 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 
 def render(facts: ReportFacts) -> bytes:
-    """Return the report as PDF, not yet sealed (see ``medhub.reports.seal``)."""
+    """Return the report as PDF, not yet signed (see ``medhub.reports.pdf_signature``)."""
     record = facts_record(facts)
     inputs = {"facts": json.dumps(_page_values(facts, record), ensure_ascii=True)}
     side = SIDE_ALONE if len(facts.images) == 1 else SIDE_MANY
@@ -100,7 +100,7 @@ def _page_values(facts: ReportFacts, record: dict[str, Any]) -> dict[str, Any]:
         "title": title,
         "heading": _line(heading),
         "author": one_line(facts.institution or facts.project),
-        "keywords": [BLANK_SEAL, facts_keyword(digest)],
+        "keywords": [facts_keyword(digest)],
         "date": [issued.year, issued.month, issued.day],
         "record": {"name": RECORD_NAME, "text": canonical(record).decode()},
         "digest": _grouped(digest, 8),

@@ -29,6 +29,7 @@ from medhub.records import service as records
 from medhub.records.models import Identity as IdentityRow
 from medhub.records.models import Image, Patient, Study
 from medhub.records.pathway import get_pathway
+from medhub.reports.certificate import derive_credentials
 from medhub.reports.document import render
 from medhub.reports.events import ReportIssued
 from medhub.reports.facts import (
@@ -42,7 +43,7 @@ from medhub.reports.facts import (
     facts_record,
 )
 from medhub.reports.models import Report
-from medhub.reports.seal import seal
+from medhub.reports.pdf_signature import sign_report
 from medhub.review import queries
 from medhub.review.models import Case
 from medhub.review.service import get_case, history, record_case
@@ -75,9 +76,11 @@ def issue(app: AppContext, case_id: str) -> None:
         facts = _facts(session, app, case)
         identity = _identity(session, app, case.patient_id)
     content = facts_record(facts)
-    key = app.keys.signing_key()
-    plain = seal(render(facts), key)
-    identified = seal(render(replace(facts, identity=identity)), key) if identity is not None else plain
+    credentials = derive_credentials(app.keys)
+    plain = sign_report(render(facts), credentials, facts.issued_at)
+    identified = plain
+    if identity is not None:
+        identified = sign_report(render(replace(facts, identity=identity)), credentials, facts.issued_at)
     with app.database.writing() as session:
         serialize_writers(session, f"patient {case.patient_id}")
         if session.get(Report, case_id) is not None or session.get(Case, case_id) is None:
