@@ -61,7 +61,7 @@ def read_deep(image: Image.Image, data: bytes, format_name: str) -> tuple[NDArra
     samples = high.astype(np.uint16) << 8 | low
     if samples.shape[-1] == 3 or rawmode.startswith("RGBX"):
         return np.ascontiguousarray(samples[..., :3]), True
-    return _lay_on_white(samples[..., :3], samples[..., 3])
+    return lay_on_white(samples[..., :3], samples[..., 3])
 
 
 def _read_deep_grey_alpha(png: bytes) -> tuple[NDArray[np.uint16], bool]:
@@ -72,10 +72,10 @@ def _read_deep_grey_alpha(png: bytes) -> tuple[NDArray[np.uint16], bool]:
         BytesIO(png[:12] + header + struct.pack(">I", zlib.crc32(header)) + png[33:]), formats=("PNG",)
     ) as image:
         pairs = np.asarray(image).copy().view(">u2").astype(np.uint16)
-    return _lay_on_white(pairs[..., 0], pairs[..., 1])
+    return lay_on_white(pairs[..., 0], pairs[..., 1])
 
 
-def _lay_on_white(color: NDArray[np.uint16], alpha: NDArray[np.uint16]) -> tuple[NDArray[np.uint16], bool]:
+def lay_on_white(color: NDArray[np.uint16], alpha: NDArray[np.uint16]) -> tuple[NDArray[np.uint16], bool]:
     """Lay transparent parts on white, a strip at a time because the sums need four times the memory."""
     if bool((alpha == 65535).all()):
         return np.ascontiguousarray(color), True

@@ -11,7 +11,9 @@ from io import BytesIO
 from PIL import Image
 
 from medhub.science.imaging.decoding_limits import DecodingLimits, Unacceptable
+from medhub.science.imaging.photographs.avif_format import AVIF
 from medhub.science.imaging.photographs.bmp_format import BMP
+from medhub.science.imaging.photographs.heic_format import HEIC
 from medhub.science.imaging.photographs.jpeg_format import JPEG
 from medhub.science.imaging.photographs.photograph import Photograph
 from medhub.science.imaging.photographs.photograph_format import PhotographFormat
@@ -30,6 +32,8 @@ FORMATS: tuple[PhotographFormat, ...] = (
     TIFF,
     BMP,
     WEBP,
+    HEIC,
+    AVIF,
 )
 """Every photograph format, in the order in which messages name them."""
 
@@ -43,10 +47,6 @@ _OTHER_FORMATS: tuple[tuple[int, bytes, str], ...] = (
     (0, b"%PDF-", "PDF"),
     (0, b"PK\x03\x04", "ZIP"),
     (0, b"\x1f\x8b", "gzip"),
-    (4, b"ftypheic", "HEIC"),
-    (4, b"ftypheix", "HEIC"),
-    (4, b"ftypmif1", "HEIC"),
-    (4, b"ftypavif", "AVIF"),
     (4, b"ftyp", "video"),
     (0, b"\x00\x00\x00\x0cjP  ", "JPEG 2000"),
     (0, b"\xff\x4f\xff\x51", "JPEG 2000"),

@@ -17,7 +17,8 @@ from medhub.science.imaging.photographs.deep_color import read_deep
 from medhub.science.imaging.photographs.photograph import Photograph, small, turn
 from medhub.science.imaging.photographs.refusal_messages import damaged, decoding
 
-_TRANSPARENCY_NOTE = "Transparent parts were laid on white."
+TRANSPARENCY_NOTE = "Transparent parts were laid on white."
+TURNED_NOTE = "The picture was turned the right way up, as its file says; no pixel value changed."
 CMYK_NOTE = "Printing colors (CMYK) were converted to red, green and blue without a color profile."
 
 
@@ -107,7 +108,7 @@ def build_photograph(
     if orientation != 1:
         if not already_turned:
             pixels = turn(pixels, orientation)
-        notes += ("The picture was turned the right way up, as its file says; no pixel value changed.",)
+        notes += (TURNED_NOTE,)
     preview = small(pixels, samples.bits)
     return Photograph(format_name, pixels, None, preview, samples.bits, samples.exact, lossy, notes)
 
@@ -132,7 +133,7 @@ def decode_samples(image: Image.Image, data: bytes, format_name: str) -> Decoded
     deep = read_deep(image, data, format_name)
     if deep is not None:
         samples, exact = deep
-        notes = () if exact else (_TRANSPARENCY_NOTE,)
+        notes = () if exact else (TRANSPARENCY_NOTE,)
         bits = int(samples.max()).bit_length()
         if bits <= 8:
             return DecodedSamples(samples.astype(np.uint8), 8, exact, notes)
@@ -146,7 +147,7 @@ def decode_samples(image: Image.Image, data: bytes, format_name: str) -> Decoded
         )
     if mode in ("RGBA", "RGBa", "LA", "La", "PA") or image.has_transparency_data:
         pixels, opaque = _flatten(image)
-        return DecodedSamples(pixels, 8, opaque, () if opaque else (_TRANSPARENCY_NOTE,))
+        return DecodedSamples(pixels, 8, opaque, () if opaque else (TRANSPARENCY_NOTE,))
     if mode in ("1", "L"):
         return DecodedSamples(np.asarray(image.convert("L")), 8, True)
     if mode == "RGB":
