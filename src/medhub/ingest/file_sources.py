@@ -16,7 +16,7 @@ from pathlib import Path
 from medhub.errors import Invalid, NotFound
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.safe_zip import ZipLimits, open_zip, unpack_member
-from medhub.science.imaging.dicom.dicomdir import named_files
+from medhub.science.imaging.dicom.dicomdir import read_file_ids
 from medhub.science.imaging.photographs.format_registry import PHOTOGRAPH_EXTENSIONS
 
 DIRECTORY = "DICOMDIR"
@@ -105,7 +105,7 @@ def _file_set(app: AppContext, directory: Path) -> Iterator[SourceFile]:
     """What a DICOMDIR names (PS3.10, 8.6): paths of components below its folder, compared without regard to case."""
     if directory.stat().st_size > app.settings.upload_max_bytes:
         raise FileSetRefused("This DICOMDIR is larger than a file may be.")
-    names = app.isolation.run(named_files, directory.read_bytes())
+    names = app.isolation.run(read_file_ids, directory.read_bytes())
     root = directory.parent.resolve()
     for components in names[:MOST_FILES]:
         path = _below(root, components)

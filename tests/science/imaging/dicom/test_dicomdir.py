@@ -30,7 +30,7 @@ NAMES = {
 
 @pytest.fixture
 def file_set(tmp_path: Path) -> Path:
-    """A file-set of two patients, one of whom has two studies, on disk."""
+    """A file-set of two patients, record of whom has two studies, on disk."""
     entries = []
     for number, (patient, study) in enumerate((("A", 1), ("A", 1), ("A", 2), ("B", 3))):
         file = pydicom.dcmread(BytesIO(clean("red", 500 + number)))
@@ -47,19 +47,19 @@ def file_set(tmp_path: Path) -> Path:
 
 def test_every_offset_leads_to_the_record_that_is_meant(file_set: Path) -> None:
     directory = pydicom.dcmread(file_set / "DICOMDIR")
-    at = {one.seq_item_tell: one for one in directory.DirectoryRecordSequence}
+    at = {record.seq_item_tell: record for record in directory.DirectoryRecordSequence}
 
     def walk(offset: int) -> list[Any]:
-        found = []
+        nodes = []
         while offset:
-            one = at[offset]
-            lower = walk(one.OffsetOfReferencedLowerLevelDirectoryEntity)
-            name = str(one[NAMES[one.DirectoryRecordType]].value)
-            found.append((name, lower) if lower else name)
-            last, offset = offset, one.OffsetOfTheNextDirectoryRecord
-        if found and found[0][0].startswith("P-"):
+            record = at[offset]
+            lower = walk(record.OffsetOfReferencedLowerLevelDirectoryEntity)
+            name = str(record[NAMES[record.DirectoryRecordType]].value)
+            nodes.append((name, lower) if lower else name)
+            last, offset = offset, record.OffsetOfTheNextDirectoryRecord
+        if nodes and nodes[0][0].startswith("P-"):
             assert directory.OffsetOfTheLastDirectoryRecordOfTheRootDirectoryEntity == last
-        return found
+        return nodes
 
     images = [pydicom.dcmread(path).SOPInstanceUID for path in sorted((file_set / "DICOM").rglob("IMG*"))]
     assert walk(directory.OffsetOfTheFirstDirectoryRecordOfTheRootDirectoryEntity) == [
@@ -70,18 +70,18 @@ def test_every_offset_leads_to_the_record_that_is_meant(file_set: Path) -> None:
 
 def test_every_file_that_is_named_is_there(file_set: Path) -> None:
     directory = pydicom.dcmread(file_set / "DICOMDIR")
-    named = [one for one in directory.DirectoryRecordSequence if one.DirectoryRecordType == "IMAGE"]
-    for one in named:
-        file = pydicom.dcmread(file_set.joinpath(*one.ReferencedFileID))
-        assert file.SOPInstanceUID == one.ReferencedSOPInstanceUIDInFile
-        assert file.file_meta.TransferSyntaxUID == one.ReferencedTransferSyntaxUIDInFile
+    named = [record for record in directory.DirectoryRecordSequence if record.DirectoryRecordType == "IMAGE"]
+    for record in named:
+        file = pydicom.dcmread(file_set.joinpath(*record.ReferencedFileID))
+        assert file.SOPInstanceUID == record.ReferencedSOPInstanceUIDInFile
+        assert file.file_meta.TransferSyntaxUID == record.ReferencedTransferSyntaxUIDInFile
     assert len(named) == 4
 
 
 def test_a_directory_leaves_nothing_empty_that_it_may_not(file_set: Path) -> None:
     directory = pydicom.dcmread(file_set / "DICOMDIR")
-    studies = [one for one in directory.DirectoryRecordSequence if one.DirectoryRecordType == "STUDY"]
-    assert {(one.StudyDate, one.StudyTime, one.StudyID) for one in studies} == {("19000101", "000000", "1")}
+    studies = [record for record in directory.DirectoryRecordSequence if record.DirectoryRecordType == "STUDY"]
+    assert {(record.StudyDate, record.StudyTime, record.StudyID) for record in studies} == {("19000101", "000000", "1")}
 
 
 def test_dcmtk_reads_a_directory_without_a_complaint(file_set: Path) -> None:
@@ -95,8 +95,8 @@ def test_dcmtk_reads_a_directory_without_a_complaint(file_set: Path) -> None:
 def test_objects_of_every_kind_have_records_of_their_own_that_say_what_they_must(tmp_path: Path) -> None:
     context = replace(CONTEXT, profile=find_profile("research-max-utility"))
     entries = []
-    made = {**kinds.KINDS, "document": (kinds.document, "document")}
-    for number, (make, _) in enumerate(made.values()):
+    makers = {**kinds.KINDS, "document": (kinds.document, "document")}
+    for number, (make, _) in enumerate(makers.values()):
         prepared = prepare_arrival(make(), context=context, limits=LIMITS)
         path = tmp_path / "DICOM" / f"IMG_{number:04}"
         path.parent.mkdir(exist_ok=True)
@@ -104,7 +104,7 @@ def test_objects_of_every_kind_have_records_of_their_own_that_say_what_they_must
         entries.append((path.relative_to(tmp_path).as_posix(), directory_facts(prepared.dicom)))
     (tmp_path / "DICOMDIR").write_bytes(write_dicomdir(entries, "2.25.99"))
     records = pydicom.dcmread(tmp_path / "DICOMDIR").DirectoryRecordSequence
-    instances = {one.DirectoryRecordType: one for one in records if "ReferencedFileID" in one}
+    instances = {record.DirectoryRecordType: record for record in records if "ReferencedFileID" in record}
     assert list(instances) == [
         *("SR DOCUMENT", "WAVEFORM", "IMAGE", "RT PLAN", "RT STRUCTURE SET", "PRESENTATION", "KEY OBJECT DOC"),
         *("REGISTRATION", "ENCAP DOC"),

@@ -17,7 +17,7 @@ from pydicom.sequence import Sequence as DicomSequence
 from pydicom.uid import UID, ExplicitVRLittleEndian, MediaStorageDirectoryStorage
 
 from medhub.science.imaging.decoding_limits import Unacceptable
-from medhub.science.imaging.dicom.directory_records import KEYS, WHERE_EMPTY, WITH_CONCEPT, record_type
+from medhub.science.imaging.dicom.directory_records import CONCEPT_RECORDS, DEFAULT_VALUES, KEYS, record_type
 from medhub.science.imaging.dicom.file_writing import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 _LEVELS = ("PATIENT", "STUDY", "SERIES", "INSTANCE")
@@ -28,17 +28,17 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "SERIES": ("Modality", "SeriesInstanceUID", "SeriesNumber"),
 }
 # A directory may not leave these empty. A date of 1900 is what de-identified files use where there was none.
-_WHERE_EMPTY = {**WHERE_EMPTY, "StudyDate": "19000101", "StudyTime": "000000", "StudyID": "1", "SeriesNumber": "1"}
+_DEFAULTS = {**DEFAULT_VALUES, "StudyDate": "19000101", "StudyTime": "000000", "StudyID": "1", "SeriesNumber": "1"}
 _SEQUENCE_HEAD_BYTES = 12  # tag, VR, two reserved bytes, length
 _ITEM_HEAD_BYTES = 8
 _IN_USE = 0xFFFF
 
 Entry = tuple[str, Mapping[str, str]]
-"""The path of a file in the file-set, with slashes, and what ``directory_facts`` says of it."""
+"""The path of a file in the file-set, with slashes, and its ``directory_facts``."""
 
 
 def directory_facts(dicom: bytes) -> dict[str, str]:
-    """Read what a directory says of a file; for a process apart.
+    """Read what a directory states about a file; runs in an isolated process.
 
     Parameters
     ----------
@@ -55,7 +55,9 @@ def directory_facts(dicom: bytes) -> dict[str, str]:
         file = dcmread(BytesIO(dicom), stop_before_pixels=True)
         keywords = [keyword for level in _KEYS.values() for keyword in level]
         keywords += KEYS[record_type(str(file.SOPClassUID))]
-        facts = {keyword: _text(value) for keyword in keywords if (value := file.get(keyword)) not in (None, "")}
+        facts = {
+            keyword: _format_value(value) for keyword in keywords if (value := file.get(keyword)) not in (None, "")
+        }
         for item in list(file.get("ConceptNameCodeSequence") or ())[:1]:
             facts |= {f"Concept{name}": str(item.get(name) or "") for name in _CONCEPT}
         facts["ReferencedSOPClassUID"] = str(file.SOPClassUID)
@@ -66,8 +68,8 @@ def directory_facts(dicom: bytes) -> dict[str, str]:
     return facts
 
 
-def _text(value: object) -> str:
-    return "\\".join(str(one) for one in value) if isinstance(value, MultiValue) else str(value)
+def _format_value(value: object) -> str:
+    return "\\".join(map(str, value)) if isinstance(value, MultiValue) else str(value)
 
 
 def write_dicomdir(entries: Sequence[Entry], uid: str) -> bytes:
@@ -76,20 +78,20 @@ def write_dicomdir(entries: Sequence[Entry], uid: str) -> bytes:
     Parameters
     ----------
     entries
-        The files in their order: those of a series, of a study and of a patient stand together.
+        The files, grouped by patient, study and series.
     uid
         SOP Instance UID of the directory itself.
 
     Returns
     -------
     bytes
-        The file ``DICOMDIR``, which belongs beside the folders that the paths begin with.
+        The content of ``DICOMDIR``, which lies beside the first folders of the paths.
 
     References
     ----------
     DICOM PS3.3 2026a section F.3.2.2, F.5.
     """
-    tree = _Tree()
+    tree = _RecordTree()
     for path, facts in entries:
         tree.add(path, facts)
     directory = Dataset()
@@ -97,11 +99,11 @@ def write_dicomdir(entries: Sequence[Entry], uid: str) -> bytes:
     directory.OffsetOfTheFirstDirectoryRecordOfTheRootDirectoryEntity = 0
     directory.OffsetOfTheLastDirectoryRecordOfTheRootDirectoryEntity = 0
     directory.FileSetConsistencyFlag = 0
-    offset = len(_written(directory, uid)) + _SEQUENCE_HEAD_BYTES
+    offset = len(_write_directory(directory, uid)) + _SEQUENCE_HEAD_BYTES
     offsets = []
     for record in tree.records:
         offsets.append(offset)
-        offset += _ITEM_HEAD_BYTES + _length(record)
+        offset += _ITEM_HEAD_BYTES + _measure_record(record)
     for number, record in enumerate(tree.records):
         following, lower = tree.following[number], tree.lower[number]
         record.OffsetOfTheNextDirectoryRecord = offsets[following] if following is not None else 0
@@ -110,21 +112,21 @@ def write_dicomdir(entries: Sequence[Entry], uid: str) -> bytes:
         directory.OffsetOfTheFirstDirectoryRecordOfTheRootDirectoryEntity = offsets[tree.roots[0]]
         directory.OffsetOfTheLastDirectoryRecordOfTheRootDirectoryEntity = offsets[tree.roots[-1]]
     directory.DirectoryRecordSequence = DicomSequence(tree.records)
-    return _written(directory, uid)
+    return _write_directory(directory, uid)
 
 
-class _Tree:
-    """The records in the order in which they are written, and which follows or lies below which."""
+class _RecordTree:
+    """The records in the order in which they are written, with the next record and the first lower record of each."""
 
     def __init__(self) -> None:
         self.records: list[Dataset] = []
         self.following: list[int | None] = []
         self.lower: list[int | None] = []
         self.roots: list[int] = []
-        self._open: list[tuple[str, int]] = []  # what the last file was of: identifier and record, level by level
+        self._open: list[tuple[str, int]] = []  # identifier and record of each level of the last file
 
     def add(self, path: str, facts: Mapping[str, str]) -> None:
-        """Add a file, and those of its patient, study and series that the last one was not of."""
+        """Add a file, with records for its patient, study and series where they differ from those of the last file."""
         identifiers = (
             facts.get("PatientID", ""),
             facts.get("StudyInstanceUID", ""),
@@ -137,7 +139,7 @@ class _Tree:
         before = self._open[depth][1] if depth < len(self._open) else None
         self._open = self._open[:depth]
         for level in range(depth, len(_LEVELS)):
-            number = self._append(_record(_LEVELS[level], path, facts))
+            number = self._append(_build_record(_LEVELS[level], path, facts))
             if before is not None:
                 self.following[before] = number
             elif level:
@@ -154,7 +156,7 @@ class _Tree:
         return len(self.records) - 1
 
 
-def _record(level: str, path: str, facts: Mapping[str, str]) -> Dataset:
+def _build_record(level: str, path: str, facts: Mapping[str, str]) -> Dataset:
     record = Dataset()
     record.OffsetOfTheNextDirectoryRecord = 0
     record.RecordInUseFlag = _IN_USE
@@ -164,10 +166,10 @@ def _record(level: str, path: str, facts: Mapping[str, str]) -> Dataset:
     if facts.get("CharacterSet"):
         record.SpecificCharacterSet = facts["CharacterSet"]
     for keyword in _KEYS[level] if level in _KEYS else KEYS[kind]:
-        value = facts.get(keyword) or _WHERE_EMPTY.get(keyword, "")
+        value = facts.get(keyword) or _DEFAULTS.get(keyword, "")
         setattr(record, keyword, int(value) if dictionary_VR(keyword) in ("US", "UL") else value)
-    if kind in WITH_CONCEPT:
-        record.ConceptNameCodeSequence = DicomSequence(_concept(facts, empty=kind == "ENCAP DOC"))
+    if kind in CONCEPT_RECORDS:
+        record.ConceptNameCodeSequence = DicomSequence(_build_concept(facts, allow_empty=kind == "ENCAP DOC"))
     if level == "INSTANCE":
         record.ReferencedFileID = path.split("/")
         record.ReferencedSOPClassUIDInFile = facts["ReferencedSOPClassUID"]
@@ -176,24 +178,24 @@ def _record(level: str, path: str, facts: Mapping[str, str]) -> Dataset:
     return record
 
 
-def _concept(facts: Mapping[str, str], *, empty: bool) -> list[Dataset]:
-    """What an object is, as it says itself; where it says nothing, that it is a report, or nothing where it may."""
-    given = [facts.get(f"Concept{name}") for name in _CONCEPT]
-    if not all(given) and empty:
+def _build_concept(facts: Mapping[str, str], *, allow_empty: bool) -> list[Dataset]:
+    """The code of an object's title: its own, otherwise that of a report, or none if the record allows it."""
+    codes = [facts.get(f"Concept{name}") for name in _CONCEPT]
+    if not all(codes) and allow_empty:
         return []
     item = Dataset()
-    values = given if all(given) else ["126000", "DCM", "Imaging Measurement Report"]
+    values = codes if all(codes) else ["126000", "DCM", "Imaging Measurement Report"]
     item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = values
     return [item]
 
 
-def _length(record: Dataset) -> int:
+def _measure_record(record: Dataset) -> int:
     buffer = DicomBytesIO()
     buffer.is_little_endian, buffer.is_implicit_VR = True, False
     return write_dataset(buffer, record)
 
 
-def _written(directory: Dataset, uid: str) -> bytes:
+def _write_directory(directory: Dataset, uid: str) -> bytes:
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = MediaStorageDirectoryStorage
     meta.MediaStorageSOPInstanceUID = UID(uid)
@@ -206,8 +208,8 @@ def _written(directory: Dataset, uid: str) -> bytes:
     return buffer.getvalue()
 
 
-def named_files(directory: bytes) -> list[list[str]]:
-    """Read which files a received DICOMDIR names.
+def read_file_ids(directory: bytes) -> list[list[str]]:
+    """Read the files that a received DICOMDIR lists.
 
     Parameters
     ----------
@@ -217,27 +219,27 @@ def named_files(directory: bytes) -> list[list[str]]:
     Returns
     -------
     list of list of str
-        The components of each path (PS3.10, 8.5), as the directory writes them: whoever opens them checks them first.
-        Records that are not in use are left out (PS3.3, F.3.2.2).
+        The components of each path (PS3.10, 8.5), unchecked: the caller checks them before it opens a file. Records
+        that are not in use are left out (PS3.3, F.3.2.2).
 
     Raises
     ------
     Unacceptable
-        When it is no DICOMDIR, or damaged.
+        When the bytes are no DICOMDIR, or damaged.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             dataset = dcmread(BytesIO(directory), force=True)
             records = dataset.DirectoryRecordSequence
-            named = []
+            paths = []
             for record in records:
                 identifier = record.get("ReferencedFileID")
                 if identifier and record.get("RecordInUseFlag", _IN_USE) == _IN_USE:
-                    named.append([identifier] if isinstance(identifier, str) else [str(one) for one in identifier])
+                    paths.append([identifier] if isinstance(identifier, str) else [str(part) for part in identifier])
         # A parser of hostile bytes may raise anything; all mean the same.
         except Exception as error:
             raise Unacceptable(
-                "This DICOMDIR is damaged or none. Name the folders with the images instead.", reason="damaged"
+                "This DICOMDIR is damaged, or is none. Import the folders with the images instead.", reason="damaged"
             ) from error
-    return named
+    return paths

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which record of a DICOMDIR stands for which kind of object, and what it must say (PS3.3, F.4 and F.5)."""
+"""The DICOMDIR record type of each kind of object, and the keys that it must carry (PS3.3, F.4 and F.5)."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ KEYS: Mapping[str, tuple[str, ...]] = {
 }
 """Record type to the keys that it must carry."""
 
-WITH_CONCEPT = frozenset(("SR DOCUMENT", "KEY OBJECT DOC", "ENCAP DOC"))
-"""Records that carry the code of what their object is (Concept Name Code Sequence)."""
+CONCEPT_RECORDS = frozenset(("SR DOCUMENT", "KEY OBJECT DOC", "ENCAP DOC"))
+"""Record types with the code of the object's title (Concept Name Code Sequence)."""
 
-WHERE_EMPTY: Mapping[str, str] = {
+DEFAULT_VALUES: Mapping[str, str] = {
     **{"ContentDate": "19000101", "ContentTime": "000000", "InstanceNumber": "1", "DoseSummationType": "PLAN"},
     **{"PresentationCreationDate": "19000101", "PresentationCreationTime": "000000", "ContentLabel": "NONE"},
     **{"StructureSetLabel": "NONE", "RTPlanLabel": "NONE", "UserContentLabel": "NONE", "ImageType": "DERIVED"},
@@ -55,9 +55,9 @@ WHERE_EMPTY: Mapping[str, str] = {
     **{"Columns": "1", "DataPointRows": "1", "DataPointColumns": "1", "InstanceCreationDate": "19000101"},
     **{"InstanceCreationTime": "000000", "MIMETypeOfEncapsulatedDocument": "application/octet-stream"},
 }
-"""What stands for a value that a record may not leave empty, and de-identification emptied."""
+"""Values for keys that a record may not leave empty where de-identification has emptied the attribute."""
 
-# The first words that fit a class's name decide.
+# The first entry whose words occur in the name of the SOP class decides.
 _BY_NAME: tuple[tuple[str, str], ...] = (
     ("Key Object Selection", "KEY OBJECT DOC"),
     (" SR ", "SR DOCUMENT"),
@@ -95,17 +95,17 @@ _BY_NAME: tuple[tuple[str, str], ...] = (
 
 
 def record_type(sop_class_uid: str) -> str:
-    """The type of the record that stands for an object.
+    """The type of the record of an object.
 
     Parameters
     ----------
     sop_class_uid
-        Class of the object.
+        SOP class of the object.
 
     Returns
     -------
     str
-        A key of ``KEYS``; "IMAGE" for what has pixels and no record of its own.
+        A key of ``KEYS``; "IMAGE" for objects without a record type of their own.
     """
     if sop_class_uid in SEGMENTATION_CLASSES:
         return "IMAGE"
