@@ -49,7 +49,7 @@ def test_a_right_password_opens_a_sign_in(app: AppContext, people: People) -> No
     secret, user = sign_in(app, f"  {EMAIL.upper()} ", PASSWORD, "browser", HERE)
     assert user.id == people.user_ids[Role.PHYSICIAN]
     with app.database.reading() as session:
-        actor = authentication.actor_of_secret(session, secret)
+        actor = authentication.load_browser_actor(session, secret)
         assert session.get_one(User, user.id).last_seen_at is not None
     assert (actor.user_id, actor.roles) == (user.id, {people.project_id: Role.PHYSICIAN})
 
@@ -107,7 +107,7 @@ def test_a_sign_in_ends_by_itself(app: AppContext, people: People, hands: Hands)
     secret, _ = sign_in(app, EMAIL, PASSWORD, "browser", HERE)
     hands.move(hours=app.settings.session_hours, seconds=1)
     with pytest.raises(NotAuthenticated), app.database.reading() as session:
-        authentication.actor_of_secret(session, secret)
+        authentication.load_browser_actor(session, secret)
     sign_in(app, EMAIL, PASSWORD, "browser", HERE)
     with app.database.reading() as session:  # the next sign-in clears the ended ones away
         assert len(session.scalars(select(SignIn).where(SignIn.kind == "browser")).all()) == 1
@@ -118,7 +118,7 @@ def test_a_browsers_secret_is_no_token_and_a_tokens_row_no_secret(app: AppContex
     token, _ = sign_in(app, EMAIL, PASSWORD, "token", HERE)
     for act in (
         lambda session: authentication.load_actor(session, row_of_token(app, token), "browser"),
-        lambda session: authentication.actor_of_secret(session, row_of_token(app, token)),
+        lambda session: authentication.load_browser_actor(session, row_of_token(app, token)),
         lambda _session: row_of_token(app, secret),
     ):
         with pytest.raises(NotAuthenticated), app.database.reading() as session:
@@ -129,26 +129,26 @@ def test_signing_out_ends_this_sign_in_and_no_other(app: AppContext, people: Peo
     first, _ = sign_in(app, EMAIL, PASSWORD, "browser", HERE)
     second, _ = sign_in(app, EMAIL, PASSWORD, "browser", HERE)
     with app.database.reading() as session:
-        actor = authentication.actor_of_secret(session, first)
+        actor = authentication.load_browser_actor(session, first)
     with app.database.writing() as session:
         authentication.sign_out(session, actor)
     with app.database.reading() as session:
-        assert authentication.actor_of_secret(session, second).user_id == actor.user_id
+        assert authentication.load_browser_actor(session, second).user_id == actor.user_id
     with pytest.raises(NotAuthenticated), app.database.reading() as session:
-        authentication.actor_of_secret(session, first)
+        authentication.load_browser_actor(session, first)
 
 
 def test_a_new_password_ends_every_other_sign_in(app: AppContext, people: People) -> None:
     mine, _ = sign_in(app, EMAIL, PASSWORD, "browser", HERE)
     other, _ = sign_in(app, EMAIL, PASSWORD, "browser", HERE)
     with app.database.reading() as session:
-        actor = authentication.actor_of_secret(session, mine)
+        actor = authentication.load_browser_actor(session, mine)
     with app.database.writing() as session:
         service.change_own_password(session, actor, PASSWORD, "another password of mine")
     with app.database.reading() as session:
-        assert authentication.actor_of_secret(session, mine).user_id == actor.user_id
+        assert authentication.load_browser_actor(session, mine).user_id == actor.user_id
     with pytest.raises(NotAuthenticated), app.database.reading() as session:
-        authentication.actor_of_secret(session, other)
+        authentication.load_browser_actor(session, other)
     fail(app)
     sign_in(app, EMAIL, "another password of mine", "browser", HERE)
 
@@ -273,7 +273,7 @@ def test_neither_address_nor_account_is_stored_with_the_failures(app: AppContext
 
 @pytest.mark.parametrize("free", [5, 50])
 def test_waits_grow_to_an_hour_and_no_further(free: int) -> None:
-    waits = [sign_in_throttle.wait_after(failures, free) for failures in range(200)]
+    waits = [sign_in_throttle.wait_time(failures, free) for failures in range(200)]
     assert waits == sorted(waits)
     assert waits[free - 1] == timedelta(0) < waits[free] == timedelta(minutes=1)
     assert max(waits) == timedelta(hours=1)
@@ -285,21 +285,21 @@ def test_what_is_believed_of_a_sign_in_is_forgotten_when_rights_change(
     actor = people.actor(app, Role.PHYSICIAN)
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    believed = SignInCache()
-    believed.put("row", actor, believed.generation)
-    assert believed.get("row") is actor
-    assert believed.get("other") is None
-    now[0] += authentication.BELIEVED_S + 0.01
-    assert believed.get("row") is None
-    believed.put("row", actor, believed.generation)
-    believed.forget()
-    assert believed.get("row") is None
+    cache = SignInCache()
+    cache.put("row", actor, cache.generation)
+    assert cache.get("row") is actor
+    assert cache.get("other") is None
+    now[0] += authentication.CACHE_S + 0.01
+    assert cache.get("row") is None
+    cache.put("row", actor, cache.generation)
+    cache.invalidate()
+    assert cache.get("row") is None
     # What another process changes counts at once, and what was read before a change is not believed after it.
     shared = bytearray(Generation.BYTES)
     here, there = SignInCache(Generation(shared)), SignInCache(Generation(shared))
     before = here.generation
     here.put("row", actor, before)
-    there.forget()
+    there.invalidate()
     assert here.get("row") is None
     here.put("row", actor, before)
     assert here.get("row") is None

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from medhub.accounts.permissions import Role
 from medhub.audit.models import AuditEntry
-from medhub.audit.service import verify
+from medhub.audit.service import verify_chain
 from medhub.entrypoints.web import create_app
 from medhub.foundation.app_context import AppContext
 from tests.factories.accounts import People, client_of
@@ -68,7 +68,7 @@ def test_a_working_day_leaves_each_act_and_no_identity(
 
     with app.database.reading() as session:
         entries = list(session.scalars(select(AuditEntry).order_by(AuditEntry.seq)))
-        assert verify(session).broken_at is None
+        assert verify_chain(session).broken_at is None
     of_patient = [entry.action for entry in entries if entry.patient_id == patient_id]
     for action in (
         "patient.create",

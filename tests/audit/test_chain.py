@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medhub.audit.chain import GENESIS, check, content, entry_hash
+from medhub.audit.chain import GENESIS, check_chain, entry_hash, hashed_content
 from medhub.audit.models import AuditEntry
 
 NOON = datetime(2026, 11, 21, 12, 0, 0, 5, tzinfo=UTC)
@@ -55,18 +55,18 @@ OTHER: dict[str, Any] = {
 
 def test_an_untouched_chain_holds() -> None:
     entries = chain(5)
-    found = check(entries)
+    found = check_chain(entries)
     assert (found.entries, found.last_hash, found.broken_at, found.reason) == (5, entries[-1].hash, None, None)
 
 
 def test_an_empty_chain_holds() -> None:
-    assert check([]).broken_at is None
-    assert check([]).last_hash == GENESIS
+    assert check_chain([]).broken_at is None
+    assert check_chain([]).last_hash == GENESIS
 
 
 def test_the_hash_covers_every_column_but_the_hashes() -> None:
     columns = set(AuditEntry.__table__.columns.keys())
-    assert set(content(chain(1)[0])) == columns - {"hash", "previous_hash"}
+    assert set(hashed_content(chain(1)[0])) == columns - {"hash", "previous_hash"}
     assert set(OTHER) == columns - {"hash", "previous_hash", "seq"}
 
 
@@ -75,7 +75,7 @@ def test_the_hash_covers_every_column_but_the_hashes() -> None:
 def test_an_altered_entry_is_found_by_its_number(column: str, place: int) -> None:
     entries = chain(5)
     setattr(entries[place - 1], column, OTHER[column])
-    found = check(entries)
+    found = check_chain(entries)
     assert (found.broken_at, found.reason, found.entries) == (place, f"Entry {place} was altered.", place - 1)
 
 
@@ -83,14 +83,14 @@ def test_an_altered_entry_is_found_by_its_number(column: str, place: int) -> Non
 def test_a_removed_entry_is_found_by_its_number(place: int) -> None:
     entries = chain(5)
     del entries[place - 1]
-    assert (check(entries).broken_at, check(entries).reason) == (place, f"Entry {place} is missing.")
+    assert (check_chain(entries).broken_at, check_chain(entries).reason) == (place, f"Entry {place} is missing.")
 
 
 def test_an_altered_entry_whose_hash_was_made_anew_breaks_the_next() -> None:
     entries = chain(5)
     entries[1].actor = "Somebody Else"
     entries[1].hash = entry_hash(entries[1], entries[1].previous_hash)
-    assert check(entries).reason == "Entry 3 does not follow the entry before it."
+    assert check_chain(entries).reason == "Entry 3 does not follow the entry before it."
 
 
 @given(st.integers(2, 7), st.randoms(use_true_random=False))
@@ -102,13 +102,13 @@ def test_entries_that_change_places_are_found(count: int, random: Any) -> None:
         values = getattr(entries[one], column), getattr(entries[other], column)
         setattr(swapped[other], column, values[0])
         setattr(swapped[one], column, values[1])
-    assert check(swapped).broken_at == one + 1
+    assert check_chain(swapped).broken_at == one + 1
 
 
 def test_the_end_may_be_cut_off_unseen_unless_its_hash_was_noted() -> None:
     """A limit of every chain: what is missing at its end leaves no gap. The last hash, kept elsewhere, shows it."""
     entries = chain(5)
-    noted = check(entries).last_hash
-    cut = check(entries[:-1])
+    noted = check_chain(entries).last_hash
+    cut = check_chain(entries[:-1])
     assert cut.broken_at is None
     assert (cut.entries, cut.last_hash == noted) == (4, False)

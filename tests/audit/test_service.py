@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from medhub.audit import service
 from medhub.audit.chain import ChainCheck, entry_hash
 from medhub.audit.models import AuditEntry
-from medhub.audit.service import Act, Filter, record, verify
+from medhub.audit.service import AuditAct, EntryFilter, record, verify_chain
 from medhub.errors import Unavailable
 from medhub.foundation import clock
 from medhub.foundation.app_context import AppContext
@@ -24,7 +24,7 @@ from tests.factories.threads import together
 
 def walk(app: AppContext) -> ChainCheck:
     with app.database.reading() as session:
-        return verify(session)
+        return verify_chain(session)
 
 
 def entries(app: AppContext) -> list[AuditEntry]:
@@ -35,13 +35,13 @@ def entries(app: AppContext) -> list[AuditEntry]:
 def write(app: AppContext, *actions: str, **more: Any) -> None:
     with app.database.writing(durable=False) as session:
         for action in actions:
-            record(session, Act(action, "thing", **more))
+            record(session, AuditAct(action, "thing", **more))
 
 
 def read(app: AppContext, *actions: str) -> None:
     with app.database.reading() as session:
         for action in actions:
-            record(session, Act(action, "thing"))
+            record(session, AuditAct(action, "thing"))
 
 
 def test_an_act_is_written_with_what_it_changed(app: AppContext) -> None:
@@ -57,7 +57,7 @@ def test_an_act_is_written_with_what_it_changed(app: AppContext) -> None:
 def test_an_act_that_is_rolled_back_leaves_no_entry(app: AppContext) -> None:
     write(app, "kept")
     with pytest.raises(KeyError), app.database.writing() as session:
-        record(session, Act("lost", "thing"))
+        record(session, AuditAct("lost", "thing"))
         raise KeyError
     write(app, "kept too")
     assert [(entry.seq, entry.action) for entry in entries(app)] == [(1, "kept"), (2, "kept too")]
@@ -66,15 +66,15 @@ def test_an_act_that_is_rolled_back_leaves_no_entry(app: AppContext) -> None:
 
 def test_a_reading_that_fails_showed_nothing_and_is_not_recorded(app: AppContext) -> None:
     with pytest.raises(KeyError), app.database.reading() as session:
-        record(session, Act("seen", "thing"))
+        record(session, AuditAct("seen", "thing"))
         raise KeyError
     assert entries(app) == []
 
 
 def test_what_was_read_is_recorded_before_the_answer_leaves(app: AppContext) -> None:
     with app.database.reading() as session:
-        record(session, Act("seen", "thing"))
-        record(session, Act("seen again", "thing"))
+        record(session, AuditAct("seen", "thing"))
+        record(session, AuditAct("seen again", "thing"))
         assert entries(app) == []
     assert [entry.action for entry in entries(app)] == ["seen", "seen again"]
 
@@ -282,8 +282,8 @@ def test_entries_are_found_by_what_is_asked(app: AppContext) -> None:
     def found(**wanted: Any) -> list[int]:
         projects = wanted.pop("projects", {"p"})
         with app.database.reading() as session:
-            chosen = Filter(frozenset(projects), frozenset({"u1", "u2"}), **wanted)
-            rows, total = service.find(session, chosen, offset=0, limit=10)
+            chosen = EntryFilter(frozenset(projects), frozenset({"u1", "u2"}), **wanted)
+            rows, total = service.list_entries(session, chosen, offset=0, limit=10)
             assert total == len(rows)
             return [row.seq for row in rows]
 
@@ -302,6 +302,6 @@ def test_entries_are_found_by_what_is_asked(app: AppContext) -> None:
     assert found(since=before) == [4, 2, 1]
     assert found(until=before) == []
     with app.database.reading() as session:
-        rows, total = service.find(session, Filter(frozenset({"p"}), frozenset({"u1"})), offset=1, limit=1)
+        rows, total = service.list_entries(session, EntryFilter(frozenset({"p"}), frozenset({"u1"})), offset=1, limit=1)
         assert ([row.seq for row in rows], total) == ([2], 3)
-        assert service.actions(session) == ["account.sign-in", "image.view", "patient.read"]
+        assert service.list_actions(session) == ["account.sign-in", "image.view", "patient.read"]

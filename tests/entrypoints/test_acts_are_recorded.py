@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from medhub.accounts.permissions import Role
 from medhub.audit.models import AuditEntry
-from medhub.audit.service import verify
+from medhub.audit.service import verify_chain
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.isolation import Isolation
 from tests.factories.accounts import make_people
@@ -296,7 +296,7 @@ def test_a_wrong_password_is_recorded_without_the_name_that_was_tried(world: Wor
 def test_the_chain_holds_and_names_no_patient(world: World) -> None:
     world.client("physician@lab.example").get(f"/api/patients?query={IDENTITY['name']}")
     with world.app.database.reading() as session:
-        assert verify(session).broken_at is None
+        assert verify_chain(session).broken_at is None
         told = [
             f"{entry.actor} {entry.detail} {entry.object_id} {entry.origin}"
             for entry in session.scalars(select(AuditEntry))

@@ -19,7 +19,7 @@ from sqlalchemy import func, select
 from medhub.accounts import service as accounts
 from medhub.accounts.actor import COMMAND_LINE
 from medhub.audit.models import AuditEntry
-from medhub.audit.service import verify
+from medhub.audit.service import verify_chain
 from medhub.entrypoints import cli_dimse
 from medhub.entrypoints.bootstrap import build
 from medhub.export.transfer import send_objects, stored_objects
@@ -227,7 +227,7 @@ def test_what_is_asked_for_comes_by_c_get_as_it_is_stored(
     with app.database.reading() as session:
         acts = session.scalars(select(AuditEntry).where(AuditEntry.action == "study.send")).all()
         assert {(act.actor, act.object_id, act.detail["to"]) for act in acts} == {("DICOM node BOTH", study.id, "BOTH")}
-        assert verify(session).broken_at is None
+        assert verify_chain(session).broken_at is None
 
 
 def test_nothing_is_sent_that_was_not_named(listener: Listener, kinds: int, tmp_path: Path) -> None:

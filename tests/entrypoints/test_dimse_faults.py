@@ -24,7 +24,7 @@ from pydicom import dcmread
 from pydicom.uid import CTImageStorage
 from sqlalchemy import func, select
 
-from medhub.audit.service import verify
+from medhub.audit.service import verify_chain
 from medhub.foundation.isolation import Isolation
 from medhub.ingest.journal import unreadable
 from medhub.ingest.models import Arrival, Receipt
@@ -308,7 +308,7 @@ def test_what_was_acknowledged_is_there_once_when_all_is_killed(tmp_path: Path, 
                 told = Counter(session.scalars(select(Arrival.outcome)))
                 receipts = session.scalar(select(func.count()).select_from(Receipt))
                 uids = set(session.scalars(select(Image.sop_instance_uid)))
-                assert verify(session).broken_at is None
+                assert verify_chain(session).broken_at is None
             assert (len(uids), receipts, told["accepted"]) == (OBJECTS, OBJECTS, OBJECTS)
             # At most what each sender had under way was in the journal without its hearing so, and came twice.
             assert set(told) <= {"accepted", "duplicate"}

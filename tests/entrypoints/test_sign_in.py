@@ -168,7 +168,7 @@ def test_a_sign_in_ends_with_its_time(browser: Browser, web_app: FastAPI, app: A
     with app.database.writing() as session:
         for row in session.scalars(select(SignIn)):
             row.expires_at = clock.now() - timedelta(seconds=1)
-    web_app.state.sign_in_cache.forget()
+    web_app.state.sign_in_cache.invalidate()
     assert one.get("/api/auth/session").status_code == 401
 
 

@@ -409,7 +409,7 @@ class World:
             user_id = session.scalars(select(User.id).where(User.email == email)).one()
             project = accounts.add_project(session, f"Empty {self.number()}")
             session.add(Membership(user_id=user_id, project_id=project.id, role=Role.ADMINISTRATOR))
-        self.web_app.state.sign_in_cache.forget()  # as the routes do that change somebody's rights
+        self.web_app.state.sign_in_cache.invalidate()  # as the routes do that change somebody's rights
         return project.id
 
 

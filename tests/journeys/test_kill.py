@@ -28,7 +28,7 @@ from sqlalchemy import select
 from medhub.accounts import service as accounts
 from medhub.accounts.permissions import Role
 from medhub.audit.models import AuditEntry
-from medhub.audit.service import verify
+from medhub.audit.service import verify_chain
 from medhub.classification.models import Prediction
 from medhub.entrypoints.bootstrap import build
 from medhub.foundation.app_context import AppContext
@@ -247,7 +247,7 @@ def examine(app: AppContext, upload: Upload, files: list[bytes]) -> None:
         entries = list(session.scalars(select(AuditEntry)))
         jobs = Counter(session.scalars(select(Job.state)))
         named = set(session.scalars(select(PatientBlob.digest)))
-        chain = verify(session)
+        chain = verify_chain(session)
 
     # Every acknowledged file is there, exactly once, under the image that was named.
     outcomes = Counter(outcome for _, outcome in upload.outcomes)

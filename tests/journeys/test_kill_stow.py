@@ -16,7 +16,7 @@ from sqlalchemy import select
 
 from medhub.accounts import service as accounts
 from medhub.accounts.permissions import Role
-from medhub.audit.service import verify
+from medhub.audit.service import verify_chain
 from medhub.entrypoints.bootstrap import build
 from medhub.foundation.settings import Settings
 from medhub.records.models import Image
@@ -112,7 +112,7 @@ def test_what_was_acknowledged_by_stow_is_there_once_after_a_kill(server: Server
     try:
         with app.database.reading() as session:
             images = list(session.scalars(select(Image)))
-            assert verify(session).broken_at is None
+            assert verify_chain(session).broken_at is None
         assert Counter(image.sop_instance_uid for image in images) == Counter(acknowledged.values())
         assert all(app.blobs.has(image.blob) for image in images)
     finally:

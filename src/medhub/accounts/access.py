@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The gate before every route: who calls, and whether any role of theirs allows it.
+"""Authentication and permissions of routes.
 
-A route without a gate does not start: ``entrypoints/web.py`` refuses to build an application in which a route names
-neither ``allow(action)`` nor ``PUBLIC``.
+``entrypoints/web.py`` refuses to build an application in which a route has neither ``allow(action)`` nor ``PUBLIC``.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ SECURE_COOKIE = "__Host-medhub"
 
 @dataclass(frozen=True)
 class Call:
-    """One request by a person: the installation, the person, and sessions whose acts are recorded."""
+    """A request by a signed-in person, with the app context."""
 
     app: AppContext
     actor: Actor
@@ -51,12 +50,12 @@ class Call:
 
 
 def origin_of(request: Request) -> str:
-    """The address that a request came from."""
+    """The address of the client."""
     return request.client.host[:64] if request.client else "unknown"
 
 
 def csrf_token(app: AppContext, sign_in_id: str) -> str:
-    """The token that a page must send back with every change; it is bound to the sign-in."""
+    """The token that a page must send with every change; it is bound to the sign-in."""
     return hmac.new(app.keys.derive("csrf"), sign_in_id.encode(), hashlib.sha256).hexdigest()
 
 
@@ -66,7 +65,7 @@ def secret_in_cookie(request: Request) -> str | None:
 
 
 async def authenticate(request: Request) -> Call:
-    """Find out who calls, by API token or by cookie; a change by cookie needs the CSRF token too."""
+    """Authenticate a request by API token or cookie; a change by cookie also needs the CSRF token."""
     app: AppContext = request.app.state.app_context
     sign_in_cache: authentication.SignInCache = request.app.state.sign_in_cache
     scheme, _, credential = request.headers.get("authorization", "").partition(" ")
@@ -82,30 +81,30 @@ async def authenticate(request: Request) -> Call:
     actor = sign_in_cache.get(row_id)
     if actor is None:
         generation = sign_in_cache.generation
-        actor = await run_in_threadpool(_load, app, row_id, kind)
+        actor = await run_in_threadpool(_load_actor, app, row_id, kind)
         sign_in_cache.put(row_id, actor, generation)
     if by_cookie and request.method not in SAFE_METHODS:
-        _refuse_foreign_pages(request, app, actor)
+        _check_csrf(request, app, actor)
     return Call(app, replace(actor, origin=origin_of(request)), sign_in_cache)
 
 
-def _load(app: AppContext, row_id: str, kind: authentication.Kind) -> Actor:
+def _load_actor(app: AppContext, row_id: str, kind: authentication.Kind) -> Actor:
     with app.database.reading() as session:
         return authentication.load_actor(session, row_id, kind)
 
 
-def _refuse_foreign_pages(request: Request, app: AppContext, actor: Actor) -> None:
-    given = request.headers.get("x-csrf-token", "")
+def _check_csrf(request: Request, app: AppContext, actor: Actor) -> None:
+    token = request.headers.get("x-csrf-token", "")
     origin = request.headers.get("origin")
-    foreign = origin is not None and origin.partition("://")[2] != request.headers.get("host", "")
-    if foreign or not hmac.compare_digest(given.encode(), csrf_token(app, actor.sign_in_id).encode()):
+    is_foreign = origin is not None and origin.partition("://")[2] != request.headers.get("host", "")
+    if is_foreign or not hmac.compare_digest(token.encode(), csrf_token(app, actor.sign_in_id).encode()):
         raise NotAllowed(
             "This request did not come from a page of Medhub. Reload the page and try again.", action="csrf"
         )
 
 
 class Gate:
-    """The dependency that lets a call through, or not; tests read the action from it."""
+    """The dependency that checks the permission of a route; tests read its action."""
 
     def __init__(self, action: str) -> None:
         if action not in PERMISSIONS:
@@ -113,7 +112,7 @@ class Gate:
         self.action = action
 
     async def __call__(self, request: Request) -> Call:
-        """Let through whom some role allows the action; the rest depends on the object and is the service's to say."""
+        """Refuse a person without any role that allows the action; the use case checks the project of the object."""
         call = await authenticate(request)
         request.state.action, request.state.call = self.action, call
         if not call.actor.may_anywhere(self.action):
@@ -125,13 +124,13 @@ class Gate:
 
 
 def allow(action: str) -> DependsParameter:
-    """Let through who may do the action somewhere."""
+    """The dependency of a route for people who may do the action in some project."""
     gate: Callable[[Request], Awaitable[Call]] = Gate(action)
     return Depends(gate)  # type: ignore[no-any-return]
 
 
 def public() -> None:
-    """Marks a route that anybody may call."""
+    """Marks a public route."""
 
 
 PUBLIC = Depends(public)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Routes of the audit log; they lie here since who may read it is a matter of accounts."""
+"""Routes of the audit log; in this package because its permissions depend on accounts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FilterText = Annotated[Text | None, Query(max_length=100)]
 
 
 class AuditEntryOut(Schema):
-    """Who did what to which object, when, from where, and how it ended."""
+    """An audit entry: person, action, object, time, origin and outcome."""
 
     seq: int
     at: Moment
@@ -47,13 +47,13 @@ def list_entries(
     object_id: FilterText = None,
     patient_id: FilterText = None,
     outcome: FilterText = None,
-    since: Annotated[AwareDatetime | None, Query(description="From this moment on.")] = None,
-    until: Annotated[AwareDatetime | None, Query(description="Before this moment.")] = None,
+    since: Annotated[AwareDatetime | None, Query(description="From this time on.")] = None,
+    until: Annotated[AwareDatetime | None, Query(description="Before this time.")] = None,
 ) -> Page[AuditEntryOut]:
-    """The entries of the projects that the asker administers, newest first."""
+    """The entries of the projects that you administer, newest first."""
     projects = call.actor.projects("audit.read", project_id)
     with call.reading() as session:
-        wanted = audit.Filter(
+        entry_filter = audit.EntryFilter(
             project_ids=projects,
             actor_ids=service.list_members(session, projects),
             query=paging.query,
@@ -66,12 +66,12 @@ def list_entries(
             since=since,
             until=until,
         )
-        found, total = audit.find(session, wanted, offset=paging.offset, limit=paging.page_size)
-        return paging.of([AuditEntryOut.model_validate(entry) for entry in found], total)
+        entries, total = audit.list_entries(session, entry_filter, offset=paging.offset, limit=paging.page_size)
+        return paging.of([AuditEntryOut.model_validate(entry) for entry in entries], total)
 
 
 @audit_routes.get("/actions", summary="Kinds of acts")
 def list_actions(call: Annotated[Call, allow("audit.read")]) -> list[str]:
-    """Every kind of act that was ever recorded."""
+    """All kinds of acts that were ever recorded."""
     with call.reading() as session:
-        return audit.actions(session)
+        return audit.list_actions(session)

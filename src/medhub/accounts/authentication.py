@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Signing in and out: opaque secrets for browsers, short signed tokens for API clients, both revocable at once.
+"""Sign-in and sign-out: random secrets for browsers, short-lived signed tokens for API clients; both can be revoked.
 
-Either way there is a row that makes the sign-in good. What a browser holds is a random secret of which only the hash
-is stored; what an API client holds is a JWT (RFC 7519) whose algorithm is fixed to HS256 and whose ``jti`` names
-the row.
+Each sign-in has a database row. A browser holds a random secret, of which only the hash is stored; an API client holds
+a JWT (RFC 7519) with the fixed algorithm HS256, whose ``jti`` is the id of the row.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from datetime import timedelta
 from typing import Literal
 
 import jwt
+from cachetools import TTLCache
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session, joinedload
 
@@ -26,43 +26,45 @@ from medhub.accounts.actor import Actor
 from medhub.accounts.models import Membership, SignIn, User
 from medhub.accounts.passwords import verify_password
 from medhub.accounts.permissions import Role
-from medhub.audit.service import Act, record
+from medhub.audit.service import AuditAct, record
 from medhub.errors import Invalid, NotAuthenticated
 from medhub.foundation import clock, ids
 from medhub.foundation.app_context import AppContext
 
 ALGORITHM = "HS256"
 AUDIENCE = "medhub-api"
-# For so long a process believes what it last read about a sign-in; one that is ended here ends here at once.
-BELIEVED_S = 1.0
+# How long a process caches a sign-in. A sign-in that ends in this server is removed from the cache at once.
+CACHE_S = 1.0
+_CACHED_SIGN_INS = 10_000
 
 Kind = Literal["browser", "token"]
 
 
 def sign_in(app: AppContext, email: str, password: str, kind: Kind, origin: str) -> tuple[str, User]:
-    """Check a password and open a sign-in; the secret or the token is returned, and never stored."""
+    """Check a password and create a sign-in; the returned secret or token is not stored."""
     email = email.strip().lower()
-    counted = sign_in_throttle.guarded(app.keys, email, origin)
+    failure_keys = sign_in_throttle.failure_keys(app.keys, email, origin)
     with app.database.reading() as session:
-        sign_in_throttle.refuse_if_blocked(session, counted)
+        sign_in_throttle.refuse_if_blocked(session, failure_keys)
         user = session.scalars(select(User).where(User.email == email)).one_or_none()
         known_hash = user.password_hash if user is not None and user.active else None
-        had_failures = sign_in_throttle.has_failures(session, counted)
-    # The hash is computed outside of any transaction: it takes longer than all the rest.
-    good = verify_password(password, known_hash)
+        had_failures = sign_in_throttle.has_failures(session, failure_keys)
+    # The hash is computed outside of a transaction, because it takes longer than everything else.
+    password_matches = verify_password(password, known_hash)
     with app.database.writing() as session:
-        if not good or user is None:
-            sign_in_throttle.count_failure(session, counted)
+        if not password_matches or user is None:
+            sign_in_throttle.count_failure(session, failure_keys)
             record(
-                session, Act("account.sign-in", "account", user.id if user else None, origin=origin, outcome="refused")
+                session,
+                AuditAct("account.sign-in", "account", user.id if user else None, origin=origin, outcome="refused"),
             )
         else:
             if had_failures:
-                sign_in_throttle.forget_failures(session, counted)
-            secret = _open(app, session, user, kind)
+                sign_in_throttle.clear_failures(session, failure_keys)
+            secret = _create_sign_in(app, session, user, kind)
             record(
                 session,
-                Act(
+                AuditAct(
                     "account.sign-in", "account", user.id, user.id, user.name[:120], origin=origin, detail={"by": kind}
                 ),
             )
@@ -71,18 +73,18 @@ def sign_in(app: AppContext, email: str, password: str, kind: Kind, origin: str)
 
 
 def check_own_password(app: AppContext, actor: Actor, password: str) -> None:
-    """Check once more that it is the person; whoever took over a sign-in guesses no faster here than at the door."""
-    counted = sign_in_throttle.guarded(app.keys, actor.email, actor.origin)
+    """Check the password of the signed-in person again, with the same throttling as the sign-in."""
+    failure_keys = sign_in_throttle.failure_keys(app.keys, actor.email, actor.origin)
     with app.database.reading() as session:
-        sign_in_throttle.refuse_if_blocked(session, counted)
+        sign_in_throttle.refuse_if_blocked(session, failure_keys)
         known_hash = session.scalar(select(User.password_hash).where(User.id == actor.user_id))
     if verify_password(password, known_hash):
         return
     with app.database.writing() as session:
-        sign_in_throttle.count_failure(session, counted)
+        sign_in_throttle.count_failure(session, failure_keys)
         record(
             session,
-            Act(
+            AuditAct(
                 "account.change",
                 "account",
                 actor.user_id,
@@ -95,7 +97,7 @@ def check_own_password(app: AppContext, actor: Actor, password: str) -> None:
     raise Invalid("The current password is not right.", field="current")
 
 
-def _open(app: AppContext, session: Session, user: User, kind: Kind) -> str:
+def _create_sign_in(app: AppContext, session: Session, user: User, kind: Kind) -> str:
     moment = clock.now()
     session.execute(delete(SignIn).where(SignIn.user_id == user.id, SignIn.expires_at < moment))
     if kind == "browser":
@@ -118,7 +120,7 @@ def _browser_row(secret: str) -> str:
 
 
 def row_of_token(app: AppContext, token: str) -> str:
-    """The row that an API token names, if this installation signed it and it has not expired."""
+    """The row that an API token refers to, if this installation has signed it and it has not expired."""
     try:
         claims = jwt.decode(
             token,
@@ -133,7 +135,7 @@ def row_of_token(app: AppContext, token: str) -> str:
 
 
 class Generation:
-    """Counts how often rights have changed; over shared memory, for all processes of a server together."""
+    """A counter of permission changes in shared memory, for all processes of a server."""
 
     BYTES = 8
 
@@ -141,74 +143,68 @@ class Generation:
         self._memory = memory if memory is not None else bytearray(self.BYTES)
 
     def read(self) -> bytes:
-        """Where the count is."""
+        """The current count."""
         return bytes(self._memory[: self.BYTES])
 
     def advance(self) -> None:
-        """Rights have changed; should two processes say so at once, the count still differs from what it was."""
+        """Count a change; if two processes do so at the same time, the count still differs from before."""
         number = (int.from_bytes(self.read()) + 1) % 2 ** (8 * self.BYTES)
         self._memory[: self.BYTES] = number.to_bytes(self.BYTES)
 
 
 class SignInCache:
-    """What this process read about sign-ins within the last second, while nobody's rights have changed."""
+    """Sign-ins that this process has read within the last second, valid while no permissions change."""
 
     def __init__(self, generation: Generation | None = None) -> None:
-        self._guard = threading.Lock()
+        self._lock = threading.Lock()
         self._generation = generation or Generation()
-        self._actors: dict[str, tuple[float, bytes, Actor]] = {}
-        self._tokens: dict[str, tuple[float, str]] = {}
+        # The timer is read at each call, so that tests can replace the clock.
+        self._actors: TTLCache[str, tuple[bytes, Actor]] = TTLCache(_CACHED_SIGN_INS, CACHE_S, lambda: time.monotonic())
+        self._row_ids: TTLCache[str, str] = TTLCache(_CACHED_SIGN_INS, CACHE_S, lambda: time.monotonic())
 
     def get(self, row_id: str) -> Actor | None:
-        """The actor of a sign-in, if it was read a moment ago."""
-        found = self._actors.get(row_id)
-        if found is None or time.monotonic() - found[0] > BELIEVED_S or found[1] != self._generation.read():
-            return None
-        return found[2]
+        """The cached actor of a sign-in."""
+        with self._lock:
+            generation, actor = self._actors.get(row_id, (b"", None))
+        return actor if generation == self._generation.read() else None
 
     @property
     def generation(self) -> bytes:
-        """To be read before an actor is, and given to ``put``: what was read before a change is not believed after."""
+        """The generation to read before an actor is loaded, for ``put``: later changes then invalidate the entry."""
         return self._generation.read()
 
     def put(self, row_id: str, actor: Actor, generation: bytes) -> None:
-        """Remember an actor for a moment."""
-        moment = time.monotonic()
-        with self._guard:
-            if len(self._actors) > 1000:
-                self._actors = {k: v for k, v in self._actors.items() if moment - v[0] <= BELIEVED_S}
-            self._actors[row_id] = (moment, generation, actor)
+        """Cache an actor that was loaded in a generation."""
+        with self._lock:
+            self._actors[row_id] = (generation, actor)
 
     def row_of_token(self, app: AppContext, token: str) -> str:
-        """The row that an API token names; its signature is checked when it comes and a second after."""
-        moment = time.monotonic()
-        found = self._tokens.get(token)
-        if found is not None and moment - found[0] <= BELIEVED_S:
-            return found[1]
-        row_id = row_of_token(app, token)
-        with self._guard:
-            if len(self._tokens) > 1000:
-                self._tokens = {k: v for k, v in self._tokens.items() if moment - v[0] <= BELIEVED_S}
-            self._tokens[token] = (moment, row_id)
+        """The row that an API token refers to; its signature is checked at most once a second."""
+        with self._lock:
+            row_id = self._row_ids.get(token)
+        if row_id is None:
+            row_id = row_of_token(app, token)
+            with self._lock:
+                self._row_ids[token] = row_id
         return row_id
 
-    def forget(self) -> None:
-        """Read everything anew: somebody's rights have changed."""
+    def invalidate(self) -> None:
+        """Discard all cached actors in all processes, because permissions have changed."""
         self._generation.advance()
-        with self._guard:
+        with self._lock:
             self._actors.clear()
 
 
 def load_actor(session: Session, row_id: str, kind: Kind) -> Actor:
-    """The person whose sign-in this is, with the roles of this moment."""
-    found = session.execute(
+    """Load the person of a sign-in, with the current roles."""
+    row = session.execute(
         select(SignIn, User)
         .join(User, User.id == SignIn.user_id)
         .where(SignIn.id == row_id, SignIn.kind == kind, SignIn.expires_at > clock.now(), User.active)
     ).one_or_none()
-    if found is None:
+    if row is None:
         raise NotAuthenticated("Your sign-in has ended. Sign in again.")
-    user: User = found[1]
+    user: User = row[1]
     memberships = session.scalars(
         select(Membership).where(Membership.user_id == user.id).options(joinedload(Membership.project))
     ).all()
@@ -222,17 +218,17 @@ def load_actor(session: Session, row_id: str, kind: Kind) -> Actor:
     )
 
 
-def actor_of_secret(session: Session, secret: str) -> Actor:
-    """The person whose browser holds this secret."""
+def load_browser_actor(session: Session, secret: str) -> Actor:
+    """Load the person of a browser's secret."""
     return load_actor(session, _browser_row(secret), "browser")
 
 
 def sign_out(session: Session, actor: Actor) -> None:
-    """End the sign-in with which this came."""
+    """End the current sign-in."""
     session.execute(delete(SignIn).where(SignIn.id == actor.sign_in_id))
     actor.record(session, "account.sign-out", "account", actor.user_id)
 
 
-def end_all(session: Session, user_id: str, *, but: str | None = None) -> None:
-    """End every sign-in of a person, except perhaps the one at hand."""
-    session.execute(delete(SignIn).where(SignIn.user_id == user_id, SignIn.id != (but or "")))
+def end_sign_ins(session: Session, user_id: str, *, except_id: str | None = None) -> None:
+    """End all sign-ins of a person, except one if given."""
+    session.execute(delete(SignIn).where(SignIn.user_id == user_id, SignIn.id != (except_id or "")))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables of people, projects, memberships, sign-ins and failed attempts to sign in."""
+"""Tables of users, projects, memberships, sign-ins and failed sign-ins."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from medhub.foundation.database import Base
 
 
 class Project(Base):
-    """The boundary of access: a department or a trial."""
+    """The unit of access control: a department or a trial."""
 
     __tablename__ = "projects"
 
@@ -54,11 +54,11 @@ class Membership(Base):
 
 
 class SignIn(Base):
-    """A sign-in that is still good; its deletion ends it, in the browser or of an API client."""
+    """An active sign-in of a browser or an API client; deleting the row ends it."""
 
     __tablename__ = "sign_ins"
 
-    # Of a browser: SHA-256 of the secret in its cookie. Of an API token: the token's own id (jti).
+    # For a browser the SHA-256 of the secret in its cookie, for an API token its id (jti).
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
     kind: Mapped[str] = mapped_column(String(8))  # browser, token
@@ -67,7 +67,7 @@ class SignIn(Base):
 
 
 class FailedSignIn(Base):
-    """How often signing in failed for one account name or one address, known only by a keyed hash."""
+    """The failed sign-ins of an account or an address, which is stored as a keyed hash."""
 
     __tablename__ = "failed_sign_ins"
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Passwords: Argon2id hashes, and what a password must be."""
+"""Passwords: Argon2id hashes, and rules for new passwords."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ from argon2.exceptions import InvalidHashError, VerifyMismatchError
 from medhub.errors import Invalid
 from medhub.foundation.ids import ALPHABET
 
-FEWEST_CHARACTERS = 12
-MOST_CHARACTERS = 256
+MIN_CHARACTERS = 12
+MAX_CHARACTERS = 256
 
-# OWASP's and ASVS 5.0's floor for Argon2id: 19 MiB, 2 passes, 1 lane.
+# The minimum of OWASP and ASVS 5.0 for Argon2id: 19 MiB, 2 passes, 1 lane.
 _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-# Each hash takes 19 MiB and a core; a flood of guesses must not take all of both.
-HASHING_AT_ONCE = 4
-_hashing = threading.BoundedSemaphore(HASHING_AT_ONCE)
-_NOBODY = _hasher.hash(secrets.token_hex(16))
+# Each hash needs 19 MiB and a core; many attempts at the same time must not use all of them.
+CONCURRENT_HASHES = 4
+_hash_slots = threading.BoundedSemaphore(CONCURRENT_HASHES)
+_DUMMY_HASH = _hasher.hash(secrets.token_hex(16))
 
 
 def hash_password(password: str) -> str:
-    """The Argon2id hash of a password that is fit to be one."""
-    if len(password) < FEWEST_CHARACTERS:
-        raise Invalid(f"A password needs at least {FEWEST_CHARACTERS} characters.", field="password")
-    if len(password) > MOST_CHARACTERS:
-        raise Invalid(f"A password has at most {MOST_CHARACTERS} characters.", field="password")
-    with _hashing:
+    """Hash a new password with Argon2id, if its length is allowed."""
+    if len(password) < MIN_CHARACTERS:
+        raise Invalid(f"A password needs at least {MIN_CHARACTERS} characters.", field="password")
+    if len(password) > MAX_CHARACTERS:
+        raise Invalid(f"A password has at most {MAX_CHARACTERS} characters.", field="password")
+    with _hash_slots:
         return _hasher.hash(password)
 
 
 def verify_password(password: str, password_hash: str | None) -> bool:
-    """Whether a password belongs to a hash; without a hash it takes as long, and the answer is no."""
-    if len(password) > MOST_CHARACTERS:
+    """Whether a password matches a hash; without a hash the answer is no, after the same time."""
+    if len(password) > MAX_CHARACTERS:
         return False
     try:
-        with _hashing:
-            return _hasher.verify(password_hash or _NOBODY, password) and password_hash is not None
+        with _hash_slots:
+            return _hasher.verify(password_hash or _DUMMY_HASH, password) and password_hash is not None
     except (VerifyMismatchError, InvalidHashError):
         return False
 
 
 def new_password() -> str:
-    """A random password of 20 characters that can be read from paper (about 98 bits)."""
+    """A random password of 20 characters that is easy to read from paper (about 98 bits)."""
     characters = "".join(secrets.choice(ALPHABET.lower()) for _ in range(20))
     return "-".join(characters[i : i + 5] for i in range(0, 20, 5))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who may do what: one table of actions and roles. What does not stand here is allowed to nobody."""
+"""The table of permissions: the roles that may do each action. Everything else is forbidden."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Role(StrEnum):
-    """What a person is in a project."""
+    """The role of a person in a project."""
 
     PATIENT = "patient"
     TECHNOLOGIST = "technologist"
@@ -24,11 +24,11 @@ _ANYONE = frozenset(Role)
 _ADMINISTRATOR = frozenset({Role.ADMINISTRATOR})
 _RESEARCH = frozenset({Role.RESEARCHER, Role.ADMINISTRATOR})
 
-# What concerns a person's own account is allowed even to who is in no project (any more): to sign out, for one.
-OF_ONESELF = frozenset({"account.read", "account.change"})
+# Actions on the own account are allowed without any project, for example to sign out.
+OWN_ACCOUNT_ACTIONS = frozenset({"account.read", "account.change"})
 
 PERMISSIONS: dict[str, frozenset[Role]] = {
-    # Every member, patients too.
+    # All members, including patients.
     "account.read": _ANYONE,
     "account.change": _ANYONE,
     "project.read": _ANYONE,
@@ -58,7 +58,7 @@ PERMISSIONS: dict[str, frozenset[Role]] = {
     "field.read": _READERS,
     "field.define": frozenset({Role.TECHNOLOGIST, Role.PHYSICIAN, Role.RESEARCHER, Role.ADMINISTRATOR}),
     "dashboard.read": _READERS,
-    # Images. Who uploads, gives verdicts and signs is said more closely by each pathway.
+    # Images. Each pathway restricts who uploads, gives verdicts and signs.
     "image.read": _READERS,
     "image.upload": _CARE,
     "image.delete": frozenset({Role.TECHNOLOGIST, Role.ADMINISTRATOR}),
@@ -76,11 +76,11 @@ PERMISSIONS: dict[str, frozenset[Role]] = {
     "case.sign": frozenset({Role.PHYSICIAN, Role.PHARMACIST, Role.TECHNOLOGIST, Role.ADMINISTRATOR}),
     "case.correct": frozenset({Role.PHYSICIAN}),
     "report.read": _READERS,
-    # Leaving.
+    # Exports.
     "export.read": _RESEARCH,
     "export.create": _RESEARCH,
     "export.clear": _ADMINISTRATOR,
-    # Training, and which classifier reads.
+    # Training and promotion of classifiers.
     "dataset.read": _RESEARCH,
     "dataset.create": _RESEARCH,
     "training.read": _RESEARCH,

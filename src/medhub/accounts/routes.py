@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Routes of signing in, people and projects."""
+"""Routes of sign-in, people and projects."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ projects = APIRouter(prefix="/api/projects", tags=["projects"])
 ItemId = Annotated[Id, Path(description="Id of the object.")]
 
 
-def _is_secure(request: Request) -> bool:
-    """Whether browsers will return a Secure cookie: over HTTPS, and on this machine itself."""
+def _accepts_secure_cookie(request: Request) -> bool:
+    """Whether browsers return a Secure cookie: with HTTPS, and on the same machine."""
     return request.url.scheme == "https" or request.url.hostname in {"127.0.0.1", "localhost", "::1"}
 
 
-def _me(app: AppContext, actor: Actor) -> Me:
+def _build_me(app: AppContext, actor: Actor) -> Me:
     return Me(
         user=UserBrief(id=actor.user_id, email=actor.email, name=actor.name),
         csrf_token=csrf_token(app, actor.sign_in_id),
@@ -57,7 +57,7 @@ def _me(app: AppContext, actor: Actor) -> Me:
 
 
 async def _sign_in(request: Request, email: str, password: str, kind: authentication.Kind) -> str:
-    """Sign in on a thread of the few that are kept for it, so that a flood of guesses leaves the others free."""
+    """Sign in on one of a few reserved threads, so that many attempts do not block other requests."""
     app: AppContext = request.app.state.app_context
     secret, _user = await to_thread.run_sync(
         authentication.sign_in,
@@ -76,8 +76,8 @@ async def open_session(request: Request, response: Response, given: SignInReques
     """Check an e-mail address and a password, and set the cookie of the sign-in."""
     app: AppContext = request.app.state.app_context
     secret = await _sign_in(request, given.email, given.password, "browser")
-    actor = await to_thread.run_sync(_actor_of_secret, app, secret)
-    secure = _is_secure(request)
+    actor = await to_thread.run_sync(_load_browser_actor, app, secret)
+    secure = _accepts_secure_cookie(request)
     response.set_cookie(
         SECURE_COOKIE if secure else COOKIE,
         secret,
@@ -87,37 +87,37 @@ async def open_session(request: Request, response: Response, given: SignInReques
         httponly=True,
         samesite="strict",
     )
-    return _me(app, actor)
+    return _build_me(app, actor)
 
 
-def _actor_of_secret(app: AppContext, secret: str) -> Actor:
+def _load_browser_actor(app: AppContext, secret: str) -> Actor:
     with app.database.reading() as session:
-        return authentication.actor_of_secret(session, secret)
+        return authentication.load_browser_actor(session, secret)
 
 
 @auth.get("/session", summary="Who is signed in")
 def read_session(call: Annotated[Call, allow("account.read")]) -> Me:
-    """The person, the roles, and the token that every change must carry."""
-    return _me(call.app, call.actor)
+    """The person, the roles, and the CSRF token that every change must send."""
+    return _build_me(call.app, call.actor)
 
 
 @auth.delete("/session", status_code=204, summary="Sign out")
 def close_session(call: Annotated[Call, allow("account.read")], response: Response) -> None:
-    """End the sign-in; its cookie is worth nothing from now on."""
+    """End the sign-in; its cookie is no longer valid."""
     with call.writing() as session:
         authentication.sign_out(session, call.actor)
-    call.sign_in_cache.forget()
+    call.sign_in_cache.invalidate()
     response.delete_cookie(SECURE_COOKIE, secure=True, httponly=True, samesite="strict")
     response.delete_cookie(COOKIE, httponly=True, samesite="strict")
 
 
-@auth.post("/password", status_code=204, summary="Change the own password")
+@auth.post("/password", status_code=204, summary="Change your password")
 def change_password(call: Annotated[Call, allow("account.change")], given: PasswordChange) -> None:
-    """Change the own password; every other sign-in of the person ends."""
+    """Change your own password; all your other sign-ins end."""
     authentication.check_own_password(call.app, call.actor, given.current)
     with call.writing() as session:
         service.change_own_password(session, call.actor, given.current, given.new)
-    call.sign_in_cache.forget()
+    call.sign_in_cache.invalidate()
 
 
 @auth.post("/token", dependencies=[PUBLIC], summary="Get a token for an API client")
@@ -136,10 +136,10 @@ async def open_token(
 
 @auth.post("/revoke", status_code=204, summary="Revoke the token in use")
 def revoke(call: Annotated[Call, allow("account.read")]) -> None:
-    """End the sign-in that this request came with."""
+    """End the sign-in of this request."""
     with call.writing() as session:
         authentication.sign_out(session, call.actor)
-    call.sign_in_cache.forget()
+    call.sign_in_cache.invalidate()
 
 
 @people.get("", summary="People")
@@ -150,7 +150,7 @@ def list_users(
     active: bool | None = None,
     project_id: Annotated[Id | None, Query()] = None,
 ) -> Page[UserOut]:
-    """The people in the projects that the asker administers."""
+    """The people in the projects that you administer."""
     visible = call.actor.projects("user.read", project_id)
     with call.reading() as session:
         users, total = service.list_users(
@@ -171,32 +171,32 @@ def list_users(
 def create_user(call: Annotated[Call, allow("user.create")], given: UserCreate) -> UserCreated:
     """Add a person with a role in a project."""
     project_id = call.actor.choose_project("user.create", given.project_id or given.project)
-    chosen = None if given.password else new_password()
+    generated = None if given.password else new_password()
     with call.writing() as session:
         user = service.add_user(
             session,
             email=given.email,
             name=given.name,
-            password=given.password or chosen or "",
+            password=given.password or generated or "",
             role=given.role,
             project_id=project_id,
             actor=call.actor,
         )
         session.expire(user, ["memberships"])
         out = UserOut.of(service.get_user(session, call.actor, user.id), call.actor.projects("user.read"))
-        return UserCreated(**out.model_dump(), generated_password=chosen)
+        return UserCreated(**out.model_dump(), generated_password=generated)
 
 
 @people.get("/{id}", summary="One person")
 def read_user(call: Annotated[Call, allow("user.read")], id: ItemId) -> UserOut:
-    """A person in a project that the asker administers."""
+    """A person in a project that you administer."""
     with call.reading() as session:
         return UserOut.of(service.get_user(session, call.actor, id), call.actor.projects("user.read"))
 
 
 @people.patch("/{id}", summary="Change a person")
 def change_user(call: Annotated[Call, allow("user.change")], id: ItemId, given: UserChange) -> UserOut:
-    """Change name, e-mail address, password or role, or deactivate; what is left out stays."""
+    """Change name, e-mail address, password or role, or deactivate; omitted values stay."""
     with call.writing() as session:
         account = given.model_dump(exclude={"role", "project_id"}, exclude_none=True)
         if account:
@@ -206,36 +206,36 @@ def change_user(call: Annotated[Call, allow("user.change")], id: ItemId, given: 
             service.set_role(session, call.actor, id, project_id, given.role)
         user = service.get_user(session, call.actor, id)
         out = UserOut.of(user, call.actor.projects("user.read"))
-    call.sign_in_cache.forget()
+    call.sign_in_cache.invalidate()
     return out
 
 
 @people.delete("/{id}", status_code=204, summary="Delete a person")
 def delete_user(call: Annotated[Call, allow("user.delete")], id: ItemId) -> None:
-    """Delete an account that has not worked on patients' data; others are deactivated instead."""
+    """Delete an account without recorded acts on patient data; deactivate other accounts instead."""
     with call.writing() as session:
         service.delete_user(session, call.actor, id)
-    call.sign_in_cache.forget()
+    call.sign_in_cache.invalidate()
 
 
 @people.put("/{id}/memberships/{project_id}", summary="Give a role in a project")
 def put_membership(
     call: Annotated[Call, allow("user.change")], id: ItemId, project_id: ItemId, given: RoleChange
 ) -> UserOut:
-    """Give a person a role in a project, a new one or instead of the old one."""
+    """Set the role of a person in a project."""
     with call.writing() as session:
         user = service.set_role(session, call.actor, id, project_id, given.role)
         out = UserOut.of(user, call.actor.projects("user.read"))
-    call.sign_in_cache.forget()
+    call.sign_in_cache.invalidate()
     return out
 
 
-@people.delete("/{id}/memberships/{project_id}", status_code=204, summary="Take out of a project")
+@people.delete("/{id}/memberships/{project_id}", status_code=204, summary="Remove from a project")
 def delete_membership(call: Annotated[Call, allow("user.change")], id: ItemId, project_id: ItemId) -> None:
-    """Take a person out of a project."""
+    """Remove a person from a project."""
     with call.writing() as session:
         service.remove_role(session, call.actor, id, project_id)
-    call.sign_in_cache.forget()
+    call.sign_in_cache.invalidate()
 
 
 def _project_out(actor: Actor, project: Project) -> ProjectOut:
@@ -250,44 +250,44 @@ def _project_out(actor: Actor, project: Project) -> ProjectOut:
 
 @projects.get("", summary="Projects")
 def list_projects(call: Annotated[Call, allow("project.read")], paging: Paging) -> Page[ProjectOut]:
-    """The projects that the asker belongs to."""
+    """The projects that you belong to."""
     with call.reading() as session:
-        found, total = service.list_projects(
+        page, total = service.list_projects(
             session, call.actor, query=paging.query, sort=paging.sort, offset=paging.offset, limit=paging.page_size
         )
-        return paging.of([_project_out(call.actor, project) for project in found], total)
+        return paging.of([_project_out(call.actor, project) for project in page], total)
 
 
 @projects.post("", status_code=201, summary="Add a project")
 def create_project(call: Annotated[Call, allow("project.create")], given: ProjectCreate) -> ProjectOut:
-    """Add a project; who adds it becomes its administrator."""
+    """Add a project and become its administrator."""
     with call.writing() as session:
         project = service.add_project(session, given.name, given.description, call.actor)
         out = _project_out(call.actor, project)
-    call.sign_in_cache.forget()
+    call.sign_in_cache.invalidate()
     return out
 
 
 @projects.get("/{id}", summary="One project")
 def read_project(call: Annotated[Call, allow("project.read")], id: ItemId) -> ProjectOut:
-    """A project that the asker belongs to."""
+    """A project that you belong to."""
     with call.reading() as session:
         return _project_out(call.actor, service.get_project(session, call.actor, id))
 
 
 @projects.patch("/{id}", summary="Change a project")
 def change_project(call: Annotated[Call, allow("project.change")], id: ItemId, given: ProjectChange) -> ProjectOut:
-    """Rename a project or describe it anew."""
+    """Change the name or the description of a project."""
     with call.writing() as session:
         project = service.change_project(session, call.actor, id, name=given.name, description=given.description)
         out = _project_out(call.actor, project)
-    call.sign_in_cache.forget()
+    call.sign_in_cache.invalidate()
     return out
 
 
 @projects.delete("/{id}", status_code=204, summary="Delete a project")
 def delete_project(call: Annotated[Call, allow("project.delete")], id: ItemId) -> None:
-    """Delete a project that holds no records any more."""
+    """Delete a project without records."""
     with call.writing() as session:
         service.delete_project(session, call.actor, id)
-    call.sign_in_cache.forget()
+    call.sign_in_cache.invalidate()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the JSON API sends and takes of people and projects."""
+"""Requests and responses of the JSON API for people and projects."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class SignInRequest(Schema):
 
 
 class PasswordChange(Schema):
-    """The password in use, and the new one (at least 12 characters)."""
+    """The current password and the new one (at least 12 characters)."""
 
     current: Password
     new: Annotated[Text, Field(min_length=12, max_length=256)]
@@ -38,7 +38,7 @@ class MembershipOut(Schema):
 
 
 class UserBrief(Schema):
-    """Who is signed in."""
+    """The person who is signed in."""
 
     id: str
     email: str
@@ -46,7 +46,7 @@ class UserBrief(Schema):
 
 
 class Me(Schema):
-    """Who is signed in, what they may do, and the token that their pages must send with every change."""
+    """The person who is signed in, the roles, and the CSRF token that pages must send with every change."""
 
     user: UserBrief
     csrf_token: str
@@ -58,7 +58,7 @@ class Token(Schema):
 
     access_token: str
     token_type: str = "bearer"  # noqa: S105 - the name of the scheme
-    expires_in: Annotated[int, Field(description="Seconds for which the token is good.")]
+    expires_in: Annotated[int, Field(description="Seconds until the token expires.")]
 
 
 class UserOut(Schema):
@@ -74,7 +74,7 @@ class UserOut(Schema):
 
     @classmethod
     def of(cls, user: User, visible: frozenset[str]) -> UserOut:
-        """The person, with the roles in the projects that the asker administers."""
+        """A person with the roles in the visible projects."""
         return cls(
             id=user.id,
             email=user.email,
@@ -91,7 +91,7 @@ class UserOut(Schema):
 
 
 class UserCreated(UserOut):
-    """The new person; a password that Medhub chose is shown this one time."""
+    """The new person; a generated password is shown only once."""
 
     generated_password: str | None = None
 
@@ -108,15 +108,16 @@ class UserCreate(Schema):
     email: Email
     name: Line
     role: Role
-    project_id: Annotated[Id | None, Field(description="Id or name; may be left out by who has one project.")] = None
+    project_id: Annotated[Id | None, Field(description="Id or name; optional for people with a single project.")] = None
     project: Annotated[Id | None, Field(description="The same as project_id.")] = None
     password: Annotated[
-        Text | None, Field(min_length=12, max_length=256, description="Left out, Medhub chooses one and shows it once.")
+        Text | None,
+        Field(min_length=12, max_length=256, description="If omitted, Medhub generates one and shows it once."),
     ] = None
 
 
 class UserChange(Schema):
-    """What is to be changed of a person; what is left out stays."""
+    """Changes of a person; omitted values stay."""
 
     name: Line | None = None
     email: Email | None = None
@@ -140,14 +141,14 @@ class ProjectCreate(Schema):
 
 
 class ProjectChange(Schema):
-    """What is to be changed of a project; what is left out stays."""
+    """Changes of a project; omitted values stay."""
 
     name: Line | None = None
     description: Annotated[Text, Field(max_length=2000)] | None = None
 
 
 class ProjectOut(Schema):
-    """A project of the asker's."""
+    """One of your projects."""
 
     id: str
     name: str

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keeping projects and people."""
+"""Use cases of projects and people."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, selectinload
 
 from medhub.accounts.actor import Actor
-from medhub.accounts.authentication import end_all
+from medhub.accounts.authentication import end_sign_ins
 from medhub.accounts.models import Membership, Project, User
 from medhub.accounts.passwords import hash_password, verify_password
 from medhub.accounts.permissions import Role
@@ -21,7 +21,7 @@ from medhub.foundation.sorting import sort_clause
 
 
 class UserNotFound(NotFound):
-    """There is no such person, or not in a project of the asker's."""
+    """There is no such person in the projects of the person who asks."""
 
     code = "user-not-found"
 
@@ -39,7 +39,7 @@ class ProjectNameTaken(Conflict):
 
 
 def add_project(session: Session, name: str, description: str = "", actor: Actor | None = None) -> Project:
-    """Add a project; who adds it becomes its administrator."""
+    """Add a project; the person who adds it becomes its administrator."""
     name = name.strip()
     if not name:
         raise Invalid("A project needs a name.", field="name")
@@ -55,13 +55,13 @@ def add_project(session: Session, name: str, description: str = "", actor: Actor
 
 
 def get_project(session: Session, actor: Actor, project_id: str, action: str = "project.read") -> Project:
-    """A project of the actor's."""
+    """One of the actor's projects."""
     actor.require(action, project_id, "project")
     return session.get_one(Project, project_id)
 
 
 def find_project(session: Session, id_or_name: str) -> Project:
-    """A project by its id or name; for the command line, which acts for the machine's owner."""
+    """Find a project by id or name; for the command line, which has all permissions."""
     project = session.scalars(
         select(Project).where((Project.id == id_or_name) | (Project.name == id_or_name))
     ).one_or_none()
@@ -77,18 +77,18 @@ def list_projects(
     session: Session, actor: Actor, *, query: str | None, sort: str | None, offset: int, limit: int
 ) -> tuple[list[Project], int]:
     """A page of the actor's projects."""
-    chosen = select(Project).where(Project.id.in_(actor.projects("project.read")))
+    statement = select(Project).where(Project.id.in_(actor.projects("project.read")))
     if query:
-        chosen = chosen.where(func.lower(Project.name).contains(query.lower(), autoescape=True))
-    total = session.scalar(select(func.count()).select_from(chosen.subquery())) or 0
+        statement = statement.where(func.lower(Project.name).contains(query.lower(), autoescape=True))
+    total = session.scalar(select(func.count()).select_from(statement.subquery())) or 0
     order = sort_clause(sort, {"name": func.lower(Project.name), "created_at": Project.created_at}, "name")
-    return list(session.scalars(chosen.order_by(order, Project.id).offset(offset).limit(limit))), total
+    return list(session.scalars(statement.order_by(order, Project.id).offset(offset).limit(limit))), total
 
 
 def change_project(
     session: Session, actor: Actor, project_id: str, *, name: str | None, description: str | None
 ) -> Project:
-    """Rename a project or describe it anew."""
+    """Change the name or the description of a project."""
     project = get_project(session, actor, project_id, "project.change")
     if name is not None and name.strip() != project.name:
         if session.scalar(select(Project.id).where(Project.name == name.strip())) is not None:
@@ -101,14 +101,14 @@ def change_project(
 
 
 def delete_project(session: Session, actor: Actor, project_id: str) -> None:
-    """Delete a project that holds no records any more."""
+    """Delete a project without records."""
     project = get_project(session, actor, project_id, "project.delete")
     try:
         session.delete(project)
         session.flush()
     except IntegrityError as error:
         raise Conflict(
-            "The project still holds records. Erase its patients first; the project was not deleted."
+            "The project still has records. Erase its patients first; the project was not deleted."
         ) from error
     actor.record(session, "project.delete", "project", project_id)
 
@@ -123,7 +123,7 @@ def add_user(
     project_id: str,
     actor: Actor | None = None,
 ) -> User:
-    """Add a person with a role in a project; an e-mail address belongs to one account."""
+    """Add a person with a role in a project; e-mail addresses are unique."""
     email = normalize_email(email)
     if actor is not None:
         actor.require("user.create", project_id, "project")
@@ -142,23 +142,23 @@ def add_user(
 
 
 def find_user(session: Session, email: str) -> User:
-    """A person by e-mail address; for the command line, which acts for the machine's owner."""
+    """Find a person by e-mail address; for the command line, which has all permissions."""
     user = session.scalars(select(User).where(User.email == normalize_email(email))).one_or_none()
     if user is None:
-        raise UserNotFound("There is no account with this e-mail address. `medhub user add` makes one.")
+        raise UserNotFound("There is no account with this e-mail address. `medhub user add` adds one.")
     return user
 
 
 def reset_password(session: Session, email: str, password: str) -> User:
-    """Give a person a new password, and end every sign-in of that person."""
+    """Set a new password for a person, and end all sign-ins of the person."""
     user = find_user(session, email)
     user.password_hash = hash_password(password)
-    end_all(session, user.id)
+    end_sign_ins(session, user.id)
     return user
 
 
-def give_role(session: Session, email: str, project_id: str, role: Role) -> User:
-    """Give a person a role in a project, a first one there or instead of the old one."""
+def assign_role(session: Session, email: str, project_id: str, role: Role) -> User:
+    """Set the role of a person in a project."""
     user = find_user(session, email)
     membership = session.get(Membership, (user.id, project_id))
     if membership is None:
@@ -169,7 +169,7 @@ def give_role(session: Session, email: str, project_id: str, role: Role) -> User
 
 
 def normalize_email(email: str) -> str:
-    """The e-mail address in the form in which it is compared."""
+    """Normalize an e-mail address for comparison."""
     email = email.strip().lower()
     local, at, host = email.partition("@")
     if not local or not at or not host or any(c.isspace() for c in email) or len(email) > 254:
@@ -194,15 +194,15 @@ def list_users(
     member = select(Membership.user_id).where(Membership.project_id.in_(projects))
     if role is not None:
         member = member.where(Membership.role == role)
-    chosen = select(User).where(User.id.in_(member))
+    statement = select(User).where(User.id.in_(member))
     if active is not None:
-        chosen = chosen.where(User.active == active)
+        statement = statement.where(User.active == active)
     if query:
-        sought = query.lower()
-        chosen = chosen.where(
-            func.lower(User.name).contains(sought, autoescape=True) | User.email.contains(sought, autoescape=True)
+        lowered = query.lower()
+        statement = statement.where(
+            func.lower(User.name).contains(lowered, autoescape=True) | User.email.contains(lowered, autoescape=True)
         )
-    total = session.scalar(select(func.count()).select_from(chosen.subquery())) or 0
+    total = session.scalar(select(func.count()).select_from(statement.subquery())) or 0
     columns = {
         "name": func.lower(User.name),
         "email": User.email,
@@ -210,7 +210,7 @@ def list_users(
         "last_seen_at": User.last_seen_at,
         "active": User.active,
     }
-    page = chosen.order_by(sort_clause(sort, columns, "name"), User.id).offset(offset).limit(limit)
+    page = statement.order_by(sort_clause(sort, columns, "name"), User.id).offset(offset).limit(limit)
     return list(session.scalars(page.options(_with_memberships()))), total
 
 
@@ -218,7 +218,7 @@ def get_user(session: Session, actor: Actor, user_id: str, action: str = "user.r
     """A person in a project that the actor administers."""
     user = session.scalars(select(User).where(User.id == user_id).options(_with_memberships())).one_or_none()
     if user is None or not any(actor.may(action, m.project_id) for m in user.memberships):
-        raise UserNotFound("There is no such person in a project of yours.")
+        raise UserNotFound("There is no such person in your projects.")
     return user
 
 
@@ -226,12 +226,12 @@ def _with_memberships() -> selectinload:  # type: ignore[valid-type]
     return selectinload(User.memberships).joinedload(Membership.project)
 
 
-def _require_all(actor: Actor, user: User, action: str) -> None:
-    """What concerns a whole account needs the right in every project that the person is in."""
+def _require_in_all_projects(actor: Actor, user: User, action: str) -> None:
+    """Require a permission in all projects of a person, for changes that affect the account."""
     if not all(actor.may(action, m.project_id) for m in user.memberships):
         raise NotAllowed(
             "This person belongs to projects that you do not administer. "
-            "Take the person out of your project instead, or ask the other administrator.",
+            "Remove the person from your project instead, or ask the other administrator.",
             action=action,
         )
 
@@ -246,9 +246,9 @@ def change_user(
     active: bool | None = None,
     password: str | None = None,
 ) -> User:
-    """Change an account; a new password or a deactivation ends every sign-in of the person."""
+    """Change an account; a new password or a deactivation ends all sign-ins of the person."""
     user = get_user(session, actor, user_id, "user.change")
-    _require_all(actor, user, "user.change")
+    _require_in_all_projects(actor, user, "user.change")
     changed = []
     if name is not None and name.strip() != user.name:
         user.name = name.strip()
@@ -260,26 +260,26 @@ def change_user(
         changed.append("email")
     if active is not None and active != user.active:
         if not active:
-            _keep_an_administrator(session, user)
+            _require_other_administrator(session, user)
         user.active = active
         changed.append("active")
     if password is not None:
         user.password_hash = hash_password(password)
         changed.append("password")
     if not user.active or password is not None:
-        end_all(session, user.id)
+        end_sign_ins(session, user.id)
     actor.record(session, "user.change", "user", user.id, project_id=_shared_project(actor, user), changed=changed)
     return user
 
 
 def set_role(session: Session, actor: Actor, user_id: str, project_id: str, role: Role) -> User:
-    """Give a person a role in a project, a new one or instead of the old one."""
+    """Set the role of a person in a project."""
     actor.require("user.change", project_id, "project")
     user = get_user(session, actor, user_id, "user.change")
     for membership in user.memberships:
         if membership.project_id == project_id:
             if membership.role == Role.ADMINISTRATOR and role != Role.ADMINISTRATOR:
-                _keep_an_administrator(session, user, project_id)
+                _require_other_administrator(session, user, project_id)
             membership.role = role
             break
     else:
@@ -291,24 +291,24 @@ def set_role(session: Session, actor: Actor, user_id: str, project_id: str, role
 
 
 def remove_role(session: Session, actor: Actor, user_id: str, project_id: str) -> None:
-    """Take a person out of a project."""
+    """Remove a person from a project."""
     actor.require("user.change", project_id, "project")
     user = get_user(session, actor, user_id, "user.change")
-    _keep_an_administrator(session, user, project_id)
+    _require_other_administrator(session, user, project_id)
     if all(membership.project_id == project_id for membership in user.memberships):
-        # Nobody would administer the account any more, and its address would stay taken.
+        # Nobody could administer the account any more, and its e-mail address could not be used again.
         raise Conflict("This is the person's only project. Deactivate or delete the account instead.")
     session.execute(delete(Membership).where(Membership.user_id == user.id, Membership.project_id == project_id))
     actor.record(session, "user.change", "user", user.id, project_id=project_id, role=None)
 
 
 def delete_user(session: Session, actor: Actor, user_id: str) -> None:
-    """Delete an account that has left no trace; somebody who has acted can only be deactivated."""
+    """Delete an account without recorded acts on patient data; other accounts can only be deactivated."""
     user = get_user(session, actor, user_id, "user.delete")
-    _require_all(actor, user, "user.delete")
+    _require_in_all_projects(actor, user, "user.delete")
     if user.id == actor.user_id:
         raise Conflict("You cannot delete your own account. Ask another administrator.")
-    _keep_an_administrator(session, user)
+    _require_other_administrator(session, user)
     has_acted = session.scalar(
         select(AuditEntry.seq)
         .where(AuditEntry.actor_id == user.id, AuditEntry.patient_id.is_not(None), AuditEntry.outcome == "done")
@@ -316,8 +316,8 @@ def delete_user(session: Session, actor: Actor, user_id: str) -> None:
     )
     if has_acted is not None:
         raise Conflict(
-            "This person has worked on patients' data, and the account must stay to show who it was. "
-            "Deactivate it instead: nobody can sign in with it then."
+            "This person has worked on patient data, and the account must stay to identify the person in the audit "
+            "log. Deactivate it instead, so that nobody can sign in with it."
         )
     project_id = _shared_project(actor, user)
     session.delete(user)
@@ -328,8 +328,8 @@ def _shared_project(actor: Actor, user: User) -> str | None:
     return next((m.project_id for m in user.memberships if m.project_id in actor.roles), None)
 
 
-def _keep_an_administrator(session: Session, user: User, project_id: str | None = None) -> None:
-    """Refuse to leave a project without an active administrator."""
+def _require_other_administrator(session: Session, user: User, project_id: str | None = None) -> None:
+    """Require that a project has another active administrator."""
     for membership in user.memberships:
         if membership.role != Role.ADMINISTRATOR or (project_id is not None and membership.project_id != project_id):
             continue
@@ -349,21 +349,21 @@ def _keep_an_administrator(session: Session, user: User, project_id: str | None 
 
 
 def change_own_password(session: Session, actor: Actor, current: str, new: str) -> None:
-    """Change the actor's own password, and end every other sign-in."""
+    """Change the actor's own password, and end all other sign-ins."""
     user = session.get_one(User, actor.user_id)
     if not verify_password(current, user.password_hash):
         raise Invalid("The current password is not right.", field="current")
     user.password_hash = hash_password(new)
-    end_all(session, user.id, but=actor.sign_in_id)
+    end_sign_ins(session, user.id, except_id=actor.sign_in_id)
     actor.record(session, "account.change", "account", user.id, changed=["password"])
 
 
-def names_of(session: Session, user_ids: Iterable[str]) -> dict[str, str]:
-    """The names of people, by id."""
-    wanted = set(user_ids)
-    if not wanted:
+def user_names(session: Session, user_ids: Iterable[str]) -> dict[str, str]:
+    """The names of people by id."""
+    unique_ids = set(user_ids)
+    if not unique_ids:
         return {}
-    return dict(session.execute(select(User.id, User.name).where(User.id.in_(wanted))).all())
+    return dict(session.execute(select(User.id, User.name).where(User.id.in_(unique_ids))).all())
 
 
 def has_users(session: Session) -> bool:

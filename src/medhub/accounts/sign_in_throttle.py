@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Guessing of passwords is slowed down by growing delays, never by a permanent lock."""
+"""Throttling of failed sign-ins by growing delays, without a permanent lock."""
 
 from __future__ import annotations
 
@@ -15,71 +15,73 @@ from medhub.foundation.keys import Keys
 
 # At most 20 guesses an hour at one account: five at once, then waits of 1, 2, 4, 8, 16, 32 and then 60 minutes.
 FREE_FAILURES_ACCOUNT = 5
-# Many people may share an address, so it is given more.
+# Many people may share an address, so it may fail more often.
 FREE_FAILURES_ORIGIN = 50
-LONGEST_WAIT = timedelta(hours=1)
-FORGOTTEN_AFTER = timedelta(hours=24)
+MAX_WAIT = timedelta(hours=1)
+RESET_AFTER = timedelta(hours=24)
 
 
-def wait_after(failures: int, free: int) -> timedelta:
-    """How long to wait after so many failures in a row."""
+def wait_time(failures: int, free: int) -> timedelta:
+    """The waiting time after a number of consecutive failures."""
     if failures < free:
         return timedelta(0)
     doubled: int = 2 ** min(failures - free, 10)
-    return min(LONGEST_WAIT, timedelta(minutes=doubled))
+    return min(MAX_WAIT, timedelta(minutes=doubled))
 
 
-def guarded(keys: Keys, email: str, origin: str) -> dict[str, int]:
-    """The two things whose failures are counted, under keyed hashes, with the failures that each has free."""
+def failure_keys(keys: Keys, email: str, origin: str) -> dict[str, int]:
+    """The keyed hashes of an account and an address, each with the failures that it may have without a wait."""
     return {
         keys.fingerprint("failed-sign-ins", f"account {email}".encode()): FREE_FAILURES_ACCOUNT,
         keys.fingerprint("failed-sign-ins", f"origin {origin}".encode()): FREE_FAILURES_ORIGIN,
     }
 
 
-def refuse_if_blocked(session: Session, counted: dict[str, int]) -> None:
-    """Raise while a wait is not over."""
-    moment = clock.now()
-    for key in counted:
+def refuse_if_blocked(session: Session, failure_keys: dict[str, int]) -> None:
+    """Raise ``TooManyRequests`` during a wait."""
+    now = clock.now()
+    for key in failure_keys:
         row = session.get(FailedSignIn, key)
-        if row is not None and row.blocked_until is not None and row.blocked_until > moment:
-            wait_s = int((row.blocked_until - moment).total_seconds()) + 1
+        if row is not None and row.blocked_until is not None and row.blocked_until > now:
+            wait_s = int((row.blocked_until - now).total_seconds()) + 1
             raise TooManyRequests(
-                f"Too many failed attempts to sign in. Try again in {_in_words(wait_s)}.", retry_after_s=wait_s
+                f"Too many failed attempts to sign in. Try again in {_format_wait(wait_s)}.", retry_after_s=wait_s
             )
 
 
-def count_failure(session: Session, counted: dict[str, int]) -> None:
-    """Remember a failure, and begin a wait when there were too many."""
+def count_failure(session: Session, failure_keys: dict[str, int]) -> None:
+    """Count a failure, and start a wait after too many."""
     serialize_writers(session, "failed sign-ins")
-    moment = clock.now()
-    for key, free in counted.items():
+    now = clock.now()
+    for key, free in failure_keys.items():
         row = session.get(FailedSignIn, key)
         if row is None:
-            row = FailedSignIn(key=key, failures=0, last_at=moment)
+            row = FailedSignIn(key=key, failures=0, last_at=now)
             session.add(row)
-        elif moment - row.last_at > FORGOTTEN_AFTER:
+        elif now - row.last_at > RESET_AFTER:
             row.failures = 0
         row.failures += 1
-        row.last_at = moment
-        wait = wait_after(row.failures, free)
-        row.blocked_until = moment + wait if wait else None
+        row.last_at = now
+        wait = wait_time(row.failures, free)
+        row.blocked_until = now + wait if wait else None
 
 
-def forget_failures(session: Session, counted: dict[str, int]) -> None:
-    """Forget the failures of an account after a good sign-in; those of the address stay."""
-    for key, free in counted.items():
+def clear_failures(session: Session, failure_keys: dict[str, int]) -> None:
+    """Delete the failures of an account after a successful sign-in; those of the address stay."""
+    for key, free in failure_keys.items():
         row = session.get(FailedSignIn, key)
         if row is not None and free == FREE_FAILURES_ACCOUNT:
             session.delete(row)
 
 
-def has_failures(session: Session, counted: dict[str, int]) -> bool:
-    """Whether there is anything to forget."""
+def has_failures(session: Session, failure_keys: dict[str, int]) -> bool:
+    """Whether an account has failures."""
     return any(
-        session.get(FailedSignIn, key) is not None for key, free in counted.items() if free == FREE_FAILURES_ACCOUNT
+        session.get(FailedSignIn, key) is not None
+        for key, free in failure_keys.items()
+        if free == FREE_FAILURES_ACCOUNT
     )
 
 
-def _in_words(wait_s: int) -> str:
+def _format_wait(wait_s: int) -> str:
     return f"{wait_s} seconds" if wait_s < 90 else f"{round(wait_s / 60)} minutes"

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One entry for every act on a patient's data, in a hash chain that shows tampering."""
+"""The audit log: an entry for every act on patient data, in a hash chain that reveals changes."""

@@ -14,8 +14,8 @@ from medhub.foundation import clock
 GENESIS = "0" * 64
 
 
-def content(entry: AuditEntry) -> Mapping[str, object]:
-    """What of an entry is covered by its hash: everything but the hashes."""
+def hashed_content(entry: AuditEntry) -> Mapping[str, object]:
+    """The content that the hash of an entry covers: everything except the hashes."""
     return {
         "seq": entry.seq,
         "at": clock.iso(entry.at),
@@ -34,13 +34,13 @@ def content(entry: AuditEntry) -> Mapping[str, object]:
 
 def entry_hash(entry: AuditEntry, previous_hash: str) -> str:
     """SHA-256 over the previous hash and the entry's content as canonical JSON."""
-    text = json.dumps(content(entry), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(hashed_content(entry), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(previous_hash.encode() + text.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class ChainCheck:
-    """What walking the chain found; ``broken_at`` is the number of the first entry that does not hold."""
+    """The result of a check of the chain; ``broken_at`` is the number of the first invalid entry."""
 
     entries: int
     last_hash: str
@@ -48,8 +48,8 @@ class ChainCheck:
     reason: str | None = None
 
 
-def check(entries: Iterable[AuditEntry]) -> ChainCheck:
-    """Walk entries in their order and stop at the first that does not hold."""
+def check_chain(entries: Iterable[AuditEntry]) -> ChainCheck:
+    """Check entries in order, up to the first invalid one."""
     previous, expected = GENESIS, 1
     for entry in entries:
         reason = None

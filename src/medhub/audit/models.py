@@ -13,7 +13,7 @@ from medhub.foundation.database import Base
 
 
 class AuditEntry(Base):
-    """Who did what to which object, when, from where, and how it ended; never an identity."""
+    """An act with person, object, time, origin and outcome; never an identity."""
 
     __tablename__ = "audit_entries"
     __table_args__ = (
@@ -28,7 +28,9 @@ class AuditEntry(Base):
     )
     at: Mapped[datetime]
     actor_id: Mapped[str | None] = mapped_column(String(32))
-    actor: Mapped[str] = mapped_column(String(120))  # the account's name at that time, or the part of Medhub that acted
+    actor: Mapped[str] = mapped_column(
+        String(120)
+    )  # name of the account at that time, or the component of Medhub that acted
     action: Mapped[str] = mapped_column(String(40))
     object_type: Mapped[str] = mapped_column(String(24))
     object_id: Mapped[str | None] = mapped_column(String(64))

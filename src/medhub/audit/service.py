@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recording acts, finding them again, and proving that none was altered.
+"""Audit log: recording of acts, lists of entries, and verification of the hash chain.
 
-An act that writes is recorded in the transaction that writes; an act that only reads is recorded before its answer
-leaves. Recordings of reads that come at the same time share a transaction.
+An act that writes is recorded in the same transaction; an act that only reads is recorded before its response is
+sent. Concurrent recordings of reads share a transaction.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
-from medhub.audit.chain import GENESIS, ChainCheck, check, entry_hash
+from medhub.audit.chain import GENESIS, ChainCheck, check_chain, entry_hash
 from medhub.audit.models import AuditEntry
 from medhub.errors import Unavailable
 from medhub.foundation import clock, pagination
@@ -27,15 +27,15 @@ from medhub.foundation.logging import get_logger
 
 log = get_logger()
 
-# Any number will do: writers of the chain on PostgreSQL take this lock, and so write one after the other.
+# An arbitrary number: on PostgreSQL the writers of the chain take this lock and write one after the other.
 _CHAIN_LOCK = 0x6D656468
 _LAST = "SELECT seq, hash FROM audit_entries ORDER BY seq DESC LIMIT 1"
 _WAIT_S = 30.0
 
 
 @dataclass(frozen=True)
-class Act:
-    """One act to be recorded; ``detail`` holds facts and internal ids, never an identity."""
+class AuditAct:
+    """An act to record; ``detail`` has facts and internal ids, never an identity."""
 
     action: str
     object_type: str
@@ -49,9 +49,9 @@ class Act:
     detail: dict[str, Any] = field(default_factory=dict)
 
 
-def record(session: Session, act: Act) -> None:
-    """Have an act recorded together with what the session does."""
-    pending: list[Act] = session.info.setdefault("audit", [])
+def record(session: Session, act: AuditAct) -> None:
+    """Record an act in the session."""
+    pending: list[AuditAct] = session.info.setdefault("audit", [])
     pending.append(act)
     if len(pending) > 1:
         return
@@ -62,9 +62,9 @@ def record(session: Session, act: Act) -> None:
         after_reading(session, lambda: recorder.record(session.info.pop("audit")))
 
 
-def append(session: Session, acts: Sequence[Act]) -> None:
-    """Add acts to the end of the chain, in the session's transaction."""
-    seq, previous = _end(session)
+def append(session: Session, acts: Sequence[AuditAct]) -> None:
+    """Append acts to the chain, in the session's transaction."""
+    seq, previous = _last_entry(session)
     moment = clock.now()
     rows = []
     for act in acts:
@@ -76,11 +76,11 @@ def append(session: Session, acts: Sequence[Act]) -> None:
     session.connection().execute(insert(AuditEntry), rows)
 
 
-def _end(session: Session) -> tuple[int, str]:
-    """Number and hash of the last entry, once no other transaction can add one."""
+def _last_entry(session: Session) -> tuple[int, str]:
+    """Number and hash of the last entry, after locking the chain."""
     last: Any
     if session.get_bind().dialect.name == "postgresql":
-        # Both at once, since each way to the server takes its time; the second sees what those before us wrote.
+        # Both statements in one round trip; the second sees the entries of transactions that held the lock before.
         with closing(session.connection().connection.cursor()) as cursor:
             cursor.execute(f"SELECT pg_advisory_xact_lock({_CHAIN_LOCK}); {_LAST}")
             cursor.nextset()
@@ -91,73 +91,73 @@ def _end(session: Session) -> tuple[int, str]:
 
 
 class Recorder:
-    """Writes the acts of many readers in few transactions; each reader waits until its own is written."""
+    """Writes the acts of many readers in few transactions; each reader waits until its acts are written."""
 
     def __init__(self, database_of: Callable[[], Database]) -> None:
         self._database_of = database_of
-        self._guard = threading.Lock()
-        self._queue: deque[_Ticket] = deque()
-        self._leading = False
+        self._lock = threading.Lock()
+        self._queue: deque[_Recording] = deque()
+        self._has_writer = False
 
-    def record(self, acts: Sequence[Act]) -> None:
-        """Write acts and return when they are in the chain; whoever comes first writes for those who wait."""
-        ticket = _Ticket(list(acts))
-        with self._guard:
-            self._queue.append(ticket)
-            if not self._leading:
-                self._leading = ticket.leads = True
-                ticket.turn.set()
-        if not ticket.turn.wait(_WAIT_S):
+    def record(self, acts: Sequence[AuditAct]) -> None:
+        """Write acts and return when they are in the chain; the first caller also writes those of waiting callers."""
+        recording = _Recording(list(acts))
+        with self._lock:
+            self._queue.append(recording)
+            if not self._has_writer:
+                self._has_writer = recording.is_writer = True
+                recording.ready.set()
+        if not recording.ready.wait(_WAIT_S):
             raise Unavailable("The audit log does not answer. Nothing was shown; try again in a minute.")
-        if ticket.leads:
-            self._write_batch(ticket)
-        if ticket.error is not None:
+        if recording.is_writer:
+            self._write_batch(recording)
+        if recording.error is not None:
             raise Unavailable("The audit log cannot be written. Nothing was shown; try again in a minute.")
 
-    def _write_batch(self, leader: _Ticket) -> None:
-        with self._guard:
+    def _write_batch(self, writer: _Recording) -> None:
+        with self._lock:
             batch = list(self._queue)
             self._queue.clear()
         error: Exception | None = None
         try:
             with self._database_of().writing(durable=False) as session:
-                append(session, [act for ticket in batch for act in ticket.acts])
+                append(session, [act for recording in batch for act in recording.acts])
         except Exception as failure:
             error = failure
             log.error("audit.not_written", error=type(failure).__name__, acts=len(batch))
-        with self._guard:
-            # Those who came meanwhile get a leader from their own middle, so that this one can answer.
-            self._leading = bool(self._queue)
+        with self._lock:
+            # The first of the callers that arrived meanwhile becomes the next writer, so that this one can return.
+            self._has_writer = bool(self._queue)
             if self._queue:
-                self._queue[0].leads = True
-                self._queue[0].turn.set()
-        for ticket in batch:
-            ticket.error = error
-            if ticket is not leader:
-                ticket.turn.set()
+                self._queue[0].is_writer = True
+                self._queue[0].ready.set()
+        for recording in batch:
+            recording.error = error
+            if recording is not writer:
+                recording.ready.set()
 
 
 @dataclass(eq=False)
-class _Ticket:
-    acts: list[Act]
-    turn: threading.Event = field(default_factory=threading.Event)
-    leads: bool = False
+class _Recording:
+    acts: list[AuditAct]
+    ready: threading.Event = field(default_factory=threading.Event)
+    is_writer: bool = False
     error: Exception | None = None
 
 
-def verify(session: Session) -> ChainCheck:
-    """Walk the whole chain, oldest first."""
-    chosen = select(AuditEntry).order_by(AuditEntry.seq).execution_options(yield_per=2000)
-    with closing(session.scalars(chosen)) as entries:
-        return check(entries)
+def verify_chain(session: Session) -> ChainCheck:
+    """Check the entire chain, oldest entry first."""
+    statement = select(AuditEntry).order_by(AuditEntry.seq).execution_options(yield_per=2000)
+    with closing(session.scalars(statement)) as entries:
+        return check_chain(entries)
 
 
 @dataclass(frozen=True)
-class Filter:
-    """Which entries are asked for."""
+class EntryFilter:
+    """The filter of a list of entries."""
 
     project_ids: frozenset[str]
-    actor_ids: frozenset[str] = frozenset()  # whose acts outside of any project, such as signing in, are shown too
+    actor_ids: frozenset[str] = frozenset()  # also acts of these people outside of projects, such as sign-ins
     query: str | None = None
     action: str | None = None
     actor_id: str | None = None
@@ -169,32 +169,34 @@ class Filter:
     until: datetime | None = None
 
 
-def find(session: Session, wanted: Filter, *, offset: int, limit: int) -> tuple[list[AuditEntry], int]:
-    """A page of entries of some projects, newest first, and how many there are in all."""
-    chosen = select(AuditEntry).where(
-        AuditEntry.project_id.in_(wanted.project_ids)
-        | (AuditEntry.project_id.is_(None) & AuditEntry.actor_id.in_(wanted.actor_ids))
+def list_entries(
+    session: Session, entry_filter: EntryFilter, *, offset: int, limit: int
+) -> tuple[list[AuditEntry], int]:
+    """A page of entries of some projects, newest first, and the total number."""
+    statement = select(AuditEntry).where(
+        AuditEntry.project_id.in_(entry_filter.project_ids)
+        | (AuditEntry.project_id.is_(None) & AuditEntry.actor_id.in_(entry_filter.actor_ids))
     )
     for column in ("action", "actor_id", "object_type", "object_id", "patient_id", "outcome"):
-        value = getattr(wanted, column)
+        value = getattr(entry_filter, column)
         if value is not None:
-            chosen = chosen.where(getattr(AuditEntry, column) == value)
-    if wanted.query:
-        sought = wanted.query.lower()
-        chosen = chosen.where(
-            func.lower(AuditEntry.actor).contains(sought, autoescape=True)
-            | AuditEntry.action.contains(sought, autoescape=True)
-            | (AuditEntry.object_id == sought)
+            statement = statement.where(getattr(AuditEntry, column) == value)
+    if entry_filter.query:
+        lowered = entry_filter.query.lower()
+        statement = statement.where(
+            func.lower(AuditEntry.actor).contains(lowered, autoescape=True)
+            | AuditEntry.action.contains(lowered, autoescape=True)
+            | (AuditEntry.object_id == lowered)
         )
-    if wanted.since is not None:
-        chosen = chosen.where(AuditEntry.at >= wanted.since)
-    if wanted.until is not None:
-        chosen = chosen.where(AuditEntry.at < wanted.until)
-    total = pagination.count_rows(session, chosen)
-    page = session.scalars(chosen.order_by(AuditEntry.seq.desc()).offset(offset).limit(limit))
+    if entry_filter.since is not None:
+        statement = statement.where(AuditEntry.at >= entry_filter.since)
+    if entry_filter.until is not None:
+        statement = statement.where(AuditEntry.at < entry_filter.until)
+    total = pagination.count_rows(session, statement)
+    page = session.scalars(statement.order_by(AuditEntry.seq.desc()).offset(offset).limit(limit))
     return list(page), total
 
 
-def actions(session: Session) -> list[str]:
-    """Every kind of act that was ever recorded."""
+def list_actions(session: Session) -> list[str]:
+    """All kinds of acts that were ever recorded."""
     return list(session.scalars(select(AuditEntry.action).distinct().order_by(AuditEntry.action)))

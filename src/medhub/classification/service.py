@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from medhub.accounts.actor import Actor
-from medhub.audit.service import Act, record
+from medhub.audit.service import AuditAct, record
 from medhub.classification import appointments
 from medhub.classification.events import ImageClassified, ShadowWanted
 from medhub.classification.models import Appointment, Prediction, ShadowPrediction
@@ -152,7 +152,7 @@ def classify_in_shadow(
         session.add(ShadowPrediction(**_what_was_said(image_id, classifier, reading, decision, pathway)))
         record(
             session,
-            Act(
+            AuditAct(
                 "prediction.shadow",
                 "image",
                 image_id,
@@ -175,7 +175,7 @@ def _settle(session: Session, image: Image, state: str, action: str, **detail: s
     studies.mark_read(session, image.id, state)
     record(
         session,
-        Act(action, "image", image.id, project_id=image.project_id, patient_id=image.patient_id, detail=detail),
+        AuditAct(action, "image", image.id, project_id=image.project_id, patient_id=image.patient_id, detail=detail),
     )
     publish(session, ImageClassified(study_id=image.study_id))
 

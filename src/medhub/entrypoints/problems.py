@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
 from medhub.accounts.access import Call
-from medhub.audit.service import Act, Recorder
+from medhub.audit.service import AuditAct, Recorder
 from medhub.errors import (
     Conflict,
     Invalid,
@@ -119,7 +119,7 @@ def _record_refusal(request: Request) -> None:
     identifier = request.path_params.get("id")
     recorder.record(
         [
-            Act(
+            AuditAct(
                 action=request.state.action,
                 object_type=request.state.action.partition(".")[0],
                 object_id=identifier[:64].replace("\x00", "") if isinstance(identifier, str) else None,

@@ -16,7 +16,7 @@ from medhub import __version__
 from medhub.accounts import audit_routes, authentication
 from medhub.accounts import routes as accounts
 from medhub.accounts.access import Gate, public
-from medhub.accounts.passwords import HASHING_AT_ONCE
+from medhub.accounts.passwords import CONCURRENT_HASHES
 from medhub.audit.service import Recorder
 from medhub.classification import routes as classification
 from medhub.entrypoints import health, problems, web_assets
@@ -140,7 +140,7 @@ def create_app(
     )
     web_app.state.app_context = app
     web_app.state.sign_in_cache = authentication.SignInCache(generation)
-    web_app.state.password_limiter = CapacityLimiter(HASHING_AT_ONCE)
+    web_app.state.password_limiter = CapacityLimiter(CONCURRENT_HASHES)
     web_app.state.recorder = Recorder(lambda: app.database)
     web_app.state.runners = [
         Runner(app.database, handlers(app), abandoned=abandoned(app), lease_s=app.settings.job_lease_s)

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from medhub.audit.service import Act, record
+from medhub.audit.service import AuditAct, record
 from medhub.export.events import ExportStepDue
 from medhub.export.findings import count_findings
 from medhub.export.models import Export, ExportFinding, ExportImage
@@ -54,7 +54,7 @@ def has_erased_patients(session: Session, export_id: str) -> bool:
 
 def record_step(session: Session, action: str, export: Export, **detail: Any) -> None:
     """Record a step that the hub took by itself in the audit log."""
-    record(session, Act(action, "export", export.id, project_id=export.project_id, detail=detail))
+    record(session, AuditAct(action, "export", export.id, project_id=export.project_id, detail=detail))
 
 
 def block_or_pack(session: Session, export: Export) -> None:

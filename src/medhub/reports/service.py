@@ -14,8 +14,7 @@ from sqlalchemy.orm import Session
 from medhub import __version__
 from medhub.accounts.actor import Actor
 from medhub.accounts.models import Project
-from medhub.audit.service import Act as AuditAct
-from medhub.audit.service import record
+from medhub.audit.service import AuditAct, record
 from medhub.classification.registry import get_classifier
 from medhub.classification.service import read_evidence
 from medhub.errors import Conflict, NotFound

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from sqlalchemy import exists, or_, select
 from sqlalchemy.orm import Session
 
-from medhub.audit.service import Act, record
+from medhub.audit.service import AuditAct, record
 from medhub.errors import Conflict
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.database import serialize_writers
@@ -65,5 +65,5 @@ def _close_empty(session: Session, study: Study) -> None:
     session.delete(case)
     record(
         session,
-        Act("case.close", "case", case.id, project_id=case.project_id, patient_id=case.patient_id),
+        AuditAct("case.close", "case", case.id, project_id=case.project_id, patient_id=case.patient_id),
     )

@@ -9,7 +9,7 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from medhub.accounts.actor import Actor
-from medhub.audit.service import Act, record
+from medhub.audit.service import AuditAct, record
 from medhub.classification import service as classification
 from medhub.errors import Conflict, Invalid, NotFound
 from medhub.foundation import clock, ids
@@ -63,7 +63,7 @@ def open_case(app: AppContext, study_id: str) -> None:
         _remember(session, case, None, "opened", stage=stage)
         record(
             session,
-            Act("case.open", "case", case.id, project_id=case.project_id, patient_id=case.patient_id),
+            AuditAct("case.open", "case", case.id, project_id=case.project_id, patient_id=case.patient_id),
         )
 
 

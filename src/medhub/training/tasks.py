@@ -20,7 +20,7 @@ from PIL import Image as Picture
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from medhub.audit.service import Act, record
+from medhub.audit.service import AuditAct, record
 from medhub.classification.registry import trained_folder_of
 from medhub.errors import MedhubError, Unavailable
 from medhub.foundation import clock
@@ -369,7 +369,7 @@ def _mark(session: Session, run: TrainingRun, state: str) -> None:
     run.state, run.finished_at = state, clock.now()
     run.step = run.steps = run.eta_s = None
     detail = {"digest": run.digest} if run.digest is not None else {}
-    record(session, Act(f"training.{state}", "training", run.id, project_id=run.project_id, detail=detail))
+    record(session, AuditAct(f"training.{state}", "training", run.id, project_id=run.project_id, detail=detail))
 
 
 def _stop(app: AppContext, run_id: str) -> NoReturn:
