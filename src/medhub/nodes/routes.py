@@ -12,7 +12,7 @@ from medhub.accounts.access import Call, allow
 from medhub.accounts.routes import ItemId
 from medhub.errors import Invalid, Unavailable
 from medhub.foundation.http import Id, Page, Paging
-from medhub.nodes import service as service
+from medhub.nodes import dicom_client, service
 from medhub.nodes.schemas import DicomNodeChange, DicomNodeCreate, DicomNodeOut, EchoOut, ListenerOut
 
 peers = APIRouter(prefix="/api/peers", tags=["DICOM nodes"])
@@ -76,9 +76,6 @@ def remove_peer(call: Annotated[Call, allow("peer.change")], id: ItemId) -> None
 @peers.post("/{id}/echo", summary="Test the connection to a DICOM node")
 def echo_peer(call: Annotated[Call, allow("peer.change")], id: ItemId) -> EchoOut:
     """Ask a DICOM node whether it answers (C-ECHO)."""
-    # Loaded when first wanted: it brings a library that no other route needs.
-    from medhub.nodes import dicom_client
-
     with call.writing() as session:
         peer = service.get_node(session, call.actor, id, "peer.change")
         node = service.DicomNodeInfo.of(peer)

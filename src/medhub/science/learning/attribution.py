@@ -8,6 +8,8 @@ what they point to (Petsiuk et al., BMVC 2018).
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -104,8 +106,6 @@ def explain(
 
 
 def _with_random_weights(network: Network, seed: int) -> Network:
-    import copy
-
     other = copy.deepcopy(network)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

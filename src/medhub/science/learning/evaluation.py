@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from medhub.errors import Invalid
 from medhub.science.imaging.decoding_limits import Unacceptable
@@ -425,8 +425,6 @@ def _recompressed(quality: int) -> Callable[[Picture], Picture]:
 
 
 def _sharpened(image: Picture) -> Picture:
-    from PIL import ImageFilter
-
     return np.asarray(Image.fromarray(image).filter(ImageFilter.UnsharpMask(radius=1.5, percent=80, threshold=0)))
 
 
