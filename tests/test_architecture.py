@@ -23,7 +23,7 @@ from fastapi import APIRouter, FastAPI
 
 from medhub.accounts.access import PUBLIC, allow
 from medhub.entrypoints import cli, cli_training, openapi
-from medhub.entrypoints.web import RouteWithoutGate, refuse_routes_without_gate, routes_of
+from medhub.entrypoints.web import RouteWithoutPermission, check_route_permissions, list_routes
 from medhub.foundation.settings import Settings
 from tests.conftest import ROOT, missing
 from tests.factories.accounts import PASSWORD
@@ -74,10 +74,10 @@ def test_a_route_without_a_gate_is_refused() -> None:
     router.add_api_route("/api/forgotten", read)
     web_app = FastAPI()
     web_app.include_router(open_route)
-    refuse_routes_without_gate(web_app)
+    check_route_permissions(web_app)
     web_app.include_router(router, prefix="/deeper")
-    with pytest.raises(RouteWithoutGate, match="/deeper/api/forgotten"):
-        refuse_routes_without_gate(web_app)
+    with pytest.raises(RouteWithoutPermission, match="/deeper/api/forgotten"):
+        check_route_permissions(web_app)
 
 
 def test_the_search_for_routes_sees_those_of_included_routers() -> None:
@@ -85,7 +85,7 @@ def test_the_search_for_routes_sees_those_of_included_routers() -> None:
     router.add_api_route("/api/inside", lambda: None, dependencies=[PUBLIC])
     web_app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     web_app.include_router(router)
-    assert [route.path for route in routes_of(web_app)] == ["/api/inside"]
+    assert [route.path for route in list_routes(web_app)] == ["/api/inside"]
 
 
 def test_a_gate_for_an_action_that_nobody_knows_is_refused() -> None:
@@ -144,7 +144,7 @@ def test_every_command_is_documented_with_its_options() -> None:
 def test_every_exit_code_is_documented() -> None:
     page = (ROOT / "docs" / "reference" / "command-line.md").read_text(encoding="utf-8")
     listed = {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)}
-    assert listed == {0, 1, cli.FAULT, cli_training.STOPPED, *cli.EXIT_CODES.values()}
+    assert listed == {0, 1, cli.FAULT_EXIT_CODE, cli_training.STOPPED, *cli.EXIT_CODES.values()}
     assert cli.__doc__ is not None
     assert {int(code) for code in re.findall(r"(?<!\d)\d+(?= )", cli.__doc__)} == listed
 

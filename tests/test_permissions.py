@@ -18,7 +18,7 @@ from collections.abc import Iterator
 import pytest
 
 from medhub.accounts.permissions import Role
-from medhub.entrypoints.web import routes_of
+from medhub.entrypoints.web import list_routes
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.isolation import Isolation
 from tests.factories.accounts import make_people
@@ -254,7 +254,9 @@ def ask(world: World, route: str, email: str | None, *, allowed: bool) -> tuple[
 
 def test_the_table_and_the_application_name_the_same_routes(world: World) -> None:
     served = {
-        f"{method} {route.path}" for route in routes_of(world.web_app) for method in (route.methods or set()) - {"HEAD"}
+        f"{method} {route.path}"
+        for route in list_routes(world.web_app)
+        for method in (route.methods or set()) - {"HEAD"}
     }
     named = {route.partition("?")[0] for route in TABLE}
     assert served - named == set(), "a route is missing from the table"

@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The failures that everyone may raise, drawn as a tree.
+"""The exception hierarchy.
 
 ::
 
     MedhubError
     ├── NotAuthenticated      nobody is signed in, or the sign-in has ended
-    ├── NotAllowed            somebody is signed in who may not do this
-    ├── NotFound              there is no such thing, or not for this person
-    ├── Conflict              the thing is in a state that does not allow this
-    ├── Invalid               what was given cannot be accepted
+    ├── NotAllowed            the person who is signed in may not do this
+    ├── NotFound              the object does not exist, or this person may not know of it
+    ├── Conflict              the state of the object does not allow this
+    ├── Invalid               the input is not valid
     ├── TooManyRequests       try again later
-    └── Unavailable           a part that is needed does not answer
+    └── Unavailable           a required component does not answer
 
-An error carries a sentence for the person, and facts; never a status code of a protocol and never anything that
-identifies a patient. Each protocol maps the tree once: ``entrypoints/problems.py`` for HTTP, ``entrypoints/cli.py``
+An error has a message for the person and facts; never a status code of a protocol, and never anything that identifies
+a patient. Each protocol maps the hierarchy once: ``entrypoints/problems.py`` for HTTP, ``entrypoints/cli.py``
 for exit codes.
 """
 
@@ -23,19 +23,19 @@ from typing import ClassVar
 
 
 class MedhubError(Exception):
-    """Any failure that Medhub raises on purpose."""
+    """Base class of all errors that Medhub raises."""
 
     code: ClassVar[str] = "error"
     title: ClassVar[str] = "The request failed"
 
     def __init__(self, message: str, **facts: object) -> None:
-        """Keep the sentence for the person, and the facts for the caller."""
+        """Set the message for the person and the facts for the caller."""
         super().__init__(message)
         self.message = message
         self.facts = facts
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Travel between processes with the facts."""
+        """Include the facts when pickled."""
         return _rebuild, (type(self), self.message, self.facts)
 
 
@@ -53,28 +53,28 @@ class NotAuthenticated(MedhubError):
 
 
 class NotAllowed(MedhubError):
-    """Somebody is signed in who may not do this."""
+    """The person who is signed in may not do this."""
 
     code = "not-allowed"
     title = "Not allowed"
 
 
 class NotFound(MedhubError):
-    """There is no such thing, or not for this person."""
+    """The object does not exist, or this person may not know of it."""
 
     code = "not-found"
     title = "Not found"
 
 
 class Conflict(MedhubError):
-    """The thing is in a state that does not allow this."""
+    """The state of the object does not allow this."""
 
     code = "conflict"
     title = "Not possible now"
 
 
 class Invalid(MedhubError):
-    """What was given cannot be accepted."""
+    """The input is not valid."""
 
     code = "invalid"
     title = "Not valid"
@@ -88,7 +88,7 @@ class TooManyRequests(MedhubError):
 
 
 class Unavailable(MedhubError):
-    """A part that is needed does not answer."""
+    """A required component does not answer."""
 
     code = "unavailable"
     title = "Not available now"

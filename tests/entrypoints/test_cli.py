@@ -529,7 +529,7 @@ def test_audit_verify_counts_the_entries_of_a_chain_that_holds(medhub: Run, proj
     assert (found.code, found.json["intact"], found.json["broken_at"]) == (0, True, None)
     assert found.json["entries"] == 2
     assert re.fullmatch(r"[0-9a-f]{64}", found.json["last_hash"])
-    assert "The chain holds: 2 entries" in medhub("audit", "verify").out
+    assert "The chain is intact: 2 entries" in medhub("audit", "verify").out
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from medhub.entrypoints.middleware import LARGEST_BODY_BYTES
+from medhub.entrypoints.middleware import MAX_BODY_BYTES
 from medhub.foundation.app_context import AppContext
 from tests.entrypoints.conftest import ClientOf
 from tests.factories.accounts import People
@@ -88,7 +88,7 @@ def test_the_search_for_the_canary_would_find_it(app: AppContext) -> None:
 
 
 def test_a_body_that_says_it_is_too_large_is_refused(technologist: TestClient) -> None:
-    answer = technologist.post("/api/patients", content=b" " * (LARGEST_BODY_BYTES + 1))
+    answer = technologist.post("/api/patients", content=b" " * (MAX_BODY_BYTES + 1))
     assert (answer.status_code, answer.json()["code"]) == (413, "too-large")
 
 

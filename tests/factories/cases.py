@@ -13,7 +13,7 @@ from sqlalchemy import select
 from medhub.accounts.actor import Actor
 from medhub.accounts.permissions import Role
 from medhub.classification import service as classification
-from medhub.entrypoints.flow import abandoned, handlers
+from medhub.entrypoints.flow import failure_handlers, job_handlers
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.jobs import Runner
 from medhub.ingest import service as ingest
@@ -72,7 +72,7 @@ def use_classifier(monkeypatch: pytest.MonkeyPatch, *confidences: float) -> Scri
 
 def run_jobs(app: AppContext) -> int:
     """Run every job that is ready."""
-    return Runner(app.database, handlers(app), abandoned=abandoned(app)).run_pending()
+    return Runner(app.database, job_handlers(app), abandoned=failure_handlers(app)).run_pending()
 
 
 def make_patient(app: AppContext, people: People, *, identity: bool = True) -> str:

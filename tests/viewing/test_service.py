@@ -20,7 +20,7 @@ from medhub.foundation.http_caching import ByteCache
 from medhub.records import isolated_calls
 from medhub.records.models import Image
 from medhub.viewing import service
-from medhub.viewing.service import SIZES, rounded
+from medhub.viewing.service import SIZES, round_size
 from tests.factories.accounts import People, client_of
 from tests.factories.cases import make_patient, upload
 from tests.factories.images import photograph
@@ -54,7 +54,7 @@ def decoded(content: bytes) -> Any:
 
 @given(st.integers(1, 6000))
 def test_a_size_is_rounded_up_to_one_of_few(size: int) -> None:
-    step = rounded(size)
+    step = round_size(size)
     assert step in SIZES
     assert step >= size or step == SIZES[-1]
     assert all(smaller < size for smaller in SIZES if smaller < step)
@@ -111,7 +111,7 @@ def test_both_ways_to_the_original_give_the_same_bytes(app: AppContext, people: 
     """The short way reads the JPEG stream from its place in the file, the long one decodes the file in a process."""
     for seed in range(3):
         image = row(app, bring(app, people, photograph(seed, size=96 + seed)))
-        kept = service.kept_photograph(app, image)
+        kept = service.find_photograph(app, image)
         assert kept is not None
         stream = kept.path.read_bytes()[kept.start : kept.start + kept.length]
         assert (stream, "image/jpeg") == isolated_calls.photograph(app, image.blob)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Putting an installation together from its settings."""
+"""Construction of the app context from the settings."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from medhub.training import tasks as training
 
 
 def build(settings: Settings, *, migrate: bool = True) -> AppContext:
-    """Open the data folder (made if it is new), bring its database up to date, and return the parts."""
-    all_pathways(settings)  # a file that cannot be followed is said now, not at the first upload
+    """Open the data folder, create it if necessary, migrate its database, and return the app context."""
+    all_pathways(settings)  # report an invalid file at the start, not at the first upload
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     keys = load_keys(settings)
     database = open_database(settings)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line: ``medhub COMMAND``.
 
-Exit codes: 0 done; 1 done, but something was found or refused (a quarantined file, a broken chain, a report that is
-not what it was); 2 wrong usage or input that cannot be accepted; 3 there is no such thing; 4 not possible now;
-5 a part that is needed does not answer; 70 a fault of Medhub; 143 a training was ended by a signal, and can go on.
+Exit codes: 0 success; 1 success with findings (a quarantined file, a broken chain, an altered report); 2 wrong usage or
+invalid input; 3 not found; 4 not possible now; 5 a required component does not answer; 70 an internal error of Medhub;
+143 a training was stopped by a signal and can be resumed.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-project_app = typer.Typer(help="Projects: the boundaries of access.", no_args_is_help=True)
+project_app = typer.Typer(help="Projects: the units of access control.", no_args_is_help=True)
 user_app = typer.Typer(help="People and their roles.", no_args_is_help=True)
 patient_app = typer.Typer(help="Patients.", no_args_is_help=True)
 audit_app = typer.Typer(help="The audit log.", no_args_is_help=True)
 report_app = typer.Typer(help="Issued reports.", no_args_is_help=True)
-for name, part in (
+for name, sub_command in (
     ("project", project_app),
     ("user", user_app),
     ("patient", patient_app),
@@ -60,10 +60,10 @@ for name, part in (
     ("dicom", cli_dimse.dicom_app),
     ("peer", cli_dimse.peer_app),
 ):
-    cli.add_typer(part, name=name)
+    cli.add_typer(sub_command, name=name)
 
 Data = Annotated[
-    Path | None, typer.Option("--data", help="Folder of the database, blobs and keys; MEDHUB_DATA if not given.")
+    Path | None, typer.Option("--data", help="Folder of the database, blobs and keys; default: MEDHUB_DATA.")
 ]
 AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
 
@@ -75,27 +75,27 @@ EXIT_CODES: dict[type[MedhubError], int] = {
     Unavailable: 5,
     MedhubError: 2,
 }
-FAULT = 70
+FAULT_EXIT_CODE = 70
 
 
-def settings_of(data: Path | None) -> Settings:
-    """The settings, with the data folder that was named."""
+def load_settings(data: Path | None) -> Settings:
+    """The settings, with a data folder if given."""
     return Settings(data=data.absolute()) if data is not None else Settings()
 
 
 @contextmanager
-def opened(data: Path | None) -> Iterator[AppContext]:
-    """The installation in a data folder."""
-    app = build(settings_of(data))
+def open_app(data: Path | None) -> Iterator[AppContext]:
+    """Open the installation in a data folder."""
+    app = build(load_settings(data))
     try:
         yield app
     finally:
         app.close()
 
 
-def say(value: Any, as_json: bool, words: str) -> None:
-    """Print a result, for a person or for a script."""
-    print(json.dumps(value, ensure_ascii=False) if as_json else words)
+def print_result(value: Any, as_json: bool, text: str) -> None:
+    """Print a result as text or as JSON."""
+    print(json.dumps(value, ensure_ascii=False) if as_json else text)
 
 
 def _print_version(wanted: bool) -> None:
@@ -107,7 +107,7 @@ def _print_version(wanted: bool) -> None:
 @cli.callback()
 def main_options(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and end.", is_eager=True, callback=_print_version)
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
     """Medical images from arrival to signed report."""
@@ -118,15 +118,15 @@ def add_project(
     name: Annotated[str, typer.Argument(help="Name of the project.")], data: Data = None, as_json: AsJSON = False
 ) -> None:
     """Add a project and print its id."""
-    with opened(data) as app, app.database.writing() as session:
+    with open_app(data) as app, app.database.writing() as session:
         project = accounts.add_project(session, name)
         COMMAND_LINE.record(session, "project.create", "project", project.id, project_id=project.id)
-        say({"id": project.id, "name": project.name}, as_json, project.id)
+        print_result({"id": project.id, "name": project.name}, as_json, project.id)
 
 
 @user_app.command("add")
 def add_user(
-    email: Annotated[str, typer.Option(help="E-mail address, with which the person signs in.")],
+    email: Annotated[str, typer.Option(help="E-mail address for the sign-in.")],
     name: Annotated[str, typer.Option(help="Name of the person.")],
     role: Annotated[Role, typer.Option(help="Role in the project.")],
     project: Annotated[str, typer.Option(help="Name or id of the project.")],
@@ -138,13 +138,13 @@ def add_user(
 ) -> None:
     """Add a person with a role in a project, and print the id."""
     password = _read_password(from_stdin=password_stdin)
-    with opened(data) as app, app.database.writing() as session:
-        known = accounts.find_project(session, project)
+    with open_app(data) as app, app.database.writing() as session:
+        project_row = accounts.find_project(session, project)
         user = accounts.add_user(
-            session, email=email, name=name, password=password, role=role, project_id=known.id, actor=None
+            session, email=email, name=name, password=password, role=role, project_id=project_row.id, actor=None
         )
-        COMMAND_LINE.record(session, "user.create", "user", user.id, project_id=known.id, role=role.value)
-        say({"id": user.id, "email": user.email, "role": role.value}, as_json, user.id)
+        COMMAND_LINE.record(session, "user.create", "user", user.id, project_id=project_row.id, role=role.value)
+        print_result({"id": user.id, "email": user.email, "role": role.value}, as_json, user.id)
 
 
 def _read_password(*, from_stdin: bool) -> str:
@@ -152,7 +152,7 @@ def _read_password(*, from_stdin: bool) -> str:
         return sys.stdin.readline().rstrip("\r\n")
     if sys.stdin.isatty():
         return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
-    raise Invalid("Give the password on standard input with --password-stdin; it is never an argument.")
+    raise Invalid("Pass the password on standard input with --password-stdin; it cannot be an argument.")
 
 
 @user_app.command("password")
@@ -163,9 +163,9 @@ def set_password(
     ] = False,
     data: Data = None,
 ) -> None:
-    """Give a person a new password, and end every sign-in of that person."""
+    """Set a new password for a person and end all sign-ins of the person."""
     password = _read_password(from_stdin=password_stdin)
-    with opened(data) as app, app.database.writing() as session:
+    with open_app(data) as app, app.database.writing() as session:
         user = accounts.reset_password(session, email, password)
         COMMAND_LINE.record(session, "user.change", "user", user.id, changed=["password"])
 
@@ -177,47 +177,49 @@ def give_role(
     project: Annotated[str, typer.Option(help="Name or id of the project.")],
     data: Data = None,
 ) -> None:
-    """Give a person who has an account a role in a project, a first one there or instead of the old one."""
-    with opened(data) as app, app.database.writing() as session:
-        known = accounts.find_project(session, project)
-        user = accounts.give_role(session, email, known.id, role)
-        COMMAND_LINE.record(session, "user.change", "user", user.id, project_id=known.id, role=role.value)
+    """Set the role of an existing user in a project."""
+    with open_app(data) as app, app.database.writing() as session:
+        project_row = accounts.find_project(session, project)
+        user = accounts.assign_role(session, email, project_row.id, role)
+        COMMAND_LINE.record(session, "user.change", "user", user.id, project_id=project_row.id, role=role.value)
 
 
 @patient_app.command("add")
 def add_patient(
     project: Annotated[str, typer.Option(help="Name or id of the project.")],
-    sex: Annotated[str, typer.Option(help="F, M, O, or U where it is not known.")] = "U",
+    sex: Annotated[str, typer.Option(help="F, M, O, or U if unknown.")] = "U",
     birth_year: Annotated[int | None, typer.Option(help="Year of birth.")] = None,
-    field: Annotated[list[str] | None, typer.Option(help="A field of the project, as key=value; repeatable.")] = None,
+    field: Annotated[
+        list[str] | None, typer.Option(help="Value of a field of the project, as key=value; repeatable.")
+    ] = None,
     data: Data = None,
     as_json: AsJSON = False,
 ) -> None:
     """Register a patient and print the code."""
     if sex not in {"F", "M", "O", "U"}:
         raise Invalid("The sex is one of F, M, O, U.", field="sex")
-    with opened(data) as app, app.database.writing() as session:
-        known = accounts.find_project(session, project)
+    with open_app(data) as app, app.database.writing() as session:
+        project_row = accounts.find_project(session, project)
         patient = records.create_patient(
             session,
             app.keys,
-            project_id=known.id,
+            project_id=project_row.id,
             sex=sex,
             birth_year=birth_year,
             fields=field_definitions.parse_pairs(field or []),
             identity=None,
             by=COMMAND_LINE,
         )
-        say({"id": patient.id, "code": patient.code}, as_json, patient.code)
+        print_result({"id": patient.id, "code": patient.code}, as_json, patient.code)
 
 
 @audit_app.command("verify")
 def verify_audit(data: Data = None, as_json: AsJSON = False) -> None:
-    """Walk the audit log's chain and name the first entry that does not hold; exit code 1 if there is one."""
-    from medhub.audit.service import verify
+    """Verify the hash chain of the audit log and print the first invalid entry; exit code 1 if there is one."""
+    from medhub.audit.service import verify_chain
 
-    with opened(data) as app, app.database.reading() as session:
-        found = verify(session)
+    with open_app(data) as app, app.database.reading() as session:
+        found = verify_chain(session)
     value = {
         "entries": found.entries,
         "intact": found.broken_at is None,
@@ -225,12 +227,12 @@ def verify_audit(data: Data = None, as_json: AsJSON = False) -> None:
         "reason": found.reason,
         "last_hash": found.last_hash,
     }
-    words = (
-        f"The chain holds: {found.entries} entries, the last hash is {found.last_hash}."
+    text = (
+        f"The chain is intact: {found.entries} entries, the last hash is {found.last_hash}."
         if found.broken_at is None
         else f"The chain is broken at entry {found.broken_at}: {found.reason}"
     )
-    say(value, as_json, words)
+    print_result(value, as_json, text)
     if found.broken_at is not None:
         raise typer.Exit(1)
 
@@ -271,10 +273,10 @@ def verify_report(
         "reason": result.reason,
         "record": result.record,
     }
-    words = f"{result.reason}\nDigest: {result.digest or 'none'}"
+    text = f"{result.reason}\nDigest: {result.digest or 'none'}"
     if result.certificate_fingerprint is not None:
-        words += f"\nCertificate, SHA-256: {result.certificate_fingerprint}"
-    say(value, as_json, words)
+        text += f"\nCertificate, SHA-256: {result.certificate_fingerprint}"
+    print_result(value, as_json, text)
     if not result.intact or result.authentic is False or result.facts_digest_matches is False:
         raise typer.Exit(1)
 
@@ -294,7 +296,7 @@ def _load_trusted_keys(certificate: Path | None, key: str | None, data: Path | N
             raise Invalid("A public key has 64 hexadecimal digits.", field="key") from error
         return TrustedKeys(read_certificate(certificate) if certificate is not None else None, seal_key)
     try:
-        keys = load_keys(settings_of(data), create=False)
+        keys = load_keys(load_settings(data), create=False)
     except MasterKeyMissing:
         return TrustedKeys()
     return TrustedKeys(derive_credentials(keys).certificate, keys.signing_key().public_key())
@@ -308,7 +310,7 @@ def print_certificate(data: Data = None) -> None:
     from medhub.foundation.keys import load_keys
     from medhub.reports.certificate import derive_credentials
 
-    credentials = derive_credentials(load_keys(settings_of(data), create=False))
+    credentials = derive_credentials(load_keys(load_settings(data), create=False))
     print(credentials.certificate.public_bytes(Encoding.PEM).decode(), end="")
 
 
@@ -317,7 +319,7 @@ def report_key(data: Data = None) -> None:
     """Print the public key of reports that were sealed before reports had PDF signatures."""
     from medhub.foundation.keys import load_keys
 
-    print(load_keys(settings_of(data), create=False).signing_key().public_key().public_bytes_raw().hex())
+    print(load_keys(load_settings(data), create=False).signing_key().public_key().public_bytes_raw().hex())
 
 
 cli_serve.install(cli)
@@ -328,36 +330,40 @@ cli_training.install(cli)
 
 
 def main() -> None:
-    """Run the command line; what goes wrong is said in a sentence, with an exit code of its kind."""
+    """Run the command line; errors are printed as a sentence and set the exit code."""
     logging.configure()
     try:
         cli(standalone_mode=True)
     except MedhubError as error:
         code = next(EXIT_CODES[kind] for kind in type(error).__mro__ if kind in EXIT_CODES)
-        _end(code, error.title, error.message)
+        _exit(code, error.title, error.message)
     except ValidationError as error:
         if error.title != Settings.__name__:
-            _end_broken(error)
-        wrong = (f"MEDHUB_{'.'.join(map(str, one['loc'])).upper()}: {one['msg']}." for one in error.errors())
-        _end(2, "A setting cannot be followed", " ".join(wrong))
+            _exit_with_fault(error)
+        messages = (f"MEDHUB_{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}." for e in error.errors())
+        _exit(2, "A setting is not valid", " ".join(messages))
     except OperationalError:
-        _end(5, Unavailable.title, "The database does not answer. Check that it runs, and MEDHUB_DATABASE_URL.")
+        _exit(5, Unavailable.title, "The database does not answer. Check that it runs, and MEDHUB_DATABASE_URL.")
     except OSError as error:
-        _end(5, Unavailable.title, f"{error.filename or 'The system'}: {error.strerror or type(error).__name__}.")
+        _exit(5, Unavailable.title, f"{error.filename or 'The system'}: {error.strerror or type(error).__name__}.")
     except Exception as error:
-        _end_broken(error)
+        _exit_with_fault(error)
 
 
-def _end(code: int, title: str, message: str) -> NoReturn:
+def _exit(code: int, title: str, message: str) -> NoReturn:
     Console(stderr=True).print(f"[red]{title}.[/red] ", end="", highlight=False)
     print(message, file=sys.stderr)
     raise SystemExit(code) from None
 
 
-def _end_broken(error: Exception) -> NoReturn:
-    # The text of a foreign error may quote a file or a person: only its kind and its places in the code are shown.
+def _exit_with_fault(error: Exception) -> NoReturn:
+    # The text of an unexpected exception may contain data of a file or a person: only type and locations are shown.
     print("".join(traceback.format_tb(error.__traceback__)), end="", file=sys.stderr)
-    _end(FAULT, "Medhub made a mistake", f"This is a fault of Medhub: {type(error).__name__}. Please report it.")
+    _exit(
+        FAULT_EXIT_CODE,
+        "Medhub made a mistake",
+        f"This is a fault of Medhub: {type(error).__name__}. Please report it.",
+    )
 
 
 if __name__ == "__main__":

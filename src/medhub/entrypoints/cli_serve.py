@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands that run: the server, a worker; and the demonstration."""
+"""The commands ``serve``, ``worker`` and ``demo``."""
 
 from __future__ import annotations
 
@@ -13,9 +13,15 @@ from rich.console import Console
 
 from medhub.classification.registry import get_classifier
 from medhub.entrypoints.bootstrap import build
-from medhub.entrypoints.demo import make_demonstration
-from medhub.entrypoints.flow import abandoned, handlers
-from medhub.entrypoints.server_processes import answer, dicom_listener, listen, others, shared_generation
+from medhub.entrypoints.demo import create_demonstration
+from medhub.entrypoints.flow import failure_handlers, job_handlers
+from medhub.entrypoints.server_processes import (
+    dicom_listener,
+    extra_processes,
+    listen,
+    serve_requests,
+    shared_generation,
+)
 from medhub.errors import MedhubError
 from medhub.export.tasks import destroy_expired_exports
 from medhub.foundation import logging
@@ -27,12 +33,12 @@ from medhub.records.pathway import all_pathways
 from medhub.records.service import delete_orphaned_blobs
 
 Data = Annotated[
-    Path | None, typer.Option("--data", help="Folder of the database, blobs and keys; MEDHUB_DATA if not given.")
+    Path | None, typer.Option("--data", help="Folder of the database, blobs and keys; default: MEDHUB_DATA.")
 ]
 HOUSEKEEPING_S = 3600
 
 
-def _open(data: Path | None) -> AppContext:
+def _open_app(data: Path | None) -> AppContext:
     settings = Settings(data=data.absolute()) if data is not None else Settings()
     logging.configure(as_json=settings.log_json)
     return build(settings)
@@ -40,49 +46,53 @@ def _open(data: Path | None) -> AppContext:
 
 def serve(
     data: Data = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on; 127.0.0.1 if not given.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; 8000 if not given.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; default: 127.0.0.1.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; default: 8000.")] = None,
     processes: Annotated[
-        int | None, typer.Option(help="Processes that answer requests; 1 if not given.", min=1, max=64)
+        int | None, typer.Option(help="Processes that answer requests; default: 1.", min=1, max=64)
     ] = None,
-    demo: Annotated[bool, typer.Option("--demo", help="Set up the demonstration project if it is not there.")] = False,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Create the demonstration project if it does not exist.")
+    ] = False,
 ) -> None:
-    """Start everything: web server, job runner, decoding processes, on an embedded database unless told otherwise."""
+    """Start the web server, the job runner and the decoding processes; the default database is SQLite."""
     from medhub.entrypoints.web import create_app
 
-    app = _open(data)
+    app = _open_app(data)
     console = Console(stderr=True, highlight=False)
     settings = app.settings
     address, number = host or settings.host, port if port is not None else settings.port
     listening = listen(address, number)
     if demo:
-        make_demonstration(app, console)
+        create_demonstration(app, console)
     for pathway in all_pathways(settings).values():
         try:
             get_classifier(settings, pathway.classifier)
         except MedhubError as error:
             console.print(
-                f"The pathway {pathway.name} has no classifier, so all its images go to people: {error.message}"
+                f"The pathway {pathway.name} has no classifier, so people review all its images: {error.message}"
             )
     app.blobs.sweep()
     generation, descriptor = shared_generation()
     count = processes or settings.processes
     stop = _start_housekeeping(app)
     number = listening.getsockname()[1]
-    console.print(f"Medhub is at http://{address}:{number}  (data in {settings.data}; Ctrl+C ends it)", soft_wrap=True)
+    console.print(
+        f"Medhub is at http://{address}:{number}  (data in {settings.data}; press Ctrl+C to stop)", soft_wrap=True
+    )
     try:
-        with others(count - 1, listening, descriptor, settings), dicom_listener(settings):
-            answer(create_app(app, generation=generation), listening, settings)
+        with extra_processes(count - 1, listening, descriptor, settings), dicom_listener(settings):
+            serve_requests(create_app(app, generation=generation), listening, settings)
     finally:
         stop.set()
         app.close()
 
 
 def _start_housekeeping(app: AppContext) -> threading.Event:
-    """Destroy what has expired, now and every hour, until the event is set."""
+    """Delete expired data now and every hour, until the event is set."""
     stop = threading.Event()
 
-    def keep() -> None:
+    def clean_up() -> None:
         log = logging.get_logger()
         while True:
             try:
@@ -95,18 +105,18 @@ def _start_housekeeping(app: AppContext) -> threading.Event:
             if stop.wait(HOUSEKEEPING_S):
                 return
 
-    threading.Thread(target=keep, name="housekeeping", daemon=True).start()
+    threading.Thread(target=clean_up, name="housekeeping", daemon=True).start()
     return stop
 
 
 def worker(
     data: Data = None,
-    threads: Annotated[int, typer.Option(help="Jobs that run side by side.", min=1, max=64)] = 1,
+    threads: Annotated[int, typer.Option(help="Jobs that run at the same time.", min=1, max=64)] = 1,
 ) -> None:
-    """Run jobs beside the server, on this machine or on another that reaches the same database and blobs."""
-    app = _open(data)
+    """Run jobs in addition to the server, on this machine or another one with access to the database and the blobs."""
+    app = _open_app(data)
     runners = [
-        Runner(app.database, handlers(app), abandoned=abandoned(app), lease_s=app.settings.job_lease_s)
+        Runner(app.database, job_handlers(app), abandoned=failure_handlers(app), lease_s=app.settings.job_lease_s)
         for _ in range(threads)
     ]
     ended = threading.Event()
@@ -121,10 +131,10 @@ def worker(
 
 
 def demo(data: Data = None) -> None:
-    """Set up the demonstration project: accounts for each role, patients, real cell images."""
-    app = _open(data)
+    """Create the demonstration project: an account for each role, patients, and cell images."""
+    app = _open_app(data)
     try:
-        make_demonstration(app, Console(stderr=True, highlight=False))
+        create_demonstration(app, Console(stderr=True, highlight=False))
     finally:
         app.close()
 

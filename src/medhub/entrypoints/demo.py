@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demonstration: a project with an account for each role, patients, and real photographs of blood cells."""
+"""The demonstration project: an account for each role, patients, and photographs of blood cells."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ PATIENTS = (
 
 
 def images_folder() -> Path | None:
-    """Where the demonstration's images lie in a checkout."""
+    """The folder of the demonstration images in a checkout, if it exists."""
     for parent in Path(__file__).resolve().parents:
         if (parent / "demo" / "blood-cells").is_dir():
             return parent / "demo" / "blood-cells"
     return None
 
 
-def make_demonstration(app: AppContext, console: Console) -> None:
-    """Set up the demonstration once; the generated passwords are printed this one time."""
+def create_demonstration(app: AppContext, console: Console) -> None:
+    """Create the demonstration project if it does not exist; the generated passwords are printed only once."""
     with app.database.reading() as session:
         if session.scalar(select(Project.id).where(Project.name == PROJECT)) is not None:
             return
@@ -95,7 +95,7 @@ def make_demonstration(app: AppContext, console: Console) -> None:
         patient_ids = [patient.id for patient in patients]
     folder = images_folder()
     files = sorted(p for p in folder.rglob("*") if p.suffix in {".jpg", ".png"}) if folder is not None else []
-    with console.status(f"Bringing in {len(files)} images of the demonstration"):
+    with console.status(f"Importing {len(files)} images of the demonstration"):
         for index, path in enumerate(files):
             with app.database.reading() as session:
                 receiving = ingest.begin(session, app, COMMAND_LINE, patient_ids[index % len(patient_ids)], PATHWAY)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which event starts which job, and what each job does: the whole flow on one page."""
+"""The jobs that each event starts, and the function of each job."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ FLOW: Flow = {
 }
 
 
-# Who is asked what is held of a patient, before an erasure and after it.
+# The functions that count what is held of a patient, before and after an erasure.
 ERASURE_REPORTERS: tuple[ErasureReporter, ...] = (
     ingest_erasure.count_held,
     classification_erasure.count_held,
@@ -63,12 +63,12 @@ ERASURE_REPORTERS: tuple[ErasureReporter, ...] = (
 )
 
 
-# Who is asked whether images may come into a study or leave it.
+# The functions that may forbid to move images into or out of a study.
 MOVE_CHECKS: tuple[MoveCheck, ...] = (refuse_begun,)
 
 
-def handlers(app: AppContext) -> Mapping[str, Handler]:
-    """What each job does; all of it is done once even when it is run twice."""
+def job_handlers(app: AppContext) -> Mapping[str, Handler]:
+    """The function of each job; all are idempotent."""
     return {
         "classify": partial(classification.classify, app),
         "classify-in-shadow": partial(classification.classify_in_shadow, app),
@@ -92,8 +92,8 @@ def handlers(app: AppContext) -> Mapping[str, Handler]:
     }
 
 
-def abandoned(app: AppContext) -> Mapping[str, Handler]:
-    """What is done when a job has failed for the last time."""
+def failure_handlers(app: AppContext) -> Mapping[str, Handler]:
+    """The functions that run when a job has failed for the last time."""
     return {
         "classify": partial(classification.give_up, app),
         "export": partial(export.fail_export, app),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the server lives, whether it can work, and what it has done."""
+"""Health, readiness and metrics of the server."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Literal
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from pydantic import BaseModel
-from sqlalchemy import select
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from medhub import __version__
@@ -26,23 +25,23 @@ routes = APIRouter(tags=["health"])
 registry = CollectorRegistry()
 _requests = Counter("medhub_http_requests", "Requests answered.", ["method", "route", "status"], registry=registry)
 _seconds = Histogram("medhub_http_request_seconds", "Time to the first byte.", ["method", "route"], registry=registry)
-_jobs_open = Gauge("medhub_jobs_unfinished", "Jobs that wait or run.", registry=registry)
-_intake_unreadable = Gauge(
-    "medhub_intake_unreadable", "Segments of the intake journal that cannot be read, and are kept.", registry=registry
+_unfinished_jobs = Gauge("medhub_jobs_unfinished", "Jobs that are waiting or running.", registry=registry)
+_unreadable_segments = Gauge(
+    "medhub_intake_unreadable", "Segments of the intake journal that cannot be read.", registry=registry
 )
 
 State = Literal["ok", "failed"]
 
 
 class Health(BaseModel):
-    """The server lives."""
+    """The server is running."""
 
     status: Literal["ok"] = "ok"
     version: str = __version__
 
 
 class ReadyStatus(BaseModel):
-    """Whether each part that is needed answers."""
+    """The state of each required component."""
 
     status: Literal["ready", "not ready"]
     database: State
@@ -52,7 +51,7 @@ class ReadyStatus(BaseModel):
 
 @routes.get("/api/health", dependencies=[PUBLIC], summary="Is the server alive")
 def read_health() -> Health:
-    """Answers as long as the server lives."""
+    """Answers while the server is running."""
     return Health()
 
 
@@ -60,70 +59,70 @@ def read_health() -> Health:
     "/api/ready",
     dependencies=[PUBLIC],
     summary="Can the server work",
-    responses={503: {"model": ReadyStatus, "description": "A part does not answer."}},
+    responses={503: {"model": ReadyStatus, "description": "A component does not answer."}},
 )
 def read_ready(request: Request, response: Response) -> ReadyStatus:
-    """Asks the database, the blob store and the job runners."""
+    """Check the database, the blob store and the job runners."""
     app: AppContext = request.app.state.app_context
-    parts: dict[str, State] = {"database": "ok", "blobs": "ok", "jobs": "ok"}
+    components: dict[str, State] = {"database": "ok", "blobs": "ok", "jobs": "ok"}
     try:
         app.database.check()
         with app.database.reading() as session:
-            session.scalar(select(jobs.Job.id).limit(1))
+            jobs.count_unfinished(session)
     except Exception as error:
         log.error("ready.database", error=type(error).__name__)
-        parts["database"] = parts["jobs"] = "failed"
+        components["database"] = components["jobs"] = "failed"
     try:
         app.blobs.check()
     except OSError as error:
         log.error("ready.blobs", error=type(error).__name__)
-        parts["blobs"] = "failed"
+        components["blobs"] = "failed"
     if any(not runner.alive for runner in request.app.state.runners):
-        parts["jobs"] = "failed"
-    ready = all(state == "ok" for state in parts.values())
+        components["jobs"] = "failed"
+    ready = all(state == "ok" for state in components.values())
     if not ready:
         response.status_code = 503
-    return ReadyStatus(status="ready" if ready else "not ready", **parts)
+    return ReadyStatus(status="ready" if ready else "not ready", **components)
 
 
 @routes.get(
     "/metrics",
     dependencies=[PUBLIC],
-    summary="Figures for Prometheus",
+    summary="Metrics for Prometheus",
     response_class=Response,
-    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Figures."}},
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Metrics."}},
 )
 def read_metrics(request: Request) -> Response:
-    """Counts and durations by route, never by person or patient."""
+    """Counts and durations by route, without people or patients."""
     app: AppContext = request.app.state.app_context
     with app.database.reading() as session:
-        _jobs_open.set(jobs.count_unfinished(session))
-    _intake_unreadable.set(unreadable(app.settings.intake_folder))
+        _unfinished_jobs.set(jobs.count_unfinished(session))
+    _unreadable_segments.set(unreadable(app.settings.intake_folder))
     return Response(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 class Metrics:
-    """Counts requests by the pattern of their route, so that no id becomes a label."""
+    """Measures requests by the path pattern of their route, so that ids are not labels."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Note status and time of each answer."""
+        """Measure status and time of a response."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        began = time.perf_counter()
+        started = time.perf_counter()
 
-        async def noted(message: Message) -> None:
+        async def send_and_measure(message: Message) -> None:
             if message["type"] == "http.response.start":
                 route = getattr(scope.get("route"), "path", "page")
                 method = scope["method"] if scope["method"] in _METHODS else "other"
                 _requests.labels(method, route, message["status"]).inc()
-                _seconds.labels(method, route).observe(time.perf_counter() - began)
+                _seconds.labels(method, route).observe(time.perf_counter() - started)
             await send(message)
 
-        await self.app(scope, receive, noted)
+        await self.app(scope, receive, send_and_measure)
 
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every answer carries for safety, and how large a request may be."""
+"""Middleware: security headers of all responses, and a size limit for requests."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from medhub.entrypoints.problems import problem
 
-# Uploads stream and have limits of their own; nothing else needs more.
-LARGEST_BODY_BYTES = 1024**2
+# Uploads are streamed and have their own limits.
+MAX_BODY_BYTES = 1024**2
 UPLOAD_PATHS = frozenset({"/api/images", "/api/datasets/zip", "/dicom-web/studies"})
 UPLOAD_PREFIX = "/dicom-web/studies/"
 
@@ -31,58 +31,58 @@ def _is_upload(path: str) -> bool:
 
 
 class BodyLimit:
-    """Ends requests whose body is too large, whatever they say of its length."""
+    """Refuses requests whose body is too large, whatever their Content-Length says."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Count the bytes as they come."""
+        """Count the received bytes."""
         if scope["type"] != "http" or (scope["method"] == "POST" and _is_upload(scope["path"])):
             await self.app(scope, receive, send)
             return
         declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-        answer = problem(413, "Too large", f"At most {LARGEST_BODY_BYTES} bytes are taken here.", "too-large")
-        if not declared.isdigit() or int(declared) > LARGEST_BODY_BYTES:
+        answer = problem(413, "Too large", f"At most {MAX_BODY_BYTES} bytes are accepted here.", "too-large")
+        if not declared.isdigit() or int(declared) > MAX_BODY_BYTES:
             await answer(scope, receive, send)
             return
-        seen, started, over = 0, False, False
+        received, started, too_large = 0, False, False
 
-        async def counted() -> Message:
-            nonlocal seen, over
+        async def receive_counted() -> Message:
+            nonlocal received, too_large
             message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > LARGEST_BODY_BYTES:
-                over = True
+            received += len(message.get("body", b""))
+            if received > MAX_BODY_BYTES:
+                too_large = True
                 raise _TooLarge
             return message
 
-        async def noted(message: Message) -> None:
+        async def send_unless_too_large(message: Message) -> None:
             nonlocal started
-            if over and not started:
-                return  # whoever read the body took the interruption for a broken body; the true reason follows
+            if too_large and not started:
+                return  # a response about an incomplete body, caused by the interruption; the true reason follows
             started = True
             await send(message)
 
         with suppress(_TooLarge):
-            await self.app(scope, counted, noted)
-        if over and not started:
+            await self.app(scope, receive_counted, send_unless_too_large)
+        if too_large and not started:
             await answer(scope, receive, send)
 
 
 class SecurityHeaders:
-    """Adds the headers that keep a browser from being misled."""
+    """Adds security headers to all responses."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Add to each answer what it does not say itself."""
+        """Add the headers that a response does not set itself."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
 
-        async def with_headers(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
@@ -97,4 +97,4 @@ class SecurityHeaders:
                     headers.setdefault("Strict-Transport-Security", "max-age=31536000")
             await send(message)
 
-        await self.app(scope, receive, with_headers)
+        await self.app(scope, receive, send_with_headers)

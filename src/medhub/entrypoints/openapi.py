@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Prints the API's document: ``python -m medhub.entrypoints.openapi > web/openapi.json``."""
+"""Prints the OpenAPI document: ``python -m medhub.entrypoints.openapi > web/openapi.json``."""
 
 from __future__ import annotations
 

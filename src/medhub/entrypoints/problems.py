@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Exceptions of medhub.errors as HTTP responses, after RFC 9457 (Problem Details for HTTP APIs)."""
+"""Exceptions of medhub.errors as HTTP responses (RFC 9457, Problem Details for HTTP APIs)."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ MEDIA_TYPE = "application/problem+json"
 
 
 class FieldProblem(BaseModel):
-    """What is wrong with one field."""
+    """The error of a field."""
 
     field: str
     message: str
 
 
 class Problem(BaseModel):
-    """What went wrong, why, and what to do (RFC 9457)."""
+    """An error with its reason and a remedy (RFC 9457)."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -63,30 +63,31 @@ class Problem(BaseModel):
     errors: list[FieldProblem] = []
 
 
-# What any route may answer beside its own; the document of the API names them for each.
-_WORDS = {
-    400: "The request is not HTTP as it should be.",
+# Error responses of all routes in the OpenAPI document.
+_DESCRIPTIONS = {
+    400: "The request is not valid HTTP.",
     401: "Nobody is signed in.",
-    403: "This person may not do this.",
-    404: "There is no such thing, or not in a project of the asker's.",
-    409: "The thing is in a state that does not allow this.",
+    403: "You may not do this.",
+    404: "There is no such object in your projects.",
+    409: "The state of the object does not allow this.",
     413: "The request is too large.",
-    422: "What was given cannot be accepted.",
+    422: "The request is not valid.",
     429: "Too many attempts.",
-    503: "A part that is needed does not answer.",
+    503: "A required component does not answer.",
 }
 RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "description": words, "content": {MEDIA_TYPE: {}}} for status, words in _WORDS.items()
+    status: {"model": Problem, "description": description, "content": {MEDIA_TYPE: {}}}
+    for status, description in _DESCRIPTIONS.items()
 }
 
 
 def status_of(error: MedhubError) -> int:
-    """The HTTP status of a failure: that of the nearest kind in the tree."""
+    """The HTTP status of an error: that of the nearest base class."""
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
 def problem(status: int, title: str, detail: str, code: str, **facts: object) -> JSONResponse:
-    """The answer that tells of a failure."""
+    """The response for an error."""
     body = {"type": "about:blank", "title": title, "status": status, "detail": detail, "code": code, **facts}
     headers = {"Cache-Control": "no-store"}
     if status == HTTPStatus.UNAUTHORIZED:
@@ -96,7 +97,7 @@ def problem(status: int, title: str, detail: str, code: str, **facts: object) ->
     return JSONResponse(body, status_code=status, media_type=MEDIA_TYPE, headers=headers)
 
 
-def _of_medhub_error(request: Request, error: Exception) -> JSONResponse:
+def _handle_medhub_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, MedhubError)  # noqa: S101 - registered for this kind alone
     if isinstance(error, NotAllowed):
         _record_refusal(request)
@@ -106,12 +107,12 @@ def _of_medhub_error(request: Request, error: Exception) -> JSONResponse:
         errors.append({"field": str(error.facts["field"]), "message": error.message})
     status = status_of(error)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        log.error("http.failed", code=error.code, path=_route_of(request))
+        log.error("http.failed", code=error.code, path=_route_path(request))
     return problem(status, error.title, error.message, error.code, **facts, errors=errors)
 
 
 def _record_refusal(request: Request) -> None:
-    """A refused act is one of which the audit must know."""
+    """Record a refused act in the audit log."""
     call: Call | None = getattr(request.state, "call", None)
     if call is None:
         return
@@ -133,22 +134,22 @@ def _record_refusal(request: Request) -> None:
     )
 
 
-def _of_validation(request: Request, error: Exception) -> JSONResponse:
+def _handle_validation_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this kind alone
     errors = [
         {
-            "field": ".".join(str(part) for part in one["loc"] if part not in {"body", "query", "path"}) or "body",
-            "message": str(one["msg"]).removeprefix("Value error, "),
+            "field": ".".join(str(part) for part in entry["loc"] if part not in {"body", "query", "path"}) or "body",
+            "message": str(entry["msg"]).removeprefix("Value error, "),
         }
-        for one in error.errors()
+        for entry in error.errors()
     ]
-    detail = "; ".join(f"{one['field']}: {one['message']}" for one in errors[:3])
-    # DICOMweb knows no 422 (PS3.18, 8.5).
+    detail = "; ".join(f"{entry['field']}: {entry['message']}" for entry in errors[:3])
+    # DICOMweb does not use 422 (PS3.18, 8.5).
     status = 400 if request.url.path.startswith("/dicom-web/") else 422
     return problem(status, Invalid.title, detail, Invalid.code, errors=errors)
 
 
-def _of_http(_request: Request, error: Exception) -> JSONResponse:
+def _handle_http_error(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this kind alone
     phrase = HTTPStatus(error.status_code).phrase
     answer = problem(error.status_code, phrase, str(error.detail), phrase.lower().replace(" ", "-"))
@@ -156,8 +157,8 @@ def _of_http(_request: Request, error: Exception) -> JSONResponse:
     return answer
 
 
-def _of_database(request: Request, error: Exception) -> JSONResponse:
-    log.error("http.database_failed", error=type(error).__name__, path=_route_of(request))
+def _handle_database_error(request: Request, error: Exception) -> JSONResponse:
+    log.error("http.database_failed", error=type(error).__name__, path=_route_path(request))
     return problem(
         503,
         Unavailable.title,
@@ -166,14 +167,14 @@ def _of_database(request: Request, error: Exception) -> JSONResponse:
     )
 
 
-def _of_anything(request: Request, error: Exception) -> JSONResponse:
-    # The text of a foreign error may quote a file or a person: only its kind is logged, under a number to ask for.
+def _handle_unexpected_error(request: Request, error: Exception) -> JSONResponse:
+    # The text of an unexpected exception may contain data of a file or a person: only its type is logged.
     number = new_id()
-    place = error.__traceback__
-    while place is not None and place.tb_next is not None:
-        place = place.tb_next
-    at = f"{place.tb_frame.f_code.co_name}:{place.tb_lineno}" if place is not None else "?"
-    log.error("http.broke", number=number, error=type(error).__name__, at=at, path=_route_of(request))
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    at = f"{traceback.tb_frame.f_code.co_name}:{traceback.tb_lineno}" if traceback is not None else "?"
+    log.error("http.broke", number=number, error=type(error).__name__, at=at, path=_route_path(request))
     return problem(
         500,
         "Medhub made a mistake",
@@ -183,15 +184,15 @@ def _of_anything(request: Request, error: Exception) -> JSONResponse:
     )
 
 
-def _route_of(request: Request) -> str:
+def _route_path(request: Request) -> str:
     route = request.scope.get("route")
     return getattr(route, "path", "?")
 
 
 def install(web_app: FastAPI) -> None:
-    """Have every failure answered as a problem."""
-    web_app.add_exception_handler(MedhubError, _of_medhub_error)
-    web_app.add_exception_handler(RequestValidationError, _of_validation)
-    web_app.add_exception_handler(HTTPException, _of_http)
-    web_app.add_exception_handler(OperationalError, _of_database)
-    web_app.add_exception_handler(Exception, _of_anything)
+    """Register the handlers of all exceptions."""
+    web_app.add_exception_handler(MedhubError, _handle_medhub_error)
+    web_app.add_exception_handler(RequestValidationError, _handle_validation_error)
+    web_app.add_exception_handler(HTTPException, _handle_http_error)
+    web_app.add_exception_handler(OperationalError, _handle_database_error)
+    web_app.add_exception_handler(Exception, _handle_unexpected_error)

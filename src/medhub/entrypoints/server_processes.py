@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Web processes that answer on one socket: the one that was started, and as many more as are asked for.
+"""Web processes that share one listening socket: the first process and its extra processes.
 
-The first runs jobs and housekeeping; the others only answer requests. All of them read the one database, so
-nothing need be shared but a counter that says when rights have changed: a sign-in that was ended at one process ends at
-all of them at once.
+The first process also runs jobs and housekeeping. The processes share the database and a counter of permission
+changes, so that a sign-in that ends in one process ends in all of them at once.
 """
 
 from __future__ import annotations
@@ -26,53 +25,53 @@ from medhub.errors import Unavailable
 from medhub.foundation.logging import get_logger
 from medhub.foundation.settings import Settings
 
-_END_S = 15.0
-_LISTENER_END_S = 40.0  # what it is taking in is finished first
-_AGAIN_S = 2.0
+_STOP_TIMEOUT_S = 15.0
+_LISTENER_STOP_TIMEOUT_S = 40.0  # it first finishes the objects that it is receiving
+_RESTART_DELAY_S = 2.0
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens.
+    """Open a listening socket.
 
     Raises
     ------
     Unavailable
-        Another program listens there, or the address is not this machine's.
+        The port is in use, or the address does not belong to this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listening.bind((host, port))
+        listener.bind((host, port))
     except OSError as error:
-        listening.close()
+        listener.close()
         raise Unavailable(
-            f"Nothing can listen on {host}:{port}: {error.strerror or type(error).__name__}. Another program may be "
-            "there; take another --port."
+            f"Listening on {host}:{port} failed: {error.strerror or type(error).__name__}. Another program may use "
+            "the port; choose another --port."
         ) from error
-    listening.listen(2048)
-    return listening
+    listener.listen(2048)
+    return listener
 
 
-def answer(web_app: FastAPI, listening: socket.socket, settings: Settings) -> None:
-    """Answer requests until the process is asked to end."""
-    _spare_the_collector()
+def serve_requests(web_app: FastAPI, listener: socket.socket, settings: Settings) -> None:
+    """Serve requests until the process receives a signal to stop."""
+    _freeze_garbage_collector()
     config = uvicorn.Config(
         web_app,
-        log_config=None,  # its messages go through ours, which writes no text of an exception
+        log_config=None,  # our log is used, which contains no texts of exceptions
         log_level="warning",
-        access_log=False,  # addresses may hold what was searched for
+        access_log=False,  # URLs may contain search texts
         server_header=False,
         proxy_headers=settings.trusted_proxy,
         forwarded_allow_ips="*" if settings.trusted_proxy else None,
         timeout_graceful_shutdown=10,
         h11_max_incomplete_event_size=64 * 1024,
     )
-    uvicorn.Server(config).run(sockets=[listening])
+    uvicorn.Server(config).run(sockets=[listener])
 
 
 def shared_generation() -> tuple[Generation, int | None]:
-    """A counter of changed rights for all processes, and the descriptor by which they find it."""
+    """A counter of permission changes in shared memory, and its file descriptor."""
     if not hasattr(os, "memfd_create"):
         return Generation(), None
     descriptor = os.memfd_create("medhub", 0)
@@ -81,21 +80,21 @@ def shared_generation() -> tuple[Generation, int | None]:
 
 
 @contextmanager
-def others(count: int, listening: socket.socket, generation: int | None, settings: Settings) -> Iterator[None]:
-    """So many more processes that answer on the socket, ended with the block and with this process.
+def extra_processes(count: int, listener: socket.socket, generation: int | None, settings: Settings) -> Iterator[None]:
+    """Run extra processes that serve requests on the socket; they end with the block and with this process.
 
     Raises
     ------
     Unavailable
-        This system cannot share what they need.
+        This system does not support shared memory descriptors.
     """
     if count and generation is None:
-        raise Unavailable("Several processes need Linux. Start it with --processes 1.")
-    passed = (listening.fileno(), *([generation] if generation is not None else []))
-    running = [
+        raise Unavailable("Several processes need Linux. Use --processes 1.")
+    descriptors = (listener.fileno(), *([generation] if generation is not None else []))
+    processes = [
         subprocess.Popen(  # noqa: S603  # this same interpreter, with numbers as arguments
-            [sys.executable, "-m", "medhub.entrypoints.web_worker", str(os.getpid()), *map(str, passed)],
-            pass_fds=passed,
+            [sys.executable, "-m", "medhub.entrypoints.web_worker", str(os.getpid()), *map(str, descriptors)],
+            pass_fds=descriptors,
             env=os.environ | {"MEDHUB_DATA": str(settings.data)},
         )
         for _ in range(count)
@@ -103,11 +102,11 @@ def others(count: int, listening: socket.socket, generation: int | None, setting
     try:
         yield
     finally:
-        for process in running:
+        for process in processes:
             process.terminate()
-        for process in running:
+        for process in processes:
             try:
-                process.wait(_END_S)
+                process.wait(_STOP_TIMEOUT_S)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -115,43 +114,43 @@ def others(count: int, listening: socket.socket, generation: int | None, setting
 
 @contextmanager
 def dicom_listener(settings: Settings) -> Iterator[None]:
-    """The DICOM listener in a process of its own, where a port is set for it; started again should it die."""
+    """Run the DICOM listener in a separate process if a port is configured; it is restarted if it dies."""
     if settings.dicom_port is None:
         yield
         return
-    ended = threading.Event()
-    running: list[subprocess.Popen[bytes]] = []
+    stopping = threading.Event()
+    processes: list[subprocess.Popen[bytes]] = []
 
-    def keep() -> None:
-        # The kernel ends the process with the thread that started it, which lives as long as this block.
-        while not ended.is_set():
+    def keep_running() -> None:
+        # The kernel ends the process together with the thread that started it, which runs until the end of this block.
+        while not stopping.is_set():
             process = subprocess.Popen(  # noqa: S603  # this same interpreter, with a number as argument
                 [sys.executable, "-m", "medhub.entrypoints.dimse.listener_process", str(os.getpid())],
                 env=os.environ | {"MEDHUB_DATA": str(settings.data)},
             )
-            running[:] = [process]
-            if ended.is_set():
+            processes[:] = [process]
+            if stopping.is_set():
                 process.terminate()
             code = process.wait()
-            if not ended.wait(_AGAIN_S):
+            if not stopping.wait(_RESTART_DELAY_S):
                 get_logger().error("dimse.ended", code=code)
 
-    keeping = threading.Thread(target=keep, name="dicom-listener", daemon=True)
-    keeping.start()
+    thread = threading.Thread(target=keep_running, name="dicom-listener", daemon=True)
+    thread.start()
     try:
         yield
     finally:
-        ended.set()
-        for process in running:
+        stopping.set()
+        for process in processes:
             process.terminate()
-        keeping.join(_LISTENER_END_S)
-        for process in running:
+        thread.join(_LISTENER_STOP_TIMEOUT_S)
+        for process in processes:
             if process.poll() is None:
                 process.kill()
 
 
-def _spare_the_collector() -> None:
-    """What the start has loaded stays to the end: the garbage collector need not walk through it again and again."""
+def _freeze_garbage_collector() -> None:
+    """Exclude the objects of the start-up, which are never freed, from garbage collection."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)

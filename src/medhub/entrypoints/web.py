@@ -26,7 +26,7 @@ from medhub.entrypoints.dicomweb.qido import searching
 from medhub.entrypoints.dicomweb.stow import storing
 from medhub.entrypoints.dicomweb.wado import retrieving
 from medhub.entrypoints.dicomweb.wado_rendered import rendering
-from medhub.entrypoints.flow import abandoned, handlers
+from medhub.entrypoints.flow import failure_handlers, job_handlers
 from medhub.entrypoints.middleware import BodyLimit, SecurityHeaders
 from medhub.export import routes as export
 from medhub.foundation.app_context import AppContext
@@ -83,8 +83,8 @@ ROUTERS: tuple[APIRouter, ...] = (
 DESCRIPTION = """
 Medical images from arrival to signed report.
 
-Sign in with `POST /api/auth/token` and send the token as `Authorization: Bearer`. Lists come in pages. What goes wrong
-is told as a problem (RFC 9457) whose `detail` says what happened and what to do.
+Sign in with `POST /api/auth/token` and send the token as `Authorization: Bearer`. Lists are paginated. Errors are
+problems (RFC 9457) whose `detail` says what happened and what to do.
 """
 
 
@@ -95,12 +95,12 @@ NO_TELEMETRY: TelemetryConfig = {
     "operation_spans": False,
     "auto_configure": False,
 }
-# More would only wait for one another: most of what they do holds the interpreter.
+# More threads would only wait for each other, since most of their work holds the interpreter lock.
 THREADS = 8
 
 
-class RouteWithoutGate(RuntimeError):
-    """A route names nobody who may call it."""
+class RouteWithoutPermission(RuntimeError):
+    """A route has no permission."""
 
 
 def create_app(
@@ -110,11 +110,11 @@ def create_app(
     web: Path | None = None,
     generation: authentication.Generation | None = None,
 ) -> FastAPI:
-    """The application of an installation; ``run_jobs`` says whether this process runs jobs too."""
+    """Create the web application; ``run_jobs`` says whether this process also runs jobs."""
     runners = app.settings.job_runners if run_jobs is None else int(run_jobs)
 
     @asynccontextmanager
-    async def life(web_app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(web_app: FastAPI) -> AsyncIterator[None]:
         to_thread.current_default_thread_limiter().total_tokens = THREADS
         for runner in web_app.state.runners:
             runner.start()
@@ -130,8 +130,8 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/openapi.json",
-        lifespan=life,
-        # The framework's own would write the texts of exceptions, and send them where its environment variables say.
+        lifespan=lifespan,
+        # The telemetry of the framework would write texts of exceptions and send them to configured servers.
         telemetry=NO_TELEMETRY,
         responses=problems.RESPONSES,
         generate_unique_id_function=lambda route: f"{route.tags[0] if route.tags else 'x'}-{route.name}".replace(
@@ -143,13 +143,13 @@ def create_app(
     web_app.state.password_limiter = CapacityLimiter(CONCURRENT_HASHES)
     web_app.state.recorder = Recorder(lambda: app.database)
     web_app.state.runners = [
-        Runner(app.database, handlers(app), abandoned=abandoned(app), lease_s=app.settings.job_lease_s)
+        Runner(app.database, job_handlers(app), abandoned=failure_handlers(app), lease_s=app.settings.job_lease_s)
         for _ in range(runners)
     ]
     for router in (*ROUTERS, health.routes):
         web_app.include_router(router)
     problems.install(web_app)
-    refuse_routes_without_gate(web_app)
+    check_route_permissions(web_app)
     web_assets.install(web_app, web if web is not None else app.settings.web or web_assets.built_web_app())
     web_app.add_middleware(BodyLimit)
     web_app.add_middleware(SecurityHeaders)
@@ -158,20 +158,20 @@ def create_app(
     return web_app
 
 
-def routes_of(web_app: FastAPI) -> Iterator[RouteContext]:
-    """Every route of the application, including those of its routers."""
+def list_routes(web_app: FastAPI) -> Iterator[RouteContext]:
+    """All routes of the application, including those of its routers."""
     return iter_route_contexts(web_app.routes)
 
 
-def refuse_routes_without_gate(web_app: FastAPI) -> None:
-    """Deny by default: each route says which action it is, or that anybody may call it."""
-    for route in routes_of(web_app):
-        if isinstance(route.original_route, APIRoute) and gate_of(route) is None:
-            raise RouteWithoutGate(f"{sorted(route.methods or ())} {route.path} names nobody who may call it")
+def check_route_permissions(web_app: FastAPI) -> None:
+    """Deny by default: check that each route has a permission or is public."""
+    for route in list_routes(web_app):
+        if isinstance(route.original_route, APIRoute) and route_permission(route) is None:
+            raise RouteWithoutPermission(f"{sorted(route.methods or ())} {route.path} has no permission")
 
 
-def gate_of(route: RouteContext) -> str | None:
-    """The action of a route, "public", or none."""
+def route_permission(route: RouteContext) -> str | None:
+    """The action of a route, "public", or None."""
     for dependency in route.dependant.dependencies:
         if isinstance(dependency.call, Gate):
             return dependency.call.action

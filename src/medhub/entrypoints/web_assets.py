@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The web app's files: hashed ones may be kept for ever, the page itself is asked for anew."""
+"""The files of the web app: browsers cache hashed files permanently, and revalidate the page itself."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NOT_BUILT = (
 
 
 def built_web_app() -> Path | None:
-    """The folder of the built web app in a checkout, if it is there."""
+    """The folder of the built web app in a checkout, if it exists."""
     for parent in Path(__file__).resolve().parents:
         if (parent / "pyproject.toml").is_file():
             folder = parent / "web" / "dist"
@@ -27,32 +27,32 @@ def built_web_app() -> Path | None:
 
 
 def install(web_app: FastAPI, folder: Path | None) -> None:
-    """Serve the web app at every address that is not the API's."""
+    """Serve the web app at all paths outside of the API."""
 
-    async def page(request: Request) -> Response:
+    async def serve_file(request: Request) -> Response:
         path = request.url.path
         if path.startswith(("/api/", "/dicom-web/")) or path in {"/api", "/dicom-web", "/metrics"}:
             raise HTTPException(404, "There is no such route.")
         if folder is None:
             return PlainTextResponse(NOT_BUILT, status_code=503)
-        found = _find(folder, path)
-        if found is None and "." in path.rpartition("/")[2]:
+        file = _find_file(folder, path)
+        if file is None and "." in path.rpartition("/")[2]:
             raise HTTPException(404, "There is no such file.")
-        if found is not None and path.startswith("/assets/"):
-            return _file(found, "public, max-age=31536000, immutable")
-        return _file(found or folder / "index.html", "no-cache")
+        if file is not None and path.startswith("/assets/"):
+            return _file_response(file, "public, max-age=31536000, immutable")
+        return _file_response(file or folder / "index.html", "no-cache")
 
-    web_app.router.routes.append(Route("/{path:path}", page, methods=["GET", "HEAD"], include_in_schema=False))
+    web_app.router.routes.append(Route("/{path:path}", serve_file, methods=["GET", "HEAD"], include_in_schema=False))
 
 
-def _find(folder: Path, path: str) -> Path | None:
-    """The file at an address, if it lies in the folder."""
+def _find_file(folder: Path, path: str) -> Path | None:
+    """The file at a path, if it is inside the folder."""
     if "\x00" in path:
         return None
     candidate = (folder / path.lstrip("/")).resolve()
     return candidate if candidate.is_relative_to(folder.resolve()) and candidate.is_file() else None
 
 
-def _file(path: Path, cache: str) -> FileResponse:
+def _file_response(path: Path, cache: str) -> FileResponse:
     media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     return FileResponse(path, media_type=media_type, headers={"Cache-Control": cache})

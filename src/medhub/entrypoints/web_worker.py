@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One more web process of a server: ``python -m medhub.entrypoints.web_worker PARENT SOCKET GENERATION``.
+"""An extra web process of a server: ``python -m medhub.entrypoints.web_worker PARENT SOCKET GENERATION``.
 
-The numbers are the parent's process and two descriptors.
+The arguments are the process id of the parent and two file descriptors.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from medhub.foundation.isolation_worker import end_with_parent
 from medhub.foundation.settings import Settings
 
 
-def main(parent: int, listening: int, generation: int) -> None:
-    """Answer requests until the first process ends."""
+def main(parent: int, socket_descriptor: int, generation_descriptor: int) -> None:
+    """Serve requests until the first process ends."""
     end_with_parent(parent)
     settings = Settings()
     logging.configure(as_json=settings.log_json)
     app = build(settings)
     try:
-        shared = Generation(mmap.mmap(generation, Generation.BYTES))
+        shared = Generation(mmap.mmap(generation_descriptor, Generation.BYTES))
         web_app = create_app(app, run_jobs=False, generation=shared)
-        server_processes.answer(web_app, socket.socket(fileno=listening), settings)
+        server_processes.serve_requests(web_app, socket.socket(fileno=socket_descriptor), settings)
     finally:
         app.close()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parts of one running installation, built once by an entrypoint and handed to who needs them."""
+"""The app context: settings, database, blobs, keys and isolated processes, built once by an entrypoint."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from medhub.foundation.settings import Settings
 
 @dataclass(frozen=True)
 class AppContext:
-    """Settings, database, blobs, keys, and the processes that decode what was received and look for writing in it."""
+    """The settings and resources of a running installation."""
 
     settings: Settings
     database: Database
     blobs: BlobStore
     keys: Keys
     isolation: Isolation
-    # Looking for writing takes seconds: it has processes of its own, so that nobody waits for them who looks at images.
+    # Text detection takes seconds; its own processes keep it from delaying the display of images.
     reading: Isolation | None = None
 
     def close(self) -> None:
-        """End the processes apart and close the database."""
+        """End the isolated processes and close the database."""
         self.isolation.close()
         if self.reading is not None:
             self.reading.close()

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images as the browser shows them: renditions, originals."""
+"""Display of images in the browser: renditions and original files."""

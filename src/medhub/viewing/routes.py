@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Routes of renditions and originals."""
+"""Routes of renditions and original files."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _UNCHANGED = {"description": "The browser has it already."}
 
 
-def _look(call: Call, image_id: str, what: str) -> Image:
+def _open_image(call: Call, image_id: str, view: str) -> Image:
     with call.reading() as session:
         image = studies.get_image(session, call.actor, image_id)
-        studies.record_image(session, call.actor, "image.view", image, what=what)
+        studies.record_image(session, call.actor, "image.view", image, what=view)
         return image
 
 
 @images.get(
     "/{id}/rendered",
-    summary="An image for the screen",
+    summary="Rendition of an image",
     response_class=Response,
     responses={200: {"content": {"image/webp": _BINARY}, "description": "A WebP picture."}, 304: _UNCHANGED},
 )
@@ -43,11 +43,11 @@ def read_rendered(
     size: Annotated[int, Query(ge=16, le=4096, description="Pixels at the longest side; rounded up to a step.")] = 1024,
     frame: Annotated[int, Query(ge=0, le=100_000, description="Number of the frame, from 0.")] = 0,
 ) -> Response:
-    """One frame, or page of a document, as a WebP picture; with an ETag, and never changing."""
-    size = service.rounded(size)
-    image = _look(call, id, "rendition")
+    """One frame, or page of a document, as a WebP picture; it never changes and has an ETag."""
+    size = service.round_size(size)
+    image = _open_image(call, id, "rendition")
     if image.frames == 0 and image.shown_as != "document":
-        raise Invalid("This object has no picture. What it holds is at /api/images/{id}/content.", field="id")
+        raise Invalid("This object has no picture. Its content is at /api/images/{id}/content.", field="id")
     if frame >= image.frames and image.shown_as != "document":
         raise Invalid(f"This image has {image.frames} frames, numbered from 0.", field="frame")
     etag = f"{image.blob[:32]}-{size}-{frame}"
@@ -55,15 +55,15 @@ def read_rendered(
     return cacheable_response(request, etag, content, "image/webp")
 
 
-@images.get("/{id}/content", summary="What an object says beside its picture")
+@images.get("/{id}/content", summary="Content of an object besides its picture")
 def read_content(call: Annotated[Call, allow("image.read")], id: ItemId) -> Content:
     """Facts and tables of any object; the tree of a report, segments, waveforms, the text of a document."""
-    return service.content(call.app, _look(call, id, "content"))
+    return service.content(call.app, _open_image(call, id, "content"))
 
 
 @images.get(
     "/{id}/original",
-    summary="An image in full",
+    summary="Original file of an image",
     response_class=Response,
     responses={
         200: {
@@ -74,7 +74,7 @@ def read_content(call: Annotated[Call, allow("image.read")], id: ItemId) -> Cont
                 "application/pdf": _BINARY,
                 "application/octet-stream": _BINARY,
             },
-            "description": "The photograph as it came but for its metadata, or the de-identified DICOM file.",
+            "description": "The photograph without its metadata, or the de-identified DICOM file.",
         },
         304: _UNCHANGED,
     },
@@ -91,10 +91,10 @@ def read_original(
         ),
     ] = None,
 ) -> Response:
-    """The image in full: of a photograph the JPEG or PNG, otherwise the de-identified DICOM file."""
-    image = _look(call, id, "original")
+    """The original file: the JPEG or PNG of a photograph, otherwise the de-identified DICOM file."""
+    image = _open_image(call, id, "original")
     if form == "document":
-        return _document(call, image)
+        return _document_response(call, image)
     as_dicom = form == "dicom" or image.kind == "dicom"
     etag = f"{image.blob[:32]}-{'dicom' if as_dicom else 'original'}"
     if is_unchanged(request, etag):
@@ -103,25 +103,25 @@ def read_original(
         response = cacheable_file_response(
             etag, FileRange.of_file(call.app.blobs.path(image.blob)), "application/dicom"
         )
-        ending = "dcm"
-    elif kept := service.kept_photograph(call.app, image):
-        response, ending = cacheable_file_response(etag, kept, "image/jpeg"), "jpg"
+        extension = "dcm"
+    elif photograph := service.find_photograph(call.app, image):
+        response, extension = cacheable_file_response(etag, photograph, "image/jpeg"), "jpg"
     else:
         content, media_type = isolated_calls.photograph(call.app, image.blob)
-        response, ending = cacheable_response(request, etag, content, media_type), media_type.removeprefix("image/")
-        ending = ending.replace("jpeg", "jpg")
-    response.headers["Content-Disposition"] = f'attachment; filename="{image.id}.{ending}"'
+        response, extension = cacheable_response(request, etag, content, media_type), media_type.removeprefix("image/")
+        extension = extension.replace("jpeg", "jpg")
+    response.headers["Content-Disposition"] = f'attachment; filename="{image.id}.{extension}"'
     return response
 
 
-_ENDINGS = {"application/pdf": "pdf", "text/xml": "xml", "model/stl": "stl", "model/obj": "obj", "model/mtl": "mtl"}
+_EXTENSIONS = {"application/pdf": "pdf", "text/xml": "xml", "model/stl": "stl", "model/obj": "obj", "model/mtl": "mtl"}
 
 
-def _document(call: Call, image: Image) -> Response:
-    """The document of an object, always as a file to keep: a browser shows nothing of it here."""
+def _document_response(call: Call, image: Image) -> Response:
+    """The document of an object, always as a download, since a browser must not display it."""
     content, media_type = isolated_calls.document(call.app, image.blob)
-    ending = _ENDINGS.get(media_type, "bin")
-    disposition = f'attachment; filename="{image.id}.{ending}"'
+    extension = _EXTENSIONS.get(media_type, "bin")
+    disposition = f'attachment; filename="{image.id}.{extension}"'
     return Response(
         content, media_type=media_type or "application/octet-stream", headers={"Content-Disposition": disposition}
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the JSON API says of objects beside their pictures."""
+"""Responses of the JSON API for the content of objects besides their pictures."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class Section(Schema):
 
 
 class ReportTreeNode(Schema):
-    """A line of a report, with what hangs on it."""
+    """A node of the tree of a structured report."""
 
     name: str
     value: str
     kind: str
     relation: str
-    refers_to: str = Field(description="SOP Instance UID of the object that the line names.")
-    image_id: str | None = Field(default=None, description="The same object, where it is in the archive.")
+    refers_to: str = Field(description="SOP Instance UID of the referenced object.")
+    image_id: str | None = Field(default=None, description="Id of the referenced object, if it is in the archive.")
     children: list[ReportTreeNode]
 
 
@@ -38,11 +38,13 @@ class SegmentOut(Schema):
     algorithm: str
     category: str
     property_type: str
-    frames: int | None = Field(description="In how many frames it is; none in a label map, whose frames show many.")
+    frames: int | None = Field(
+        description="Number of its frames; null for a label map, whose frames show several segments."
+    )
 
 
 class SourceImage(Schema):
-    """The image that a frame of a segmentation was made of."""
+    """The source image of a frame of a segmentation."""
 
     image_id: str
     frame: int = Field(description="Number of the frame, from 0.")
@@ -52,32 +54,32 @@ class Channel(Schema):
     """A channel of a waveform."""
 
     name: str
-    unit: str = Field(description="In UCUM; empty where the values have none.")
+    unit: str = Field(description="In UCUM; empty if the values have none.")
     values: list[float | None]
 
 
 class ChannelGroup(Schema):
-    """Channels that were sampled together."""
+    """Channels with the same sampling."""
 
     title: str
     frequency_hz: float
     samples: int
-    shown: int = Field(description="How many samples of each channel are here, from the first.")
+    shown: int = Field(description="Number of included samples of each channel, from the first.")
     channels: list[Channel]
-    fault: str = Field(description="Why there are no channels; empty where there are.")
+    fault: str = Field(description="Why there are no channels; empty if there are some.")
 
 
 class DocumentOut(Schema):
     """A document within an object."""
 
-    media_type: str = Field(description="Empty where it is of no known kind.")
+    media_type: str = Field(description="Empty if it is unknown.")
     size_bytes: int
     pages: int
     texts: list[str] = Field(description="The text of each page.")
 
 
 class Content(Schema):
-    """What an object says beside its picture."""
+    """The content of an object besides its picture."""
 
     shown_as: ShownAs
     class_name: str

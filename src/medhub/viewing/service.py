@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images as the browser shows them: made when first asked for, and kept ready."""
+"""Pictures of images for the browser, rendered on request and cached."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ THUMBNAIL_SIZE = 256
 # Sizes in between are rounded up, so that few renditions serve all screens.
 SIZES = (64, 128, 256, 512, 1024, 2048, 4096)
 
-_recent = ByteCache(64 * 1024**2)
+_pictures = ByteCache(64 * 1024**2)
 
 
-def rounded(size: int) -> int:
-    """The size of the rendition that is made for a wanted size."""
+def round_size(size: int) -> int:
+    """The rendition size for a requested size."""
     return next((step for step in SIZES if step >= size), SIZES[-1])
 
 
@@ -39,104 +39,105 @@ def rendition(app: AppContext, image: Image, size: int, frame: int) -> bytes:
     if size == THUMBNAIL_SIZE and frame == 0 and image.thumbnail is not None:
         return app.blobs.get(image.thumbnail)
     key = f"{image.blob} {size} {frame}"
-    content = _recent.get(key)
+    content = _pictures.get(key)
     if content is None:
         content = isolated_calls.rendition(app, image.blob, size, frame)
-        _recent.put(key, content)
+        _pictures.put(key, content)
     return content
 
 
-def view(app: AppContext, image: Image, number: int, wanted: View) -> bytes:
-    """A picture of one frame, from 0, as a viewer asks for it."""
-    key = f"{image.blob} {number} {wanted.key}"
-    content = _recent.get(key)
+def view(app: AppContext, image: Image, number: int, options: View) -> bytes:
+    """A picture of one frame, numbered from 0, with the options of a viewer."""
+    key = f"{image.blob} {number} {options.key}"
+    content = _pictures.get(key)
     if content is None:
-        content = app.isolation.run(dicomweb_payloads.render_frame_view, *_parts(app, image, number, wanted))
-        _recent.put(key, content)
+        content = app.isolation.run(dicomweb_payloads.render_frame_view, *_frame_arguments(app, image, number, options))
+        _pictures.put(key, content)
     return content
 
 
 def frame_values(app: AppContext, image: Image, number: int, form: str) -> bytes:
-    """The stored values of one frame, from 0, decoded: "raw", "png" or "jpeg"."""
-    return app.isolation.run(dicomweb_payloads.values, *_parts(app, image, number, form))
+    """The decoded values of one frame, numbered from 0, as "raw", "png" or "jpeg"."""
+    return app.isolation.run(dicomweb_payloads.values, *_frame_arguments(app, image, number, form))
 
 
-def _parts(app: AppContext, image: Image, number: int, what: Any) -> tuple[Any, ...]:
-    """What a process apart gets: of several frames only the one that is asked for."""
+def _frame_arguments(app: AppContext, image: Image, number: int, option: Any) -> tuple[Any, ...]:
+    """The arguments for an isolated process: only the requested frame of a multi-frame file."""
     part = stored_files.frame_part(app, image.blob, number) if image.frames > 1 else None
     if part is None:
-        return app.blobs.get(image.blob), number, what
-    return part.head, number, what, part.frame, part.vr, part.encapsulated
+        return app.blobs.get(image.blob), number, option
+    return part.head, number, option, part.frame, part.vr, part.encapsulated
 
 
 def stored_frame(app: AppContext, image: Image, number: int) -> list[FileRange]:
-    """Where one frame, from 0, lies as it is stored; none where it must be decoded to be told apart."""
+    """The file ranges of one frame, numbered from 0; empty if frames cannot be separated without decoding."""
     path = app.blobs.path(image.blob)
     spans = stored_files.frame_spans(app, image.blob, number)
     return [FileRange(path, at, length) for at, length in spans or ()]
 
 
 def content(app: AppContext, image: Image) -> Content:
-    """What an object says beside its picture and which objects of its project it refers to."""
-    said = isolated_calls.content(app, image.blob)
+    """The content of an object besides its pixels, with links to other objects of its project."""
+    extracted = isolated_calls.content(app, image.blob)
     try:
-        return _linked(app, image, said)
+        return _link_objects(app, image, extracted)
     except (ValidationError, LookupError, TypeError, ValueError) as error:
         raise DecoderFailed("The program that reads files gave an invalid answer.", how="answer") from error
 
 
-def _linked(app: AppContext, image: Image, said: dict[str, Any]) -> Content:
-    sources = said.pop("frame_sources")
-    named = {str(one[0]) for one in sources if one}
-    _name_all(said["tree"], named)
-    known = _images_by_uid(app, image.project_id, named)
-    _link_all(said["tree"], known)
+def _link_objects(app: AppContext, image: Image, extracted: dict[str, Any]) -> Content:
+    sources = extracted.pop("frame_sources")
+    references = {str(source[0]) for source in sources if source}
+    _collect_references(extracted["tree"], references)
+    image_ids = _images_by_uid(app, image.project_id, references)
+    _resolve_references(extracted["tree"], image_ids)
     linked = [
-        {"image_id": known[one[0]], "frame": int(one[1]) - 1} if one and one[0] in known else None for one in sources
+        {"image_id": image_ids[source[0]], "frame": int(source[1]) - 1} if source and source[0] in image_ids else None
+        for source in sources
     ]
-    return Content.model_validate({**said, "frame_sources": linked if any(linked) else []})
+    return Content.model_validate({**extracted, "frame_sources": linked if any(linked) else []})
 
 
-def _name_all(node: dict[str, Any] | None, named: set[str]) -> None:
-    for one in _nodes(node):
-        if one["refers_to"]:
-            named.add(str(one["refers_to"]))
+def _collect_references(root: dict[str, Any] | None, references: set[str]) -> None:
+    for node in _nodes(root):
+        if node["refers_to"]:
+            references.add(str(node["refers_to"]))
 
 
-def _link_all(node: dict[str, Any] | None, known: Mapping[str, str]) -> None:
-    for one in _nodes(node):
-        one["image_id"] = known.get(str(one["refers_to"]))
+def _resolve_references(root: dict[str, Any] | None, image_ids: Mapping[str, str]) -> None:
+    for node in _nodes(root):
+        node["image_id"] = image_ids.get(str(node["refers_to"]))
 
 
 def _nodes(root: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
-    waiting = [root] if root is not None else []
-    while waiting:
-        node = waiting.pop()
+    pending = [root] if root is not None else []
+    while pending:
+        node = pending.pop()
         yield node
-        waiting += node["children"]
+        pending += node["children"]
 
 
 def _images_by_uid(app: AppContext, project_id: str, uids: set[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    several = sorted(uids)
+    ids_by_uid: dict[str, str] = {}
+    sorted_uids = sorted(uids)
     with app.database.reading() as session:
-        for start in range(0, len(several), 500):
+        for start in range(0, len(sorted_uids), 500):
             rows = session.execute(
                 select(Image.sop_instance_uid, Image.id).where(
-                    Image.project_id == project_id, Image.sop_instance_uid.in_(several[start : start + 500])
+                    Image.project_id == project_id, Image.sop_instance_uid.in_(sorted_uids[start : start + 500])
                 )
             )
-            found |= dict(rows.all())
-    return found
+            ids_by_uid |= dict(rows.all())
+    return ids_by_uid
 
 
-def kept_photograph(app: AppContext, image: Image) -> FileRange | None:
-    """Where the stored file holds a photograph as it came; it is sent from there, without another process."""
+def find_photograph(app: AppContext, image: Image) -> FileRange | None:
+    """The range of an original JPEG inside the stored file, which is sent without an isolated process."""
     if image.transfer_syntax_uid != JPEG_BASELINE:
         return None
     path = app.blobs.path(image.blob)
     with path.open("rb", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
         tail_at = max(0, size - TAIL_BYTES)
-        found = jpeg_span(os.pread(file.fileno(), HEAD_BYTES, 0), os.pread(file.fileno(), TAIL_BYTES, tail_at), size)
-    return FileRange(path, *found) if found is not None else None
+        span = jpeg_span(os.pread(file.fileno(), HEAD_BYTES, 0), os.pread(file.fileno(), TAIL_BYTES, tail_at), size)
+    return FileRange(path, *span) if span is not None else None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Thumbnails of images that came in many at a time, made once, when their study has settled."""
+"""Thumbnails of images that were received in bulk, rendered when their study is complete."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from medhub.viewing.service import THUMBNAIL_SIZE
 
 
 def make_thumbnails(app: AppContext, study_id: str) -> None:
-    """Make the thumbnails that a study's images still lack; what cannot be shown stays without one."""
+    """Render the missing thumbnails of a study; images that cannot be rendered stay without one."""
     with app.database.reading() as session:
-        bare = list(
+        images_without_thumbnail = list(
             session.scalars(
                 select(Image).where(Image.study_id == study_id, Image.thumbnail.is_(None), Image.frames > 0)
             )
         )
-    for image in bare:
+    for image in images_without_thumbnail:
         try:
             picture = isolated_calls.rendition(app, image.blob, THUMBNAIL_SIZE)
         except (Unacceptable, DecoderFailed):
