@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import DataElement, Dataset
 from pydicom.uid import ExplicitVRLittleEndian, UltrasoundImageStorage
-from tests.factories.burned import Burned, burned
+from tests.factories.burned import BurnedImage, make_burned_image
 
 from medhub.science.deid.pixel_cleaning import Layouts, PixelCheck, clean_pixels_of
 from medhub.science.imaging.dicom.file_writing import write_file
@@ -45,38 +45,38 @@ def _identifiers(seeds: range) -> None:
     counts: Counter[tuple[str, bool]] = Counter()
     doubt, other, missed = 0, [], []
     for seed in seeds:
-        made = burned(seed)
-        found, after = _clean(made)
-        if found.doubt:  # nobody gets it before a person has looked
+        sample = make_burned_image(seed)
+        check, after = _clean(sample)
+        if check.doubt:  # nobody gets it before a person has looked
             doubt += 1
             continue
-        changed = _changed(made.image, after)
-        for piece in made.pieces:
-            if piece.identifies:
-                covered = (_boxes(found, changed.shape) & piece.ink).sum() >= COVERED * piece.ink.sum()
-                counts[made.background, bool(covered)] += 1
+        changed = _changed(sample.image, after)
+        for line in sample.lines:
+            if line.identifies:
+                covered = (_boxes(check, changed.shape) & line.ink).sum() >= COVERED * line.ink.sum()
+                counts[sample.background, bool(covered)] += 1
                 if not covered:
-                    missed.append((seed, made.background, piece.text, piece.size, piece.contrast, piece.turn))
-        other.append(float((changed & ~_near(made)).mean()))
+                    missed.append((seed, sample.background, line.text, line.size, line.contrast, line.turn))
+        other.append(float((changed & ~_neighborhood(sample)).mean()))
     print(f"Pictures with identifiers: {len(seeds)}, of them {doubt} left to a person\n")
     print("| background | identifiers | covered | share (95 %) |\n|---|---|---|---|")
-    for background in (*sorted({one for one, _ in counts}), "all"):
+    for background in (*sorted({name for name, _ in counts}), "all"):
         yes, no = (
-            sum(n for (one, was), n in counts.items() if was is state and background in (one, "all"))
+            sum(n for (name, was), n in counts.items() if was is state and background in (name, "all"))
             for state in (True, False)
         )
         print(f"| {background} | {yes + no} | {yes} | {_share(yes, yes + no)} |")
     print(f"\nOther pixels changed: mean {np.mean(other):.3%}, greatest {max(other):.3%}")
-    for one in missed:
-        print("  missed:", *one)
+    for entry in missed:
+        print("  missed:", *entry)
 
 
 def _harmless(seeds: range) -> None:
     touched = 0
     for seed in seeds:
-        made = burned(seed, identifiers=False)
-        found, after = _clean(made)
-        touched += bool(found.doubt) or bool(_changed(made.image, after).any())
+        sample = make_burned_image(seed, identifiers=False)
+        check, after = _clean(sample)
+        touched += bool(check.doubt) or bool(_changed(sample.image, after).any())
     print(f"\nPictures with harmless writing only: {touched} of {len(seeds)} touched, {_share(touched, len(seeds))}")
 
 
@@ -84,15 +84,15 @@ def _speed() -> None:
     print("\n| one core | images | median s | images/s |\n|---|---|---|---|")
     for title, layouts in (("each looked at anew", None), ("a series that shares a layout", Layouts())):
         times = []
-        made = burned(20_000, size=(1024, 1024))
+        sample = make_burned_image(20_000, size=(1024, 1024))
         chance = np.random.default_rng(0)
         for number in range(12):
-            image = made.image
+            image = sample.image
             if number:  # what moves: noise where nothing is written
-                free = ~_near(made)
+                free = ~_neighborhood(sample)
                 noise = chance.normal(0, 2, image.shape)
                 image = np.where(free, np.clip(image + noise * (image > 0), 0, 255), image).astype(np.uint8)
-            dataset, dicom = _file(image, made.modality)
+            dataset, dicom = _file(image, sample.modality)
             before = time.process_time()
             clean_pixels_of(dataset, dicom, only_ultrasound=False, layouts=layouts)
             if number:
@@ -102,10 +102,10 @@ def _speed() -> None:
     print(f"\nMemory at most: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
 
 
-def _clean(made: Burned) -> tuple[PixelCheck, NDArray[np.uint8]]:
-    dataset, dicom = _file(made.image, made.modality)
-    found = clean_pixels_of(dataset, dicom, only_ultrasound=False)
-    return found, made.image if found.doubt else read_stored(found.data)[0]
+def _clean(sample: BurnedImage) -> tuple[PixelCheck, NDArray[np.uint8]]:
+    dataset, dicom = _file(sample.image, sample.modality)
+    check = clean_pixels_of(dataset, dicom, only_ultrasound=False)
+    return check, sample.image if check.doubt else read_stored(check.data)[0]
 
 
 def _file(image: NDArray[np.uint8], modality: str) -> tuple[Dataset, bytes]:
@@ -127,17 +127,17 @@ def _changed(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> NDArray[np.
     return np.asarray(changed.any(-1) if changed.ndim == 3 else changed)
 
 
-def _boxes(found: PixelCheck, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+def _boxes(check: PixelCheck, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     black = np.zeros(shape, bool)
-    for _, x0, y0, x1, y1 in found.boxes:
+    for _, x0, y0, x1, y1 in check.boxes:
         black[y0:y1, x0:x1] = True
     return black
 
 
-def _near(made: Burned) -> NDArray[np.bool_]:
-    near = np.zeros(made.image.shape[:2], bool)
-    for piece in made.pieces:
-        rows, columns = (np.flatnonzero(piece.ink.any(axis)) for axis in (1, 0))
+def _neighborhood(sample: BurnedImage) -> NDArray[np.bool_]:
+    near = np.zeros(sample.image.shape[:2], bool)
+    for line in sample.lines:
+        rows, columns = (np.flatnonzero(line.ink.any(axis)) for axis in (1, 0))
         near[max(0, rows[0] - NEAR) : rows[-1] + NEAR + 1, max(0, columns[0] - NEAR) : columns[-1] + NEAR + 1] = True
     return near
 

@@ -29,7 +29,7 @@ from deidentifiers import OTHERS, cleaned_by, installed
 from pydicom import Dataset, dcmread
 from pydicom.datadict import dictionary_VR
 from pydicom.uid import ExplicitVRBigEndian
-from tests.factories.burned import burned
+from tests.factories.burned import make_burned_image
 from tests.factories.identified import Carrier, identified
 from tests.factories.leaks import FAMILY, GIVEN, KINDS, NAME, cleaned
 from tests.factories.seeded import CT, Seeds, everything, written
@@ -58,27 +58,29 @@ def originals_left() -> bool:
     """Count seeded values that are found again in the bytes of the result."""
     print("| profile | depth 0 | depth 1 | depth 3 | values looked for |")
     print("|---|---|---|---|---|")
-    whole = 0
+    total = 0
     for options in ((), *((name,) for name in CODES)):
         profile = Profile(name="bench", title="bench", version=1, options=options)
-        kept = {tag for tag, rule in rules().items() if any(rule.options.get(one) == "K" for one in options)}
+        retained_tags = {
+            tag for tag, rule in rules().items() if any(rule.options.get(option) == "K" for option in options)
+        }
         if "modified-dates" in options:
             clock = (tag for tag, rule in rules().items() if "modified-dates" in rule.options)
-            kept |= {tag for tag in clock if dictionary_VR(tag) == "TM"}
-        counts, looked = [], 0
+            retained_tags |= {tag for tag in clock if dictionary_VR(tag) == "TM"}
+        counts, values_searched = [], 0
         for depth in (0, 1, 3):
             seeds = Seeds(depth)
             dataset = everything(seeds, depth)
             dataset.SOPClassUID = CT
             data = written(deidentify(dataset, profile, subject_of(KEY, "1", "", profile.dates)).dataset)
-            sought = [one.encode() for (tag, _), one in seeds.text.items() if tag not in kept]
-            sought += [one for (tag, _), one in seeds.binary.items() if tag not in kept]
-            counts.append(sum(one in data for one in sought))
-            looked += len(sought)
-        whole += sum(counts)
-        print(f"| {options[0] if options else 'basic'} | {counts[0]} | {counts[1]} | {counts[2]} | {looked} |")
-    print(f"\n- originals left: {whole} ({'met' if not whole else 'NOT met'}: 0)\n")
-    return not whole
+            sought = [value.encode() for (tag, _), value in seeds.text.items() if tag not in retained_tags]
+            sought += [value for (tag, _), value in seeds.binary.items() if tag not in retained_tags]
+            counts.append(sum(value in data for value in sought))
+            values_searched += len(sought)
+        total += sum(counts)
+        print(f"| {options[0] if options else 'basic'} | {counts[0]} | {counts[1]} | {counts[2]} | {values_searched} |")
+    print(f"\n- originals left: {total} ({'met' if not total else 'NOT met'}: 0)\n")
+    return not total
 
 
 def side_by_side() -> None:
@@ -94,33 +96,33 @@ def side_by_side() -> None:
         dataset = everything(seeds, depth)
         dataset.SOPClassUID, dataset.SOPInstanceUID = CT, "1.2.3.4.5"
         files[depth] = written(dataset)
-        values = [*(one.encode() for one in seeds.text.values()), *seeds.binary.values()]
+        values = [*(value.encode() for value in seeds.text.values()), *seeds.binary.values()]
         # What a writer must change to write the file at all is nobody's doing.
-        sought[depth] = [one for one in values if one in files[depth]]
+        sought[depth] = [value for value in values if value in files[depth]]
         done = deidentify(dataset, profile, subject_of(KEY, "1", "", profile.dates)).dataset
-        counts[depth] = sum(one in written(done) for one in sought[depth])
-    looked = " / ".join(str(len(values)) for values in sought.values())
-    print(f"| medhub | {counts[0]} | {counts[1]} | {counts[3]} | {looked} |")
+        counts[depth] = sum(value in written(done) for value in sought[depth])
+    searched = " / ".join(str(len(values)) for values in sought.values())
+    print(f"| medhub | {counts[0]} | {counts[1]} | {counts[3]} | {searched} |")
     for name, distribution, prepare in OTHERS:
-        found = installed(distribution)
-        if found is None:
+        version = installed(distribution)
+        if version is None:
             print(f"| {name} | not installed | | | |")
             continue
         cells = []
         for depth, data in files.items():
             try:
                 left = cleaned_by(prepare(), data)
-                cells.append(str(sum(one in left for one in sought[depth])))
+                cells.append(str(sum(value in left for value in sought[depth])))
             except Exception as error:
                 cells.append(f"fails ({type(error).__name__})")
-        print(f"| {name} ({found}) | {' | '.join(cells)} | {looked} |")
+        print(f"| {name} ({version}) | {' | '.join(cells)} | {searched} |")
     print("\n- one object with all attributes; each program by its documented defaults, which are not all of Annex E\n")
 
 
 def carriers_in(folder: Path) -> list[Carrier]:
     """Find real files, of at most 400 kB, that can be read whole and that the engine does not hold back as they are."""
     profile = find_profile("research-dates-shifted").model_copy(update={"pixels": Pixels(clean=False)})
-    found, left_out = [], Counter[str]()
+    carriers, left_out = [], Counter[str]()
     for path in sorted(folder.rglob("*")):
         data = path.read_bytes() if path.is_file() and path.stat().st_size <= 400_000 else b""
         if data[128:132] != b"DICM":
@@ -139,13 +141,13 @@ def carriers_in(folder: Path) -> list[Carrier]:
             left_out["damaged, or not to be shown"] += 1
             continue
         if clean_file(data, profile, KEY).outcome == "cleaned":
-            found.append(Carrier(data, syntax, "PixelData" in dataset))
+            carriers.append(Carrier(data, syntax, "PixelData" in dataset))
         else:
             left_out["held back for a person"] += 1
-    if found or left_out:
-        said = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
-        print(f"Real files as carriers: {len(found)} (left out: {said or 'none'}).\n")
-    return found
+    if carriers or left_out:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
+        print(f"Real files as carriers: {len(carriers)} (left out: {reasons or 'none'}).\n")
+    return carriers
 
 
 def answer_key(objects: int, carriers: list[Carrier]) -> bool:
@@ -153,18 +155,18 @@ def answer_key(objects: int, carriers: list[Carrier]) -> bool:
     chance = random.Random(42)  # noqa: S311  # nothing here is secret
     # Headers only: what is in pixels, bench/burned_in.py measures.
     profile = find_profile("research-dates-shifted").model_copy(update={"pixels": Pixels(clean=False)})
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         (folder / "in").mkdir()
         (folder / "out").mkdir()
         entries, lines = [], []
         for number in range(objects):
             data, entry = identified(number, chance, carriers[number % len(carriers)] if carriers else None)
             (folder / "in" / entry["input"]).write_bytes(data)
-            found = clean_file(data, profile, KEY)
-            (folder / "out" / entry["input"]).write_bytes(found.data)
+            result = clean_file(data, profile, KEY)
+            (folder / "out" / entry["input"]).write_bytes(result.data)
             entries.append(entry)
-            lines.append(json.dumps(found.as_json(entry["input"], entry["input"] if found.data else None)))
+            lines.append(json.dumps(result.as_json(entry["input"], entry["input"] if result.data else None)))
         (folder / "key.json").write_text(json.dumps({"format": "medhub-deid-key/1", "objects": entries}))
         (folder / "manifest.jsonl").write_text("\n".join(lines))
         key, outputs = read_key(folder / "key.json"), outputs_of(folder / "manifest.jsonl")
@@ -192,60 +194,61 @@ def planted(leaks: int) -> bool:
             chance = random.Random(f"bench {kind} {seed}")  # noqa: S311  # nothing here is secret
             leak = plant(chance, chance.choice(GIVEN), chance.choice(FAMILY))
             hits[kind] += bool(PhiScanner(leak.known, read_pixels="pixels" in kind).scan(leak.name, leak.data))
-    n, found = each * len(KINDS), sum(hits.values())
+    n, detected = each * len(KINDS), sum(hits.values())
     missed = {kind: each - hits[kind] for kind in KINDS if hits[kind] < each}
-    print(f"- planted leaks found: {found} of {n} of {len(KINDS)} kinds, {found / n:.2%} ({interval(found / n, n)}), "
-          f"{'met' if found / n >= 0.99 else 'NOT met'}: 99 %; missed: {missed or 'none'}")  # fmt: skip
-    return found / n >= 0.99
+    share = detected / n
+    print(f"- planted leaks found: {detected} of {n} of {len(KINDS)} kinds, {share:.2%} ({interval(share, n)}), "
+          f"{'met' if detected / n >= 0.99 else 'NOT met'}: 99 %; missed: {missed or 'none'}")  # fmt: skip
+    return detected / n >= 0.99
 
 
 def seen_in_pictures(pictures: int) -> None:
     """Count how much of the hard writing that the engine is measured with the last look reads without help."""
-    seen = whole = held = 0
+    read_identifiers = identifiers = quarantined = 0
     for seed in range(pictures):
-        made = burned(40_000 + seed)
-        places = [one.place for one in PhiScanner().scan(NAME, written(_shown_as(made.image)))]
-        boxes = [tuple(map(int, place.split("box ")[1].split(","))) for place in places if "box " in place]
-        held += bool(boxes)
-        for piece in made.pieces:
-            if piece.identifies:
-                y, x = (float(one.mean()) for one in np.nonzero(piece.ink))
-                seen += any(x0 <= x <= x1 and y0 <= y <= y1 for x0, y0, x1, y1 in boxes)
-                whole += 1
-    share = f"{seen / whole:.1%} ({interval(seen / whole, whole)})"
-    print(f"- not cleaned, writing of 10 to 40 pixels, some dim or turned: {held} of {pictures} pictures are held back")
-    print(f"- of the identifiers in them the last look reads by itself: {seen} of {whole}, {share}")
+        sample = make_burned_image(40_000 + seed)
+        locations = [finding.location for finding in PhiScanner().scan(NAME, written(_shown_as(sample.image)))]
+        boxes = [tuple(map(int, location.split("box ")[1].split(","))) for location in locations if "box " in location]
+        quarantined += bool(boxes)
+        for line in sample.lines:
+            if line.identifies:
+                y, x = (float(indices.mean()) for indices in np.nonzero(line.ink))
+                read_identifiers += any(x0 <= x <= x1 and y0 <= y <= y1 for x0, y0, x1, y1 in boxes)
+                identifiers += 1
+    share = f"{read_identifiers / identifiers:.1%} ({interval(read_identifiers / identifiers, identifiers)})"
+    print(f"- pictures with text of 10 to 40 pixels, some dim or turned, quarantined: {quarantined} of {pictures}")
+    print(f"- of the identifiers in them the last look reads by itself: {read_identifiers} of {identifiers}, {share}")
 
 
 def false_alarms(carriers: list[Carrier], pictures: int, files: int = 50) -> None:
     """Look at cleaned files in which nothing was planted."""
     alarms = [
-        one
+        finding
         for profile in ("basic", "research-dates-shifted", "research-max-utility")
-        for one in PhiScanner(["Doe^Jane", "4711"]).scan(NAME, written(cleaned(profile)))
+        for finding in PhiScanner(["Doe^Jane", "4711"]).scan(NAME, written(cleaned(profile)))
     ]
     print(f"- findings in 3 made files, one by each profile, in which nothing is: {len(alarms)}")
     touched = 0
     for seed in range(pictures):
-        made = burned(20_000 + seed, identifiers=False)
-        touched += bool(PhiScanner().scan(NAME, written(_shown_as(made.image))))
+        sample = make_burned_image(20_000 + seed, identifiers=False)
+        touched += bool(PhiScanner().scan(NAME, written(_shown_as(sample.image))))
     print(f"- findings in {pictures} pictures with harmless writing only: {touched} ({touched / pictures:.1%})")
     if not carriers:
         return
     profile = find_profile("research-dates-shifted")
-    seconds, looked, found, kinds = 0.0, 0, 0, Counter[str]()
+    seconds, scanned, with_findings, kinds = 0.0, 0, 0, Counter[str]()
     for carrier in carriers[:: max(1, len(carriers) // files)]:
         done = clean_file(carrier.data, profile, KEY)
         if done.outcome != "cleaned":
             continue
-        looked += 1
+        scanned += 1
         start = time.process_time()
         findings = PhiScanner().scan(NAME, done.data)
         seconds += time.process_time() - start
-        found += bool(findings)
-        kinds.update({f"{one.place.split(', box')[0]} {one.kind}" for one in findings})
-    print(f"- findings in {looked} real files that were cleaned: {found} ({found / looked:.1%}); "
-          f"{seconds / looked:.2f} s a file; {dict(kinds) or 'none'}")  # fmt: skip
+        with_findings += bool(findings)
+        kinds.update({f"{finding.location.split(', box')[0]} {finding.kind}" for finding in findings})
+    print(f"- findings in {scanned} real files that were cleaned: {with_findings} ({with_findings / scanned:.1%}); "
+          f"{seconds / scanned:.2f} s a file; {dict(kinds) or 'none'}")  # fmt: skip
 
 
 def _shown_as(image: Any) -> Dataset:

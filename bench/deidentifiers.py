@@ -24,7 +24,7 @@ Clean = Callable[[Dataset], Dataset]
 def _without_this_folder() -> Iterator[None]:
     """Import what is installed, and not the benchmark beside this file that has its name."""
     before = sys.path[:]
-    sys.path[:] = [one for one in before if Path(one).resolve() != Path(__file__).parent.resolve()]
+    sys.path[:] = [folder for folder in before if Path(folder).resolve() != Path(__file__).parent.resolve()]
     try:
         yield
     finally:
@@ -48,8 +48,8 @@ def _deid(**options: bool) -> Callable[[], Clean]:
             replace = import_module("deid.dicom").replace_identifiers
 
         def clean(dataset: Dataset) -> Dataset:
-            with tempfile.TemporaryDirectory() as place:
-                path = Path(place) / "1.dcm"
+            with tempfile.TemporaryDirectory() as temporary:
+                path = Path(temporary) / "1.dcm"
                 dataset.save_as(path, enforce_file_format=True)
                 done: Dataset = replace(dicom_files=[str(path)], **options)[0]
                 return done

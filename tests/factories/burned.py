@@ -18,7 +18,7 @@ FAMILIES = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSansMono", "DejaVuSerif", "S
 TURNS = (0, 0, 0, 0, 0, 0, 90, 270, 6, -9, 14)
 SURNAMES = ("KOWALSKA", "Nguyen", "OKAFOR", "Lindqvist", "MARTINEZ", "Abdullah", "Tanaka", "ROSSI", "Haddad", "Murphy")
 GIVEN = ("ANNA", "Peter", "MARIA", "Ibrahim", "JANE", "Sven", "Yuki", "LUCA", "Fatima", "Tom")
-PLACES = ("St. Mary Hospital", "KLINIKUM NORD", "City General", "Mercy Clinic 4B", "UNIVERSITY HOSPITAL OSLO")
+HOSPITALS = ("St. Mary Hospital", "KLINIKUM NORD", "City General", "Mercy Clinic 4B", "UNIVERSITY HOSPITAL OSLO")
 HARMLESS = {
     "DX": ("L", "R", "AP", "PA ERECT", "PORTABLE", "SUPINE", "LATERAL", "LEFT", "120 kV", "2.5 mAs"),
     "US": ("12.4 cm", "Gain 45", "MI 1.2", "TIS 0.8", "Freq 5.0 MHz", "30 Hz", "Depth 16 cm", "DR 60", "Dist 4.21 cm"),
@@ -27,7 +27,7 @@ HARMLESS = {
 
 
 @dataclass(frozen=True)
-class Piece:
+class BurnedLine:
     """A piece of writing.
 
     Attributes
@@ -45,7 +45,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Burned:
+class BurnedImage:
     """A picture with writing in it.
 
     Attributes
@@ -55,12 +55,12 @@ class Burned:
     """
 
     image: NDArray[np.uint8]
-    pieces: tuple[Piece, ...]
+    lines: tuple[BurnedLine, ...]
     background: str
     modality: str
 
 
-def burned(seed: int, *, identifiers: bool = True, size: tuple[int, int] | None = None) -> Burned:
+def make_burned_image(seed: int, *, identifiers: bool = True, size: tuple[int, int] | None = None) -> BurnedImage:
     """Make a picture with writing burned in.
 
     Parameters
@@ -81,15 +81,15 @@ def burned(seed: int, *, identifiers: bool = True, size: tuple[int, int] | None 
     wanted = [(_identifier(random), True) for _ in range(random.integers(2, 6))] if identifiers else []
     terms = HARMLESS[modality]
     wanted += [(terms[random.integers(len(terms))], False) for _ in range(random.integers(1, 4))]
-    pieces = []
+    lines = []
     for text, identifies in wanted:
-        piece = _write(values, taken, text, identifies, background, random)
-        if piece is not None:
-            pieces.append(piece)
+        line = _write(values, taken, text, identifies, background, random)
+        if line is not None:
+            lines.append(line)
     image = np.clip(values, 0, 255).astype(np.uint8)
     if background == "banner":  # a color picture
         image = np.stack([image, np.clip(values * 0.93, 0, 255).astype(np.uint8), image], -1)
-    return Burned(image, tuple(pieces), background, modality)
+    return BurnedImage(image, tuple(lines), background, modality)
 
 
 def write_line(values: NDArray[np.float64], text: str, at: tuple[int, int], size: int, level: float) -> None:
@@ -114,7 +114,7 @@ def _identifier(random: np.random.Generator) -> str:
         f"DOB {year}-{month:02d}-{day:02d}",
         f"{month:02d}/{day:02d}/{year}",
         f"Acc# A{number}",
-        PLACES[random.integers(len(PLACES))],
+        HOSPITALS[random.integers(len(HOSPITALS))],
         f"Dr. {surname}",
         surname,
     )
@@ -162,7 +162,7 @@ def _write(
     identifies: bool,
     background: str,
     random: np.random.Generator,
-) -> Piece | None:
+) -> BurnedLine | None:
     """Write where nothing is yet; nothing if there is no room."""
     height, width = values.shape
     size, turn = int(random.integers(10, 41)), TURNS[random.integers(len(TURNS))]
@@ -180,19 +180,19 @@ def _write(
         return None
     for _ in range(40):
         y, x = int(random.integers(0, height - rows)), int(random.integers(0, width - columns))
-        place = (slice(y, y + rows), slice(x, x + columns))
+        region = (slice(y, y + rows), slice(x, x + columns))
         if not taken[max(0, y - 6) : y + rows + 6, max(0, x - 6) : x + columns + 6].any():
             break
     else:
         return None
-    under = values[place]
+    under = values[region]
     ink = drawn > 0.35
     level, contrast = _level(under[ink], background, random)
-    values[place] = under * (1 - drawn) + level * drawn
-    taken[place] = True
-    where = np.zeros((height, width), bool)
-    where[place] = ink
-    return Piece(text, identifies, where, size, contrast, turn)
+    values[region] = under * (1 - drawn) + level * drawn
+    taken[region] = True
+    mask = np.zeros((height, width), bool)
+    mask[region] = ink
+    return BurnedLine(text, identifies, mask, size, contrast, turn)
 
 
 def _level(under: NDArray[np.float64], background: str, random: np.random.Generator) -> tuple[float, int]:

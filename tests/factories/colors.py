@@ -130,12 +130,14 @@ def sign_case(
     app: AppContext, people: People, verdicts: dict[str, str] | list[str], seed: int, patient_id: str | None = None
 ) -> Signed:
     """A patient with a picture of each color, signed; a mapping says other than the color, as {"red": "gray"}."""
-    told = verdicts if isinstance(verdicts, dict) else {color: color for color in verdicts}
+    decisions = verdicts if isinstance(verdicts, dict) else {color: color for color in verdicts}
     patient_id = patient_id or make_patient(app, people, identity=False)
-    image_ids = bring_in(app, people, patient_id, *(picture(color, 100 * seed + n) for n, color in enumerate(told)))
+    image_ids = bring_in(
+        app, people, patient_id, *(picture(color, 100 * seed + n) for n, color in enumerate(decisions))
+    )
     physician = people.actor(app, Role.PHYSICIAN)
     with app.database.writing() as session:
-        for image_id, label in zip(image_ids, told.values(), strict=True):
+        for image_id, label in zip(image_ids, decisions.values(), strict=True):
             review.give_verdict(session, app.settings, physician, image_id, label, "Seen.")
         session.flush()
         image = session.get_one(Image, image_ids[0])

@@ -191,10 +191,10 @@ def _named(form: str, *, known: bool = True) -> Callable[[random.Random, str, st
     return make
 
 
-def _beside(place: str) -> Callable[[random.Random, str, str], Leak]:
+def _leak_in_metadata(block: str) -> Callable[[random.Random, str, str], Leak]:
     def make(chance: random.Random, given: str, family: str) -> Leak:
         data = written(cleaned())
-        if place == "preamble":
+        if block == "preamble":
             return Leak(NAME, f"{family} {given}".encode().ljust(128, b"\0") + data[128:])
         return Leak(NAME, data + f"{family.upper()} {given}\0".encode(), (f"{family}^{given}",))
 
@@ -264,7 +264,7 @@ def _pixels(kind: str) -> Callable[[random.Random, str, str], Leak]:
         elif kind == "icon":
             dataset = cleaned()
             icon = Dataset()
-            icon.update({one.tag: one for one in _picture(picture) if one.tag.group in (0x0028, 0x7FE0)})
+            icon.update({e.tag: e for e in _picture(picture) if e.tag.group in (0x0028, 0x7FE0)})
             dataset.IconImageSequence = Sequence([icon])
         elif kind == "compressed":
             buffer = io.BytesIO()
@@ -316,7 +316,7 @@ def _photograph(kind: str) -> Callable[[random.Random, str, str], Leak]:
 def pdf(*lines: str) -> bytes:
     """A PDF of one page whose words are set in pieces, as writers do to move letters together."""
     shown = "".join(
-        f"1 0 0 1 72 {700 - 20 * number} Tm [{' -20 '.join(f'({one})' for one in line)}] TJ\n"
+        f"1 0 0 1 72 {700 - 20 * number} Tm [{' -20 '.join(f'({word})' for word in line)}] TJ\n"
         for number, line in enumerate(lines)
     )
     stream = zlib.compress(f"BT /F1 12 Tf\n{shown}ET".encode())
@@ -327,11 +327,11 @@ def pdf(*lines: str) -> bytes:
         b"<</Length %d/Filter/FlateDecode>>\nstream\n%s\nendstream" % (len(stream), stream),
         b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
     ]
-    out, places = b"%PDF-1.4\n", []
-    for number, one in enumerate(objects, start=1):
-        places.append(len(out))
-        out += b"%d 0 obj" % number + one + b"endobj\n"
-    table = b"".join(b"%010d 00000 n \n" % place for place in places)
+    out, offsets = b"%PDF-1.4\n", []
+    for number, content in enumerate(objects, start=1):
+        offsets.append(len(out))
+        out += b"%d 0 obj" % number + content + b"endobj\n"
+    table = b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
     return (
         out
         + b"xref\n0 6\n0000000000 65535 f \n"
@@ -380,8 +380,8 @@ KINDS: dict[str, Callable[[random.Random, str, str], Leak]] = {
     "folder name": _named("export {given}-{family}/P-ABCDEFGH.dcm"),
     "file name with a day": _named("P-ABCDEFGH/CT_{day}.dcm", known=False),
     "file name with a number": _named("{number}/P-ABCDEFGH.dcm", known=False),
-    "preamble": _beside("preamble"),
-    "after the data": _beside("after"),
+    "preamble": _leak_in_metadata("preamble"),
+    "after the data": _leak_in_metadata("after"),
     "sender in the file meta information": _sender,
     "comment of a ZIP": _zipped("comment"),
     "name within a ZIP": _zipped("name"),

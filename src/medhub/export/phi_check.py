@@ -52,10 +52,12 @@ def scan_image(
     words = _split_words(header.decode("utf-8", "replace"))
     findings: dict[tuple[str, str, str], None] = {}
     file_findings = PhiScanner(own, read_pixels=read_pixels).scan(name, data) if data else []
-    located = {(finding.kind, finding.excerpt) for finding in file_findings if not finding.place.startswith(RAW_BYTES)}
+    located = {
+        (finding.kind, finding.excerpt) for finding in file_findings if not finding.location.startswith(RAW_BYTES)
+    }
     for finding in file_findings:
-        if not finding.place.startswith(RAW_BYTES) or (finding.kind, finding.excerpt) not in located:
-            findings[finding.place, finding.kind, finding.excerpt] = None
+        if not finding.location.startswith(RAW_BYTES) or (finding.kind, finding.excerpt) not in located:
+            findings[finding.location, finding.kind, finding.excerpt] = None
     value_scanner = PhiScanner(own, read_pixels=False)
     for column, value in values.items():
         words |= _split_words(value)

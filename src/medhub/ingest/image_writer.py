@@ -31,7 +31,7 @@ from medhub.records.models import Identity, Image, Patient, PatientBlob, Series,
 from medhub.science.arrivals.cleaned_image import CleanedImage
 from medhub.science.deid.attributes.method_attributes import ENGINE
 from medhub.science.deid.identity_cache import cached_by_identity
-from medhub.science.deid.manifest import Line
+from medhub.science.deid.manifest import ManifestLine
 from medhub.science.deid.uids import keyed_uid
 from medhub.science.imaging.dicom.search_attributes import whole_number
 
@@ -396,12 +396,12 @@ def _manifest(
     }
 
 
-def _plain(manifest: Sequence[Line]) -> list[list[Any]]:
+def _plain(manifest: Sequence[ManifestLine]) -> list[list[Any]]:
     return [list(vars(line).values()) for line in manifest]
 
 
 @cached_by_identity
-def _digest_of_lines(manifest: tuple[Line, ...]) -> str:
+def _digest_of_lines(manifest: tuple[ManifestLine, ...]) -> str:
     return hashlib.sha256(json.dumps(_plain(manifest)).encode()).hexdigest()
 
 

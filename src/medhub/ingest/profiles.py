@@ -13,7 +13,7 @@ from medhub.accounts.actor import Actor
 from medhub.errors import Conflict, Invalid
 from medhub.foundation import clock, ids
 from medhub.ingest.models import ProjectProfile
-from medhub.science.deid.profile import PROFILES, STANDING, Profile, read_profile
+from medhub.science.deid.profile import DEFAULT_PROFILE, PROFILES, Profile, read_profile
 
 MOST_TEXT = 100_000
 
@@ -46,7 +46,7 @@ def profile_of(session: Session, project_id: str) -> ProjectProfileChoice:
         .limit(1)
     ).one_or_none()
     if row is None:
-        text = shipped_text(STANDING)
+        text = shipped_text(DEFAULT_PROFILE)
         return ProjectProfileChoice(read_profile(text), _digest(text), text)
     return ProjectProfileChoice(read_profile(row.text, row.name), row.digest, row.text, row.keep_identity, row)
 

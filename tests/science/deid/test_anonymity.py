@@ -24,11 +24,11 @@ ROWS = [
 
 
 def test_k_is_the_size_of_the_smallest_class() -> None:
-    found = k_anonymity(ROWS, ["sex", "age"], least=3)
-    assert (found.k, found.patients, found.classes) == (1, 6, 3)
-    assert (found.below, found.rows, found.share) == (3, (0, 1, 5), 0.5)
-    assert found.sizes == ((1, 1), (2, 1), (3, 1))
-    assert found.risk == 1.0
+    anonymity = k_anonymity(ROWS, ["sex", "age"], least=3)
+    assert (anonymity.k, anonymity.patients, anonymity.classes) == (1, 6, 3)
+    assert (anonymity.below, anonymity.rows, anonymity.share) == (3, (0, 1, 5), 0.5)
+    assert anonymity.sizes == ((1, 1), (2, 1), (3, 1))
+    assert anonymity.risk == 1.0
 
 
 def test_fewer_columns_hide_people_better() -> None:
@@ -38,9 +38,9 @@ def test_fewer_columns_hide_people_better() -> None:
 
 def test_people_are_counted_and_not_images() -> None:
     many = [{"patient": "P-1", "sex": "F"}] * 40 + [{"patient": "P-2", "sex": "M"}]
-    found = k_anonymity(many, ["sex"], least=2)
-    assert (found.k, found.patients, found.below) == (1, 2, 2)
-    assert found.rows == tuple(range(41))
+    anonymity = k_anonymity(many, ["sex"], least=2)
+    assert (anonymity.k, anonymity.patients, anonymity.below) == (1, 2, 2)
+    assert anonymity.rows == tuple(range(41))
 
 
 def test_all_rows_of_a_person_are_read_together() -> None:
@@ -50,8 +50,8 @@ def test_all_rows_of_a_person_are_read_together() -> None:
         {"patient": "P-2", "year": "2020"},
         {"patient": "P-3", "year": "2020"},
     ]
-    found = k_anonymity(rows, ["year"], least=2)
-    assert (found.k, found.classes, found.rows) == (1, 2, (0, 1))
+    anonymity = k_anonymity(rows, ["year"], least=2)
+    assert (anonymity.k, anonymity.classes, anonymity.rows) == (1, 2, (0, 1))
 
 
 def test_a_missing_value_is_a_value_of_its_own() -> None:
@@ -65,8 +65,8 @@ def test_a_missing_value_is_a_value_of_its_own() -> None:
 
 
 def test_no_rows_mean_nobody() -> None:
-    found = k_anonymity([], ["sex"])
-    assert (found.k, found.patients, found.share, found.risk) == (0, 0, 0.0, 0.0)
+    anonymity = k_anonymity([], ["sex"])
+    assert (anonymity.k, anonymity.patients, anonymity.share, anonymity.risk) == (0, 0, 0.0, 0.0)
 
 
 def test_a_row_of_nobody_is_refused() -> None:
@@ -76,10 +76,12 @@ def test_a_row_of_nobody_is_refused() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.sampled_from("FM"), st.integers(0, 2)), max_size=40))
 def test_it_agrees_with_a_count_by_hand(drawn: list[tuple[int, str, int]]) -> None:
-    rows = [{"patient": f"P-{who}", "sex": sex, "decade": decade} for who, sex, decade in drawn]
-    of = {who: frozenset((sex, decade) for one, sex, decade in drawn if one == who) for who, _, _ in drawn}
-    sizes = Counter(of.values())
-    found = k_anonymity(rows, ["sex", "decade"], least=3)
-    assert found.k == min(sizes.values(), default=0)
-    assert found.patients == sum(sizes.values())
-    assert set(found.rows) == {number for number, (who, _, _) in enumerate(drawn) if sizes[of[who]] < 3}
+    rows = [{"patient": f"P-{code}", "sex": sex, "decade": decade} for code, sex, decade in drawn]
+    classes = {
+        code: frozenset((sex, decade) for patient, sex, decade in drawn if patient == code) for code, _, _ in drawn
+    }
+    sizes = Counter(classes.values())
+    anonymity = k_anonymity(rows, ["sex", "decade"], least=3)
+    assert anonymity.k == min(sizes.values(), default=0)
+    assert anonymity.patients == sum(sizes.values())
+    assert set(anonymity.rows) == {number for number, (code, _, _) in enumerate(drawn) if sizes[classes[code]] < 3}

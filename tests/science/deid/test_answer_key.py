@@ -64,16 +64,16 @@ def _scored(tmp_path: Path, *after: Dataset | None, checks: list[dict[str, Any]]
 
 
 def test_what_was_done_as_asked_meets_every_check(tmp_path: Path) -> None:
-    found = _scored(tmp_path, _image(), _image(SOPInstanceUID="2.25.2"))
-    assert found.share == 1
-    assert found.failures == []
-    assert sum(found.met.values()) == 2 * len(CHECKS)
+    result = _scored(tmp_path, _image(), _image(SOPInstanceUID="2.25.2"))
+    assert result.share == 1
+    assert result.failures == []
+    assert sum(result.met.values()) == 2 * len(CHECKS)
 
 
 def test_a_missing_file_has_failed_in_everything(tmp_path: Path) -> None:
-    found = _scored(tmp_path, _image(), None)
-    assert found.share == 0.5
-    assert {name for name, _, _ in found.failures} == {"1.dcm"}
+    result = _scored(tmp_path, _image(), None)
+    assert result.share == 0.5
+    assert {name for name, _, _ in result.failures} == {"1.dcm"}
 
 
 @pytest.mark.parametrize(
@@ -91,10 +91,10 @@ def test_a_missing_file_has_failed_in_everything(tmp_path: Path) -> None:
 def test_each_kind_of_failure_is_counted_where_it_belongs(
     tmp_path: Path, changes: dict[str, Any], category: str, kind: str
 ) -> None:
-    found = _scored(tmp_path, _image(**changes))
-    assert getattr(found, kind)[category] == 1
-    assert len(found.failures) == 1
-    assert "Rahman" not in str(found.failures)
+    result = _scored(tmp_path, _image(**changes))
+    assert getattr(result, kind)[category] == 1
+    assert len(result.failures) == 1
+    assert "Rahman" not in str(result.failures)
 
 
 def test_a_dummy_that_contains_the_token_is_no_leak(tmp_path: Path) -> None:
@@ -102,8 +102,8 @@ def test_a_dummy_that_contains_the_token_is_no_leak(tmp_path: Path) -> None:
 
 
 def test_codes_uids_and_shifts_must_agree_between_objects(tmp_path: Path) -> None:
-    found = _scored(tmp_path, _image(), _image(StudyInstanceUID="2.25.4", PatientID="P-2", StudyDate="20230112"))
-    assert {category for _, category, _ in found.failures} == {"uid_consistent", "patient_consistent", "date_shifted"}
+    result = _scored(tmp_path, _image(), _image(StudyInstanceUID="2.25.4", PatientID="P-2", StudyDate="20230112"))
+    assert {category for _, category, _ in result.failures} == {"uid_consistent", "patient_consistent", "date_shifted"}
 
 
 def test_writing_must_not_be_there_any_more_in_any_contrast(tmp_path: Path) -> None:
@@ -112,8 +112,8 @@ def test_writing_must_not_be_there_any_more_in_any_contrast(tmp_path: Path) -> N
     for fill, holds in ((0, True), (None, False)):
         after = before.copy()
         after[4:12, 4:12] = after[4:12, 4:12] // 2 + 90 if fill is None else fill
-        found = _scored(tmp_path, _image(PixelData=after.tobytes()), checks=check)
-        assert (found.failures == []) == holds
+        result = _scored(tmp_path, _image(PixelData=after.tobytes()), checks=check)
+        assert (result.failures == []) == holds
 
 
 def test_a_wrong_key_or_manifest_is_told(tmp_path: Path) -> None:
@@ -142,18 +142,18 @@ def test_the_engine_meets_a_sample_of_the_large_answer_key(tmp_path: Path) -> No
         entries.append(entry)
     (tmp_path / "key.json").write_text(json.dumps({"format": "medhub-deid-key/1", "objects": entries}))
     names = {entry["input"]: entry["input"] for entry in entries}
-    found = score(read_key(tmp_path / "key.json"), names, tmp_path / "out", tmp_path / "in")
-    assert found.failures == []
-    assert sum(found.met.values()) > 1000
+    result = score(read_key(tmp_path / "key.json"), names, tmp_path / "out", tmp_path / "in")
+    assert result.failures == []
+    assert sum(result.met.values()) > 1000
     # The key itself can fail: the same files, not cleaned, meet only what must stay.
     left = score(read_key(tmp_path / "key.json"), names, tmp_path / "in", tmp_path / "in")
     assert {category for _, category, _ in left.failures} == {"text_removed", "date_shifted", "uid_changed"}
-    assert left.missed["text_removed"] == found.met["text_removed"]
+    assert left.missed["text_removed"] == result.met["text_removed"]
 
 
 def test_what_stands_in_bytes_is_found_and_a_retained_value_is_compared(tmp_path: Path) -> None:
     hidden = _image()
     hidden.add_new(0x00282000, "OB", b"profile of rahman")
-    assert [one[1] for one in _scored(tmp_path, hidden).failures] == ["text_removed"]
+    assert [failure[1] for failure in _scored(tmp_path, hidden).failures] == ["text_removed"]
     check = [{"category": "tag_retained", "path": "(0028,0010)", "value": "21"}]
     assert _scored(tmp_path, _image(), checks=check).over_done["tag_retained"] == 1

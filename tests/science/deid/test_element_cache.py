@@ -45,10 +45,10 @@ def cleaned(dataset: Dataset, profile: str = "clinical-photo", person: str = "47
     return deidentify_cached(dataset, wanted, subject_of(KEY, person, "", wanted.dates))
 
 
-def plain(found: CachedDataset) -> bytes:
+def encode(deidentified: CachedDataset) -> bytes:
     """The dataset as another program writes it."""
     out = BytesIO()
-    dcmwrite(out, found.dataset, implicit_vr=False, little_endian=True)
+    dcmwrite(out, deidentified.dataset, implicit_vr=False, little_endian=True)
     return out.getvalue()
 
 
@@ -61,7 +61,7 @@ def _nothing_is_remembered() -> None:
 def test_the_second_of_the_same_comes_out_as_the_first(name: str) -> None:
     first, second = cleaned(read(name)), cleaned(read(name))
     assert element_cache._caches
-    assert plain(first) == plain(second)
+    assert encode(first) == encode(second)
     assert first.actions == second.actions
 
 
@@ -76,16 +76,16 @@ def test_the_cache_changes_neither_the_dataset_nor_the_actions(name: str) -> Non
 
 
 def test_what_was_made_for_one_person_is_not_given_to_another() -> None:
-    one, other = read("CT_small.dcm"), read("CT_small.dcm")
-    for dataset in (one, other):
+    first, second = read("CT_small.dcm"), read("CT_small.dcm")
+    for dataset in (first, second):
         dataset.StudyDescription = "abdomen liver"
-    other.PatientName = "Liver^John"
+    second.PatientName = "Liver^John"
     wanted = "research-max-utility"
-    kept, gone = cleaned(_again(one), wanted), cleaned(_again(other), wanted)
-    assert "abdomen" in kept.dataset.StudyDescription
-    assert "liver" not in gone.dataset.StudyDescription
-    assert kept.dataset.get("StudyDescription") != gone.dataset.get("StudyDescription")
-    assert cleaned(_again(one), wanted, "4712").dataset.PatientID != kept.dataset.PatientID
+    first_cleaned, second_cleaned = cleaned(_again(first), wanted), cleaned(_again(second), wanted)
+    assert "abdomen" in first_cleaned.dataset.StudyDescription
+    assert "liver" not in second_cleaned.dataset.StudyDescription
+    assert first_cleaned.dataset.get("StudyDescription") != second_cleaned.dataset.get("StudyDescription")
+    assert cleaned(_again(first), wanted, "4712").dataset.PatientID != first_cleaned.dataset.PatientID
 
 
 def test_what_was_made_by_one_profile_is_not_given_by_another() -> None:
@@ -101,7 +101,7 @@ def test_what_was_made_by_one_profile_is_not_given_by_another() -> None:
 def test_files_come_out_as_the_first_after_all_others_have() -> None:
     names = [path.name for path in sorted(FILES.glob("*.dcm")) if path.stat().st_size < 300_000]
     alone = {name: _alone(lambda name=name: prepared(name)) for name in names}  # type: ignore[misc]
-    assert sum(not isinstance(one, str) for one in alone.values()) > 30
+    assert sum(not isinstance(result, str) for result in alone.values()) > 30
     for _ in range(2):
         assert {name: prepared(name) for name in names} == alone
 
@@ -127,10 +127,10 @@ def test_what_is_changed_in_one_object_does_not_change_the_next() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_file_that_is_written_from_what_is_remembered_is_the_file(name: str) -> None:
     def file() -> bytes:
-        found = cleaned(read(name))
-        found.dataset.pop("PixelData", None)
-        write_subject(found.dataset, CONTEXT)
-        return write_file(found.dataset, pydicom.uid.ExplicitVRLittleEndian, found.shared)
+        deidentified = cleaned(read(name))
+        deidentified.dataset.pop("PixelData", None)
+        write_subject(deidentified.dataset, CONTEXT)
+        return write_file(deidentified.dataset, pydicom.uid.ExplicitVRLittleEndian, deidentified.shared)
 
     first = file()
     assert file() == first
@@ -139,10 +139,12 @@ def test_a_file_that_is_written_from_what_is_remembered_is_the_file(name: str) -
     again = dcmread(BytesIO(first))
     alone = _alone(lambda: cleaned(read(name))).dataset
     write_subject(alone, CONTEXT)
-    assert {str(one.tag): one.value for one in again if one.VR != "SQ" and one.tag != 0x7FE00010} == {
-        str(one.tag): one.value
-        for one in dcmread(BytesIO(write_file(alone, pydicom.uid.ExplicitVRLittleEndian)))
-        if one.VR != "SQ" and one.tag != 0x7FE00010
+    assert {
+        str(element.tag): element.value for element in again if element.VR != "SQ" and element.tag != 0x7FE00010
+    } == {
+        str(element.tag): element.value
+        for element in dcmread(BytesIO(write_file(alone, pydicom.uid.ExplicitVRLittleEndian)))
+        if element.VR != "SQ" and element.tag != 0x7FE00010
     }
 
 
@@ -155,6 +157,6 @@ def _again(dataset: Dataset) -> Dataset:
 
 def _alone(make: Callable[[], T]) -> T:
     clear_caches()
-    found = make()
+    result = make()
     clear_caches()
-    return found
+    return result

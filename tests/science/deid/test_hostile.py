@@ -30,9 +30,13 @@ def element(tag: int, vr: bytes, value: bytes, *, length: int | None = None, pad
     """An element in Explicit VR Little Endian; ``length`` is what it says of itself, right or not."""
     if pad and len(value) % 2:
         value += b"\0" if vr in (b"UI", b"OB", b"UN") else b" "
-    said = len(value) if length is None else length
+    stated_length = len(value) if length is None else length
     head = struct.pack("<HH", tag >> 16, tag & 0xFFFF) + vr
-    return head + (struct.pack("<HI", 0, said) if vr in _LONG else struct.pack("<H", said & 0xFFFF)) + value
+    return (
+        head
+        + (struct.pack("<HI", 0, stated_length) if vr in _LONG else struct.pack("<H", stated_length & 0xFFFF))
+        + value
+    )
 
 
 def file(*elements: bytes, syntax: str = EXPLICIT, around: bool = True) -> bytes:
@@ -52,9 +56,9 @@ def file(*elements: bytes, syntax: str = EXPLICIT, around: bool = True) -> bytes
 def sequence(tag: int, *items: bytes, undefined: bool = False) -> bytes:
     """A sequence of items, of defined or undefined length."""
     if undefined:
-        inner = b"".join(struct.pack("<HHI", 0xFFFE, 0xE000, UNDEFINED) + one + _END_OF_ITEM for one in items)
+        inner = b"".join(struct.pack("<HHI", 0xFFFE, 0xE000, UNDEFINED) + item + _END_OF_ITEM for item in items)
         return element(tag, b"SQ", inner + _END, length=UNDEFINED)
-    return element(tag, b"SQ", b"".join(struct.pack("<HHI", 0xFFFE, 0xE000, len(one)) + one for one in items))
+    return element(tag, b"SQ", b"".join(struct.pack("<HHI", 0xFFFE, 0xE000, len(item)) + item for item in items))
 
 
 _END_OF_ITEM, _END = struct.pack("<HHI", 0xFFFE, 0xE00D, 0), struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
@@ -171,15 +175,15 @@ def _cleaned(data: bytes, profile: str) -> Result:
     return clean_file(data, wanted.model_copy(update={"pixels": Pixels(clean=False)}), KEY, limits)
 
 
-def _assert_safe(found: Result) -> None:
-    assert found.outcome in ("cleaned", "quarantined")
-    assert (found.outcome == "cleaned") == bool(found.data)
-    assert found.data or found.reason
-    lower = found.data.lower()
+def _assert_safe(result: Result) -> None:
+    assert result.outcome in ("cleaned", "quarantined")
+    assert (result.outcome == "cleaned") == bool(result.data)
+    assert result.data or result.reason
+    lower = result.data.lower()
     for form in ("ascii", "utf-16-le", "utf-16-be"):
         assert CANARY.lower().encode(form) not in lower
-    assert CANARY.lower() not in found.reason.lower()
-    assert CANARY.lower() not in str(found.actions).lower()
+    assert CANARY.lower() not in result.reason.lower()
+    assert CANARY.lower() not in str(result.actions).lower()
 
 
 @pytest.mark.parametrize("profile", ["basic", "research-max-utility"])
@@ -203,24 +207,24 @@ def test_nothing_is_passed_on_unread(kind: str, profile: str) -> None:
     ],
 )
 def test_what_becomes_of_the_well_known_ones(kind: str, outcome: str, says: str) -> None:
-    found = _cleaned(FILES[kind], "basic")
-    assert (found.outcome, says in found.reason) == (outcome, True), found.reason
+    result = _cleaned(FILES[kind], "basic")
+    assert (result.outcome, says in result.reason) == (outcome, True), result.reason
 
 
 def test_gigantic_sequences_are_read_whole_or_held_back() -> None:
     items = [element(0x00081150, b"UI", b"1.2.3")] * 9_999 + [NAME]
-    found = _cleaned(file(NAME, NUMBER, sequence(REFERENCES, *items)), "basic")
-    _assert_safe(found)
-    assert found.outcome == "cleaned"
+    result = _cleaned(file(NAME, NUMBER, sequence(REFERENCES, *items)), "basic")
+    _assert_safe(result)
+    assert result.outcome == "cleaned"
     many = sequence(REFERENCES, *[b""] * 300_000)
     for syntax in (EXPLICIT, DEFLATED):
-        found = clean_file(file(NAME, NUMBER, many, syntax=syntax), find_profile("basic"), KEY)
-        assert "more than 250,000 items" in found.reason
+        result = clean_file(file(NAME, NUMBER, many, syntax=syntax), find_profile("basic"), KEY)
+        assert "more than 250,000 items" in result.reason
 
 
 def test_bytes_changed_at_random_let_no_name_through() -> None:
     chance = random.Random(4)  # noqa: S311  # nothing here is secret
-    whole = file(
+    complete = file(
         NAME,
         NUMBER,
         element(0x00101001, b"PN", WHO),
@@ -228,9 +232,9 @@ def test_bytes_changed_at_random_let_no_name_through() -> None:
         sequence(REFERENCES, NAME + element(0x00081030, b"LO", WHO)),
         _private(),
     )
-    start = whole.index(b"\x08\0\x16\0")
+    start = complete.index(b"\x08\0\x16\0")
     for _ in range(400):
-        data = bytearray(whole)
+        data = bytearray(complete)
         for _ in range(chance.randint(1, 4)):
             data[chance.randrange(start, len(data))] = chance.randrange(256)
         # Not the profile that keeps names of devices: a name whose tag becomes that of a device is one.

@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from medhub.science.deid.onnx_fusion import NotUnderstood, faster
+from medhub.science.deid.onnx_fusion import InvalidNetwork, fuse_operations
 from tests.factories.burned import write_line
 
 rapidocr = pytest.importorskip("rapidocr_onnxruntime")
@@ -18,8 +18,8 @@ MODELS = Path(rapidocr.__file__).parent / "models"
 
 def _run(model: bytes, values: np.ndarray) -> np.ndarray:
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    found: np.ndarray = session.run(None, {session.get_inputs()[0].name: values})[0]
-    return found
+    outputs: np.ndarray = session.run(None, {session.get_inputs()[0].name: values})[0]
+    return outputs
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def _run(model: bytes, values: np.ndarray) -> np.ndarray:
 )
 def test_the_faster_network_gives_the_same_answers_with_fewer_operations(name: str, shape: tuple[int, ...]) -> None:
     model = (MODELS / f"{name}.onnx").read_bytes()
-    other = faster(model)
+    other = fuse_operations(model)
     picture = np.zeros(shape[2:])
     write_line(picture, "Kowalska", (8, 6), 30, 220)
     values = np.broadcast_to(picture / 127.5 - 1, shape).astype(np.float32)
@@ -39,5 +39,5 @@ def test_the_faster_network_gives_the_same_answers_with_fewer_operations(name: s
 
 @pytest.mark.parametrize("bad", [b"", b"\x3a", b"no network at all", b"\xff" * 40])
 def test_what_is_no_network_is_refused(bad: bytes) -> None:
-    with pytest.raises(NotUnderstood):
-        faster(bad)
+    with pytest.raises(InvalidNetwork):
+        fuse_operations(bad)

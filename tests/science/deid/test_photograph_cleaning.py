@@ -78,41 +78,41 @@ def _shown(data: bytes) -> NDArray[np.uint8]:
     return np.rot90(pixels, {1: 0, 6: -1, 3: 2, 8: 1}[turned])
 
 
-def _says(found: Result, *words: str) -> bool:
-    told = [one.path for one in found.actions]
-    return all(word in told for word in words) and SECRET not in json.dumps(found.as_json("in", "out"))
+def _says(result: Result, *words: str) -> bool:
+    paths = [action.path for action in result.actions]
+    return all(word in paths for word in words) and SECRET not in json.dumps(result.as_json("in", "out"))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "BMP", "WebP"])
 def test_metadata_go_and_the_picture_stays_in_a_file_of_its_kind(kind: str) -> None:
     data = _file(kind, _picture())
-    found = clean_file(data, PROFILE, KEY)
-    assert (found.outcome, found.reason, found.boxes) == ("cleaned", "", ())
-    with Image.open(BytesIO(found.data)) as image:
+    result = clean_file(data, PROFILE, KEY)
+    assert (result.outcome, result.reason, result.boxes) == ("cleaned", "", ())
+    with Image.open(BytesIO(result.data)) as image:
         assert image.format == kind.upper()
         for form in (SECRET.encode(), SECRET.encode("utf-16-be"), SECRET.encode("utf-16-le")):
-            assert form not in found.data
+            assert form not in result.data
             assert form not in image.info.get("icc_profile", b"")
         if kind != "BMP":
             assert ImageCms.ImageCmsProfile(BytesIO(image.info["icc_profile"])).profile.xcolor_space.strip() == "RGB"
-            assert _says(found, "ICC profile")
-            assert _says(found, "TIFF Artist" if kind == "TIFF" else "EXIF Artist")
+            assert _says(result, "ICC profile")
+            assert _says(result, "TIFF Artist" if kind == "TIFF" else "EXIF Artist")
         if kind not in ("BMP", "TIFF"):
-            assert _says(found, "EXIF GPSLatitudeRef", "EXIF BodySerialNumber")
-    assert np.array_equal(_shown(found.data), _shown(data))
-    assert SECRET not in found.place[-1]
-    assert clean_file(data, PROFILE, KEY).place == found.place
-    assert clean_file(data, PROFILE, KEY[::-1]).place != found.place
+            assert _says(result, "EXIF GPSLatitudeRef", "EXIF BodySerialNumber")
+    assert np.array_equal(_shown(result.data), _shown(data))
+    assert SECRET not in result.output_path[-1]
+    assert clean_file(data, PROFILE, KEY).output_path == result.output_path
+    assert clean_file(data, PROFILE, KEY[::-1]).output_path != result.output_path
 
 
 def test_a_jpeg_keeps_its_scan_byte_for_byte_and_its_orientation() -> None:
     data = _file("JPEG", _picture(), orientation=6)
-    found = clean_file(data, PROFILE, KEY)
+    result = clean_file(data, PROFILE, KEY)
     scan = data[data.find(b"\xff\xda") : data.rfind(b"\xff\xd9")]
     assert len(scan) > 1000
-    assert scan in found.data
-    assert _shown(found.data).shape == (320, 240, 3)
-    assert _says(found, "JPEG XMP", "JPEG comment", "after the end", "EXIF Artist")
+    assert scan in result.data
+    assert _shown(result.data).shape == (320, 240, 3)
+    assert _says(result, "JPEG XMP", "JPEG comment", "after the end", "EXIF Artist")
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "BMP", "WebP"])
@@ -121,18 +121,18 @@ def test_writing_becomes_black_and_no_other_pixel_changes(kind: str, orientation
     upright = _picture("Kowalska, Anna")
     lying = np.ascontiguousarray(np.rot90(upright)) if orientation == 6 and kind != "BMP" else upright
     data = _file(kind, lying, orientation=orientation)
-    found = clean_file(data, PROFILE, KEY)
-    assert (found.outcome, found.suffix) == ("cleaned", ".png" if kind == "JPEG" else f".{found.suffix[1:]}")
+    result = clean_file(data, PROFILE, KEY)
+    assert (result.outcome, result.suffix) == ("cleaned", ".png" if kind == "JPEG" else f".{result.suffix[1:]}")
     before = upright if kind != "JPEG" and kind != "WebP" else _shown(data)
-    after = _shown(found.data)
-    (box,) = {(x0, y0, x1, y1) for _, x0, y0, x1, y1 in found.boxes}
+    after = _shown(result.data)
+    (box,) = {(x0, y0, x1, y1) for _, x0, y0, x1, y1 in result.boxes}
     x0, y0, x1, y1 = box
     assert (after[16:36, 24:180] == 0).all()
     outside = np.ones(after.shape[:2], bool)
     outside[y0:y1, x0:x1] = False
     assert np.array_equal(before[outside], after[outside])
-    assert _says(found, "pixels")
-    assert SECRET.encode() not in found.data
+    assert _says(result, "pixels")
+    assert SECRET.encode() not in result.data
 
 
 def test_a_name_that_a_camera_noted_does_not_stay_in_the_picture() -> None:
@@ -141,25 +141,25 @@ def test_a_name_that_a_camera_noted_does_not_stay_in_the_picture() -> None:
     for noted, boxes in ((None, 0), (exif, 1)):
         out = BytesIO()
         Image.fromarray(_picture("LONG")).save(out, "PNG", **({"exif": noted} if noted else {}))
-        found = clean_file(out.getvalue(), PROFILE, KEY)
-        assert len(found.boxes) >= boxes
+        result = clean_file(out.getvalue(), PROFILE, KEY)
+        assert len(result.boxes) >= boxes
 
 
 def test_sixteen_bits_and_what_lies_under_transparent_parts() -> None:
     deep = np.asarray(_picture("Kowalska, Anna")[..., 0], np.uint16) * 200
     out = BytesIO()
     Image.fromarray(deep).save(out, "PNG")
-    found = clean_file(out.getvalue(), PROFILE, KEY)
-    with Image.open(BytesIO(found.data)) as image:
+    result = clean_file(out.getvalue(), PROFILE, KEY)
+    with Image.open(BytesIO(result.data)) as image:
         after = np.asarray(image)
-    assert found.boxes
+    assert result.boxes
     assert np.array_equal(after[60:], deep[60:])
     assert not after[16:36, 24:180].any()
     hidden = np.dstack([_picture("Kowalska, Anna"), np.zeros((240, 320), np.uint8)])
     out = BytesIO()
     Image.fromarray(hidden).save(out, "PNG")
-    found = clean_file(out.getvalue(), PROFILE, KEY)
-    with Image.open(BytesIO(found.data)) as image:
+    result = clean_file(out.getvalue(), PROFILE, KEY)
+    with Image.open(BytesIO(result.data)) as image:
         assert image.mode == "RGB"
         assert (np.asarray(image) == 255).all()
 
@@ -169,19 +169,19 @@ def test_animations_and_files_of_several_pages_wait_with_a_reason() -> None:
     for kind, word in (("TIFF", "several pages"), ("WEBP", "animation"), ("PNG", "animation"), ("GIF", "animation")):
         out = BytesIO()
         pages[0].save(out, kind, save_all=True, append_images=pages[1:])
-        found = clean_file(out.getvalue(), PROFILE, KEY)
-        assert (found.outcome, found.data, found.doubtful) == ("quarantined", b"", b"")
-        assert word in found.reason
+        result = clean_file(out.getvalue(), PROFILE, KEY)
+        assert (result.outcome, result.data, result.doubtful) == ("quarantined", b"", b"")
+        assert word in result.reason
 
 
 def test_without_cleaning_of_pixels_a_photograph_waits_without_its_metadata() -> None:
-    kept = Profile(name="kept", title="Kept", version=1, pixels=Pixels(clean=False))
+    without_pixels = Profile(name="kept", title="Kept", version=1, pixels=Pixels(clean=False))
     somebody = Pseudonym(KEY, "P-KNOWN", -70)
-    found = clean_object(_file("JPEG", _picture()), kept, somebody, KEY, DecodingLimits())
-    assert "a person must review" in found.reason
-    assert found.place[0] == "P-KNOWN"
-    assert SECRET.encode() not in found.doubtful
-    assert found.data == b""
+    result = clean_object(_file("JPEG", _picture()), without_pixels, somebody, KEY, DecodingLimits())
+    assert "a person must review" in result.reason
+    assert result.output_path[0] == "P-KNOWN"
+    assert SECRET.encode() not in result.doubtful
+    assert result.data == b""
 
 
 STUMPS = [b"", b"\xff\xd8\xff\xe0 and no more", b"\x89PNG\r\n\x1a\n\0\0", b"RIFF\0\0\0\0WEBP", b"BM", b"II*\0"]
@@ -189,9 +189,9 @@ STUMPS = [b"", b"\xff\xd8\xff\xe0 and no more", b"\x89PNG\r\n\x1a\n\0\0", b"RIFF
 
 @pytest.mark.parametrize("data", STUMPS)
 def test_what_only_begins_as_a_photograph_waits_with_a_reason(data: bytes) -> None:
-    found = clean_file(data, PROFILE, KEY)
-    assert found.outcome == "quarantined"
-    assert len(found.reason) > 20
+    result = clean_file(data, PROFILE, KEY)
+    assert result.outcome == "quarantined"
+    assert len(result.reason) > 20
 
 
 def test_a_color_profile_of_nonsense_goes() -> None:
@@ -205,6 +205,6 @@ def test_a_color_profile_of_nonsense_goes() -> None:
 
 def test_a_profile_may_hold_photographs_for_a_person_who_knows_a_face() -> None:
     held = Profile(name="held", title="Held", version=1, pixels=Pixels(faces="hold"))
-    found = clean_file(_file("JPEG", _picture()), held, KEY)
-    assert (found.outcome, found.data) == ("quarantined", b"")
-    assert "face" in found.reason
+    result = clean_file(_file("JPEG", _picture()), held, KEY)
+    assert (result.outcome, result.data) == ("quarantined", b"")
+    assert "face" in result.reason

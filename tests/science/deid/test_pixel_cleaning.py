@@ -35,7 +35,7 @@ from medhub.science.imaging.decoding_limits import DecodingLimits
 from medhub.science.imaging.dicom.file_writing import write_file
 from medhub.science.imaging.rendering.frames import read_frame, read_stored
 from tests.conftest import ROOT
-from tests.factories.burned import Burned, burned, write_line
+from tests.factories.burned import BurnedImage, make_burned_image, write_line
 
 FONTS = ROOT / "src/medhub/reports/fonts"
 KEY = b"a key of sixteen bytes or more"
@@ -43,7 +43,9 @@ PROFILE = Profile(name="plain", title="Plain", version=1)
 NOBODY = IdentifyingText(frozenset())
 
 
-def _file(*frames: NDArray[Any], syntax: UID = ExplicitVRLittleEndian, modality: str = "US", **said: Any) -> bytes:
+def _file(
+    *frames: NDArray[Any], syntax: UID = ExplicitVRLittleEndian, modality: str = "US", **attributes: Any
+) -> bytes:
     """An object of these frames, with a name in its header."""
     first = frames[0]
     dataset = Dataset()
@@ -60,7 +62,7 @@ def _file(*frames: NDArray[Any], syntax: UID = ExplicitVRLittleEndian, modality:
         dataset.NumberOfFrames = len(frames)
     dataset.BitsAllocated = dataset.BitsStored = 8 * first.dtype.itemsize
     dataset.HighBit, dataset.PixelRepresentation = dataset.BitsStored - 1, 0
-    for keyword, value in said.items():
+    for keyword, value in attributes.items():
         setattr(dataset, keyword, value)
     data = b"".join(frame.tobytes() for frame in frames)
     vr = "OB" if first.itemsize == 1 else "OW"
@@ -101,41 +103,41 @@ def _touched(before: NDArray[Any], after: NDArray[Any]) -> NDArray[np.bool_]:
 
 @pytest.mark.parametrize("seed", range(12))
 def test_identifiers_become_black_and_little_else_changes(seed: int) -> None:
-    made = burned(seed)
-    found = _cleaned(_file(made.image, modality=made.modality))
-    assert (found.outcome, found.reason) == ("cleaned", "")
-    after, _ = read_stored(found.data)
+    sample = make_burned_image(seed)
+    result = _cleaned(_file(sample.image, modality=sample.modality))
+    assert (result.outcome, result.reason) == ("cleaned", "")
+    after, _ = read_stored(result.data)
     black = np.zeros(after.shape[:2], bool)
-    for frame, x0, y0, x1, y1 in found.boxes:
+    for frame, x0, y0, x1, y1 in result.boxes:
         assert frame == 1
         black[y0:y1, x0:x1] = True
-    touched = _touched(made.image, after)
+    touched = _touched(sample.image, after)
     assert not (touched & ~black).any(), "changed outside of the boxes that the manifest names"
-    for piece in made.pieces:
-        if piece.identifies:
-            assert (black & piece.ink).sum() >= 0.9 * piece.ink.sum(), piece.text
-            assert not (made.image[piece.ink] == after[piece.ink]).all()
-    assert (touched & ~_near(made)).mean() <= 0.01
-    said = dcmread(BytesIO(found.data))
-    assert said.BurnedInAnnotation == "NO"
-    assert "113101" in [one.CodeValue for one in said.DeidentificationMethodCodeSequence]
+    for line in sample.lines:
+        if line.identifies:
+            assert (black & line.ink).sum() >= 0.9 * line.ink.sum(), line.text
+            assert not (sample.image[line.ink] == after[line.ink]).all()
+    assert (touched & ~_near(sample)).mean() <= 0.01
+    dataset = dcmread(BytesIO(result.data))
+    assert dataset.BurnedInAnnotation == "NO"
+    assert "113101" in [item.CodeValue for item in dataset.DeidentificationMethodCodeSequence]
 
 
-def _near(made: Burned) -> NDArray[np.bool_]:
+def _near(sample: BurnedImage) -> NDArray[np.bool_]:
     """Where writing is: the boxes around the pieces, with a few pixels."""
-    near = np.zeros(made.image.shape[:2], bool)
-    for piece in made.pieces:
-        rows, columns = (np.flatnonzero(piece.ink.any(axis)) for axis in (1, 0))
+    near = np.zeros(sample.image.shape[:2], bool)
+    for line in sample.lines:
+        rows, columns = (np.flatnonzero(line.ink.any(axis)) for axis in (1, 0))
         near[max(0, rows[0] - 8) : rows[-1] + 9, max(0, columns[0] - 8) : columns[-1] + 9] = True
     return near
 
 
 @pytest.mark.parametrize("seed", range(100, 106))
 def test_harmless_writing_stays(seed: int) -> None:
-    made = burned(seed, identifiers=False)
-    found = _cleaned(_file(made.image, modality=made.modality, PatientName="Kowalska^Anna"))
-    assert found.boxes == ()
-    assert np.array_equal(read_stored(found.data)[0], made.image)
+    sample = make_burned_image(seed, identifiers=False)
+    result = _cleaned(_file(sample.image, modality=sample.modality, PatientName="Kowalska^Anna"))
+    assert result.boxes == ()
+    assert np.array_equal(read_stored(result.data)[0], sample.image)
 
 
 @pytest.mark.parametrize(
@@ -146,29 +148,29 @@ def test_frames_without_writing_keep_their_values_in_every_syntax(syntax: UID, k
     clear = _screen("")
     pictures = [_screen(), clear, np.roll(clear, 3, axis=1)]
     if kind == "color":
-        pictures = [np.stack([one, one // 2, one], -1) for one in pictures]
+        pictures = [np.stack([picture, picture // 2, picture], -1) for picture in pictures]
     received = _file(*pictures, syntax=syntax)
-    found = _cleaned(received)
-    assert (found.outcome, found.reason) == ("cleaned", "")
+    result = _cleaned(received)
+    assert (result.outcome, result.reason) == ("cleaned", "")
     before = [read_stored(received, number)[0] for number in range(3)]
-    after = [read_stored(found.data, number)[0] for number in range(3)]
-    named = {box[0] for box in found.boxes}
+    after = [read_stored(result.data, number)[0] for number in range(3)]
+    named = {box[0] for box in result.boxes}
     assert 1 in named
     assert (after[0][14:40, 25:150] == 0).all()
-    _, x0, y0, x1, y1 = next(box for box in found.boxes if box[0] == 1)
+    _, x0, y0, x1, y1 = next(box for box in result.boxes if box[0] == 1)
     outside = np.ones(before[0].shape[:2], bool)
     outside[y0:y1, x0:x1] = False
-    for one, two in zip(before, after, strict=True):
-        assert np.array_equal(one[outside], two[outside])
+    for first, second in zip(before, after, strict=True):
+        assert np.array_equal(first[outside], second[outside])
     if syntax in (RLELossless, JPEGLSLossless, JPEG2000Lossless) and kind == "grey":
-        assert dcmread(BytesIO(found.data)).file_meta.TransferSyntaxUID == syntax
+        assert dcmread(BytesIO(result.data)).file_meta.TransferSyntaxUID == syntax
 
 
 def test_sixteen_bits_are_read_beyond_their_window_and_keep_their_values() -> None:
     pixels = _screen().astype(np.uint16) * 16
-    found = _cleaned(_file(pixels, modality="DX", WindowCenter=30000, WindowWidth=10))
-    after, _ = read_stored(found.data)
-    ((_, x0, y0, x1, y1),) = found.boxes
+    result = _cleaned(_file(pixels, modality="DX", WindowCenter=30000, WindowWidth=10))
+    after, _ = read_stored(result.data)
+    ((_, x0, y0, x1, y1),) = result.boxes
     outside = np.ones(pixels.shape, bool)
     outside[y0:y1, x0:x1] = False
     assert (after[14:40, 25:150] == 0).all()
@@ -190,7 +192,7 @@ def test_dim_writing_is_found_in_later_frames_of_a_layout_that_moves(bits: int) 
     layouts = Layouts()
     chance = np.random.default_rng(1)
     kind: Any = np.uint8 if bits == 8 else np.uint16
-    said: dict[str, Any] = {} if bits == 8 else {"modality": "DX", "WindowCenter": 40000, "WindowWidth": 10}
+    attributes: dict[str, Any] = {} if bits == 8 else {"modality": "DX", "WindowCenter": 40000, "WindowWidth": 10}
 
     def frame(text: str) -> NDArray[Any]:
         values = _screen().astype(float)
@@ -198,7 +200,9 @@ def test_dim_writing_is_found_in_later_frames_of_a_layout_that_moves(bits: int) 
         write_line(values, text, (140, 140), 22, 110)
         return (values.clip(0, 255) * (1 if bits == 8 else 16)).astype(kind)
 
-    first, second, third = (_cleaned(_file(frame(text), **said), layouts=layouts) for text in ("", "", "Tanaka, Yuki"))
+    first, second, third = (
+        _cleaned(_file(frame(text), **attributes), layouts=layouts) for text in ("", "", "Tanaka, Yuki")
+    )
     assert first.boxes == second.boxes
     assert len(third.boxes) == len(first.boxes) + 1
     assert [box for box in third.boxes if 130 <= box[1] <= 145 and 130 <= box[2] <= 150]
@@ -224,9 +228,9 @@ def test_harmless_writing_of_a_layout_is_read_again_when_it_changes() -> None:
 def test_names_in_scripts_that_cannot_be_read_become_black(font: str, name: str) -> None:
     picture = Image.fromarray(_screen(""))
     ImageDraw.Draw(picture).text((30, 10), name, fill=230, font=ImageFont.truetype(FONTS / font, 28))
-    found = _cleaned(_file(np.asarray(picture), modality="DX"))
-    assert found.outcome == "cleaned"
-    assert read_stored(found.data)[0].max() < 100
+    result = _cleaned(_file(np.asarray(picture), modality="DX"))
+    assert result.outcome == "cleaned"
+    assert read_stored(result.data)[0].max() < 100
 
 
 def test_cells_are_not_taken_for_letters() -> None:
@@ -262,12 +266,12 @@ def test_rings_are_not_taken_for_numbers_and_writing_beside_them_is_found() -> N
 
 @pytest.mark.parametrize("seed", [10071, 10097])
 def test_small_writing_of_which_the_network_sees_an_end_only_is_found_whole(seed: int) -> None:
-    made = burned(seed)
-    found = _cleaned(_file(made.image, modality=made.modality))
-    black = np.zeros(made.image.shape[:2], bool)
-    for _, x0, y0, x1, y1 in found.boxes:
+    sample = make_burned_image(seed)
+    result = _cleaned(_file(sample.image, modality=sample.modality))
+    black = np.zeros(sample.image.shape[:2], bool)
+    for _, x0, y0, x1, y1 in result.boxes:
         black[y0:y1, x0:x1] = True
-    smallest = min((piece for piece in made.pieces if piece.identifies), key=lambda piece: piece.size)
+    smallest = min((line for line in sample.lines if line.identifies), key=lambda line: line.size)
     assert smallest.size <= 14
     assert (black & smallest.ink).sum() >= 0.9 * smallest.ink.sum()
 
@@ -286,45 +290,45 @@ def test_what_lies_outside_of_the_ultrasound_becomes_black_where_a_profile_wants
     data = _file(_screen("Gain 45"), SequenceOfUltrasoundRegions=Sequence([region]))
     assert _cleaned(data).boxes == ()
     only = Profile(name="only", title="Only", version=1, pixels=Pixels(only_ultrasound=True))
-    found = _cleaned(data, only)
-    after, _ = read_stored(found.data)
+    result = _cleaned(data, only)
+    after, _ = read_stored(result.data)
     assert not after[:70].any()
     assert np.array_equal(after[70:270, 60:360], _screen("Gain 45")[70:270, 60:360])
-    assert (1, 0, 0, 420, 70) in found.boxes
+    assert (1, 0, 0, 420, 70) in result.boxes
 
 
 def test_regions_of_known_devices_become_black() -> None:
     device: dict[str, Any] = {"Manufacturer": "Philips Medical Systems", "ManufacturerModelName": "CX50"}
     picture = _screen("")
     picture[5:20, 30:200] = 90
-    found = _cleaned(_file(picture, **device))
-    after, _ = read_stored(found.data)
-    assert (1, 0, 0, 420, 59) in found.boxes
+    result = _cleaned(_file(picture, **device))
+    after, _ = read_stored(result.data)
+    assert (1, 0, 0, 420, 59) in result.boxes
     assert not after[:59].any()
     assert np.array_equal(after[59:], picture[59:])
     assert known_regions(Dataset()) == ()
 
 
 def test_a_file_that_says_it_has_writing_waits_when_none_is_found() -> None:
-    found = _cleaned(_file(_screen(""), BurnedInAnnotation="YES"))
-    assert found.outcome == "quarantined"
-    assert "none was found" in found.reason
+    result = _cleaned(_file(_screen(""), BurnedInAnnotation="YES"))
+    assert result.outcome == "quarantined"
+    assert "none was found" in result.reason
 
 
 def test_one_huge_piece_of_writing_waits_for_a_person() -> None:
     values = np.zeros((120, 420))
     write_line(values, "KOWALSKA", (8, 6), 84, 255)
-    found = _cleaned(_file(values.astype(np.uint8)))
-    assert found.outcome == "quarantined"
-    assert "large part" in found.reason
-    assert found.boxes
-    assert found.data == b""
+    result = _cleaned(_file(values.astype(np.uint8)))
+    assert result.outcome == "quarantined"
+    assert "large part" in result.reason
+    assert result.boxes
+    assert result.data == b""
     # What a person sees first: a clean header, pixels as received; what the person chose then becomes black.
-    said = dcmread(BytesIO(found.doubtful))
-    assert "4711" not in str(said)
-    assert np.array_equal(read_stored(found.doubtful)[0], values.astype(np.uint8))
-    frame, *box = found.boxes[0]
-    finished = blacken(found.doubtful, {frame - 1: [(box[0], box[1], box[2], box[3])]})
+    dataset = dcmread(BytesIO(result.doubtful))
+    assert "4711" not in str(dataset)
+    assert np.array_equal(read_stored(result.doubtful)[0], values.astype(np.uint8))
+    frame, *box = result.boxes[0]
+    finished = blacken(result.doubtful, {frame - 1: [(box[0], box[1], box[2], box[3])]})
     assert not read_stored(finished)[0][box[1] : box[3], box[0] : box[2]].any()
     assert dcmread(BytesIO(finished)).BurnedInAnnotation == "NO"
 
@@ -333,26 +337,26 @@ def test_code_and_dates_are_those_of_the_person_whose_file_it_is_known_to_be() -
     somebody = Pseudonym(KEY, "P-KNOWN", -70)
     profile = find_profile("research-dates-shifted")
     data = _file(_screen("Gain 45"), StudyDate="20240311")
-    found = clean_object(data, profile, somebody, KEY, DecodingLimits())
-    said = dcmread(BytesIO(found.data))
-    assert (said.PatientID, found.place[0], said.StudyDate) == ("P-KNOWN", "P-KNOWN", "20240101")
-    assert found.kept
+    result = clean_object(data, profile, somebody, KEY, DecodingLimits())
+    dataset = dcmread(BytesIO(result.data))
+    assert (dataset.PatientID, result.output_path[0], dataset.StudyDate) == ("P-KNOWN", "P-KNOWN", "20240101")
+    assert result.allowed
     assert clean_object(data, profile, None, KEY, DecodingLimits()).data == clean_file(data, profile, KEY).data
 
 
 def test_without_cleaning_of_pixels_what_may_hold_writing_waits() -> None:
-    kept = Profile(name="kept", title="Kept", version=1, pixels=Pixels(clean=False))
-    assert "modality US" in _cleaned(_file(_screen()), kept).reason
+    without_pixels = Profile(name="kept", title="Kept", version=1, pixels=Pixels(clean=False))
+    assert "modality US" in _cleaned(_file(_screen()), without_pixels).reason
 
 
 def test_single_frames_are_written_anew_beside_the_others() -> None:
     received = _file(_screen(), np.zeros((300, 420), np.uint8), syntax=RLELossless)
-    found = _cleaned(received)
+    result = _cleaned(received)
     frames = [
-        list(generate_frames(dcmread(BytesIO(data)).PixelData, number_of_frames=2)) for data in (received, found.data)
+        list(generate_frames(dcmread(BytesIO(data)).PixelData, number_of_frames=2)) for data in (received, result.data)
     ]
     assert frames[0][0] != frames[1][0]
-    assert np.asarray(read_frame(found.data, 1)).max() == 0
+    assert np.asarray(read_frame(result.data, 1)).max() == 0
 
 
 @pytest.mark.parametrize(
@@ -386,5 +390,5 @@ def test_low_letters_in_two_lines_on_the_strip_of_an_old_screen_are_found() -> N
     drawing.rectangle((0, 0, 640, 26), fill=(45, 50, 75))
     for number, text in enumerate(("24-MAY-02", "11:24:20")):
         drawing.text((560, 1 + 10 * number), text, fill=(225, 225, 225), font=ImageFont.load_default(10))
-    found = text_reader().find(np.asarray(screen))
-    assert {one.readings[0][0] for one in found} == {"24-MAY-02", "11:24:20"}
+    regions = text_reader().find(np.asarray(screen))
+    assert {region.readings[0][0] for region in regions} == {"24-MAY-02", "11:24:20"}

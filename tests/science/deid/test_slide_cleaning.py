@@ -25,7 +25,7 @@ KEY = b"a key of sixteen bytes or more"
 PROFILE = Profile(name="plain", title="Plain", version=1)
 SECRET = b"Zebrowska"
 CMU = ROOT.parent / "shared/data/slides/cmu/CMU-1-Small-Region.svs"
-SAID = (
+DESCRIPTION = (
     b"Aperio Image Library v11.2.1 \r\n640x480 [0,0 640x480] (256x256) RAW/RGB|AppMag = 20|MPP = 0.4990|User = "
     + SECRET
     + b"|Filename = "
@@ -76,14 +76,14 @@ def _tiff(*pages: tuple[list[Entry], list[bytes]]) -> bytes:
     out = bytearray(b"II*\0" + bytes(4) + SECRET + b"\0")
     pointer = 4
     for entries, parts in pages:
-        places = []
+        offsets = []
         for part in parts:
-            places.append(len(out))
+            offsets.append(len(out))
             out += part
         body = bytearray(struct.pack("<H", len(entries)))
         for tag, kind, value in entries:
             if tag in (273, 324):
-                value = struct.pack(f"<{len(places)}I", *places)
+                value = struct.pack(f"<{len(offsets)}I", *offsets)
             count = len(value) // {2: 1, 3: 2, 4: 4, 7: 1, 11: 4}[kind]
             if len(value) > 4:
                 at, value = len(out), value + bytes(len(value) % 2)
@@ -102,8 +102,8 @@ def _svs(text: str = "") -> bytes:
     serial = (65442, 2, SECRET + b"\0")
     label, macro = b"Aperio Image Library v11\nlabel 90x120\0", b"Aperio Image Library v11\nmacro 300x100\0"
     return _tiff(
-        _page(_tissue(640, 480, text), (270, 2, SAID), date, serial),
-        _page(_tissue(320, 240, text), (270, 2, SAID), tiled=False),
+        _page(_tissue(640, 480, text), (270, 2, DESCRIPTION), date, serial),
+        _page(_tissue(320, 240, text), (270, 2, DESCRIPTION), tiled=False),
         _page(_tissue(160, 120, text)),
         _page(_tissue(90, 120, "A. Zebrowska"), (270, 2, label), tiled=False),
         _page(_tissue(300, 100, "A. Zebrowska"), (254, 4, struct.pack("<I", 9)), (270, 2, macro), tiled=False),
@@ -112,40 +112,40 @@ def _svs(text: str = "") -> bytes:
 
 def _pages(data: bytes) -> list[NDArray[np.uint8]]:
     with Image.open(BytesIO(data)) as image:
-        found = []
+        pages = []
         for number in range(image.n_frames):  # type: ignore[attr-defined]
             image.seek(number)
-            found.append(np.asarray(image.convert("RGB")))
-        return found
+            pages.append(np.asarray(image.convert("RGB")))
+        return pages
 
 
 def test_label_macro_and_texts_of_a_slide_go_and_its_pyramid_stays() -> None:
     data = _svs()
-    found = clean_file(data, PROFILE, KEY)
-    assert (found.outcome, found.reason, found.suffix) == ("cleaned", "", ".svs")
-    assert SECRET not in found.data
-    assert b"2009" not in found.data
-    assert b"AppMag = 20|MPP = 0.4990" in found.data
-    before, after = _pages(data), _pages(found.data)
+    result = clean_file(data, PROFILE, KEY)
+    assert (result.outcome, result.reason, result.suffix) == ("cleaned", "", ".svs")
+    assert SECRET not in result.data
+    assert b"2009" not in result.data
+    assert b"AppMag = 20|MPP = 0.4990" in result.data
+    before, after = _pages(data), _pages(result.data)
     assert [page.shape for page in after] == [(480, 640, 3), (240, 320, 3), (120, 160, 3)]
-    for one, two in zip(before, after, strict=False):
-        assert np.array_equal(one, two)
-    assert before[3].tobytes() not in found.data
-    told = json.dumps(found.as_json("in", "out"))
+    for first, second in zip(before, after, strict=False):
+        assert np.array_equal(first, second)
+    assert before[3].tobytes() not in result.data
+    manifest_line = json.dumps(result.as_json("in", "out"))
     for word in ("label", "macro", "page 1 DateTime", "page 1 ImageDescription", "SerialNumber"):
-        assert word in told
-    assert SECRET.decode() not in told
-    assert clean_file(found.data, PROFILE, KEY).data == found.data
+        assert word in manifest_line
+    assert SECRET.decode() not in manifest_line
+    assert clean_file(result.data, PROFILE, KEY).data == result.data
 
 
 def test_writing_in_the_scan_itself_waits_for_a_person_without_label_and_macro() -> None:
-    found = clean_file(_svs("Kowalska"), PROFILE, KEY)
-    assert (found.outcome, found.data) == ("quarantined", b"")
-    assert "writing in the scan" in found.reason
-    _, x0, y0, x1, y1 = found.boxes[0]
+    result = clean_file(_svs("Kowalska"), PROFILE, KEY)
+    assert (result.outcome, result.data) == ("quarantined", b"")
+    assert "writing in the scan" in result.reason
+    _, x0, y0, x1, y1 = result.boxes[0]
     assert x0 < 90 < 200 < x1
     assert y0 < 70 < 100 < y1
-    assert len(_pages(found.doubtful)) == 3
+    assert len(_pages(result.doubtful)) == 3
     without = Profile(name="kept", title="Kept", version=1, pixels=Pixels(clean=False))
     assert "a person must look" in clean_file(_svs(), without, KEY).reason
 
@@ -159,17 +159,17 @@ def test_slides_that_cannot_be_told_apart_wait_with_a_reason() -> None:
     }
     for word, data in cases.items():
         assert is_slide(data)
-        found = clean_file(data, PROFILE, KEY)
-        assert found.outcome == "quarantined"
-        assert word in found.reason
-        assert found.data == b""
+        result = clean_file(data, PROFILE, KEY)
+        assert result.outcome == "quarantined"
+        assert word in result.reason
+        assert result.data == b""
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.97])
 def test_a_slide_that_was_cut_off_or_damaged_waits_with_a_reason(share: float) -> None:
     data = _svs()
-    found = clean_file(data[: int(share * len(data))], PROFILE, KEY)
-    assert found.outcome == "quarantined"
+    result = clean_file(data[: int(share * len(data))], PROFILE, KEY)
+    assert result.outcome == "quarantined"
     chance = np.random.default_rng(int(100 * share))
     damaged = bytearray(data)
     for at in chance.integers(0, len(data), 4000):
@@ -190,12 +190,12 @@ def test_a_slide_too_large_for_memory_is_cleaned_from_file_to_file(
     arguments = [tmp_path / "IN", tmp_path / "OUT", "--key-file", tmp_path / "key", "--manifest", tmp_path / "done"]
     ended = CliRunner().invoke(cli_deid.deid_app, list(map(str, arguments)))
     assert ended.exit_code == 1
-    lines = {one["input"]: one for one in map(json.loads, (tmp_path / "done").read_text().splitlines())}
+    lines = {line["input"]: line for line in map(json.loads, (tmp_path / "done").read_text().splitlines())}
     assert "writing in the scan" in lines["pen.svs"]["reason"]
     assert "no slide" in lines["other.bin"]["reason"]
     (path,) = [path for path in (tmp_path / "OUT").rglob("*") if path.is_file()]
     in_memory = clean_file(data, PROFILE, KEY)
-    assert path.name == lines["one.svs"]["output"] == f"{in_memory.place[-1]}.svs"
+    assert path.name == lines["one.svs"]["output"] == f"{in_memory.output_path[-1]}.svs"
     assert path.read_bytes() == in_memory.data
     assert (tmp_path / "IN/one.svs").read_bytes() == data
 
@@ -203,13 +203,13 @@ def test_a_slide_too_large_for_memory_is_cleaned_from_file_to_file(
 @pytest.mark.skipif(not CMU.exists(), reason="the slide is not there")
 def test_a_real_slide_keeps_its_pixels_and_loses_its_label() -> None:
     data = CMU.read_bytes()
-    found = clean_file(data, PROFILE, KEY)
-    assert (found.outcome, found.reason, found.suffix) == ("cleaned", "", ".svs")
-    before, after = _pages(data), _pages(found.data)
+    result = clean_file(data, PROFILE, KEY)
+    assert (result.outcome, result.reason, result.suffix) == ("cleaned", "", ".svs")
+    before, after = _pages(data), _pages(result.data)
     assert [page.shape for page in after] == [(2967, 2220, 3), (768, 574, 3)]
     assert np.array_equal(before[0], after[0])
     assert np.array_equal(before[1], after[1])
     for word in (b"ScanScope", b"12/29/09", b"User", b"Filename", b"label", b"macro", b"09:59"):
         assert word in data
-        assert word not in found.data
-    assert b"AppMag = 20|MPP = 0.4990" in found.data
+        assert word not in result.data
+    assert b"AppMag = 20|MPP = 0.4990" in result.data

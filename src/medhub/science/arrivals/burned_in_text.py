@@ -128,8 +128,8 @@ def clean_burned_in_text(
         identity=IdentifyingText(words),
     )
     if look.doubt:
-        return BurnedInText(dicom, b"", _syntax(dicom), look.boxes, look.kept, look.doubt)
-    return _now(look.data, look.boxes, look.kept)
+        return BurnedInText(dicom, b"", _syntax(dicom), look.boxes, look.allowed, look.doubt)
+    return _now(look.data, look.boxes, look.allowed)
 
 
 def _received(data: bytes, dicom: bytes, limits: DecodingLimits) -> Dataset:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from medhub.science.deid.manifest import MOST_LINES, Line
-from medhub.science.deid.profile import Profile, standing_profile
+from medhub.science.deid.manifest import MAX_LINES, ManifestLine
+from medhub.science.deid.profile import Profile, default_profile
 from medhub.science.deid.pseudonym import Pseudonym, days_of
 from medhub.science.imaging.dicom.object_kinds import ShownAs
 from medhub.science.imaging.dicom.search_attributes import Attributes, check_attributes
@@ -57,7 +57,7 @@ class CleaningContext:
     study_instance_uid: str | None = None
     series_instance_uid: str | None = None
     number: int = 1
-    profile: Profile = field(default_factory=standing_profile)
+    profile: Profile = field(default_factory=default_profile)
     known: tuple[str, ...] = ()
     attributes: tuple[str, ...] = ()
     shown: bool = True
@@ -119,7 +119,7 @@ class CleanedImage:
     lossless: bool
     thumbnail: bytes
     notes: tuple[str, ...] = ()
-    manifest: tuple[Line, ...] = ()
+    manifest: tuple[ManifestLine, ...] = ()
     unseen: bool = True
     identity: Mapping[str, str] = field(default_factory=dict)
     shown_as: ShownAs = "image"
@@ -127,6 +127,6 @@ class CleanedImage:
 
     def __post_init__(self) -> None:
         """Check what the types do not say; ``ValueError`` where it cannot be an image of ``prepare_arrival``."""
-        if len(self.manifest) > MOST_LINES:
+        if len(self.manifest) > MAX_LINES:
             raise ValueError("the manifest is longer than any that is written")
         check_attributes(self.attributes)

@@ -24,12 +24,12 @@ from pydicom.uid import (
 
 from medhub.science.arrivals.cleaned_image import CleanedImage, CleaningContext
 from medhub.science.deid.attributes.method_attributes import write_method_attributes
-from medhub.science.deid.manifest import Line
+from medhub.science.deid.manifest import ManifestLine
 from medhub.science.deid.uids import keyed_uid
 from medhub.science.imaging.dicom.file_writing import write_file
 from medhub.science.imaging.photographs.photograph import Photograph, thumbnail
 
-_BESIDE_THE_PICTURE = Line(
+_BESIDE_THE_PICTURE = ManifestLine(
     "", "all data beside the picture", "", "removed", "a photograph is written anew, and nothing of its file stays", 1
 )
 # JPEG-LS halves a photograph, but takes about a tenth of a second a million pixels at every reading.

@@ -11,16 +11,16 @@ from importlib.resources import files
 from medhub.science.deid.identifying_text import IdentifyingText
 
 _WORD = re.compile(r"[^\W_]+(?:[.,]\d+)*", re.UNICODE)
-_PIECE = re.compile(r"[^\W\d_]+|\d+(?:[.,]\d+)?", re.UNICODE)
+_LETTERS_OR_DIGITS = re.compile(r"[^\W\d_]+|\d+(?:[.,]\d+)?", re.UNICODE)
 # Signs between numbers and words; any other, as of an address of mail, is none that devices write.
-_SIGNS = re.compile(r"[\s.,:;=+\-*/%()\[\]<>×°~|'\"_^#]*")
+_SEPARATORS = re.compile(r"[\s.,:;=+\-*/%()\[\]<>×°~|'\"_^#]*")
 # Dates, times of day, years: days are not told from measures once their signs are lost.
 _DATE = re.compile(r"\d{1,4}\s*[-./:]\s*\d{1,2}\s*[-./:]\s*\d{1,4}|\b\d{1,2}:\d{2}\b|\b(?:19|20)\d{2}\b")
 # "DR 60" is a setting of ultrasound, "Dr. Long" a person.
 _TITLE = re.compile(r"\b(?:dr|mr|mrs|ms|prof)\b[.:]?\s*[^\W\d_]", re.IGNORECASE)
 _LONGEST_NUMBER = 4
 # What a reader mixes up.
-_MIXED_UP = str.maketrans("0158|!", "oisbii")
+_OCR_CONFUSIONS = str.maketrans("0158|!", "oisbii")
 
 
 def is_allowed_text(text: str, modality: str, identity: IdentifyingText) -> bool:
@@ -39,27 +39,27 @@ def is_allowed_text(text: str, modality: str, identity: IdentifyingText) -> bool
     -------
     bool
     """
-    if _DATE.search(text) or _TITLE.search(text) or not _SIGNS.fullmatch(_PIECE.sub("", text)):
+    if _DATE.search(text) or _TITLE.search(text) or not _SEPARATORS.fullmatch(_LETTERS_OR_DIGITS.sub("", text)):
         return False
-    whole = re.sub(r"\s", "", text)
-    if identity.names(whole) or any(identity.names(word) for word in text.split()):
+    compact = re.sub(r"\s", "", text)
+    if identity.names(compact) or any(identity.names(word) for word in text.split()):
         return False
-    known = _words(modality.upper())
+    known = _allowed_words(modality.upper())
     words = _WORD.findall(text)
     if any(identity.names(word) for word in words):
         return False
-    return bool(words) and all(_stays(word, known) for word in words)
+    return bool(words) and all(_is_allowed_word(word, known) for word in words)
 
 
-def _stays(word: str, known: frozenset[str]) -> bool:
+def _is_allowed_word(word: str, known: frozenset[str]) -> bool:
     # A word in which a letter was taken for a digit is one word still; others are taken apart: "5cm".
-    if any(one.isalpha() for one in word) and _folded(word) in known:
+    if any(character.isalpha() for character in word) and _folded(word) in known:
         return True
-    for piece in _PIECE.findall(word):
-        if piece[0].isdigit():
-            if sum(one.isdigit() for one in piece) > _LONGEST_NUMBER:
+    for part in _LETTERS_OR_DIGITS.findall(word):
+        if part[0].isdigit():
+            if sum(character.isdigit() for character in part) > _LONGEST_NUMBER:
                 return False
-        elif not _is_known(piece, known):
+        elif not _is_known(part, known):
             return False
     return True
 
@@ -73,11 +73,11 @@ def _is_known(word: str, known: frozenset[str]) -> bool:
 
 
 def _folded(word: str) -> str:
-    return word.casefold().translate(_MIXED_UP).replace("l", "i")
+    return word.casefold().translate(_OCR_CONFUSIONS).replace("l", "i")
 
 
 @cache
-def _words(modality: str) -> frozenset[str]:
+def _allowed_words(modality: str) -> frozenset[str]:
     table = tomllib.loads(files("medhub.science.deid").joinpath("tables/harmless.toml").read_text("utf-8"))
     group = table["same_as"].get(modality, modality)
     text = f"{table['all']} {table['modality'].get(group, '')}"

@@ -95,31 +95,31 @@ def k_anonymity(
     """
     columns = tuple(dict.fromkeys(quasi))
     combinations: dict[str, set[tuple[str, ...]]] = defaultdict(set)
-    places: dict[str, list[int]] = defaultdict(list)
+    rows_of: dict[str, list[int]] = defaultdict(list)
     for number, row in enumerate(rows):
-        who = _said(row, patient)
-        if not who:
+        patient_code = _cell_text(row, patient)
+        if not patient_code:
             raise Invalid(f"Row {number + 1} does not say whose it is: it has no {patient!r}.", field=patient)
-        combinations[who].add(tuple(_said(row, column) for column in columns))
-        places[who].append(number)
+        combinations[patient_code].add(tuple(_cell_text(row, column) for column in columns))
+        rows_of[patient_code].append(number)
     classes: dict[frozenset[tuple[str, ...]], list[str]] = defaultdict(list)
-    for who, found in combinations.items():
-        classes[frozenset(found)].append(who)
+    for patient_code, combination in combinations.items():
+        classes[frozenset(combination)].append(patient_code)
     counts: dict[int, int] = defaultdict(int)
     for members in classes.values():
         counts[len(members)] += 1
-    exposed = [who for members in classes.values() if len(members) < least for who in members]
+    exposed = [patient_code for members in classes.values() if len(members) < least for patient_code in members]
     return Anonymity(
         k=min(counts, default=0),
         patients=len(combinations),
         classes=len(classes),
         least=least,
         below=len(exposed),
-        rows=tuple(sorted(number for who in exposed for number in places[who])),
+        rows=tuple(sorted(number for patient_code in exposed for number in rows_of[patient_code])),
         sizes=tuple(sorted(counts.items())),
     )
 
 
-def _said(row: Mapping[str, object], column: str) -> str:
+def _cell_text(row: Mapping[str, object], column: str) -> str:
     value = row.get(column)
     return "" if value is None else str(value).strip()

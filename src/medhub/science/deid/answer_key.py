@@ -122,8 +122,8 @@ def read_key(path: Path) -> AnswerKey:
         return AnswerKey.model_validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the key as a whole"
-        raise Invalid(f"{path.name} is no answer key: {place}: {first['msg']}.", field="key") from error
+        location = ".".join(str(part) for part in first["loc"]) or "the key as a whole"
+        raise Invalid(f"{path.name} is no answer key: {location}: {first['msg']}.", field="key") from error
 
 
 def outputs_of(manifest: Path) -> dict[str, str]:
@@ -134,15 +134,15 @@ def outputs_of(manifest: Path) -> dict[str, str]:
     Invalid
         A line is no line of a manifest.
     """
-    found: dict[str, str] = {}
+    outputs: dict[str, str] = {}
     for number, line in enumerate(manifest.read_text(encoding="utf-8").splitlines(), start=1):
         try:
             entry = json.loads(line)
             if entry["output"] is not None:
-                found[entry["input"]] = entry["output"]
+                outputs[entry["input"]] = entry["output"]
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise Invalid(f"{manifest.name}, line {number}, is no line of a manifest.", field="manifest") from error
-    return found
+    return outputs
 
 
 def score(key: AnswerKey, outputs: Mapping[str, str], folder: Path, received: Path | None = None) -> Score:
@@ -163,47 +163,47 @@ def score(key: AnswerKey, outputs: Mapping[str, str], folder: Path, received: Pa
     -------
     Score
     """
-    found = Score()
+    result = Score()
     uids: dict[str, set[str]] = defaultdict(set)
     patients: dict[str, set[str]] = defaultdict(set)
     shifts: dict[str, set[int]] = defaultdict(set)
-    later: list[tuple[KeyObject, AnswerKeyCheck, str]] = []
-    for one in key.objects:
-        dataset = _read(folder, outputs.get(one.input))
-        original = _read(received, one.input) if received is not None else None
-        for check in one.checks:
+    deferred: list[tuple[KeyObject, AnswerKeyCheck, str]] = []
+    for key_object in key.objects:
+        dataset = _read(folder, outputs.get(key_object.input))
+        original = _read(received, key_object.input) if received is not None else None
+        for check in key_object.checks:
             if dataset is None:
-                _note(found, one, check, False)
+                _record_check(result, key_object, check, False)
             elif check.category in ("uid_consistent", "patient_consistent", "date_shifted"):
                 value = _value(dataset, check.path)
                 if check.category == "uid_consistent":
                     uids[check.value].add(value)
                 elif check.category == "patient_consistent":
-                    patients[one.patient].add(value)
+                    patients[key_object.patient].add(value)
                 elif (days := _days(check.value, value)) is not None:
-                    shifts[one.patient].add(days)
-                later.append((one, check, value))
+                    shifts[key_object.patient].add(days)
+                deferred.append((key_object, check, value))
             else:
-                _note(found, one, check, _holds(check, dataset, original))
+                _record_check(result, key_object, check, _holds(check, dataset, original))
     shared = Counter(value for values in uids.values() for value in values)
     codes = Counter(value for values in patients.values() for value in values)
-    for one, check, value in later:
+    for key_object, check, value in deferred:
         if check.category == "uid_consistent":
             holds = bool(value) and len(uids[check.value]) == 1 and shared[value] == 1
         elif check.category == "patient_consistent":
-            holds = bool(value) and len(patients[one.patient]) == 1 and codes[value] == 1
+            holds = bool(value) and len(patients[key_object.patient]) == 1 and codes[value] == 1
         else:
-            holds = _days(check.value, value) not in (None, 0) and len(shifts[one.patient]) == 1
-        _note(found, one, check, holds)
-    return found
+            holds = _days(check.value, value) not in (None, 0) and len(shifts[key_object.patient]) == 1
+        _record_check(result, key_object, check, holds)
+    return result
 
 
-def _note(found: Score, one: KeyObject, check: AnswerKeyCheck, holds: bool) -> None:
+def _record_check(result: Score, key_object: KeyObject, check: AnswerKeyCheck, holds: bool) -> None:
     if holds:
-        found.met[check.category] += 1
+        result.met[check.category] += 1
         return
-    (found.over_done if check.category in OVER_DONE else found.missed)[check.category] += 1
-    found.failures.append((one.input, check.category, check.path))
+    (result.over_done if check.category in OVER_DONE else result.missed)[check.category] += 1
+    result.failures.append((key_object.input, check.category, check.path))
 
 
 def _read(folder: Path | None, name: str | None) -> Dataset | None:
@@ -217,21 +217,21 @@ def _read(folder: Path | None, name: str | None) -> Dataset | None:
 
 
 def _element(dataset: Dataset, path: str) -> pydicom.DataElement | None:
-    place: Dataset | None = dataset
+    container: Dataset | None = dataset
     element = None
     for group, number, item in _PATH.findall(path):
-        if place is None:
+        if container is None:
             return None
         tag = int(group, 16) << 16 | int(number, 16)
-        if tag not in place:
+        if tag not in container:
             return None
-        element = place[tag]
-        place = None
+        element = container[tag]
+        container = None
         if item:
             items = element.value or ()
             if int(item) > len(items):
                 return None
-            place = items[int(item) - 1]
+            container = items[int(item) - 1]
     return element
 
 
@@ -262,13 +262,13 @@ def _holds(check: AnswerKeyCheck, dataset: Dataset, original: Dataset | None) ->
 def _hidden(before: np.ndarray, after: np.ndarray, box: tuple[int, int, int, int, int]) -> bool:
     frame, left, top, right, bottom = box
     frames = before.ndim - (2 if before.shape[-1] not in (3, 4) else 3)
-    parts = [one[frame] if frames else one for one in (before, after)]
+    parts = [pixels[frame] if frames else pixels for pixels in (before, after)]
     old, new = (part[top:bottom, left:right].astype(np.float64) for part in parts)
     spread = old.std()
     if not spread:
         return True
-    kept = np.abs(np.corrcoef(old.ravel(), new.ravel())[0, 1]) if new.std() > 1e-9 else 0.0
-    return bool(kept <= _HIDDEN or new.std() <= _HIDDEN * spread)
+    correlation = np.abs(np.corrcoef(old.ravel(), new.ravel())[0, 1]) if new.std() > 1e-9 else 0.0
+    return bool(correlation <= _HIDDEN or new.std() <= _HIDDEN * spread)
 
 
 def _words(text: str) -> list[str]:
@@ -276,23 +276,27 @@ def _words(text: str) -> list[str]:
 
 
 def _all_words(dataset: Dataset) -> set[str]:
-    found: set[str] = set()
+    words: set[str] = set()
     for element in dataset.iterall():
         if element.VR not in ("SQ", "UI") and not isinstance(element.value, bytes):
-            found |= set(_words(str(element.value)))
-    return found
+            words |= set(_words(str(element.value)))
+    return words
 
 
 def _in_bytes(words: set[str], dataset: Dataset) -> bool:
     """Whether a word stands in bytes that are no pixels; shorter words stand in bytes by chance."""
     forms = [word.encode() for word in words if len(word) >= _LEAST_IN_BYTES]
-    blocks = [one.value.lower() for one in dataset.iterall() if isinstance(one.value, bytes) and one.tag != _PIXELS]
+    blocks = [
+        element.value.lower()
+        for element in dataset.iterall()
+        if isinstance(element.value, bytes) and element.tag != _PIXELS
+    ]
     return any(form in block for block in blocks for form in forms)
 
 
 def _days(before: str, after: str) -> int | None:
     try:
-        one, two = (np.datetime64(f"{value[:4]}-{value[4:6]}-{value[6:8]}") for value in (before, after))
+        first, second = (np.datetime64(f"{value[:4]}-{value[4:6]}-{value[6:8]}") for value in (before, after))
     except ValueError:
         return None
-    return int((two - one).astype(int))
+    return int((second - first).astype(int))

@@ -17,5 +17,5 @@ def to_little_endian(dataset: Dataset) -> None:
                 to_little_endian(item)
         elif element.VR in _WORDS and isinstance(element.value, bytes):
             kind = _WORDS[element.VR]
-            whole = len(element.value) // np.dtype(kind).itemsize * np.dtype(kind).itemsize
-            element.value = np.frombuffer(element.value[:whole], f">{kind}").astype(f"<{kind}").tobytes()
+            length = len(element.value) // np.dtype(kind).itemsize * np.dtype(kind).itemsize
+            element.value = np.frombuffer(element.value[:length], f">{kind}").astype(f"<{kind}").tobytes()

@@ -44,10 +44,10 @@ class Result:
     outcome: Outcome
     reason: str = ""
     data: bytes = b""
-    place: tuple[str, ...] = ()
+    output_path: tuple[str, ...] = ()
     actions: tuple[ActionRecord, ...] = ()
     boxes: tuple[tuple[int, int, int, int, int], ...] = ()
-    kept: tuple[tuple[int, int, int, int, int], ...] = ()
+    allowed: tuple[tuple[int, int, int, int, int], ...] = ()
     doubtful: bytes = b""
     suffix: str = ".dcm"
     part: str = ""

@@ -12,7 +12,7 @@ _NUMBERS = frozenset(
 _FORMS = frozenset((b"XYZ ", b"curv", b"para", b"sf32", b"mft1", b"mft2", b"mAB ", b"mBA ", b"cicp"))
 _NAME = b"color profile"
 _LONGEST = 4 * 1024**2
-_ROOM = 132
+_HEADER_BYTES = 132
 
 
 def clean_color_profile(icc: bytes) -> bytes | None:
@@ -28,14 +28,14 @@ def clean_color_profile(icc: bytes) -> bytes | None:
     bytes or None
         A profile that shows the same colors; ``None`` when these bytes cannot be read as one.
     """
-    if not _ROOM <= len(icc) <= _LONGEST or icc[36:40] != b"acsp":
+    if not _HEADER_BYTES <= len(icc) <= _LONGEST or icc[36:40] != b"acsp":
         return None
     (count,) = struct.unpack_from(">I", icc, 128)
-    if count > 100 or len(icc) < _ROOM + 12 * count:
+    if count > 100 or len(icc) < _HEADER_BYTES + 12 * count:
         return None
     parts: dict[bytes, bytes] = {}
     for number in range(count):
-        tag, offset, size = struct.unpack_from(">4sII", icc, _ROOM + 12 * number)
+        tag, offset, size = struct.unpack_from(">4sII", icc, _HEADER_BYTES + 12 * number)
         if tag not in _NUMBERS:
             continue
         part = icc[offset : offset + size]
@@ -52,7 +52,7 @@ def _written(header: bytes, parts: dict[bytes, bytes]) -> bytes:
     text = _old_description() if old else _localized()
     parts = {b"desc": text, b"cprt": b"text\0\0\0\0none\0" if old else _localized(), **parts}
     entries, bodies = [], []
-    at = _ROOM + 12 * len(parts)
+    at = _HEADER_BYTES + 12 * len(parts)
     for tag, part in parts.items():
         entries.append(struct.pack(">4sII", tag, at, len(part)))
         bodies.append(part + bytes(-len(part) % 4))

@@ -43,11 +43,11 @@ class Rule:
 @cache
 def _rules() -> dict[str, Rule]:
     text = files("medhub.science.deid").joinpath("tables/confidentiality.csv").read_text("utf-8")
-    found: dict[str, Rule] = {}
+    table: dict[str, Rule] = {}
     for row in csv.DictReader(text.splitlines()):
-        options = dict(one.split(":") for one in row["options"].split())
-        found[row["tag"]] = Rule(row["name"], tuple(row["basic"].split("/")), options)  # type: ignore[arg-type]
-    return found
+        options = dict(option.split(":") for option in row["options"].split())
+        table[row["tag"]] = Rule(row["name"], tuple(row["basic"].split("/")), options)  # type: ignore[arg-type]
+    return table
 
 
 @cache

@@ -27,19 +27,19 @@ def known_regions(received: Dataset) -> tuple[Box, ...]:
         x0, y0, x1, y1 in pixels, within the image; the last two not included.
     """
     rows, columns = int(received.get("Rows", 0) or 0), int(received.get("Columns", 0) or 0)
-    found = []
+    boxes = []
     for device in _devices():
-        if all(any(_holds(received, *condition) for condition in line) for line in device["where"]):
+        if all(any(_matches(received, *condition) for condition in alternatives) for alternatives in device["where"]):
             for x0, y0, x1, y1 in device["boxes"]:
                 if x0 < columns and y0 < rows:
-                    found.append((x0, y0, min(x1, columns), min(y1, rows)))
-    return tuple(found)
+                    boxes.append((x0, y0, min(x1, columns), min(y1, rows)))
+    return tuple(boxes)
 
 
 def ultrasound_regions(received: Dataset) -> tuple[Box, ...]:
     """Read where the ultrasound itself lies (0018,6011); empty where the file does not say it, or says nonsense."""
     rows, columns = int(received.get("Rows", 0) or 0), int(received.get("Columns", 0) or 0)
-    found = []
+    boxes = []
     for item in received.get("SequenceOfUltrasoundRegions", None) or ():
         try:
             x0, y0, x1, y1 = (
@@ -50,23 +50,23 @@ def ultrasound_regions(received: Dataset) -> tuple[Box, ...]:
             return ()
         if not (0 <= x0 < x1 <= columns and 0 <= y0 < y1 <= rows):
             return ()
-        found.append((x0, y0, min(x1 + 1, columns), min(y1 + 1, rows)))
-    return tuple(found)
+        boxes.append((x0, y0, min(x1 + 1, columns), min(y1 + 1, rows)))
+    return tuple(boxes)
 
 
-def _holds(received: Dataset, test: str, attribute: str, *wanted: str) -> bool:
-    where = getattr(received, "file_meta", None) if attribute == "ImplementationVersionName" else received
-    value = _text(where.get(attribute)) if where is not None else ""
+def _matches(received: Dataset, test: str, attribute: str, *expected_values: str) -> bool:
+    source = getattr(received, "file_meta", None) if attribute == "ImplementationVersionName" else received
+    value = _text(source.get(attribute)) if source is not None else ""
     if test == "equals":
-        return any(value == one for one in wanted)
-    return any(one.casefold() in value.casefold() for one in wanted)
+        return any(value == expected for expected in expected_values)
+    return any(expected.casefold() in value.casefold() for expected in expected_values)
 
 
 def _text(value: Any) -> str:
     if value is None:
         return ""
     several = value if isinstance(value, list | tuple) or type(value).__name__ == "MultiValue" else [value]
-    return " ".join(str(one) for one in several)
+    return " ".join(str(part) for part in several)
 
 
 @cache

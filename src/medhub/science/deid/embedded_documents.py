@@ -12,7 +12,7 @@ from pypdf.errors import PyPdfError
 from pypdf.generic import ArrayObject, DictionaryObject, IndirectObject
 
 from medhub.science.deid.identifying_text import IdentifyingText, identifying_text_of
-from medhub.science.deid.numeric_elements import numbers_read_like_writing
+from medhub.science.deid.numeric_elements import numbers_contain_text
 from medhub.science.deid.profile import Profile
 from medhub.science.deid.redaction import redact
 from medhub.science.imaging.decoding_limits import Unacceptable
@@ -25,7 +25,7 @@ _DOCUMENT = 0x00420011
 _MOST_PAGES = 2_000
 _MOST_OBJECTS = 200_000
 # What a page, or a picture on it, carries beside what it shows.
-_BESIDE = (
+_HIDDEN_KEYS = (
     *("/Annots", "/Metadata", "/PieceInfo", "/AA", "/LastModified", "/Thumb", "/B", "/StructParents", "/StructParent"),
     *("/OPI", "/Alternates", "/AF", "/ID", "/Name"),
 )
@@ -66,7 +66,7 @@ def take_document(received: Dataset, profile: Profile) -> Document | None:
     Unacceptable
         When it is damaged or locked, so that nobody could read it.
     """
-    if not _keeps_document(received, profile):
+    if not _retains_document(received, profile):
         return None
     data = received["EncapsulatedDocument"].value
     if not isinstance(data, bytes) or not data:
@@ -98,17 +98,17 @@ def doubt_beside_pixels(received: Dataset, profile: Profile, identity: Identifyi
     str
         A sentence for the person.
     """
-    if _keeps_document(received, profile):
+    if _retains_document(received, profile):
         data = received["EncapsulatedDocument"].value
-        return _doubt_of_document(media_type_of(received, data if isinstance(data, bytes) else b""))
+        return _review_reason(media_type_of(received, data if isinstance(data, bytes) else b""))
     if str(received.get("SOPClassUID", "")) in _AUDIO:
         return "A recorded voice can be recognized, and may say a name; a person must decide."
-    if numbers_read_like_writing(received, identity if identity is not None else identifying_text_of(received)):
+    if numbers_contain_text(received, identity if identity is not None else identifying_text_of(received)):
         return "Between the numbers of this object lies what reads like writing; a person must look."
     return ""
 
 
-def _keeps_document(received: Dataset, profile: Profile) -> bool:
+def _retains_document(received: Dataset, profile: Profile) -> bool:
     """Whether an object is a document that stays; one within any other object is emptied by the engine."""
     if "EncapsulatedDocument" not in received or kind_of(received).shown_as != "document":
         return False
@@ -116,7 +116,7 @@ def _keeps_document(received: Dataset, profile: Profile) -> bool:
     return special is None or special.action == "keep"
 
 
-def _doubt_of_document(media_type: str) -> str:
+def _review_reason(media_type: str) -> str:
     if media_type == PDF:
         return "The pages of a document may name somebody, and no program can be sure that they do not; read them."
     if media_type == "text/xml":
@@ -162,7 +162,7 @@ def clean_pdf(data: bytes) -> bytes:
         writer = PdfWriter()
         seen: set[int] = set()
         for page in reader.pages:
-            _strip(page, seen)
+            _remove_hidden_keys(page, seen)
             writer.add_page(page)
         writer.metadata = None
         out = BytesIO()
@@ -177,24 +177,24 @@ def clean_pdf(data: bytes) -> bytes:
     return out.getvalue()
 
 
-def _strip(page: DictionaryObject, seen: set[int]) -> None:
+def _remove_hidden_keys(page: DictionaryObject, seen: set[int]) -> None:
     """Take out of a page, and of all that it draws, what is not drawn."""
-    waiting: list[Any] = [page]
-    while waiting:
-        one = waiting.pop()
-        one = one.get_object() if isinstance(one, IndirectObject) else one
-        if id(one) in seen or one is None:
+    stack: list[Any] = [page]
+    while stack:
+        node = stack.pop()
+        node = node.get_object() if isinstance(node, IndirectObject) else node
+        if id(node) in seen or node is None:
             continue
-        seen.add(id(one))
+        seen.add(id(node))
         if len(seen) > _MOST_OBJECTS:
             raise ValueError("it has too many objects")
-        if isinstance(one, DictionaryObject):
-            for key in _BESIDE:
-                if key in one:
-                    del one[key]
-            waiting += [one.raw_get(key) for key in list(one) if key != "/Parent"]
-        elif isinstance(one, ArrayObject):
-            waiting += list(one)
+        if isinstance(node, DictionaryObject):
+            for key in _HIDDEN_KEYS:
+                if key in node:
+                    del node[key]
+            stack += [node.raw_get(key) for key in list(node) if key != "/Parent"]
+        elif isinstance(node, ArrayObject):
+            stack += list(node)
 
 
 def mark_read(dicom: bytes) -> bytes:

@@ -89,7 +89,7 @@ def clean_object(
                     return Result("quarantined", "A photograph may show a face; a person must look.")
                 return clean_photograph(data, profile, subject, key, limits)
             received, syntax = parse_within(data, limits)
-            return _cleaned(received, syntax, profile, subject, key, limits, layouts)
+            return _clean_dicom(received, syntax, profile, subject, key, limits, layouts)
         except Unacceptable as error:
             return Result("quarantined", str(error))
         except (NestedTooDeep, RecursionError):
@@ -135,7 +135,7 @@ def clean_large_slide(source: Path, target: Path, profile: Profile, key: bytes) 
         return Result("quarantined", f"It is damaged: it cannot be read ({type(error).__name__}).")
 
 
-def _cleaned(
+def _clean_dicom(
     received: Dataset,
     syntax: UID,
     profile: Profile,
@@ -144,18 +144,18 @@ def _cleaned(
     limits: DecodingLimits,
     layouts: Layouts | None,
 ) -> Result:
-    reason = _no_object(received)
+    reason = _rejection_reason(received)
     if reason:
         return Result("quarantined", reason)
-    subject = subject or _subject_in(received, key, profile)
+    subject = subject or _subject_of_dataset(received, key, profile)
     pixels, reason = None, ""
     if _PIXELS in received:
         reason = "" if profile.pixels.clean else may_hold_writing(received)
         check_image(received, syntax, limits)
         pixels = clean_pixels(received, syntax)
         del received[_PIXELS]
-    found = deidentify_cached(received, profile, subject, max_depth=limits.max_depth)
-    dataset = found.dataset
+    deidentified = deidentify_cached(received, profile, subject, max_depth=limits.max_depth)
+    dataset = deidentified.dataset
     if syntax == ExplicitVRBigEndian:
         to_little_endian(dataset)
     if pixels is not None:
@@ -169,20 +169,20 @@ def _cleaned(
     except (struct.error, OverflowError, ValueError, TypeError, AttributeError):
         return Result("quarantined", "It is damaged: one of its values cannot be written as its kind says.")
     names = (dataset.get(keyword) for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"))
-    place = (subject.code, *(str(name or "none") for name in names))
-    made = Result("cleaned", "", written, place, found.actions)
+    output_path = (subject.code, *(str(name or "none") for name in names))
+    result = Result("cleaned", "", written, output_path, deidentified.actions)
     if not reason and pixels is not None and profile.pixels.faces == "hold":
         reason = may_show_face(received)
     if reason:
-        return replace(made, outcome="quarantined", reason=reason, data=b"", doubtful=written)
+        return replace(result, outcome="quarantined", reason=reason, data=b"", doubtful=written)
     if pixels is None or not profile.pixels.clean or not is_picture(received):
-        return made
+        return result
     if not profile.pixels.also_reconstructed and not may_hold_writing(received):
-        return made
-    return _looked_at(received, written, profile, made, layouts)
+        return result
+    return _clean_pixels(received, written, profile, result, layouts)
 
 
-def _no_object(received: Dataset) -> str:
+def _rejection_reason(received: Dataset) -> str:
     """Say why a dataset is nothing that can be made into another; empty where it can."""
     meta = getattr(received, "file_meta", Dataset())
     if "DirectoryRecordSequence" in received or meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
@@ -195,20 +195,22 @@ def _no_object(received: Dataset) -> str:
     return ""
 
 
-def _subject_in(received: Dataset, key: bytes, profile: Profile) -> Pseudonym:
+def _subject_of_dataset(received: Dataset, key: bytes, profile: Profile) -> Pseudonym:
     number, issuer = (str(received.get(keyword, "") or "") for keyword in ("PatientID", "IssuerOfPatientID"))
     if not number.strip():  # without a number, the name is what tells people apart
         number, issuer = str(received.get("PatientName", "") or ""), "name"
     return subject_of(key, number, issuer, profile.dates)
 
 
-def _looked_at(received: Dataset, written: bytes, profile: Profile, made: Result, layouts: Layouts | None) -> Result:
+def _clean_pixels(
+    received: Dataset, written: bytes, profile: Profile, result: Result, layouts: Layouts | None
+) -> Result:
     """Clean the pixels of a file whose header is clean, or say why a person must."""
     try:
-        look = clean_pixels_of(received, written, only_ultrasound=profile.pixels.only_ultrasound, layouts=layouts)
+        check = clean_pixels_of(received, written, only_ultrasound=profile.pixels.only_ultrasound, layouts=layouts)
     except OcrUnavailable as error:
-        look = PixelCheck(doubt=f"Nobody looked for writing in its pixels. {error}")
-    if look.doubt:
-        made = replace(made, outcome="quarantined", reason=look.doubt, data=b"", doubtful=written)
-        return replace(made, boxes=look.boxes, kept=look.kept)
-    return replace(made, data=look.data, boxes=look.boxes, kept=look.kept)
+        check = PixelCheck(doubt=f"Nobody looked for writing in its pixels. {error}")
+    if check.doubt:
+        result = replace(result, outcome="quarantined", reason=check.doubt, data=b"", doubtful=written)
+        return replace(result, boxes=check.boxes, allowed=check.allowed)
+    return replace(result, data=check.data, boxes=check.boxes, allowed=check.allowed)

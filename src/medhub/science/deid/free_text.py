@@ -19,7 +19,7 @@ from pydicom.sr._concepts_dict import concepts as _concepts
 from medhub.science.deid.identifying_text import IdentifyingText
 
 # Whole passages that go: addresses of mail and web, telephone numbers, dates, times of day, numbers of persons.
-_PASSAGES = tuple(
+_IDENTIFYING_PATTERNS = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         r"\S+@\S+",
@@ -90,14 +90,14 @@ def vocabulary() -> frozenset[str]:
         words |= {word.casefold() for word in _TOKEN.findall(entry[2])}
     known: Any = _concepts
     for scheme, codes in known.items():
-        for meaning in (meaning for one in codes.values() for meaning, _ in one.values()):
-            if not any(one in meaning.casefold() for one in _SPARED_KEYWORDS):
+        for meaning in (meaning for concepts in codes.values() for meaning, _ in concepts.values()):
+            if not any(keyword in meaning.casefold() for keyword in _SPARED_KEYWORDS):
                 # The standard's own meanings are written in title case; elsewhere a capital can be a person's name.
-                found = _TOKEN.findall(meaning)
-                words |= {one.casefold() for one in found if scheme == "DCM" or one.islower() or one.isupper()}
+                tokens = _TOKEN.findall(meaning)
+                words |= {token.casefold() for token in tokens if scheme == "DCM" or token.islower() or token.isupper()}
     text = files("medhub.science.deid").joinpath("tables/words.txt").read_text("utf-8")
-    own = [line.split("#")[0].split() for line in text.splitlines()]
-    words |= {word.casefold() for line in own for word in line}
+    word_lists = [line.split("#")[0].split() for line in text.splitlines()]
+    words |= {word.casefold() for line in word_lists for word in line}
     words -= {word for word in words if word.isdigit()}
     return frozenset(words)
 
@@ -117,15 +117,15 @@ def clean_text(text: str, identity: IdentifyingText) -> str:
     str
         What stays, with its punctuation; empty where nothing does.
     """
-    for passage in _PASSAGES:
-        text = passage.sub(" ", text)
+    for pattern in _IDENTIFYING_PATTERNS:
+        text = pattern.sub(" ", text)
     text = _AGE.sub("90", text)
 
-    def kept(found: re.Match[str]) -> str:
-        word = found.group()
-        return word if not identity.names(word) and _harmless(word, identity) else ""
+    def keep_known_word(match: re.Match[str]) -> str:
+        word = match.group()
+        return word if not identity.names(word) and _is_known_word(word, identity) else ""
 
-    cleaned = _TOKEN.sub(kept, text)
+    cleaned = _TOKEN.sub(keep_known_word, text)
     # Marks and spaces that stood around what went.
     cleaned = re.sub(r"(?<![\w)])[^\w\s(<>=+-]+(?=\s|$)|\(\s*\)|\[\s*\]", "", cleaned)
     cleaned = re.sub(r"[^\S\r\n]{2,}", " ", cleaned)
@@ -133,19 +133,19 @@ def clean_text(text: str, identity: IdentifyingText) -> str:
     return cleaned if _TOKEN.search(cleaned) else ""
 
 
-def _harmless(word: str, identity: IdentifyingText) -> bool:
+def _is_known_word(word: str, identity: IdentifyingText) -> bool:
     lower = word.casefold()
     if lower in vocabulary() or _NUMBER.match(word) is not None or len(word) == 1:
         return True
     if _MIXED.match(word) is not None:
-        letters = "".join(one for one in lower if not one.isdigit())
+        letters = "".join(character for character in lower if not character.isdigit())
         return letters in _UNITS or letters in vocabulary() or len(letters) <= 2
     parts = re.split(r"['-]", word)
     return len(parts) > 1 and all(
         part
         and not identity.names(part)
         and not (part.isdigit() and len(part) > _LONGEST_PART)
-        and _harmless(part, identity)
+        and _is_known_word(part, identity)
         for part in parts
     )
 

@@ -37,7 +37,7 @@ _NUMBERS = frozenset(
         "ClinicalTrialSubjectReadingID",
     ]
 )
-_PLACES = frozenset(
+_LOCATIONS = frozenset(
     tag_for_keyword(keyword)
     for keyword in [
         "PatientAddress",
@@ -56,17 +56,17 @@ _PLACES = frozenset(
         "OrderEntererLocation",
     ]
 )
-_SAYING = _NUMBERS | _PLACES
-_SAYING_VRS = ("PN", "SQ")
+_IDENTIFYING_TAGS = _NUMBERS | _LOCATIONS
+_IDENTIFYING_VRS = ("PN", "SQ")
 # Shorter pieces of names are part of too many other words.
-_SHORTEST = 3
-_LONGEST = 1_024
-_MOST_REMEMBERED = 256
-_LONG = 5
+_MIN_WORD_LENGTH = 3
+_MAX_VALUE_BYTES = 1_024
+_MAX_CACHED_ELEMENTS = 256
+_MIN_LENGTH_IN_BYTES = 5
 _FOLDED_BYTES = bytes.maketrans(b"015", b"ois")
 _WORD = re.compile(r"[^\W_]+")
 # Words of hospitals' names that say nothing by themselves.
-_GENERAL = frozenset(
+_COMMON_WORDS = frozenset(
     [
         "hospital",
         "clinic",
@@ -124,16 +124,16 @@ class IdentifyingText:
         """Whether one of them stands in bytes, as text of one or two bytes a sign; short ones do by chance."""
         plain = data.lower().translate(_FOLDED_BYTES)
         forms = (plain, plain.replace(b"\0", b""))
-        return any(word.encode() in form for word in self.words if len(word) >= _LONG for form in forms)
+        return any(word.encode() in form for word in self.words if len(word) >= _MIN_LENGTH_IN_BYTES for form in forms)
 
 
 def identifying_text_of_person(texts: Iterable[str]) -> IdentifyingText:
     """Make an identity of what is known of a person beside a file: names, numbers, addresses."""
     words: set[str] = set()
     for text in texts:
-        if len(text.strip()) >= _SHORTEST:
+        if len(text.strip()) >= _MIN_WORD_LENGTH:
             words.add(folded(text.strip()))
-        words |= {folded(word) for word in _WORD.findall(text) if len(word) >= _SHORTEST}
+        words |= {folded(word) for word in _WORD.findall(text) if len(word) >= _MIN_WORD_LENGTH}
     return IdentifyingText(frozenset(words))
 
 
@@ -150,55 +150,57 @@ def identifying_text_of(dataset: Dataset) -> IdentifyingText:
     Identity
     """
     words: set[str] = set()
-    waiting = [dataset]
-    while waiting:
-        one = waiting.pop()
-        writing = (str(one.original_character_set), *one.original_encoding)
-        for tag, raw in list(one.items()):
+    pending = [dataset]
+    while pending:
+        item = pending.pop()
+        encoding = (str(item.original_character_set), *item.original_encoding)
+        for tag, raw in list(item.items()):
             # Most elements say nothing, and are not even converted.
-            if tag not in _SAYING and not (_may_say(tag) if raw.VR in (None, "UN") else raw.VR in _SAYING_VRS):
+            if tag not in _IDENTIFYING_TAGS and not (
+                _may_identify(tag) if raw.VR in (None, "UN") else raw.VR in _IDENTIFYING_VRS
+            ):
                 continue
-            key = _key_of(tag, raw, writing)
-            known = _words_before.get(key) if key is not None else None
+            key = _key_of(tag, raw, encoding)
+            known = _cached_words.get(key) if key is not None else None
             if known is None:
                 try:
-                    element = one[tag]
+                    element = item[tag]
                     value = element.value
                 # A value that cannot be read is not passed on either.
                 except Exception:  # noqa: S112
                     continue
                 if element.VR == "SQ":
-                    waiting.extend(item for item in value or () if isinstance(item, Dataset))
+                    pending.extend(item for item in value or () if isinstance(item, Dataset))
                     continue
-                known = frozenset(word for text in _texts(element) for word in _pieces(element, text))
+                known = frozenset(word for text in _texts(element) for word in _identifying_words(element, text))
                 if key is not None:
-                    _remember(key, known)
+                    _cache_words(key, known)
             words |= known
     return IdentifyingText(frozenset(words))
 
 
-def _key_of(tag: BaseTag, raw: Any, writing: tuple[object, ...]) -> tuple[object, ...] | None:
+def _key_of(tag: BaseTag, raw: Any, encoding: tuple[object, ...]) -> tuple[object, ...] | None:
     """By what it is known which words an element holds; ``None`` for what its surroundings decide on."""
-    if type(raw) is not RawDataElement or raw.VR in (None, "UN", "SQ") or len(raw.value or b"") > _LONGEST:
+    if type(raw) is not RawDataElement or raw.VR in (None, "UN", "SQ") or len(raw.value or b"") > _MAX_VALUE_BYTES:
         return None
-    return (int(tag), raw.VR, raw.value, writing)
+    return (int(tag), raw.VR, raw.value, encoding)
 
 
 # The words of elements that were read before, in the memory of this process alone: those of a series share most.
-_words_before: OrderedDict[tuple[object, ...], frozenset[str]] = OrderedDict()
+_cached_words: OrderedDict[tuple[object, ...], frozenset[str]] = OrderedDict()
 
 
-def _remember(key: tuple[object, ...], words: frozenset[str]) -> None:
-    _words_before[key] = words
-    if len(_words_before) > _MOST_REMEMBERED:
-        _words_before.popitem(last=False)
+def _cache_words(key: tuple[object, ...], words: frozenset[str]) -> None:
+    _cached_words[key] = words
+    if len(_cached_words) > _MAX_CACHED_ELEMENTS:
+        _cached_words.popitem(last=False)
 
 
 @lru_cache(maxsize=4_096)
-def _may_say(tag: BaseTag) -> bool:
+def _may_identify(tag: BaseTag) -> bool:
     """Whether an element of which a file does not say what it is can be a name, or a sequence."""
     try:
-        return dictionary_VR(tag) in _SAYING_VRS
+        return dictionary_VR(tag) in _IDENTIFYING_VRS
     except KeyError:  # private, in an implicit syntax: its reader knows more
         return True
 
@@ -208,22 +210,22 @@ def _texts(element: DataElement) -> list[str]:
     if value is None or isinstance(value, bytes):
         return []
     several = value if isinstance(value, list | tuple) or type(value).__name__ == "MultiValue" else [value]
-    return [str(one) for one in several if one not in (None, "")]
+    return [str(part) for part in several if part not in (None, "")]
 
 
-def _pieces(element: DataElement, value: str) -> Iterator[str]:
+def _identifying_words(element: DataElement, value: str) -> Iterator[str]:
     tag = int(element.tag)
     if element.VR == "PN":
         for word in _WORD.findall(value):
-            if len(word) >= _SHORTEST and not word.isdigit():
+            if len(word) >= _MIN_WORD_LENGTH and not word.isdigit():
                 yield folded(word)
     elif tag in _NUMBERS:
-        if len(value.strip()) >= _SHORTEST:
+        if len(value.strip()) >= _MIN_WORD_LENGTH:
             yield folded(value.strip())
         for word in _WORD.findall(value):
-            if len(word) > _SHORTEST:
+            if len(word) > _MIN_WORD_LENGTH:
                 yield folded(word)
-    elif tag in _PLACES:
+    elif tag in _LOCATIONS:
         for word in _WORD.findall(value):
-            if len(word) > _SHORTEST and word.casefold() not in _GENERAL:
+            if len(word) > _MIN_WORD_LENGTH and word.casefold() not in _COMMON_WORDS:
                 yield folded(word)

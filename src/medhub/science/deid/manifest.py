@@ -12,11 +12,11 @@ from medhub.science.deid.identity_cache import cached_by_identity
 
 _ITEM = re.compile(r"\[\d+\]")
 # An object with more kinds of actions was made to have them.
-MOST_LINES = 4_000
+MAX_LINES = 4_000
 
 
 @dataclass(frozen=True)
-class Line:
+class ManifestLine:
     """What was done to one attribute, wherever in the items of its sequences it lay.
 
     Attributes
@@ -44,7 +44,7 @@ class Line:
 
 
 @cached_by_identity
-def manifest_of(actions: tuple[ActionRecord, ...]) -> tuple[Line, ...]:
+def manifest_of(actions: tuple[ActionRecord, ...]) -> tuple[ManifestLine, ...]:
     """Sum up actions over the items of sequences, in the order of the first of each kind.
 
     Parameters
@@ -54,14 +54,16 @@ def manifest_of(actions: tuple[ActionRecord, ...]) -> tuple[Line, ...]:
 
     Returns
     -------
-    tuple of Line
-        At most ``MOST_LINES``; the last one then says how many kinds more there were.
+    tuple of ManifestLine
+        At most ``MAX_LINES``; the last one then says how many kinds more there were.
     """
-    counts = Counter((_ITEM.sub("[*]", one.path), one.name, one.vr, one.done, one.rule) for one in actions)
-    lines = [Line(*kind, count) for kind, count in counts.items()]
-    if len(lines) > MOST_LINES:
-        rest = lines[MOST_LINES - 1 :]
+    counts = Counter(
+        (_ITEM.sub("[*]", action.path), action.name, action.vr, action.done, action.rule) for action in actions
+    )
+    lines = [ManifestLine(*kind, count) for kind, count in counts.items()]
+    if len(lines) > MAX_LINES:
+        rest = lines[MAX_LINES - 1 :]
         words = f"{len(rest)} kinds of actions more"
-        more = Line("", "more", "", "removed or cleaned", words, sum(one.count for one in rest))
-        return (*lines[: MOST_LINES - 1], more)
+        more = ManifestLine("", "more", "", "removed or cleaned", words, sum(line.count for line in rest))
+        return (*lines[: MAX_LINES - 1], more)
     return tuple(lines)

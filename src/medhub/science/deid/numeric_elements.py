@@ -27,7 +27,7 @@ _NUMBERS = {
 }
 _SAMPLES = {"SB": "i1", "UB": "u1", "MB": "u1", "AB": "u1", "SS": "i2", "US": "u2", "SL": "i4", "UL": "u4"}
 _SAMPLES |= {"SV": "i8", "UV": "u8"}
-_RUN = re.compile(rb"[\x20-\x7e]{12,}|(?:[\x20-\x7e]\x00){12,}|(?:\x00[\x20-\x7e]){12,}")
+_TEXT_RUN = re.compile(rb"[\x20-\x7e]{12,}|(?:[\x20-\x7e]\x00){12,}|(?:\x00[\x20-\x7e]){12,}")
 
 
 def restore_numbers(received: Dataset, cleaned: Dataset, *, big_endian: bool) -> None:
@@ -42,9 +42,9 @@ def restore_numbers(received: Dataset, cleaned: Dataset, *, big_endian: bool) ->
     big_endian
         How the received numbers are written.
     """
-    for parent, keyword, source, item in _places(received):
+    for parent, keyword, source, item in _number_elements(received):
         kind = _NUMBERS[parent, keyword] or _SAMPLES.get(str(source.get("WaveformSampleInterpretation", "")), "")
-        target = cleaned if not parent else _item(cleaned, parent, item)
+        target = cleaned if not parent else _item_at(cleaned, parent, item)
         value = source[keyword].value
         if target is None:
             continue
@@ -52,8 +52,8 @@ def restore_numbers(received: Dataset, cleaned: Dataset, *, big_endian: bool) ->
             del target[keyword]
         if not kind or not isinstance(value, bytes):
             continue  # nobody can say what these bytes are
-        whole = len(value) // int(kind[1:]) * int(kind[1:])
-        numbers = np.frombuffer(value[:whole], f"{'>' if big_endian else '<'}{kind}").astype(f"<{kind}")
+        length = len(value) // int(kind[1:]) * int(kind[1:])
+        numbers = np.frombuffer(value[:length], f"{'>' if big_endian else '<'}{kind}").astype(f"<{kind}")
         if kind[0] == "f":
             numbers[np.isnan(numbers)] = np.nan
         elif keyword == "WaveformData":
@@ -63,7 +63,7 @@ def restore_numbers(received: Dataset, cleaned: Dataset, *, big_endian: bool) ->
         target.add(DataElement(keyword, vr if vr != "UN" else "OW", data + bytes(len(data) % 2)))
 
 
-def numbers_read_like_writing(received: Dataset, identity: IdentifyingText) -> bool:
+def numbers_contain_text(received: Dataset, identity: IdentifyingText) -> bool:
     """Whether the numbers of an object hold runs of letters that read like writing, or a name of the file.
 
     Parameters
@@ -77,21 +77,21 @@ def numbers_read_like_writing(received: Dataset, identity: IdentifyingText) -> b
     -------
     bool
     """
-    for _, keyword, source, _ in _places(received):
+    for _, keyword, source, _ in _number_elements(received):
         value = source[keyword].value
-        if isinstance(value, bytes) and (identity.stands_in(value) or any(map(_reads, _RUN.findall(value)))):
+        if isinstance(value, bytes) and (identity.stands_in(value) or any(map(_is_readable, _TEXT_RUN.findall(value)))):
             return True
     return False
 
 
-def _reads(run: bytes) -> bool:
+def _is_readable(run: bytes) -> bool:
     text = run.replace(b"\0", b"").decode("ascii")
-    letters = sum(one.isalpha() for one in text)
-    vowels = sum(one in "aeiouAEIOU" for one in text)
+    letters = sum(character.isalpha() for character in text)
+    vowels = sum(character in "aeiouAEIOU" for character in text)
     return letters >= 0.6 * len(text) and vowels >= 0.15 * len(text) and len(set(text)) > 5
 
 
-def _places(received: Dataset) -> Iterator[tuple[str, str, Dataset, int]]:
+def _number_elements(received: Dataset) -> Iterator[tuple[str, str, Dataset, int]]:
     for parent, keyword in _NUMBERS:
         items = list(received.get(parent) or ()) if parent else [received]
         for number, item in enumerate(items):
@@ -99,7 +99,7 @@ def _places(received: Dataset) -> Iterator[tuple[str, str, Dataset, int]]:
                 yield parent, keyword, item, number
 
 
-def _item(cleaned: Dataset, parent: str, number: int) -> Dataset | None:
+def _item_at(cleaned: Dataset, parent: str, number: int) -> Dataset | None:
     items = cleaned.get(parent) or ()
     return items[number] if number < len(items) else None
 

@@ -21,45 +21,45 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medhub.errors import Unavailable
-from medhub.science.deid.onnx_fusion import faster
+from medhub.science.deid.onnx_fusion import fuse_operations
 from medhub.science.deid.text_detection import Detector
 from medhub.science.deid.text_or_tissue import (
-    SURELY,
-    is_cloud,
-    is_one_more,
+    CERTAIN_SCORE,
+    is_cell_row,
+    is_likely_cell,
     is_round,
-    is_row,
+    is_shadow,
     is_thick,
     is_tissue,
     thick_share,
 )
 
 # Surroundings, in pixels, and what is added to their variation: noise of single levels is not raised to writing.
-_AROUND = 31
-_FLOOR = 3.0
+_NEIGHBORHOOD = 31
+_MIN_DEVIATION = 3.0
 _GAIN = 60.0
-_FOUND = 0.35
-READ = 0.5
+_DETECTION_THRESHOLD = 0.35
+MIN_SCORE = 0.5
 # What is higher than this (pixels) and cannot be read at all is no writing; the second where it is dim.
-_HIGHEST = 64
-_HIGHEST_DIM = 32
+_MAX_HEIGHT = 64
+_MAX_HEIGHT_DIM = 32
 # What is read so surely is not read upside down too.
-_THIS_WAY_UP = 0.9
+_UPRIGHT_SCORE = 0.9
 # Runs of a network after which it gives its memory back.
-_GIVEN_BACK_EVERY = 16
+_RUNS_BETWEEN_SHRINKS = 16
 # So many readings are tried, and fewer of what looks like cells.
-_WAYS = 6
-_WAYS_OF_CELLS = 2
+_MAX_READINGS = 6
+_MAX_READINGS_OF_CELLS = 2
 # A find that lies so far within another of its height is a part of it; so is a stroke that is shorter than that.
-_PART = 0.8
-_SAME_HEIGHT = 0.4
-_STROKE = 1.5
+_PART_OVERLAP = 0.8
+_MIN_HEIGHT_SHARE = 0.4
+_MAX_STROKE_RATIO = 1.5
 # A find that reads badly repeats another if so much of it lies within that, and so many of its signs are those.
-_REPEATS_WITHIN = 0.2
-_REPEATS = 0.8
+_DUPLICATE_OVERLAP = 0.2
+_DUPLICATE_SHARE = 0.8
 
 # A piece of writing as it was found, and the picture that it was found in.
-_Seen = tuple[NDArray[np.float32], NDArray[np.uint8]]
+_Detection = tuple[NDArray[np.float32], NDArray[np.uint8]]
 
 
 class OcrUnavailable(Unavailable):
@@ -113,21 +113,21 @@ class TextReader:
         cv2.setNumThreads(1)
         self._cv2 = cv2
         self._ocr: Any = RapidOCR(
-            intra_op_num_threads=1, inter_op_num_threads=1, det_box_thresh=_FOUND, det_score_mode="slow"
+            intra_op_num_threads=1, inter_op_num_threads=1, det_box_thresh=_DETECTION_THRESHOLD, det_score_mode="slow"
         )
         # Which way up writing is, is tried by reading it.
         self._ocr.text_cls = None
         for network in (self._ocr.text_det.infer, self._ocr.text_rec.session):
             network.session = _Network(Path(network.session._model_path).read_bytes())
         self._detector = Detector(cv2, self._ocr.text_det)
-        self._guard = threading.Lock()
+        self._lock = threading.Lock()
 
     def find(
         self,
         picture: NDArray[np.uint8],
         values: NDArray[Any] | None = None,
         *,
-        settled: Callable[[str, float], bool] = lambda text, score: score >= READ,
+        is_final: Callable[[str, float], bool] = lambda text, score: score >= MIN_SCORE,
         low: bool = True,
     ) -> tuple[TextRegion, ...]:
         """Find writing, and read it.
@@ -148,71 +148,87 @@ class TextReader:
         tuple of Writing
         """
         plain = np.ascontiguousarray(picture[:, :, ::-1])
-        raised = self._raised(_grey(picture) if values is None else values)
-        with self._guard:
-            found = self._detector.find(((plain, False), (raised, False), (raised, True)), low=low)
-            pieces = self._pieces(found, settled)
-            several = [one for one in pieces if self._is_cloud(one, plain, found) or is_row(one.sides, one.readings)]
-            pieces = [one for one in pieces if not any(one is other for other in several)]
-            for box in [one.box for one in several]:
+        equalized = self._equalize_contrast(_to_gray(picture) if values is None else values)
+        with self._lock:
+            detections = self._detector.find(((plain, False), (equalized, False), (equalized, True)), low=low)
+            regions = self._read_detections(detections, is_final)
+            cell_rows = [
+                region
+                for region in regions
+                if self._is_shadow(region, plain, detections) or is_cell_row(region.sides, region.readings)
+            ]
+            regions = [region for region in regions if not any(region is row for row in cell_rows)]
+            for row_box in [row.box for row in cell_rows]:
                 # Lines that touch one another cannot be read as one, and between the cells of a row a name may stand.
-                apart = [
-                    (quad, source) for source in (plain, raised) for quad in self._detector.within(source, box, scale=2)
+                detections = [
+                    (quad, source)
+                    for source in (plain, equalized)
+                    for quad in self._detector.find_enlarged(source, row_box, scale=2)
                 ]
-                inner = self._pieces(apart, settled)
-                pieces += [one for one in inner if not is_cloud(one.sides.min(), one.readings, _HIGHEST_DIM)]
-        pieces = [one for one in pieces if not any(self._repeats(one, other) for other in pieces if other is not one)]
-        rounds = sum(is_round(one.readings) for one in pieces)
-        return tuple(one for one in pieces if not is_tissue(one.sides, one.readings, one.thick, rounds))
+                inner_regions = self._read_detections(detections, is_final)
+                regions += [
+                    region
+                    for region in inner_regions
+                    if not is_shadow(region.sides.min(), region.readings, _MAX_HEIGHT_DIM)
+                ]
+        regions = [
+            region
+            for region in regions
+            if not any(self._is_duplicate(region, other) for other in regions if other is not region)
+        ]
+        rounds = sum(is_round(region.readings) for region in regions)
+        return tuple(region for region in regions if not is_tissue(region.sides, region.readings, region.thick, rounds))
 
-    def _pieces(self, found: list[_Seen], settled: Callable[[str, float], bool]) -> list[TextRegion]:
+    def _read_detections(
+        self, detections: list[_Detection], is_final: Callable[[str, float], bool]
+    ) -> list[TextRegion]:
         """Read what was found, the largest first; parts of a line that was read surely are not read again."""
-        pieces: list[TextRegion] = []
-        sure: list[NDArray[np.float32]] = []
-        rounds = 0
-        for group in sorted(_grouped(found), key=lambda one: -_area(one[0][0])):
+        regions: list[TextRegion] = []
+        certain_outlines: list[NDArray[np.float32]] = []
+        cell_count = 0
+        for group in sorted(_group_detections(detections), key=lambda group: -_area(group[0][0])):
             outline = _outline([quad for quad, _ in group])
-            if any(self._is_part(outline, whole) for whole in sure):
+            if any(self._is_part(outline, certain) for certain in certain_outlines):
                 continue
             crops = [crop for quad, source in group if (crop := self._crop(quad, source)) is not None]
             thick = min((thick_share(self._cv2, crop) for crop in crops), default=1.0)
-            if is_one_more(_sides(outline), thick, rounds):
+            if is_likely_cell(_sides(outline), thick, cell_count):
                 continue
-            grown = (self._crop(_grown(quad), source) for quad, source in group)
-            readings = self._read(itertools.chain(crops, grown), is_thick(thick), settled)
-            piece = TextRegion(outline, readings, thick)
-            rounds += is_round(readings)
-            pieces.append(piece)
-            ring = is_round(readings) or is_row(piece.sides, readings)
-            if readings and not ring and readings[0][1] >= SURELY and settled(*readings[0]):
-                sure.append(outline)
-        return pieces
+            enlarged_crops = (self._crop(_enlarge(quad), source) for quad, source in group)
+            readings = self._read_crops(itertools.chain(crops, enlarged_crops), is_thick(thick), is_final)
+            region = TextRegion(outline, readings, thick)
+            cell_count += is_round(readings)
+            regions.append(region)
+            is_ring = is_round(readings) or is_cell_row(region.sides, readings)
+            if readings and not is_ring and readings[0][1] >= CERTAIN_SCORE and is_final(*readings[0]):
+                certain_outlines.append(outline)
+        return regions
 
     def _is_part(self, inner: NDArray[np.float32], outer: NDArray[np.float32]) -> bool:
         sides, height = _sides(inner), float(_sides(outer).min())
-        if sides.min() < _SAME_HEIGHT * height and sides.max() > _STROKE * height:
+        if sides.min() < _MIN_HEIGHT_SHARE * height and sides.max() > _MAX_STROKE_RATIO * height:
             return False
         both, _ = self._cv2.intersectConvexConvex(inner, outer)
-        return bool(both >= _PART * _area(inner))
+        return bool(both >= _PART_OVERLAP * _area(inner))
 
-    def _repeats(self, piece: TextRegion, other: TextRegion) -> bool:
+    def _is_duplicate(self, region: TextRegion, other: TextRegion) -> bool:
         """Whether a piece that reads badly is a part of another, cut out awkwardly, and says what that says."""
-        if not piece.readings or not other.readings:
+        if not region.readings or not other.readings:
             return False
-        part, whole = piece.readings[0][0], other.readings[0][0]
-        if len(part) > len(whole) or other.readings[0][1] < _THIS_WAY_UP or piece.readings[0][1] >= SURELY:
+        part, text = region.readings[0][0], other.readings[0][0]
+        if len(part) > len(text) or other.readings[0][1] < _UPRIGHT_SCORE or region.readings[0][1] >= CERTAIN_SCORE:
             return False
-        both, _ = self._cv2.intersectConvexConvex(piece.corners, other.corners)
-        if both < _REPEATS_WITHIN * _area(piece.corners):
+        both, _ = self._cv2.intersectConvexConvex(region.corners, other.corners)
+        if both < _DUPLICATE_OVERLAP * _area(region.corners):
             return False
-        said = SequenceMatcher(None, part, whole, autojunk=False).get_matching_blocks()
-        return sum(one.size for one in said) >= _REPEATS * len(part) > 0
+        blocks = SequenceMatcher(None, part, text, autojunk=False).get_matching_blocks()
+        return sum(block.size for block in blocks) >= _DUPLICATE_SHARE * len(part) > 0
 
-    def _is_cloud(self, piece: TextRegion, plain: NDArray[np.uint8], found: list[_Seen]) -> bool:
-        as_shown = any(source is plain and _same(quad, piece.corners) for quad, source in found)
-        return is_cloud(piece.sides.min(), piece.readings, _HIGHEST if as_shown else _HIGHEST_DIM)
+    def _is_shadow(self, region: TextRegion, plain: NDArray[np.uint8], detections: list[_Detection]) -> bool:
+        as_shown = any(source is plain and _is_same_text(quad, region.corners) for quad, source in detections)
+        return is_shadow(region.sides.min(), region.readings, _MAX_HEIGHT if as_shown else _MAX_HEIGHT_DIM)
 
-    def places(
+    def find_text_boxes(
         self, picture: NDArray[np.uint8], values: NDArray[Any] | None, changed: NDArray[np.bool_]
     ) -> list[NDArray[np.float32]]:
         """The corners of all writing that the raised look, which finds dim writing too, finds where a picture changed.
@@ -224,10 +240,12 @@ class TextReader:
         changed
             H x W, true where it is not as a picture that was looked at.
         """
-        raised = self._raised(_grey(picture) if values is None else values)
-        with self._guard:
+        equalized = self._equalize_contrast(_to_gray(picture) if values is None else values)
+        with self._lock:
             return [
-                quad for box in self._detector.boxes_of(changed) for quad in self._detector.at_its_size(raised, box)
+                quad
+                for box in self._detector.boxes_of_mask(changed)
+                for quad in self._detector.find_unscaled(equalized, box)
             ]
 
     def fill(self, mask: NDArray[np.bool_], corners: NDArray[np.float32], pad: int) -> None:
@@ -238,40 +256,40 @@ class TextReader:
             drawn = np.asarray(self._cv2.dilate(drawn, np.ones((2 * pad + 1, 2 * pad + 1), np.uint8)), np.uint8)
         mask |= drawn.astype(bool)
 
-    def _raised(self, values: NDArray[Any]) -> NDArray[np.uint8]:
+    def _equalize_contrast(self, values: NDArray[Any]) -> NDArray[np.uint8]:
         """Write each pixel by how far it stands out of its surroundings, in their standard deviations (H x W x 3)."""
-        grey = values.astype(np.float32)
-        low, high = float(grey.min()), float(grey.max())
+        gray = values.astype(np.float32)
+        low, high = float(gray.min()), float(gray.max())
         if high - low > 255:  # so that the floor means one level of 256, whatever the bits
-            grey = (grey - low) * (255 / (high - low))
-        around = (_AROUND, _AROUND)
-        mean = self._cv2.blur(grey, around)
-        spread = np.sqrt(np.maximum(self._cv2.blur(grey * grey, around) - mean * mean, 0))
-        raised = np.clip(127 + _GAIN * (grey - mean) / (spread + _FLOOR), 0, 255).astype(np.uint8)
-        return np.asarray(self._cv2.merge([raised] * 3))
+            gray = (gray - low) * (255 / (high - low))
+        window = (_NEIGHBORHOOD, _NEIGHBORHOOD)
+        mean = self._cv2.blur(gray, window)
+        spread = np.sqrt(np.maximum(self._cv2.blur(gray * gray, window) - mean * mean, 0))
+        equalized = np.clip(127 + _GAIN * (gray - mean) / (spread + _MIN_DEVIATION), 0, 255).astype(np.uint8)
+        return np.asarray(self._cv2.merge([equalized] * 3))
 
-    def _read(
-        self, crops: Iterable[NDArray[np.uint8] | None], thick: bool, settled: Callable[[str, float], bool]
+    def _read_crops(
+        self, crops: Iterable[NDArray[np.uint8] | None], thick: bool, is_final: Callable[[str, float], bool]
     ) -> tuple[tuple[str, float], ...]:
         """Read a find in several ways, until one is sure; the surest reading first."""
         readings: list[tuple[str, float]] = []
         for crop in crops:
             if crop is not None:
-                readings.append(self._read_either_way_up(crop))
+                readings.append(self._read_both_ways_up(crop))
                 few = thick or is_round(readings)
-                if settled(*readings[-1]) or len(readings) >= (_WAYS_OF_CELLS if few else _WAYS):
+                if is_final(*readings[-1]) or len(readings) >= (_MAX_READINGS_OF_CELLS if few else _MAX_READINGS):
                     break
-        return tuple(sorted(readings, key=lambda one: -one[1]))
+        return tuple(sorted(readings, key=lambda reading: -reading[1]))
 
     def _crop(self, quad: NDArray[np.float32], source: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
         crop: NDArray[np.uint8] = self._ocr.get_crop_img_list(source, [quad])[0]
         return crop if min(crop.shape[:2]) > 1 else None
 
-    def _read_either_way_up(self, crop: NDArray[np.uint8]) -> tuple[str, float]:
+    def _read_both_ways_up(self, crop: NDArray[np.uint8]) -> tuple[str, float]:
         best = self._read_crop(crop)
         # Rings are the same either way.
-        if best[1] < _THIS_WAY_UP and not is_round([best]):
-            best = max(best, self._read_crop(np.ascontiguousarray(np.rot90(crop, 2))), key=lambda one: one[1])
+        if best[1] < _UPRIGHT_SCORE and not is_round([best]):
+            best = max(best, self._read_crop(np.ascontiguousarray(np.rot90(crop, 2))), key=lambda reading: reading[1])
         return best
 
     def _read_crop(self, crop: NDArray[np.uint8]) -> tuple[str, float]:
@@ -292,17 +310,19 @@ class _Network:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 4
-        self._session = onnxruntime.InferenceSession(faster(model), options, providers=["CPUExecutionProvider"])
-        self._keeping, self._giving_back = onnxruntime.RunOptions(), onnxruntime.RunOptions()
-        self._giving_back.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        self._session = onnxruntime.InferenceSession(
+            fuse_operations(model), options, providers=["CPUExecutionProvider"]
+        )
+        self._keep_memory, self._shrink_memory = onnxruntime.RunOptions(), onnxruntime.RunOptions()
+        self._shrink_memory.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self._runs = itertools.count(1)
         self.get_inputs, self.get_outputs = self._session.get_inputs, self._session.get_outputs
 
     def run(self, names: list[str], values: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """Compute; only one thread does at a time."""
-        how = self._keeping if next(self._runs) % _GIVEN_BACK_EVERY else self._giving_back
-        found: list[NDArray[Any]] = self._session.run(names, values, how)
-        return found
+        options = self._keep_memory if next(self._runs) % _RUNS_BETWEEN_SHRINKS else self._shrink_memory
+        outputs: list[NDArray[Any]] = self._session.run(names, values, options)
+        return outputs
 
 
 @cache
@@ -311,13 +331,13 @@ def text_reader() -> TextReader:
     return TextReader()
 
 
-def _grey(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _to_gray(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
     """The mean of the three colors."""
     third = np.float32(1 / 3)
     return (picture[:, :, 0].astype(np.float32) + picture[:, :, 1] + picture[:, :, 2]) * third
 
 
-def _grown(quad: NDArray[np.float32]) -> NDArray[np.float32]:
+def _enlarge(quad: NDArray[np.float32]) -> NDArray[np.float32]:
     """A quadrangle with half its height more at each end and a fifth above and below: detection cuts letters off."""
     along, down = quad[1] - quad[0], quad[3] - quad[0]
     height, length = float(np.linalg.norm(down)), float(np.linalg.norm(along))
@@ -332,8 +352,8 @@ def _grown(quad: NDArray[np.float32]) -> NDArray[np.float32]:
 def _outline(quads: list[NDArray[np.float32]]) -> NDArray[np.float32]:
     """The outline of what was found several times: the narrowest of those that cut no letters off."""
     lengths = [float(np.linalg.norm(quad - np.roll(quad, 1, 0), axis=1).max()) for quad in quads]
-    whole = [quad for quad, length in zip(quads, lengths, strict=True) if length >= 0.9 * max(lengths)]
-    return min(whole, key=_area)
+    complete = [quad for quad, length in zip(quads, lengths, strict=True) if length >= 0.9 * max(lengths)]
+    return min(complete, key=_area)
 
 
 def _sides(quad: NDArray[np.float32]) -> NDArray[np.floating[Any]]:
@@ -345,22 +365,22 @@ def _area(quad: NDArray[np.float32]) -> float:
     return float(abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2)
 
 
-def _grouped(found: list[_Seen]) -> list[list[_Seen]]:
+def _group_detections(detections: list[_Detection]) -> list[list[_Detection]]:
     """Put together what was found more than once; the pieces of a group cover one another almost wholly."""
-    groups: list[list[_Seen]] = []
-    for one in found:
+    groups: list[list[_Detection]] = []
+    for detection in detections:
         for group in groups:
-            if _same(group[0][0], one[0]):
-                group.append(one)
+            if _is_same_text(group[0][0], detection[0]):
+                group.append(detection)
                 break
         else:
-            groups.append([one])
+            groups.append([detection])
     return groups
 
 
-def _same(first: NDArray[np.float32], second: NDArray[np.float32]) -> bool:
+def _is_same_text(first: NDArray[np.float32], second: NDArray[np.float32]) -> bool:
     """Whether two finds are one: alike, or one the other with its end cut off."""
     low, high = np.maximum(first.min(0), second.min(0)), np.minimum(first.max(0), second.max(0))
     both = float(np.prod(np.maximum(high - low, 0)))
-    sizes = sorted(float(np.prod(one.max(0) - one.min(0))) for one in (first, second))
+    sizes = sorted(float(np.prod(quad.max(0) - quad.min(0))) for quad in (first, second))
     return both > 0.6 * (sum(sizes) - both) or (both > 0.8 * sizes[0] and sizes[1] < 3 * sizes[0])

@@ -30,7 +30,7 @@ _Value = int | bytes
 _Fields = list[tuple[int, int, _Value]]
 
 
-class NotUnderstood(ValueError):
+class InvalidNetwork(ValueError):
     """The bytes are no network of the form that is known here."""
 
 
@@ -44,7 +44,7 @@ class _Node:
     rest: _Fields = field(default_factory=list)
 
 
-def faster(model: bytes) -> bytes:
+def fuse_operations(model: bytes) -> bytes:
     """Write a network so that it computes the same in less time.
 
     Parameters
@@ -65,14 +65,14 @@ def faster(model: bytes) -> bytes:
     try:
         fields = list(_fields(model))
         graph = next(list(_fields(_bytes(value))) for number, _, value in fields if number == _MODEL_GRAPH)
-        work = _Graph(graph)
-        work.join_hard_swish()
-        work.join_gates()
-        work.join_scales()
-        packed = work.packed(graph)
+        network = _Graph(graph)
+        network.join_hard_swish()
+        network.join_gates()
+        network.join_scales()
+        encode = network.encode(graph)
     except (StopIteration, IndexError, KeyError, struct.error, UnicodeDecodeError, TypeError) as error:
-        raise NotUnderstood(f"this network cannot be read ({type(error).__name__})") from error
-    return _packed([(n, w, packed if n == _MODEL_GRAPH else value) for n, w, value in fields])
+        raise InvalidNetwork(f"this network cannot be read ({type(error).__name__})") from error
+    return _encode_fields([(n, w, encode if n == _MODEL_GRAPH else value) for n, w, value in fields])
 
 
 class _Graph:
@@ -82,19 +82,19 @@ class _Graph:
         self.nodes: list[_Node] = []
         self.constants: dict[str, NDArray[np.float32]] = {}
         self._verbatim: list[_Node] = []
-        self._made: dict[str, NDArray[np.float32]] = {}
-        self._outputs = {_text(_only(_bytes(value), 1)) for number, _, value in graph if number == _GRAPH_OUTPUT}
+        self._new_constants: dict[str, NDArray[np.float32]] = {}
+        self._outputs = {_text(_first_field(_bytes(value), 1)) for number, _, value in graph if number == _GRAPH_OUTPUT}
         for number, _, value in graph:
             if number == _GRAPH_NODE:
                 node = _node(_bytes(value))
                 (self._verbatim if node.kind == "Constant" else self.nodes).append(node)
                 if node.kind == "Constant":
-                    attribute = next(_bytes(one) for number, _, one in node.rest if number == _NODE_ATTRIBUTE)
-                    self._take(node.outputs[0], _only(attribute, _ATTRIBUTE_TENSOR))
+                    attribute = next(_bytes(value) for number, _, value in node.rest if number == _NODE_ATTRIBUTE)
+                    self._add_constant(node.outputs[0], _first_field(attribute, _ATTRIBUTE_TENSOR))
             elif number == _GRAPH_INITIALIZER:
-                self._take(_text(_only(_bytes(value), _TENSOR_NAME)), _bytes(value))
+                self._add_constant(_text(_first_field(_bytes(value), _TENSOR_NAME)), _bytes(value))
 
-    def _take(self, name: str, tensor: _Value | None) -> None:
+    def _add_constant(self, name: str, tensor: _Value | None) -> None:
         array = _array(_bytes(tensor)) if tensor is not None else None
         if array is not None:
             self.constants[name] = array
@@ -109,7 +109,7 @@ class _Graph:
                 continue
             source = next(name for name in plus.inputs if name not in self.constants)
             bounds = [self.constants.get(name) for name in clip.inputs[1:]]
-            inner = all(len(self._users(one.outputs[0])) == 1 for one in (times, clip, plus))
+            inner = all(len(self._users(node.outputs[0])) == 1 for node in (times, clip, plus))
             if source not in times.inputs or [None if b is None else float(b) for b in bounds] != [0, 6] or not inner:
                 continue
             gate = f"{last.outputs[0]}.gate"
@@ -130,13 +130,13 @@ class _Graph:
             if source in self.constants or len(gates) != 1 or gates[0] in self.constants:
                 continue
             more = f"{gates[0]}.more"
-            one = self._constant(np.ones(1, np.float32))
-            self._replace(plus, _Node("Add", [gates[0], one], [more]), _Node("Mul", [source, more], plus.outputs))
+            unit = self._constant(np.ones(1, np.float32))
+            self._replace(plus, _Node("Add", [gates[0], unit], [more]), _Node("Mul", [source, more], plus.outputs))
             self._drop(times)
 
     def join_scales(self) -> None:
         """A factor and a summand go into the convolution before them, or become one where there is none."""
-        for node in [one for one in self.nodes if one.kind == "Conv"]:
+        for node in [node for node in self.nodes if node.kind == "Conv"]:
             while (after := self._sole_user(node)) is not None and after.kind in ("Mul", "Add"):
                 number = self._scalar(after)
                 if number is None or node.inputs[1] not in self.constants:
@@ -147,7 +147,7 @@ class _Graph:
                 node.inputs[1:] = [self._constant(weights), self._constant(bias)]
                 node.outputs = after.outputs
                 self._drop(after)
-        for times in [one for one in self.nodes if one.kind == "Mul"]:
+        for times in [node for node in self.nodes if node.kind == "Mul"]:
             plus, factor = self._sole_user(times), self._scalar(times)
             summand = self._scalar(plus) if plus is not None and plus.kind == "Add" else None
             source = next((name for name in times.inputs if name not in self.constants), "")
@@ -160,19 +160,22 @@ class _Graph:
             self._replace(times, _Node("Conv", [source, scale, shift], plus.outputs, rest))
             self._drop(plus)
 
-    def packed(self, graph: _Fields) -> bytes:
+    def encode(self, graph: _Fields) -> bytes:
         """The graph with these operations in place of those that it was read with."""
         used = {name for node in self.nodes for name in node.inputs} | self._outputs
-        kept = [node for node in self._verbatim if node.outputs[0] in used]
-        new = [_constant_node(name, array) for name, array in self._made.items() if name in used]
-        nodes = [(_GRAPH_NODE, 2, _packed_node(node)) for node in (*kept, *new, *self.nodes)]
-        return _packed([*nodes, *(one for one in graph if one[0] != _GRAPH_NODE)])
+        constants_in_use = [node for node in self._verbatim if node.outputs[0] in used]
+        new = [_constant_node(name, array) for name, array in self._new_constants.items() if name in used]
+        nodes = [(_GRAPH_NODE, 2, _encode_node(node)) for node in (*constants_in_use, *new, *self.nodes)]
+        return _encode_fields([*nodes, *(graph_field for graph_field in graph if graph_field[0] != _GRAPH_NODE)])
 
     def _before(self, node: _Node | None, kind: str) -> _Node | None:
         """The operation of a kind whose result this one takes."""
         if node is None:
             return None
-        return next((one for one in self.nodes if one.kind == kind and one.outputs[0] in node.inputs), None)
+        return next(
+            (candidate for candidate in self.nodes if candidate.kind == kind and candidate.outputs[0] in node.inputs),
+            None,
+        )
 
     def _users(self, name: str) -> list[_Node]:
         return [node for node in self.nodes if name in node.inputs]
@@ -188,24 +191,24 @@ class _Graph:
 
     def _channels(self, name: str) -> int:
         """How many channels a result has: as many as the convolution that it was made by, point by point."""
-        made = next((node for node in self.nodes if name in node.outputs), None)
-        if made is None or made.kind not in ("Conv", "Mul", "HardSigmoid"):
+        producer = next((node for node in self.nodes if name in node.outputs), None)
+        if producer is None or producer.kind not in ("Conv", "Mul", "HardSigmoid"):
             return 0
-        if made.kind == "Conv":
-            return len(self.constants[made.inputs[1]]) if made.inputs[1] in self.constants else 0
-        return self._channels(made.inputs[0])
+        if producer.kind == "Conv":
+            return len(self.constants[producer.inputs[1]]) if producer.inputs[1] in self.constants else 0
+        return self._channels(producer.inputs[0])
 
     def _constant(self, array: NDArray[np.float32]) -> str:
-        name = f"medhub.{len(self._made)}"
-        self._made[name] = self.constants[name] = np.ascontiguousarray(array, np.float32)
+        name = f"medhub.{len(self._new_constants)}"
+        self._new_constants[name] = self.constants[name] = np.ascontiguousarray(array, np.float32)
         return name
 
     def _replace(self, node: _Node, *others: _Node) -> None:
-        at = next(number for number, one in enumerate(self.nodes) if one is node)
+        at = next(number for number, candidate in enumerate(self.nodes) if candidate is node)
         self.nodes[at : at + 1] = others
 
     def _drop(self, *nodes: _Node) -> None:
-        self.nodes = [one for one in self.nodes if not any(one is node for node in nodes)]
+        self.nodes = [candidate for candidate in self.nodes if not any(candidate is node for node in nodes)]
 
 
 def _node(data: bytes) -> _Node:
@@ -222,29 +225,29 @@ def _node(data: bytes) -> _Node:
     return node
 
 
-def _packed_node(node: _Node) -> bytes:
+def _encode_node(node: _Node) -> bytes:
     ends: _Fields = [(_NODE_INPUT, 2, name.encode()) for name in node.inputs]
     ends += [(_NODE_OUTPUT, 2, name.encode()) for name in node.outputs]
-    return _packed([*ends, (_NODE_TYPE, 2, node.kind.encode()), *node.rest])
+    return _encode_fields([*ends, (_NODE_TYPE, 2, node.kind.encode()), *node.rest])
 
 
 def _constant_node(name: str, array: NDArray[np.float32]) -> _Node:
     tensor: _Fields = [(_TENSOR_DIMS, 0, size) for size in array.shape]
     tensor += [(_TENSOR_TYPE, 0, _FLOAT), (_TENSOR_RAW, 2, array.astype("<f4").tobytes())]
-    value = _packed([(1, 2, b"value"), (_ATTRIBUTE_TENSOR, 2, _packed(tensor)), (20, 0, 4)])
+    value = _encode_fields([(1, 2, b"value"), (_ATTRIBUTE_TENSOR, 2, _encode_fields(tensor)), (20, 0, 4)])
     return _Node("Constant", [], [name], [(_NODE_ATTRIBUTE, 2, value)])
 
 
 def _attribute(name: str, value: float | list[int]) -> tuple[int, int, _Value]:
     """An attribute of an operation: a real number, a whole one, or several."""
-    said: _Fields = [(1, 2, name.encode())]
+    message: _Fields = [(1, 2, name.encode())]
     if isinstance(value, list):
-        said += [*((8, 0, one) for one in value), (20, 0, 7)]
+        message += [*((8, 0, number) for number in value), (20, 0, 7)]
     elif isinstance(value, int):
-        said += [(3, 0, value), (20, 0, 2)]
+        message += [(3, 0, value), (20, 0, 2)]
     else:
-        said += [(2, 5, struct.pack("<f", value)), (20, 0, 1)]
-    return _NODE_ATTRIBUTE, 2, _packed(said)
+        message += [(2, 5, struct.pack("<f", value)), (20, 0, 1)]
+    return _NODE_ATTRIBUTE, 2, _encode_fields(message)
 
 
 def _array(tensor: bytes) -> NDArray[np.float32] | None:
@@ -253,7 +256,7 @@ def _array(tensor: bytes) -> NDArray[np.float32] | None:
     raw, kind = b"", 0
     for number, wire, value in _fields(tensor):
         if number == _TENSOR_DIMS:
-            sizes += [value] if isinstance(value, int) else [one for one, _ in _varints(value)]
+            sizes += [value] if isinstance(value, int) else [size for size, _ in _varints(value)]
         elif number == _TENSOR_TYPE:
             kind = int(value)
         elif number == _TENSOR_RAW or (number == _TENSOR_FLOATS and wire in (2, 5)):
@@ -263,13 +266,13 @@ def _array(tensor: bytes) -> NDArray[np.float32] | None:
     return np.frombuffer(raw, "<f4").reshape(sizes)
 
 
-def _only(data: bytes, wanted: int) -> _Value:
+def _first_field(data: bytes, wanted: int) -> _Value:
     return next(value for number, _, value in _fields(data) if number == wanted)
 
 
 def _bytes(value: _Value) -> bytes:
     if not isinstance(value, bytes):
-        raise NotUnderstood("a number stands where a message should")
+        raise InvalidNetwork("a number stands where a message should")
     return value
 
 
@@ -292,9 +295,9 @@ def _fields(data: bytes) -> Iterator[tuple[int, int, _Value]]:
         elif wire in _FIXED:
             length = _FIXED[wire]
         else:
-            raise NotUnderstood("a field is coded in an unknown way")
+            raise InvalidNetwork("a field is coded in an unknown way")
         if at + length > len(data):
-            raise NotUnderstood("it ends too early")
+            raise InvalidNetwork("it ends too early")
         yield number, wire, data[at : at + length]
         at += length
 
@@ -317,7 +320,7 @@ def _varints(data: bytes) -> Iterator[tuple[int, int]]:
         yield value, at
 
 
-def _packed(fields: _Fields) -> bytes:
+def _encode_fields(fields: _Fields) -> bytes:
     out = bytearray()
     for number, wire, value in fields:
         _write_varint(out, number << 3 | wire)

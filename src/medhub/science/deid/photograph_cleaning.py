@@ -95,7 +95,7 @@ def clean_photograph(
             actions.append(_record(f"{source.name} file", "replaced", f"{output.name}, which loses nothing"))
     check, mask = _check_pixels(photograph, profile, metadata.identity)
     if check.doubt:
-        waiting = Result("quarantined", check.doubt, b"", path, tuple(actions), check.boxes, check.kept)
+        waiting = Result("quarantined", check.doubt, b"", path, tuple(actions), check.boxes, check.allowed)
         return replace(waiting, doubtful=clean, suffix=output.extension)
     if mask.any():
         samples = _samples(photograph).copy()
@@ -107,7 +107,7 @@ def clean_photograph(
             actions.append(_record(f"{source.name} stream", "replaced", rule))
             output = rewritten
         clean = source.write(samples, metadata.color_profile)
-    return Result("cleaned", "", clean, path, tuple(actions), check.boxes, check.kept, suffix=output.extension)
+    return Result("cleaned", "", clean, path, tuple(actions), check.boxes, check.allowed, suffix=output.extension)
 
 
 def _check_pixels(

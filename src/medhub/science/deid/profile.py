@@ -43,7 +43,7 @@ CODES: dict[str, tuple[str, str]] = {
     "institution": ("113112", "Retain Institution Identity Option"),
 }
 # Who somebody is: no profile keeps these, whatever it says of single attributes.
-NEVER_KEPT = frozenset(
+IDENTIFYING_KEYWORDS = frozenset(
     [
         "PatientName",
         "PatientID",
@@ -68,11 +68,11 @@ NEVER_KEPT = frozenset(
 )
 
 
-class _Part(BaseModel):
+class _ProfileModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Dates(_Part):
+class Dates(_ProfileModel):
     """How dates are shifted where a profile keeps them modified.
 
     Attributes
@@ -87,7 +87,7 @@ class Dates(_Part):
     weekdays: bool = True
 
 
-class Pixels(_Part):
+class Pixels(_ProfileModel):
     """What is done to writing in pixels.
 
     Attributes
@@ -109,7 +109,7 @@ class Pixels(_Part):
     only_ultrasound: bool = False
 
 
-class Special(_Part):
+class Special(_ProfileModel):
     """What is done to one attribute, whatever the table says."""
 
     attribute: str
@@ -120,12 +120,12 @@ class Special(_Part):
     def _names_an_attribute(self) -> Special:
         if tag_for_keyword(self.attribute) is None:
             raise ValueError(f"{self.attribute} is no keyword of PS3.6")
-        if self.action in ("keep", "clean") and self.attribute in NEVER_KEPT:
+        if self.action in ("keep", "clean") and self.attribute in IDENTIFYING_KEYWORDS:
             raise ValueError(f"{self.attribute} says who somebody is; no profile keeps it")
         return self
 
 
-class Profile(_Part):
+class Profile(_ProfileModel):
     """A whole profile.
 
     Attributes
@@ -156,25 +156,25 @@ class Profile(_Part):
             raise ValueError("an option is named twice")
         if {"full-dates", "modified-dates"} <= set(self.options):
             raise ValueError("dates are kept either full or modified, not both")
-        names = [one.attribute for one in self.special]
+        names = [special.attribute for special in self.special]
         if len(set(names)) < len(names):
             raise ValueError("an attribute is named twice")
         return self
 
     def special_of(self, tag: int) -> Special | None:
         """What the profile says of one attribute, if anything."""
-        return next((one for one in self.special if tag_for_keyword(one.attribute) == tag), None)
+        return next((special for special in self.special if tag_for_keyword(special.attribute) == tag), None)
 
     def overrides_basic(self) -> bool:
         """Whether it keeps what the Basic Profile would not, so that its code may not be claimed."""
         return any(
-            one.action == "keep" and rule_of(int(tag_for_keyword(one.attribute) or 0)) is not None
-            for one in self.special
+            special.action == "keep" and rule_of(int(tag_for_keyword(special.attribute) or 0)) is not None
+            for special in self.special
         )
 
 
 # What a project is given that has chosen none.
-STANDING = "clinical-photo"
+DEFAULT_PROFILE = "clinical-photo"
 PROFILES = Path(__file__).with_name("profiles")
 
 
@@ -184,9 +184,9 @@ def named_profiles() -> dict[str, str]:
 
 
 @cache
-def standing_profile() -> Profile:
+def default_profile() -> Profile:
     """Read the profile that holds where none was chosen."""
-    return find_profile(STANDING)
+    return find_profile(DEFAULT_PROFILE)
 
 
 def find_profile(name: str | Path) -> Profile:
@@ -205,7 +205,7 @@ def find_profile(name: str | Path) -> Profile:
     shipped = PROFILES / f"{name}.toml"
     if len(path.parts) == 1 and shipped.is_file():
         return load_profile(shipped)
-    names = ", ".join(sorted(one.stem for one in PROFILES.glob("*.toml")))
+    names = ", ".join(sorted(path.stem for path in PROFILES.glob("*.toml")))
     raise NotFound(f"There is no profile {name}. Name a TOML file, or one of: {names}.")
 
 
@@ -231,5 +231,5 @@ def read_profile(text: str, name: str = "The profile") -> Profile:
         raise Invalid(f"{name} is not valid TOML: {error}.") from error
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the profile as a whole"
-        raise Invalid(f"{name} cannot be used: {place}: {first['msg']}.", field=place) from error
+        location = ".".join(str(part) for part in first["loc"]) or "the profile as a whole"
+        raise Invalid(f"{name} cannot be used: {location}: {first['msg']}.", field=location) from error

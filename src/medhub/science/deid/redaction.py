@@ -30,7 +30,7 @@ from medhub.science.imaging.rendering.frames import read_stored
 from medhub.science.imaging.rendering.grayscale import FrameValues, palette_colors
 
 # Syntaxes in which one frame can be written anew beside the others: by which encoder that is done without loss.
-_IN_PLACE = {
+_FRAME_ENCODERS = {
     RLELossless: RLELossless,
     JPEGLSLossless: JPEGLSLossless,
     JPEGLSNearLossless: JPEGLSLossless,
@@ -67,22 +67,22 @@ def redact(dicom: bytes, masks: Mapping[int, NDArray[np.bool_]], mark: Callable[
     dataset = dcmread(BytesIO(dicom))
     syntax = UID(dataset.file_meta.TransferSyntaxUID)
     mark(dataset)
-    wanted = {frame: mask for frame, mask in masks.items() if mask.any()}
-    if wanted:
+    masks_to_apply = {frame: mask for frame, mask in masks.items() if mask.any()}
+    if masks_to_apply:
         if "PixelData" not in dataset:
             raise Unacceptable(
                 "Writing in floating-point pixels cannot be blackened here; a person must look.", reason="unsupported"
             )
         if not syntax.is_encapsulated:
-            _native(dataset, wanted)
-        elif syntax in _IN_PLACE and (int(dataset.SamplesPerPixel) == 1 or syntax == RLELossless):
-            _in_place(dataset, syntax, dicom, wanted)
+            _redact_native(dataset, masks_to_apply)
+        elif syntax in _FRAME_ENCODERS and (int(dataset.SamplesPerPixel) == 1 or syntax == RLELossless):
+            _redact_encapsulated(dataset, syntax, dicom, masks_to_apply)
         else:
-            syntax = _all_anew(dataset, dicom, wanted)
+            syntax = _encode_all_frames(dataset, dicom, masks_to_apply)
     return write_file(dataset, syntax)
 
 
-def _native(dataset: Dataset, masks: Mapping[int, NDArray[np.bool_]]) -> None:
+def _redact_native(dataset: Dataset, masks: Mapping[int, NDArray[np.bool_]]) -> None:
     photometric = str(dataset.PhotometricInterpretation)
     allocated, samples = int(dataset.BitsAllocated), int(dataset.SamplesPerPixel)
     if allocated not in (8, 16, 32) or photometric in ("YBR_FULL_422", "YBR_PARTIAL_422"):
@@ -101,15 +101,15 @@ def _native(dataset: Dataset, masks: Mapping[int, NDArray[np.bool_]]) -> None:
             for sample in range(3):
                 (frame[sample] if planes else frame[:, :, sample])[mask] = black[sample]
         else:
-            frame[:, :, 0][mask] = _black(dataset, frame[:, :, 0], photometric)
+            frame[:, :, 0][mask] = _black_value(dataset, frame[:, :, 0], photometric)
     dataset["PixelData"].value = pixels.tobytes() + value[pixels.nbytes :]
 
 
-def _in_place(dataset: Dataset, syntax: UID, dicom: bytes, masks: Mapping[int, NDArray[np.bool_]]) -> None:
+def _redact_encapsulated(dataset: Dataset, syntax: UID, dicom: bytes, masks: Mapping[int, NDArray[np.bool_]]) -> None:
     frames = list(generate_frames(dataset.PixelData, number_of_frames=number_of_frames(dataset)))
-    encoder = get_encoder(_IN_PLACE[syntax])
+    encoder = get_encoder(_FRAME_ENCODERS[syntax])
     for number, mask in masks.items():
-        pixels, photometric = _blackened(dataset, dicom, number, mask)
+        pixels, photometric = _blacken_frame(dataset, dicom, number, mask)
         if syntax == RLELossless and photometric != str(dataset.PhotometricInterpretation):
             raise Unacceptable("Writing in pixels of this kind cannot be blackened here.", reason="unsupported")
         samples = 1 if pixels.ndim == 2 else 3
@@ -125,15 +125,15 @@ def _in_place(dataset: Dataset, syntax: UID, dicom: bytes, masks: Mapping[int, N
             photometric_interpretation=photometric,
             planar_configuration=0,
         )
-    _set_frames(dataset, frames)
+    _write_frames(dataset, frames)
 
 
-def _all_anew(dataset: Dataset, dicom: bytes, masks: Mapping[int, NDArray[np.bool_]]) -> UID:
+def _encode_all_frames(dataset: Dataset, dicom: bytes, masks: Mapping[int, NDArray[np.bool_]]) -> UID:
     """Write every frame anew, by JPEG-LS where it can hold the pixels; returns the new transfer syntax."""
     frames = []
     for number in range(number_of_frames(dataset)):
         if number in masks:
-            pixels, photometric = _blackened(dataset, dicom, number, masks[number])
+            pixels, photometric = _blacken_frame(dataset, dicom, number, masks[number])
         else:
             pixels, photometric = read_stored(dicom, number)
         frames.append(np.ascontiguousarray(pixels))
@@ -142,7 +142,7 @@ def _all_anew(dataset: Dataset, dicom: bytes, masks: Mapping[int, NDArray[np.boo
         dataset.PlanarConfiguration = 0
     if frames[0].dtype == np.uint8 and int(dataset.BitsStored) == 8:
         interleave = 0 if frames[0].ndim == 2 else 2
-        _set_frames(dataset, [bytes(jpeg_ls.encode_array(pixels, interleave_mode=interleave)) for pixels in frames])
+        _write_frames(dataset, [bytes(jpeg_ls.encode_array(pixels, interleave_mode=interleave)) for pixels in frames])
         return JPEGLSLossless
     data = b"".join(pixels.astype(pixels.dtype.newbyteorder("<"), copy=False).tobytes() for pixels in frames)
     vr = "OB" if frames[0].dtype.itemsize == 1 else "OW"
@@ -150,7 +150,7 @@ def _all_anew(dataset: Dataset, dicom: bytes, masks: Mapping[int, NDArray[np.boo
     return ExplicitVRLittleEndian
 
 
-def _set_frames(dataset: Dataset, frames: list[bytes]) -> None:
+def _write_frames(dataset: Dataset, frames: list[bytes]) -> None:
     for keyword in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths"):
         if keyword in dataset:
             delattr(dataset, keyword)
@@ -159,14 +159,14 @@ def _set_frames(dataset: Dataset, frames: list[bytes]) -> None:
     dataset["PixelData"] = element
 
 
-def _blackened(dataset: Dataset, dicom: bytes, number: int, mask: NDArray[np.bool_]) -> tuple[NDArray[Any], str]:
+def _blacken_frame(dataset: Dataset, dicom: bytes, number: int, mask: NDArray[np.bool_]) -> tuple[NDArray[Any], str]:
     stored, photometric = read_stored(dicom, number)
     pixels = stored.copy()
-    pixels[mask] = 0 if pixels.ndim == 3 else _black(dataset, pixels, photometric)
+    pixels[mask] = 0 if pixels.ndim == 3 else _black_value(dataset, pixels, photometric)
     return pixels, photometric
 
 
-def _black(dataset: Dataset, pixels: NDArray[Any], photometric: str) -> int:
+def _black_value(dataset: Dataset, pixels: NDArray[Any], photometric: str) -> int:
     """The value that is shown darkest among those of the frame."""
     if photometric == "PALETTE COLOR":
         values = np.unique(pixels)

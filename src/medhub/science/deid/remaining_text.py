@@ -44,10 +44,10 @@ def remaining_texts(data: bytes) -> set[tuple[str, str]]:
     set[tuple[str, str]]
         Keyword (or "private") and value, at every depth; codes are left out.
     """
-    found: set[tuple[str, str]] = set()
+    texts: set[tuple[str, str]] = set()
     for element in dcmread(BytesIO(data), stop_before_pixels=True).iterall():
         name = "private" if element.tag.is_private else keyword_for_tag(element.tag)
         if element.VR in FREE_TEXT and element.value and name not in _OWN:
-            several = element.value if isinstance(element.value, MultiValue) else [element.value]
-            found |= {(name, str(one)) for one in several if str(one).strip()}
-    return found
+            values = element.value if isinstance(element.value, MultiValue) else [element.value]
+            texts |= {(name, str(part)) for part in values if str(part).strip()}
+    return texts

@@ -67,7 +67,7 @@ class NotADate(ValueError):
     """A date cannot be read, and so not be shifted."""
 
 
-def shifted_date(value: str, days: int) -> str:
+def shift_date(value: str, days: int) -> str:
     """Shift a date.
 
     Parameters
@@ -87,13 +87,13 @@ def shifted_date(value: str, days: int) -> str:
     NotADate
         When there is no such date, or none after the shift.
     """
-    found = _DATE_FORM.match(value.strip())
-    if found is None:
+    match = _DATE_FORM.match(value.strip())
+    if match is None:
         raise NotADate
-    return _moved(found.groups(), days)
+    return _add_days(match.groups(), days)
 
 
-def shifted_datetime(value: str, days: int) -> str:
+def shift_datetime(value: str, days: int) -> str:
     """Shift the date of a date and time; the time of day, its fraction and its time zone stay.
 
     Parameters
@@ -112,21 +112,21 @@ def shifted_datetime(value: str, days: int) -> str:
     NotADate
         When there is no such date, or it is not whole.
     """
-    found = _DATETIME_FORM.match(value.strip())
-    if found is None:
+    match = _DATETIME_FORM.match(value.strip())
+    if match is None:
         raise NotADate
-    return _moved(found.groups()[:3], days) + found.group(4)
+    return _add_days(match.groups()[:3], days) + match.group(4)
 
 
-def _moved(parts: tuple[str, ...], days: int) -> str:
+def _add_days(parts: tuple[str, ...], days: int) -> str:
     try:
-        moved = date(*(int(part) for part in parts)) + timedelta(days=days)
+        shifted = date(*(int(part) for part in parts)) + timedelta(days=days)
     except (ValueError, OverflowError) as error:
         raise NotADate from error
-    return f"{moved.year:04d}{moved:%m%d}"
+    return f"{shifted.year:04d}{shifted:%m%d}"
 
 
-def fits(vr: str, tag: int, value: Any) -> bool:
+def has_valid_form(vr: str, tag: int, value: Any) -> bool:
     """Whether a value is of the form of its representation (PS3.5, 6.2), so that it can say no more than that.
 
     Parameters
@@ -143,18 +143,18 @@ def fits(vr: str, tag: int, value: Any) -> bool:
     bool
         False also for numbers where the standard has one and several are given: bytes of a text read as numbers.
     """
-    several = value if isinstance(value, MultiValue | list | tuple) else [value]
+    values = value if isinstance(value, MultiValue | list | tuple) else [value]
     form = _FORMS.get(vr)
     if form is not None:
-        return all(form.fullmatch(str(one).strip(" \0")) is not None for one in several if one is not None)
+        return all(form.fullmatch(str(part).strip(" \0")) is not None for part in values if part is not None)
     if vr == "AT":  # points at an attribute of the standard
-        return all(dictionary_has_tag(one) for one in several if one is not None)
-    if vr in _BINARY_NUMBERS and len(several) > 1 and dictionary_has_tag(tag):
+        return all(dictionary_has_tag(part) for part in values if part is not None)
+    if vr in _BINARY_NUMBERS and len(values) > 1 and dictionary_has_tag(tag):
         return dictionary_VM(tag) != "1"
     return True
 
 
-def capped_age(value: str) -> str:
+def cap_age(value: str) -> str:
     """Say an age (AS) above 89 years as 90 years."""
     value = value.strip()
     if value.endswith("Y") and value[:-1].isdigit() and int(value[:-1]) > OLDEST_YEARS:

@@ -13,10 +13,10 @@ Requirement = Literal[1, 2, 3]
 
 @cache
 def _table() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(
+    table: dict[str, Any] = json.loads(
         files("medhub.science.deid").joinpath("tables/requirements.json").read_text("utf-8")
     )
-    return found
+    return table
 
 
 def requirement(sop_class: str, parent: str, keyword: str) -> Requirement:
@@ -42,5 +42,5 @@ def requirement(sop_class: str, parent: str, keyword: str) -> Requirement:
     number = table["classes"].get(sop_class)
     if number is None:
         return 1
-    places = table["required"].get(keyword, {}).get(parent, {})
-    return next((level for level in (1, 2) if number in places.get(str(level), ())), 3)
+    classes_by_level = table["required"].get(keyword, {}).get(parent, {})
+    return next((level for level in (1, 2) if number in classes_by_level.get(str(level), ())), 3)

@@ -30,29 +30,29 @@ from medhub.science.deid.pseudonym import Pseudonym, name_of
 from medhub.science.imaging.decoding_limits import DecodingLimits, Unacceptable
 
 RULE = "slide"
-_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
-_WHOLE = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
-_SUBFILE, _WIDTH, _LENGTH, _DESCRIPTION, _SUBPAGES, _COLORS = 254, 256, 257, 270, 330, 34675
+_TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+_INTEGER_FORMATS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
+_SUBFILE, _WIDTH, _LENGTH, _DESCRIPTION, _SUBPAGES, _ICC_PROFILE = 254, 256, 257, 270, 330, 34675
 _COMPRESSION, _TILE_WIDTH = 259, 322
-_PLACES = {273: 279, 324: 325}  # of strips and tiles: where they lie, and how long they are
-_HAMAMATSU, _LENS = 65420, 65421
+_OFFSET_TAGS = {273: 279, 324: 325}  # of strips and tiles: where they lie, and how long they are
+_HAMAMATSU, _SOURCE_LENS = 65420, 65421
 # What a page needs to be decoded and measured. Of Hamamatsu's own, numbers only: no reference, serial number or map.
-_NEEDED = frozenset(
+_ALLOWED_TAGS = frozenset(
     [254, 255, 256, 257, 258, 259, 262, 266, 273, 274, 277, 278, 279, 282, 283, 284, 290, 291, 296, 317, 320, 322]
 ) | frozenset([323, 324, 325, 330, 338, 339, 340, 341, 347, 529, 530, 531, 532, 32997, *range(65420, 65427), 65432])
 _JPEG = (6, 7)
-_MOST_PAGES = 100
-_ALIKE = 0.03
-_LOOKED_AT = 6_000_000
-_AT_ONCE = 2**24
+_MAX_PAGES = 100
+_ASPECT_TOLERANCE = 0.03
+_MAX_OCR_PIXELS = 6_000_000
+_CHUNK_BYTES = 2**24
 _APERIO = re.compile(
     rb"(Aperio [A-Za-z ]{1,40}v[\d.]{1,12})\s*[\r\n]+"
     rb"([\d]{1,7}x\d{1,7}(?: \[[\d, x]{1,60}\])?(?: \(\d{1,5}x\d{1,5}\))?(?: [A-Z0-9/]{1,20})?(?: Q=\d{1,3})?)"
 )
-_APERIO_KEPT = re.compile(rb"\|((?:AppMag|MPP) = [\d.]{1,12})(?=\||;|\0|$)")
+_APERIO_PROPERTIES = re.compile(rb"\|((?:AppMag|MPP) = [\d.]{1,12})(?=\||;|\0|$)")
 _NAMES = {269: "DocumentName", 270: "ImageDescription", 271: "Make", 272: "Model", 305: "Software", 306: "DateTime"} | {
     315: "Artist", 316: "HostComputer", 700: "XMP", 33432: "Copyright", 33723: "IPTC", 34665: "EXIF", 34853: "GPS"
-} | {_COLORS: "ICC profile", 65427: "Reference", 65442: "SerialNumber", 65449: "PropertyMap"}  # fmt: skip
+} | {_ICC_PROFILE: "ICC profile", 65427: "Reference", 65442: "SerialNumber", 65449: "PropertyMap"}  # fmt: skip
 
 
 @dataclass
@@ -69,7 +69,7 @@ class _Entry:
 class _Page:
     at: int
     entries: list[_Entry]
-    following: int
+    next_offset: int
     number: int = 0
     sub: bool = False
     values: dict[int, tuple[int, ...]] = field(default_factory=dict)
@@ -102,13 +102,13 @@ class _Tiff:
         (at,) = struct.unpack_from(f"{self.order}{self.word}", self.data, pointer)
         seen: set[int] = set()
         while at:
-            if at in seen or len(seen) >= _MOST_PAGES:
+            if at in seen or len(seen) >= _MAX_PAGES:
                 raise Unacceptable("The pages of this TIFF file refer to one another in a circle.", reason="damaged")
             seen.add(at)
             page = self._page(at)
             page.sub, page.number = sub, len(seen) - 1
             yield page
-            at = page.following
+            at = page.next_offset
 
     def _page(self, at: int) -> _Page:
         form = "Q" if self.big else "H"
@@ -117,58 +117,62 @@ class _Tiff:
             raise Unacceptable("A page of this TIFF file has more entries than any device writes.", reason="damaged")
         first = at + struct.calcsize(f"<{form}")
         entries, values = [], {}
-        for place in range(first, first + count * self.size, self.size):
-            tag, kind, number = struct.unpack_from(f"{self.order}HH{self.word}", self.data, place)
-            length = _SIZES.get(kind, 1) * number
+        for position in range(first, first + count * self.size, self.size):
+            tag, kind, number = struct.unpack_from(f"{self.order}HH{self.word}", self.data, position)
+            length = _TYPE_SIZES.get(kind, 1) * number
             inline = 8 if self.big else 4
-            where = place + self.size - inline
+            value_offset = position + self.size - inline
             if length > inline:
-                (where,) = struct.unpack_from(f"{self.order}{self.word}", self.data, where)
-            if where + length > len(self.data):
+                (value_offset,) = struct.unpack_from(f"{self.order}{self.word}", self.data, value_offset)
+            if value_offset + length > len(self.data):
                 raise Unacceptable("A page of this TIFF file ends after its file does.", reason="truncated")
-            entry = _Entry(tag, kind, number, where, length, bytes(self.data[place : place + self.size]))
+            entry = _Entry(tag, kind, number, value_offset, length, bytes(self.data[position : position + self.size]))
             entries.append(entry)
-            if kind in _WHOLE:
-                values[tag] = struct.unpack_from(f"{self.order}{number}{_WHOLE[kind]}", self.data, where)
-        (following,) = struct.unpack_from(f"{self.order}{self.word}", self.data, first + count * self.size)
-        page = _Page(at, entries, following, values=values)
+            if kind in _INTEGER_FORMATS:
+                values[tag] = struct.unpack_from(
+                    f"{self.order}{number}{_INTEGER_FORMATS[kind]}", self.data, value_offset
+                )
+        (next_offset,) = struct.unpack_from(f"{self.order}{self.word}", self.data, first + count * self.size)
+        page = _Page(at, entries, next_offset, values=values)
         if not {_WIDTH, _LENGTH} <= values.keys() or not page.width or not page.height:
             raise Unacceptable("A page of this TIFF file does not say how large it is.", reason="damaged")
         return page
 
     def subpages(self, page: _Page) -> list[_Page]:
         """Pages that a page has for itself, as smaller levels in the way of OME."""
-        found = [self._page(at) for at in page.values.get(_SUBPAGES, ())]
-        for one in found:
-            one.sub = True
-        return found
+        pages = [self._page(at) for at in page.values.get(_SUBPAGES, ())]
+        for page in pages:
+            page.sub = True
+        return pages
 
     def text(self, page: _Page, tag: int) -> bytes:
-        return next((bytes(self.data[one.at : one.at + one.length]) for one in page.entries if one.tag == tag), b"")
+        return next(
+            (bytes(self.data[entry.at : entry.at + entry.length]) for entry in page.entries if entry.tag == tag), b""
+        )
 
-    def used(self, page: _Page) -> Iterator[tuple[int, int]]:
+    def byte_ranges(self, page: _Page) -> Iterator[tuple[int, int]]:
         """Where the bytes lie that a page consists of: start and end."""
         form = 8 if self.big else 2
         yield page.at, page.at + form + len(page.entries) * self.size + (8 if self.big else 4)
         for entry in page.entries:
             yield entry.at, entry.at + entry.length
-        for places, lengths in _PLACES.items():
-            if places in page.values:
-                for at, length in zip(page.values[places], page.values.get(lengths, ()), strict=True):
+        for offset_tag, length_tag in _OFFSET_TAGS.items():
+            if offset_tag in page.values:
+                for at, length in zip(page.values[offset_tag], page.values.get(length_tag, ()), strict=True):
                     if at + length > len(self.data):
                         raise Unacceptable("This slide ends before its image does.", reason="truncated")
                     yield at, at + length
 
-    def write(self, page: _Page, entries: list[_Entry], following: int) -> None:
+    def write(self, page: _Page, entries: list[_Entry], next_offset: int) -> None:
         """Write the list of a page's entries anew, in its place; it never becomes longer."""
         form = f"{self.order}{'Q' if self.big else 'H'}"
-        body = struct.pack(form, len(entries)) + b"".join(one.raw for one in entries)
-        body += struct.pack(f"{self.order}{self.word}", following)
+        body = struct.pack(form, len(entries)) + b"".join(entry.raw for entry in entries)
+        body += struct.pack(f"{self.order}{self.word}", next_offset)
         old = struct.calcsize(form) + len(page.entries) * self.size + (8 if self.big else 4)
         self.data[page.at : page.at + old] = body.ljust(old, b"\x00")
-        page.entries, page.following = entries, following
+        page.entries, page.next_offset = entries, next_offset
 
-    def shorten(self, entry: _Entry, value: bytes) -> _Entry:
+    def write_shorter_value(self, entry: _Entry, value: bytes) -> _Entry:
         """Write a value that is not longer in place of another."""
         inline = 8 if self.big else 4
         if entry.length <= inline:
@@ -223,14 +227,14 @@ def clean_slide(data: bytes, profile: Profile, subject: Pseudonym | None, key: b
         When the file cannot be read, or has pages of which it cannot be told what they show.
     """
     name = name_of(key, "slide", data)
-    place = (subject.code, name) if subject is not None else (name,)
+    output_path = (subject.code, name) if subject is not None else (name,)
     tiff = _Tiff(bytearray(data))
-    kept, made = _cleaned(tiff, place)
-    clean = b"".join(_pieces(tiff, kept))
-    doubt, boxes = _doubt(BytesIO(clean), kept, profile)
+    pages, result = _clean_pages(tiff, output_path)
+    cleaned = b"".join(_read_chunks(tiff, pages))
+    doubt, boxes = _review_reason(BytesIO(cleaned), pages, profile)
     if doubt:
-        return replace(made, outcome="quarantined", reason=doubt, boxes=boxes, doubtful=clean)
-    return replace(made, data=clean)
+        return replace(result, outcome="quarantined", reason=doubt, boxes=boxes, doubtful=cleaned)
+    return replace(result, data=cleaned)
 
 
 def clean_slide_file(source: Path, target: Path, profile: Profile, key: bytes) -> Result:
@@ -259,166 +263,170 @@ def clean_slide_file(source: Path, target: Path, profile: Profile, key: bytes) -
     """
     # What is changed is changed in memory, page by page, and not in the file.
     with source.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as data:
-        place = (name_of(key, "slide", data),)
+        output_path = (name_of(key, "slide", data),)
         tiff = _Tiff(data)
-        kept, made = _cleaned(tiff, place)
+        pages, result = _clean_pages(tiff, output_path)
         doubt = "It could not be written."
         try:
             with target.open("w+b") as out:
-                for piece in _pieces(tiff, kept):
-                    out.write(piece)
+                for chunk in _read_chunks(tiff, pages):
+                    out.write(chunk)
                 out.seek(0)
-                doubt, boxes = _doubt(out, kept, profile)
+                doubt, boxes = _review_reason(out, pages, profile)
         finally:
             if doubt:
                 target.unlink(missing_ok=True)
-        return replace(made, outcome="quarantined", reason=doubt, boxes=boxes) if doubt else made
+        return replace(result, outcome="quarantined", reason=doubt, boxes=boxes) if doubt else result
 
 
-def _cleaned(tiff: _Tiff, place: tuple[str, ...]) -> tuple[list[_Page], Result]:
+def _clean_pages(tiff: _Tiff, output_path: tuple[str, ...]) -> tuple[list[_Page], Result]:
     """Drop pages and texts; the pages that stay, and what was done."""
-    kept, gone = _sorted(tiff)
-    suffix = ".ndpi" if _HAMAMATSU in kept[0].values else ".tif"
-    if tiff.text(kept[0], _DESCRIPTION).startswith(b"Aperio"):
+    pages, removed = _split_pages(tiff)
+    suffix = ".ndpi" if _HAMAMATSU in pages[0].values else ".tif"
+    if tiff.text(pages[0], _DESCRIPTION).startswith(b"Aperio"):
         suffix = ".svs"
-    actions = [ActionRecord(f"page {page.number + 1}", _what(tiff, page), "", "removed", RULE) for page in gone]
-    for page in kept:
-        actions += _scrub(tiff, page)
-    chain = [page for page in kept if not page.sub]
+    actions = [ActionRecord(f"page {page.number + 1}", _page_type(tiff, page), "", "removed", RULE) for page in removed]
+    for page in pages:
+        actions += _remove_metadata(tiff, page)
+    chain = [page for page in pages if not page.sub]
     for page, after in zip(chain, [*chain[1:], None], strict=True):
         tiff.write(page, page.entries, after.at if after is not None else 0)
     actions.append(ActionRecord("bytes that no page refers to", "gaps", "", "removed", RULE))
-    return kept, Result("cleaned", "", b"", place, tuple(dict.fromkeys(actions)), suffix=suffix)
+    return pages, Result("cleaned", "", b"", output_path, tuple(dict.fromkeys(actions)), suffix=suffix)
 
 
-def _sorted(tiff: _Tiff) -> tuple[list[_Page], list[_Page]]:
+def _split_pages(tiff: _Tiff) -> tuple[list[_Page], list[_Page]]:
     """Tell the pages of the pyramid from all others."""
     base = max((page for page in tiff.pages), key=lambda page: page.width * page.height)
     if base is not tiff.pages[0]:
         raise Unacceptable("The first page of this slide is not its largest; a person must look.", reason="unsupported")
-    kept, gone = [base, *tiff.subpages(base)], []
+    pages, removed = [base, *tiff.subpages(base)], []
     for page in tiff.pages[1:]:
-        if _what(tiff, page) != "page" or not _same_view(base, page):
-            gone.append(page)
+        if _page_type(tiff, page) != "page" or not _has_aspect_of(base, page):
+            removed.append(page)
         else:
-            kept += [page, *tiff.subpages(page)]
-    sizes = [(page.width, page.height) for page in kept]
+            pages += [page, *tiff.subpages(page)]
+    sizes = [(page.width, page.height) for page in pages]
     if len(set(sizes)) < len(sizes):
         raise Unacceptable(
             "This TIFF file has several pages of one size, as stacks have. Save each page as a file of its own.",
             reason="unsupported",
         )
-    return kept, gone
+    return pages, removed
 
 
-def _what(tiff: _Tiff, page: _Page) -> str:
+def _page_type(tiff: _Tiff, page: _Page) -> str:
     """What a page says that it is: label, macro, or nothing but a page."""
-    said = tiff.text(page, _DESCRIPTION)[:4000].lower()
+    description = tiff.text(page, _DESCRIPTION)[:4000].lower()
     for word in (b"label", b"macro"):
-        if word in said:
+        if word in description:
             return word.decode()
     if page.values.get(_SUBFILE, (0,))[0] & 8:
         return "macro"
     # Hamamatsu's lens is -1 for the macro, -2 for a map of the slide; OpenSlide reads it as a real number.
-    lens = next((one for one in page.entries if one.tag == _LENS), None)
+    lens = next((entry for entry in page.entries if entry.tag == _SOURCE_LENS), None)
     if lens is not None and lens.kind == 11:
         (value,) = struct.unpack_from(f"{tiff.order}f", tiff.data, lens.at)
         return "macro" if value < 0 else "page"
     return "page"
 
 
-def _same_view(base: _Page, page: _Page) -> bool:
+def _has_aspect_of(base: _Page, page: _Page) -> bool:
     """Whether a page has the shape of the largest, as its smaller levels have."""
     shape, other = base.width / base.height, page.width / page.height
     # Small levels are rounded to whole pixels.
-    return abs(shape / other - 1) <= _ALIKE + 1 / min(page.width, page.height)
+    return abs(shape / other - 1) <= _ASPECT_TOLERANCE + 1 / min(page.width, page.height)
 
 
-def _scrub(tiff: _Tiff, page: _Page) -> list[ActionRecord]:
+def _remove_metadata(tiff: _Tiff, page: _Page) -> list[ActionRecord]:
     """Drop all that a page says beside its picture, and say what it was."""
     entries, actions = [], []
-    where = f"page {page.number + 1}"
+    page_name = f"page {page.number + 1}"
     for entry in page.entries:
-        if entry.tag in _NEEDED:
+        if entry.tag in _ALLOWED_TAGS:
             entries.append(entry)
             continue
         name = _NAMES.get(entry.tag, f"tag {entry.tag}")
         value = bytes(tiff.data[entry.at : entry.at + entry.length])
-        clean = None
+        cleaned = None
         if entry.tag == _DESCRIPTION:
-            clean = _aperio(value)
-        elif entry.tag == _COLORS:
-            clean = clean_color_profile(value)
-        if clean is not None and len(clean) <= len(value):
-            entries.append(tiff.shorten(entry, clean))
-            actions.append(ActionRecord(f"{where} {name}", name, "", "cleaned", RULE))
+            cleaned = _clean_aperio_description(value)
+        elif entry.tag == _ICC_PROFILE:
+            cleaned = clean_color_profile(value)
+        if cleaned is not None and len(cleaned) <= len(value):
+            entries.append(tiff.write_shorter_value(entry, cleaned))
+            actions.append(ActionRecord(f"{page_name} {name}", name, "", "cleaned", RULE))
         else:
-            actions.append(ActionRecord(f"{where} {name}", name, "", "removed", RULE))
+            actions.append(ActionRecord(f"{page_name} {name}", name, "", "removed", RULE))
     tiff.write(page, entries, 0)
     if page.values.get(_COMPRESSION, (1,))[0] in _JPEG and _blank_comments(tiff, page):
-        actions.append(ActionRecord(f"{where} JPEG comments", "comments", "", "removed", RULE))
+        actions.append(ActionRecord(f"{page_name} JPEG comments", "comments", "", "removed", RULE))
     return actions
 
 
-def _aperio(value: bytes) -> bytes | None:
+def _clean_aperio_description(value: bytes) -> bytes | None:
     """Aperio's description with geometry, magnification and size of a pixel alone; readers know the format by it."""
-    found = _APERIO.match(value)
-    if found is None:
+    match = _APERIO.match(value)
+    if match is None:
         return None
-    kept = list(dict.fromkeys(_APERIO_KEPT.findall(value)))
-    return b"|".join([b"\r\n".join(found.groups()), *kept]) + b"\x00"
+    properties = list(dict.fromkeys(_APERIO_PROPERTIES.findall(value)))
+    return b"|".join([b"\r\n".join(match.groups()), *properties]) + b"\x00"
 
 
 def _blank_comments(tiff: _Tiff, page: _Page) -> bool:
     """Blank comments and application segments of the JPEG streams of a page, but those that say what colors mean."""
     blanked = False
-    for places, lengths in _PLACES.items():
-        for at, length in zip(page.values.get(places, ()), page.values.get(lengths, ()), strict=True):
-            place, end = at + 2, at + length
-            while place + 4 <= end and tiff.data[place] == 0xFF and tiff.data[place + 1] != 0xDA:
-                marker = tiff.data[place + 1]
-                (size,) = struct.unpack_from(">H", tiff.data, place + 2)
-                after = min(end, place + 2 + size)
-                if (marker == 0xFE or 0xE1 <= marker <= 0xED or marker == 0xEF) and any(tiff.data[place + 4 : after]):
-                    tiff.data[place + 4 : after] = bytes(after - place - 4)
+    for offset_tag, length_tag in _OFFSET_TAGS.items():
+        for at, length in zip(page.values.get(offset_tag, ()), page.values.get(length_tag, ()), strict=True):
+            position, end = at + 2, at + length
+            while position + 4 <= end and tiff.data[position] == 0xFF and tiff.data[position + 1] != 0xDA:
+                marker = tiff.data[position + 1]
+                (size,) = struct.unpack_from(">H", tiff.data, position + 2)
+                segment_end = min(end, position + 2 + size)
+                if (marker == 0xFE or 0xE1 <= marker <= 0xED or marker == 0xEF) and any(
+                    tiff.data[position + 4 : segment_end]
+                ):
+                    tiff.data[position + 4 : segment_end] = bytes(segment_end - position - 4)
                     blanked = True
-                place = max(after, place + 4)
+                position = max(segment_end, position + 4)
     return blanked
 
 
-def _pieces(tiff: _Tiff, kept: list[_Page]) -> Iterator[bytes]:
+def _read_chunks(tiff: _Tiff, pages: list[_Page]) -> Iterator[bytes]:
     """The bytes that these pages refer to, in their places; zeros between them, and nothing after them."""
     at = 0
-    for start, end in sorted([(0, tiff.head), *(one for page in kept for one in tiff.used(page))]):
+    for start, end in sorted(
+        [(0, tiff.head), *(byte_range for page in pages for byte_range in tiff.byte_ranges(page))]
+    ):
         if start > at:
-            yield from (bytes(min(_AT_ONCE, start - place)) for place in range(at, start, _AT_ONCE))
-        for place in range(max(at, start), end, _AT_ONCE):
-            yield bytes(tiff.data[place : min(end, place + _AT_ONCE)])
+            yield from (bytes(min(_CHUNK_BYTES, start - position)) for position in range(at, start, _CHUNK_BYTES))
+        for position in range(max(at, start), end, _CHUNK_BYTES):
+            yield bytes(tiff.data[position : min(end, position + _CHUNK_BYTES)])
         at = max(at, end)
 
 
-def _doubt(
-    clean: IO[bytes], kept: list[_Page], profile: Profile
+def _review_reason(
+    clean: IO[bytes], pages: list[_Page], profile: Profile
 ) -> tuple[str, tuple[tuple[int, int, int, int, int], ...]]:
     """Look for writing in the largest level that is small enough to be read at once."""
     if not profile.pixels.clean:
         return "Slides may have writing on their glass; a person must look.", ()
-    small = [page for page in kept if page.width * page.height <= _LOOKED_AT and not page.sub]
+    small = [page for page in pages if page.width * page.height <= _MAX_OCR_PIXELS and not page.sub]
     if not small:
         return "The slide has no small level in which writing could be looked for; a person must look.", ()
-    page = max(small, key=lambda one: one.width * one.height)
-    number = [one for one in kept if not one.sub].index(page)
+    page = max(small, key=lambda page: page.width * page.height)
+    number = [main_page for main_page in pages if not main_page.sub].index(page)
     try:
         with Image.open(clean, formats=("TIFF",)) as image:
             image.seek(number)
             picture = np.asarray(image.convert("RGB"))
-        look, _ = check_picture(picture, "SM", IdentifyingText(frozenset()))
+        check, _ = check_picture(picture, "SM", IdentifyingText(frozenset()))
     except OcrUnavailable as error:
         return f"Nobody looked for writing in its pixels. {error}", ()
     except (OSError, ValueError, SyntaxError):
         return "Its small levels cannot be decoded here, so nobody looked for writing; a person must look.", ()
-    x, y = kept[0].width / page.width, kept[0].height / page.height
-    boxes = tuple((1, int(x0 * x), int(y0 * y), int(x1 * x), int(y1 * y)) for _, x0, y0, x1, y1 in look.boxes)
-    if look.doubt or boxes:
-        return look.doubt or "There seems to be writing in the scan itself; a person must look.", boxes
+    x, y = pages[0].width / page.width, pages[0].height / page.height
+    boxes = tuple((1, int(x0 * x), int(y0 * y), int(x1 * x), int(y1 * y)) for _, x0, y0, x1, y1 in check.boxes)
+    if check.doubt or boxes:
+        return check.doubt or "There seems to be writing in the scan itself; a person must look.", boxes
     return "", ()

@@ -14,22 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 # Readings less sure than this say nothing; and how surely a short word is read, and what is nothing but rings.
-SAYS_NOTHING = 0.45
-SURELY = 0.8
-_SURELY_THICK = 0.9
-_SURELY_ROUND = 0.98
+MIN_LEGIBLE_SCORE = 0.45
+CERTAIN_SCORE = 0.8
+_CERTAIN_SCORE_THICK = 0.9
+_CERTAIN_SCORE_ROUND = 0.98
 # Lengths by height: of cells, and of the shortest words.
-_ROUND = 1.8
-_SHORT = 3.2
-_NEARLY_ALL = 0.85
+_MAX_CELL_RATIO = 1.8
+_MAX_SHORT_RATIO = 3.2
+_ROUND_SHARE = 0.85
 _ROUND_SIGNS = frozenset("oO0QcC〇")
 _ROUND_DIGITS = frozenset("oO0Q〇8")
 # Among so many rings, what reads badly and is mostly round is one more of them.
-_MANY = 4
-_MOSTLY = 0.6
+_MANY_CELLS = 4
+_MOSTLY_ROUND = 0.6
 # Ink is thick that lies deeper than this share of the height; so much thick ink is none of writing.
-_DEEP = 0.14
-_THICK = 0.15
+_DEEP_BY_HEIGHT = 0.14
+_MAX_THICK_SHARE = 0.15
 
 Readings = Sequence[tuple[str, float]]
 
@@ -47,33 +47,33 @@ def thick_share(cv2: Any, crop: NDArray[np.uint8]) -> float:
     ink = (light == (0 if border > 0.5 else 1)).astype(np.uint8)
     if not ink.any():
         return 1.0
-    deep = cv2.distanceTransform(ink, cv2.DIST_L2, 3) > _DEEP * height
+    deep = cv2.distanceTransform(ink, cv2.DIST_L2, 3) > _DEEP_BY_HEIGHT * height
     return float(deep.sum() / ink.sum())
 
 
 def is_thick(share: float) -> bool:
     """Whether so much thick ink is more than writing has."""
-    return share >= _THICK
+    return share >= _MAX_THICK_SHARE
 
 
 def is_round(readings: Readings) -> bool:
     """Whether what was read is rings: O, 0 and the like, but for a sign here and there."""
-    said = [text for text, score in readings if score >= SAYS_NOTHING and text.strip()]
-    signs = [one for text in said for one in text if one.isalnum()]
-    return bool(said) and sum(one in _ROUND_SIGNS for one in signs) >= _NEARLY_ALL * len(signs)
+    texts = [text for text, score in readings if score >= MIN_LEGIBLE_SCORE and text.strip()]
+    characters = [character for text in texts for character in text if character.isalnum()]
+    return bool(texts) and sum(character in _ROUND_SIGNS for character in characters) >= _ROUND_SHARE * len(characters)
 
 
-def is_row(sides: NDArray[Any], readings: Readings) -> bool:
+def is_cell_row(sides: NDArray[Any], readings: Readings) -> bool:
     """Whether what was found is a line that is mostly rings: in a row of cells, a name may stand between them."""
-    signs = [one for one in (readings[0][0] if readings else "") if one.isalnum()]
-    round_ones = sum(one in _ROUND_SIGNS or one in _ROUND_DIGITS for one in signs)
-    long = float(sides.max()) > _SHORT * float(sides.min())
-    return long and round_ones >= _MOSTLY * len(signs) > 0 and readings[0][1] < _SURELY_ROUND
+    characters = [character for character in (readings[0][0] if readings else "") if character.isalnum()]
+    round_count = sum(character in _ROUND_SIGNS or character in _ROUND_DIGITS for character in characters)
+    long = float(sides.max()) > _MAX_SHORT_RATIO * float(sides.min())
+    return long and round_count >= _MOSTLY_ROUND * len(characters) > 0 and readings[0][1] < _CERTAIN_SCORE_ROUND
 
 
-def is_cloud(height: float, readings: Readings, highest: int) -> bool:
+def is_shadow(height: float, readings: Readings, highest: int) -> bool:
     """Whether what was found is higher than that and says nothing at all: the edge of a shadow, not writing."""
-    return height > highest and all(score < SAYS_NOTHING for _, score in readings)
+    return height > highest and all(score < MIN_LEGIBLE_SCORE for _, score in readings)
 
 
 def is_tissue(sides: NDArray[Any], readings: Readings, share: float, rounds: int) -> bool:
@@ -95,20 +95,22 @@ def is_tissue(sides: NDArray[Any], readings: Readings, share: float, rounds: int
     if is_round(readings):
         return True
     text, score = readings[0] if readings else ("", 0.0)
-    signs = [one for one in text if one.isalnum()]
-    if is_thick(share) and score < SURELY:
+    characters = [character for character in text if character.isalnum()]
+    if is_thick(share) and score < CERTAIN_SCORE:
         return True
-    if rounds >= _MANY and signs:
-        round_ones = sum(one in _ROUND_DIGITS for one in signs)
-        if round_ones == len(signs) and score < _SURELY_ROUND:
+    if rounds >= _MANY_CELLS and characters:
+        round_count = sum(character in _ROUND_DIGITS for character in characters)
+        if round_count == len(characters) and score < _CERTAIN_SCORE_ROUND:
             return True
-        if round_ones >= _MOSTLY * len(signs) and score < SURELY:
+        if round_count >= _MOSTLY_ROUND * len(characters) and score < CERTAIN_SCORE:
             return True
     length = float(sides.max() / max(sides.min(), 1.0))
-    sure = score >= (_SURELY_THICK if is_thick(share) else SURELY)
-    return (length <= _ROUND and len(signs) < 2) or (length <= _SHORT and len(signs) < 4 and not sure)
+    certain = score >= (_CERTAIN_SCORE_THICK if is_thick(share) else CERTAIN_SCORE)
+    return (length <= _MAX_CELL_RATIO and len(characters) < 2) or (
+        length <= _MAX_SHORT_RATIO and len(characters) < 4 and not certain
+    )
 
 
-def is_one_more(sides: NDArray[Any], share: float, rounds: int) -> bool:
+def is_likely_cell(sides: NDArray[Any], share: float, rounds: int) -> bool:
     """Whether what was found needs no reading: among so many rings, what is as thick and as short as one is another."""
-    return rounds >= 2 * _MANY and is_thick(share) and float(sides.max()) <= _ROUND * float(sides.min())
+    return rounds >= 2 * _MANY_CELLS and is_thick(share) and float(sides.max()) <= _MAX_CELL_RATIO * float(sides.min())

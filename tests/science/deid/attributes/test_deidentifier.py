@@ -23,7 +23,7 @@ def clean(dataset: Dataset, *options: str, name: str = "") -> DeidentifiedDatase
     return deidentify(dataset, profile, subject_of(KEY, str(dataset.get("PatientID", "")), "", profile.dates))
 
 
-def _whole(depth: int) -> tuple[Dataset, Seeds]:
+def _seeded_dataset(depth: int) -> tuple[Dataset, Seeds]:
     seeds = Seeds(depth)
     dataset = everything(seeds, depth)
     dataset.SOPClassUID = CT
@@ -31,43 +31,45 @@ def _whole(depth: int) -> tuple[Dataset, Seeds]:
 
 
 @pytest.mark.parametrize("depth", [0, 1, 3])
-@pytest.mark.parametrize("options", [(), *((one,) for one in OPTIONS)], ids=lambda one: "-".join(one) or "basic")
+@pytest.mark.parametrize(
+    "options", [(), *((option,) for option in OPTIONS)], ids=lambda names: "-".join(names) or "basic"
+)
 def test_no_seeded_original_is_left_at_any_depth(options: tuple[str, ...], depth: int) -> None:
-    dataset, seeds = _whole(depth)
+    dataset, seeds = _seeded_dataset(depth)
     cleaned = clean(dataset, *options)
     data = written(cleaned.dataset)
-    kept = {tag for tag, rule in rules().items() if any(rule.options.get(one) == "K" for one in options)}
+    retained_tags = {tag for tag, rule in rules().items() if any(rule.options.get(option) == "K" for option in options)}
     # Under shifted dates the time of day stays, as it must.
     if "modified-dates" in options:
-        kept |= {
+        retained_tags |= {
             tag for tag, rule in rules().items() if "modified-dates" in rule.options and dictionary_VR(tag) == "TM"
         }
-    left = [name_of(tag) for (tag, _), text in seeds.text.items() if tag not in kept and text.encode() in data]
-    left += [name_of(tag) for (tag, _), one in seeds.binary.items() if tag not in kept and one in data]
+    left = [name_of(tag) for (tag, _), text in seeds.text.items() if tag not in retained_tags and text.encode() in data]
+    left += [name_of(tag) for (tag, _), value in seeds.binary.items() if tag not in retained_tags and value in data]
     assert left == []
     assert len(seeds.text) > 500
 
 
 @pytest.mark.parametrize("depth", [0, 1, 3])
 def test_each_attribute_gets_the_action_of_its_row(depth: int) -> None:
-    dataset, _ = _whole(depth)
-    found = inner(clean(dataset).dataset, depth)
+    dataset, _ = _seeded_dataset(depth)
+    deidentified = inner(clean(dataset).dataset, depth)
     for tag in list(inner(dataset, depth).keys()):
         rule = rule_of(int(tag))
         if rule is None:
             continue
         if rule.basic == ("X",):
-            assert tag not in found, name_of(tag)
+            assert tag not in deidentified, name_of(tag)
         elif rule.basic == ("Z",) and name_of(tag) != "PatientName":
-            assert not found[tag].value, name_of(tag)
+            assert not deidentified[tag].value, name_of(tag)
         elif rule.basic in (("D",), ("U",)):
-            assert found[tag].value, name_of(tag)
-            assert found[tag].value != inner(dataset, depth)[tag].value, name_of(tag)
+            assert deidentified[tag].value, name_of(tag)
+            assert deidentified[tag].value != inner(dataset, depth)[tag].value, name_of(tag)
 
 
 @pytest.mark.parametrize("name", sorted(named_profiles()))
 def test_a_second_run_changes_nothing_but_what_is_keyed(name: str) -> None:
-    dataset, _ = _whole(1)
+    dataset, _ = _seeded_dataset(1)
     once = clean(dataset, name=name).dataset
     twice = clean(once, name=name).dataset
     again = {(a.path, a.name) for a in clean(once, name=name).actions if a.done in ("removed",)}
@@ -81,15 +83,15 @@ def test_what_is_optional_goes_and_what_must_be_there_is_replaced() -> None:
     dataset.StationName = "CT99"  # optional (PS3.3, C.7.5.1)
     dataset.ContentDate = "20200101"  # type 2C
     dataset.PatientID = "4711"
-    found = clean(dataset).dataset
-    assert "StationName" not in found
-    assert not found.ContentDate
+    deidentified = clean(dataset).dataset
+    assert "StationName" not in deidentified
+    assert not deidentified.ContentDate
     enhanced = Dataset()
     enhanced.SOPClassUID = "1.2.840.10008.5.1.4.1.1.2.1"  # Enhanced CT: type 1
     enhanced.DeviceSerialNumber, enhanced.ContentDate = "SN-1", "20200101"
-    found = clean(enhanced).dataset
-    assert found.DeviceSerialNumber == "REPLACED"
-    assert found.ContentDate == "19000101"
+    deidentified = clean(enhanced).dataset
+    assert deidentified.DeviceSerialNumber == "REPLACED"
+    assert deidentified.ContentDate == "19000101"
     private = Dataset()
     private.SOPClassUID = "1.2.3.4"
     private.DeviceSerialNumber = "SN-1"
@@ -102,13 +104,13 @@ def test_the_flags_say_what_was_done_and_nothing_else() -> None:
     dataset.StudyDate = "20200101"
     dataset.PatientIdentityRemoved = "NO"
     dataset.DeidentificationMethod = "by hand by Dr. Miller"
-    found = clean(dataset, "modified-dates", "device").dataset
-    assert found.PatientIdentityRemoved == "YES"
-    assert list(found.DeidentificationMethod) == ["medhub-deid 1", "t 1"]
-    codes = [item.CodeValue for item in found.DeidentificationMethodCodeSequence]
+    deidentified = clean(dataset, "modified-dates", "device").dataset
+    assert deidentified.PatientIdentityRemoved == "YES"
+    assert list(deidentified.DeidentificationMethod) == ["medhub-deid 1", "t 1"]
+    codes = [item.CodeValue for item in deidentified.DeidentificationMethodCodeSequence]
     assert codes == ["113100", "113107", "113109"]
-    assert found.LongitudinalTemporalInformationModified == "MODIFIED"
-    assert "BurnedInAnnotation" not in found  # nobody looked at pixels
+    assert deidentified.LongitudinalTemporalInformationModified == "MODIFIED"
+    assert "BurnedInAnnotation" not in deidentified  # nobody looked at pixels
     assert clean(dataset).dataset.LongitudinalTemporalInformationModified == "REMOVED"
     assert clean(dataset, "full-dates").dataset.LongitudinalTemporalInformationModified == "UNMODIFIED"
 
@@ -116,11 +118,11 @@ def test_the_flags_say_what_was_done_and_nothing_else() -> None:
 def test_intervals_and_weekdays_stay_under_shifted_dates() -> None:
     from datetime import date
 
-    one, two = Dataset(), Dataset()
-    for dataset, day in ((one, "20240110"), (two, "20240217")):
+    earlier, later = Dataset(), Dataset()
+    for dataset, day in ((earlier, "20240110"), (later, "20240217")):
         dataset.SOPClassUID, dataset.PatientID, dataset.StudyDate = CT, "77", day
         dataset.AcquisitionDateTime = f"{day}101112.500000+0100"
-    first, second = (clean(each, name="research-dates-shifted").dataset for each in (one, two))
+    first, second = (clean(each, name="research-dates-shifted").dataset for each in (earlier, later))
     days = [date.fromisoformat(each.StudyDate) for each in (first, second)]
     assert (days[1] - days[0]).days == 38
     assert days[0].weekday() == date(2024, 1, 10).weekday()
@@ -137,9 +139,9 @@ def test_a_uid_is_the_same_wherever_it_is_met() -> None:
     reference = Dataset()
     reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = CT, "1.2.3.4"
     dataset.ReferencedInstanceSequence = Sequence([reference])
-    found = clean(dataset).dataset
-    item = found.ReferencedInstanceSequence[0]
-    assert item.ReferencedSOPInstanceUID == found.SOPInstanceUID != "1.2.3.4"
+    deidentified = clean(dataset).dataset
+    item = deidentified.ReferencedInstanceSequence[0]
+    assert item.ReferencedSOPInstanceUID == deidentified.SOPInstanceUID != "1.2.3.4"
     assert item.ReferencedSOPClassUID == CT
     assert clean(dataset, "uids").dataset.SOPInstanceUID == "1.2.3.4"
 
@@ -151,10 +153,10 @@ def test_a_name_of_the_header_does_not_stay_in_a_text_that_may() -> None:
     dataset.ConvolutionKernel = "B30f"
     dataset.ScanOptions = "HELIX"
     dataset.FilterType = "LUNGOVA"  # an attribute that the table does not name
-    found = clean(dataset, "descriptors")
-    assert found.dataset.SeriesDescription == "Chest 5mm Lung"
-    assert found.dataset.ScanOptions == "HELIX"
-    assert "LUNGOVA" not in str(found.dataset)
+    deidentified = clean(dataset, "descriptors")
+    assert deidentified.dataset.SeriesDescription == "Chest 5mm Lung"
+    assert deidentified.dataset.ScanOptions == "HELIX"
+    assert "LUNGOVA" not in str(deidentified.dataset)
 
 
 def test_private_elements_stay_only_where_the_list_knows_them_and_the_profile_wants_them() -> None:
@@ -165,18 +167,18 @@ def test_private_elements_stay_only_where_the_list_knows_them_and_the_profile_wa
     block.add_new(0xFE, "LO", "Jane Doe")  # not known
     unknown = dataset.private_block(0x0019, "SOMEBODY", create=True)
     unknown.add_new(0x02, "SL", 912)
-    assert not [one for one in clean(dataset).dataset if one.tag.is_private]
-    found = clean(dataset, "safe-private").dataset
-    assert [int(one.tag) for one in found if one.tag.is_private] == [0x00190010, 0x00191002]
+    assert not [element for element in clean(dataset).dataset if element.tag.is_private]
+    deidentified = clean(dataset, "safe-private").dataset
+    assert [int(element.tag) for element in deidentified if element.tag.is_private] == [0x00190010, 0x00191002]
 
 
 def test_structured_content_keeps_its_build_and_loses_its_names() -> None:
     def item(kind: str, **values: object) -> Dataset:
-        made = Dataset()
-        made.RelationshipType, made.ValueType = "CONTAINS", kind
+        content_item = Dataset()
+        content_item.RelationshipType, content_item.ValueType = "CONTAINS", kind
         for keyword, value in values.items():
-            setattr(made, keyword, value)
-        return made
+            setattr(content_item, keyword, value)
+        return content_item
 
     dataset = Dataset()
     dataset.SOPClassUID, dataset.PatientID, dataset.PatientName = "1.2.840.10008.5.1.4.1.1.88.11", "1", "Doe^Jane"
@@ -189,9 +191,9 @@ def test_structured_content_keeps_its_build_and_loses_its_names() -> None:
             item("DATE", Date="20200303"),
         ]
     )
-    found = clean(dataset, "structured-content").dataset
-    assert len(found.ContentSequence) == 4
-    text = " ".join(str(one.value) for one in found.iterall() if one.VR != "SQ")
+    deidentified = clean(dataset, "structured-content").dataset
+    assert len(deidentified.ContentSequence) == 4
+    text = " ".join(str(element.value) for element in deidentified.iterall() if element.VR != "SQ")
     for word in ("Jekyll", "Doe", "Jane", "Hyde", "2020", "1.2.3.4.5"):
         assert word not in text
     assert "Nodule of 5 mm seen by" in text
@@ -206,9 +208,9 @@ def test_what_cannot_be_read_is_unknown_or_hides_goes() -> None:
     dataset.add(DataElement(0x50003000, "OW", b"curve!!!"))
     dataset.add(DataElement(0x00080007, "LO", "no attribute of the standard"))
     dataset.add(DataElement(0xFFFCFFFC, "OB", b"padding!"))
-    found = clean(dataset)
-    assert [int(one.tag) for one in found.dataset if one.tag.group > 0x0028] == [0x60000010]
-    assert {action.name for action in found.actions} >= {"unknown", "DataSetTrailingPadding"}
+    deidentified = clean(dataset)
+    assert [int(element.tag) for element in deidentified.dataset if element.tag.group > 0x0028] == [0x60000010]
+    assert {action.name for action in deidentified.actions} >= {"unknown", "DataSetTrailingPadding"}
 
 
 def test_sequences_deeper_than_any_device_writes_are_refused() -> None:
@@ -223,6 +225,6 @@ def test_sequences_deeper_than_any_device_writes_are_refused() -> None:
 
 
 def test_no_action_holds_a_value() -> None:
-    dataset, seeds = _whole(1)
-    told = repr(clean(dataset, name="research-max-utility").actions)
-    assert not [text for text in seeds.text.values() if text in told]
+    dataset, seeds = _seeded_dataset(1)
+    record_text = repr(clean(dataset, name="research-max-utility").actions)
+    assert not [text for text in seeds.text.values() if text in record_text]

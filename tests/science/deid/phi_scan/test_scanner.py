@@ -18,7 +18,7 @@ from medhub.science.deid.phi_scan import dicom_objects, other_files
 from medhub.science.deid.phi_scan.phi_patterns import PhiPatterns
 from medhub.science.deid.phi_scan.scanner import PhiScanner
 from medhub.science.deid.phi_scan.text_reader import is_mark
-from tests.factories.burned import burned
+from tests.factories.burned import make_burned_image
 from tests.factories.leaks import FAMILY, GIVEN, KINDS, cleaned
 from tests.factories.seeded import written
 from tests.science.deid.test_hostile import CANARY, FILES
@@ -46,12 +46,12 @@ def test_planted_leaks_are_found(kind: str) -> None:
 def test_names_of_files_and_what_lies_beside_the_data_are_looked_at() -> None:
     data = written(cleaned())
     scanner = PhiScanner(["Rahman^Aisha"])
-    assert {one.place for one in scanner.scan("export/Rahman_Aisha/1.dcm", data)} == {"file name"}
-    assert [one.kind for one in scanner.scan(NAME, b"by Dr. Who" + data[10:])] == ["bytes that are not zero"]
-    assert any(one.kind == "known identity" for one in scanner.scan(NAME, data + b"RAHMAN\0"))
+    assert {finding.location for finding in scanner.scan("export/Rahman_Aisha/1.dcm", data)} == {"file name"}
+    assert [finding.kind for finding in scanner.scan(NAME, b"by Dr. Who" + data[10:])] == ["bytes that are not zero"]
+    assert any(finding.kind == "known identity" for finding in scanner.scan(NAME, data + b"RAHMAN\0"))
     notes = b"see Mrs. Tanaka on 2024-03-01"
-    assert [one.kind for one in scanner.scan("notes.txt", notes)] == ["date", "name of a person"]
-    assert [one.kind for one in PhiScanner(dates=False).scan("notes.txt", notes)] == ["name of a person"]
+    assert [finding.kind for finding in scanner.scan("notes.txt", notes)] == ["date", "name of a person"]
+    assert [finding.kind for finding in PhiScanner(dates=False).scan("notes.txt", notes)] == ["name of a person"]
     assert scanner.scan(NAME, data[:200] + b"\xff" * 40) != []
 
 
@@ -61,18 +61,18 @@ def test_what_a_compressed_frame_carries_beside_the_picture_is_found() -> None:
     element = DataElement(0x7FE00010, "OB", encapsulate([frame]))
     element.is_undefined_length = True
     dataset[0x7FE00010] = element
-    found = PhiScanner().scan(NAME, file_of(dataset, JPEGBaseline8Bit))
-    assert any(one.kind == "text or data beside the picture" for one in found)
+    findings = PhiScanner().scan(NAME, file_of(dataset, JPEGBaseline8Bit))
+    assert any(finding.kind == "text or data beside the picture" for finding in findings)
 
 
 def test_marks_of_sides_scales_and_settings_are_no_findings() -> None:
-    found = []
+    findings = []
     for seed in (1, 2, 3):  # ultrasound, X-ray, photograph
-        made = burned(30_000 + seed, identifiers=False, size=(400, 300))
+        sample = make_burned_image(30_000 + seed, identifiers=False, size=(400, 300))
         dataset = cleaned()
-        dataset.update({one.tag: one for one in dataset_of(made.image) if one.tag.group in (0x0028, 0x7FE0)})
-        found += PhiScanner(["Rahman^Aisha"]).scan(NAME, written(dataset))
-    assert found == []
+        dataset.update({e.tag: e for e in dataset_of(sample.image) if e.tag.group in (0x0028, 0x7FE0)})
+        findings += PhiScanner(["Rahman^Aisha"]).scan(NAME, written(dataset))
+    assert findings == []
     assert all(map(is_mark, ("R", "AP", "120 kV", "12.4cm", "Freq 5.0 MHz", "PAERECT", "x40", "LATERAI")))
     assert not any(map(is_mark, ("KOWALSKA", "ID 8400567", "Dr. Abdullah", "City General", "Tom")))
 
@@ -80,43 +80,45 @@ def test_marks_of_sides_scales_and_settings_are_no_findings() -> None:
 def test_without_pixels_nothing_is_read_in_them() -> None:
     leak = KINDS["pixels, known name"](random.Random(1), "Aisha", "Rahman")  # noqa: S311  # nothing here is secret
     assert PhiScanner(leak.known, read_pixels=False).scan(leak.name, leak.data) == []
-    found = PhiScanner(leak.known).scan(leak.name, leak.data)
-    assert "known identity" in {one.kind for one in found}
-    assert all(one.place.startswith("pixels, frame 1, box ") for one in found)
+    findings = PhiScanner(leak.known).scan(leak.name, leak.data)
+    assert "known identity" in {finding.kind for finding in findings}
+    assert all(finding.location.startswith("pixels, frame 1, box ") for finding in findings)
 
 
 def test_pixels_that_cannot_be_shown_are_not_cleared() -> None:
     dataset = cleaned()
     image = dataset_of(np.zeros((8, 8), np.uint8))
-    dataset.update({one.tag: one for one in image if one.tag.group in (0x0028, 0x7FE0)})
+    dataset.update({element.tag: element for element in image if element.tag.group in (0x0028, 0x7FE0)})
     dataset.Rows = 4000
-    assert [one.kind for one in PhiScanner().scan(NAME, written(dataset))] == ["cannot be read"]
+    assert [finding.kind for finding in PhiScanner().scan(NAME, written(dataset))] == ["cannot be read"]
 
 
 @pytest.mark.parametrize("said", ["R0dgers^Samuel", "RODGER5, SAMUEL", "Rodqers", "Rodgrs Samuel", "samuel rodgers"])
-def test_a_known_name_is_known_though_it_is_misread(said: str) -> None:
-    assert PhiPatterns(["Rodgers^Samuel"]).read(said) is not None
+def test_a_known_name_is_known_though_it_is_misread(text: str) -> None:
+    assert PhiPatterns(["Rodgers^Samuel"]).find_misread(text) is not None
 
 
 @pytest.mark.parametrize("said", ["Rogue", "DOSE", "Sam", "Range", "erect"])
-def test_other_words_are_not_taken_for_a_known_name(said: str) -> None:
-    assert PhiPatterns(["Rodgers^Samuel"]).read(said) is None
+def test_other_words_are_not_taken_for_a_known_name(text: str) -> None:
+    assert PhiPatterns(["Rodgers^Samuel"]).find_misread(text) is None
 
 
 def test_short_names_and_numbers_are_looked_for_as_whole_words() -> None:
-    words = PhiPatterns(["Ann^Lee", "4711"])
-    assert [one.excerpt for one in words.known("", "for Lee, ann and 4711")] == ["4711", "ann", "lee"]
-    assert list(words.known("", "planned, asleep, 147110, fleet")) == []
+    patterns = PhiPatterns(["Ann^Lee", "4711"])
+    assert [finding.excerpt for finding in patterns.find_known("", "for Lee, ann and 4711")] == ["4711", "ann", "lee"]
+    assert list(patterns.find_known("", "planned, asleep, 147110, fleet")) == []
 
 
 def test_many_known_people_are_looked_for_like_few() -> None:
     people = [f"Person{number}^Name{number}" for number in range(3000)] + ["Rahman^Aisha", "王^小东", "H-4711"]
-    words = PhiPatterns(people)
+    patterns = PhiPatterns(people)
     text = "seen with aisha rahman, 王小东 and namhar of h-4711"
-    assert {one.excerpt for one in words.known("", text)} == {"aisha", "rahman", "小东", "h-4711"}
+    assert {finding.excerpt for finding in patterns.find_known("", text)} == {"aisha", "rahman", "小东", "h-4711"}
     data = b"\x07" * 50 + "of Rahman".encode("utf-16-le") + "小东".encode() + b"\x07" * 50
-    assert {one.excerpt for one in words.known_in_bytes("", data)} == {"rahman"}
-    assert list(words.known("", "nothing of anybody")) == list(words.known_in_bytes("", bytes(99))) == []
+    assert {finding.excerpt for finding in patterns.find_known_in_bytes("", data)} == {"rahman"}
+    assert (
+        list(patterns.find_known("", "nothing of anybody")) == list(patterns.find_known_in_bytes("", bytes(99))) == []
+    )
 
 
 def test_codes_uids_and_hashes_are_no_numbers_of_people() -> None:
@@ -132,8 +134,8 @@ def test_a_text_that_begins_like_a_file_is_a_text(text: str) -> None:
 
 
 def test_what_cannot_be_looked_into_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(other_files, "MOST_READ", 1024**2)
-    monkeypatch.setattr(dicom_objects, "MOST_READ", 1024**2)
+    monkeypatch.setattr(other_files, "MAX_BYTES_READ", 1024**2)
+    monkeypatch.setattr(dicom_objects, "MAX_BYTES_READ", 1024**2)
 
     def zipped(member: bytes) -> bytes:
         buffer = io.BytesIO()
@@ -146,11 +148,11 @@ def test_what_cannot_be_looked_into_is_said(monkeypatch: pytest.MonkeyPatch) -> 
         nested = zipped(nested)
     large, damaged = zipped(bytes(2 * 1024**2)), zipped(b"x")[:-30]
     for data in (nested, large, damaged, b"7z\xbc\xaf\x27\x1c" + bytes(9), b"PAR1" + bytes(9) + b"PAR1"):
-        assert {one.kind for one in PhiScanner().scan("P-ABCDEFGH.zip", data)} == {"cannot be read whole"}
+        assert {finding.kind for finding in PhiScanner().scan("P-ABCDEFGH.zip", data)} == {"cannot be read whole"}
 
 
 @pytest.mark.parametrize("kind", FILES)
 def test_hostile_files_are_never_cleared(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dicom_objects, "MOST_READ", 1024**2)
-    found = PhiScanner([CANARY], read_pixels=False).scan(NAME, FILES[kind])
-    assert any(one.kind == "known identity" or "read" in one.kind for one in found)
+    monkeypatch.setattr(dicom_objects, "MAX_BYTES_READ", 1024**2)
+    findings = PhiScanner([CANARY], read_pixels=False).scan(NAME, FILES[kind])
+    assert any(finding.kind == "known identity" or "read" in finding.kind for finding in findings)

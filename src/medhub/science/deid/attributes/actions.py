@@ -30,7 +30,7 @@ from medhub.science.deid.attributes.element_values import (
 )
 from medhub.science.deid.free_text import clean_text
 from medhub.science.deid.private_elements import safe_private
-from medhub.science.deid.replacement_values import DUMMIES, EMPTY_PDF, capped_age, fits
+from medhub.science.deid.replacement_values import DUMMIES, EMPTY_PDF, cap_age, has_valid_form
 
 ActionResult = DataElement | ProcessItems | None
 ActionFunction = Callable[[ElementContext, str], ActionResult]
@@ -80,14 +80,14 @@ def keep(context: ElementContext, reason: str) -> ActionResult:
     """K: keep the value if it has the form of its value representation; ages above 89 years become 90."""
     if context.vr == "SQ":
         return process_items(context, "kept", reason, clean=context.item.clean)
-    if not fits(context.vr, context.tag, context.value):
+    if not has_valid_form(context.vr, context.tag, context.value):
         context.record("removed", MALFORMED)
         return None
     if context.vr in TEMPORAL_VRS:
         context.log.dates.add("kept")
     value = copy_value(context.value)
     if context.vr == "AS" and isinstance(value, str):
-        value = capped_age(value)
+        value = cap_age(value)
     context.record("kept", reason)
     return DataElement(context.tag, context.vr, value)
 

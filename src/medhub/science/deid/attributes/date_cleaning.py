@@ -9,7 +9,7 @@ from pydicom import DataElement
 
 from medhub.science.deid.attributes.element_context import MALFORMED, ElementContext
 from medhub.science.deid.attributes.element_values import copy_value, from_strings, to_strings
-from medhub.science.deid.replacement_values import NotADate, capped_age, fits, shifted_date, shifted_datetime
+from medhub.science.deid.replacement_values import NotADate, cap_age, has_valid_form, shift_date, shift_datetime
 
 _TIME_ZONE = re.compile(r"[+-]\d{4}$")
 
@@ -29,7 +29,7 @@ def clean_date(context: ElementContext, reason: str) -> DataElement:
         dates.add("modified")
         context.record("kept", reason)
         return DataElement(tag, vr, copy_value(context.value))
-    shift = shifted_date if vr == "DA" else shifted_datetime
+    shift = shift_date if vr == "DA" else shift_datetime
     try:
         shifted = [shift(date, context.run.subject.days) for date in to_strings(context.value)]
     except NotADate:
@@ -43,11 +43,11 @@ def clean_date(context: ElementContext, reason: str) -> DataElement:
 
 def clean_age(context: ElementContext, reason: str) -> DataElement | None:
     """Keep an age, above 89 years as 90."""
-    if not fits(context.vr, context.tag, context.value):
+    if not has_valid_form(context.vr, context.tag, context.value):
         context.record("removed", MALFORMED)
         return None
     context.record("kept", reason)
-    return DataElement(context.tag, context.vr, capped_age(str(context.value)))
+    return DataElement(context.tag, context.vr, cap_age(str(context.value)))
 
 
 def clean_time_zone(context: ElementContext, reason: str) -> DataElement:

@@ -27,7 +27,7 @@ from medhub.science.deid.attributes.element_values import (
 from medhub.science.deid.coded_values import coded_values
 from medhub.science.deid.free_text import clean_text, vocabulary, words_of
 from medhub.science.deid.identifying_text import IdentifyingText
-from medhub.science.deid.replacement_values import capped_age, fits
+from medhub.science.deid.replacement_values import cap_age, has_valid_form
 
 _SHORT_VRS = frozenset(("AE", "CS", "UR"))
 _BYTE_VRS = frozenset(("OB", "OD", "OF", "OL", "OV", "OW"))
@@ -56,7 +56,7 @@ def keep_unlisted(context: ElementContext, reason: str) -> ActionResult:
         if context.item.clean:
             return clean(context, "text within content that is cleaned")
         return _remove_identifying_text(context)
-    if vr == "UN" or not fits(vr, tag, value):
+    if vr == "UN" or not has_valid_form(vr, tag, value):
         context.record("removed", MALFORMED)
         return None
     clean_unlisted = profile.unlisted == "clean"
@@ -76,7 +76,7 @@ def _keep_known_terms(context: ElementContext) -> DataElement | None:
             context.record("cleaned", "codes that are no terms of the field")
         return DataElement(tag, vr, from_strings(known)) if known else None
     if vr == "AS":
-        return DataElement(tag, vr, capped_age(str(value))) if value else DataElement(tag, vr, None)
+        return DataElement(tag, vr, cap_age(str(value))) if value else DataElement(tag, vr, None)
     if vr in ("AE", "UR") or (vr in _BYTE_VRS and keyword not in _LOOKUP_TABLES):
         if value not in (None, "", b""):
             context.record("removed", "it cannot be looked through")

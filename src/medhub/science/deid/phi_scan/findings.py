@@ -23,12 +23,12 @@ class PhiFinding:
         The value itself, cut; who reads findings reads identities.
     """
 
-    place: str
+    location: str
     kind: str
     excerpt: str
 
 
-def cut(value: Any) -> str:
+def excerpt_of(value: Any) -> str:
     """The beginning of a value, for a finding."""
     text = value if isinstance(value, str) else repr(value[:200]) if isinstance(value, bytes) else str(value)
     return text[:_LONGEST_EXCERPT]

@@ -17,20 +17,20 @@ from pydicom.pixels.processing import apply_color_lut
 from pydicom.pixels.utils import iter_pixels
 
 from medhub.science import pixel_decoders
-from medhub.science.deid.phi_scan.findings import PhiFinding, cut
+from medhub.science.deid.phi_scan.findings import PhiFinding, excerpt_of
 from medhub.science.deid.phi_scan.phi_patterns import PhiPatterns
 from medhub.science.deid.phi_scan.text_reader import RecognizedText, is_mark, text_recognizer
 
 pixel_decoders.register()
 
-_MOST_PIXELS = 120_000_000
+_MAX_PIXELS = 120_000_000
 # Frames that are read each; of more, the brightest and darkest value of each pixel over all of them is read besides.
-_MOST_FRAMES = 24
-_SURE = 0.75  # how surely a word must be read that is nobody's known name and looks like nothing in particular
-_LEAST_LETTERS = 3
+_MAX_FRAMES = 24
+_MIN_SCORE = 0.75  # how surely a word must be read that is nobody's known name and looks like nothing in particular
+_MIN_LETTERS = 3
 
 # Of photographs: what speaks of people, places, days or one certain device. Others are settings of the camera.
-_SPEAKING = frozenset(
+_IDENTIFYING_TAGS = frozenset(
     (
         *("Artist", "BodySerialNumber", "CameraOwnerName", "CameraSerialNumber", "Copyright", "DateTime"),
         *("DateTimeDigitized", "DateTimeOriginal", "DocumentName", "HostComputer", "ImageDescription", "ImageUniqueID"),
@@ -39,75 +39,77 @@ _SPEAKING = frozenset(
     )
 )
 _JPEG = b"\xff\xd8\xff"
-_MOST_REST = 1024**2
+_MAX_TRAILING_BYTES = 1024**2
 _GPS, _EXIF = 0x8825, 0x8769
 _TAGS = {int(tag): tag.name for tag in ExifTags.Base}
 
 
-def writing(words: PhiPatterns, place: str, picture: NDArray[np.uint8]) -> Iterator[PhiFinding]:
+def scan_text_in_picture(patterns: PhiPatterns, location: str, picture: NDArray[np.uint8]) -> Iterator[PhiFinding]:
     """Read a picture (H x W x 3, RGB), and find what is no mark."""
     marks: list[RecognizedText] = []
-    others: list[tuple[RecognizedText, str | None, bool]] = []
-    for one in text_recognizer().read(picture):
-        known = words.read(one.text)
-        speaks = known is not None or any(words.look("", one.text))
-        if not speaks and is_mark(one.text):
-            marks.append(one)
-        elif speaks or (one.sure >= _SURE and sum(map(str.isalnum, one.text)) >= _LEAST_LETTERS):
-            others.append((one, known, speaks))
-    seen: list[RecognizedText] = []
-    for one, known, speaks in others:
+    candidates: list[tuple[RecognizedText, str | None, bool]] = []
+    for line in text_recognizer().read(picture):
+        known = patterns.find_misread(line.text)
+        identifying = known is not None or any(patterns.scan("", line.text))
+        if not identifying and is_mark(line.text):
+            marks.append(line)
+        elif identifying or (line.score >= _MIN_SCORE and sum(map(str.isalnum, line.text)) >= _MIN_LETTERS):
+            candidates.append((line, known, identifying))
+    reported: list[RecognizedText] = []
+    for line, known, identifying in candidates:
         # The same writing read in the other way, as a mark and more surely, or with the same words.
-        if not speaks and any(_same_place(one, mark) and mark.sure >= one.sure for mark in marks):
+        if not identifying and any(_overlap(line, mark) and mark.score >= line.score for mark in marks):
             continue
-        if any(_same_place(one, before) and before.text == one.text for before in seen):
+        if any(_overlap(line, earlier) and earlier.text == line.text for earlier in reported):
             continue
-        seen.append(one)
+        reported.append(line)
         kind = "writing in pixels" if known is None else "known identity"
-        box = ",".join(map(str, one.box))
-        yield PhiFinding(f"{place}, box {box}", kind, cut(one.text if known is None else known))
+        box = ",".join(map(str, line.box))
+        yield PhiFinding(f"{location}, box {box}", kind, excerpt_of(line.text if known is None else known))
 
 
-def _same_place(one: RecognizedText, other: RecognizedText) -> bool:
+def _overlap(first: RecognizedText, second: RecognizedText) -> bool:
     """Whether most of the smaller of two boxes lies in the other."""
-    low = np.maximum(one.box[:2], other.box[:2])
-    high = np.minimum(one.box[2:], other.box[2:])
-    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one.box, other.box)]
+    low = np.maximum(first.box[:2], second.box[:2])
+    high = np.minimum(first.box[2:], second.box[2:])
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (first.box, second.box)]
     return bool(np.prod(np.maximum(high - low, 0)) > 0.6 * min(areas))
 
 
-def dicom_pictures(words: PhiPatterns, place: str, dataset: Dataset) -> Iterator[PhiFinding]:
+def scan_dicom_pixels(patterns: PhiPatterns, location: str, dataset: Dataset) -> Iterator[PhiFinding]:
     """Read the frames of a DICOM image; one that cannot be shown cannot be cleared."""
     try:
         rows, columns = int(dataset.Rows), int(dataset.Columns)
         count = int(dataset.get("NumberOfFrames", None) or 1)
-        if rows * columns > _MOST_PIXELS:
-            yield PhiFinding(place, "cannot be read whole", f"{rows} x {columns} pixels")
+        if rows * columns > _MAX_PIXELS:
+            yield PhiFinding(location, "cannot be read whole", f"{rows} x {columns} pixels")
             return
-        chosen = set(np.linspace(0, count - 1, min(count, _MOST_FRAMES)).round().astype(int).tolist())
-        last = b""
+        frame_numbers = set(np.linspace(0, count - 1, min(count, _MAX_FRAMES)).round().astype(int).tolist())
+        last_values = b""
         extremes: list[NDArray[Any]] = []
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for number, frame in enumerate(iter_pixels(dataset)):
-                if count > _MOST_FRAMES:
+                if count > _MAX_FRAMES:
                     extremes = (
                         [np.maximum(extremes[0], frame), np.minimum(extremes[1], frame)]
                         if extremes
                         else [frame.copy(), frame.copy()]
                     )
-                if number not in chosen or (values := frame.tobytes()) == last:
+                if number not in frame_numbers or (values := frame.tobytes()) == last_values:
                     continue
-                last = values
-                yield from writing(words, f"{place}, frame {number + 1}", _shown(frame, dataset))
+                last_values = values
+                yield from scan_text_in_picture(patterns, f"{location}, frame {number + 1}", _to_rgb(frame, dataset))
             for name, extreme in zip(("brightest", "darkest"), extremes, strict=False):
-                yield from writing(words, f"{place}, {name} of all frames", _shown(extreme, dataset))
+                yield from scan_text_in_picture(
+                    patterns, f"{location}, {name} of all frames", _to_rgb(extreme, dataset)
+                )
     # A decoder of hostile bytes may raise anything; all mean that nobody saw the picture.
     except Exception as error:
-        yield PhiFinding(place, "cannot be read", f"{type(error).__name__}")
+        yield PhiFinding(location, "cannot be read", f"{type(error).__name__}")
 
 
-def _shown(frame: NDArray[Any], dataset: Dataset) -> NDArray[np.uint8]:
+def _to_rgb(frame: NDArray[Any], dataset: Dataset) -> NDArray[np.uint8]:
     """A frame as RGB; of grey values all but the rarest two in a thousand are spread over the whole range."""
     if str(dataset.get("PhotometricInterpretation", "")) == "PALETTE COLOR":
         frame = apply_color_lut(frame, dataset)
@@ -126,36 +128,40 @@ def _bytes(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
     return np.asarray(np.clip(spread, 0, 255), np.uint8)
 
 
-def photograph(words: PhiPatterns, place: str, data: bytes, *, read_pixels: bool, dates: bool) -> Iterator[PhiFinding]:
+def scan_photograph(
+    patterns: PhiPatterns, location: str, data: bytes, *, read_pixels: bool, dates: bool
+) -> Iterator[PhiFinding]:
     """Look at a photograph: what lies beside its picture, and writing in it."""
-    yield from beside_picture(words, place, data, dates=dates)
-    if data[:3] == _JPEG and (rest := _after_end(data).strip(b"\0\xff\r\n ")):
-        yield PhiFinding(place, "bytes after the picture", cut(rest[:60]))
-        yield from words.look(f"{place}, after the picture", rest[:_MOST_REST].decode("latin-1"), dates=dates)
+    yield from scan_jpeg_metadata(patterns, location, data, dates=dates)
+    if data[:3] == _JPEG and (rest := _trailing_bytes(data).strip(b"\0\xff\r\n ")):
+        yield PhiFinding(location, "bytes after the picture", excerpt_of(rest[:60]))
+        yield from patterns.scan(
+            f"{location}, after the picture", rest[:_MAX_TRAILING_BYTES].decode("latin-1"), dates=dates
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(BytesIO(data)) as image:
-                yield from _tags(words, place, image, dates)
+                yield from _scan_tags(patterns, location, image, dates)
                 for number, page in enumerate(ImageSequence.Iterator(image), start=1):
-                    if number > _MOST_FRAMES:
-                        yield PhiFinding(place, "cannot be read whole", f"more than {_MOST_FRAMES} pictures")
+                    if number > _MAX_FRAMES:
+                        yield PhiFinding(location, "cannot be read whole", f"more than {_MAX_FRAMES} pictures")
                         return
-                    if page.width * page.height > _MOST_PIXELS:
-                        yield PhiFinding(f"{place}, picture {number}", "cannot be read whole", f"{page.size} pixels")
+                    if page.width * page.height > _MAX_PIXELS:
+                        yield PhiFinding(f"{location}, picture {number}", "cannot be read whole", f"{page.size} pixels")
                     elif read_pixels:
-                        yield from writing(words, f"{place}, pixels, picture {number}", _rgb(page))
+                        yield from scan_text_in_picture(patterns, f"{location}, pixels, picture {number}", _rgb(page))
                     if number > 1:
-                        yield from _tags(words, f"{place}, picture {number}", page, dates)
+                        yield from _scan_tags(patterns, f"{location}, picture {number}", page, dates)
     # What cannot be read cannot be cleared.
     except Exception as error:
-        yield PhiFinding(place, "cannot be read whole", type(error).__name__)
+        yield PhiFinding(location, "cannot be read whole", type(error).__name__)
 
 
-def _after_end(data: bytes) -> bytes:
+def _trailing_bytes(data: bytes) -> bytes:
     """What follows the end of a JPEG picture; within one, its sign of the end cannot occur once the scan began."""
-    begin = data.rfind(b"\xff\xda", 0, data.find(b"\xff\xd9") + 1) if b"\xff\xd9" in data else -1
-    end = data.find(b"\xff\xd9", max(begin, 0))
+    scan_start = data.rfind(b"\xff\xda", 0, data.find(b"\xff\xd9") + 1) if b"\xff\xd9" in data else -1
+    end = data.find(b"\xff\xd9", max(scan_start, 0))
     return data[end + 2 :] if end >= 0 else b""
 
 
@@ -168,37 +174,49 @@ def _rgb(page: Image.Image) -> NDArray[np.uint8]:
     return np.asarray(page.convert("RGBA").convert("RGB") if "A" in page.mode else page.convert("RGB"))
 
 
-def _tags(words: PhiPatterns, place: str, image: Image.Image, dates: bool) -> Iterator[PhiFinding]:
+def _scan_tags(patterns: PhiPatterns, location: str, image: Image.Image, dates: bool) -> Iterator[PhiFinding]:
     exif = image.getexif()
     groups = [("", dict(exif)), ("", dict(exif.get_ifd(_EXIF)))]
     if any(exif.get_ifd(_GPS).values()):
-        yield PhiFinding(f"{place}, GPS", "position", cut(dict(exif.get_ifd(_GPS))))
+        yield PhiFinding(f"{location}, GPS", "position", excerpt_of(dict(exif.get_ifd(_GPS))))
     tags = getattr(image, "tag_v2", None)
     if tags is not None:
         groups.append(("", {tag: tags[tag] for tag in tags}))
     for _, group in groups:
         for tag, value in group.items():
             name = _TAGS.get(int(tag), f"tag {int(tag)}")
-            yield from _said(words, f"{place}, {name}", name in _SPEAKING, value, dates)
+            yield from _scan_metadata_value(patterns, f"{location}, {name}", name in _IDENTIFYING_TAGS, value, dates)
     for key, value in ((str(key), value) for key, value in image.info.items()):
         if isinstance(value, str) or key in ("comment", "xmp", "photoshop", "XML:com.adobe.xmp"):
-            speaking = key.lower() in ("comment", "author", "description", "title", "copyright", "creation time", "xmp")
-            yield from _said(words, f"{place}, {key}", speaking, value, dates)
+            may_identify = key.lower() in (
+                "comment",
+                "author",
+                "description",
+                "title",
+                "copyright",
+                "creation time",
+                "xmp",
+            )
+            yield from _scan_metadata_value(patterns, f"{location}, {key}", may_identify, value, dates)
 
 
-def _said(words: PhiPatterns, place: str, speaking: bool, value: Any, dates: bool) -> Iterator[PhiFinding]:
+def _scan_metadata_value(
+    patterns: PhiPatterns, location: str, may_identify: bool, value: Any, dates: bool
+) -> Iterator[PhiFinding]:
     if isinstance(value, bytes):
         wide = len(value) > 3 and value[1::2].count(0) > len(value) // 3
         value = value.decode("utf-16-le" if wide else "latin-1", "replace").replace("\0", " ")
     if not isinstance(value, str) or not value.strip():
         return
-    found = list(words.look(place, value, dates=dates))
-    yield from found
-    if speaking and not found:
-        yield PhiFinding(place, "text or data beside the picture", cut(value.strip()))
+    findings = list(patterns.scan(location, value, dates=dates))
+    yield from findings
+    if may_identify and not findings:
+        yield PhiFinding(location, "text or data beside the picture", excerpt_of(value.strip()))
 
 
-def beside_picture(words: PhiPatterns, place: str, data: bytes, *, dates: bool = True) -> Iterator[PhiFinding]:
+def scan_jpeg_metadata(
+    patterns: PhiPatterns, location: str, data: bytes, *, dates: bool = True
+) -> Iterator[PhiFinding]:
     """Look at what JPEG pictures carry beside the picture: comments, application data, and what follows the end."""
     at = data.find(_JPEG)
     while 0 <= at < len(data) - 4:
@@ -208,8 +226,8 @@ def beside_picture(words: PhiPatterns, place: str, data: bytes, *, dates: bool =
             body = data[at + 4 : at + 2 + length]
             # Adobe's mark of the color space and JFIF's of the resolution say nothing; nor does a color profile.
             if marker == 0xFE or (0xE1 <= marker <= 0xEF and marker != 0xEE and body[:11] != b"ICC_PROFILE"):
-                yield PhiFinding(place, "text or data beside the picture", cut(body[:60]))
-                yield from words.look(place, body.decode("latin-1"), dates=dates)
-                yield from words.known_in_bytes(place, body)
+                yield PhiFinding(location, "text or data beside the picture", excerpt_of(body[:60]))
+                yield from patterns.scan(location, body.decode("latin-1"), dates=dates)
+                yield from patterns.find_known_in_bytes(location, body)
             at += 2 + max(2, length)
         at = data.find(_JPEG, at)

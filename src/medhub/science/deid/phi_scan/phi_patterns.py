@@ -11,24 +11,24 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import AnyStr, Generic
 
-from medhub.science.deid.phi_scan.findings import PhiFinding, cut
+from medhub.science.deid.phi_scan.findings import PhiFinding, excerpt_of
 
 # What a code may look like that stands for a person: of this hub, and of nobody. Digits alone are no code.
 _CODES = r"[A-Z]{1,2}-(?=\d*[A-Z])(?:[2-7A-Z]{12}|[2-7A-Z]{8}|[2-9A-Z]{6})(?![\w-])"
 CODE = re.compile(rf"(?:{_CODES}|REPLACED|ANONYM\w*|)$")
 # What says nothing by itself, and would be taken for numbers: codes, UIDs of the standard and those made from random
 # numbers or hashes, and hashes.
-_SAYS_NOTHING = re.compile(
+_MEANINGLESS = re.compile(
     rf"\b{_CODES}|\b2\.25\.\d{{1,39}}\b|\b1\.2\.840\.10008(?:\.\d+)+|"
     r"\b(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{128})\b|\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b"
 )
-_PEOPLE = re.compile(
+_PERSON_NAME = re.compile(
     r"\b(?i:mr|mrs|ms|miss|dr|prof|herr|frau|se[nñ]ora?|mme|m\.d|rn)\b\.?\s+[A-Z][\w'-]+|"
     r"\b[A-Z][\w'-]+\^[A-Z][\w'-]*|"
     r"\b[A-Z][A-Za-z'-]{2,},\s?(?!Inc\b|Ltd\b|Corp\b|Llc\b|Gmb)[A-Z][a-z'-]{2,}\b|"
     r"\b(?i:patient|name|physician|doctor|technologist|operator|referred by|seen by)\s*[:=]\s*[A-Z][\w'-]+",
 )
-_PEOPLE_LOWER = re.compile(r"\b(?:mr|mrs|ms|dr|prof)\.\s?[a-z][\w'-]{2,}", re.IGNORECASE)
+_PERSON_NAME_LOWER = re.compile(r"\b(?:mr|mrs|ms|dr|prof)\.\s?[a-z][\w'-]{2,}", re.IGNORECASE)
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
 _KINDS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("e-mail", re.compile(r"[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)+")),
@@ -69,14 +69,14 @@ _KINDS: tuple[tuple[str, re.Pattern[str]], ...] = (
 )
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{16,}={0,2}")
 _HEXADECIMAL = re.compile(rb"(?:[0-9a-f]{2}){5,}", re.IGNORECASE)
-_MOST_BASE64 = 8 * 1024**2
+_MAX_BASE64_BYTES = 8 * 1024**2
 # Shorter known words are looked for as whole words only, and not in bytes, where any three letters occur by chance.
-_LONG = 5
-_FEW = 40
+_MIN_LENGTH_IN_TEXT = 5
+_FEW_FORMS = 40
 _WORD, _NUMBER = re.compile(r"[^\W_]+"), re.compile(r"\d+")
 _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "ø": "oe", "å": "aa", "æ": "ae"})
 # Signs that are read for one another in pictures.
-_ALIKE = str.maketrans("01|!il5$8z2q9", "olllllssbzzgg")
+_SIMILAR_CHARACTERS = str.maketrans("01|!il5$8z2q9", "olllllssbzzgg")
 
 
 class _Index(Generic[AnyStr]):
@@ -99,8 +99,8 @@ class _Index(Generic[AnyStr]):
 
     def hits(self, text: AnyStr) -> set[str]:
         """The known names and numbers that stand in a text."""
-        if len(self._forms) <= _FEW:
-            return {known for form, known in self._forms.items() if form in text}
+        if len(self._forms) <= _FEW_FORMS:
+            return {known_form for form, known_form in self._forms.items() if form in text}
         heads = {text[at : at + self._head] for at in range(len(text) - self._head + 1)} & self._by_head.keys()
         return {self._forms[form] for head in heads for form in self._by_head[head] if form in text}
 
@@ -114,18 +114,20 @@ class PhiPatterns:
         Names and numbers of people that must not be found.
     """
 
-    def __init__(self, known: Iterable[str] = ()) -> None:
+    def __init__(self, known_names: Iterable[str] = ()) -> None:
         parts: set[str] = set()
-        for one in known:
-            whole = one.strip()
-            for part in (whole, *re.split(r"[\s^,=]+", whole)):
+        for name in known_names:
+            stripped = name.strip()
+            for part in (stripped, *re.split(r"[\s^,=]+", stripped)):
                 lower = part.casefold()
-                parts |= {lower, plain(lower), lower.translate(_UMLAUTS)}
+                parts |= {lower, remove_accents(lower), lower.translate(_UMLAUTS)}
         # A name in signs that are words by themselves has two or three of them.
         parts = {part for part in parts if len(part) >= (3 if part.isascii() else 2)}
         # Numbers are looked for among the numbers of a text, short names among its words, others anywhere in it.
         self._numbers = frozenset(part for part in parts if part.isdigit())
-        self._short = frozenset(part for part in parts - self._numbers if len(part) < _LONG and part.isascii())
+        self._short = frozenset(
+            part for part in parts - self._numbers if len(part) < _MIN_LENGTH_IN_TEXT and part.isascii()
+        )
         names = parts - self._numbers - self._short
         self._names = _Index({part: part for part in names}, 2)
         self._backwards = _Index({part[::-1]: part for part in names}, 2)
@@ -133,28 +135,35 @@ class PhiPatterns:
         for part in names | self._numbers:
             encoded = [part.encode(), part.encode("latin-1", "ignore")]
             encoded += [part.encode("utf-16-le"), part.encode("utf-16-be"), part[::-1].encode()]
-            forms |= {form: part for form in encoded if len(form) >= (_LONG if len(part) >= _LONG else 3 * _LONG // 2)}
-        self._bytes = _Index(forms, _LONG)
-        self._read = {form: part for part in parts if len(form := alike(part)) >= 4}
+            forms |= {
+                form: part
+                for form in encoded
+                if len(form)
+                >= (_MIN_LENGTH_IN_TEXT if len(part) >= _MIN_LENGTH_IN_TEXT else 3 * _MIN_LENGTH_IN_TEXT // 2)
+            }
+        self._bytes = _Index(forms, _MIN_LENGTH_IN_TEXT)
+        self._misread = {form: part for part in parts if len(form := fold_similar_characters(part)) >= 4}
         self._any = bool(parts)
 
-    def look(self, place: str, text: str, *, dates: bool = True) -> Iterator[PhiFinding]:
+    def scan(self, location: str, text: str, *, dates: bool = True) -> Iterator[PhiFinding]:
         """Look at a text; ``dates`` says whether a date is a finding."""
-        yield from self.known(place, text)
+        yield from self.find_known(location, text)
         if CODE.fullmatch(text):
             return
-        rest = _SAYS_NOTHING.sub(" ", unicodedata.normalize("NFKC", text))
+        rest = _MEANINGLESS.sub(" ", unicodedata.normalize("NFKC", text))
         for kind, pattern in _KINDS:
             if dates or kind != "date":
-                yield from (PhiFinding(place, kind, cut(one.group())) for one in pattern.finditer(rest))
-        for pattern in (_PEOPLE, _PEOPLE_LOWER):
-            yield from (PhiFinding(place, "name of a person", cut(one.group())) for one in pattern.finditer(rest))
+                yield from (PhiFinding(location, kind, excerpt_of(match.group())) for match in pattern.finditer(rest))
+        for pattern in (_PERSON_NAME, _PERSON_NAME_LOWER):
+            yield from (
+                PhiFinding(location, "name of a person", excerpt_of(match.group())) for match in pattern.finditer(rest)
+            )
         if len(text) >= 16:
-            for inside in _unpacked(text.encode("utf-8", "ignore")):
-                if sum(32 <= one < 127 for one in inside) >= 0.95 * len(inside):
-                    yield from self.look(f"{place}, base64", inside.decode("latin-1"), dates=dates)
+            for inside in _decode_base64(text.encode("utf-8", "ignore")):
+                if sum(32 <= byte < 127 for byte in inside) >= 0.95 * len(inside):
+                    yield from self.scan(f"{location}, base64", inside.decode("latin-1"), dates=dates)
 
-    def known(self, place: str, text: str, *, short: bool = True) -> Iterator[PhiFinding]:
+    def find_known(self, location: str, text: str, *, short: bool = True) -> Iterator[PhiFinding]:
         """Look for known names and numbers in a text, also without accents, backwards, and as hexadecimal digits.
 
         ``short`` says whether also for those of three or four signs, which measured values often are.
@@ -162,72 +171,87 @@ class PhiPatterns:
         if not self._any:
             return
         lower = text.casefold()
-        forms = {lower, plain(lower)}
-        hits = {one for form in forms for one in self._names.hits(form)}
-        hits |= {one for form in forms for one in self._short & set(_WORD.findall(form)) if short}
-        hits |= {one for one in self._numbers & set(_NUMBER.findall(lower)) if short or len(one) >= _LONG}
+        forms = {lower, remove_accents(lower)}
+        hits = {name for form in forms for name in self._names.hits(form)}
+        hits |= {name for form in forms for name in self._short & set(_WORD.findall(form)) if short}
+        hits |= {
+            number
+            for number in self._numbers & set(_NUMBER.findall(lower))
+            if short or len(number) >= _MIN_LENGTH_IN_TEXT
+        }
         hits |= self._backwards.hits(lower)
-        hits |= {one for inside in _from_digits(text.encode("utf-8", "ignore")) for one in self._names.hits(inside)}
-        yield from (PhiFinding(place, "known identity", one) for one in sorted(hits))
+        hits |= {
+            name for inside in _decode_hexadecimal(text.encode("utf-8", "ignore")) for name in self._names.hits(inside)
+        }
+        yield from (PhiFinding(location, "known identity", name) for name in sorted(hits))
 
-    def known_in_bytes(self, place: str, data: bytes) -> Iterator[PhiFinding]:
+    def find_known_in_bytes(self, location: str, data: bytes) -> Iterator[PhiFinding]:
         """Look for known names and numbers in bytes: as they are, as UTF-16, as hexadecimal digits, and as base64."""
         if not self._any:
             return
         lower = data.lower()
-        hits = {one for one in self._bytes.hits(lower) if one not in self._numbers or _stands(one, lower)}
-        hits |= {one for inside in _from_digits(data) for one in self._names.hits(inside)}
-        yield from (PhiFinding(place, "known identity", one) for one in sorted(hits))
-        packed = {one for inside in _unpacked(data[:_MOST_BASE64]) for one in self._bytes.hits(inside.lower())}
-        yield from (PhiFinding(f"{place}, base64", "known identity", one) for one in sorted(packed))
+        hits = {name for name in self._bytes.hits(lower) if name not in self._numbers or _occurs_alone(name, lower)}
+        hits |= {name for inside in _decode_hexadecimal(data) for name in self._names.hits(inside)}
+        yield from (PhiFinding(location, "known identity", name) for name in sorted(hits))
+        packed = {
+            name for inside in _decode_base64(data[:_MAX_BASE64_BYTES]) for name in self._bytes.hits(inside.lower())
+        }
+        yield from (PhiFinding(f"{location}, base64", "known identity", name) for name in sorted(packed))
 
-    def read(self, text: str) -> str | None:
+    def find_misread(self, text: str) -> str | None:
         """Find a known name or number in what was read in a picture, where signs may be read for one another."""
-        said = alike(text)
-        return next((part for form, part in self._read.items() if form in said or _nearly(form, said)), None)
+        folded = fold_similar_characters(text)
+        return next(
+            (part for form, part in self._misread.items() if form in folded or _contains_with_error(form, folded)),
+            None,
+        )
 
 
-def _stands(number: str, lower: bytes) -> bool:
+def _occurs_alone(number: str, lower: bytes) -> bool:
     """Whether a number stands in bytes by itself, and not within a longer one."""
     if any(number.encode(form) in lower for form in ("utf-16-le", "utf-16-be")):
         return True
     return re.search(rb"(?<!\d)" + number.encode() + rb"(?!\d)", lower) is not None
 
 
-def plain(text: str) -> str:
+def remove_accents(text: str) -> str:
     """A text without accents, in signs of one width."""
-    return "".join(one for one in unicodedata.normalize("NFKD", text) if not unicodedata.combining(one))
+    return "".join(
+        character for character in unicodedata.normalize("NFKD", text) if not unicodedata.combining(character)
+    )
 
 
-def alike(text: str) -> str:
+def fold_similar_characters(text: str) -> str:
     """Letters and digits of a text, with one sign for all that look alike."""
-    return "".join(one for one in plain(text.casefold()) if one.isalnum() or one in "|!$").translate(_ALIKE)
+    return "".join(
+        character for character in remove_accents(text.casefold()) if character.isalnum() or character in "|!$"
+    ).translate(_SIMILAR_CHARACTERS)
 
 
-def _nearly(form: str, said: str) -> bool:
+def _contains_with_error(form: str, text: str) -> bool:
     """Whether a word of six signs or more occurs with one sign wrong, missing or too many."""
     if len(form) < 6:
         return False
     half = len(form) // 2
-    if form[:half] not in said and form[half:] not in said:
+    if form[:half] not in text and form[half:] not in text:
         return False
     # Sellers' search: the least number of changes that make the word out of any part of what was read.
-    row = [0] * (len(said) + 1)
+    row = [0] * (len(text) + 1)
     for number, sign in enumerate(form, start=1):
-        before, row = row, [number] + [0] * len(said)
-        for at, other in enumerate(said, start=1):
+        before, row = row, [number] + [0] * len(text)
+        for at, other in enumerate(text, start=1):
             row[at] = min(before[at - 1] + (sign != other), before[at] + 1, row[at - 1] + 1)
     return min(row) <= 1
 
 
-def _from_digits(data: bytes) -> Iterator[str]:
+def _decode_hexadecimal(data: bytes) -> Iterator[str]:
     """What is written as hexadecimal digits, in small letters."""
     for run in _HEXADECIMAL.findall(data):
         inside = bytes.fromhex(run[: len(run) // 2 * 2].decode())
         yield inside.decode("utf-8", "replace").casefold()
 
 
-def _unpacked(data: bytes) -> Iterator[bytes]:
+def _decode_base64(data: bytes) -> Iterator[bytes]:
     for run in _BASE64.findall(data):
         # An equals sign that belongs to the text before it may stand where a run begins, so each run is taken alone.
         bare = run.rstrip(b"=").replace(b"-", b"+").replace(b"_", b"/")

@@ -21,16 +21,16 @@ from numpy.typing import NDArray
 from medhub.errors import Unavailable
 
 # Pictures are read in pieces of this side, so that memory is bounded and small writing is not shrunk.
-_PIECE = 1024
-_SHARED = 160
+_TILE = 1024
+_TILE_OVERLAP = 160
 # Letters of up to this height (pixels) are smaller than the neighborhood that makes the relief.
 _STROKES = 15
 # Differences below this share of the full range are noise.
-_NOISE = 10 / 255
-_LEAST_SURE = 0.5
+_NOISE_SHARE = 10 / 255
+_MIN_SCORE = 0.5
 # Writing smaller than this is not found, so small pictures are enlarged to such a side.
-_LEAST_SIDE = 900
-_LARGEST = 3.0
+_MIN_SIDE = 900
+_MAX_SCALE = 3.0
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class RecognizedText:
     """
 
     text: str
-    sure: float
+    score: float
     box: tuple[int, int, int, int]
 
 
@@ -67,7 +67,7 @@ class TextRecognizer:
         cv2.setNumThreads(1)
         self._cv2 = cv2
         self._ocr: Any = RapidOCR(intra_op_num_threads=1, inter_op_num_threads=1)
-        self._guard = threading.Lock()
+        self._lock = threading.Lock()
 
     def read(self, picture: NDArray[np.uint8]) -> list[RecognizedText]:
         """Read all lines of a picture.
@@ -82,44 +82,44 @@ class TextRecognizer:
         list of Reading
             What is read twice is there twice.
         """
-        found: list[RecognizedText] = []
+        lines: list[RecognizedText] = []
         relief = self._relief(picture)
-        with self._guard:
+        with self._lock:
             for source in (picture[:, :, ::-1], relief):
-                for top, left, piece in _pieces(source):
-                    found += self._lines(piece, left, top)
-            if max(picture.shape[:2]) > _PIECE:  # writing that is larger than a piece
-                small = _PIECE / max(picture.shape[:2])
-                found += self._lines(np.ascontiguousarray(picture[:, :, ::-1]), 0, 0, small)
-        return found
+                for top, left, tile in _tiles(source):
+                    lines += self._read_tile(tile, left, top)
+            if max(picture.shape[:2]) > _TILE:  # writing that is larger than a piece
+                scale = _TILE / max(picture.shape[:2])
+                lines += self._read_tile(np.ascontiguousarray(picture[:, :, ::-1]), 0, 0, scale)
+        return lines
 
-    def _lines(
-        self, piece: NDArray[np.uint8], left: int, top: int, scale: float | None = None
+    def _read_tile(
+        self, tile: NDArray[np.uint8], left: int, top: int, scale: float | None = None
     ) -> Iterator[RecognizedText]:
-        rows, columns = piece.shape[:2]
-        wanted = scale or min(_LARGEST, max(1.0, _LEAST_SIDE / max(rows, columns)))
-        size = max(48, round(columns * wanted)), max(48, round(rows * wanted))
-        way = self._cv2.INTER_AREA if wanted < 1 else self._cv2.INTER_CUBIC
-        enlarged = self._cv2.resize(np.ascontiguousarray(piece), size, interpolation=way)
+        rows, columns = tile.shape[:2]
+        factor = scale or min(_MAX_SCALE, max(1.0, _MIN_SIDE / max(rows, columns)))
+        size = max(48, round(columns * factor)), max(48, round(rows * factor))
+        interpolation = self._cv2.INTER_AREA if factor < 1 else self._cv2.INTER_CUBIC
+        enlarged = self._cv2.resize(np.ascontiguousarray(tile), size, interpolation=interpolation)
         across, down = columns / size[0], rows / size[1]
-        result, _ = self._ocr(enlarged, text_score=_LEAST_SURE, box_thresh=0.4)
-        for corners, text, sure in result or ():
+        result, _ = self._ocr(enlarged, text_score=_MIN_SCORE, box_thresh=0.4)
+        for corners, text, score in result or ():
             x, y = np.asarray(corners, float).T
             box = x.min() * across + left, y.min() * down + top, x.max() * across + left, y.max() * down + top
-            x0, y0, x1, y1 = (max(0, round(one)) for one in box)
-            yield RecognizedText(str(text).strip(), float(sure), (x0, y0, x1, y1))
+            x0, y0, x1, y1 = (max(0, round(coordinate)) for coordinate in box)
+            yield RecognizedText(str(text).strip(), float(score), (x0, y0, x1, y1))
 
     def _relief(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Show by how much each pixel is brighter or darker than everything within reach of a stroke."""
         grey = picture.max(-1)
-        around = self._cv2.getStructuringElement(self._cv2.MORPH_RECT, (2 * _STROKES + 1, 2 * _STROKES + 1))
-        bright = self._cv2.morphologyEx(grey, self._cv2.MORPH_TOPHAT, around)
-        dark = self._cv2.morphologyEx(grey, self._cv2.MORPH_BLACKHAT, around)
+        neighborhood = self._cv2.getStructuringElement(self._cv2.MORPH_RECT, (2 * _STROKES + 1, 2 * _STROKES + 1))
+        bright = self._cv2.morphologyEx(grey, self._cv2.MORPH_TOPHAT, neighborhood)
+        dark = self._cv2.morphologyEx(grey, self._cv2.MORPH_BLACKHAT, neighborhood)
         stands_out = np.maximum(bright, dark).astype(np.float32)
         # By what stands out most in the neighborhood, so that dim writing becomes as strong as bright writing.
-        most = self._cv2.blur(self._cv2.dilate(stands_out, around), (2 * _STROKES + 1, 2 * _STROKES + 1))
-        shown = 255 * stands_out / np.maximum(most, 255 * _NOISE)
-        return np.repeat(np.clip(shown, 0, 255).astype(np.uint8)[:, :, None], 3, 2)
+        maximum = self._cv2.blur(self._cv2.dilate(stands_out, neighborhood), (2 * _STROKES + 1, 2 * _STROKES + 1))
+        relief = 255 * stands_out / np.maximum(maximum, 255 * _NOISE_SHARE)
+        return np.repeat(np.clip(relief, 0, 255).astype(np.uint8)[:, :, None], 3, 2)
 
 
 @cache
@@ -128,12 +128,12 @@ def text_recognizer() -> TextRecognizer:
     return TextRecognizer()
 
 
-def _pieces(picture: NDArray[np.uint8]) -> Iterator[tuple[int, int, NDArray[np.uint8]]]:
+def _tiles(picture: NDArray[np.uint8]) -> Iterator[tuple[int, int, NDArray[np.uint8]]]:
     rows, columns = picture.shape[:2]
-    step = _PIECE - _SHARED
-    for top in range(0, max(1, rows - _SHARED), step):
-        for left in range(0, max(1, columns - _SHARED), step):
-            yield top, left, picture[top : top + _PIECE, left : left + _PIECE]
+    step = _TILE - _TILE_OVERLAP
+    for top in range(0, max(1, rows - _TILE_OVERLAP), step):
+        for left in range(0, max(1, columns - _TILE_OVERLAP), step):
+            yield top, left, picture[top : top + _TILE, left : left + _TILE]
 
 
 # Marks of sides, positions, scales and settings, which say nothing of anybody.
@@ -150,15 +150,15 @@ _MARKS = (
     *("win", "level", "width", "ww", "wl", "min", "max", "mean", "area", "std", "vol", "ratio", "image", "series"),
     *("expiration", "inspiration", "internal", "external", "rotation", "weight", "bearing", "standing", "view", "port"),
 )
-_MARK = re.compile(rf"(?:{'|'.join(sorted({*_MARKS, *_UNITS}, key=lambda one: -len(one)))})+$")
+_MARK = re.compile(rf"(?:{'|'.join(sorted({*_MARKS, *_UNITS}, key=lambda mark: -len(mark)))})+$")
 _PARTS = re.compile(r"[^\W\d_]+|\d+")
-_LONGEST_NUMBER = 4
+_MAX_DIGITS = 4
 
 
 def is_mark(text: str) -> bool:
     """Whether a line is of marks only: single and double letters, short numbers, units, sides and settings."""
     return all(
-        len(part) <= _LONGEST_NUMBER if part.isdigit() else len(part) <= 2 or _MARK.match(part) or _misread(part)
+        len(part) <= _MAX_DIGITS if part.isdigit() else len(part) <= 2 or _MARK.match(part) or _misread(part)
         for part in _PARTS.findall(text.casefold())
     )
 
