@@ -41,7 +41,7 @@ def bring_in(page: Page, server: Server, folder: Path) -> None:
     page.get_by_role("link", name="Upload images").first.click()
     page.get_by_role("button", name="Choose files").wait_for()
     page.locator("input[type=file]").first.set_input_files(paths)
-    expect(page.get_by_text("The pages of a document may name somebody").first).to_be_visible()
+    expect(page.get_by_text("The pages of this document may name a person").first).to_be_visible()
 
 
 def images_of(server: Server) -> dict[str, str]:

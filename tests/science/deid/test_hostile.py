@@ -203,7 +203,7 @@ def test_nothing_is_passed_on_unread(kind: str, profile: str) -> None:
         ("encrypted attributes", "cleaned", ""),
         ("a deflated file", "cleaned", ""),
         ("a deflated file that unfolds to more than is taken", "quarantined", "unfolds"),
-        ("nothing but a name", "quarantined", "does not say what it is"),
+        ("nothing but a name", "quarantined", "SOP Instance UID is missing"),
     ],
 )
 def test_what_becomes_of_the_well_known_ones(kind: str, outcome: str, says: str) -> None:

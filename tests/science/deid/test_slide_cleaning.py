@@ -141,13 +141,13 @@ def test_label_macro_and_texts_of_a_slide_go_and_its_pyramid_stays() -> None:
 def test_writing_in_the_scan_itself_waits_for_a_person_without_label_and_macro() -> None:
     result = clean_file(_svs("Kowalska"), PROFILE, KEY)
     assert (result.outcome, result.data) == ("quarantined", b"")
-    assert "writing in the scan" in result.reason
+    assert "scan seems to contain text" in result.reason
     _, x0, y0, x1, y1 = result.boxes[0]
     assert x0 < 90 < 200 < x1
     assert y0 < 70 < 100 < y1
     assert len(_pages(result.doubtful)) == 3
     without = Profile(name="kept", title="Kept", version=1, pixels=Pixels(clean=False))
-    assert "a person must look" in clean_file(_svs(), without, KEY).reason
+    assert "a person must review" in clean_file(_svs(), without, KEY).reason
 
 
 def test_slides_that_cannot_be_told_apart_wait_with_a_reason() -> None:
@@ -191,8 +191,8 @@ def test_a_slide_too_large_for_memory_is_cleaned_from_file_to_file(
     ended = CliRunner().invoke(cli_deid.deid_app, list(map(str, arguments)))
     assert ended.exit_code == 1
     lines = {line["input"]: line for line in map(json.loads, (tmp_path / "done").read_text().splitlines())}
-    assert "writing in the scan" in lines["pen.svs"]["reason"]
-    assert "no slide" in lines["other.bin"]["reason"]
+    assert "scan seems to contain text" in lines["pen.svs"]["reason"]
+    assert "is not a slide" in lines["other.bin"]["reason"]
     (path,) = [path for path in (tmp_path / "OUT").rglob("*") if path.is_file()]
     in_memory = clean_file(data, PROFILE, KEY)
     assert path.name == lines["one.svs"]["output"] == f"{in_memory.output_path[-1]}.svs"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which writing in an image may stay: settings, measures, marks of sides; no word that the file uses as a name."""
+"""Text in images that may stay: settings, measurements, laterality markers; no word that the file uses as a name."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from medhub.science.deid.identifying_text import IdentifyingText
 
 _WORD = re.compile(r"[^\W_]+(?:[.,]\d+)*", re.UNICODE)
 _LETTERS_OR_DIGITS = re.compile(r"[^\W\d_]+|\d+(?:[.,]\d+)?", re.UNICODE)
-# Signs between numbers and words; any other, as of an address of mail, is none that devices write.
+# Characters between numbers and words. Devices write no others; an e-mail address contains some.
 _SEPARATORS = re.compile(r"[\s.,:;=+\-*/%()\[\]<>×°~|'\"_^#]*")
-# Dates, times of day, years: days are not told from measures once their signs are lost.
+# Dates, times of day, years: without their separators they look like measurements.
 _DATE = re.compile(r"\d{1,4}\s*[-./:]\s*\d{1,2}\s*[-./:]\s*\d{1,4}|\b\d{1,2}:\d{2}\b|\b(?:19|20)\d{2}\b")
 # "DR 60" is a setting of ultrasound, "Dr. Long" a person.
 _TITLE = re.compile(r"\b(?:dr|mr|mrs|ms|prof)\b[.:]?\s*[^\W\d_]", re.IGNORECASE)
 _LONGEST_NUMBER = 4
-# What a reader mixes up.
+# Characters that OCR confuses.
 _OCR_CONFUSIONS = str.maketrans("0158|!", "oisbii")
 
 
 def is_allowed_text(text: str, modality: str, identity: IdentifyingText) -> bool:
-    """Whether writing may stay in an image.
+    """Whether a text may stay in an image.
 
     Parameters
     ----------
     text
-        As it was read.
+        As recognized.
     modality
         (0008,0060); decides which words are known.
     identity
-        Words that the file uses as names, numbers and places.
+        Words that identify a person.
 
     Returns
     -------
@@ -52,7 +52,7 @@ def is_allowed_text(text: str, modality: str, identity: IdentifyingText) -> bool
 
 
 def _is_allowed_word(word: str, known: frozenset[str]) -> bool:
-    # A word in which a letter was taken for a digit is one word still; others are taken apart: "5cm".
+    # A known word stays one word even if OCR read a letter as a digit; others are split: "5cm".
     if any(character.isalpha() for character in word) and _folded(word) in known:
         return True
     for part in _LETTERS_OR_DIGITS.findall(word):
@@ -68,7 +68,7 @@ def _is_known(word: str, known: frozenset[str]) -> bool:
     folded = _folded(word)
     if folded in known:
         return True
-    # Words that stand close together are read as one: "PAERECT".
+    # OCR joins words that are close together: "PAERECT".
     return any(folded[:cut] in known and folded[cut:] in known for cut in range(2, len(folded) - 1))
 
 

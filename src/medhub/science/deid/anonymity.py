@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""k-anonymity: among how many people a person hides by what leaves with a data set beside the images.
+"""k-anonymity of the metadata that a data set contains: the size of the smallest group of indistinguishable patients.
 
 Sex, age, institution and day say nothing of a person by themselves, but together they can point at one. These are the
 quasi-identifiers; people who share all of them are an equivalence class.
@@ -19,20 +19,20 @@ LEAST = 5
 
 @dataclass(frozen=True)
 class Anonymity:
-    """How well people hide behind one another.
+    """The k-anonymity of a table.
 
     Attributes
     ----------
     k
         People in the smallest equivalence class; 0 where there are no rows.
     patients
-        People in all.
+        Patients in total.
     classes
         Equivalence classes.
     least
-        The size that was asked for.
+        The required size of a class.
     below
-        People in classes smaller than that.
+        Patients in classes smaller than ``least``.
     rows
         Positions of their rows, from 0, in order.
     sizes
@@ -54,29 +54,29 @@ class Anonymity:
 
     @property
     def risk(self) -> float:
-        """Chance of the one who is easiest to point at: 1/k, the prosecutor's risk; 0 without people."""
+        """Greatest probability of re-identification, 1/k (the prosecutor's risk); 0 without patients."""
         return 1 / self.k if self.k else 0.0
 
 
 def k_anonymity(
     rows: Sequence[Mapping[str, object]], quasi: Sequence[str], *, patient: str = "patient", least: int = LEAST
 ) -> Anonymity:
-    """Count how many people share each combination of quasi-identifiers.
+    """Count how many patients share each combination of quasi-identifiers.
 
-    People are counted, not images: the rows of a person are read together, since they bear the same code, so a person's
-    combination is the set of those of the person's rows. Values are compared as they leave, so an age in years and the
-    same age in decades give different figures. A value that is missing (absent, None or empty) is a value of its own.
+    Patients are counted, not images: rows with the same patient code belong together, and the combination of a patient
+    is the set of the combinations of these rows. Values are compared as exported, so an age in years and the same age
+    in decades give different figures. A missing value (absent, None or empty) counts as a value.
 
     Parameters
     ----------
     rows
-        What leaves of each image, or of each person; each has ``patient``.
+        Exported metadata of each image or patient; each row has the column ``patient``.
     quasi
-        Names of the columns that somebody may know of a person. Without any, all people are one class.
+        Columns that an attacker may know of a person. Without any, all patients are in one class.
     patient
-        The column that says whose a row is.
+        Column of the patient code.
     least
-        Classes of fewer people are too small.
+        Smallest permitted class.
 
     Returns
     -------
@@ -85,7 +85,7 @@ def k_anonymity(
     Raises
     ------
     Invalid
-        A row does not say whose it is: counted as a person of its own it would make k too large.
+        A row has no patient code: counted as a separate patient it would make k too large.
 
     References
     ----------
@@ -99,7 +99,9 @@ def k_anonymity(
     for number, row in enumerate(rows):
         patient_code = _cell_text(row, patient)
         if not patient_code:
-            raise Invalid(f"Row {number + 1} does not say whose it is: it has no {patient!r}.", field=patient)
+            raise Invalid(
+                f"Row {number + 1} has no patient code: its column {patient!r} is empty or missing.", field=patient
+            )
         combinations[patient_code].add(tuple(_cell_text(row, column) for column in columns))
         rows_of[patient_code].append(number)
     classes: dict[frozenset[tuple[str, ...]], list[str]] = defaultdict(list)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""De-identified files held against an answer key, in the manner of the MIDI-B challenge (2024).
+"""Comparison of de-identified files with an answer key, as in the MIDI-B challenge (2024).
 
-A key lists, for each object, what must be true of it afterwards. A file that is missing has failed in all of it, and
-what had to go is looked for in the whole of the object, word by word: neither a dummy that happens to contain a token
-nor a leak that moved to another attribute deceives it.
+A key lists checks for each object. A missing file fails all of its checks. Text that must be removed is searched in the
+complete object, word by word, so that neither a dummy that contains a part of it nor a leak into another attribute
+passes.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ Category = Literal[
     "pixels_retained",
     "pixels_hidden",
 ]
-# Failing these means that more was done than was asked; failing the others, that less was.
+# A failure of these means that too much was changed; a failure of the others, that too little was.
 OVER_DONE = frozenset(("tag_retained", "text_retained", "pixels_retained"))
 _WORD = re.compile(r"[^\W_]+")
 _PATH = re.compile(r"\(([0-9A-Fa-f]{4}),([0-9A-Fa-f]{4})\)(?:\[(\d+)\])?")
 _LEAST_IN_BYTES = 5
 _PIXELS = 0x7FE00010
-# A box counts as hidden when no more than this share of the writing's contrast is left in it.
+# A box counts as hidden if no more than this share of the contrast of its text is left.
 _HIDDEN = 0.05
 
 
@@ -50,12 +50,12 @@ class _Part(BaseModel):
 
 
 class AnswerKeyCheck(_Part):
-    """What must be true of an object.
+    """One check of an object.
 
     Attributes
     ----------
     category
-        What is asked.
+        Kind of check.
     path
         Of the attribute, as a manifest writes it; empty for pixels.
     value
@@ -72,7 +72,7 @@ class AnswerKeyCheck(_Part):
 
 
 class KeyObject(_Part):
-    """One object of a key: its file, as received, whose it is, and the checks."""
+    """One object of a key: its received file, its patient, and its checks."""
 
     input: str
     patient: str = ""
@@ -80,7 +80,7 @@ class KeyObject(_Part):
 
 
 class AnswerKey(_Part):
-    """A whole answer key."""
+    """An answer key."""
 
     format: Literal["medhub-deid-key/1"] = "medhub-deid-key/1"
     objects: Annotated[tuple[KeyObject, ...], Field(min_length=1)]
@@ -88,7 +88,7 @@ class AnswerKey(_Part):
 
 @dataclass
 class Score:
-    """What came of it.
+    """Result of a comparison.
 
     Attributes
     ----------
@@ -127,12 +127,12 @@ def read_key(path: Path) -> AnswerKey:
 
 
 def outputs_of(manifest: Path) -> dict[str, str]:
-    """Read from a manifest which file became which.
+    """Read from a manifest which output each input has.
 
     Raises
     ------
     Invalid
-        A line is no line of a manifest.
+        A line is not a line of a manifest.
     """
     outputs: dict[str, str] = {}
     for number, line in enumerate(manifest.read_text(encoding="utf-8").splitlines(), start=1):
@@ -146,14 +146,14 @@ def outputs_of(manifest: Path) -> dict[str, str]:
 
 
 def score(key: AnswerKey, outputs: Mapping[str, str], folder: Path, received: Path | None = None) -> Score:
-    """Hold de-identified files against a key.
+    """Compare de-identified files with a key.
 
     Parameters
     ----------
     key
-        What must be true.
+        The checks.
     outputs
-        Which file each input became, relative to ``folder``; inputs without one have failed.
+        Output of each input, relative to ``folder``; inputs without one fail their checks.
     folder
         Of the de-identified files.
     received
@@ -211,7 +211,7 @@ def _read(folder: Path | None, name: str | None) -> Dataset | None:
         return None
     try:
         return pydicom.dcmread(BytesIO((folder / name).read_bytes()), force=True)
-    # A file that cannot be read has failed like one that is missing.
+    # A file that cannot be read fails its checks like a missing file.
     except Exception:
         return None
 
@@ -284,7 +284,7 @@ def _all_words(dataset: Dataset) -> set[str]:
 
 
 def _in_bytes(words: set[str], dataset: Dataset) -> bool:
-    """Whether a word stands in bytes that are no pixels; shorter words stand in bytes by chance."""
+    """Whether a word occurs in bytes other than pixels; words too short for this occur in bytes by chance."""
     forms = [word.encode() for word in words if len(word) >= _LEAST_IN_BYTES]
     blocks = [
         element.value.lower()

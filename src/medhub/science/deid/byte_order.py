@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Words of big-endian files turned around; a parser gives their bytes as they were (PS3.5, 7.3)."""
+"""Byte order of word values from big-endian files, which pydicom returns unchanged (PS3.5, 7.3)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _WORDS = {"OW": "u2", "OL": "u4", "OF": "u4", "OD": "u8", "OV": "u8"}
 
 
 def to_little_endian(dataset: Dataset) -> None:
-    """Turn the words of a dataset of a big-endian file around, at every depth; other values were read as numbers."""
+    """Swap the bytes of word values (OW, OL, OF, OD, OV) in a dataset from a big-endian file, at every depth."""
     for element in dataset:
         if element.VR == "SQ":
             for item in element.value:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What became of a file that was de-identified."""
+"""Result of the de-identification of a file."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ Outcome = Literal["cleaned", "quarantined"]
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one file.
+    """Result of the de-identification of one file.
 
     Attributes
     ----------
     outcome
-        "cleaned", or "quarantined" if nobody may have it before a person looked at it.
+        "cleaned", or "quarantined" if a person must review it first.
     reason
         Why it was quarantined; empty otherwise.
     data
         The new file, if it was cleaned.
-    place
-        Where the new file belongs: codes of patient, study, series and object, none of which say anything; of a
-        photograph, of whom nothing is known, a name alone.
+    output_path
+        Parts of the path for the new file: codes of patient, study, series and object; for a photograph without a
+        known patient, a name alone.
     actions
         What was done to which attribute.
     boxes
-        What was made black in pixels, or would be: frame (from 1), x0, y0, x1, y1, the last two not included.
-    kept
-        Harmless writing that stays, in the same form.
+        Regions that are blackened in pixels, or would be: frame (from 1), x0, y0, x1, y1, the last two not included.
+    allowed
+        Regions of text that stays, in the same form.
     doubtful
-        The file with a clean header and its pixels as received, if only these are in doubt: what a person must see
-        before anybody else does, and what ``pixels.blacken`` then finishes. Never to be stored in the open.
+        The file with a clean header and its pixels as received, if a person must review only these;
+        ``pixel_cleaning.blacken`` then finishes it. It must never be stored unencrypted.
     suffix
-        What the name of the new file ends with.
+        File name extension of the new file.
     part
-        Where the new file lies, if it is too large for ``data``.
+        Path of the new file, if it is too large for ``data``.
     """
 
     outcome: Outcome
@@ -53,7 +53,7 @@ class Result:
     part: str = ""
 
     def as_json(self, source: str, target: str | None) -> dict[str, Any]:
-        """A line of the manifest."""
+        """Make a line of the manifest."""
         return {
             "input": source,
             "output": target,

@@ -9,7 +9,7 @@ from importlib.resources import files
 
 
 def coded_values(keyword: str) -> frozenset[str]:
-    """The values that are known of an attribute; none where the table does not name it."""
+    """Return the defined terms of an attribute; none if the table does not name it."""
     return _table().get(keyword, frozenset())
 
 

@@ -32,7 +32,7 @@ class Rule:
         Actions of the Basic Profile; with several, the first that the object's definition allows counts: remove (X)
         what is optional, empty (Z) what may be empty, replace (D, or U for UIDs) what may not.
     options
-        What an option of the profile does instead: keep (K) or clean (C).
+        Action of an option of the profile: keep (K) or clean (C).
     """
 
     name: str
@@ -52,7 +52,7 @@ def _rules() -> dict[str, Rule]:
 
 @cache
 def rule_of(tag: int) -> Rule | None:
-    """Find what the table says of an attribute.
+    """Find the row of an attribute.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def rule_of(tag: int) -> Rule | None:
     Returns
     -------
     Rule | None
-        None where the table does not name the attribute: it may stay.
+        None if the table does not name the attribute.
     """
     group, element = tag >> 16, tag & 0xFFFF
     if group % 2:
@@ -76,5 +76,5 @@ def rule_of(tag: int) -> Rule | None:
 
 
 def rules() -> dict[int, Rule]:
-    """The rows with one concrete tag, by tag."""
+    """Return the rows with one concrete tag, by tag."""
     return {int(tag, 16): rule for tag, rule in _rules().items() if "x" not in tag and tag != "private"}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a device is known to write who a patient is, by what the file says of the device."""
+"""Image regions in which known devices write patient data, and regions of ultrasound."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Box = tuple[int, int, int, int]
 
 
 def known_regions(received: Dataset) -> tuple[Box, ...]:
-    """Find the regions of a device (tables/regions.toml).
+    """Find the regions in which the device of an image writes patient data (tables/regions.toml).
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def known_regions(received: Dataset) -> tuple[Box, ...]:
 
 
 def ultrasound_regions(received: Dataset) -> tuple[Box, ...]:
-    """Read where the ultrasound itself lies (0018,6011); empty where the file does not say it, or says nonsense."""
+    """Read the regions of ultrasound (0018,6011); empty if the file has none or they are invalid."""
     rows, columns = int(received.get("Rows", 0) or 0), int(received.get("Columns", 0) or 0)
     boxes = []
     for item in received.get("SequenceOfUltrasoundRegions", None) or ():

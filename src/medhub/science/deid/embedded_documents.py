@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Documents and voices within DICOM objects: kept only after a person has read them, and without what pages hide."""
+"""Documents and audio within DICOM objects: a person must review them, and PDF files lose their hidden content."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _AUDIO = frozenset(("1.2.840.10008.5.1.4.1.1.9.4.1", "1.2.840.10008.5.1.4.1.1.9.
 _DOCUMENT = 0x00420011
 _MOST_PAGES = 2_000
 _MOST_OBJECTS = 200_000
-# What a page, or a picture on it, carries beside what it shows.
+# Keys of a page, or of an image on it, that do not affect what it shows.
 _HIDDEN_KEYS = (
     *("/Annots", "/Metadata", "/PieceInfo", "/AA", "/LastModified", "/Thumb", "/B", "/StructParents", "/StructParent"),
     *("/OPI", "/Alternates", "/AF", "/ID", "/Name"),
@@ -37,9 +37,9 @@ class Document(NamedTuple):
     Attributes
     ----------
     data
-        Its bytes, without what its pages do not show.
+        Its bytes, without hidden content.
     media_type
-        As one of the known kinds; empty for any other.
+        One of the known media types; empty for any other.
     """
 
     data: bytes
@@ -47,31 +47,31 @@ class Document(NamedTuple):
 
 
 def take_document(received: Dataset, profile: Profile) -> Document | None:
-    """Take the document out of an object that a profile does not have emptied.
+    """Extract the document from an object, unless the profile removes it.
 
     Parameters
     ----------
     received
         As received; it is not changed.
     profile
-        What is kept: where it says that Encapsulated Document is removed, emptied or replaced, that is done.
+        The rules, which may remove, empty or replace Encapsulated Document.
 
     Returns
     -------
     Document or None
-        ``None`` where there is none, or where the engine empties it.
+        ``None`` if there is none, or if the attribute rules empty it.
 
     Raises
     ------
     Unacceptable
-        When it is damaged or locked, so that nobody could read it.
+        When it is damaged or encrypted.
     """
     if not _retains_document(received, profile):
         return None
     data = received["EncapsulatedDocument"].value
     if not isinstance(data, bytes) or not data:
         raise Unacceptable(
-            "This DICOM file says that it holds a document, and holds none. Export it again from its source.",
+            "This DICOM file should contain a document, but the document is missing. Export it again from its source.",
             reason="damaged",
         )
     length = received.get("EncapsulatedDocumentLength")
@@ -82,34 +82,34 @@ def take_document(received: Dataset, profile: Profile) -> Document | None:
 
 
 def doubt_beside_pixels(received: Dataset, profile: Profile, identity: IdentifyingText | None = None) -> str:
-    """Say why a person must look at what an object holds beside pixels; empty where nobody must.
+    """Give the reason why a person must review content other than pixels; empty if nobody must.
 
     Parameters
     ----------
     received
         As received.
     profile
-        What is kept.
+        The rules.
     identity
-        Words that say who somebody is; those of the object itself if not given.
+        Words that identify a person; by default those of the object itself.
 
     Returns
     -------
     str
-        A sentence for the person.
+        A sentence for the reviewer.
     """
     if _retains_document(received, profile):
         data = received["EncapsulatedDocument"].value
         return _review_reason(media_type_of(received, data if isinstance(data, bytes) else b""))
     if str(received.get("SOPClassUID", "")) in _AUDIO:
-        return "A recorded voice can be recognized, and may say a name; a person must decide."
+        return "A recorded voice can be recognized and may say a name; a person must decide."
     if numbers_contain_text(received, identity if identity is not None else identifying_text_of(received)):
-        return "Between the numbers of this object lies what reads like writing; a person must look."
+        return "The numeric data of this object contain bytes that read like text; a person must review it."
     return ""
 
 
 def _retains_document(received: Dataset, profile: Profile) -> bool:
-    """Whether an object is a document that stays; one within any other object is emptied by the engine."""
+    """Whether an object is a document that stays; a document in any other object is emptied by the attribute rules."""
     if "EncapsulatedDocument" not in received or kind_of(received).shown_as != "document":
         return False
     special = profile.special_of(_DOCUMENT)
@@ -118,19 +118,19 @@ def _retains_document(received: Dataset, profile: Profile) -> bool:
 
 def _review_reason(media_type: str) -> str:
     if media_type == PDF:
-        return "The pages of a document may name somebody, and no program can be sure that they do not; read them."
+        return "The pages of this document may name a person, which no program can exclude; a person must read them."
     if media_type == "text/xml":
-        return "A clinical document names people in many places, and no program finds all of them; read it."
+        return "A clinical document names people, and no program finds all names; a person must read it."
     if media_type in MODEL_TYPES:
-        return "A model of a body may show a face, and its file may hold writing; a person must look at it."
-    return "This object holds a document of a kind that is not known here, and nobody can look through it by program."
+        return "A model of a body may show a face, and its file may contain text; a person must review it."
+    return "This object contains a document of an unknown type, which no program can check; a person must review it."
 
 
 def clean_pdf(data: bytes) -> bytes:
-    """Write a PDF anew, with its pages and nothing that they do not show.
+    """Rewrite a PDF with its visible pages only.
 
-    What the document says of itself, notes, forms, bookmarks, attached files, scripts and earlier versions stay out, so
-    that who reads its pages has read all of it but writing that is hidden within them.
+    Metadata, annotations, forms, bookmarks, attachments, scripts and earlier versions are removed, so that a person who
+    reads the pages has read everything but text that is hidden within them.
 
     Parameters
     ----------
@@ -145,19 +145,20 @@ def clean_pdf(data: bytes) -> bytes:
     Raises
     ------
     Unacceptable
-        When it is damaged, locked, or has more pages than are taken.
+        When it is damaged, encrypted, or has too many pages.
     """
     try:
         reader = PdfReader(BytesIO(data))
         if reader.is_encrypted and not reader.decrypt(""):
             raise Unacceptable(
-                "The document in this file is locked by a password, and cannot be read here. Export it unlocked.",
+                "The document in this file is protected by a password. Export it without one.",
                 reason="unsupported",
             )
         pages = len(reader.pages)
         if not 1 <= pages <= _MOST_PAGES:
             raise Unacceptable(
-                f"The document in this file has {pages:,} pages; 1 to {_MOST_PAGES:,} are taken.", reason="unsupported"
+                f"The document in this file has {pages:,} pages; 1 to {_MOST_PAGES:,} are accepted.",
+                reason="unsupported",
             )
         writer = PdfWriter()
         seen: set[int] = set()
@@ -178,7 +179,7 @@ def clean_pdf(data: bytes) -> bytes:
 
 
 def _remove_hidden_keys(page: DictionaryObject, seen: set[int]) -> None:
-    """Take out of a page, and of all that it draws, what is not drawn."""
+    """Remove the keys that are not drawn from a page and from all objects that it uses."""
     stack: list[Any] = [page]
     while stack:
         node = stack.pop()
@@ -198,7 +199,7 @@ def _remove_hidden_keys(page: DictionaryObject, seen: set[int]) -> None:
 
 
 def mark_read(dicom: bytes) -> bytes:
-    """Say in an object with a document that a person has read it and found nobody named (PS3.3, C.24.2)."""
+    """Declare that a person has read the document of an object and that it names nobody (PS3.3, C.24.2)."""
 
     def mark(dataset: Dataset) -> None:
         if "EncapsulatedDocument" in dataset:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A file made into one without identity: header by a profile, pixels looked at, and nothing beside either."""
+"""De-identification of one file: its attributes by a profile, and its pixels by text recognition."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _ANY_PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 def clean_file(
     data: bytes, profile: Profile, key: bytes, limits: DecodingLimits | None = None, layouts: Layouts | None = None
 ) -> Result:
-    """Make a file of which nothing else is known into one without identity; see ``clean_object``."""
+    """De-identify a file whose patient is unknown; see ``clean_object``."""
     return clean_object(data, profile, None, key, limits or DecodingLimits(), layouts)
 
 
@@ -55,27 +55,27 @@ def clean_object(
     limits: DecodingLimits,
     layouts: Layouts | None = None,
 ) -> Result:
-    """Make a DICOM file, or a photograph, into one without identity, in memory alone.
+    """De-identify a DICOM file, slide or photograph in memory.
 
     Parameters
     ----------
     data
         The received bytes.
     profile
-        What is kept.
+        The rules.
     subject
-        Whose file it is; ``None`` derives code and shift of dates from the number in the file.
+        The patient; ``None`` derives code and date shift from the patient ID in the file.
     key
         Secret of the project, at least 16 bytes.
     limits
-        What is taken.
+        Limits of size and depth.
     layouts
-        What is known of the series that were looked at before.
+        Text layouts of series from earlier files.
 
     Returns
     -------
     Result
-        Cleaned, or quarantined with the reason; no exception is raised for what a file holds.
+        Cleaned, or quarantined with the reason; the content of a file never raises an exception.
     """
     with quiet():
         try:
@@ -86,46 +86,46 @@ def clean_object(
                 if is_slide(data):
                     return clean_slide(data, profile, subject, key, limits)
                 if profile.pixels.faces == "hold":
-                    return Result("quarantined", "A photograph may show a face; a person must look.")
+                    return Result("quarantined", "A photograph may show a face; a person must review it.")
                 return clean_photograph(data, profile, subject, key, limits)
             received, syntax = parse_within(data, limits)
             return _clean_dicom(received, syntax, profile, subject, key, limits, layouts)
         except Unacceptable as error:
             return Result("quarantined", str(error))
         except (NestedTooDeep, RecursionError):
-            return Result("quarantined", "Its sequences lie deeper in one another than any device writes them.")
+            return Result("quarantined", "Its sequences are nested deeper than any device writes them.")
         except MemoryError:
-            return Result("quarantined", "Reading it takes more memory than a file is given.")
+            return Result("quarantined", "Reading it takes more memory than permitted.")
         # A parser of hostile bytes may raise anything; all mean the same.
         except Exception as error:
             return Result("quarantined", f"It is damaged: it cannot be read ({type(error).__name__}).")
 
 
 def clean_large_slide(source: Path, target: Path, profile: Profile, key: bytes) -> Result:
-    """Make a file that is larger than what is taken into memory into one without identity, if it is a slide.
+    """De-identify a file that is too large for memory, if it is a slide.
 
     Parameters
     ----------
     source
         The file; it is not changed.
     target
-        Where the new file is written, if it is cleaned.
+        Path of the new file, if it is cleaned.
     profile
-        What is kept.
+        The rules.
     key
         Secret of the project, at least 16 bytes.
 
     Returns
     -------
     Result
-        Without data, which lie in ``target``; or quarantined, with the reason.
+        Without data, which are in ``target``; or quarantined, with the reason.
     """
     try:
         with source.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
             slide = is_slide(data)
         if slide:
             return clean_slide_file(source, target, profile, key)
-        return Result("quarantined", "It is larger than what is taken, and no slide.")
+        return Result("quarantined", "It exceeds the size limit and is not a slide.")
     except Unacceptable as error:
         return Result("quarantined", str(error))
     except OSError:
@@ -167,7 +167,7 @@ def _clean_dicom(
     try:
         written = write_file(dataset, pixels.transfer_syntax if pixels is not None else ExplicitVRLittleEndian)
     except (struct.error, OverflowError, ValueError, TypeError, AttributeError):
-        return Result("quarantined", "It is damaged: one of its values cannot be written as its kind says.")
+        return Result("quarantined", "It is damaged: one of its values does not fit its value representation.")
     names = (dataset.get(keyword) for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"))
     output_path = (subject.code, *(str(name or "none") for name in names))
     result = Result("cleaned", "", written, output_path, deidentified.actions)
@@ -183,21 +183,23 @@ def _clean_dicom(
 
 
 def _rejection_reason(received: Dataset) -> str:
-    """Say why a dataset is nothing that can be made into another; empty where it can."""
+    """Give the reason why a dataset cannot be de-identified; empty if it can."""
     meta = getattr(received, "file_meta", Dataset())
     if "DirectoryRecordSequence" in received or meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
-        return "It is an index of files (DICOMDIR), which names all that it lists. Make a new one."
+        return (
+            "It is an index of files (DICOMDIR), which contains patient data. Create a new one from the cleaned files."
+        )
     if not received.get("SOPClassUID") or not received.get("SOPInstanceUID"):
-        return "It does not say what it is (SOP Class UID and SOP Instance UID are missing)."
+        return "Its SOP Class UID or SOP Instance UID is missing."
     says_image = "Image Storage" in UID_dictionary.get(str(received.SOPClassUID), ("",))[0]
     if says_image and not any(keyword in received for keyword in _ANY_PIXELS):
-        return "It says that it is an image, and holds none: it ends too early or is damaged."
+        return "It should contain an image, but has no pixels: it is truncated or damaged."
     return ""
 
 
 def _subject_of_dataset(received: Dataset, key: bytes, profile: Profile) -> Pseudonym:
     number, issuer = (str(received.get(keyword, "") or "") for keyword in ("PatientID", "IssuerOfPatientID"))
-    if not number.strip():  # without a number, the name is what tells people apart
+    if not number.strip():  # without a patient ID, the name distinguishes patients
         number, issuer = str(received.get("PatientName", "") or ""), "name"
     return subject_of(key, number, issuer, profile.dates)
 
@@ -205,11 +207,11 @@ def _subject_of_dataset(received: Dataset, key: bytes, profile: Profile) -> Pseu
 def _clean_pixels(
     received: Dataset, written: bytes, profile: Profile, result: Result, layouts: Layouts | None
 ) -> Result:
-    """Clean the pixels of a file whose header is clean, or say why a person must."""
+    """Clean the pixels of a file with a clean header, or give the reason for a review."""
     try:
         check = clean_pixels_of(received, written, only_ultrasound=profile.pixels.only_ultrasound, layouts=layouts)
     except OcrUnavailable as error:
-        check = PixelCheck(doubt=f"Nobody looked for writing in its pixels. {error}")
+        check = PixelCheck(doubt=f"Its pixels were not searched for text. {error}")
     if check.doubt:
         result = replace(result, outcome="quarantined", reason=check.doubt, data=b"", doubtful=written)
         return replace(result, boxes=check.boxes, allowed=check.allowed)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Free text without what may say who somebody is: only words of the field stay.
+"""Cleaning of free text: only known terms stay.
 
-A list of what is dangerous is never whole, so the text is read the other way: a word stays when the standard's own
-terms or the list ``tables/words.txt`` know it and nothing speaks against it. Numbers stay while they are short, since
-longer ones can be identifiers; dates, addresses, and words that the same file uses as a name or number go first.
+A list of identifying words can never be complete, so this is a list of permitted words: a word stays if it is a term
+of the standard or of ``tables/words.txt``. Short numbers stay; longer ones can be identifiers. Dates, addresses, and
+words that the same file uses as a name or number are removed first.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pydicom.sr._concepts_dict import concepts as _concepts
 
 from medhub.science.deid.identifying_text import IdentifyingText
 
-# Whole passages that go: addresses of mail and web, telephone numbers, dates, times of day, numbers of persons.
+# Passages that are removed: e-mail and web addresses, telephone numbers, dates, times of day, numbers of persons.
 _IDENTIFYING_PATTERNS = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
@@ -38,7 +38,7 @@ _IDENTIFYING_PATTERNS = tuple(
     )
 )
 _TOKEN = re.compile(r"[^\W_]+(?:['-][^\W_]+)*", re.UNICODE)
-# A longer number after a hyphen reads like that of a person or a visit.
+# A longer number after a hyphen may be that of a person or a visit.
 _LONGEST_PART = 2
 _NUMBER = re.compile(r"\d{1,4}$")
 # "T1", "FS3", "5mm", "60keV": letters and few digits together.
@@ -78,13 +78,13 @@ _UNITS = frozenset(
     ]
 )
 _AGE = re.compile(r"\b(?:9\d|1[0-3]\d)(?=[\s-]*(?:y|yr|yrs|yo|years?)\b)", re.IGNORECASE)
-# Concepts whose names are those of people, peoples or places rather than of the field: breeds and strains of animals.
+# Concepts that contain names of people and locations: breeds and strains of animals.
 _SPARED_KEYWORDS = ("breed", "strain", "cattle", "horse", "dog", "cat", "sheep", "pig", "chicken", "goat")
 
 
 @cache
 def vocabulary() -> frozenset[str]:
-    """Words of the field, casefolded: those of the standard's attributes and concepts, and of ``tables/words.txt``."""
+    """Return the known terms, casefolded: of the standard's attributes and concepts, and of ``tables/words.txt``."""
     words: set[str] = set()
     for entry in DicomDictionary.values():
         words |= {word.casefold() for word in _TOKEN.findall(entry[2])}
@@ -103,19 +103,19 @@ def vocabulary() -> frozenset[str]:
 
 
 def clean_text(text: str, identity: IdentifyingText) -> str:
-    """Reduce a text to the words of the field.
+    """Reduce a text to known terms.
 
     Parameters
     ----------
     text
         Free text of any length.
     identity
-        Words of the same file that say who somebody is.
+        Words of the same file that identify a person.
 
     Returns
     -------
     str
-        What stays, with its punctuation; empty where nothing does.
+        The words that stay, with their punctuation; empty if none does.
     """
     for pattern in _IDENTIFYING_PATTERNS:
         text = pattern.sub(" ", text)
@@ -126,7 +126,7 @@ def clean_text(text: str, identity: IdentifyingText) -> str:
         return word if not identity.names(word) and _is_known_word(word, identity) else ""
 
     cleaned = _TOKEN.sub(keep_known_word, text)
-    # Marks and spaces that stood around what went.
+    # Punctuation and spaces around removed words.
     cleaned = re.sub(r"(?<![\w)])[^\w\s(<>=+-]+(?=\s|$)|\(\s*\)|\[\s*\]", "", cleaned)
     cleaned = re.sub(r"[^\S\r\n]{2,}", " ", cleaned)
     cleaned = re.sub(r"_{2,}", "_", cleaned).strip(" _^,;:-/\\")
@@ -151,5 +151,5 @@ def _is_known_word(word: str, identity: IdentifyingText) -> bool:
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text."""
+    """Split a text into words."""
     return _TOKEN.findall(text)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a dataset itself says of who somebody is: names, numbers and addresses, to be looked for in its other texts."""
+"""Identifying words of a dataset (names, numbers, addresses), which are then removed from its other texts."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ _LOCATIONS = frozenset(
 )
 _IDENTIFYING_TAGS = _NUMBERS | _LOCATIONS
 _IDENTIFYING_VRS = ("PN", "SQ")
-# Shorter pieces of names are part of too many other words.
+# Shorter parts of names occur in too many other words.
 _MIN_WORD_LENGTH = 3
 _MAX_VALUE_BYTES = 1_024
 _MAX_CACHED_ELEMENTS = 256
 _MIN_LENGTH_IN_BYTES = 5
 _FOLDED_BYTES = bytes.maketrans(b"015", b"ois")
 _WORD = re.compile(r"[^\W_]+")
-# Words of hospitals' names that say nothing by themselves.
+# Common words in the names of hospitals.
 _COMMON_WORDS = frozenset(
     [
         "hospital",
@@ -100,35 +100,35 @@ _COMMON_WORDS = frozenset(
 
 
 def folded(text: str) -> str:
-    """Write a word so that readings and spellings that are easily mixed up are one: case, 0 and O, 1 and I, 5 and S."""
+    """Fold a word so that case and characters that OCR confuses (0 and O, 1 and I, 5 and S) do not matter."""
     return text.casefold().translate(str.maketrans("015", "ois"))
 
 
 @dataclass(frozen=True)
 class IdentifyingText:
-    """Words that say who somebody is, folded.
+    """Words that identify a person, folded.
 
     Attributes
     ----------
     words
-        Each one is taken out of every text.
+        Each is removed from every text.
     """
 
     words: frozenset[str]
 
     def names(self, word: str) -> bool:
-        """Whether a word is one of them."""
+        """Whether a word identifies a person."""
         return folded(word) in self.words
 
     def stands_in(self, data: bytes) -> bool:
-        """Whether one of them stands in bytes, as text of one or two bytes a sign; short ones do by chance."""
+        """Whether bytes contain an identifying word, in one or two bytes per character; short words are ignored."""
         plain = data.lower().translate(_FOLDED_BYTES)
         forms = (plain, plain.replace(b"\0", b""))
         return any(word.encode() in form for word in self.words if len(word) >= _MIN_LENGTH_IN_BYTES for form in forms)
 
 
 def identifying_text_of_person(texts: Iterable[str]) -> IdentifyingText:
-    """Make an identity of what is known of a person beside a file: names, numbers, addresses."""
+    """Collect identifying words from what is known of a person apart from a file: names, numbers, addresses."""
     words: set[str] = set()
     for text in texts:
         if len(text.strip()) >= _MIN_WORD_LENGTH:
@@ -147,7 +147,7 @@ def identifying_text_of(dataset: Dataset) -> IdentifyingText:
 
     Returns
     -------
-    Identity
+    IdentifyingText
     """
     words: set[str] = set()
     pending = [dataset]
@@ -155,7 +155,7 @@ def identifying_text_of(dataset: Dataset) -> IdentifyingText:
         item = pending.pop()
         encoding = (str(item.original_character_set), *item.original_encoding)
         for tag, raw in list(item.items()):
-            # Most elements say nothing, and are not even converted.
+            # Most elements identify nobody and need no conversion.
             if tag not in _IDENTIFYING_TAGS and not (
                 _may_identify(tag) if raw.VR in (None, "UN") else raw.VR in _IDENTIFYING_VRS
             ):
@@ -166,7 +166,7 @@ def identifying_text_of(dataset: Dataset) -> IdentifyingText:
                 try:
                     element = item[tag]
                     value = element.value
-                # A value that cannot be read is not passed on either.
+                # A value that cannot be read is removed as well.
                 except Exception:  # noqa: S112
                     continue
                 if element.VR == "SQ":
@@ -180,13 +180,13 @@ def identifying_text_of(dataset: Dataset) -> IdentifyingText:
 
 
 def _key_of(tag: BaseTag, raw: Any, encoding: tuple[object, ...]) -> tuple[object, ...] | None:
-    """By what it is known which words an element holds; ``None`` for what its surroundings decide on."""
+    """Key of an element in the cache; ``None`` if other elements decide how it is read."""
     if type(raw) is not RawDataElement or raw.VR in (None, "UN", "SQ") or len(raw.value or b"") > _MAX_VALUE_BYTES:
         return None
     return (int(tag), raw.VR, raw.value, encoding)
 
 
-# The words of elements that were read before, in the memory of this process alone: those of a series share most.
+# Words of earlier elements, in the memory of this process: the objects of a series share most of them.
 _cached_words: OrderedDict[tuple[object, ...], frozenset[str]] = OrderedDict()
 
 
@@ -198,10 +198,10 @@ def _cache_words(key: tuple[object, ...], words: frozenset[str]) -> None:
 
 @lru_cache(maxsize=4_096)
 def _may_identify(tag: BaseTag) -> bool:
-    """Whether an element of which a file does not say what it is can be a name, or a sequence."""
+    """Whether an element without a value representation in the file can be a name or a sequence."""
     try:
         return dictionary_VR(tag) in _IDENTIFYING_VRS
-    except KeyError:  # private, in an implicit syntax: its reader knows more
+    except KeyError:  # private, in an implicit syntax
         return True
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was done to an object, attribute by attribute, short enough to be kept with each: never a value."""
+"""Manifest of an object: what was done to each attribute, summarized so that it can be stored; never a value."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from medhub.science.deid.attributes.element_context import ActionRecord
 from medhub.science.deid.identity_cache import cached_by_identity
 
 _ITEM = re.compile(r"\[\d+\]")
-# An object with more kinds of actions was made to have them.
+# No device writes an object that needs more lines.
 MAX_LINES = 4_000
 
 
 @dataclass(frozen=True)
 class ManifestLine:
-    """What was done to one attribute, wherever in the items of its sequences it lay.
+    """What was done to one attribute, in all items of its sequences.
 
     Attributes
     ----------
     path
-        Where it lay: tags, with ``[*]`` after each sequence.
+        Tags, with ``[*]`` after each sequence.
     name
-        Its keyword, or "private" or "unknown".
+        Keyword of the attribute, or "private" or "unknown".
     vr
-        Its value representation.
+        Value representation.
     done
         What was done.
     rule
-        By which row of the table, option or special rule.
+        The row of the table, the option or the special rule that required it.
     count
-        How many times.
+        Number of times.
     """
 
     path: str
@@ -45,12 +45,12 @@ class ManifestLine:
 
 @cached_by_identity
 def manifest_of(actions: tuple[ActionRecord, ...]) -> tuple[ManifestLine, ...]:
-    """Sum up actions over the items of sequences, in the order of the first of each kind.
+    """Summarize actions over the items of sequences, in the order of the first of each kind.
 
     Parameters
     ----------
     actions
-        As ``deidentify`` gives them.
+        As ``deidentify`` returns them.
 
     Returns
     -------

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Numbers that are what an object is for, as pixels are of an image: samples of waveforms, spectra, coordinates.
+"""Numeric data that are the content of an object, as pixels are of an image: waveforms, spectra, coordinates.
 
-The engine takes bytes out that nobody looks through. These are looked through here: what is no number of them is
-cleared, and where they read like writing, a person must look.
+The attribute rules remove bytes that cannot be searched. These numbers are put back: bits that are not part of a number
+are cleared, and if the bytes read like text, a person must review the object.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pydicom import DataElement, Dataset
 
 from medhub.science.deid.identifying_text import IdentifyingText
 
-# Within which sequence, and under which keyword: the type of its numbers; empty where the item says it.
+# Sequence and keyword to the type of the numbers; empty if the item declares it.
 _NUMBERS = {
     ("WaveformSequence", "WaveformData"): "",
     ("", "SpectroscopyData"): "f4",
@@ -31,16 +31,16 @@ _TEXT_RUN = re.compile(rb"[\x20-\x7e]{12,}|(?:[\x20-\x7e]\x00){12,}|(?:\x00[\x20
 
 
 def restore_numbers(received: Dataset, cleaned: Dataset, *, big_endian: bool) -> None:
-    """Put the numbers of an object back into what the engine made of it, cleared of what is no number.
+    """Put the numbers of an object back into the de-identified dataset, without bits that are not part of a number.
 
     Parameters
     ----------
     received
         As received.
     cleaned
-        What the engine made of it, in little endian; it is changed. A sequence that a rule took out stays out.
+        The de-identified dataset, in little endian; it is changed. A sequence that a rule removed stays out.
     big_endian
-        How the received numbers are written.
+        Whether the received numbers are big endian.
     """
     for parent, keyword, source, item in _number_elements(received):
         kind = _NUMBERS[parent, keyword] or _SAMPLES.get(str(source.get("WaveformSampleInterpretation", "")), "")
@@ -51,7 +51,7 @@ def restore_numbers(received: Dataset, cleaned: Dataset, *, big_endian: bool) ->
         if keyword in target:
             del target[keyword]
         if not kind or not isinstance(value, bytes):
-            continue  # nobody can say what these bytes are
+            continue  # the type of these bytes is unknown
         length = len(value) // int(kind[1:]) * int(kind[1:])
         numbers = np.frombuffer(value[:length], f"{'>' if big_endian else '<'}{kind}").astype(f"<{kind}")
         if kind[0] == "f":
@@ -64,14 +64,14 @@ def restore_numbers(received: Dataset, cleaned: Dataset, *, big_endian: bool) ->
 
 
 def numbers_contain_text(received: Dataset, identity: IdentifyingText) -> bool:
-    """Whether the numbers of an object hold runs of letters that read like writing, or a name of the file.
+    """Whether the numbers of an object contain runs of letters that read like text, or a name of the file.
 
     Parameters
     ----------
     received
         As received.
     identity
-        Words that say who somebody is.
+        Words that identify a person.
 
     Returns
     -------
@@ -105,7 +105,7 @@ def _item_at(cleaned: Dataset, parent: str, number: int) -> Dataset | None:
 
 
 def _only_stored_bits(samples: NDArray[Any], group: Dataset) -> NDArray[Any]:
-    """Clear the bits of samples that are not stored bits, channel by channel (PS3.3, C.10.9.1.6)."""
+    """Clear the bits of samples that are not stored bits, for each channel (PS3.3, C.10.9.1.6)."""
     channels = list(group.get("ChannelDefinitionSequence") or ())
     allocated = 8 * samples.dtype.itemsize
     if not channels or samples.size % len(channels):

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writing in pictures: where it is, and what it says.
+"""Optical character recognition: text regions in images, and their text.
 
-Each picture is looked at three times: as it is shown; with what stands out of its surroundings raised to the same
-strength everywhere, since dim writing on black is found in no other way; and that turned by a quarter, since small
-writing that runs up or down is.
+Each image is searched in three renderings: as displayed; with local contrast equalized, which makes dim text on black
+detectable; and the equalized rendering rotated by 90 degrees, for small vertical text.
 """
 
 from __future__ import annotations
@@ -34,52 +33,52 @@ from medhub.science.deid.text_or_tissue import (
     thick_share,
 )
 
-# Surroundings, in pixels, and what is added to their variation: noise of single levels is not raised to writing.
+# Side of the neighborhood in pixels, and what is added to its deviation, so that noise is not amplified to text.
 _NEIGHBORHOOD = 31
 _MIN_DEVIATION = 3.0
 _GAIN = 60.0
 _DETECTION_THRESHOLD = 0.35
 MIN_SCORE = 0.5
-# What is higher than this (pixels) and cannot be read at all is no writing; the second where it is dim.
+# An illegible region that is higher than this (pixels) is not text; the second value is for dim regions.
 _MAX_HEIGHT = 64
 _MAX_HEIGHT_DIM = 32
-# What is read so surely is not read upside down too.
+# A text with this score is not read upside down as well.
 _UPRIGHT_SCORE = 0.9
-# Runs of a network after which it gives its memory back.
+# Runs of a network after which it releases its memory.
 _RUNS_BETWEEN_SHRINKS = 16
-# So many readings are tried, and fewer of what looks like cells.
+# Number of readings that are tried; fewer for regions that look like cells.
 _MAX_READINGS = 6
 _MAX_READINGS_OF_CELLS = 2
-# A find that lies so far within another of its height is a part of it; so is a stroke that is shorter than that.
+# A detection is a part of another of similar height if this share of it lies within; so is a short stroke.
 _PART_OVERLAP = 0.8
 _MIN_HEIGHT_SHARE = 0.4
 _MAX_STROKE_RATIO = 1.5
-# A find that reads badly repeats another if so much of it lies within that, and so many of its signs are those.
+# A badly legible detection duplicates another if this share of it lies within, and this share of its text agrees.
 _DUPLICATE_OVERLAP = 0.2
 _DUPLICATE_SHARE = 0.8
 
-# A piece of writing as it was found, and the picture that it was found in.
+# The corners of a detected text, and the rendering that it was detected in.
 _Detection = tuple[NDArray[np.float32], NDArray[np.uint8]]
 
 
 class OcrUnavailable(Unavailable):
-    """The library that reads is not installed."""
+    """The OCR library is not installed."""
 
     code = "reader-missing"
 
 
 @dataclass(frozen=True)
 class TextRegion:
-    """A piece of writing.
+    """A region of text.
 
     Attributes
     ----------
     corners
         4 x 2, x and y in pixels, from the upper left, clockwise as it is read.
     readings
-        What it may say, with how sure that is, 0..1; the surest first.
+        Recognized texts with their scores, 0..1; the best first.
     thick
-        Share of its ink that lies deep inside of strokes, 0..1.
+        Share of its ink that lies deep inside strokes, 0..1.
     """
 
     corners: NDArray[np.float32]
@@ -93,13 +92,13 @@ class TextRegion:
 
     @property
     def box(self) -> tuple[int, int, int, int]:
-        """The upright box around it: x0, y0, x1, y1, the last two not included."""
+        """Its bounding box: x0, y0, x1, y1, the last two not included."""
         low, high = np.floor(self.corners.min(0)), np.ceil(self.corners.max(0))
         return int(low[0]), int(low[1]), int(high[0]) + 1, int(high[1]) + 1
 
 
 class TextReader:
-    """Finds and reads writing with RapidOCR (PP-OCRv4), which needs no network; one thread, one picture at a time."""
+    """Detects and recognizes text with RapidOCR (PP-OCRv4), offline; one thread, one image at a time."""
 
     def __init__(self) -> None:
         try:
@@ -107,7 +106,7 @@ class TextReader:
             from rapidocr_onnxruntime import RapidOCR
         except ImportError as error:
             raise OcrUnavailable(
-                "The library that finds writing in pictures is missing. Install it with: "
+                "The library that recognizes text in images is missing. Install it with: "
                 "pip install --no-deps rapidocr-onnxruntime"
             ) from error
         cv2.setNumThreads(1)
@@ -115,7 +114,7 @@ class TextReader:
         self._ocr: Any = RapidOCR(
             intra_op_num_threads=1, inter_op_num_threads=1, det_box_thresh=_DETECTION_THRESHOLD, det_score_mode="slow"
         )
-        # Which way up writing is, is tried by reading it.
+        # The orientation of a text is found by reading it both ways.
         self._ocr.text_cls = None
         for network in (self._ocr.text_det.infer, self._ocr.text_rec.session):
             network.session = _Network(Path(network.session._model_path).read_bytes())
@@ -130,22 +129,22 @@ class TextReader:
         is_final: Callable[[str, float], bool] = lambda text, score: score >= MIN_SCORE,
         low: bool = True,
     ) -> tuple[TextRegion, ...]:
-        """Find writing, and read it.
+        """Detect text and read it.
 
         Parameters
         ----------
         picture
-            H x W x 3, RGB, as it is shown.
+            H x W x 3, RGB, as displayed.
         values
-            H x W, the stored values, where they hold more than the picture shows; else its mean is taken.
-        settled
-            Whether a text, read so surely, needs no second reading; others are read again in other ways.
+            H x W, the stored values, if they contain more than the rendering; by default the mean of its colors.
+        is_final
+            Whether a text with this score needs no second reading; others are read again in other ways.
         low
-            Whether letters may be as low as on the screens of old devices.
+            Whether letters may be as small as on the screens of old devices.
 
         Returns
         -------
-        tuple of Writing
+        tuple of TextRegion
         """
         plain = np.ascontiguousarray(picture[:, :, ::-1])
         equalized = self._equalize_contrast(_to_gray(picture) if values is None else values)
@@ -159,7 +158,7 @@ class TextReader:
             ]
             regions = [region for region in regions if not any(region is row for row in cell_rows)]
             for row_box in [row.box for row in cell_rows]:
-                # Lines that touch one another cannot be read as one, and between the cells of a row a name may stand.
+                # Touching lines cannot be read as one, and a name may be between the cells of a row.
                 detections = [
                     (quad, source)
                     for source in (plain, equalized)
@@ -182,7 +181,7 @@ class TextReader:
     def _read_detections(
         self, detections: list[_Detection], is_final: Callable[[str, float], bool]
     ) -> list[TextRegion]:
-        """Read what was found, the largest first; parts of a line that was read surely are not read again."""
+        """Read detections, the largest first; parts of a line with a certain reading are skipped."""
         regions: list[TextRegion] = []
         certain_outlines: list[NDArray[np.float32]] = []
         cell_count = 0
@@ -212,7 +211,7 @@ class TextReader:
         return bool(both >= _PART_OVERLAP * _area(inner))
 
     def _is_duplicate(self, region: TextRegion, other: TextRegion) -> bool:
-        """Whether a piece that reads badly is a part of another, cut out awkwardly, and says what that says."""
+        """Whether a badly legible region is a part of another and has its text."""
         if not region.readings or not other.readings:
             return False
         part, text = region.readings[0][0], other.readings[0][0]
@@ -231,14 +230,14 @@ class TextReader:
     def find_text_boxes(
         self, picture: NDArray[np.uint8], values: NDArray[Any] | None, changed: NDArray[np.bool_]
     ) -> list[NDArray[np.float32]]:
-        """The corners of all writing that the raised look, which finds dim writing too, finds where a picture changed.
+        """Detect text, also dim text, in the changed areas of an image; return the corners.
 
         Parameters
         ----------
         picture, values
             As for ``find``.
         changed
-            H x W, true where it is not as a picture that was looked at.
+            H x W, true where it differs from an image that was searched before.
         """
         equalized = self._equalize_contrast(_to_gray(picture) if values is None else values)
         with self._lock:
@@ -249,7 +248,7 @@ class TextReader:
             ]
 
     def fill(self, mask: NDArray[np.bool_], corners: NDArray[np.float32], pad: int) -> None:
-        """Set a mask (H x W) where a piece of writing is, and so many pixels around it."""
+        """Set a mask (H x W) where a text is, with a margin of ``pad`` pixels."""
         drawn: NDArray[np.uint8] = np.zeros(mask.shape, np.uint8)
         self._cv2.fillPoly(drawn, [np.round(corners).astype(np.int32)], 1)
         if pad:
@@ -257,10 +256,10 @@ class TextReader:
         mask |= drawn.astype(bool)
 
     def _equalize_contrast(self, values: NDArray[Any]) -> NDArray[np.uint8]:
-        """Write each pixel by how far it stands out of its surroundings, in their standard deviations (H x W x 3)."""
+        """Write each pixel as its difference from the local mean, in standard deviations (H x W x 3)."""
         gray = values.astype(np.float32)
         low, high = float(gray.min()), float(gray.max())
-        if high - low > 255:  # so that the floor means one level of 256, whatever the bits
+        if high - low > 255:  # so that the minimum deviation is in levels of 256 for any number of bits
             gray = (gray - low) * (255 / (high - low))
         window = (_NEIGHBORHOOD, _NEIGHBORHOOD)
         mean = self._cv2.blur(gray, window)
@@ -271,7 +270,7 @@ class TextReader:
     def _read_crops(
         self, crops: Iterable[NDArray[np.uint8] | None], thick: bool, is_final: Callable[[str, float], bool]
     ) -> tuple[tuple[str, float], ...]:
-        """Read a find in several ways, until one is sure; the surest reading first."""
+        """Read a detection in several ways until a reading is certain; the best reading first."""
         readings: list[tuple[str, float]] = []
         for crop in crops:
             if crop is not None:
@@ -298,10 +297,10 @@ class TextReader:
 
 
 class _Network:
-    """A session of onnxruntime in the form that RapidOCR calls.
+    """A session of onnxruntime with the interface that RapidOCR expects.
 
-    What it computes in stays with it, since asking for memory anew takes half as long as computing; now and then it is
-    given back, since pictures of many sizes leave more and more of it behind.
+    It keeps its working memory, since allocation takes half as long as the computation, and releases it now and then,
+    since images of many sizes let it grow.
     """
 
     def __init__(self, model: bytes) -> None:
@@ -319,7 +318,7 @@ class _Network:
         self.get_inputs, self.get_outputs = self._session.get_inputs, self._session.get_outputs
 
     def run(self, names: list[str], values: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        """Compute; only one thread does at a time."""
+        """Run the network; one thread at a time."""
         options = self._keep_memory if next(self._runs) % _RUNS_BETWEEN_SHRINKS else self._shrink_memory
         outputs: list[NDArray[Any]] = self._session.run(names, values, options)
         return outputs
@@ -327,7 +326,7 @@ class _Network:
 
 @cache
 def text_reader() -> TextReader:
-    """The reader of this process; its networks take some 130 MB."""
+    """Return the reader of this process; its networks take about 130 MB."""
     return TextReader()
 
 
@@ -338,7 +337,7 @@ def _to_gray(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _enlarge(quad: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A quadrangle with half its height more at each end and a fifth above and below: detection cuts letters off."""
+    """Extend a quadrangle by half its height at each end and a fifth above and below: detection cuts letters off."""
     along, down = quad[1] - quad[0], quad[3] - quad[0]
     height, length = float(np.linalg.norm(down)), float(np.linalg.norm(along))
     if length < height:  # it stands upright
@@ -350,7 +349,7 @@ def _enlarge(quad: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _outline(quads: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """The outline of what was found several times: the narrowest of those that cut no letters off."""
+    """Select the outline of a text that was detected several times: the smallest that cuts no letters off."""
     lengths = [float(np.linalg.norm(quad - np.roll(quad, 1, 0), axis=1).max()) for quad in quads]
     complete = [quad for quad, length in zip(quads, lengths, strict=True) if length >= 0.9 * max(lengths)]
     return min(complete, key=_area)
@@ -366,7 +365,7 @@ def _area(quad: NDArray[np.float32]) -> float:
 
 
 def _group_detections(detections: list[_Detection]) -> list[list[_Detection]]:
-    """Put together what was found more than once; the pieces of a group cover one another almost wholly."""
+    """Group detections of the same text, which overlap almost completely."""
     groups: list[list[_Detection]] = []
     for detection in detections:
         for group in groups:
@@ -379,7 +378,7 @@ def _group_detections(detections: list[_Detection]) -> list[list[_Detection]]:
 
 
 def _is_same_text(first: NDArray[np.float32], second: NDArray[np.float32]) -> bool:
-    """Whether two finds are one: alike, or one the other with its end cut off."""
+    """Whether two detections are the same text: equal, or one is the other with its end cut off."""
     low, high = np.maximum(first.min(0), second.min(0)), np.minimum(first.max(0), second.max(0))
     both = float(np.prod(np.maximum(high - low, 0)))
     sizes = sorted(float(np.prod(quad.max(0) - quad.min(0))) for quad in (first, second))

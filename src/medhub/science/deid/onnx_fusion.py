@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The networks that read, computed in half the time: the same function, written with fewer passes over memory.
+"""Fusion of operations in the OCR networks, so that they compute the same function in half the time.
 
-As published, two thirds of their time goes into single additions and multiplications. By algebra alone, hard swish in
-four steps becomes two that onnxruntime joins with the convolution before it; a factor and a summand after a convolution
-go into its weights; x + x h becomes x (1 + h). Nothing is quantized or retrained.
+As published, the networks spend two thirds of their time on single additions and multiplications. Algebraic
+transformations reduce this: hard swish in four operations becomes two, which onnxruntime fuses with the convolution
+before them; a factor and a summand after a convolution become part of its weights; x + x h becomes x (1 + h). Nothing
+is quantized or retrained.
 
-Files are read and written by the wire format of protocol buffers, since the package ``onnx`` is no part of a server.
+Files are read and written in the protocol buffers format directly, since the package ``onnx`` is not a dependency of
+the server.
 """
 
 from __future__ import annotations
@@ -31,12 +33,12 @@ _Fields = list[tuple[int, int, _Value]]
 
 
 class InvalidNetwork(ValueError):
-    """The bytes are no network of the form that is known here."""
+    """The bytes are not a network in the supported form."""
 
 
 @dataclass
 class _Node:
-    """An operation; all but its ends is kept as it was read."""
+    """An operation; fields other than type, inputs and outputs stay as they were read."""
 
     kind: str
     inputs: list[str]
@@ -45,7 +47,7 @@ class _Node:
 
 
 def fuse_operations(model: bytes) -> bytes:
-    """Write a network so that it computes the same in less time.
+    """Rewrite a network so that it computes the same function in less time.
 
     Parameters
     ----------
@@ -59,7 +61,7 @@ def fuse_operations(model: bytes) -> bytes:
 
     Raises
     ------
-    NotUnderstood
+    InvalidNetwork
         When the file cannot be read.
     """
     try:
@@ -100,7 +102,7 @@ class _Graph:
             self.constants[name] = array
 
     def join_hard_swish(self) -> None:
-        """Join: x clip(x + 3, 0, 6) / 6, in four steps, is x times the hard sigmoid of x."""
+        """Fuse x clip(x + 3, 0, 6) / 6, in four operations, into x times the hard sigmoid of x."""
         for last in [node for node in self.nodes if node.kind == "Div"]:
             times = self._before(last, "Mul")
             clip = self._before(times, "Clip")
@@ -120,7 +122,7 @@ class _Graph:
             self._drop(times, clip, plus)
 
     def join_gates(self) -> None:
-        """Join: x + x h, with a small h, is x times (1 + h): one pass over x in place of two."""
+        """Fuse x + x h, with a small h, into x times (1 + h): one pass over x instead of two."""
         for plus in [node for node in self.nodes if node.kind == "Add"]:
             times = self._before(plus, "Mul")
             if times is None or len(self._users(times.outputs[0])) != 1:
@@ -135,7 +137,7 @@ class _Graph:
             self._drop(times)
 
     def join_scales(self) -> None:
-        """A factor and a summand go into the convolution before them, or become one where there is none."""
+        """Move a factor and a summand into the convolution before them, or make a convolution of them."""
         for node in [node for node in self.nodes if node.kind == "Conv"]:
             while (after := self._sole_user(node)) is not None and after.kind in ("Mul", "Add"):
                 number = self._scalar(after)
@@ -161,7 +163,7 @@ class _Graph:
             self._drop(plus)
 
     def encode(self, graph: _Fields) -> bytes:
-        """The graph with these operations in place of those that it was read with."""
+        """Encode the graph with the present operations."""
         used = {name for node in self.nodes for name in node.inputs} | self._outputs
         constants_in_use = [node for node in self._verbatim if node.outputs[0] in used]
         new = [_constant_node(name, array) for name, array in self._new_constants.items() if name in used]
@@ -169,7 +171,7 @@ class _Graph:
         return _encode_fields([*nodes, *(graph_field for graph_field in graph if graph_field[0] != _GRAPH_NODE)])
 
     def _before(self, node: _Node | None, kind: str) -> _Node | None:
-        """The operation of a kind whose result this one takes."""
+        """Find the operation of a kind whose result is an input of this one."""
         if node is None:
             return None
         return next(
@@ -185,12 +187,12 @@ class _Graph:
         return users[0] if len(users) == 1 and node.outputs[0] not in self._outputs else None
 
     def _scalar(self, node: _Node) -> float | None:
-        """The one number that an operation of two inputs adds, multiplies or divides by."""
+        """Return the constant number that an operation of two inputs adds, multiplies or divides by."""
         numbers = [self.constants[name] for name in node.inputs if name in self.constants]
         return float(numbers[0].ravel()[0]) if len(node.inputs) == 2 and len(numbers) == 1 == numbers[0].size else None
 
     def _channels(self, name: str) -> int:
-        """How many channels a result has: as many as the convolution that it was made by, point by point."""
+        """Number of channels of a result: that of the convolution that it derives from elementwise."""
         producer = next((node for node in self.nodes if name in node.outputs), None)
         if producer is None or producer.kind not in ("Conv", "Mul", "HardSigmoid"):
             return 0
@@ -220,7 +222,7 @@ def _node(data: bytes) -> _Node:
             node.outputs.append(_text(value))
         elif number == _NODE_TYPE:
             node.kind = _text(value)
-        elif number != _NODE_NAME:  # names are for people, and would be given twice
+        elif number != _NODE_NAME:  # new operations have no unique names
             node.rest.append((number, wire, value))
     return node
 
@@ -239,7 +241,7 @@ def _constant_node(name: str, array: NDArray[np.float32]) -> _Node:
 
 
 def _attribute(name: str, value: float | list[int]) -> tuple[int, int, _Value]:
-    """An attribute of an operation: a real number, a whole one, or several."""
+    """Encode an attribute of an operation: a float, an integer, or a list of integers."""
     message: _Fields = [(1, 2, name.encode())]
     if isinstance(value, list):
         message += [*((8, 0, number) for number in value), (20, 0, 7)]
@@ -251,7 +253,7 @@ def _attribute(name: str, value: float | list[int]) -> tuple[int, int, _Value]:
 
 
 def _array(tensor: bytes) -> NDArray[np.float32] | None:
-    """A tensor of 32-bit real numbers; none of another kind is looked at."""
+    """Decode a tensor of 32-bit floats; ``None`` for other types."""
     sizes: list[int] = []
     raw, kind = b"", 0
     for number, wire, value in _fields(tensor):
@@ -272,7 +274,7 @@ def _first_field(data: bytes, wanted: int) -> _Value:
 
 def _bytes(value: _Value) -> bytes:
     if not isinstance(value, bytes):
-        raise InvalidNetwork("a number stands where a message should")
+        raise InvalidNetwork("a field is a number instead of a message")
     return value
 
 
@@ -281,7 +283,7 @@ def _text(value: _Value) -> str:
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, int, _Value]]:
-    """Fields of a message: number, kind of coding, and value; of fixed lengths their bytes."""
+    """Decode the fields of a message: number, wire type, and value (bytes for fixed lengths)."""
     at = 0
     while at < len(data):
         key, at = _varint(data, at)
@@ -295,9 +297,9 @@ def _fields(data: bytes) -> Iterator[tuple[int, int, _Value]]:
         elif wire in _FIXED:
             length = _FIXED[wire]
         else:
-            raise InvalidNetwork("a field is coded in an unknown way")
+            raise InvalidNetwork("a field has an unknown wire type")
         if at + length > len(data):
-            raise InvalidNetwork("it ends too early")
+            raise InvalidNetwork("it is truncated")
         yield number, wire, data[at : at + length]
         at += length
 

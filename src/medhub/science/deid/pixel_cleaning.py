@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writing in the pixels of an object: found, judged, and made black; or the reason why a person must look first."""
+"""Text in the pixels of an object: it is detected, judged and blackened, or a person must review the object."""
 
 from __future__ import annotations
 
@@ -23,50 +23,50 @@ from medhub.science.deid.redaction import redact
 from medhub.science.imaging.dicom.object_checks import number_of_frames
 from medhub.science.imaging.rendering.frames import read_frame, read_stored
 
-# Values of computing, not pictures: nothing is ever drawn into them.
+# Modalities whose pixels are computed values, into which nothing is drawn.
 _COMPUTED_MODALITIES = frozenset(("SEG", "RTDOSE"))
-# Modalities whose original images come from the detector without writing (PS3.3, C.7.6.1.1.2).
+# Modalities whose original images contain no text (PS3.3, C.7.6.1.1.2).
 _RECONSTRUCTED_MODALITIES = frozenset(("CT", "MR", "PT", "NM", "SEG", "RTDOSE", "OPT", "BMD"))
-# Pictures of the surface of the body (PS3.3, C.7.3.1.1.1), and what is made of slices that make up a volume.
+# Modalities of photographs of the body surface (PS3.3, C.7.3.1.1.1), and of volumes.
 _SURFACE_MODALITIES = frozenset(("XC", "DMS", "ES"))
 _VOLUME_MODALITIES = frozenset(("CT", "MR", "PT", "NM", "OPT"))
 _HEAD_REGIONS = (
     *("HEAD", "BRAIN", "FACE", "SKULL", "ORBIT", "EYE", "SINUS", "JAW", "MAXILLA", "MANDIBLE", "NOSE", "EAR"),
     *("NECK", "WHOLE"),
 )
-# What a camera on a microscope takes is no screen, and its cells are as high as low letters (PS3.3, C.7.3.1.1.1).
+# Microscope images show no screens, and their cells are as high as small letters (PS3.3, C.7.3.1.1.1).
 _MICROSCOPE_MODALITIES = frozenset(("GM", "SM"))
-# Black goes a little past the writing, whose edges are soft.
+# Margin in pixels around a blackened text, whose edges are soft.
 _PADDING = 3
-# A larger piece is no line of writing: either it is torn apart wrongly or tissue is taken for writing.
+# A larger region is not a line of text: lines were joined wrongly, or tissue was detected as text.
 _MAX_REGION_SHARE = 0.15
-# Levels of 256 by which pixels differ of which nothing changed.
+# Levels of 256 by which unchanged pixels may differ.
 _MAX_LEVEL_CHANGE = 2
-# So alike are the pixels of the same writing in two frames.
+# Correlation of the pixels of the same text in two frames.
 _MIN_CORRELATION = 0.9
-# Less sure readings are no reason to let writing stay: a name in a script that is not known reads as some number.
+# Readings with a lower score do not let text stay: a name in an unknown script reads as some number.
 _MIN_ALLOWED_SCORE = 0.8
-# What is long and read so surely is not read again.
+# A text of this score and length is not read again.
 _CERTAIN_SCORE = 0.9
 _MIN_CERTAIN_LENGTH = 7
-# So much of a piece may lie beside where writing is known: two looks never draw its edge alike.
+# Share of a region that may lie outside the known text: two detections never have the same edges.
 _MAX_OUTSIDE_SHARE = 0.1
 
 
 @dataclass(frozen=True)
 class PixelCheck:
-    """What was found in the pixels of an object.
+    """Result of the search for text in the pixels of an object.
 
     Attributes
     ----------
     boxes
-        What was made black: frame (from 1), x0, y0, x1, y1, the last two not included.
-    kept
-        Harmless writing that stays, in the same form.
+        Blackened regions: frame (from 1), x0, y0, x1, y1, the last two not included.
+    allowed
+        Regions of text that stays, in the same form.
     doubt
-        Why a person must look before anybody may have it; empty otherwise.
+        The reason for a review by a person; empty otherwise.
     data
-        The file without the writing, if there is no doubt.
+        The file without the text, if there is no doubt.
     """
 
     boxes: tuple[tuple[int, int, int, int, int], ...] = ()
@@ -77,7 +77,7 @@ class PixelCheck:
 
 @dataclass
 class _FrameResult:
-    """What is made black in one frame, and what stays."""
+    """What is blackened in one frame, and what stays."""
 
     mask: NDArray[np.bool_]
     boxes: list[Box] = field(default_factory=list)
@@ -85,10 +85,10 @@ class _FrameResult:
 
 
 class Layouts:
-    """Where frames of a series that were looked at have writing, so that each further one needs one look only.
+    """Text regions of earlier frames of a series, so that later frames need one detection pass only.
 
-    Nothing is taken over unchecked: a frame is treated as one before it when all writing in it lies where that one
-    has writing, and what was harmless there looks the same. Nothing of it is ever written.
+    A frame is treated like an earlier one only if all of its text lies in the text regions of that one, and text that
+    was allowed there looks the same. The layouts stay in memory.
     """
 
     def __init__(self, series: int = 4, each: int = 4) -> None:
@@ -96,11 +96,11 @@ class Layouts:
         self._known: dict[str, list[tuple[NDArray[Any], _FrameResult]]] = {}
 
     def of(self, series: str) -> list[tuple[NDArray[Any], _FrameResult]]:
-        """What is known of a series."""
+        """Return the known frames of a series."""
         return self._known.get(series, [])
 
     def add(self, series: str, picture: NDArray[Any], frame: _FrameResult) -> None:
-        """Remember a frame; the oldest are forgotten."""
+        """Add a frame, and drop the oldest."""
         known = self._known.setdefault(series, [])
         known.append((picture, frame))
         del known[: -self._most_each]
@@ -109,40 +109,40 @@ class Layouts:
 
 
 def may_hold_writing(received: Dataset) -> str:
-    """Say why the pixels of an object cannot leave unseen; empty where they may.
+    """Give the reason why the pixels of an object may contain text; empty if they do not.
 
-    Scanners that reconstruct their images write beside them, not into them. Whatever is a picture of a screen, of
-    paper, or of a person may hold writing; so may what a program derived from another image.
+    Scanners write no text into reconstructed images. Images of screens, paper or people, and images that a program
+    derived from others, may contain text.
     """
     if str(received.get("BurnedInAnnotation", "")).strip().upper() == "YES":
-        return "The file says itself that writing is burned into its pixels."
+        return "The file declares that text is burned into its pixels."
     kinds = [str(kind).upper() for kind in received.get("ImageType", None) or ()]
     modality = str(received.get("Modality", "") or "").strip().upper()
     if modality not in _RECONSTRUCTED_MODALITIES:
-        return f"Images of the modality {modality or '(none)'} may have writing in their pixels; a person must look."
+        return f"Images of the modality {modality or '(none)'} may have text in their pixels; a person must review it."
     secondary = str(received.get("SOPClassUID", "")).startswith(SecondaryCaptureImageStorage)
     if secondary or "SECONDARY" in kinds or "SCREEN SAVE" in kinds:
-        return "It is a secondary image, as pictures of screens are; a person must look."
+        return "It is a secondary image, for example of a screen; a person must review it."
     return ""
 
 
 def may_show_face(received: Dataset) -> str:
-    """Say why a person may be recognized in the pixels of an object; empty where nobody can be.
+    """Give the reason why a person may be recognized in the pixels of an object; empty if nobody can be.
 
-    A photograph may show a face; from slices through a head one can be rebuilt (PS3.15, E.3.2). What says of no other
-    region of the body that it is of that counts as of the head.
+    A photograph may show a face; from slices of a head, a face can be reconstructed (PS3.15, E.3.2). An object without
+    a body part counts as one of the head.
     """
     modality = str(received.get("Modality", "") or "").strip().upper()
     if modality in _SURFACE_MODALITIES:
-        return "A photograph may show a face; a person must look."
+        return "A photograph may show a face; a person must review it."
     region = str(received.get("BodyPartExamined", "") or "").strip().upper()
     if modality in _VOLUME_MODALITIES and (not region or any(head_region in region for head_region in _HEAD_REGIONS)):
-        return "From slices through a head its face can be rebuilt; a person must decide."
+        return "A face can be reconstructed from slices of a head; a person must decide."
     return ""
 
 
 def is_picture(received: Dataset) -> bool:
-    """Whether the pixels of an object are a picture, in which something may be written."""
+    """Whether the pixels of an object are an image, which may contain text."""
     return str(received.get("Modality", "") or "").strip().upper() not in _COMPUTED_MODALITIES
 
 
@@ -154,38 +154,38 @@ def clean_pixels_of(
     layouts: Layouts | None = None,
     identity: IdentifyingText | None = None,
 ) -> PixelCheck:
-    """Make writing black that may say who somebody is.
+    """Blacken text that may identify a person.
 
     Parameters
     ----------
     received
-        As received; tells modality, device, regions, and the words that are names.
+        As received; it has modality, device, regions, and identifying words.
     dicom
-        The same object with a clean header, as ``write_file`` made it.
+        The same object with a clean header, as written by ``write_file``.
     only_ultrasound
-        Make all black that lies outside of the regions of ultrasound, where a file names them.
+        Blacken everything outside the regions of ultrasound, if the file declares them.
     layouts
-        What is known of the series that were looked at before.
+        Text layouts of series from earlier files.
     identity
-        Words that say who somebody is; those of the dataset itself if not given.
+        Words that identify a person; by default those of the dataset itself.
 
     Returns
     -------
-    Look
+    PixelCheck
 
     Raises
     ------
     Unacceptable
-        When the pixels cannot be decoded or written anew.
-    ReaderMissing
-        When the library that reads is not installed.
+        When the pixels cannot be decoded or encoded again.
+    OcrUnavailable
+        When the OCR library is not installed.
     """
     identity = identity if identity is not None else identifying_text_of(received)
     modality = str(received.get("Modality", "") or "").strip().upper()
     device_boxes = known_regions(received)
     ultrasound_boxes = ultrasound_regions(received) if only_ultrasound else ()
     series = str(received.get("SeriesInstanceUID", "") or received.get("SOPInstanceUID", ""))
-    # What was harmless beside other names need not be so beside these.
+    # Text that is permitted beside other names may be a name here.
     series = f"{series} {hash(identity)}"
     layouts = layouts if layouts is not None else Layouts()
     reader = text_reader()
@@ -202,7 +202,7 @@ def clean_pixels_of(
         frames.append(frame)
     declared_burned_in = str(received.get("BurnedInAnnotation", "") or "").strip().upper() == "YES"
     if declared_burned_in and not any(frame.boxes for frame in frames):
-        doubt = doubt or "The file says that writing is burned into its pixels, and none was found."
+        doubt = doubt or "The file declares that text is burned into its pixels, and none was found."
     boxes = tuple((number, *box) for number, frame in enumerate(frames, 1) for box in frame.boxes)
     allowed = tuple((number, *box) for number, frame in enumerate(frames, 1) for box in frame.allowed)
     if doubt:
@@ -214,7 +214,7 @@ def clean_pixels_of(
 def check_picture(
     picture: NDArray[np.uint8], modality: str, identity: IdentifyingText
 ) -> tuple[PixelCheck, NDArray[np.bool_]]:
-    """Look for writing in a picture that is no DICOM object; what is to become black is true in the mask (H x W)."""
+    """Check an image that is not a DICOM object; pixels to blacken are true in the mask (H x W)."""
     frame = _FrameResult(np.zeros(picture.shape[:2], bool))
     doubt = _check_frame(text_reader(), picture, None, modality, identity, frame)
     boxes, allowed = (tuple((1, *box) for box in frame_boxes) for frame_boxes in (frame.boxes, frame.allowed))
@@ -222,7 +222,7 @@ def check_picture(
 
 
 def blacken(dicom: bytes, boxes: Mapping[int, list[Box]], *, faces: bool = False) -> bytes:
-    """Make boxes black that a person chose, by number of the frame, from 0; ``faces`` if the person looked for them."""
+    """Blacken the boxes that a person drew, by frame number from 0; ``faces`` if the person checked for faces."""
     shape = read_frame(dicom, 0).shape[:2]
     masks = {}
     for number, several in boxes.items():
@@ -233,13 +233,13 @@ def blacken(dicom: bytes, boxes: Mapping[int, list[Box]], *, faces: bool = False
 
 
 def _declare_pixels_cleaned(dataset: Dataset) -> None:
-    """Say that the pixels were cleaned (PS3.15, E.3.1)."""
+    """Declare that the pixels were cleaned (PS3.15, E.3.1)."""
     dataset.BurnedInAnnotation = "NO"
     _add_code(dataset, PIXELS_CODE)
 
 
 def _declare_faces_cleaned(dataset: Dataset) -> None:
-    """Say that nobody can be recognized in the pixels either (PS3.15, E.3.2)."""
+    """Declare as well that nobody can be recognized in the pixels (PS3.15, E.3.2)."""
     _declare_pixels_cleaned(dataset)
     dataset.RecognizableVisualFeatures = "NO"
     _add_code(dataset, FACES_CODE)
@@ -264,7 +264,7 @@ def _blacken_regions(frame: _FrameResult, device_boxes: tuple[Box, ...], ultraso
 
 
 def _strips_outside(ultrasound_boxes: tuple[Box, ...], shape: tuple[int, ...]) -> list[Box]:
-    """The strips around the box of all regions; what lies between regions is black too, but in no strip."""
+    """The strips around the bounding box of all regions; the area between regions is blackened too, without a box."""
     rows, columns = shape
     x0, y0 = min(box[0] for box in ultrasound_boxes), min(box[1] for box in ultrasound_boxes)
     x1, y1 = max(box[2] for box in ultrasound_boxes), max(box[3] for box in ultrasound_boxes)
@@ -273,7 +273,7 @@ def _strips_outside(ultrasound_boxes: tuple[Box, ...], shape: tuple[int, ...]) -
 
 
 def _stored_values(dicom: bytes, number: int) -> NDArray[np.float32] | None:
-    """The stored values of a grey image of more than eight bits, of which a picture shows a window only."""
+    """Read the stored values of a gray image of more than eight bits, of which the rendering shows a window only."""
     stored, photometric = read_stored(dicom, number)
     if stored.ndim == 3 or stored.dtype == np.uint8 or photometric == "PALETTE COLOR":
         return None
@@ -289,7 +289,7 @@ def _check_frame(
     identity: IdentifyingText,
     frame: _FrameResult,
 ) -> str:
-    """Judge all writing of a frame; says what is in doubt."""
+    """Judge all text of a frame; return the reason for a review, if any."""
     rows, columns = frame.mask.shape
     doubt = ""
 
@@ -310,7 +310,7 @@ def _check_frame(
         reader.fill(drawn, region.corners, _PADDING)
         frame.boxes.append(_clip_box((x0 - _PADDING, y0 - _PADDING, x1 + _PADDING, y1 + _PADDING), rows, columns))
         if drawn.mean() > _MAX_REGION_SHARE:
-            doubt = "What looks like one piece of writing covers a large part of the picture; a person must look."
+            doubt = "One region of text covers a large part of the image; a person must review it."
         frame.mask |= drawn
     return doubt
 
@@ -321,7 +321,7 @@ def _clip_box(box: Box, rows: int, columns: int) -> Box:
 
 
 def _is_allowed_region(region: TextRegion, modality: str, identity: IdentifyingText) -> bool:
-    """Whether its surest reading is sure and harmless, and no other one says something else."""
+    """Whether the best reading is certain and permitted, and no other reading disagrees."""
     if (
         not region.readings
         or region.readings[0][1] < _MIN_ALLOWED_SCORE
@@ -336,7 +336,7 @@ def _is_allowed_region(region: TextRegion, modality: str, identity: IdentifyingT
 
 
 def _is_similar_reading(text: str, other: str) -> bool:
-    """Whether one reading is the other with letters cut off, or one of them misread."""
+    """Whether one reading is a part of the other, or differs in one character."""
     first, second = ("".join(reading.split()).casefold() for reading in (text, other))
     if first in second or second in first:
         return min(len(first), len(second)) >= max(len(first), len(second)) / 2
@@ -350,15 +350,15 @@ def _apply_known_layout(
     values: NDArray[np.float32] | None,
     frame: _FrameResult,
 ) -> bool:
-    """Treat a frame as one before it, if writing is nowhere but where that one has it.
+    """Treat a frame like an earlier one, if its text lies only where that one has text.
 
-    What has not changed was looked at with that one; only what has is looked at again.
+    Only the areas that changed since are searched again.
     """
     pixels = _pixels_to_compare(picture, values)
     candidates = [(before, layout) for before, layout in layouts if before.shape == pixels.shape]
     if not candidates:
         return False
-    # The one of which the frame has most.
+    # The earlier frame with the fewest changed pixels.
     changes = [(_find_changes(before, pixels), before, layout) for before, layout in candidates]
     changed, before, layout = min(changes, key=lambda change: int(change[0].sum()))
     known = frame.mask | layout.mask
@@ -369,7 +369,7 @@ def _apply_known_layout(
         reader.fill(region, corners, 0)
         if (region & ~known).sum() > _MAX_OUTSIDE_SHARE * region.sum():
             return False
-    # What was harmless there may be something else here.
+    # A permitted text there may be another text here.
     if not all(_is_similar(before[y0:y1, x0:x1], pixels[y0:y1, x0:x1]) for x0, y0, x1, y1 in layout.allowed):
         return False
     frame.mask |= layout.mask
@@ -378,12 +378,12 @@ def _apply_known_layout(
 
 
 def _pixels_to_compare(picture: NDArray[np.uint8], values: NDArray[np.float32] | None) -> NDArray[Any]:
-    """What is compared: the picture, or, where it shows a window only, all stored values (H x W x 1 or 3)."""
+    """The values to compare: the image, or all stored values if it shows a window only (H x W x 1 or 3)."""
     return picture if values is None else values[:, :, None]
 
 
 def _find_changes(before: NDArray[Any], after: NDArray[Any]) -> NDArray[np.bool_]:
-    """Where two pictures are not the same, but for what compression and rounding change."""
+    """Find where two images differ by more than compression and rounding change."""
     apart = np.maximum(before, after) - np.minimum(before, after)
     more = reduce(np.maximum, (apart[:, :, sample] for sample in range(apart.shape[2])))
     levels = 255.0 if after.dtype == np.uint8 else float(after.max() - after.min())

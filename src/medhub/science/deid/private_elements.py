@@ -14,7 +14,7 @@ _ITEM = re.compile(r"\[<\d+>\]")
 
 
 class SafePrivate:
-    """The list, to be asked."""
+    """The list of safe private elements."""
 
     def __init__(self, known: frozenset[tuple[str, str]]) -> None:
         self._known = known
@@ -31,11 +31,11 @@ class SafePrivate:
         Parameters
         ----------
         around
-            Tags of the sequences that it lies in, as ``(gggg,eeee)``.
+            Tags of the enclosing sequences, as ``(gggg,eeee)``.
         tag
             Its tag.
         creator
-            Who reserved its block.
+            Private creator of its block.
         vr
             Its value representation.
 
@@ -49,7 +49,7 @@ class SafePrivate:
 
 @cache
 def safe_private() -> SafePrivate:
-    """Read the list that ships."""
+    """Read the included list."""
     text = files("medhub.science.deid").joinpath("tables/safe_private.csv").read_text("utf-8")
     rows = csv.DictReader(text.splitlines())
     return SafePrivate(frozenset((_ITEM.sub("", row["element"]), row["vr"]) for row in rows))

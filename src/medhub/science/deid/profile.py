@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A profile: one TOML file that says what is kept, and why, when images are de-identified."""
+"""De-identification profile: a TOML file that declares which attributes stay, and why."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Option = Literal[
     "graphics",
     "safe-private",
 ]
-# CID 7050 of PS3.16: what (0012,0064) says of each option, and of the Basic Profile itself.
+# CID 7050 of PS3.16: codes in (0012,0064) for each option and for the Basic Profile.
 BASIC_CODE = ("113100", "Basic Application Confidentiality Profile")
 PIXELS_CODE = ("113101", "Clean Pixel Data Option")
 FACES_CODE = ("113102", "Clean Recognizable Visual Features Option")
@@ -42,7 +42,7 @@ CODES: dict[str, tuple[str, str]] = {
     "safe-private": ("113111", "Retain Safe Private Option"),
     "institution": ("113112", "Retain Institution Identity Option"),
 }
-# Who somebody is: no profile keeps these, whatever it says of single attributes.
+# Direct identifiers: no profile may keep these.
 IDENTIFYING_KEYWORDS = frozenset(
     [
         "PatientName",
@@ -73,14 +73,14 @@ class _ProfileModel(BaseModel):
 
 
 class Dates(_ProfileModel):
-    """How dates are shifted where a profile keeps them modified.
+    """How dates are shifted under the option modified-dates.
 
     Attributes
     ----------
     most_days
-        The greatest shift; each person's own is drawn by a key, and never 0.
+        The greatest shift; that of each patient follows from the key and is never 0.
     weekdays
-        Shift by whole weeks only, so that a Monday stays one.
+        Shift by complete weeks only, so that a Monday stays a Monday.
     """
 
     most_days: Annotated[int, Field(ge=14, le=36_500)] = 3650
@@ -88,19 +88,19 @@ class Dates(_ProfileModel):
 
 
 class Pixels(_ProfileModel):
-    """What is done to writing in pixels.
+    """How text and faces in pixels are treated.
 
     Attributes
     ----------
     clean
-        Find it, and make black what is not harmless; else objects that may hold writing wait for a person.
+        Find text, and blacken it unless it is permitted; otherwise objects that may contain text are quarantined.
     only_ultrasound
-        Make all black that lies outside of the regions of ultrasound, where a file names them (0018,6011).
+        Blacken everything outside the regions of ultrasound, if a file declares them (0018,6011).
     also_reconstructed
-        Look through the images that scanners reconstruct from what they measure (CT, MR, PET) as well, into which
-        they write nothing.
+        Search reconstructed images (CT, MR, PET) as well, into which scanners write no text.
     faces
-        What becomes of what may show a face, or from which one can be rebuilt: "pass", or "hold" it for a person.
+        Treatment of images that may show a face, or from which a face can be reconstructed: "pass", or "hold" for a
+        review.
     """
 
     clean: bool = True
@@ -110,7 +110,7 @@ class Pixels(_ProfileModel):
 
 
 class Special(_ProfileModel):
-    """What is done to one attribute, whatever the table says."""
+    """An action for one attribute, which overrides the table."""
 
     attribute: str
     action: Literal["keep", "remove", "empty", "replace", "clean"]
@@ -126,19 +126,19 @@ class Special(_ProfileModel):
 
 
 class Profile(_ProfileModel):
-    """A whole profile.
+    """A de-identification profile.
 
     Attributes
     ----------
     options
         Options of PS3.15, Annex E, beside the Basic Profile.
     pixels
-        What is done to writing in pixels.
+        How text and faces in pixels are treated.
     special
-        Single attributes that are treated otherwise.
+        Actions for single attributes, which override the table.
     unlisted
-        What becomes of attributes of the standard that its table does not name: "keep", as the standard says, or
-        "clean", so that text, codes and bytes of them stay only as far as they are terms of the field.
+        Treatment of attributes of the standard that its table does not name: "keep", as the standard says, or
+        "clean", so that their text, codes and bytes stay only if they are known terms.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
@@ -162,42 +162,42 @@ class Profile(_ProfileModel):
         return self
 
     def special_of(self, tag: int) -> Special | None:
-        """What the profile says of one attribute, if anything."""
+        """Return the rule for one attribute, if the profile has one."""
         return next((special for special in self.special if tag_for_keyword(special.attribute) == tag), None)
 
     def overrides_basic(self) -> bool:
-        """Whether it keeps what the Basic Profile would not, so that its code may not be claimed."""
+        """Whether it keeps an attribute that the Basic Profile does not, so that the code of that may not be used."""
         return any(
             special.action == "keep" and rule_of(int(tag_for_keyword(special.attribute) or 0)) is not None
             for special in self.special
         )
 
 
-# What a project is given that has chosen none.
+# Profile of a project that has not selected one.
 DEFAULT_PROFILE = "clinical-photo"
 PROFILES = Path(__file__).with_name("profiles")
 
 
 def named_profiles() -> dict[str, str]:
-    """List the profiles that ship: names, and what each is for."""
+    """List the included profiles: name to title."""
     return {path.stem: load_profile(path).title for path in sorted(PROFILES.glob("*.toml"))}
 
 
 @cache
 def default_profile() -> Profile:
-    """Read the profile that holds where none was chosen."""
+    """Read the profile that applies if none is selected."""
     return find_profile(DEFAULT_PROFILE)
 
 
 def find_profile(name: str | Path) -> Profile:
-    """Read a profile by its path, or by the name of one that ships.
+    """Read a profile by its path, or an included one by its name.
 
     Raises
     ------
     NotFound
         There is no such file, and no such profile.
     Invalid
-        It cannot be used.
+        The file is not a valid profile.
     """
     path = Path(name)
     if path.is_file():

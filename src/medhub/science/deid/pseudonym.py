@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One person as de-identified objects have them: a code, a shift of dates, and UIDs, all from the project's key."""
+"""Pseudonym of a patient: a code, a date shift, and UIDs, all derived from the key of the project."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _LEAST_DAYS = 7
 
 @dataclass(frozen=True)
 class Pseudonym:
-    """Whose objects these are.
+    """The pseudonym of one patient.
 
     Attributes
     ----------
     key
         Secret of the project, at least 16 bytes.
     code
-        Stands for name and number.
+        Replaces name and patient ID.
     days
-        By which dates are shifted; negative, so that nothing lies in the future.
+        Shift of dates; negative, so that no date lies in the future.
     scope
-        Within what a received UID means the same: the project where it is empty, else one person in it, so that
-        nobody can place an object in another person's study.
+        Within which a received UID has one replacement: the project if empty, otherwise one patient of it, so that
+        an object cannot be added to the study of another patient.
     """
 
     key: bytes
@@ -38,39 +38,39 @@ class Pseudonym:
     scope: tuple[str, ...] = ()
 
     def uid(self, received: str) -> str:
-        """The UID that stands for a received one, wherever in its scope it is met."""
+        """Replace a received UID; the same UID has the same replacement everywhere in the scope."""
         return keyed_uid(self.key, "dicom", *self.scope, received)
 
     def replace_uid(self, received: str) -> str:
-        """The UID to write for a received one: the same for a UID of the standard, else the one that stands for it."""
+        """Replace a received UID unless it is one of the standard."""
         received = received.strip("\0 ")
         return received if not received or is_standard(received) else self.uid(received)
 
     def alias(self, kind: str, value: str) -> str:
-        """A short name that stands for a value, the same each time."""
+        """Make a short name for a value; the same value has the same name."""
         return f"{kind}-{_drawn(self.key, kind, value.strip())[:8]}"
 
 
 def name_of(key: bytes, kind: str, data: bytes | mmap) -> str:
-    """A name for a file of which nothing is known but its bytes; the same bytes have the same by the same key."""
+    """Make a file name from the bytes of a file; the same bytes and key give the same name."""
     return f"{kind}-{_drawn(key, kind, hashlib.sha256(data).hexdigest())[:20]}"
 
 
 def subject_of(key: bytes, patient_id: str, issuer: str, dates: Dates) -> Pseudonym:
-    """Make the code and the shift of a person.
+    """Derive the pseudonym of a patient.
 
     Parameters
     ----------
     key
         Secret of the project, at least 16 bytes.
     patient_id, issuer
-        As received: the same person has the same by each route. Spaces around them do not count.
+        As received; surrounding spaces are ignored.
     dates
-        How far dates may be shifted.
+        Limits of the date shift.
 
     Returns
     -------
-    Subject
+    Pseudonym
 
     Raises
     ------
@@ -84,7 +84,7 @@ def subject_of(key: bytes, patient_id: str, issuer: str, dates: Dates) -> Pseudo
 
 
 def days_of(key: bytes, who: tuple[str, ...], dates: Dates) -> int:
-    """Draw by how many days the dates of a person are shifted: back, and never by 0."""
+    """Derive by how many days the dates of a patient are shifted: negative and never 0."""
     step = 7 if dates.weekdays else 1
     least = _LEAST_DAYS // step
     choices = dates.most_days // step - least + 1

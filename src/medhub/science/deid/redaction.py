@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pixels made black, without loss to any other pixel."""
+"""Blackening of pixels, without loss to any other pixel."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from medhub.science.imaging.dicom.object_checks import number_of_frames
 from medhub.science.imaging.rendering.frames import read_stored
 from medhub.science.imaging.rendering.grayscale import FrameValues, palette_colors
 
-# Syntaxes in which one frame can be written anew beside the others: by which encoder that is done without loss.
+# Transfer syntaxes in which single frames can be encoded again, and the lossless encoder for each.
 _FRAME_ENCODERS = {
     RLELossless: RLELossless,
     JPEGLSLossless: JPEGLSLossless,
@@ -42,17 +42,17 @@ _FRAME_ENCODERS = {
 def redact(dicom: bytes, masks: Mapping[int, NDArray[np.bool_]], mark: Callable[[Dataset], None]) -> bytes:
     """Blacken pixels of a file.
 
-    Frames without a mask keep their very bytes where their transfer syntax allows to write single frames anew, and
-    their values in any case. Frames of syntaxes that only lose (JPEG) are written anew by JPEG-LS or uncompressed.
+    Frames without a mask keep their bytes if the transfer syntax permits to encode single frames again, and their
+    values in any case. Frames of lossy syntaxes (JPEG) are encoded again by JPEG-LS or stored uncompressed.
 
     Parameters
     ----------
     dicom
-        A file that ``write_file`` made.
+        A file written by ``write_file``.
     masks
         H x W by the number of the frame, from 0; true pixels become black.
     mark
-        Writes into the dataset that its pixels were cleaned.
+        Declares in the dataset that its pixels were cleaned.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def redact(dicom: bytes, masks: Mapping[int, NDArray[np.bool_]], mark: Callable[
     Raises
     ------
     Unacceptable
-        When the pixels are of a kind that cannot be written anew.
+        When pixels of this kind cannot be encoded again.
     """
     dataset = dcmread(BytesIO(dicom))
     syntax = UID(dataset.file_meta.TransferSyntaxUID)
@@ -71,7 +71,8 @@ def redact(dicom: bytes, masks: Mapping[int, NDArray[np.bool_]], mark: Callable[
     if masks_to_apply:
         if "PixelData" not in dataset:
             raise Unacceptable(
-                "Writing in floating-point pixels cannot be blackened here; a person must look.", reason="unsupported"
+                "Text in floating-point pixels cannot be blackened; a person must review the image.",
+                reason="unsupported",
             )
         if not syntax.is_encapsulated:
             _redact_native(dataset, masks_to_apply)
@@ -129,7 +130,7 @@ def _redact_encapsulated(dataset: Dataset, syntax: UID, dicom: bytes, masks: Map
 
 
 def _encode_all_frames(dataset: Dataset, dicom: bytes, masks: Mapping[int, NDArray[np.bool_]]) -> UID:
-    """Write every frame anew, by JPEG-LS where it can hold the pixels; returns the new transfer syntax."""
+    """Encode every frame again, by JPEG-LS if it supports the pixels; return the new transfer syntax."""
     frames = []
     for number in range(number_of_frames(dataset)):
         if number in masks:
@@ -167,7 +168,7 @@ def _blacken_frame(dataset: Dataset, dicom: bytes, number: int, mask: NDArray[np
 
 
 def _black_value(dataset: Dataset, pixels: NDArray[Any], photometric: str) -> int:
-    """The value that is shown darkest among those of the frame."""
+    """Find the value of the frame that is displayed darkest."""
     if photometric == "PALETTE COLOR":
         values = np.unique(pixels)
         shown = palette_colors(values[:, None], FrameValues.of(dataset, 0)).astype(np.int64)

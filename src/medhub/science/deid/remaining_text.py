@@ -32,7 +32,7 @@ def first_remaining_texts(data: bytes) -> list[tuple[str, str]]:
 
 
 def remaining_texts(data: bytes) -> set[tuple[str, str]]:
-    """List the free text of a file.
+    """List the free texts of a file.
 
     Parameters
     ----------

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Values that are written in place of received ones: dummies that fit their value representation, and shifted dates."""
+"""Replacement values: dummies that fit their value representation, shifted dates, and capped ages."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ EMPTY_PDF = (
     b"0000000009 00000 n \n0000000052 00000 n \n0000000101 00000 n \ntrailer<</Size 4/Root 1 0 R>>\nstartxref\n164\n"
     b"%%EOF\n"
 )
-# The oldest age that is said exactly: an older one is rare enough to point at a person (45 CFR 164.514(b)(2)(i)(C)).
+# The oldest age that stays exact: an older one is rare enough to identify a person (45 CFR 164.514(b)(2)(i)(C)).
 OLDEST_YEARS = 89
 _DATE_FORM = re.compile(r"(\d{4})\.?(\d{2})\.?(\d{2})$")
 _DATETIME_FORM = re.compile(r"(\d{4})(\d{2})(\d{2})(\d*(?:\.\d{1,6})?(?:[+-]\d{4})?)$")
@@ -64,7 +64,7 @@ _BINARY_NUMBERS = frozenset(("FD", "FL", "SL", "SS", "SV", "UL", "US", "UV"))
 
 
 class NotADate(ValueError):
-    """A date cannot be read, and so not be shifted."""
+    """A date cannot be read, and so cannot be shifted."""
 
 
 def shift_date(value: str, days: int) -> str:
@@ -99,7 +99,7 @@ def shift_datetime(value: str, days: int) -> str:
     Parameters
     ----------
     value
-        A DT (PS3.5, 6.2) that has at least a whole date.
+        A DT (PS3.5, 6.2) with at least a complete date.
     days
         By how many.
 
@@ -110,7 +110,7 @@ def shift_datetime(value: str, days: int) -> str:
     Raises
     ------
     NotADate
-        When there is no such date, or it is not whole.
+        When there is no such date, or it is incomplete.
     """
     match = _DATETIME_FORM.match(value.strip())
     if match is None:
@@ -127,7 +127,7 @@ def _add_days(parts: tuple[str, ...], days: int) -> str:
 
 
 def has_valid_form(vr: str, tag: int, value: Any) -> bool:
-    """Whether a value is of the form of its representation (PS3.5, 6.2), so that it can say no more than that.
+    """Whether a value has the form of its value representation (PS3.5, 6.2), so that it can contain no other text.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def has_valid_form(vr: str, tag: int, value: Any) -> bool:
     tag
         Of the attribute.
     value
-        As pydicom gives it.
+        As returned by pydicom.
 
     Returns
     -------
@@ -147,7 +147,7 @@ def has_valid_form(vr: str, tag: int, value: Any) -> bool:
     form = _FORMS.get(vr)
     if form is not None:
         return all(form.fullmatch(str(part).strip(" \0")) is not None for part in values if part is not None)
-    if vr == "AT":  # points at an attribute of the standard
+    if vr == "AT":  # the tag of an attribute of the standard
         return all(dictionary_has_tag(part) for part in values if part is not None)
     if vr in _BINARY_NUMBERS and len(values) > 1 and dictionary_has_tag(tag):
         return dictionary_VM(tag) != "1"
@@ -155,7 +155,7 @@ def has_valid_form(vr: str, tag: int, value: Any) -> bool:
 
 
 def cap_age(value: str) -> str:
-    """Say an age (AS) above 89 years as 90 years."""
+    """Replace an age (AS) above 89 years by 90 years."""
     value = value.strip()
     if value.endswith("Y") and value[:-1].isdigit() and int(value[:-1]) > OLDEST_YEARS:
         return f"{OLDEST_YEARS + 1:03d}Y"

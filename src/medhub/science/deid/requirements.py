@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How strongly an object's definition requires the attributes whose treatment depends on it (PS3.3, PS3.5 7.4)."""
+"""Requirement types (1, 2, 3) of attributes whose treatment depends on them (PS3.3; PS3.5, 7.4)."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ def _table() -> dict[str, Any]:
 
 
 def requirement(sop_class: str, parent: str, keyword: str) -> Requirement:
-    """Tell how strongly an attribute is required where it lies.
+    """Find the requirement type of an attribute in its object.
 
     Parameters
     ----------
     sop_class
         UID of the object's class.
     parent
-        Keyword of the sequence that the attribute lies in; empty at the top.
+        Keyword of the enclosing sequence; empty at the root.
     keyword
         Of the attribute.
 
     Returns
     -------
     Requirement
-        1, it must have a value; 2, it may be empty; 3, it may be left out. A condition (1C, 2C) counts as met. In an
-        object of an unknown class it is taken for required, so that the object stays what it is: what is written in
-        its place says nothing either way.
+        1, it must have a value; 2, it may be empty; 3, it is optional. A condition (1C, 2C) counts as met. In an
+        object of an unknown class every attribute counts as required, so that the object stays valid; the replacement
+        values identify nobody.
     """
     table = _table()
     number = table["classes"].get(sop_class)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whole slides (TIFF pyramids: Aperio, Hamamatsu, generic) without label, macro and what a scanner wrote beside them.
+"""De-identification of whole slide images (TIFF pyramids: Aperio, Hamamatsu, generic).
 
-A pyramid is large and is not written anew. Of a copy, all bytes become zero that no page of the pyramid refers to: the
-label and the macro, texts, serial numbers, what lies in gaps. TIFF 6.0, and BigTIFF for files above 4 GB.
+A pyramid is large and is not encoded again. In a copy, all bytes that no page of the pyramid refers to become zero:
+label and macro image, texts, serial numbers, gaps. TIFF 6.0, and BigTIFF for files above 4 GB.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 
 _INTEGER_FORMATS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
 _SUBFILE, _WIDTH, _LENGTH, _DESCRIPTION, _SUBPAGES, _ICC_PROFILE = 254, 256, 257, 270, 330, 34675
 _COMPRESSION, _TILE_WIDTH = 259, 322
-_OFFSET_TAGS = {273: 279, 324: 325}  # of strips and tiles: where they lie, and how long they are
+_OFFSET_TAGS = {273: 279, 324: 325}  # offsets of strips and tiles, and their byte counts
 _HAMAMATSU, _SOURCE_LENS = 65420, 65421
-# What a page needs to be decoded and measured. Of Hamamatsu's own, numbers only: no reference, serial number or map.
+# Tags that are needed to decode and measure a page. Of Hamamatsu's tags, numbers only: no reference or serial number.
 _ALLOWED_TAGS = frozenset(
     [254, 255, 256, 257, 258, 259, 262, 266, 273, 274, 277, 278, 279, 282, 283, 284, 290, 291, 296, 317, 320, 322]
 ) | frozenset([323, 324, 325, 330, 338, 339, 340, 341, 347, 529, 530, 531, 532, 32997, *range(65420, 65427), 65432])
@@ -84,7 +84,7 @@ class _Page:
 
 
 class _Tiff:
-    """The pages of a TIFF file that lies in memory and can be written to."""
+    """The pages of a TIFF file in writable memory."""
 
     def __init__(self, data: bytearray | mmap.mmap) -> None:
         self.data = data
@@ -103,7 +103,7 @@ class _Tiff:
         seen: set[int] = set()
         while at:
             if at in seen or len(seen) >= _MAX_PAGES:
-                raise Unacceptable("The pages of this TIFF file refer to one another in a circle.", reason="damaged")
+                raise Unacceptable("The pages of this TIFF file form a cycle.", reason="damaged")
             seen.add(at)
             page = self._page(at)
             page.sub, page.number = sub, len(seen) - 1
@@ -125,7 +125,7 @@ class _Tiff:
             if length > inline:
                 (value_offset,) = struct.unpack_from(f"{self.order}{self.word}", self.data, value_offset)
             if value_offset + length > len(self.data):
-                raise Unacceptable("A page of this TIFF file ends after its file does.", reason="truncated")
+                raise Unacceptable("This TIFF file is truncated: one of its pages is incomplete.", reason="truncated")
             entry = _Entry(tag, kind, number, value_offset, length, bytes(self.data[position : position + self.size]))
             entries.append(entry)
             if kind in _INTEGER_FORMATS:
@@ -135,11 +135,11 @@ class _Tiff:
         (next_offset,) = struct.unpack_from(f"{self.order}{self.word}", self.data, first + count * self.size)
         page = _Page(at, entries, next_offset, values=values)
         if not {_WIDTH, _LENGTH} <= values.keys() or not page.width or not page.height:
-            raise Unacceptable("A page of this TIFF file does not say how large it is.", reason="damaged")
+            raise Unacceptable("A page of this TIFF file has no width or height.", reason="damaged")
         return page
 
     def subpages(self, page: _Page) -> list[_Page]:
-        """Pages that a page has for itself, as smaller levels in the way of OME."""
+        """Read the subpages of a page, for example smaller levels in OME-TIFF."""
         pages = [self._page(at) for at in page.values.get(_SUBPAGES, ())]
         for page in pages:
             page.sub = True
@@ -151,7 +151,7 @@ class _Tiff:
         )
 
     def byte_ranges(self, page: _Page) -> Iterator[tuple[int, int]]:
-        """Where the bytes lie that a page consists of: start and end."""
+        """List the byte ranges of a page: start and end."""
         form = 8 if self.big else 2
         yield page.at, page.at + form + len(page.entries) * self.size + (8 if self.big else 4)
         for entry in page.entries:
@@ -160,11 +160,11 @@ class _Tiff:
             if offset_tag in page.values:
                 for at, length in zip(page.values[offset_tag], page.values.get(length_tag, ()), strict=True):
                     if at + length > len(self.data):
-                        raise Unacceptable("This slide ends before its image does.", reason="truncated")
+                        raise Unacceptable("This slide is truncated: its image is incomplete.", reason="truncated")
                     yield at, at + length
 
     def write(self, page: _Page, entries: list[_Entry], next_offset: int) -> None:
-        """Write the list of a page's entries anew, in its place; it never becomes longer."""
+        """Overwrite the entries of a page; they never take more space than before."""
         form = f"{self.order}{'Q' if self.big else 'H'}"
         body = struct.pack(form, len(entries)) + b"".join(entry.raw for entry in entries)
         body += struct.pack(f"{self.order}{self.word}", next_offset)
@@ -173,7 +173,7 @@ class _Tiff:
         page.entries, page.next_offset = entries, next_offset
 
     def write_shorter_value(self, entry: _Entry, value: bytes) -> _Entry:
-        """Write a value that is not longer in place of another."""
+        """Overwrite a value with one that is not longer."""
         inline = 8 if self.big else 4
         if entry.length <= inline:
             return entry
@@ -186,7 +186,7 @@ class _Tiff:
 
 
 def is_slide(data: bytes | mmap.mmap) -> bool:
-    """Tell whether a TIFF file is a whole slide: its first page has tiles, or is one of Aperio or Hamamatsu."""
+    """Tell whether a TIFF file is a whole slide image: its first page has tiles, or is from Aperio or Hamamatsu."""
     if data[:4] not in (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"):
         return False
     try:
@@ -201,25 +201,25 @@ def is_slide(data: bytes | mmap.mmap) -> bool:
 
 
 def clean_slide(data: bytes, profile: Profile, subject: Pseudonym | None, key: bytes, limits: DecodingLimits) -> Result:
-    """Make a whole slide into one without identity.
+    """De-identify a whole slide image.
 
     Parameters
     ----------
     data
-        The received bytes, of which ``is_slide`` is true.
+        The received bytes, for which ``is_slide`` is true.
     profile
-        Whether a small level of the pyramid is looked at for writing; else a person looks.
+        Decides whether a small level of the pyramid is searched for text; otherwise a person reviews the slide.
     subject
-        Whose slide it is, if that is known.
+        The patient, if known.
     key
-        Secret of the project, at least 16 bytes; the new name comes from it.
+        Secret of the project, at least 16 bytes; the new name is derived from it.
     limits
-        What is taken.
+        Limits of size.
 
     Returns
     -------
     Result
-        The same pyramid, byte for byte. Quarantined if writing is found in it: pens write on glass too.
+        The same pyramid, byte for byte. Quarantined if it contains text, for example from a pen on the glass.
 
     Raises
     ------
@@ -238,30 +238,30 @@ def clean_slide(data: bytes, profile: Profile, subject: Pseudonym | None, key: b
 
 
 def clean_slide_file(source: Path, target: Path, profile: Profile, key: bytes) -> Result:
-    """Make a slide that is too large for memory into one without identity; see ``clean_slide``.
+    """De-identify a slide that is too large for memory; see ``clean_slide``.
 
     Parameters
     ----------
     source
-        The file, of which ``is_slide`` is true. It is not changed.
+        The file, for which ``is_slide`` is true. It is not changed.
     target
-        Where the new file is written. Nothing but clean bytes ever is; it is deleted if the slide is quarantined.
+        Path of the new file. Only clean bytes are written; it is deleted if the slide is quarantined.
     profile
-        Whether a small level of the pyramid is looked at for writing; else a person looks.
+        Decides whether a small level of the pyramid is searched for text; otherwise a person reviews the slide.
     key
-        Secret of the project, at least 16 bytes; the new name comes from it.
+        Secret of the project, at least 16 bytes; the new name is derived from it.
 
     Returns
     -------
     Result
-        Without data, which lie in ``target``.
+        Without data, which are in ``target``.
 
     Raises
     ------
     Unacceptable
         When the file cannot be read, or has pages of which it cannot be told what they show.
     """
-    # What is changed is changed in memory, page by page, and not in the file.
+    # A private mapping: changes stay in memory and do not reach the file.
     with source.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as data:
         output_path = (name_of(key, "slide", data),)
         tiff = _Tiff(data)
@@ -280,7 +280,7 @@ def clean_slide_file(source: Path, target: Path, profile: Profile, key: bytes) -
 
 
 def _clean_pages(tiff: _Tiff, output_path: tuple[str, ...]) -> tuple[list[_Page], Result]:
-    """Drop pages and texts; the pages that stay, and what was done."""
+    """Remove pages and texts; return the pages that stay, and the result."""
     pages, removed = _split_pages(tiff)
     suffix = ".ndpi" if _HAMAMATSU in pages[0].values else ".tif"
     if tiff.text(pages[0], _DESCRIPTION).startswith(b"Aperio"):
@@ -296,10 +296,12 @@ def _clean_pages(tiff: _Tiff, output_path: tuple[str, ...]) -> tuple[list[_Page]
 
 
 def _split_pages(tiff: _Tiff) -> tuple[list[_Page], list[_Page]]:
-    """Tell the pages of the pyramid from all others."""
+    """Split the pages into those of the pyramid and all others."""
     base = max((page for page in tiff.pages), key=lambda page: page.width * page.height)
     if base is not tiff.pages[0]:
-        raise Unacceptable("The first page of this slide is not its largest; a person must look.", reason="unsupported")
+        raise Unacceptable(
+            "The first page of this slide is not its largest; a person must review it.", reason="unsupported"
+        )
     pages, removed = [base, *tiff.subpages(base)], []
     for page in tiff.pages[1:]:
         if _page_type(tiff, page) != "page" or not _has_aspect_of(base, page):
@@ -316,14 +318,14 @@ def _split_pages(tiff: _Tiff) -> tuple[list[_Page], list[_Page]]:
 
 
 def _page_type(tiff: _Tiff, page: _Page) -> str:
-    """What a page says that it is: label, macro, or nothing but a page."""
+    """Read the type of a page: label, macro, or page."""
     description = tiff.text(page, _DESCRIPTION)[:4000].lower()
     for word in (b"label", b"macro"):
         if word in description:
             return word.decode()
     if page.values.get(_SUBFILE, (0,))[0] & 8:
         return "macro"
-    # Hamamatsu's lens is -1 for the macro, -2 for a map of the slide; OpenSlide reads it as a real number.
+    # Hamamatsu's lens is -1 for the macro, -2 for a map of the slide, as a float.
     lens = next((entry for entry in page.entries if entry.tag == _SOURCE_LENS), None)
     if lens is not None and lens.kind == 11:
         (value,) = struct.unpack_from(f"{tiff.order}f", tiff.data, lens.at)
@@ -332,14 +334,14 @@ def _page_type(tiff: _Tiff, page: _Page) -> str:
 
 
 def _has_aspect_of(base: _Page, page: _Page) -> bool:
-    """Whether a page has the shape of the largest, as its smaller levels have."""
+    """Whether a page has the aspect ratio of the largest one, as its smaller levels have."""
     shape, other = base.width / base.height, page.width / page.height
-    # Small levels are rounded to whole pixels.
+    # The sizes of small levels are rounded to integers.
     return abs(shape / other - 1) <= _ASPECT_TOLERANCE + 1 / min(page.width, page.height)
 
 
 def _remove_metadata(tiff: _Tiff, page: _Page) -> list[ActionRecord]:
-    """Drop all that a page says beside its picture, and say what it was."""
+    """Remove the metadata of a page, and list what was removed."""
     entries, actions = [], []
     page_name = f"page {page.number + 1}"
     for entry in page.entries:
@@ -365,7 +367,7 @@ def _remove_metadata(tiff: _Tiff, page: _Page) -> list[ActionRecord]:
 
 
 def _clean_aperio_description(value: bytes) -> bytes | None:
-    """Aperio's description with geometry, magnification and size of a pixel alone; readers know the format by it."""
+    """Reduce Aperio's description to geometry, magnification and pixel size; readers identify the format by it."""
     match = _APERIO.match(value)
     if match is None:
         return None
@@ -374,7 +376,7 @@ def _clean_aperio_description(value: bytes) -> bytes | None:
 
 
 def _blank_comments(tiff: _Tiff, page: _Page) -> bool:
-    """Blank comments and application segments of the JPEG streams of a page, but those that say what colors mean."""
+    """Blank comments and application segments of the JPEG streams of a page, except those of the color space."""
     blanked = False
     for offset_tag, length_tag in _OFFSET_TAGS.items():
         for at, length in zip(page.values.get(offset_tag, ()), page.values.get(length_tag, ()), strict=True):
@@ -393,7 +395,7 @@ def _blank_comments(tiff: _Tiff, page: _Page) -> bool:
 
 
 def _read_chunks(tiff: _Tiff, pages: list[_Page]) -> Iterator[bytes]:
-    """The bytes that these pages refer to, in their places; zeros between them, and nothing after them."""
+    """Yield the file up to its last used byte, with zeros in place of bytes that these pages do not refer to."""
     at = 0
     for start, end in sorted(
         [(0, tiff.head), *(byte_range for page in pages for byte_range in tiff.byte_ranges(page))]
@@ -408,12 +410,12 @@ def _read_chunks(tiff: _Tiff, pages: list[_Page]) -> Iterator[bytes]:
 def _review_reason(
     clean: IO[bytes], pages: list[_Page], profile: Profile
 ) -> tuple[str, tuple[tuple[int, int, int, int, int], ...]]:
-    """Look for writing in the largest level that is small enough to be read at once."""
+    """Search for text in the largest level that is small enough for OCR; return the reason for a review, and boxes."""
     if not profile.pixels.clean:
-        return "Slides may have writing on their glass; a person must look.", ()
+        return "Slides may have text on their glass; a person must review them.", ()
     small = [page for page in pages if page.width * page.height <= _MAX_OCR_PIXELS and not page.sub]
     if not small:
-        return "The slide has no small level in which writing could be looked for; a person must look.", ()
+        return "The slide has no small level that could be searched for text; a person must review it.", ()
     page = max(small, key=lambda page: page.width * page.height)
     number = [main_page for main_page in pages if not main_page.sub].index(page)
     try:
@@ -422,11 +424,11 @@ def _review_reason(
             picture = np.asarray(image.convert("RGB"))
         check, _ = check_picture(picture, "SM", IdentifyingText(frozenset()))
     except OcrUnavailable as error:
-        return f"Nobody looked for writing in its pixels. {error}", ()
+        return f"Its pixels were not searched for text. {error}", ()
     except (OSError, ValueError, SyntaxError):
-        return "Its small levels cannot be decoded here, so nobody looked for writing; a person must look.", ()
+        return "Its small levels cannot be decoded and searched for text; a person must review it.", ()
     x, y = pages[0].width / page.width, pages[0].height / page.height
     boxes = tuple((1, int(x0 * x), int(y0 * y), int(x1 * x), int(y1 * y)) for _, x0, y0, x1, y1 in check.boxes)
     if check.doubt or boxes:
-        return check.doubt or "There seems to be writing in the scan itself; a person must look.", boxes
+        return check.doubt or "The scan seems to contain text; a person must review it.", boxes
     return "", ()

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where writing is in a picture: looked for at its own size, and once more, enlarged, where something small answers.
+"""Text detection in images: at their own size, and enlarged in the areas where the network reports small text.
 
-The network (PP-OCRv4 detection) answers to writing of ten pixels and more with near certainty somewhere in it, and not
-at all to most of what is no writing. So a picture without an answer needs no closer look, and one with an answer needs
-it there only.
+The network (PP-OCRv4 detection) reports text of at least ten pixels with near certainty in some part of it, and hardly
+reports anything else. So only areas with a report need a second pass on an enlarged image.
 """
 
 from __future__ import annotations
@@ -17,49 +16,48 @@ from numpy.typing import NDArray
 
 Box = tuple[int, int, int, int]
 Quad = NDArray[np.float32]
-# A picture, and whether it is looked at turned by a quarter.
+# An image, and whether it is searched rotated by 90 degrees.
 Rendering = tuple[NDArray[np.uint8], bool]
 
-# Larger pictures are looked at in pieces, so that memory is bounded, and once as a whole for large writing.
+# Larger images are searched in tiles, so that memory is bounded, and once scaled down for large text.
 TILE = 1280
 _OVERLAP = 192
-# The least answer that a closer look follows, and the closer look itself.
+# The probability from which an area is searched again, and the scale for this.
 _MIN_PROBABILITY = 0.1
 _ENLARGED = 2.0
-# What is found higher than this (pixels) is seen well enough. Of what is lower, the network may have missed the ends.
+# Text higher than this (pixels) is detected completely. Of smaller text, the network may miss the ends.
 _MIN_CLEAR_HEIGHT = 22
 _MARGIN_BY_HEIGHT = 4
 _MIN_OVERLAP = 0.9
 _MIN_MARGIN = 64
-# Of more than this share of a picture, all of it is looked at.
+# If the areas take more than this share of an image, all of it is searched again.
 _MAX_SHARE = 0.5
 _SIZE_MULTIPLE = 32
-# A small picture may be the screen of an old device, whose letters are so low that the network answers to none of them.
+# A small image may be the screen of an old device, whose letters are too small for the network.
 _MIN_SIDE = 736
 
 
 class Detector:
-    """Finds pieces of writing with the detection network of RapidOCR."""
+    """Detects text with the detection network of RapidOCR."""
 
     def __init__(self, cv2: Any, network: Any) -> None:
         self._cv2 = cv2
         self._network = network
 
     def find(self, renderings: Iterable[Rendering], *, low: bool = True) -> list[tuple[Quad, NDArray[np.uint8]]]:
-        """Find writing in several renderings of one picture.
+        """Detect text in several renderings of one image.
 
         Parameters
         ----------
-        looks
-            H x W x 3 each, and whether to turn it for writing that runs up or down.
+        renderings
+            H x W x 3 each, and whether to rotate it for vertical text.
         low
-            Whether letters may be so low, as on the screens of old devices, that a small picture is looked at enlarged
-            in any case.
+            Whether letters may be as small as on the screens of old devices, so that a small image is enlarged first.
 
         Returns
         -------
         list
-            Corners of each find, 4 x 2, and the rendering that it was found in. Most writing is found several times.
+            Corners of each detection, 4 x 2, and its rendering. Most text is detected several times.
         """
         renderings = list(renderings)
         detections: list[tuple[Quad, NDArray[np.uint8]]] = []
@@ -82,7 +80,7 @@ class Detector:
             source, turned = renderings[0]
             detections += [(quad, source) for quad in self._detect(source, scale, turned)[0]]
         for box in self._merge_boxes([area for areas in areas_to_enlarge for area in areas], renderings):
-            # Writing that one rendering shows a little of, another may show whole; but it runs one way only.
+            # Text that is incomplete in one rendering may be complete in another; but it runs in one direction only.
             directions = {
                 turned
                 for (_, turned), areas in zip(renderings, areas_to_enlarge, strict=True)
@@ -96,7 +94,7 @@ class Detector:
     def find_enlarged(
         self, picture: NDArray[np.uint8], box: Box, *, scale: float = _ENLARGED, turned: bool = False
     ) -> Iterator[Quad]:
-        """Find writing in a part of a picture, enlarged if nothing else is said."""
+        """Detect text in a part of an image, enlarged by default."""
         x0, y0, x1, y1 = max(0, box[0]), max(0, box[1]), box[2], box[3]
         part = picture[y0:y1, x0:x1]
         if min(part.shape[:2]) > 1:
@@ -105,13 +103,13 @@ class Detector:
                 yield quad + np.array((x0, y0), np.float32)
 
     def find_unscaled(self, picture: NDArray[np.uint8], box: Box) -> list[Quad]:
-        """Find writing in a part of a picture, at its own size and no closer."""
+        """Detect text in a part of an image at its own size."""
         x0, y0, x1, y1 = box
         quads, _ = self._detect_tiles(picture[y0:y1, x0:x1], False)
         return [quad + np.array((x0, y0), np.float32) for quad in quads]
 
     def boxes_of_mask(self, mask: NDArray[np.bool_]) -> list[Box]:
-        """Boxes around what is true in a mask (H x W), with as much around it as writing needs to be found."""
+        """Boxes around the true areas of a mask (H x W), with the margin that detection needs."""
         rows, columns = mask.shape
         padded = np.pad(mask, ((0, -rows % 8), (0, -columns % 8)))
         coarse = padded.reshape(padded.shape[0] // 8, 8, padded.shape[1] // 8, 8).any((1, 3)).astype(np.uint8)
@@ -141,7 +139,7 @@ class Detector:
         return quads_in_picture, probable_areas
 
     def _detect(self, picture: NDArray[np.uint8], scale: float, turned: bool) -> tuple[list[Quad], list[Box]]:
-        """Corners of writing, and the boxes of whatever the network answers to."""
+        """Run the network: corners of detected text, and boxes of all areas with some probability."""
         if turned:
             columns = picture.shape[1]
             quads, areas = self._detect(np.rot90(picture), scale, False)
@@ -175,7 +173,7 @@ class Detector:
 
 
 def _min_scale(shape: tuple[int, ...]) -> float:
-    """By how much a small picture is enlarged at the first look; 1 where it is large enough."""
+    """Scale by which a small image is enlarged for the first pass; 1 if it is large enough."""
     wanted = min(_ENLARGED, _MIN_SIDE / min(shape[:2]), TILE / max(shape[:2]))
     return max(1.0, wanted)
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the network finds and is no writing: cells, bubbles, bones, edges of shadows.
+"""Classification of detections as text or as cells, bubbles, bones and edges of shadows.
 
-Writing is drawn with strokes that are thin beside its height, in every script. Cells are filled, or rings: these read
-as O, 0 and 8, and where there are some, there are many.
+Text has strokes that are thin compared with its height, in every script. Cells are filled, or rings that read as O, 0
+and 8, and they occur in large numbers.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Readings less sure than this say nothing; and how surely a short word is read, and what is nothing but rings.
+# Score below which a reading is illegible, and scores from which short words and rings count as certain.
 MIN_LEGIBLE_SCORE = 0.45
 CERTAIN_SCORE = 0.8
 _CERTAIN_SCORE_THICK = 0.9
@@ -24,10 +24,10 @@ _MAX_SHORT_RATIO = 3.2
 _ROUND_SHARE = 0.85
 _ROUND_SIGNS = frozenset("oO0QcC〇")
 _ROUND_DIGITS = frozenset("oO0Q〇8")
-# Among so many rings, what reads badly and is mostly round is one more of them.
+# Among this many rings, a badly legible and mostly round detection is a cell as well.
 _MANY_CELLS = 4
 _MOSTLY_ROUND = 0.6
-# Ink is thick that lies deeper than this share of the height; so much thick ink is none of writing.
+# Ink is thick if it lies deeper than this share of the height; text has less thick ink than the second share.
 _DEEP_BY_HEIGHT = 0.14
 _MAX_THICK_SHARE = 0.15
 
@@ -35,9 +35,9 @@ Readings = Sequence[tuple[str, float]]
 
 
 def thick_share(cv2: Any, crop: NDArray[np.uint8]) -> float:
-    """Share of the ink that lies deep inside of strokes, by the height of the crop (H x W x 3).
+    """Share of the ink that lies deep inside strokes, relative to the height of the crop (H x W x 3).
 
-    Ink is what Otsu's threshold parts from the level of the border.
+    Otsu's threshold separates ink from the level of the border.
     """
     height = min(crop.shape[:2])
     grey = cv2.GaussianBlur(crop.mean(-1).astype(np.float32), (0, 0), max(0.5, height / 24))
@@ -52,19 +52,19 @@ def thick_share(cv2: Any, crop: NDArray[np.uint8]) -> float:
 
 
 def is_thick(share: float) -> bool:
-    """Whether so much thick ink is more than writing has."""
+    """Whether the share of thick ink is greater than that of text."""
     return share >= _MAX_THICK_SHARE
 
 
 def is_round(readings: Readings) -> bool:
-    """Whether what was read is rings: O, 0 and the like, but for a sign here and there."""
+    """Whether the readings are rings: almost only O, 0 and similar characters."""
     texts = [text for text, score in readings if score >= MIN_LEGIBLE_SCORE and text.strip()]
     characters = [character for text in texts for character in text if character.isalnum()]
     return bool(texts) and sum(character in _ROUND_SIGNS for character in characters) >= _ROUND_SHARE * len(characters)
 
 
 def is_cell_row(sides: NDArray[Any], readings: Readings) -> bool:
-    """Whether what was found is a line that is mostly rings: in a row of cells, a name may stand between them."""
+    """Whether a detection is a line of mostly rings: a name may be between the cells of a row."""
     characters = [character for character in (readings[0][0] if readings else "") if character.isalnum()]
     round_count = sum(character in _ROUND_SIGNS or character in _ROUND_DIGITS for character in characters)
     long = float(sides.max()) > _MAX_SHORT_RATIO * float(sides.min())
@@ -72,25 +72,25 @@ def is_cell_row(sides: NDArray[Any], readings: Readings) -> bool:
 
 
 def is_shadow(height: float, readings: Readings, highest: int) -> bool:
-    """Whether what was found is higher than that and says nothing at all: the edge of a shadow, not writing."""
+    """Whether a detection is higher than ``highest`` and illegible: the edge of a shadow."""
     return height > highest and all(score < MIN_LEGIBLE_SCORE for _, score in readings)
 
 
 def is_tissue(sides: NDArray[Any], readings: Readings, share: float, rounds: int) -> bool:
-    """Whether what was found is cells, bubbles or bones.
+    """Whether a detection is cells, bubbles or bones.
 
-    What is long, thin, and cannot be read is taken for writing of a script that the networks do not know.
+    A long and thin detection that is illegible counts as text in a script that the networks do not know.
 
     Parameters
     ----------
     sides
         Lengths of the four sides, in pixels.
     readings
-        What it may say, and how surely; the surest first.
+        Recognized texts with their scores; the best first.
     share
-        Of thick ink.
+        Share of thick ink.
     rounds
-        How many rings were found in the same picture.
+        Number of rings in the same image.
     """
     if is_round(readings):
         return True
@@ -112,5 +112,5 @@ def is_tissue(sides: NDArray[Any], readings: Readings, share: float, rounds: int
 
 
 def is_likely_cell(sides: NDArray[Any], share: float, rounds: int) -> bool:
-    """Whether what was found needs no reading: among so many rings, what is as thick and as short as one is another."""
+    """Whether a detection needs no reading: among many rings, a thick and short one is a cell."""
     return rounds >= 2 * _MANY_CELLS and is_thick(share) and float(sides.max()) <= _MAX_CELL_RATIO * float(sides.min())

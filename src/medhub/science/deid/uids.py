@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""New unique identifiers in place of received ones, the same on every machine that holds the key."""
+"""Replacement of UIDs by keyed ones, which are the same on every machine with the same key."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from medhub.science.imaging.dicom.object_kinds import NEWER_CLASSES
 
 
 def is_standard(uid: str) -> bool:
-    """Tell whether a UID is one of the standard's (PS3.6, A), which names nobody and is the same everywhere."""
+    """Tell whether a UID is defined by the standard (PS3.6, A), so that it identifies nobody."""
     return uid in UID_dictionary or uid in NEWER_CLASSES
 
 
 def keyed_uid(key: bytes, *parts: str) -> str:
-    """Make the UID that stands for something received.
+    """Make a UID that replaces a received identifier.
 
     The UID is "2.25." and the decimal number of a UUID (PS3.5, B.2), whose bits are the first 128 of an HMAC-SHA-256
     with the version and variant of a UUID version 8 (RFC 9562, 5.8). Without the key nobody can tell which received

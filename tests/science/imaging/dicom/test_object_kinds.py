@@ -128,7 +128,7 @@ def test_samples_that_read_like_writing_wait_for_a_person() -> None:
     data = kinds.written(dataset)
     prepared = prepare(data)
     assert prepared.unseen
-    assert "reads like writing" in clean_burned_in_text(data, prepared.dicom, OPEN, LIMITS).doubt
+    assert "read like text" in clean_burned_in_text(data, prepared.dicom, OPEN, LIMITS).doubt
 
 
 def test_a_voice_waits_for_a_person() -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""DICOM objects as the last look reads them: every element at every depth, and bytes that read like writing."""
+"""PHI scan of DICOM objects: every element at every depth, and bytes that read like text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from medhub.science.deid.phi_scan.findings import PhiFinding, excerpt_of
 from medhub.science.deid.phi_scan.image_scan import scan_dicom_pixels, scan_jpeg_metadata
 from medhub.science.deid.phi_scan.phi_patterns import CODE, PhiPatterns
 
-# More of one value is not read, and so not cleared.
+# Longer values are not read completely, which is a finding.
 MAX_BYTES_READ = 64 * 1024**2
 _MAX_DEPTH = 64
 _MAX_ITEMS = 500_000
@@ -30,7 +30,7 @@ _PRINTABLE = re.compile(rb"[\x20-\x7e\xa0-\xff]{6,}")
 _WIDE = re.compile(rb"(?:[\x20-\x7e]\x00){6,}|(?:\x00[\x20-\x7e]){6,}")
 _STREAM = re.compile(rb"stream\r?\n(.*?)endstream", re.DOTALL)
 _RETAINED_UIDS, _SAFE_PRIVATE, _FULL_DATES = "113110", "113111", "113106"
-# Where what a file says that it retains may stand.
+# Attributes that may stay under the options that a file declares.
 _RETAINED = {
     "113109": frozenset((0x00081010, 0x00181000, 0x00181002, 0x00181008, 0x0018700A, 0x00189215)),
     "113112": frozenset((0x00080080, 0x00080081, 0x00081040)),
@@ -43,26 +43,26 @@ _SCHEMES = frozenset(
     )
 )
 _PATIENT_ID = 0x00100020
-# Model, versions of software and character sets, which are dates and long numbers of their own.
+# Model, software versions and character sets, which contain dates and long numbers.
 _OF_DEVICES = frozenset((0x00080005, 0x00081090, 0x00181020))
 _NUMBERED = frozenset(("network address", "date", "number of a person", "telephone number"))
-_COLOR_PROFILE = b"acsp"  # at byte 36 of an ICC profile, which names the standards that it follows
+_COLOR_PROFILE = b"acsp"  # at byte 36 of an ICC profile, which contains names of standards
 _DUMMY_DATES = frozenset(("19000101", "19000101000000"))
 
 NestedFileScanner = Callable[[str, bytes], Iterator[PhiFinding]]
 
 
 class DicomObjectScanner:
-    """Looks through DICOM objects.
+    """Scans DICOM objects.
 
     Parameters
     ----------
-    words
-        What looks at words.
+    patterns
+        Scans texts.
     read_pixels
-        Whether writing in pictures is read.
-    inside
-        Looks at a file within the object, as an encapsulated document.
+        Whether text in images is read.
+    scan_nested
+        Scans a file within the object, such as an encapsulated document.
     """
 
     def __init__(self, patterns: PhiPatterns, *, read_pixels: bool, scan_nested: NestedFileScanner) -> None:
@@ -71,7 +71,7 @@ class DicomObjectScanner:
         self._scan_nested = scan_nested
 
     def scan(self, data: bytes) -> Iterator[PhiFinding]:
-        """Look through a file."""
+        """Scan a file."""
         if data[128:132] == b"DICM" and data[:128].strip(b"\0"):
             yield PhiFinding("preamble", "bytes that are not zero", repr(data[:24]))
         reason = _size_problem(data)
@@ -86,7 +86,7 @@ class DicomObjectScanner:
                     yield PhiFinding("the file", "cannot be read whole", "no SOP Class UID")
                 yield from self._scan_file_meta(file)
                 yield from self._scan_dataset(file, "", _declared_options(file), file, 0)
-        # What cannot be read cannot be cleared.
+        # What cannot be read cannot be checked.
         except Exception as error:
             yield PhiFinding("the file", "cannot be read whole", type(error).__name__)
 
@@ -169,7 +169,7 @@ class DicomObjectScanner:
 def scan_strings(
     patterns: PhiPatterns, location: str, data: bytes, *, all_runs: bool, dates: bool = True
 ) -> Iterator[PhiFinding]:
-    """Look at runs of letters within bytes; in numbers that happen to be letters, only at what is unmistakable."""
+    """Scan runs of letters within bytes; without ``all_runs`` only those that read like text."""
     if len(data) > MAX_BYTES_READ:
         yield PhiFinding(location, "cannot be read whole", f"{len(data)} bytes")
         data = data[:MAX_BYTES_READ]
@@ -191,7 +191,7 @@ def scan_strings(
 
 
 def _size_problem(data: bytes) -> str:
-    """Why a file would take too much memory to be read; empty if it would not."""
+    """Give the reason why a file would take too much memory; empty if it would not."""
     if _DEFLATED in data[:1024] and data[132:138] == b"\2\0\0\0UL":
         start = 144 + int.from_bytes(data[140:144], "little")
         try:
@@ -199,14 +199,14 @@ def _size_problem(data: bytes) -> str:
         except zlib.error:
             return "it is damaged"
         if len(data) > MAX_BYTES_READ:
-            return f"it unfolds to more than {MAX_BYTES_READ} bytes"
+            return f"it decompresses to more than {MAX_BYTES_READ} bytes"
     elif _DEFLATED in data[:1024]:
-        return "it is deflated, and does not say where that begins"
+        return "it is deflated, and the start of the data is unknown"
     return f"it has more than {_MAX_ITEMS} items" if data.count(b"\xfe\xff\x00\xe0") > _MAX_ITEMS else ""
 
 
 def _image_with_syntax(dataset: Dataset, file: Any) -> Dataset:
-    """The dataset that holds pixels, as one of its own: an icon within a sequence is in the syntax of its file."""
+    """Give a nested dataset with pixels, such as an icon, the transfer syntax of its file."""
     if dataset is file or hasattr(dataset, "file_meta"):
         return dataset
     image = Dataset()
@@ -217,14 +217,14 @@ def _image_with_syntax(dataset: Dataset, file: Any) -> Dataset:
 
 
 def _is_declared_retained(dataset: Dataset, tag: int, declared_options: frozenset[str]) -> bool:
-    """Whether a value is part of a public code, or what the file says that it retains."""
+    """Whether a value is part of a public code, or retained by an option that the file declares."""
     if tag in _CODE_PARTS:
         return str(dataset.get("CodingSchemeDesignator", "")).upper() in _SCHEMES
     return any(code in declared_options and tag in tags for code, tags in _RETAINED.items())
 
 
 def _declared_options(file: Any) -> frozenset[str]:
-    """What the file says was done to it: codes of CID 7050, and "dates" where they were modified."""
+    """Read how the file declares to be de-identified: codes of CID 7050, and "dates" if they were modified."""
     codes = {str(item.get("CodeValue", "")) for item in file.get("DeidentificationMethodCodeSequence", None) or ()}
     if str(file.get("LongitudinalTemporalInformationModified", "")) == "MODIFIED":
         codes.add("dates")
@@ -232,7 +232,7 @@ def _declared_options(file: Any) -> frozenset[str]:
 
 
 def _is_readable(text: str) -> bool:
-    """Whether a run of bytes reads like writing, and not like numbers that happen to be letters."""
+    """Whether a run of bytes reads like text, and not like numbers that happen to be letters."""
     letters = sum(character.isalpha() and character.isascii() for character in text)
     return (
         len(text) >= 8

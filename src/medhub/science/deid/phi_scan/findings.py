@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the last look finds."""
+"""Findings of the PHI scan."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ _LONGEST_EXCERPT = 80
 
 @dataclass(frozen=True)
 class PhiFinding:
-    """Something that says, or may say, who somebody is.
+    """Something that identifies, or may identify, a person.
 
     Attributes
     ----------
-    place
-        Where: a path of tags, "file name", "pixels" with frame and box, or the part of the file.
+    location
+        A path of tags, "file name", "pixels" with frame and box, or the part of the file.
     kind
-        What it looks like.
+        Kind of the finding.
     excerpt
-        The value itself, cut; who reads findings reads identities.
+        The value itself, shortened; it may contain identities.
     """
 
     location: str
@@ -29,6 +29,6 @@ class PhiFinding:
 
 
 def excerpt_of(value: Any) -> str:
-    """The beginning of a value, for a finding."""
+    """Shorten a value for a finding."""
     text = value if isinstance(value, str) else repr(value[:200]) if isinstance(value, bytes) else str(value)
     return text[:_LONGEST_EXCERPT]

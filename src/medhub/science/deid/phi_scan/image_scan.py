@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of DICOM objects and photographs as the last look reads them: each frame as RGB, and what lies beside."""
+"""PHI scan of images in DICOM objects and photographs: text in each frame, and metadata."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from medhub.science.deid.phi_scan.text_reader import RecognizedText, is_mark, te
 pixel_decoders.register()
 
 _MAX_PIXELS = 120_000_000
-# Frames that are read each; of more, the brightest and darkest value of each pixel over all of them is read besides.
+# Number of frames that are read; of longer series, the maximum and minimum of each pixel are read as well.
 _MAX_FRAMES = 24
-_MIN_SCORE = 0.75  # how surely a word must be read that is nobody's known name and looks like nothing in particular
+_MIN_SCORE = 0.75  # score from which a word is a finding that is neither a known name nor of a known kind
 _MIN_LETTERS = 3
 
-# Of photographs: what speaks of people, places, days or one certain device. Others are settings of the camera.
+# Tags of photographs about people, locations, dates or one certain device. Others are settings of the camera.
 _IDENTIFYING_TAGS = frozenset(
     (
         *("Artist", "BodySerialNumber", "CameraOwnerName", "CameraSerialNumber", "Copyright", "DateTime"),
@@ -45,7 +45,7 @@ _TAGS = {int(tag): tag.name for tag in ExifTags.Base}
 
 
 def scan_text_in_picture(patterns: PhiPatterns, location: str, picture: NDArray[np.uint8]) -> Iterator[PhiFinding]:
-    """Read a picture (H x W x 3, RGB), and find what is no mark."""
+    """Read the text in an image (H x W x 3, RGB), and report what is not a marker."""
     marks: list[RecognizedText] = []
     candidates: list[tuple[RecognizedText, str | None, bool]] = []
     for line in text_recognizer().read(picture):
@@ -57,7 +57,7 @@ def scan_text_in_picture(patterns: PhiPatterns, location: str, picture: NDArray[
             candidates.append((line, known, identifying))
     reported: list[RecognizedText] = []
     for line, known, identifying in candidates:
-        # The same writing read in the other way, as a mark and more surely, or with the same words.
+        # The same text in the other rendering, read as a marker with a higher score, or with the same words.
         if not identifying and any(_overlap(line, mark) and mark.score >= line.score for mark in marks):
             continue
         if any(_overlap(line, earlier) and earlier.text == line.text for earlier in reported):
@@ -77,7 +77,7 @@ def _overlap(first: RecognizedText, second: RecognizedText) -> bool:
 
 
 def scan_dicom_pixels(patterns: PhiPatterns, location: str, dataset: Dataset) -> Iterator[PhiFinding]:
-    """Read the frames of a DICOM image; one that cannot be shown cannot be cleared."""
+    """Scan the frames of a DICOM image; one that cannot be decoded is a finding."""
     try:
         rows, columns = int(dataset.Rows), int(dataset.Columns)
         count = int(dataset.get("NumberOfFrames", None) or 1)
@@ -104,19 +104,19 @@ def scan_dicom_pixels(patterns: PhiPatterns, location: str, dataset: Dataset) ->
                 yield from scan_text_in_picture(
                     patterns, f"{location}, {name} of all frames", _to_rgb(extreme, dataset)
                 )
-    # A decoder of hostile bytes may raise anything; all mean that nobody saw the picture.
+    # A decoder of hostile bytes may raise anything; the image was not checked then.
     except Exception as error:
         yield PhiFinding(location, "cannot be read", f"{type(error).__name__}")
 
 
 def _to_rgb(frame: NDArray[Any], dataset: Dataset) -> NDArray[np.uint8]:
-    """A frame as RGB; of grey values all but the rarest two in a thousand are spread over the whole range."""
+    """Convert a frame to RGB; gray values between the 0.1 and 99.9 percentiles take the complete range."""
     if str(dataset.get("PhotometricInterpretation", "")) == "PALETTE COLOR":
         frame = apply_color_lut(frame, dataset)
     if frame.ndim == 3:
         return _bytes(frame, 0, float(np.iinfo(frame.dtype).max) if frame.dtype.kind == "u" else float(frame.max()))
     low, high = np.percentile(frame, (0.1, 99.9))
-    if high - low < 2:  # writing of few pixels in an empty picture
+    if high - low < 2:  # text of few pixels in an empty image
         low, high = float(frame.min()), float(frame.max())
     return np.repeat(_bytes(frame, float(low), float(high))[:, :, None], 3, 2)
 
@@ -131,7 +131,7 @@ def _bytes(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
 def scan_photograph(
     patterns: PhiPatterns, location: str, data: bytes, *, read_pixels: bool, dates: bool
 ) -> Iterator[PhiFinding]:
-    """Look at a photograph: what lies beside its picture, and writing in it."""
+    """Scan a photograph: its metadata, and text in its pixels."""
     yield from scan_jpeg_metadata(patterns, location, data, dates=dates)
     if data[:3] == _JPEG and (rest := _trailing_bytes(data).strip(b"\0\xff\r\n ")):
         yield PhiFinding(location, "bytes after the picture", excerpt_of(rest[:60]))
@@ -153,13 +153,13 @@ def scan_photograph(
                         yield from scan_text_in_picture(patterns, f"{location}, pixels, picture {number}", _rgb(page))
                     if number > 1:
                         yield from _scan_tags(patterns, f"{location}, picture {number}", page, dates)
-    # What cannot be read cannot be cleared.
+    # What cannot be read cannot be checked.
     except Exception as error:
         yield PhiFinding(location, "cannot be read whole", type(error).__name__)
 
 
 def _trailing_bytes(data: bytes) -> bytes:
-    """What follows the end of a JPEG picture; within one, its sign of the end cannot occur once the scan began."""
+    """Bytes after the end marker of a JPEG image; the marker cannot occur within the scan."""
     scan_start = data.rfind(b"\xff\xda", 0, data.find(b"\xff\xd9") + 1) if b"\xff\xd9" in data else -1
     end = data.find(b"\xff\xd9", max(scan_start, 0))
     return data[end + 2 :] if end >= 0 else b""
@@ -170,7 +170,7 @@ def _rgb(page: Image.Image) -> NDArray[np.uint8]:
         grey = np.asarray(page)
         low, high = np.percentile(grey, (0.1, 99.9))
         return np.repeat(_bytes(grey, float(low), float(high))[:, :, None], 3, 2)
-    # What is transparent can be made visible again, so it is read as it lies there.
+    # Transparent pixels can be made visible again, so transparency is ignored.
     return np.asarray(page.convert("RGBA").convert("RGB") if "A" in page.mode else page.convert("RGB"))
 
 
@@ -217,14 +217,14 @@ def _scan_metadata_value(
 def scan_jpeg_metadata(
     patterns: PhiPatterns, location: str, data: bytes, *, dates: bool = True
 ) -> Iterator[PhiFinding]:
-    """Look at what JPEG pictures carry beside the picture: comments, application data, and what follows the end."""
+    """Scan the metadata of JPEG streams: comments and application segments."""
     at = data.find(_JPEG)
     while 0 <= at < len(data) - 4:
         at += 2
         while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] not in (0xDA, 0xD9):
             marker, (length,) = data[at + 1], struct.unpack_from(">H", data, at + 2)
             body = data[at + 4 : at + 2 + length]
-            # Adobe's mark of the color space and JFIF's of the resolution say nothing; nor does a color profile.
+            # Adobe's color space, JFIF's resolution and a color profile identify nobody.
             if marker == 0xFE or (0xE1 <= marker <= 0xEF and marker != 0xEE and body[:11] != b"ICC_PROFILE"):
                 yield PhiFinding(location, "text or data beside the picture", excerpt_of(body[:60]))
                 yield from patterns.scan(location, body.decode("latin-1"), dates=dates)

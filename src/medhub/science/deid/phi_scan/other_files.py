@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files of other kinds as the last look reads them: archives, documents, tables and texts."""
+"""PHI scan of other files: archives, PDF documents, tables and texts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from medhub.science.deid.phi_scan.phi_patterns import CODE, PhiPatterns
 _MAX_MEMBERS = 100_000
 _MAX_PAGES = 500
 _MAX_PICTURES = 50
-# Columns and keys whose values are somebody's, whatever they look like.
+# Columns and keys whose values are personal, whatever they look like.
 _PERSONAL_COLUMN = re.compile(
     r"(?:^|[_\s-])(?:(?:patients?|first|last|given|family|sur|full|maiden|mother'?s?)[_\s-]?names?|name[_\s-]of|"
     r"(?:patient'?s?[_\s-]?)?(?:birth[_\s-]?(?:date|day)|dob)|mrn|ssn|e[_-]?mail|phone|telephone|address|street|"
@@ -34,12 +34,12 @@ _PERSONAL_COLUMN = re.compile(
     re.IGNORECASE,
 )
 
-# Looks at a file within a file: where it is, its name, its bytes.
+# Scans a file within a file: location, name, bytes.
 MemberScanner = Callable[[str, str, bytes], Iterator[PhiFinding]]
 
 
 def scan_archive(patterns: PhiPatterns, location: str, data: bytes, scan_member: MemberScanner) -> Iterator[PhiFinding]:
-    """Look at an archive (ZIP, tar or gzip): its comments, names and members, each like a file of its own."""
+    """Scan an archive (ZIP, tar or gzip): its comments and names, and each member as a file."""
     left = MAX_BYTES_READ * 8
     try:
         for name, member in _members(patterns, location, data):
@@ -48,7 +48,7 @@ def scan_archive(patterns: PhiPatterns, location: str, data: bytes, scan_member:
                 continue
             left -= len(member)
             if left < 0:
-                yield PhiFinding(location, "cannot be read whole", "it unfolds to more than is read")
+                yield PhiFinding(location, "cannot be read whole", "it decompresses to more than is read")
                 return
             yield from scan_member(f"{location}!{name}", name, member)
     except Exception as error:  # damaged, or locked
@@ -60,7 +60,7 @@ def _members(patterns: PhiPatterns, location: str, data: bytes) -> Iterator[tupl
         with gzip.open(io.BytesIO(data)) as file:
             inner = file.read(MAX_BYTES_READ + 1)
         if len(inner) > MAX_BYTES_READ:
-            yield PhiFinding(location, "cannot be read whole", "it unfolds to more than is read"), b""
+            yield PhiFinding(location, "cannot be read whole", "it decompresses to more than is read"), b""
         if data[3] & 8:  # the name of the packed file
             name = data[10 : data.find(b"\0", 10)].decode("latin-1")
             yield from ((finding, b"") for finding in patterns.scan(f"{location}, name in gzip", name))
@@ -111,14 +111,14 @@ def _scan_comment(patterns: PhiPatterns, location: str, comment: bytes) -> Itera
 def scan_pdf(
     patterns: PhiPatterns, location: str, data: bytes, *, read_pixels: bool, dates: bool
 ) -> Iterator[PhiFinding]:
-    """Look at a PDF: text as it is shown, what it says of itself, notes, attachments and pictures."""
+    """Scan a PDF: text, metadata, annotations, attachments and images."""
     try:
         file = pypdf.PdfReader(io.BytesIO(data))
         if file.is_encrypted and not file.decrypt(""):
             yield PhiFinding(location, "cannot be read whole", "it is locked")
             return
         for key, value in (file.metadata or {}).items():
-            # Days and programs of its making say nothing of anybody.
+            # Creation date and program identify nobody.
             if key not in ("/CreationDate", "/ModDate", "/Producer", "/Creator"):
                 yield from patterns.scan(f"{location}, {key[1:]}", str(value), dates=dates)
                 if key == "/Author" and str(value).strip():
@@ -149,7 +149,7 @@ def scan_pdf(
 
 
 def scan_parquet(patterns: PhiPatterns, location: str, data: bytes, *, dates: bool) -> Iterator[PhiFinding]:
-    """Look at a Parquet file; without the library that reads it, it cannot be cleared."""
+    """Scan a Parquet file; without pyarrow, it is a finding."""
     try:
         parquet = import_module("pyarrow.parquet")
     except ImportError:
@@ -169,7 +169,7 @@ def scan_parquet(patterns: PhiPatterns, location: str, data: bytes, *, dates: bo
 
 
 def decode_text(data: bytes) -> str | None:
-    """Read bytes as text, if they are text: UTF-8, UTF-16 with its mark, or of one byte a sign without controls."""
+    """Decode bytes if they are text: UTF-8, UTF-16 with a byte order mark, or Latin-1 without control characters."""
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         try:
             return data.decode("utf-16")
@@ -186,7 +186,7 @@ def decode_text(data: bytes) -> str | None:
 
 
 def scan_text(patterns: PhiPatterns, location: str, name: str, text: str, *, dates: bool) -> Iterator[PhiFinding]:
-    """Look at a text; of tables and JSON, at each value under its name."""
+    """Scan a text; of tables and JSON, each value under its name."""
     lower = name.lower()
     if lower.endswith((".json", ".jsonl", ".ndjson")):
         for line in text.splitlines() if not lower.endswith(".json") else [text]:
@@ -209,7 +209,7 @@ def scan_text(patterns: PhiPatterns, location: str, name: str, text: str, *, dat
         except csv.Error as error:
             yield PhiFinding(location, "cannot be read whole", str(error))
         return
-    if re.match(r"\s*<", text):  # markup: words are between signs of it
+    if re.match(r"\s*<", text):  # markup: text is between tags and in attributes
         text = re.sub(r"<[^>]{1,2000}>", " ", text) + " " + " ".join(re.findall(r'="([^"]{3,400})"', text))
     for line in text.splitlines():
         yield from patterns.scan(location, line, dates=dates)
@@ -230,7 +230,7 @@ def _json(patterns: PhiPatterns, location: str, key: str, value: Any, dates: boo
 
 
 def scan_cell(patterns: PhiPatterns, location: str, column: str, value: Any, *, dates: bool) -> Iterator[PhiFinding]:
-    """Look at a value of a table under the name of its column."""
+    """Scan a value of a table under the name of its column."""
     if value is None or isinstance(value, bool | float):
         return
     text = str(value).strip()

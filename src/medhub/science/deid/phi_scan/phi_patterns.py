@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What in words looks like a person: known names in many forms, and what names, dates, numbers and addresses are."""
+"""Patterns of personal data in texts and bytes: known names in many forms, names, dates, numbers and addresses."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from typing import AnyStr, Generic
 
 from medhub.science.deid.phi_scan.findings import PhiFinding, excerpt_of
 
-# What a code may look like that stands for a person: of this hub, and of nobody. Digits alone are no code.
+# Patient codes of this hub, and dummy values. Digits alone are not a code.
 _CODES = r"[A-Z]{1,2}-(?=\d*[A-Z])(?:[2-7A-Z]{12}|[2-7A-Z]{8}|[2-9A-Z]{6})(?![\w-])"
 CODE = re.compile(rf"(?:{_CODES}|REPLACED|ANONYM\w*|)$")
-# What says nothing by itself, and would be taken for numbers: codes, UIDs of the standard and those made from random
-# numbers or hashes, and hashes.
+# Values that identify nobody but look like numbers of people: codes, UIDs of the standard, random UIDs, and hashes.
 _MEANINGLESS = re.compile(
     rf"\b{_CODES}|\b2\.25\.\d{{1,39}}\b|\b1\.2\.840\.10008(?:\.\d+)+|"
     r"\b(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{128})\b|\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b"
@@ -70,24 +69,24 @@ _KINDS: tuple[tuple[str, re.Pattern[str]], ...] = (
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{16,}={0,2}")
 _HEXADECIMAL = re.compile(rb"(?:[0-9a-f]{2}){5,}", re.IGNORECASE)
 _MAX_BASE64_BYTES = 8 * 1024**2
-# Shorter known words are looked for as whole words only, and not in bytes, where any three letters occur by chance.
+# Shorter known words are searched as complete words only, and not in bytes, where any three letters occur by chance.
 _MIN_LENGTH_IN_TEXT = 5
 _FEW_FORMS = 40
 _WORD, _NUMBER = re.compile(r"[^\W_]+"), re.compile(r"\d+")
 _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "ø": "oe", "å": "aa", "æ": "ae"})
-# Signs that are read for one another in pictures.
+# Characters that OCR confuses.
 _SIMILAR_CHARACTERS = str.maketrans("01|!il5$8z2q9", "olllllssbzzgg")
 
 
 class _Index(Generic[AnyStr]):
-    """Finds which of many words stand in a text, in about the time of one.
+    """Finds which of many words occur in a text, in about the time of a search for one.
 
     Parameters
     ----------
     forms
-        What is looked for, and which known name or number it stands for.
+        Searched form to known name or number.
     head
-        So many signs of a word are looked up first; words are not shorter.
+        Length of the prefix that is looked up first; words are not shorter.
     """
 
     def __init__(self, forms: Mapping[AnyStr, str], head: int) -> None:
@@ -98,7 +97,7 @@ class _Index(Generic[AnyStr]):
             self._by_head[form[:head]].append(form)
 
     def hits(self, text: AnyStr) -> set[str]:
-        """The known names and numbers that stand in a text."""
+        """Return the known names and numbers that occur in a text."""
         if len(self._forms) <= _FEW_FORMS:
             return {known_form for form, known_form in self._forms.items() if form in text}
         heads = {text[at : at + self._head] for at in range(len(text) - self._head + 1)} & self._by_head.keys()
@@ -106,12 +105,12 @@ class _Index(Generic[AnyStr]):
 
 
 class PhiPatterns:
-    """Looks for people in words and bytes.
+    """Searches texts and bytes for personal data.
 
     Parameters
     ----------
-    known
-        Names and numbers of people that must not be found.
+    known_names
+        Names and numbers of people that must not occur.
     """
 
     def __init__(self, known_names: Iterable[str] = ()) -> None:
@@ -121,9 +120,9 @@ class PhiPatterns:
             for part in (stripped, *re.split(r"[\s^,=]+", stripped)):
                 lower = part.casefold()
                 parts |= {lower, remove_accents(lower), lower.translate(_UMLAUTS)}
-        # A name in signs that are words by themselves has two or three of them.
+        # A name in a logographic script has two or three characters.
         parts = {part for part in parts if len(part) >= (3 if part.isascii() else 2)}
-        # Numbers are looked for among the numbers of a text, short names among its words, others anywhere in it.
+        # Numbers are searched among the numbers of a text, short names among its words, others anywhere in it.
         self._numbers = frozenset(part for part in parts if part.isdigit())
         self._short = frozenset(
             part for part in parts - self._numbers if len(part) < _MIN_LENGTH_IN_TEXT and part.isascii()
@@ -146,7 +145,7 @@ class PhiPatterns:
         self._any = bool(parts)
 
     def scan(self, location: str, text: str, *, dates: bool = True) -> Iterator[PhiFinding]:
-        """Look at a text; ``dates`` says whether a date is a finding."""
+        """Scan a text; ``dates`` decides whether a date is a finding."""
         yield from self.find_known(location, text)
         if CODE.fullmatch(text):
             return
@@ -164,9 +163,9 @@ class PhiPatterns:
                     yield from self.scan(f"{location}, base64", inside.decode("latin-1"), dates=dates)
 
     def find_known(self, location: str, text: str, *, short: bool = True) -> Iterator[PhiFinding]:
-        """Look for known names and numbers in a text, also without accents, backwards, and as hexadecimal digits.
+        """Find known names and numbers in a text, also without accents, reversed, and as hexadecimal digits.
 
-        ``short`` says whether also for those of three or four signs, which measured values often are.
+        ``short`` includes those of three or four characters, which measured values often are.
         """
         if not self._any:
             return
@@ -186,7 +185,7 @@ class PhiPatterns:
         yield from (PhiFinding(location, "known identity", name) for name in sorted(hits))
 
     def find_known_in_bytes(self, location: str, data: bytes) -> Iterator[PhiFinding]:
-        """Look for known names and numbers in bytes: as they are, as UTF-16, as hexadecimal digits, and as base64."""
+        """Find known names and numbers in bytes: as UTF-8, UTF-16, hexadecimal digits, and base64."""
         if not self._any:
             return
         lower = data.lower()
@@ -199,7 +198,7 @@ class PhiPatterns:
         yield from (PhiFinding(f"{location}, base64", "known identity", name) for name in sorted(packed))
 
     def find_misread(self, text: str) -> str | None:
-        """Find a known name or number in what was read in a picture, where signs may be read for one another."""
+        """Find a known name or number in a text from OCR, which confuses similar characters."""
         folded = fold_similar_characters(text)
         return next(
             (part for form, part in self._misread.items() if form in folded or _contains_with_error(form, folded)),
@@ -208,34 +207,34 @@ class PhiPatterns:
 
 
 def _occurs_alone(number: str, lower: bytes) -> bool:
-    """Whether a number stands in bytes by itself, and not within a longer one."""
+    """Whether a number occurs in bytes, and not only within a longer one."""
     if any(number.encode(form) in lower for form in ("utf-16-le", "utf-16-be")):
         return True
     return re.search(rb"(?<!\d)" + number.encode() + rb"(?!\d)", lower) is not None
 
 
 def remove_accents(text: str) -> str:
-    """A text without accents, in signs of one width."""
+    """Remove accents, and normalize characters to one width."""
     return "".join(
         character for character in unicodedata.normalize("NFKD", text) if not unicodedata.combining(character)
     )
 
 
 def fold_similar_characters(text: str) -> str:
-    """Letters and digits of a text, with one sign for all that look alike."""
+    """Reduce a text to letters and digits, with one character for all that look similar."""
     return "".join(
         character for character in remove_accents(text.casefold()) if character.isalnum() or character in "|!$"
     ).translate(_SIMILAR_CHARACTERS)
 
 
 def _contains_with_error(form: str, text: str) -> bool:
-    """Whether a word of six signs or more occurs with one sign wrong, missing or too many."""
+    """Whether a word of six characters or more occurs with one character wrong, missing or added."""
     if len(form) < 6:
         return False
     half = len(form) // 2
     if form[:half] not in text and form[half:] not in text:
         return False
-    # Sellers' search: the least number of changes that make the word out of any part of what was read.
+    # Sellers' algorithm: the smallest number of changes between the word and any part of the text.
     row = [0] * (len(text) + 1)
     for number, sign in enumerate(form, start=1):
         before, row = row, [number] + [0] * len(text)
@@ -245,7 +244,7 @@ def _contains_with_error(form: str, text: str) -> bool:
 
 
 def _decode_hexadecimal(data: bytes) -> Iterator[str]:
-    """What is written as hexadecimal digits, in small letters."""
+    """Decode runs of hexadecimal digits, casefolded."""
     for run in _HEXADECIMAL.findall(data):
         inside = bytes.fromhex(run[: len(run) // 2 * 2].decode())
         yield inside.decode("utf-8", "replace").casefold()
@@ -253,7 +252,7 @@ def _decode_hexadecimal(data: bytes) -> Iterator[str]:
 
 def _decode_base64(data: bytes) -> Iterator[bytes]:
     for run in _BASE64.findall(data):
-        # An equals sign that belongs to the text before it may stand where a run begins, so each run is taken alone.
+        # Each run is decoded alone and padded, since its padding may be missing or belong to other text.
         bare = run.rstrip(b"=").replace(b"-", b"+").replace(b"_", b"/")
         bare = bare[: len(bare) - (len(bare) % 4 == 1)]
         try:

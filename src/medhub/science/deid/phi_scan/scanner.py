@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The last look at what is about to leave: what still says, or may say, who somebody is.
+"""PHI scan of files before they are exported: everything that identifies, or may identify, a person.
 
-It shares no code with the engine, and no rule: it does not ask what a profile allows, but reads every byte as somebody
-would who looks for people. So a fault of the engine is not repeated here. What it finds, a person decides on.
+It shares no code and no rules with the de-identification: it does not know profiles and reads every byte, so that it
+does not repeat an error of the de-identification. A person decides on its findings.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from medhub.science.deid.phi_scan.phi_patterns import CODE, PhiPatterns
 
 __all__ = ["PhiFinding", "PhiScanner"]
 
-_MAX_FINDINGS = 1000  # of one file: one that has more is not read to its end by anybody
+_MAX_FINDINGS = 1000  # of one file; a person needs no more to decide
 _MAX_NESTING = 4  # archives within archives
 _UIDS = re.compile(r"(?:2\.25\.|\b1\.2\.840\.)[\d.]+")
 _IMAGE_SIGNATURES = (
@@ -28,25 +28,25 @@ _IMAGE_SIGNATURES = (
 )
 _ARCHIVE_SIGNATURES = (b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b")
 _UNSUPPORTED_ARCHIVES = (b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
-_HEADER_BYTES = 64 * 1024  # of a file of no known kind, where what it says of itself stands
+_HEADER_BYTES = 64 * 1024  # of a file of unknown type, where its metadata are
 
 
 class PhiScanner:
-    """Looks for people in files.
+    """Scans files for personal data.
 
     Parameters
     ----------
     known
-        Names and numbers of people that must not be found, from the vault or a list.
+        Names and numbers of people that must not occur, from the vault or a list.
     read_pixels
-        Whether writing in pictures is read, about a second for each picture of a megapixel.
+        Whether text in images is read, which takes about a second per megapixel.
     dates
-        Whether dates are findings in tables, texts and photographs, which cannot say that theirs were shifted.
+        Whether dates are findings in tables, texts and photographs, which cannot declare that theirs were shifted.
 
     Raises
     ------
     Unavailable
-        By ``scan``, when pictures are to be read and the library that reads is missing.
+        By ``scan``, when images are to be read and the OCR library is missing.
     """
 
     def __init__(self, known: Iterable[str] = (), *, read_pixels: bool = True, dates: bool = True) -> None:
@@ -55,19 +55,19 @@ class PhiScanner:
         self._dates = dates
 
     def scan(self, name: str, data: bytes) -> list[PhiFinding]:
-        """Look through a file.
+        """Scan a file.
 
         Parameters
         ----------
         name
-            Its path within what leaves; folders count.
+            Its path within the export; names of folders are scanned too.
         data
             Its bytes.
 
         Returns
         -------
-        list[Finding]
-            Each once, at most a thousand.
+        list[PhiFinding]
+            Without duplicates, at most a thousand.
         """
         findings: dict[PhiFinding, None] = {}
         for finding in self._scan_file(name, data, "", 0):
@@ -112,7 +112,7 @@ class PhiScanner:
                 lambda where, inner_name, inner: self._scan_nested(where, inner_name or name[:-3], inner, depth + 1),
             )
         elif data.startswith(_UNSUPPORTED_ARCHIVES) or (data[:3] == b"BZh" and data[4:10] == b"1AY&SY"):
-            yield PhiFinding(location, "cannot be read whole", "an archive of a kind that is not looked into")
+            yield PhiFinding(location, "cannot be read whole", "an archive of an unsupported type")
         elif data[:4] == b"PAR1" and data[-4:] == b"PAR1":
             yield from other_files.scan_parquet(self._patterns, location, data, dates=self._dates)
         elif b"%PDF-" in data[:1024]:
@@ -136,6 +136,6 @@ class PhiScanner:
 
 
 def _is_webp_or_bitmap(data: bytes) -> bool:
-    """Whether bytes are a picture of a kind whose first letters may begin a text, too."""
+    """Whether bytes are a WebP or BMP image; a text may start with the same letters."""
     webp = data[:4] == b"RIFF" and data[8:12] == b"WEBP"
     return webp or (data[:2] == b"BM" and data[6:10] == bytes(4) and len(data) > 54)

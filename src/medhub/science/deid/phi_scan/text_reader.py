@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writing in pictures, read by RapidOCR as it comes, with a preparation of its own.
+"""Text recognition for the PHI scan, by RapidOCR with its default settings and a different preprocessing.
 
-Each picture is read twice: as it is shown, and as relief: what is brighter or darker than all around it within a few
-strokes, which brings out dim writing on black and writing over tissue.
+Each image is read twice: as displayed, and as relief, in which pixels count that are brighter or darker than their
+neighborhood. The relief shows dim text on black and text over tissue.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from medhub.errors import Unavailable
 
-# Pictures are read in pieces of this side, so that memory is bounded and small writing is not shrunk.
+# Images are read in tiles of this side, so that memory is bounded and small text is not scaled down.
 _TILE = 1024
 _TILE_OVERLAP = 160
 # Letters of up to this height (pixels) are smaller than the neighborhood that makes the relief.
@@ -28,21 +28,21 @@ _STROKES = 15
 # Differences below this share of the full range are noise.
 _NOISE_SHARE = 10 / 255
 _MIN_SCORE = 0.5
-# Writing smaller than this is not found, so small pictures are enlarged to such a side.
+# Small images are enlarged to this side, since small text is not detected.
 _MIN_SIDE = 900
 _MAX_SCALE = 3.0
 
 
 @dataclass(frozen=True)
 class RecognizedText:
-    """A line of writing.
+    """A line of text.
 
     Attributes
     ----------
     text
-        What it says.
-    sure
-        How sure that is, 0..1.
+        The recognized text.
+    score
+        Confidence of the recognition, 0..1.
     box
         x0, y0, x1, y1 in pixels.
     """
@@ -53,7 +53,7 @@ class RecognizedText:
 
 
 class TextRecognizer:
-    """Reads pictures, one at a time, on one thread."""
+    """Reads images, one at a time, on one thread."""
 
     def __init__(self) -> None:
         try:
@@ -61,8 +61,8 @@ class TextRecognizer:
             from rapidocr_onnxruntime import RapidOCR
         except ImportError as error:
             raise Unavailable(
-                "The library that reads writing in pictures is missing. Install it with: "
-                "pip install --no-deps rapidocr-onnxruntime. Or do without pixels."
+                "The library that recognizes text in images is missing. Install it with: "
+                "pip install --no-deps rapidocr-onnxruntime. Or scan without pixels."
             ) from error
         cv2.setNumThreads(1)
         self._cv2 = cv2
@@ -70,7 +70,7 @@ class TextRecognizer:
         self._lock = threading.Lock()
 
     def read(self, picture: NDArray[np.uint8]) -> list[RecognizedText]:
-        """Read all lines of a picture.
+        """Read all lines of an image.
 
         Parameters
         ----------
@@ -79,8 +79,8 @@ class TextRecognizer:
 
         Returns
         -------
-        list of Reading
-            What is read twice is there twice.
+        list of RecognizedText
+            A line that is read twice occurs twice.
         """
         lines: list[RecognizedText] = []
         relief = self._relief(picture)
@@ -88,7 +88,7 @@ class TextRecognizer:
             for source in (picture[:, :, ::-1], relief):
                 for top, left, tile in _tiles(source):
                     lines += self._read_tile(tile, left, top)
-            if max(picture.shape[:2]) > _TILE:  # writing that is larger than a piece
+            if max(picture.shape[:2]) > _TILE:  # text that is larger than a tile
                 scale = _TILE / max(picture.shape[:2])
                 lines += self._read_tile(np.ascontiguousarray(picture[:, :, ::-1]), 0, 0, scale)
         return lines
@@ -110,13 +110,13 @@ class TextRecognizer:
             yield RecognizedText(str(text).strip(), float(score), (x0, y0, x1, y1))
 
     def _relief(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Show by how much each pixel is brighter or darker than everything within reach of a stroke."""
+        """Compute by how much each pixel is brighter or darker than its neighborhood."""
         grey = picture.max(-1)
         neighborhood = self._cv2.getStructuringElement(self._cv2.MORPH_RECT, (2 * _STROKES + 1, 2 * _STROKES + 1))
         bright = self._cv2.morphologyEx(grey, self._cv2.MORPH_TOPHAT, neighborhood)
         dark = self._cv2.morphologyEx(grey, self._cv2.MORPH_BLACKHAT, neighborhood)
         stands_out = np.maximum(bright, dark).astype(np.float32)
-        # By what stands out most in the neighborhood, so that dim writing becomes as strong as bright writing.
+        # Relative to the maximum of the neighborhood, so that dim text becomes as strong as bright text.
         maximum = self._cv2.blur(self._cv2.dilate(stands_out, neighborhood), (2 * _STROKES + 1, 2 * _STROKES + 1))
         relief = 255 * stands_out / np.maximum(maximum, 255 * _NOISE_SHARE)
         return np.repeat(np.clip(relief, 0, 255).astype(np.uint8)[:, :, None], 3, 2)
@@ -124,7 +124,7 @@ class TextRecognizer:
 
 @cache
 def text_recognizer() -> TextRecognizer:
-    """The reader of this process; its networks take some 130 MB."""
+    """Return the recognizer of this process; its networks take about 130 MB."""
     return TextRecognizer()
 
 
@@ -136,7 +136,7 @@ def _tiles(picture: NDArray[np.uint8]) -> Iterator[tuple[int, int, NDArray[np.ui
             yield top, left, picture[top : top + _TILE, left : left + _TILE]
 
 
-# Marks of sides, positions, scales and settings, which say nothing of anybody.
+# Markers of laterality, positions, scales and settings, which identify nobody.
 _UNITS = (
     *("mm", "cm", "um", "µm", "kv", "kvp", "ma", "mas", "ms", "sec", "hz", "khz", "mhz", "db", "bpm", "fps", "deg"),
     *("hu", "gy", "mgy", "px", "min", "fr", "cm/s", "m/s", "mm/s", "mmhg", "ml", "mg", "kg", "pix", "frm"),
@@ -156,7 +156,7 @@ _MAX_DIGITS = 4
 
 
 def is_mark(text: str) -> bool:
-    """Whether a line is of marks only: single and double letters, short numbers, units, sides and settings."""
+    """Whether a line consists of markers only: one or two letters, short numbers, units, laterality and settings."""
     return all(
         len(part) <= _MAX_DIGITS if part.isdigit() else len(part) <= 2 or _MARK.match(part) or _misread(part)
         for part in _PARTS.findall(text.casefold())
@@ -164,7 +164,7 @@ def is_mark(text: str) -> bool:
 
 
 def _misread(part: str) -> bool:
-    """Whether a word is one of the longer marks with one letter misread or cut off."""
+    """Whether a word is one of the longer markers with one letter misread or cut off."""
     return len(part) >= 5 and any(
         abs(len(part) - len(mark)) <= 1 and SequenceMatcher(None, part, mark).ratio() >= 0.83
         for mark in _MARKS
