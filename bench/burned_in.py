@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writing burned into pixels: how much of it becomes black, how much else does, and how long that takes.
+"""Benchmark of text burned into pixels: share of text that is blackened, share of other pixels, and time.
 
     python bench/burned_in.py [--images 500] [--only-harmless 250]
 
-Pictures are made from seeds (tests/factories/burned.py): six fonts, 10 to 40 pixels, contrasts from 12 levels on black
-and 45 on tissue, turned in seven ways, over black, speckle, tissue and a stained field.
+Images are generated from seeds (tests/factories/burned.py): six fonts, 10 to 40 pixels, contrasts from 12 levels on
+black and 45 on tissue, seven rotations, over black, speckle, tissue and a stained field.
 """
 
 from __future__ import annotations

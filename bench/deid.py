@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""De-identification of headers, measured: ``make deid-bench``.
+"""Benchmark of the de-identification of attributes and of the PHI scan: ``make deid-bench``.
 
-On objects that are made with seeds: originals that are left, over all attributes of PS3.15, Annex E, at depths 0, 1
-and 3, for the Basic Profile and for each option, and by other programs where the extra ``bench`` is installed; an
-answer key in the manner of MIDI-B, its identifiers planted in real files where ``--carriers`` has some; leaks of more
-than twenty kinds that are planted for the last look, and what it finds where nothing is; files a second on one core.
+On objects generated from seeds: original values that remain, over all attributes of PS3.15, Annex E, at depths 0, 1
+and 3, for the Basic Profile, for each option, and for other programs if the extra ``bench`` is installed; an answer
+key as in MIDI-B, with identifiers planted in the real files of ``--carriers``; detected leaks of more than twenty
+kinds and false alarms of the PHI scan; files per second on one core.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from deidentifiers import OTHERS, cleaned_by, installed
+from deidentifiers import OTHERS, clean_with, installed_version
 from pydicom import Dataset, dcmread
 from pydicom.datadict import dictionary_VR
 from pydicom.uid import ExplicitVRBigEndian
 from tests.factories.burned import make_burned_image
-from tests.factories.identified import Carrier, identified
-from tests.factories.leaks import FAMILY, GIVEN, KINDS, NAME, cleaned
-from tests.factories.seeded import CT, Seeds, everything, written
+from tests.factories.identified import Carrier, make_identified_object
+from tests.factories.leaks import FAMILY, GIVEN, KINDS, NAME, make_cleaned_dataset
+from tests.factories.seeded import CT, Seeds, encode_file, make_seeded_dataset
 from tests.science.imaging.datasets import dataset_of
 
 from medhub.science.deid.answer_key import outputs_of, read_key, score
@@ -54,8 +54,8 @@ def interval(share: float, n: int) -> str:
     return f"{max(0.0, middle - half):.3%} to {min(1.0, middle + half):.3%}"
 
 
-def originals_left() -> bool:
-    """Count seeded values that are found again in the bytes of the result."""
+def count_originals_left() -> bool:
+    """Count seeded values that remain in the bytes of the result."""
     print("| profile | depth 0 | depth 1 | depth 3 | values looked for |")
     print("|---|---|---|---|---|")
     total = 0
@@ -70,9 +70,9 @@ def originals_left() -> bool:
         counts, values_searched = [], 0
         for depth in (0, 1, 3):
             seeds = Seeds(depth)
-            dataset = everything(seeds, depth)
+            dataset = make_seeded_dataset(seeds, depth)
             dataset.SOPClassUID = CT
-            data = written(deidentify(dataset, profile, subject_of(KEY, "1", "", profile.dates)).dataset)
+            data = encode_file(deidentify(dataset, profile, subject_of(KEY, "1", "", profile.dates)).dataset)
             sought = [value.encode() for (tag, _), value in seeds.text.items() if tag not in retained_tags]
             sought += [value for (tag, _), value in seeds.binary.items() if tag not in retained_tags]
             counts.append(sum(value in data for value in sought))
@@ -83,8 +83,8 @@ def originals_left() -> bool:
     return not total
 
 
-def side_by_side() -> None:
-    """Count the same values in what other programs make of the same files."""
+def compare_programs() -> None:
+    """Count the same values in the results of other programs."""
     print("| program | depth 0 | depth 1 | depth 3 | of |")
     print("|---|---|---|---|---|")
     profile = Profile(name="bench", title="bench", version=1, options=())
@@ -93,25 +93,25 @@ def side_by_side() -> None:
     counts: dict[int, int] = {}
     for depth in (0, 1, 3):
         seeds = Seeds(depth)
-        dataset = everything(seeds, depth)
+        dataset = make_seeded_dataset(seeds, depth)
         dataset.SOPClassUID, dataset.SOPInstanceUID = CT, "1.2.3.4.5"
-        files[depth] = written(dataset)
+        files[depth] = encode_file(dataset)
         values = [*(value.encode() for value in seeds.text.values()), *seeds.binary.values()]
         # What a writer must change to write the file at all is nobody's doing.
         sought[depth] = [value for value in values if value in files[depth]]
         done = deidentify(dataset, profile, subject_of(KEY, "1", "", profile.dates)).dataset
-        counts[depth] = sum(value in written(done) for value in sought[depth])
+        counts[depth] = sum(value in encode_file(done) for value in sought[depth])
     searched = " / ".join(str(len(values)) for values in sought.values())
     print(f"| medhub | {counts[0]} | {counts[1]} | {counts[3]} | {searched} |")
     for name, distribution, prepare in OTHERS:
-        version = installed(distribution)
+        version = installed_version(distribution)
         if version is None:
             print(f"| {name} | not installed | | | |")
             continue
         cells = []
         for depth, data in files.items():
             try:
-                left = cleaned_by(prepare(), data)
+                left = clean_with(prepare(), data)
                 cells.append(str(sum(value in left for value in sought[depth])))
             except Exception as error:
                 cells.append(f"fails ({type(error).__name__})")
@@ -119,8 +119,8 @@ def side_by_side() -> None:
     print("\n- one object with all attributes; each program by its documented defaults, which are not all of Annex E\n")
 
 
-def carriers_in(folder: Path) -> list[Carrier]:
-    """Find real files, of at most 400 kB, that can be read whole and that the engine does not hold back as they are."""
+def find_carriers(folder: Path) -> list[Carrier]:
+    """Find real files of at most 400 kB that can be decoded completely and are not quarantined."""
     profile = find_profile("research-dates-shifted").model_copy(update={"pixels": Pixels(clean=False)})
     carriers, left_out = [], Counter[str]()
     for path in sorted(folder.rglob("*")):
@@ -150,8 +150,8 @@ def carriers_in(folder: Path) -> list[Carrier]:
     return carriers
 
 
-def answer_key(objects: int, carriers: list[Carrier]) -> bool:
-    """De-identify objects with known identifiers, and hold the result against the key."""
+def score_answer_key(objects: int, carriers: list[Carrier]) -> bool:
+    """De-identify objects with known identifiers, and compare the result with the answer key."""
     chance = random.Random(42)  # noqa: S311  # nothing here is secret
     # Headers only: what is in pixels, bench/burned_in.py measures.
     profile = find_profile("research-dates-shifted").model_copy(update={"pixels": Pixels(clean=False)})
@@ -161,7 +161,7 @@ def answer_key(objects: int, carriers: list[Carrier]) -> bool:
         (folder / "out").mkdir()
         entries, lines = [], []
         for number in range(objects):
-            data, entry = identified(number, chance, carriers[number % len(carriers)] if carriers else None)
+            data, entry = make_identified_object(number, chance, carriers[number % len(carriers)] if carriers else None)
             (folder / "in" / entry["input"]).write_bytes(data)
             result = clean_file(data, profile, KEY)
             (folder / "out" / entry["input"]).write_bytes(result.data)
@@ -185,8 +185,8 @@ def answer_key(objects: int, carriers: list[Carrier]) -> bool:
     return removed and got.share >= 0.9995
 
 
-def planted(leaks: int) -> bool:
-    """Plant leaks in cleaned files, and look for them."""
+def count_detected_leaks(leaks: int) -> bool:
+    """Count leaks, planted in de-identified files, that the PHI scan detects."""
     each = math.ceil(leaks / len(KINDS))
     hits: Counter[str] = Counter()
     for kind, plant in KINDS.items():
@@ -202,12 +202,14 @@ def planted(leaks: int) -> bool:
     return detected / n >= 0.99
 
 
-def seen_in_pictures(pictures: int) -> None:
-    """Count how much of the hard writing that the engine is measured with the last look reads without help."""
+def count_recognized_identifiers(pictures: int) -> None:
+    """Count how many identifiers in uncleaned images the PHI scan recognizes without known names."""
     read_identifiers = identifiers = quarantined = 0
     for seed in range(pictures):
         sample = make_burned_image(40_000 + seed)
-        locations = [finding.location for finding in PhiScanner().scan(NAME, written(_shown_as(sample.image)))]
+        locations = [
+            finding.location for finding in PhiScanner().scan(NAME, encode_file(_with_pixels_of(sample.image)))
+        ]
         boxes = [tuple(map(int, location.split("box ")[1].split(","))) for location in locations if "box " in location]
         quarantined += bool(boxes)
         for line in sample.lines:
@@ -220,18 +222,18 @@ def seen_in_pictures(pictures: int) -> None:
     print(f"- of the identifiers in them the last look reads by itself: {read_identifiers} of {identifiers}, {share}")
 
 
-def false_alarms(carriers: list[Carrier], pictures: int, files: int = 50) -> None:
-    """Look at cleaned files in which nothing was planted."""
+def count_false_alarms(carriers: list[Carrier], pictures: int, files: int = 50) -> None:
+    """Count findings in de-identified files without planted leaks."""
     alarms = [
         finding
         for profile in ("basic", "research-dates-shifted", "research-max-utility")
-        for finding in PhiScanner(["Doe^Jane", "4711"]).scan(NAME, written(cleaned(profile)))
+        for finding in PhiScanner(["Doe^Jane", "4711"]).scan(NAME, encode_file(make_cleaned_dataset(profile)))
     ]
     print(f"- findings in 3 made files, one by each profile, in which nothing is: {len(alarms)}")
     touched = 0
     for seed in range(pictures):
         sample = make_burned_image(20_000 + seed, identifiers=False)
-        touched += bool(PhiScanner().scan(NAME, written(_shown_as(sample.image))))
+        touched += bool(PhiScanner().scan(NAME, encode_file(_with_pixels_of(sample.image))))
     print(f"- findings in {pictures} pictures with harmless writing only: {touched} ({touched / pictures:.1%})")
     if not carriers:
         return
@@ -251,24 +253,24 @@ def false_alarms(carriers: list[Carrier], pictures: int, files: int = 50) -> Non
           f"{seconds / scanned:.2f} s a file; {dict(kinds) or 'none'}")  # fmt: skip
 
 
-def _shown_as(image: Any) -> Dataset:
-    dataset = cleaned()
+def _with_pixels_of(image: Any) -> Dataset:
+    dataset = make_cleaned_dataset()
     for element in dataset_of(image):
         if element.tag.group in (0x0028, 0x7FE0):
             dataset.add(element)
     return dataset
 
 
-def speed() -> None:
-    """Files a second on one core: CT of 0.5 MB, headers only."""
+def measure_speed() -> None:
+    """Measure files per second on one core: CT of 0.5 MB, headers only."""
     chance = random.Random(1)  # noqa: S311  # nothing here is secret
     files = []
     for number in range(60):
-        data, _ = identified(number, chance)
+        data, _ = make_identified_object(number, chance)
         dataset = dcmread(BytesIO(data))
         dataset.Rows = dataset.Columns = 512
         dataset.PixelData = np.random.default_rng(number).integers(0, 4095, 512 * 512, np.uint16).tobytes()
-        files.append(written(dataset))
+        files.append(encode_file(dataset))
     profile = find_profile("research-dates-shifted").model_copy(update={"pixels": Pixels(clean=False)})
     clean_file(files[0], profile, KEY)
     rates = []
@@ -291,13 +293,13 @@ def main() -> None:
     parser.add_argument("--carriers", type=Path, default=Path("../shared/data/dicom"), help="Folder of real files.")
     options = parser.parse_args()
     warnings.simplefilter("ignore")  # real files hold odd values, of which pydicom warns
-    reached = [originals_left()]
-    speed()
-    side_by_side()
-    carriers = carriers_in(options.carriers)
-    reached += [answer_key(options.objects, carriers), planted(options.leaks)]
-    seen_in_pictures(options.pictures)
-    false_alarms(carriers, options.pictures)
+    reached = [count_originals_left()]
+    measure_speed()
+    compare_programs()
+    carriers = find_carriers(options.carriers)
+    reached += [score_answer_key(options.objects, carriers), count_detected_leaks(options.leaks)]
+    count_recognized_identifiers(options.pictures)
+    count_false_alarms(carriers, options.pictures)
     sys.exit(0 if all(reached) else 1)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Other programs that de-identify DICOM, each as its documentation shows it; those of the extra ``bench`` are run."""
+"""Other de-identification programs for DICOM, used as documented; those of the extra ``bench`` are run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Clean = Callable[[Dataset], Dataset]
 
 @contextlib.contextmanager
 def _without_this_folder() -> Iterator[None]:
-    """Import what is installed, and not the benchmark beside this file that has its name."""
+    """Import an installed package, not the benchmark in this folder with the same name."""
     before = sys.path[:]
     sys.path[:] = [folder for folder in before if Path(folder).resolve() != Path(__file__).parent.resolve()]
     try:
@@ -82,16 +82,16 @@ OTHERS: tuple[tuple[str, str, Callable[[], Clean]], ...] = (
 )
 
 
-def installed(distribution: str) -> str | None:
-    """The version that is installed, if one is."""
+def installed_version(distribution: str) -> str | None:
+    """Return the installed version of a distribution, or ``None``."""
     try:
         return version(distribution)
     except PackageNotFoundError:
         return None
 
 
-def cleaned_by(clean: Clean, data: bytes) -> bytes:
-    """Clean a file by another program, and write it as it left it."""
+def clean_with(clean: Clean, data: bytes) -> bytes:
+    """De-identify a file with another program, and write the result."""
     logging.disable(logging.CRITICAL)
     try:
         with (

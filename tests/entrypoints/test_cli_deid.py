@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``medhub deid``, as a person or a script runs it."""
+"""The commands of ``medhub deid``, run as processes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pydicom import Dataset, dcmread
 
 from tests.conftest import ROOT
 from tests.factories.burned import write_line
-from tests.factories.seeded import CT, written
+from tests.factories.seeded import CT, encode_file
 
 
 def _run(*arguments: str | Path, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -42,7 +42,7 @@ def _ct(number: int, **changes: object) -> bytes:
     dataset.PixelData = (np.arange(16, dtype="<u2") + number).tobytes()
     for keyword, value in changes.items():
         setattr(dataset, keyword, value)
-    return written(dataset)
+    return encode_file(dataset)
 
 
 @pytest.fixture

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures with writing burned in, as scanners, consoles and label printers do it, and where each piece lies."""
+"""Images with text burned in, as scanners, consoles and label printers do it, and the pixels of each line."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ HARMLESS = {
 
 @dataclass(frozen=True)
 class BurnedLine:
-    """A piece of writing.
+    """A line of burned-in text.
 
     Attributes
     ----------
     ink
-        H x W, true where it changes the picture.
+        H x W, true where it changes the image.
     """
 
     text: str
@@ -46,7 +46,7 @@ class BurnedLine:
 
 @dataclass(frozen=True)
 class BurnedImage:
-    """A picture with writing in it.
+    """An image with burned-in text.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class BurnedImage:
 
 
 def make_burned_image(seed: int, *, identifiers: bool = True, size: tuple[int, int] | None = None) -> BurnedImage:
-    """Make a picture with writing burned in.
+    """Make an image with burned-in text.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def make_burned_image(seed: int, *, identifiers: bool = True, size: tuple[int, i
 
 
 def write_line(values: NDArray[np.float64], text: str, at: tuple[int, int], size: int, level: float) -> None:
-    """Write a line into a picture (H x W), its upper left corner at x, y."""
+    """Write a line into an image (H x W), its upper left corner at x, y."""
     picture = Image.new("L", (values.shape[1], values.shape[0]))
     ImageDraw.Draw(picture).text(at, text, fill=255, font=_font("DejaVuSans", size))
     drawn = np.asarray(picture, np.float64) / 255
@@ -163,7 +163,7 @@ def _write(
     background: str,
     random: np.random.Generator,
 ) -> BurnedLine | None:
-    """Write where nothing is yet; nothing if there is no room."""
+    """Write a line into a free area; ``None`` if there is none."""
     height, width = values.shape
     size, turn = int(random.integers(10, 41)), TURNS[random.integers(len(TURNS))]
     font = _font(FAMILIES[random.integers(len(FAMILIES))], size)
@@ -196,7 +196,7 @@ def _write(
 
 
 def _level(under: NDArray[np.float64], background: str, random: np.random.Generator) -> tuple[float, int]:
-    """The grey of writing, and by how much it stands out of what is around it."""
+    """Gray level of a text, and its contrast with its surroundings."""
     if background == "banner":
         contrast = int(random.integers(40, 180))
         return float(np.percentile(under, 5)) - contrast, contrast

@@ -73,7 +73,7 @@ leads_to = "review"
 
 
 def lay_out(folder: Path) -> tuple[Path, Path]:
-    """The folders of pathways and of classifiers of an installation that reads colors."""
+    """Make the folders of pathways and classifiers for colors."""
     pathways, classifiers = folder / "pathways", folder / "classifiers"
     pathways.mkdir(parents=True, exist_ok=True)
     (pathways / "colors.toml").write_text(PATHWAY)
@@ -83,12 +83,12 @@ def lay_out(folder: Path) -> tuple[Path, Path]:
 
 
 def make_classifier(at: Path, name: str, **changes: str) -> str:
-    """Another classifier that reads colors; returns its digest."""
+    """Make another classifier for colors; return its digest."""
     return digest(tiny.folder(at / name, None, name=f'"{name}"', title=f'"Colors, {name}"', **changes))
 
 
 def picture(color: str, seed: int, size: int = 48) -> bytes:
-    """A picture of one color with some noise, so that no two are the same."""
+    """Make an image of one color with some noise, so that no two are equal."""
     random = np.random.default_rng(seed)
     values = np.clip(np.array(VALUES[color]) + random.normal(0, 6, (size, size, 3)), 0, 255)
     buffer = io.BytesIO()
@@ -97,7 +97,7 @@ def picture(color: str, seed: int, size: int = 48) -> bytes:
 
 
 def packed(files: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
-    """A ZIP of files by their names, good and bad ones."""
+    """Make a ZIP of valid and invalid files."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -117,7 +117,7 @@ class Signed:
 
 
 def bring_in(app: AppContext, people: People, patient_id: str, *pictures: bytes) -> list[str]:
-    """Upload pictures along the pathway of colors, and have them read."""
+    """Upload images to the pathway of colors, and have them classified."""
     technologist = people.actor(app, Role.TECHNOLOGIST)
     with app.database.reading() as session:
         receiving = ingest.begin(session, app, technologist, patient_id, COLORS)
@@ -129,7 +129,7 @@ def bring_in(app: AppContext, people: People, patient_id: str, *pictures: bytes)
 def sign_case(
     app: AppContext, people: People, verdicts: dict[str, str] | list[str], seed: int, patient_id: str | None = None
 ) -> Signed:
-    """A patient with a picture of each color, signed; a mapping says other than the color, as {"red": "gray"}."""
+    """A patient with a signed image of each color; a mapping gives other verdicts, such as {"red": "gray"}."""
     decisions = verdicts if isinstance(verdicts, dict) else {color: color for color in verdicts}
     patient_id = patient_id or make_patient(app, people, identity=False)
     image_ids = bring_in(

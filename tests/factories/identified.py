@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Objects with identifiers where clinics put them, and an answer key of what must become of each."""
+"""Objects with identifiers in the attributes where clinics put them, and an answer key for each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydicom import Dataset, Sequence, dcmread
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from tests.factories.leaks import FAMILY, GIVEN
-from tests.factories.seeded import CT, written
+from tests.factories.seeded import CT, encode_file
 from tests.science.imaging.datasets import file_of
 
 CLINICAL = ("Chest", "Abdomen", "Brain", "Knee", "Lung nodule", "Contrast", "Axial", "T1", "T2 FLAIR")
@@ -28,8 +28,10 @@ class Carrier:
     pixels: bool
 
 
-def identified(number: int, chance: random.Random, carrier: Carrier | None = None) -> tuple[bytes, dict[str, Any]]:
-    """One object with identifiers where clinics put them, and what must become of each."""
+def make_identified_object(
+    number: int, chance: random.Random, carrier: Carrier | None = None
+) -> tuple[bytes, dict[str, Any]]:
+    """Make an object with identifiers, and its entry of the answer key."""
     dataset = dcmread(BytesIO(carrier.data)) if carrier is not None else Dataset()
     who = number // 10
     person = random.Random(f"person {who}")  # noqa: S311  # nothing here is secret
@@ -102,10 +104,10 @@ def identified(number: int, chance: random.Random, carrier: Carrier | None = Non
         check("patient_consistent", "(0010,0020)"),
         *([check("pixels_retained")] if "PixelData" in dataset else []),
     ]  # fmt: skip
-    data = written(dataset) if carrier is None else file_of(dataset, _syntax(carrier))
+    data = encode_file(dataset) if carrier is None else file_of(dataset, _syntax(carrier))
     return data, {"input": f"{number}.dcm", "patient": str(who), "checks": checks}
 
 
 def _syntax(carrier: Carrier) -> UID:
-    """Deflated files are written inflated."""
+    """Deflated files are written without compression."""
     return carrier.syntax if carrier.syntax.is_encapsulated and carrier.pixels else ExplicitVRLittleEndian

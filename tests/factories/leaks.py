@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cleaned files, and leaks of many kinds to plant in what leaves."""
+"""De-identified files, and leaks of many kinds to plant in exported files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from medhub.science.deid.attributes.deidentifier import deidentify
 from medhub.science.deid.profile import find_profile
 from medhub.science.deid.pseudonym import subject_of
 from tests.factories.burned import write_line
-from tests.factories.seeded import CT, written
+from tests.factories.seeded import CT, encode_file
 from tests.science.imaging.datasets import dataset_of, file_of
 
 KEY = b"a key for tests only"
@@ -42,7 +42,7 @@ NAME = "P-ABCDEFGH.dcm"
 
 @dataclass(frozen=True)
 class Leak:
-    """A file that leaves with something in it that must not leave.
+    """An exported file with planted personal data.
 
     Attributes
     ----------
@@ -59,8 +59,8 @@ class Leak:
     known: tuple[str, ...] = ()
 
 
-def cleaned(profile: str = "basic") -> Dataset:
-    """A cleaned file with everything that such a file usually holds."""
+def make_cleaned_dataset(profile: str = "basic") -> Dataset:
+    """Make a de-identified dataset with the usual attributes."""
     dataset = Dataset()
     dataset.SOPClassUID, dataset.SOPInstanceUID = CT, "1.2.3.4.5"
     dataset.StudyInstanceUID, dataset.SeriesInstanceUID = "1.2.3.4", "1.2.3.4.1"
@@ -94,7 +94,7 @@ def _bytes(dataset: Dataset, value: bytes) -> None:
 
 
 def _digits(chance: random.Random, *lengths: int) -> list[str]:
-    """Numbers of so many digits, none beginning with 0."""
+    """Draw a number with this many digits that does not start with 0."""
     return [str(chance.randint(10 ** (length - 1), 10**length - 1)) for length in lengths]
 
 
@@ -103,7 +103,7 @@ def _day(chance: random.Random) -> tuple[str, str, str]:
 
 
 def _report(dataset: Dataset, value: str) -> None:
-    """Put a text three levels down into the content of a structured report."""
+    """Put a text into the content of a structured report, at the third level."""
     item = Dataset()
     item.ValueType, item.RelationshipType, item.TextValue = "TEXT", "CONTAINS", value
     for _ in range(2):
@@ -132,7 +132,7 @@ def _overlay(dataset: Dataset) -> None:
 
 Plant = Callable[[Dataset, random.Random, str, str], None]
 
-# Into the header of a cleaned object. "known" in a name says that the one who looks knows the person.
+# Leaks into the header of a de-identified object. "known" in a name: the scanner knows the person.
 _HEADER: dict[str, Plant] = {
     "name attribute": lambda d, r, g, f: setattr(d, "OperatorsName", f"{f}^{g}"),
     "name with title": lambda d, r, g, f: _text(d, f"reviewed with Dr. {f} again"),
@@ -169,31 +169,31 @@ _HEADER: dict[str, Plant] = {
 
 def _in_header(kind: str, plant: Plant) -> Callable[[random.Random, str, str], Leak]:
     def make(chance: random.Random, given: str, family: str) -> Leak:
-        dataset = cleaned()
+        dataset = make_cleaned_dataset()
         plant(dataset, chance, given, family)
-        return Leak(NAME, written(dataset), (f"{family}^{given}",) if "known" in kind else ())
+        return Leak(NAME, encode_file(dataset), (f"{family}^{given}",) if "known" in kind else ())
 
     return make
 
 
 def _accented(chance: random.Random, given: str, family: str) -> Leak:
     name, form = chance.choice(ACCENTED)
-    dataset = cleaned()
+    dataset = make_cleaned_dataset()
     _text(dataset, f"{form.lower()} moved")
-    return Leak(NAME, written(dataset), (f"{name}^{given}",))
+    return Leak(NAME, encode_file(dataset), (f"{name}^{given}",))
 
 
 def _named(form: str, *, known: bool = True) -> Callable[[random.Random, str, str], Leak]:
     def make(chance: random.Random, given: str, family: str) -> Leak:
         name = form.format(given=given, family=family, day="".join(_day(chance)), number=_digits(chance, 8)[0])
-        return Leak(name, written(cleaned()), (f"{family}^{given}",) if known else ())
+        return Leak(name, encode_file(make_cleaned_dataset()), (f"{family}^{given}",) if known else ())
 
     return make
 
 
 def _leak_in_metadata(block: str) -> Callable[[random.Random, str, str], Leak]:
     def make(chance: random.Random, given: str, family: str) -> Leak:
-        data = written(cleaned())
+        data = encode_file(make_cleaned_dataset())
         if block == "preamble":
             return Leak(NAME, f"{family} {given}".encode().ljust(128, b"\0") + data[128:])
         return Leak(NAME, data + f"{family.upper()} {given}\0".encode(), (f"{family}^{given}",))
@@ -204,11 +204,11 @@ def _leak_in_metadata(block: str) -> Callable[[random.Random, str, str], Leak]:
 def _zipped(where: str) -> Callable[[random.Random, str, str], Leak]:
     def make(chance: random.Random, given: str, family: str) -> Leak:
         buffer = io.BytesIO()
-        inner = cleaned()
+        inner = make_cleaned_dataset()
         if where == "inside":
             inner.PatientComments = f"for Dr. {family}"
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
-            file.writestr("P-ABCDEFGH/1.dcm" if where != "name" else f"{family}_{given}/1.dcm", written(inner))
+            file.writestr("P-ABCDEFGH/1.dcm" if where != "name" else f"{family}_{given}/1.dcm", encode_file(inner))
             if where == "comment":
                 file.comment = f"exported for {given} {family}".encode()
         return Leak("export.zip", buffer.getvalue(), (f"{family}^{given}",) if where != "inside" else ())
@@ -217,7 +217,7 @@ def _zipped(where: str) -> Callable[[random.Random, str, str], Leak]:
 
 
 def tissue(chance: random.Random, rows: int = 320, columns: int = 420) -> NDArray[np.float64]:
-    """A grey picture (0..255) with shapes like tissue, and no writing."""
+    """A gray image (0..255) with shapes like tissue, and no text."""
     random_ = np.random.default_rng(chance.getrandbits(32))
     y, x = np.mgrid[0:rows, 0:columns]
     soft = sum(np.sin(x / random_.uniform(15, 60) + y / random_.uniform(15, 60) + n) for n in range(4))
@@ -234,14 +234,14 @@ def _burned(text: str, chance: random.Random, level: float = 245) -> NDArray[np.
 
 
 def _written_text(chance: random.Random, given: str, family: str) -> str:
-    """Writing of a console that anybody takes for somebody's."""
+    """Text of a console with the identity of a person."""
     year, month, day = _day(chance)
     forms = (f"{family}, {given}", f"DOB {year}-{month}-{day}", f"{day}.{month}.{year}", f"ID {_digits(chance, 8)[0]}")
     return chance.choice(forms)
 
 
 def _picture(pixels: NDArray[np.uint8], frames: int | None = None) -> Dataset:
-    dataset = cleaned()
+    dataset = make_cleaned_dataset()
     for element in dataset_of(pixels, frames=frames):
         if element.tag.group in (0x0028, 0x7FE0):
             dataset.add(element)
@@ -262,7 +262,7 @@ def _pixels(kind: str) -> Callable[[random.Random, str, str], Leak]:
             write_line(values, text, (20, 30), chance.randint(16, 26), chance.randint(14, 40))
             dataset = _picture(values.astype(np.uint8))
         elif kind == "icon":
-            dataset = cleaned()
+            dataset = make_cleaned_dataset()
             icon = Dataset()
             icon.update({e.tag: e for e in _picture(picture) if e.tag.group in (0x0028, 0x7FE0)})
             dataset.IconImageSequence = Sequence([icon])
@@ -274,7 +274,7 @@ def _pixels(kind: str) -> Callable[[random.Random, str, str], Leak]:
             return Leak(NAME, file_of(dataset, JPEGBaseline8Bit), known)
         else:
             dataset = _picture(picture)
-        return Leak(NAME, written(dataset), known)
+        return Leak(NAME, encode_file(dataset), known)
 
     return make
 
@@ -301,7 +301,7 @@ def _photograph(kind: str) -> Callable[[random.Random, str, str], Leak]:
             return Leak("P-ABCDEFGH.tif", buffer.getvalue(), (f"{family}^{given}",))
         image.save(buffer, "JPEG", exif=exif)
         if kind == "embedded":
-            dataset = cleaned()
+            dataset = make_cleaned_dataset()
             for element in dataset_of(np.asarray(image)):
                 if element.tag.group in (0x0028, 0x7FE0):
                     dataset.add(element)
@@ -314,7 +314,7 @@ def _photograph(kind: str) -> Callable[[random.Random, str, str], Leak]:
 
 
 def pdf(*lines: str) -> bytes:
-    """A PDF of one page whose words are set in pieces, as writers do to move letters together."""
+    """A PDF of one page whose words are split for kerning, as writers do."""
     shown = "".join(
         f"1 0 0 1 72 {700 - 20 * number} Tm [{' -20 '.join(f'({word})' for word in line)}] TJ\n"
         for number, line in enumerate(lines)
@@ -345,9 +345,9 @@ def _document(*, encapsulated: bool) -> Callable[[random.Random, str, str], Leak
         data = pdf("Report", f"Patient: {family}", "no finding")
         if not encapsulated:
             return Leak("report.pdf", data)
-        dataset = cleaned()
+        dataset = make_cleaned_dataset()
         dataset.add(DataElement(0x00420011, "OB", data + b"\0" * (len(data) % 2)))
-        return Leak(NAME, written(dataset))
+        return Leak(NAME, encode_file(dataset))
 
     return make
 
@@ -365,8 +365,8 @@ def _table(kind: str) -> Callable[[random.Random, str, str], Leak]:
 
 
 def _sender(chance: random.Random, given: str, family: str) -> Leak:
-    dataset = cleaned()
-    written(dataset)
+    dataset = make_cleaned_dataset()
+    encode_file(dataset)
     dataset.file_meta.SourceApplicationEntityTitle = f"CT_{family[:8].upper()}"
     out = io.BytesIO()
     dataset.save_as(out, enforce_file_format=True)

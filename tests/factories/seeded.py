@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Datasets whose every value is known, unlike all others and easy to find again."""
+"""Datasets in which each value is known and unique, so that it can be searched."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OUTER = 0x0008114A  # Referenced Instance Sequence
 
 
 class Seeds:
-    """Gives values that occur once.
+    """Generates unique values.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class Seeds:
         self.binary: dict[tuple[int, int], bytes] = {}
 
     def value(self, tag: int, vr: str, depth: int) -> Any:
-        """A value of a representation."""
+        """Generate a value of a value representation."""
         self._number += 1
         number = self._number
         where = (tag, depth)
@@ -75,8 +75,8 @@ class Seeds:
         return "".join(self._chance.choice("bcdfghjklmnpqrstvwxz") for _ in range(10))
 
 
-def everything(seeds: Seeds, depth: int) -> Dataset:
-    """All attributes of the table, each with a value of its own, ``depth`` sequences down."""
+def make_seeded_dataset(seeds: Seeds, depth: int) -> Dataset:
+    """Make a dataset with all attributes of the table, each with a unique value, nested in ``depth`` sequences."""
     dataset = Dataset()
     for tag in sorted(rules()):
         if tag >> 16 in (0x0000, 0x0002, 0x0004, 0xFFFC) or (tag >> 16) % 2:
@@ -90,8 +90,8 @@ def everything(seeds: Seeds, depth: int) -> Dataset:
     return dataset
 
 
-def written(dataset: Dataset) -> bytes:
-    """The bytes of a file."""
+def encode_file(dataset: Dataset) -> bytes:
+    """Encode a dataset as a DICOM file."""
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID = UID(CT)
@@ -102,13 +102,13 @@ def written(dataset: Dataset) -> bytes:
     return buffer.getvalue()
 
 
-def inner(dataset: Dataset, depth: int) -> Dataset:
-    """What lies ``depth`` sequences down."""
+def nested_dataset(dataset: Dataset, depth: int) -> Dataset:
+    """Return the item within ``depth`` sequences."""
     for _ in range(depth):
         dataset = dataset[OUTER].value[0]
     return dataset
 
 
-def name_of(tag: int) -> str:
-    """The keyword of an attribute, for messages."""
+def attribute_keyword(tag: int) -> str:
+    """Return the keyword of an attribute, for messages."""
     return keyword_for_tag(tag) or f"{tag:08x}"

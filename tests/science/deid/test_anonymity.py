@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Among how many people a person hides."""
+"""k-anonymity of tables with known classes."""
 
 from __future__ import annotations
 

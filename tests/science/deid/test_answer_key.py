@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""De-identified files held against an answer key."""
+"""Comparison of de-identified files with an answer key."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from medhub.errors import Invalid
 from medhub.science.deid.answer_key import Score, outputs_of, read_key, score
 from medhub.science.deid.file_cleaning import clean_file
 from medhub.science.deid.profile import Pixels, find_profile
-from tests.factories.identified import identified
-from tests.factories.seeded import CT, written
+from tests.factories.identified import make_identified_object
+from tests.factories.seeded import CT, encode_file
 
 CHECKS: list[dict[str, Any]] = [
     {"category": "text_removed", "path": "(0010,0010)", "value": "Rahman^Aisha"},
@@ -54,9 +54,9 @@ def _scored(tmp_path: Path, *after: Dataset | None, checks: list[dict[str, Any]]
         objects.append({"input": name, "patient": "one", "checks": CHECKS if checks is None else checks})
         for folder in ("in", "out"):
             (tmp_path / folder).mkdir(exist_ok=True)
-        (tmp_path / "in" / name).write_bytes(written(_image()))
+        (tmp_path / "in" / name).write_bytes(encode_file(_image()))
         if dataset is not None:
-            (tmp_path / "out" / name).write_bytes(written(dataset))
+            (tmp_path / "out" / name).write_bytes(encode_file(dataset))
             outputs[name] = name
     path = tmp_path / "key.json"
     path.write_text(json.dumps({"format": "medhub-deid-key/1", "objects": objects}))
@@ -136,7 +136,7 @@ def test_the_engine_meets_a_sample_of_the_large_answer_key(tmp_path: Path) -> No
     (tmp_path / "out").mkdir()
     entries = []
     for number in range(30):
-        data, entry = identified(number, chance)
+        data, entry = make_identified_object(number, chance)
         (tmp_path / "in" / entry["input"]).write_bytes(data)
         (tmp_path / "out" / entry["input"]).write_bytes(clean_file(data, profile, b"a key for tests only").data)
         entries.append(entry)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is remembered of elements must never show: each object comes out as if it were the first."""
+"""The element cache has no effect on results: each object is de-identified as if it were the first."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def cleaned(dataset: Dataset, profile: str = "clinical-photo", person: str = "47
 
 
 def encode(deidentified: CachedDataset) -> bytes:
-    """The dataset as another program writes it."""
+    """Encode the dataset with pydicom's writer."""
     out = BytesIO()
     dcmwrite(out, deidentified.dataset, implicit_vr=False, little_endian=True)
     return out.getvalue()
@@ -107,7 +107,7 @@ def test_files_come_out_as_the_first_after_all_others_have() -> None:
 
 
 def prepared(name: str) -> CleanedImage | str:
-    """What becomes of a file on its way in, or why it is not taken."""
+    """The cleaned image of a file, or the message of its refusal."""
     try:
         return prepare_arrival((FILES / name).read_bytes(), context=CONTEXT, limits=DecodingLimits())
     except Unacceptable as refusal:
@@ -149,7 +149,7 @@ def test_a_file_that_is_written_from_what_is_remembered_is_the_file(name: str) -
 
 
 def _again(dataset: Dataset) -> Dataset:
-    """A dataset as it is when it is read from a file."""
+    """Write a dataset and read it again."""
     out = BytesIO()
     dcmwrite(out, dataset, enforce_file_format=True)
     return dcmread(BytesIO(out.getvalue()))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that are damaged, odd or made with bad intent: cleaned or held back with a reason, never passed on unread.
+"""Damaged, unusual and malicious files: they are cleaned or quarantined with a reason, never passed on unread.
 
 Each is built byte by byte, since no library writes them, and holds CANARY, which must not come out.
 """
@@ -27,7 +27,7 @@ UNDEFINED = 0xFFFFFFFF
 
 
 def element(tag: int, vr: bytes, value: bytes, *, length: int | None = None, pad: bool = True) -> bytes:
-    """An element in Explicit VR Little Endian; ``length`` is what it says of itself, right or not."""
+    """Encode an element in Explicit VR Little Endian; ``length`` is the stated length, right or wrong."""
     if pad and len(value) % 2:
         value += b"\0" if vr in (b"UI", b"OB", b"UN") else b" "
     stated_length = len(value) if length is None else length
@@ -40,7 +40,7 @@ def element(tag: int, vr: bytes, value: bytes, *, length: int | None = None, pad
 
 
 def file(*elements: bytes, syntax: str = EXPLICIT, around: bool = True) -> bytes:
-    """A file of elements, in order; ``around`` adds those that each object has."""
+    """Encode a file of elements, in order; ``around`` adds those that each object has."""
     meta = element(0x00020001, b"OB", b"\0\1") + element(0x00020010, b"UI", syntax.encode())
     meta = element(0x00020000, b"UL", struct.pack("<I", len(meta))) + meta
     first = element(0x00080016, b"UI", CT.encode()) + element(0x00080018, b"UI", b"1.2.3.4")
@@ -54,7 +54,7 @@ def file(*elements: bytes, syntax: str = EXPLICIT, around: bool = True) -> bytes
 
 
 def sequence(tag: int, *items: bytes, undefined: bool = False) -> bytes:
-    """A sequence of items, of defined or undefined length."""
+    """Encode a sequence of items, of defined or undefined length."""
     if undefined:
         inner = b"".join(struct.pack("<HHI", 0xFFFE, 0xE000, UNDEFINED) + item + _END_OF_ITEM for item in items)
         return element(tag, b"SQ", inner + _END, length=UNDEFINED)
@@ -69,7 +69,7 @@ REFERENCES = 0x0008114A  # a sequence that stays
 
 
 def nested(depth: int, *, undefined: bool) -> bytes:
-    """The name so many sequences down."""
+    """Nest the name in this number of sequences."""
     inner = NAME
     for _ in range(depth):
         inner = sequence(REFERENCES, inner, undefined=undefined)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The reader's networks, written anew, compute what they computed before."""
+"""The OCR networks compute the same values after fusion."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Photographs without identity: metadata gone, writing black, and the picture else as it was."""
+"""De-identification of photographs: metadata are removed, text is blackened, other pixels stay."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ XMP = f"<x:xmpmeta xmlns:x='adobe:ns:meta/'><a>{SECRET}</a></x:xmpmeta>".encode(
 
 
 def _picture(text: str = "") -> NDArray[np.uint8]:
-    """A colored slope, 240 x 320, with a line of writing if one is given."""
+    """A color gradient, 240 x 320, with an optional line of text."""
     y, x = np.mgrid[0:240, 0:320]
     grey = 90.0 + x / 4
     if text:
@@ -52,7 +52,7 @@ def _profile_of_colors() -> bytes:
 
 
 def _file(kind: str, pixels: NDArray[Any], *, orientation: int = 1) -> bytes:
-    """A file of this kind with a secret in everything that it can say beside its picture."""
+    """A file of this format with a secret in all of its metadata."""
     out = BytesIO()
     image = Image.fromarray(pixels)
     options: dict[str, Any] = {}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writing burned into pixels: found, judged and made black, in every kind of file and in nothing but where it is."""
+"""Text burned into pixels: it is detected, judged and blackened in every kind of file, and other pixels stay."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ NOBODY = IdentifyingText(frozenset())
 def _file(
     *frames: NDArray[Any], syntax: UID = ExplicitVRLittleEndian, modality: str = "US", **attributes: Any
 ) -> bytes:
-    """An object of these frames, with a name in its header."""
+    """A DICOM file of these frames, with a name in its header."""
     first = frames[0]
     dataset = Dataset()
     dataset.SOPClassUID = UltrasoundMultiFrameImageStorage if len(frames) > 1 else UltrasoundImageStorage
@@ -89,7 +89,7 @@ def _cleaned(data: bytes, profile: Profile = PROFILE, layouts: Layouts | None = 
 
 
 def _screen(text: str = "Kowalska, Anna", *, size: int = 22, at: tuple[int, int] = (20, 12)) -> NDArray[np.uint8]:
-    """A picture of a console, 300 x 420, black but for an ellipse and a line of writing."""
+    """An image of a console, 300 x 420, black with an ellipse and a line of text."""
     y, x = np.mgrid[0:300, 0:420]
     values = np.where(np.hypot((x - 210) / 150, (y - 170) / 100) < 1, 70.0, 0.0)
     write_line(values, text, at, size, 250)
@@ -124,7 +124,7 @@ def test_identifiers_become_black_and_little_else_changes(seed: int) -> None:
 
 
 def _near(sample: BurnedImage) -> NDArray[np.bool_]:
-    """Where writing is: the boxes around the pieces, with a few pixels."""
+    """The boxes around the lines of text, with a margin of a few pixels."""
     near = np.zeros(sample.image.shape[:2], bool)
     for line in sample.lines:
         rows, columns = (np.flatnonzero(line.ink.any(axis)) for axis in (1, 0))

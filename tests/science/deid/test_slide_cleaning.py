@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whole slides without label, macro and texts; the pyramid stays where it is, byte for byte."""
+"""Whole slide images lose label, macro and texts; the pyramid stays byte for byte."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _tissue(width: int, height: int, text: str = "") -> NDArray[np.uint8]:
 
 
 def _page(pixels: NDArray[np.uint8], *more: Entry, tiled: bool = True) -> tuple[list[Entry], list[bytes]]:
-    """Entries of a page (tag, kind, value) and its tiles or its one strip; 0 stands for their places."""
+    """Entries of a page (tag, kind, value) and its tiles or its strip; 0 stands for their offsets."""
     rows, columns = pixels.shape[:2]
     entries: list[Entry] = [
         (256, 4, struct.pack("<I", columns)),
@@ -72,7 +72,7 @@ def _page(pixels: NDArray[np.uint8], *more: Entry, tiled: bool = True) -> tuple[
 
 
 def _tiff(*pages: tuple[list[Entry], list[bytes]]) -> bytes:
-    """A TIFF file of these pages, with a word of no page in a gap and one at the end."""
+    """A TIFF file of these pages, with unreferenced words in a gap and at the end."""
     out = bytearray(b"II*\0" + bytes(4) + SECRET + b"\0")
     pointer = 4
     for entries, parts in pages:

@@ -12,7 +12,7 @@ from medhub.science.deid.attributes.element_context import NestedTooDeep
 from medhub.science.deid.confidentiality_table import rule_of, rules
 from medhub.science.deid.profile import CODES, Profile, find_profile, named_profiles
 from medhub.science.deid.pseudonym import subject_of
-from tests.factories.seeded import CT, Seeds, everything, inner, name_of, written
+from tests.factories.seeded import CT, Seeds, attribute_keyword, encode_file, make_seeded_dataset, nested_dataset
 
 KEY = b"a key for tests only"
 OPTIONS = tuple(CODES)
@@ -25,7 +25,7 @@ def clean(dataset: Dataset, *options: str, name: str = "") -> DeidentifiedDatase
 
 def _seeded_dataset(depth: int) -> tuple[Dataset, Seeds]:
     seeds = Seeds(depth)
-    dataset = everything(seeds, depth)
+    dataset = make_seeded_dataset(seeds, depth)
     dataset.SOPClassUID = CT
     return dataset, seeds
 
@@ -37,15 +37,21 @@ def _seeded_dataset(depth: int) -> tuple[Dataset, Seeds]:
 def test_no_seeded_original_is_left_at_any_depth(options: tuple[str, ...], depth: int) -> None:
     dataset, seeds = _seeded_dataset(depth)
     cleaned = clean(dataset, *options)
-    data = written(cleaned.dataset)
+    data = encode_file(cleaned.dataset)
     retained_tags = {tag for tag, rule in rules().items() if any(rule.options.get(option) == "K" for option in options)}
     # Under shifted dates the time of day stays, as it must.
     if "modified-dates" in options:
         retained_tags |= {
             tag for tag, rule in rules().items() if "modified-dates" in rule.options and dictionary_VR(tag) == "TM"
         }
-    left = [name_of(tag) for (tag, _), text in seeds.text.items() if tag not in retained_tags and text.encode() in data]
-    left += [name_of(tag) for (tag, _), value in seeds.binary.items() if tag not in retained_tags and value in data]
+    left = [
+        attribute_keyword(tag)
+        for (tag, _), text in seeds.text.items()
+        if tag not in retained_tags and text.encode() in data
+    ]
+    left += [
+        attribute_keyword(tag) for (tag, _), value in seeds.binary.items() if tag not in retained_tags and value in data
+    ]
     assert left == []
     assert len(seeds.text) > 500
 
@@ -53,18 +59,18 @@ def test_no_seeded_original_is_left_at_any_depth(options: tuple[str, ...], depth
 @pytest.mark.parametrize("depth", [0, 1, 3])
 def test_each_attribute_gets_the_action_of_its_row(depth: int) -> None:
     dataset, _ = _seeded_dataset(depth)
-    deidentified = inner(clean(dataset).dataset, depth)
-    for tag in list(inner(dataset, depth).keys()):
+    deidentified = nested_dataset(clean(dataset).dataset, depth)
+    for tag in list(nested_dataset(dataset, depth).keys()):
         rule = rule_of(int(tag))
         if rule is None:
             continue
         if rule.basic == ("X",):
-            assert tag not in deidentified, name_of(tag)
-        elif rule.basic == ("Z",) and name_of(tag) != "PatientName":
-            assert not deidentified[tag].value, name_of(tag)
+            assert tag not in deidentified, attribute_keyword(tag)
+        elif rule.basic == ("Z",) and attribute_keyword(tag) != "PatientName":
+            assert not deidentified[tag].value, attribute_keyword(tag)
         elif rule.basic in (("D",), ("U",)):
-            assert deidentified[tag].value, name_of(tag)
-            assert deidentified[tag].value != inner(dataset, depth)[tag].value, name_of(tag)
+            assert deidentified[tag].value, attribute_keyword(tag)
+            assert deidentified[tag].value != nested_dataset(dataset, depth)[tag].value, attribute_keyword(tag)
 
 
 @pytest.mark.parametrize("name", sorted(named_profiles()))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The last look, on leaks that were planted in cleaned files."""
+"""The PHI scan finds leaks that were planted in de-identified files."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from medhub.science.deid.phi_scan.phi_patterns import PhiPatterns
 from medhub.science.deid.phi_scan.scanner import PhiScanner
 from medhub.science.deid.phi_scan.text_reader import is_mark
 from tests.factories.burned import make_burned_image
-from tests.factories.leaks import FAMILY, GIVEN, KINDS, cleaned
-from tests.factories.seeded import written
+from tests.factories.leaks import FAMILY, GIVEN, KINDS, make_cleaned_dataset
+from tests.factories.seeded import encode_file
 from tests.science.deid.test_hostile import CANARY, FILES
 from tests.science.imaging.datasets import dataset_of, file_of
 
@@ -29,7 +29,7 @@ NAME = "p-x.dcm"
 
 @pytest.mark.parametrize("profile", ["basic", "research-dates-shifted", "research-max-utility"])
 def test_a_cleaned_file_has_no_findings(profile: str) -> None:
-    assert PhiScanner(["Doe^Jane", "4711"]).scan(NAME, written(cleaned(profile))) == []
+    assert PhiScanner(["Doe^Jane", "4711"]).scan(NAME, encode_file(make_cleaned_dataset(profile))) == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -44,7 +44,7 @@ def test_planted_leaks_are_found(kind: str) -> None:
 
 
 def test_names_of_files_and_what_lies_beside_the_data_are_looked_at() -> None:
-    data = written(cleaned())
+    data = encode_file(make_cleaned_dataset())
     scanner = PhiScanner(["Rahman^Aisha"])
     assert {finding.location for finding in scanner.scan("export/Rahman_Aisha/1.dcm", data)} == {"file name"}
     assert [finding.kind for finding in scanner.scan(NAME, b"by Dr. Who" + data[10:])] == ["bytes that are not zero"]
@@ -56,7 +56,7 @@ def test_names_of_files_and_what_lies_beside_the_data_are_looked_at() -> None:
 
 
 def test_what_a_compressed_frame_carries_beside_the_picture_is_found() -> None:
-    dataset = cleaned()
+    dataset = make_cleaned_dataset()
     frame = b"\xff\xd8\xff\xfe\x00\x12Aisha Rahman 42\xff\xd9"
     element = DataElement(0x7FE00010, "OB", encapsulate([frame]))
     element.is_undefined_length = True
@@ -69,9 +69,9 @@ def test_marks_of_sides_scales_and_settings_are_no_findings() -> None:
     findings = []
     for seed in (1, 2, 3):  # ultrasound, X-ray, photograph
         sample = make_burned_image(30_000 + seed, identifiers=False, size=(400, 300))
-        dataset = cleaned()
+        dataset = make_cleaned_dataset()
         dataset.update({e.tag: e for e in dataset_of(sample.image) if e.tag.group in (0x0028, 0x7FE0)})
-        findings += PhiScanner(["Rahman^Aisha"]).scan(NAME, written(dataset))
+        findings += PhiScanner(["Rahman^Aisha"]).scan(NAME, encode_file(dataset))
     assert findings == []
     assert all(map(is_mark, ("R", "AP", "120 kV", "12.4cm", "Freq 5.0 MHz", "PAERECT", "x40", "LATERAI")))
     assert not any(map(is_mark, ("KOWALSKA", "ID 8400567", "Dr. Abdullah", "City General", "Tom")))
@@ -86,11 +86,11 @@ def test_without_pixels_nothing_is_read_in_them() -> None:
 
 
 def test_pixels_that_cannot_be_shown_are_not_cleared() -> None:
-    dataset = cleaned()
+    dataset = make_cleaned_dataset()
     image = dataset_of(np.zeros((8, 8), np.uint8))
     dataset.update({element.tag: element for element in image if element.tag.group in (0x0028, 0x7FE0)})
     dataset.Rows = 4000
-    assert [finding.kind for finding in PhiScanner().scan(NAME, written(dataset))] == ["cannot be read"]
+    assert [finding.kind for finding in PhiScanner().scan(NAME, encode_file(dataset))] == ["cannot be read"]
 
 
 @pytest.mark.parametrize("said", ["R0dgers^Samuel", "RODGER5, SAMUEL", "Rodqers", "Rodgrs Samuel", "samuel rodgers"])
