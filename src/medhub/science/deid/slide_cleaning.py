@@ -11,7 +11,7 @@ import mmap
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import IO
@@ -27,21 +27,18 @@ from medhub.science.deid.ocr import OcrUnavailable
 from medhub.science.deid.pixel_cleaning import check_picture
 from medhub.science.deid.profile import Profile
 from medhub.science.deid.pseudonym import Pseudonym, name_of
+from medhub.science.deid.tiff_structure import OFFSET_TAGS, SUBPAGES, TiffFile, TiffPage
 from medhub.science.imaging.decoding_limits import DecodingLimits, Unacceptable
 
 RULE = "slide"
-_TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
-_INTEGER_FORMATS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
-_SUBFILE, _WIDTH, _LENGTH, _DESCRIPTION, _SUBPAGES, _ICC_PROFILE = 254, 256, 257, 270, 330, 34675
+_SUBFILE, _DESCRIPTION, _ICC_PROFILE = 254, 270, 34675
 _COMPRESSION, _TILE_WIDTH = 259, 322
-_OFFSET_TAGS = {273: 279, 324: 325}  # offsets of strips and tiles, and their byte counts
 _HAMAMATSU, _SOURCE_LENS = 65420, 65421
 # Tags that are needed to decode and measure a page. Of Hamamatsu's tags, numbers only: no reference or serial number.
 _ALLOWED_TAGS = frozenset(
     [254, 255, 256, 257, 258, 259, 262, 266, 273, 274, 277, 278, 279, 282, 283, 284, 290, 291, 296, 317, 320, 322]
 ) | frozenset([323, 324, 325, 330, 338, 339, 340, 341, 347, 529, 530, 531, 532, 32997, *range(65420, 65427), 65432])
 _JPEG = (6, 7)
-_MAX_PAGES = 100
 _ASPECT_TOLERANCE = 0.03
 _MAX_OCR_PIXELS = 6_000_000
 _CHUNK_BYTES = 2**24
@@ -55,149 +52,19 @@ _NAMES = {269: "DocumentName", 270: "ImageDescription", 271: "Make", 272: "Model
 } | {_ICC_PROFILE: "ICC profile", 65427: "Reference", 65442: "SerialNumber", 65449: "PropertyMap"}  # fmt: skip
 
 
-@dataclass
-class _Entry:
-    tag: int
-    kind: int
-    count: int
-    at: int  # of the value
-    length: int
-    raw: bytes  # the entry itself
-
-
-@dataclass
-class _Page:
-    at: int
-    entries: list[_Entry]
-    next_offset: int
-    number: int = 0
-    sub: bool = False
-    values: dict[int, tuple[int, ...]] = field(default_factory=dict)
-
-    @property
-    def width(self) -> int:
-        return self.values[_WIDTH][0]
-
-    @property
-    def height(self) -> int:
-        return self.values[_LENGTH][0]
-
-
-class _Tiff:
-    """The pages of a TIFF file in writable memory."""
-
-    def __init__(self, data: bytearray | mmap.mmap) -> None:
-        self.data = data
-        self.order = {b"II": "<", b"MM": ">"}[bytes(data[:2])]
-        (version,) = struct.unpack_from(f"{self.order}H", data, 2)
-        self.big = version == 43
-        if version not in (42, 43):
-            raise Unacceptable("This TIFF file has an unknown version.", reason="damaged")
-        self.word = "Q" if self.big else "I"
-        self.head = 16 if self.big else 8
-        self.size = 20 if self.big else 12
-        self.pages = list(self._chain(self.head // 2))
-
-    def _chain(self, pointer: int, *, sub: bool = False) -> Iterator[_Page]:
-        (at,) = struct.unpack_from(f"{self.order}{self.word}", self.data, pointer)
-        seen: set[int] = set()
-        while at:
-            if at in seen or len(seen) >= _MAX_PAGES:
-                raise Unacceptable("The pages of this TIFF file form a cycle.", reason="damaged")
-            seen.add(at)
-            page = self._page(at)
-            page.sub, page.number = sub, len(seen) - 1
-            yield page
-            at = page.next_offset
-
-    def _page(self, at: int) -> _Page:
-        form = "Q" if self.big else "H"
-        (count,) = struct.unpack_from(f"{self.order}{form}", self.data, at)
-        if count > 4096:
-            raise Unacceptable("A page of this TIFF file has more entries than any device writes.", reason="damaged")
-        first = at + struct.calcsize(f"<{form}")
-        entries, values = [], {}
-        for position in range(first, first + count * self.size, self.size):
-            tag, kind, number = struct.unpack_from(f"{self.order}HH{self.word}", self.data, position)
-            length = _TYPE_SIZES.get(kind, 1) * number
-            inline = 8 if self.big else 4
-            value_offset = position + self.size - inline
-            if length > inline:
-                (value_offset,) = struct.unpack_from(f"{self.order}{self.word}", self.data, value_offset)
-            if value_offset + length > len(self.data):
-                raise Unacceptable("This TIFF file is truncated: one of its pages is incomplete.", reason="truncated")
-            entry = _Entry(tag, kind, number, value_offset, length, bytes(self.data[position : position + self.size]))
-            entries.append(entry)
-            if kind in _INTEGER_FORMATS:
-                values[tag] = struct.unpack_from(
-                    f"{self.order}{number}{_INTEGER_FORMATS[kind]}", self.data, value_offset
-                )
-        (next_offset,) = struct.unpack_from(f"{self.order}{self.word}", self.data, first + count * self.size)
-        page = _Page(at, entries, next_offset, values=values)
-        if not {_WIDTH, _LENGTH} <= values.keys() or not page.width or not page.height:
-            raise Unacceptable("A page of this TIFF file has no width or height.", reason="damaged")
-        return page
-
-    def subpages(self, page: _Page) -> list[_Page]:
-        """Read the subpages of a page, for example smaller levels in OME-TIFF."""
-        pages = [self._page(at) for at in page.values.get(_SUBPAGES, ())]
-        for page in pages:
-            page.sub = True
-        return pages
-
-    def text(self, page: _Page, tag: int) -> bytes:
-        return next(
-            (bytes(self.data[entry.at : entry.at + entry.length]) for entry in page.entries if entry.tag == tag), b""
-        )
-
-    def byte_ranges(self, page: _Page) -> Iterator[tuple[int, int]]:
-        """List the byte ranges of a page: start and end."""
-        form = 8 if self.big else 2
-        yield page.at, page.at + form + len(page.entries) * self.size + (8 if self.big else 4)
-        for entry in page.entries:
-            yield entry.at, entry.at + entry.length
-        for offset_tag, length_tag in _OFFSET_TAGS.items():
-            if offset_tag in page.values:
-                for at, length in zip(page.values[offset_tag], page.values.get(length_tag, ()), strict=True):
-                    if at + length > len(self.data):
-                        raise Unacceptable("This slide is truncated: its image is incomplete.", reason="truncated")
-                    yield at, at + length
-
-    def write(self, page: _Page, entries: list[_Entry], next_offset: int) -> None:
-        """Overwrite the entries of a page; they never take more space than before."""
-        form = f"{self.order}{'Q' if self.big else 'H'}"
-        body = struct.pack(form, len(entries)) + b"".join(entry.raw for entry in entries)
-        body += struct.pack(f"{self.order}{self.word}", next_offset)
-        old = struct.calcsize(form) + len(page.entries) * self.size + (8 if self.big else 4)
-        self.data[page.at : page.at + old] = body.ljust(old, b"\x00")
-        page.entries, page.next_offset = entries, next_offset
-
-    def write_shorter_value(self, entry: _Entry, value: bytes) -> _Entry:
-        """Overwrite a value with one that is not longer."""
-        inline = 8 if self.big else 4
-        if entry.length <= inline:
-            return entry
-        self.data[entry.at : entry.at + entry.length] = value.ljust(entry.length, b"\x00")
-        raw = bytearray(entry.raw)
-        struct.pack_into(f"{self.order}{self.word}", raw, 4, len(value))
-        if len(value) <= inline:
-            raw[self.size - inline :] = value.ljust(inline, b"\x00")
-        return _Entry(entry.tag, entry.kind, len(value), entry.at, len(value), bytes(raw))
-
-
 def is_slide(data: bytes | mmap.mmap) -> bool:
     """Tell whether a TIFF file is a whole slide image: its first page has tiles, or is from Aperio or Hamamatsu."""
     if data[:4] not in (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"):
         return False
     try:
-        tiff = _Tiff(data if isinstance(data, mmap.mmap) else bytearray(data))
+        tiff = TiffFile(data if isinstance(data, mmap.mmap) else bytearray(data))
     except (Unacceptable, struct.error, KeyError):
         return False
     if not tiff.pages:
         return False
     first = tiff.pages[0]
     named = _HAMAMATSU in first.values or tiff.text(first, _DESCRIPTION).startswith(b"Aperio")
-    return named or (_TILE_WIDTH in first.values and (len(tiff.pages) > 1 or _SUBPAGES in first.values))
+    return named or (_TILE_WIDTH in first.values and (len(tiff.pages) > 1 or SUBPAGES in first.values))
 
 
 def clean_slide(data: bytes, profile: Profile, subject: Pseudonym | None, key: bytes, limits: DecodingLimits) -> Result:
@@ -228,7 +95,7 @@ def clean_slide(data: bytes, profile: Profile, subject: Pseudonym | None, key: b
     """
     name = name_of(key, "slide", data)
     output_path = (subject.code, name) if subject is not None else (name,)
-    tiff = _Tiff(bytearray(data))
+    tiff = TiffFile(bytearray(data))
     pages, result = _clean_pages(tiff, output_path)
     cleaned = b"".join(_read_chunks(tiff, pages))
     doubt, boxes = _review_reason(BytesIO(cleaned), pages, profile)
@@ -264,7 +131,7 @@ def clean_slide_file(source: Path, target: Path, profile: Profile, key: bytes) -
     # A private mapping: changes stay in memory and do not reach the file.
     with source.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) as data:
         output_path = (name_of(key, "slide", data),)
-        tiff = _Tiff(data)
+        tiff = TiffFile(data)
         pages, result = _clean_pages(tiff, output_path)
         doubt = "It could not be written."
         try:
@@ -279,7 +146,7 @@ def clean_slide_file(source: Path, target: Path, profile: Profile, key: bytes) -
         return replace(result, outcome="quarantined", reason=doubt, boxes=boxes) if doubt else result
 
 
-def _clean_pages(tiff: _Tiff, output_path: tuple[str, ...]) -> tuple[list[_Page], Result]:
+def _clean_pages(tiff: TiffFile, output_path: tuple[str, ...]) -> tuple[list[TiffPage], Result]:
     """Remove pages and texts; return the pages that stay, and the result."""
     pages, removed = _split_pages(tiff)
     suffix = ".ndpi" if _HAMAMATSU in pages[0].values else ".tif"
@@ -290,12 +157,12 @@ def _clean_pages(tiff: _Tiff, output_path: tuple[str, ...]) -> tuple[list[_Page]
         actions += _remove_metadata(tiff, page)
     chain = [page for page in pages if not page.sub]
     for page, after in zip(chain, [*chain[1:], None], strict=True):
-        tiff.write(page, page.entries, after.at if after is not None else 0)
+        tiff.write_entries(page, page.entries, after.at if after is not None else 0)
     actions.append(ActionRecord("bytes that no page refers to", "gaps", "", "removed", RULE))
     return pages, Result("cleaned", "", b"", output_path, tuple(dict.fromkeys(actions)), suffix=suffix)
 
 
-def _split_pages(tiff: _Tiff) -> tuple[list[_Page], list[_Page]]:
+def _split_pages(tiff: TiffFile) -> tuple[list[TiffPage], list[TiffPage]]:
     """Split the pages into those of the pyramid and all others."""
     base = max((page for page in tiff.pages), key=lambda page: page.width * page.height)
     if base is not tiff.pages[0]:
@@ -317,7 +184,7 @@ def _split_pages(tiff: _Tiff) -> tuple[list[_Page], list[_Page]]:
     return pages, removed
 
 
-def _page_type(tiff: _Tiff, page: _Page) -> str:
+def _page_type(tiff: TiffFile, page: TiffPage) -> str:
     """Read the type of a page: label, macro, or page."""
     description = tiff.text(page, _DESCRIPTION)[:4000].lower()
     for word in (b"label", b"macro"):
@@ -333,14 +200,14 @@ def _page_type(tiff: _Tiff, page: _Page) -> str:
     return "page"
 
 
-def _has_aspect_of(base: _Page, page: _Page) -> bool:
+def _has_aspect_of(base: TiffPage, page: TiffPage) -> bool:
     """Whether a page has the aspect ratio of the largest one, as its smaller levels have."""
     shape, other = base.width / base.height, page.width / page.height
     # The sizes of small levels are rounded to integers.
     return abs(shape / other - 1) <= _ASPECT_TOLERANCE + 1 / min(page.width, page.height)
 
 
-def _remove_metadata(tiff: _Tiff, page: _Page) -> list[ActionRecord]:
+def _remove_metadata(tiff: TiffFile, page: TiffPage) -> list[ActionRecord]:
     """Remove the metadata of a page, and list what was removed."""
     entries, actions = [], []
     page_name = f"page {page.number + 1}"
@@ -360,7 +227,7 @@ def _remove_metadata(tiff: _Tiff, page: _Page) -> list[ActionRecord]:
             actions.append(ActionRecord(f"{page_name} {name}", name, "", "cleaned", RULE))
         else:
             actions.append(ActionRecord(f"{page_name} {name}", name, "", "removed", RULE))
-    tiff.write(page, entries, 0)
+    tiff.write_entries(page, entries, 0)
     if page.values.get(_COMPRESSION, (1,))[0] in _JPEG and _blank_comments(tiff, page):
         actions.append(ActionRecord(f"{page_name} JPEG comments", "comments", "", "removed", RULE))
     return actions
@@ -375,10 +242,10 @@ def _clean_aperio_description(value: bytes) -> bytes | None:
     return b"|".join([b"\r\n".join(match.groups()), *properties]) + b"\x00"
 
 
-def _blank_comments(tiff: _Tiff, page: _Page) -> bool:
+def _blank_comments(tiff: TiffFile, page: TiffPage) -> bool:
     """Blank comments and application segments of the JPEG streams of a page, except those of the color space."""
     blanked = False
-    for offset_tag, length_tag in _OFFSET_TAGS.items():
+    for offset_tag, length_tag in OFFSET_TAGS.items():
         for at, length in zip(page.values.get(offset_tag, ()), page.values.get(length_tag, ()), strict=True):
             position, end = at + 2, at + length
             while position + 4 <= end and tiff.data[position] == 0xFF and tiff.data[position + 1] != 0xDA:
@@ -394,7 +261,7 @@ def _blank_comments(tiff: _Tiff, page: _Page) -> bool:
     return blanked
 
 
-def _read_chunks(tiff: _Tiff, pages: list[_Page]) -> Iterator[bytes]:
+def _read_chunks(tiff: TiffFile, pages: list[TiffPage]) -> Iterator[bytes]:
     """Yield the file up to its last used byte, with zeros in place of bytes that these pages do not refer to."""
     at = 0
     for start, end in sorted(
@@ -408,7 +275,7 @@ def _read_chunks(tiff: _Tiff, pages: list[_Page]) -> Iterator[bytes]:
 
 
 def _review_reason(
-    clean: IO[bytes], pages: list[_Page], profile: Profile
+    clean: IO[bytes], pages: list[TiffPage], profile: Profile
 ) -> tuple[str, tuple[tuple[int, int, int, int, int], ...]]:
     """Search for text in the largest level that is small enough for OCR; return the reason for a review, and boxes."""
     if not profile.pixels.clean:
