@@ -185,7 +185,7 @@ def test_a_slide_too_large_for_memory_is_cleaned_from_file_to_file(
     (tmp_path / "IN/one.svs").write_bytes(data)
     (tmp_path / "IN/pen.svs").write_bytes(_svs("Kowalska"))
     (tmp_path / "IN/other.bin").write_bytes(bytes(20_000))
-    monkeypatch.setattr(cli_deid, "_IN_MEMORY", 10_000)
+    monkeypatch.setattr(cli_deid, "_MAX_BYTES_IN_MEMORY", 10_000)
     (tmp_path / "key").write_bytes(KEY)
     arguments = [tmp_path / "IN", tmp_path / "OUT", "--key-file", tmp_path / "key", "--manifest", tmp_path / "done"]
     ended = CliRunner().invoke(cli_deid.deid_app, list(map(str, arguments)))
