@@ -14,7 +14,8 @@ from sqlalchemy import select
 from medhub.accounts.actor import COMMAND_LINE, Actor
 from medhub.export import service
 from medhub.foundation.app_context import AppContext
-from medhub.ingest import service as ingest
+from medhub.ingest.patient_claims.chosen_patient import choose_patient
+from medhub.ingest.pipeline import ingest_file
 from medhub.records import isolated_calls
 from medhub.records import service as records
 from medhub.records.models import Image, Patient, Study
@@ -71,8 +72,8 @@ def test_an_export_that_comes_in_again_gives_equal_records(
                 birth_year=int(of_patient[0]["birth_year"]),
             ).id
         with app.database.reading() as session:
-            receiving = ingest.begin(session, app, COMMAND_LINE, patient_id, COLORS)
+            source = choose_patient(session, app, COMMAND_LINE, patient_id, COLORS)
         for row in of_patient:
-            answer = ingest.receive(app, COMMAND_LINE, receiving, files[row["file"]])
+            answer = ingest_file(app, COMMAND_LINE, source, files[row["file"]])
             assert answer.outcome == "accepted", answer.reason
     assert records_of(app, people.other_project_id) == records_of(app, people.project_id)

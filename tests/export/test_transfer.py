@@ -21,8 +21,9 @@ from medhub.export.models import Export, ExportSending
 from medhub.export.selection import NothingToExport, Selection
 from medhub.export.stow_client import ArchiveSilent, store_to_archive
 from medhub.foundation.app_context import AppContext
-from medhub.ingest.patient_matching import IngestSource
-from medhub.ingest.pipeline import receive_files
+from medhub.ingest.context import IngestSource
+from medhub.ingest.ingest_file import ReceivedFile
+from medhub.ingest.pipeline import ingest_files
 from medhub.nodes import service as nodes
 from medhub.nodes.models import DicomNode
 from medhub.records.models import Image
@@ -42,7 +43,8 @@ def archived(app: AppContext, people: People) -> int:
     source = IngestSource(people.project_id, "stow")
     files = [ct(SOPInstanceUID=f"1.2.3.{number}", KVP=str(80 + 20 * number)) for number in range(3)]
     files.append(ct(SOPInstanceUID="1.2.4.1", StudyInstanceUID="1.2.4", SeriesInstanceUID="1.2.4.0", Modality="PT"))
-    receive_files(app, people.actor(app, Role.TECHNOLOGIST), source, files)
+    received = [ReceivedFile.of(data) for data in files]
+    ingest_files(app, people.actor(app, Role.TECHNOLOGIST), source, received)
     return len(files)
 
 

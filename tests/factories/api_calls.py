@@ -28,9 +28,10 @@ from medhub.export.models import ExportFinding
 from medhub.export.selection import Selection
 from medhub.foundation import clock, ids
 from medhub.foundation.app_context import AppContext
+from medhub.ingest.context import IngestSource
+from medhub.ingest.ingest_file import ReceivedFile
 from medhub.ingest.models import Arrival
-from medhub.ingest.patient_matching import IngestSource
-from medhub.ingest.pipeline import receive_files
+from medhub.ingest.pipeline import ingest_files
 from medhub.nodes import service as nodes
 from medhub.records import field_definitions, series_service, studies
 from medhub.records.erasure import erase_patient
@@ -221,10 +222,11 @@ class World:
     def claim(self) -> str:
         """A file that waits, since it says that it is somebody else than who is known by its number."""
         technologist = self.people.actor(self.app, Role.TECHNOLOGIST)
-        door, number = IngestSource(self.people.project_id, "command"), self.number()
+        source, number = IngestSource(self.people.project_id, "command"), self.number()
         said = {"PatientID": f"N{number}", "StudyInstanceUID": f"1.2.{number}"}
-        files = [ct(**said, SOPInstanceUID=f"1.2.{number}.{one}", PatientSex=sex) for one, sex in ((1, "F"), (2, "M"))]
-        known, claim = receive_files(self.app, technologist, door, files)
+        contents = [ct(**said, SOPInstanceUID=f"1.2.{number}.{n}", PatientSex=sex) for n, sex in ((1, "F"), (2, "M"))]
+        files = [ReceivedFile.of(data) for data in contents]
+        known, claim = ingest_files(self.app, technologist, source, files)
         assert (known.outcome, claim.code) == ("accepted", "conflicting-patient")
         with self.app.database.reading() as session:
             newest = select(Arrival.id).where(Arrival.patient_id.is_(None)).order_by(Arrival.created_at.desc())

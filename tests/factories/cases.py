@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,10 @@ from medhub.classification import service as classification
 from medhub.entrypoints.flow import failure_handlers, job_handlers
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.jobs import Runner
-from medhub.ingest import service as ingest
+from medhub.ingest.context import IngestSource
+from medhub.ingest.ingest_file import IngestResult, ReceivedFile
+from medhub.ingest.patient_claims.chosen_patient import choose_patient
+from medhub.ingest.pipeline import ingest_file, ingest_files
 from medhub.records import service as records
 from medhub.records.models import Image
 from medhub.review.models import Case
@@ -90,11 +94,16 @@ def make_patient(app: AppContext, people: People, *, identity: bool = True) -> s
         ).id
 
 
-def upload(app: AppContext, actor: Actor, patient_id: str, *files: bytes) -> list[ingest.Answer]:
+def upload(app: AppContext, actor: Actor, patient_id: str, *files: bytes) -> list[IngestResult]:
     """Bring files in for a patient."""
     with app.database.reading() as session:
-        receiving = ingest.begin(session, app, actor, patient_id, PATHWAY)
-    return [ingest.receive(app, actor, receiving, data) for data in files]
+        source = choose_patient(session, app, actor, patient_id, PATHWAY)
+    return [ingest_file(app, actor, source, data) for data in files]
+
+
+def ingest_all(app: AppContext, actor: Actor, source: IngestSource, files: Sequence[bytes]) -> list[IngestResult]:
+    """Ingest files together."""
+    return ingest_files(app, actor, source, [ReceivedFile.of(data) for data in files])
 
 
 def make_case(

@@ -14,7 +14,8 @@ from PIL import Image as Picture
 
 from medhub.accounts.permissions import Role
 from medhub.foundation.app_context import AppContext
-from medhub.ingest import service as ingest
+from medhub.ingest.patient_claims.chosen_patient import choose_patient
+from medhub.ingest.pipeline import ingest_file
 from medhub.records.models import Image
 from medhub.review import service as review
 from medhub.science.inference.classifier import digest
@@ -120,8 +121,8 @@ def bring_in(app: AppContext, people: People, patient_id: str, *pictures: bytes)
     """Upload images to the pathway of colors, and have them classified."""
     technologist = people.actor(app, Role.TECHNOLOGIST)
     with app.database.reading() as session:
-        receiving = ingest.begin(session, app, technologist, patient_id, COLORS)
-    answers = [ingest.receive(app, technologist, receiving, data) for data in pictures]
+        source = choose_patient(session, app, technologist, patient_id, COLORS)
+    answers = [ingest_file(app, technologist, source, data) for data in pictures]
     run_jobs(app)
     return [str(answer.image_id) for answer in answers]
 

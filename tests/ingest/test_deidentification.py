@@ -19,7 +19,7 @@ from medhub.accounts.permissions import Role
 from medhub.audit.models import AuditEntry
 from medhub.errors import Conflict, Invalid, NotAllowed
 from medhub.foundation.app_context import AppContext
-from medhub.ingest import profile_preview, profiles, quarantine, release
+from medhub.ingest import profile_preview, profiles, quarantine, refusals, release
 from medhub.ingest.models import Arrival, Manifest, ManifestLines, ProjectProfile
 from medhub.ingest.service import destroy_expired
 from medhub.records import isolated_calls, vault
@@ -111,9 +111,9 @@ def test_what_is_in_doubt_waits_and_is_released_with_the_boxes_of_a_person(
     assert "burned into its pixels" in str(answer.reason)
     (arrival,) = rows(app, Arrival)
     assert (arrival.code, arrival.pathway) == ("writing", "smear-review")
-    opened = release.look_at(app, technologist, arrival.id)
+    opened = release.review_arrival(app, technologist, arrival.id)
     assert (opened.rows, opened.columns, opened.frames) == (96, 96, 1)
-    with Picture.open(io.BytesIO(release.picture(app, technologist, arrival.id, 1))) as shown:
+    with Picture.open(io.BytesIO(release.render_arrival(app, technologist, arrival.id, 1))) as shown:
         assert shown.size == (96, 96)
     done = release.release(app, technologist, arrival.id, [(1, 10, 20, 50, 40)], "I looked: one stain, no name.")
     (image,) = rows(app, Image)
@@ -128,7 +128,7 @@ def test_what_is_in_doubt_waits_and_is_released_with_the_boxes_of_a_person(
     assert (manifest.looked_through, manifest.boxes) == ("person", [[1, 10, 20, 50, 40]])
     acts = [entry.action for entry in rows(app, AuditEntry)]
     assert {"arrival.read", "arrival.view", "arrival.release"} <= set(acts)
-    with pytest.raises(Conflict, match="does not wait any more"):
+    with pytest.raises(Conflict, match="no longer quarantined"):
         release.release(app, technologist, arrival.id, [], "Again.")
     (again,) = upload(app, technologist, patient_id, in_doubt())
     assert again.outcome == "duplicate"
@@ -149,7 +149,7 @@ def test_a_file_that_is_looked_through_again_and_still_in_doubt_stays(
 ) -> None:
     upload(app, technologist, patient_id, in_doubt())
     (arrival,) = rows(app, Arrival)
-    with pytest.raises(quarantine.InDoubt):
+    with pytest.raises(refusals.PhiReviewNeeded):
         release.release(app, technologist, arrival.id, None, "")
     (arrival,) = rows(app, Arrival)
     assert arrival.outcome == "quarantined"
@@ -183,7 +183,7 @@ def test_physicians_do_not_resolve_files(app: AppContext, people: People, patien
     upload(app, people.actor(app, Role.TECHNOLOGIST), patient_id, in_doubt())
     (arrival,) = rows(app, Arrival)
     with pytest.raises(NotAllowed):
-        release.look_at(app, people.actor(app, Role.PHYSICIAN), arrival.id)
+        release.review_arrival(app, people.actor(app, Role.PHYSICIAN), arrival.id)
 
 
 def test_a_project_chooses_a_profile_and_every_version_is_kept(
@@ -259,11 +259,11 @@ def test_the_same_is_done_to_many_images_and_kept_once(app: AppContext, technolo
 
 
 def test_a_preview_tells_what_would_be_done_and_writes_nothing(
-    app: AppContext, technologist: Actor, patient_id: str
+    app: AppContext, people: People, technologist: Actor, patient_id: str
 ) -> None:
     before = set(app.blobs.digests())
     files = [("a.dcm", in_doubt()), ("b.jpg", photograph(1)), ("c.txt", b"Dear doctor")]
-    found = profile_preview.preview(app, read_profile(OWN), files)
+    found = profile_preview.preview_profile(app, people.project_id, read_profile(OWN), files)
     assert [one.outcome for one in found.files] == ["quarantined", "cleaned", "quarantined"]
     assert found.actions["PatientName", "replaced", "table: Z"] == 1
     assert set(app.blobs.digests()) == before

@@ -14,6 +14,7 @@ from sqlalchemy.exc import OperationalError
 from medhub.foundation import logging
 from medhub.foundation.app_context import AppContext
 from medhub.ingest import journal_reader, pipeline
+from medhub.ingest.ingest_file import ReceivedFile
 from medhub.ingest.journal import Journal, JournalPosition
 from medhub.ingest.journal_reader import ExpectedPatient, Intake, JournalEntry, to_record
 from medhub.ingest.models import Arrival
@@ -73,14 +74,14 @@ def test_what_was_left_behind_comes_in_once_even_when_only_its_note_was_lost(run
 
 
 def test_a_database_that_does_not_answer_is_waited_for(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, failures = pipeline.receive_files, [OperationalError("SELECT", {}, Exception()), OSError(28, "No space left")]
+    real, failures = pipeline.ingest_files, [OperationalError("SELECT", {}, Exception()), OSError(28, "No space left")]
 
-    def receive_all(*args: Any) -> object:
+    def ingest_files(*args: Any) -> object:
         if failures:
             raise failures.pop()
         return real(*args)
 
-    monkeypatch.setattr(journal_reader, "receive_all", receive_all)
+    monkeypatch.setattr(journal_reader, "ingest_files", ingest_files)
     monkeypatch.setattr(journal_reader, "_PAUSE_S", 0.01)
     assert running.take_in(ct()) == [False]
     assert running.outcomes() == [("accepted", "CT_1")]
@@ -89,21 +90,21 @@ def test_a_database_that_does_not_answer_is_waited_for(running: Running, monkeyp
 def failing_at(marked: bytes, real: Callable[..., Any]) -> Callable[..., Any]:
     """A way in that fails at files with a mark, after it has taken in what comes before them."""
 
-    def receive_all(app: Any, actor: Any, door: Any, files: Sequence[bytes]) -> Any:
+    def ingest_files(app: Any, actor: Any, source: Any, files: Sequence[ReceivedFile]) -> Any:
         answers = []
-        for data in files:
-            if marked in data:
+        for file in files:
+            if marked in (file.data or b""):
                 raise ZeroDivisionError
-            answers += real(app, actor, door, [data])
+            answers += real(app, actor, source, [file])
         return answers
 
-    return receive_all
+    return ingest_files
 
 
 def test_a_file_at_which_the_program_fails_is_quarantined_and_the_others_come_in_once(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal_reader, "receive_all", failing_at(b"POISON", pipeline.receive_files))
+    monkeypatch.setattr(journal_reader, "ingest_files", failing_at(b"POISON", pipeline.ingest_files))
     first, poison, last = ct(), ct(StudyDescription="POISON", SOPInstanceUID="1.2.3.7"), ct(SOPInstanceUID="1.2.3.8")
     assert running.take_in(first, poison, last) == [False] * 3
     assert sorted(outcome for outcome, _ in running.outcomes()) == ["accepted", "accepted", "quarantined"]
@@ -136,13 +137,13 @@ def test_nodes_are_taken_in_side_by_side_and_each_in_its_order(
     seen: list[tuple[str | None, bytes]] = []
     both = threading.Barrier(2, timeout=30)
 
-    def receive_all(_app: Any, _actor: Any, door: Any, files: Sequence[bytes]) -> list[Any]:
-        if not any(peer == door.peer for peer, _ in seen):
-            both.wait()  # two nodes are at it at the same time, or this breaks
-        seen.extend((door.peer, data) for data in files)
+    def ingest_files(_app: Any, _actor: Any, source: Any, files: Sequence[ReceivedFile]) -> list[Any]:
+        if not any(peer == source.peer for peer, _ in seen):
+            both.wait()  # two nodes are ingested at the same time, or this breaks
+        seen.extend((source.peer, file.data or b"") for file in files)
         return []
 
-    monkeypatch.setattr(journal_reader, "receive_all", receive_all)
+    monkeypatch.setattr(journal_reader, "ingest_files", ingest_files)
     places = []
     for lane, title in enumerate(("CT_1", "MR_1")):
         sent = JournalEntry(people.project_id, title, "127.0.0.1")

@@ -65,12 +65,12 @@ def test_a_document_waits_until_a_person_has_read_it(app: AppContext, people: Pe
     administrator = people.actor(app, Role.ADMINISTRATOR)
     with app.database.reading() as session:
         arrival_id = session.scalars(select(Arrival.id)).one()
-    opened = release.look_at(app, administrator, arrival_id)
+    opened = release.review_arrival(app, administrator, arrival_id)
     assert (opened.shown_as, opened.frames, opened.rows > opened.columns > 0) == ("document", 2, True)
     assert "Left lung" in opened.texts[0]
-    assert release.picture(app, administrator, arrival_id, 2)[8:12] == b"WEBP"
+    assert release.render_arrival(app, administrator, arrival_id, 2)[8:12] == b"WEBP"
     with pytest.raises(Invalid, match="no page 3"):
-        release.picture(app, administrator, arrival_id, 3)
+        release.render_arrival(app, administrator, arrival_id, 3)
     with pytest.raises(Invalid, match="box lies outside"):
         release.release(app, administrator, arrival_id, [(1, 0, 0, 5, 5)], "read")
     released = release.release(app, administrator, arrival_id, [], "I read both pages.")

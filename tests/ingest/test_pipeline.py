@@ -12,14 +12,13 @@ from medhub.audit.models import AuditEntry
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.isolation import DecoderFailed
 from medhub.ingest import ingest_settings, patient_assignment, release
+from medhub.ingest.context import IngestSource
 from medhub.ingest.models import Arrival
-from medhub.ingest.patient_matching import IngestSource
-from medhub.ingest.pipeline import receive_files
-from medhub.ingest.quarantine import unassigned
+from medhub.ingest.quarantine import unassigned_store
 from medhub.records.erasure import erase_patient
 from medhub.records.models import Image, Patient, Series, Study
 from tests.factories.accounts import People
-from tests.factories.cases import make_patient, run_jobs, upload
+from tests.factories.cases import ingest_all, make_patient, run_jobs, upload
 from tests.factories.cts import ct
 from tests.factories.time import Hands
 
@@ -30,7 +29,7 @@ def technologist(app: AppContext, people: People) -> Actor:
 
 
 @pytest.fixture
-def door(people: People) -> IngestSource:
+def source(people: People) -> IngestSource:
     return IngestSource(people.project_id, "stow")
 
 
@@ -40,12 +39,12 @@ def count(app: AppContext, table: type) -> int:
 
 
 def test_files_of_one_patient_find_their_patient_by_number_and_issuer(
-    app: AppContext, technologist: Actor, door: IngestSource
+    app: AppContext, technologist: Actor, source: IngestSource
 ) -> None:
-    answers = receive_files(
+    answers = ingest_all(
         app,
         technologist,
-        door,
+        source,
         [
             ct(),
             ct(SOPInstanceUID="1.2.3.2", InstanceNumber=2, PatientName="DOE^JANE^ANNA"),
@@ -54,8 +53,8 @@ def test_files_of_one_patient_find_their_patient_by_number_and_issuer(
         ],
     )
     assert [answer.outcome for answer in answers] == ["accepted"] * 4
-    assert answers[1].said is not None
-    assert answers[1].said.sop_instance_uid == "1.2.3.2"
+    assert answers[1].identifiers is not None
+    assert answers[1].identifiers.sop_instance_uid == "1.2.3.2"
     assert (count(app, Patient), count(app, Study), count(app, Series)) == (3, 3, 3)
     with app.database.reading() as session:
         image = session.get_one(Image, answers[0].image_id)
@@ -78,10 +77,10 @@ def test_files_of_one_patient_find_their_patient_by_number_and_issuer(
     ids=["name", "birth-date", "sex", "study-of-another"],
 )
 def test_a_patient_that_contradicts_what_is_known_is_not_merged(
-    app: AppContext, technologist: Actor, door: IngestSource, otherwise: dict[str, str]
+    app: AppContext, technologist: Actor, source: IngestSource, otherwise: dict[str, str]
 ) -> None:
-    receive_files(app, technologist, door, [ct()])
-    (answer,) = receive_files(app, technologist, door, [ct(SOPInstanceUID="1.2.3.9", **otherwise)])
+    ingest_all(app, technologist, source, [ct()])
+    (answer,) = ingest_all(app, technologist, source, [ct(SOPInstanceUID="1.2.3.9", **otherwise)])
     assert (answer.outcome, answer.code) == ("quarantined", "conflicting-patient")
     assert (count(app, Patient), count(app, Image)) == (1, 1)
     with app.database.reading() as session:
@@ -93,13 +92,13 @@ def test_a_patient_that_contradicts_what_is_known_is_not_merged(
 
 
 def test_a_file_without_a_patient_number_belongs_to_the_patient_of_its_study(
-    app: AppContext, technologist: Actor, door: IngestSource
+    app: AppContext, technologist: Actor, source: IngestSource
 ) -> None:
     nameless = {"PatientID": "", "PatientName": "", "PatientBirthDate": "", "PatientSex": ""}
-    answers = receive_files(
+    answers = ingest_all(
         app,
         technologist,
-        door,
+        source,
         [
             ct(**nameless),
             ct(**nameless, SOPInstanceUID="1.2.3.2"),
@@ -127,14 +126,14 @@ def the_only_image(app: AppContext) -> Image:
 
 @pytest.mark.parametrize(("duplicates", "stays"), [("keep", True), ("replace", False), ("changed", False)])
 def test_another_file_with_the_same_identifier_goes_by_the_rule_of_the_project(
-    app: AppContext, people: People, technologist: Actor, door: IngestSource, duplicates: str, stays: bool
+    app: AppContext, people: People, technologist: Actor, source: IngestSource, duplicates: str, stays: bool
 ) -> None:
     policy(app, people, duplicates=duplicates)
-    receive_files(app, technologist, door, [ct()])
+    ingest_all(app, technologist, source, [ct()])
     first = the_only_image(app)
-    (same,) = receive_files(app, technologist, door, [ct()])
+    (same,) = ingest_all(app, technologist, source, [ct()])
     assert same.outcome == "duplicate"
-    (other,) = receive_files(app, technologist, door, [ct(WindowWidth="400", WindowCenter="40")])
+    (other,) = ingest_all(app, technologist, source, [ct(WindowWidth="400", WindowCenter="40")])
     assert (other.outcome, other.code) == (("quarantined", "conflicting") if stays else ("accepted", None))
     last = the_only_image(app)
     assert (last.id == first.id) == stays
@@ -144,35 +143,35 @@ def test_another_file_with_the_same_identifier_goes_by_the_rule_of_the_project(
 
 
 def test_only_what_differs_once_it_is_cleaned_takes_the_place_of_what_is_here(
-    app: AppContext, people: People, technologist: Actor, door: IngestSource
+    app: AppContext, people: People, technologist: Actor, source: IngestSource
 ) -> None:
     policy(app, people, duplicates="changed")
-    receive_files(app, technologist, door, [ct()])
+    ingest_all(app, technologist, source, [ct()])
     first = the_only_image(app)
-    (other,) = receive_files(app, technologist, door, [ct(InstitutionName="Elsewhere")])
+    (other,) = ingest_all(app, technologist, source, [ct(InstitutionName="Elsewhere")])
     assert other.outcome == "duplicate"
     assert the_only_image(app).id == first.id
 
 
 def test_an_image_that_somebody_has_judged_is_not_replaced(
-    app: AppContext, people: People, technologist: Actor, door: IngestSource
+    app: AppContext, people: People, technologist: Actor, source: IngestSource
 ) -> None:
     policy(app, people, duplicates="replace")
-    receive_files(app, technologist, door, [ct()])
+    ingest_all(app, technologist, source, [ct()])
     with app.database.writing() as session:
         session.scalars(select(Image)).one().verified = True
-    (other,) = receive_files(app, technologist, door, [ct(WindowWidth="400", WindowCenter="40")])
+    (other,) = ingest_all(app, technologist, source, [ct(WindowWidth="400", WindowCenter="40")])
     assert (other.outcome, other.code) == ("quarantined", "conflicting")
 
 
 def test_a_study_settles_once_nothing_more_comes(
-    app: AppContext, people: People, technologist: Actor, door: IngestSource, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, people: People, technologist: Actor, source: IngestSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hands = Hands(monkeypatch)
     policy(app, people, settle_s=60)
-    receive_files(app, technologist, door, [ct()])
+    ingest_all(app, technologist, source, [ct()])
     hands.move(seconds=45)
-    receive_files(app, technologist, door, [ct(SOPInstanceUID="1.2.3.2")])
+    ingest_all(app, technologist, source, [ct(SOPInstanceUID="1.2.3.2")])
     hands.move(seconds=45)
     run_jobs(app)
     with app.database.reading() as session:
@@ -187,9 +186,9 @@ def test_a_study_settles_once_nothing_more_comes(
 
 
 def test_attributes_that_a_project_chooses_are_looked_up_in_what_is_here_already(
-    app: AppContext, people: People, technologist: Actor, door: IngestSource
+    app: AppContext, people: People, technologist: Actor, source: IngestSource
 ) -> None:
-    receive_files(app, technologist, door, [ct(KVP="120")])
+    ingest_all(app, technologist, source, [ct(KVP="120")])
     assert "KVP" not in the_only_image(app).attributes
     policy(app, people, attributes=["KVP", "Rows"])
     with app.database.reading() as session:
@@ -199,7 +198,7 @@ def test_attributes_that_a_project_chooses_are_looked_up_in_what_is_here_already
     assert the_only_image(app).attributes["KVP"] == ["120"]
     with app.database.reading() as session:
         assert ingest_settings.settings_of(session, people.project_id).index_state == "done"
-    receive_files(app, technologist, door, [ct(KVP="80", SOPInstanceUID="1.2.3.2")])
+    ingest_all(app, technologist, source, [ct(KVP="80", SOPInstanceUID="1.2.3.2")])
     with app.database.reading() as session:
         found = [image.attributes["KVP"] for image in session.scalars(select(Image).order_by(Image.number))]
     assert found == [["120"], ["80"]]
@@ -211,41 +210,41 @@ def waiting(app: AppContext) -> Arrival:
 
 
 def test_a_person_says_whose_a_file_is_and_files_that_say_the_same_follow(
-    app: AppContext, people: People, technologist: Actor, door: IngestSource
+    app: AppContext, people: People, technologist: Actor, source: IngestSource
 ) -> None:
     otherwise = {"PatientName": "ROE^RICHARD", "PatientSex": "M"}
-    receive_files(app, technologist, door, [ct(), ct(SOPInstanceUID="1.2.3.9", **otherwise)])
+    ingest_all(app, technologist, source, [ct(), ct(SOPInstanceUID="1.2.3.9", **otherwise)])
     arrival = waiting(app)
-    claim = patient_assignment.look_at_claim(app, technologist, arrival.id)
-    assert (claim.said.name, claim.said.patient_id) == ("ROE^RICHARD", "4711")
+    claim = patient_assignment.review_assignment(app, technologist, arrival.id)
+    assert (claim.identifiers.name, claim.identifiers.patient_id) == ("ROE^RICHARD", "4711")
     assert [patient.id for patient, _ in claim.candidates] == arrival.candidates
     answer = patient_assignment.assign(
         app, technologist, arrival.id, patient_id=None, new_patient=True, note="Another one."
     )
     assert answer.outcome == "accepted"
     assert count(app, Patient) == 2
-    followed, first = receive_files(
-        app, technologist, door, [ct(SOPInstanceUID="1.2.3.10", **otherwise), ct(SOPInstanceUID="1.2.3.11")]
+    followed, first = ingest_all(
+        app, technologist, source, [ct(SOPInstanceUID="1.2.3.10", **otherwise), ct(SOPInstanceUID="1.2.3.11")]
     )
     assert (followed.outcome, first.outcome) == ("accepted", "accepted")
     with app.database.reading() as session:
         owners = [session.get_one(Image, one.image_id).patient_id for one in (answer, followed, first)]
     assert owners[0] == owners[1] != owners[2]
-    (third,) = receive_files(app, technologist, door, [ct(SOPInstanceUID="1.2.3.12", PatientName="POE^EDGAR")])
+    (third,) = ingest_all(app, technologist, source, [ct(SOPInstanceUID="1.2.3.12", PatientName="POE^EDGAR")])
     assert third.code == "conflicting-patient"
     run_jobs(app)
     assert waiting(app).code == "conflicting-patient"
     assert arrival.sealed_bytes is not None
-    assert not unassigned(app).has(arrival.sealed_bytes)
+    assert not unassigned_store(app).has(arrival.sealed_bytes)
 
 
 def test_files_that_wait_and_say_the_same_follow_and_no_others(
-    app: AppContext, people: People, technologist: Actor, door: IngestSource
+    app: AppContext, people: People, technologist: Actor, source: IngestSource
 ) -> None:
     otherwise = {"PatientName": "ROE^RICHARD", "PatientSex": "M"}
     slices = [ct(SOPInstanceUID=f"1.2.3.{number}", InstanceNumber=number, **otherwise) for number in range(10, 15)]
     another = ct(SOPInstanceUID="1.2.3.20", PatientName="POE^EDGAR")
-    answers = receive_files(app, technologist, door, [ct(), *slices, another, b"no DICOM"])
+    answers = ingest_all(app, technologist, source, [ct(), *slices, another, b"no DICOM"])
     assert [one.outcome for one in answers] == ["accepted", *["quarantined"] * 7]
     with app.database.reading() as session:
         first = session.scalars(select(Arrival).where(Arrival.outcome == "quarantined").order_by(Arrival.id)).first()
@@ -265,9 +264,9 @@ def test_files_that_wait_and_say_the_same_follow_and_no_others(
 
 
 def test_a_file_that_may_be_an_erased_patients_is_destroyed(
-    app: AppContext, people: People, technologist: Actor, door: IngestSource
+    app: AppContext, people: People, technologist: Actor, source: IngestSource
 ) -> None:
-    receive_files(app, technologist, door, [ct(), ct(SOPInstanceUID="1.2.3.9", PatientName="ROE^RICHARD")])
+    ingest_all(app, technologist, source, [ct(), ct(SOPInstanceUID="1.2.3.9", PatientName="ROE^RICHARD")])
     arrival = waiting(app)
     administrator = people.actor(app, Role.ADMINISTRATOR)
     with app.database.writing() as session:
@@ -278,11 +277,11 @@ def test_a_file_that_may_be_an_erased_patients_is_destroyed(
     with app.database.reading() as session:
         assert session.get_one(Arrival, arrival.id).outcome == "discarded"
     assert arrival.sealed_bytes is not None
-    assert not unassigned(app).has(arrival.sealed_bytes)
+    assert not unassigned_store(app).has(arrival.sealed_bytes)
 
 
 def test_a_batch_in_which_one_file_kills_its_reader_loses_no_other(
-    app: AppContext, technologist: Actor, door: IngestSource, monkeypatch: pytest.MonkeyPatch
+    app: AppContext, technologist: Actor, source: IngestSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad, good = ct(SOPInstanceUID="1.2.3.7"), ct()
     real = app.isolation.run_within
@@ -293,14 +292,14 @@ def test_a_batch_in_which_one_file_kills_its_reader_loses_no_other(
         return real(timeout_s, function, *args, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(app.isolation, "run_within", run_within)
-    answers = receive_files(app, technologist, door, [good, bad, ct(SOPInstanceUID="1.2.3.8")])
+    answers = ingest_all(app, technologist, source, [good, bad, ct(SOPInstanceUID="1.2.3.8")])
     assert [answer.outcome for answer in answers] == ["accepted", "quarantined", "accepted"]
 
 
 def test_an_upload_for_one_patient_that_names_another_waits_for_a_person(
-    app: AppContext, people: People, technologist: Actor, door: IngestSource
+    app: AppContext, people: People, technologist: Actor, source: IngestSource
 ) -> None:
-    receive_files(app, technologist, door, [ct()])
+    ingest_all(app, technologist, source, [ct()])
     with app.database.reading() as session:
         code = session.scalars(select(Patient)).one().code
     chosen = make_patient(app, people)
@@ -316,9 +315,9 @@ def test_an_upload_for_one_patient_that_names_another_waits_for_a_person(
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_taking_files_in_reads_no_table_from_end_to_end(
-    app: AppContext, technologist: Actor, door: IngestSource
+    app: AppContext, technologist: Actor, source: IngestSource
 ) -> None:
-    receive_files(app, technologist, door, [ct()])
+    ingest_all(app, technologist, source, [ct()])
     asked: list[tuple[str, Any]] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, values: Any, _context: Any, many: bool) -> None:
@@ -327,7 +326,7 @@ def test_taking_files_in_reads_no_table_from_end_to_end(
 
     event.listen(app.database.engine, "before_cursor_execute", note)
     again = [ct(SOPInstanceUID="1.2.3.2"), ct(SOPInstanceUID="1.2.3.3"), ct()]
-    assert [one.outcome for one in receive_files(app, technologist, door, again)] == [*["accepted"] * 2, "duplicate"]
+    assert [one.outcome for one in ingest_all(app, technologist, source, again)] == [*["accepted"] * 2, "duplicate"]
     event.remove(app.database.engine, "before_cursor_execute", note)
     with app.database.reading() as session:
         connection = session.connection()

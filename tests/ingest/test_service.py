@@ -14,9 +14,13 @@ from medhub.accounts.permissions import Role
 from medhub.errors import NotAllowed, NotFound
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.isolation import DecoderFailed
-from medhub.ingest import service
+from medhub.ingest import context, service
+from medhub.ingest.context import IngestSource
+from medhub.ingest.ingest_file import IngestResult
 from medhub.ingest.models import Arrival, Receipt
-from medhub.ingest.service import Answer, IngestContext, destroy_expired
+from medhub.ingest.patient_claims.chosen_patient import choose_patient
+from medhub.ingest.pipeline import ingest_file
+from medhub.ingest.service import destroy_expired
 from medhub.records import isolated_calls, vault
 from medhub.records import service as records
 from medhub.records.erasure import erase_patient
@@ -42,9 +46,9 @@ def patient_id(app: AppContext, people: People) -> str:
     return make_patient(app, people)
 
 
-def begin(app: AppContext, actor: Actor, patient_id: str) -> IngestContext:
+def source_of(app: AppContext, actor: Actor, patient_id: str) -> IngestSource:
     with app.database.reading() as session:
-        return service.begin(session, app, actor, patient_id, PATHWAY)
+        return choose_patient(session, app, actor, patient_id, PATHWAY)
 
 
 def rows(app: AppContext, table: Any) -> list[Any]:
@@ -220,9 +224,9 @@ def test_a_file_that_was_deleted_may_come_again(
 def test_the_same_file_twice_at_the_same_moment_is_stored_once(
     app: AppContext, technologist: Actor, patient_id: str
 ) -> None:
-    receiving = begin(app, technologist, patient_id)
+    source = source_of(app, technologist, patient_id)
     data = photograph(1)
-    answers = together(*[lambda: service.receive(app, technologist, receiving, data)] * 5)
+    answers = together(*[lambda: ingest_file(app, technologist, source, data)] * 5)
     assert sorted(answer.outcome for answer in answers) == ["accepted", *["duplicate"] * 4]
     assert len({answer.image_id for answer in answers}) == 1
     (image,) = rows(app, Image)
@@ -232,9 +236,9 @@ def test_the_same_file_twice_at_the_same_moment_is_stored_once(
 def test_the_same_file_for_two_patients_at_the_same_moment_is_stored_once(
     app: AppContext, people: People, technologist: Actor, patient_id: str
 ) -> None:
-    both = [begin(app, technologist, patient_id), begin(app, technologist, make_patient(app, people))]
+    both = [source_of(app, technologist, patient_id), source_of(app, technologist, make_patient(app, people))]
     data = photograph(1)
-    answers = together(*(lambda r=receiving: service.receive(app, technologist, r, data) for receiving in both))
+    answers = together(*(lambda r=source: ingest_file(app, technologist, r, data) for source in both))
     assert sorted(answer.outcome for answer in answers) == ["accepted", "duplicate"]
     (image,) = rows(app, Image)
     assert stored(app) == named(app) == {image.blob, image.thumbnail}
@@ -243,10 +247,10 @@ def test_the_same_file_for_two_patients_at_the_same_moment_is_stored_once(
 def test_files_that_come_at_the_same_moment_join_one_study_with_numbers_of_their_own(
     app: AppContext, technologist: Actor, patient_id: str
 ) -> None:
-    receiving = begin(app, technologist, patient_id)
+    source = source_of(app, technologist, patient_id)
 
-    def bring(seed: int) -> Answer:
-        return service.receive(app, technologist, receiving, photograph(seed))
+    def bring(seed: int) -> IngestResult:
+        return ingest_file(app, technologist, source, photograph(seed))
 
     answers = together(*(lambda s=seed: bring(s) for seed in range(8)))
     assert [answer.outcome for answer in answers] == ["accepted"] * 8
@@ -282,7 +286,7 @@ def test_a_case_is_not_signed_past_files_that_come_in_at_the_same_moment(
     case_id, image_ids = make_case(app, people, patient_id, images=1)
     with app.database.writing() as session:
         review.give_verdict(session, app.settings, physician, image_ids[0], "neutrophil", None)
-    receiving = begin(app, technologist, patient_id)
+    source = source_of(app, technologist, patient_id)
 
     def sign() -> object:
         try:
@@ -292,7 +296,7 @@ def test_a_case_is_not_signed_past_files_that_come_in_at_the_same_moment(
             return error
 
     def bring(seed: int) -> object:
-        return service.receive(app, technologist, receiving, photograph(seed))
+        return ingest_file(app, technologist, source, photograph(seed))
 
     together(sign, *(lambda s=seed: bring(s) for seed in (70, 71, 72)))
     for image in rows(app, Image):
@@ -315,7 +319,7 @@ def test_a_file_of_a_signed_study_is_refused(
         review.sign(session, app.settings, physician, case_id, None)
     run_jobs(app)
     before = stored(app)
-    monkeypatch.setattr(service, "_study_uid", lambda *_: study_uid)  # as a DICOM file names its own study
+    monkeypatch.setattr(context, "photograph_study_uid", lambda *_: study_uid)  # as a DICOM file names its own study
     (answer,) = upload(app, technologist, patient_id, photograph(80))
     assert answer.outcome == "quarantined"
     assert "signed" in str(answer.reason)
@@ -330,7 +334,7 @@ def test_a_study_of_another_patient_is_refused(
     upload(app, technologist, patient_id, photograph(1))
     (study,) = rows(app, Study)
     before = stored(app)
-    monkeypatch.setattr(service, "_study_uid", lambda *_: study.study_uid)
+    monkeypatch.setattr(context, "photograph_study_uid", lambda *_: study.study_uid)
     (answer,) = upload(app, technologist, make_patient(app, people), photograph(2))
     assert answer.outcome == "quarantined"
     assert "another patient" in str(answer.reason)
@@ -345,7 +349,7 @@ def test_a_file_at_which_the_decoder_fails_is_kept_apart_with_the_reason(
     def fail(*_: object) -> None:
         raise DecoderFailed("The program that reads files ended while it read this one.", how=how)
 
-    monkeypatch.setattr(isolated_calls, "prepare", fail)
+    monkeypatch.setattr(isolated_calls, "prepare_all", fail)
     data = photograph(1)
     (answer,) = upload(app, technologist, patient_id, data)
     assert answer.outcome == "quarantined"
@@ -361,17 +365,17 @@ def test_a_patient_who_is_erased_while_a_file_comes_in_leaves_nothing(
     app: AppContext, people: People, technologist: Actor, patient_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     administrator = people.actor(app, Role.ADMINISTRATOR)
-    receiving = begin(app, technologist, patient_id)
-    prepare = isolated_calls.prepare
+    source = source_of(app, technologist, patient_id)
+    prepare_all = isolated_calls.prepare_all
 
     def slowly(*given: Any) -> Any:
-        prepared = prepare(*given)
+        images = prepare_all(*given)
         with app.database.writing() as session:
             erase_patient(session, app, administrator, patient_id)
-        return prepared
+        return images
 
-    monkeypatch.setattr(isolated_calls, "prepare", slowly)
-    answer = service.receive(app, technologist, receiving, photograph(1))
+    monkeypatch.setattr(isolated_calls, "prepare_all", slowly)
+    answer = ingest_file(app, technologist, source, photograph(1))
     assert answer.outcome == "quarantined"
     assert "erased" in str(answer.reason)
     run_jobs(app)
@@ -383,10 +387,10 @@ def test_a_patient_who_is_erased_at_the_same_moment_leaves_nothing(
     app: AppContext, people: People, technologist: Actor, patient_id: str
 ) -> None:
     administrator = people.actor(app, Role.ADMINISTRATOR)
-    receiving = begin(app, technologist, patient_id)
+    source = source_of(app, technologist, patient_id)
 
     def bring(seed: int) -> object:
-        return service.receive(app, technologist, receiving, photograph(seed))
+        return ingest_file(app, technologist, source, photograph(seed))
 
     def erase() -> object:
         with app.database.writing() as session:
@@ -413,16 +417,16 @@ def test_bytes_without_a_row_are_destroyed_once_they_are_old(
 def test_only_who_the_pathway_names_may_bring_images(app: AppContext, people: People, patient_id: str) -> None:
     for role in (Role.PHYSICIAN, Role.ADMINISTRATOR, Role.VIEWER, Role.RESEARCHER, Role.PATIENT):
         with pytest.raises(NotAllowed):
-            begin(app, people.actor(app, role), patient_id)
+            source_of(app, people.actor(app, role), patient_id)
     with pytest.raises(NotFound):
-        begin(app, people.outsider(app), patient_id)
+        source_of(app, people.outsider(app), patient_id)
 
 
 def test_a_pathway_that_there_is_not_is_told_with_those_there_are(
     app: AppContext, technologist: Actor, patient_id: str
 ) -> None:
     with pytest.raises(PathwayNotFound, match="smear-review"), app.database.reading() as session:
-        service.begin(session, app, technologist, patient_id, "no-such-way")
+        choose_patient(session, app, technologist, patient_id, "no-such-way")
 
 
 def test_arrivals_are_listed_newest_first_and_filtered(
@@ -464,11 +468,11 @@ def test_counting_and_storing_agree_after_many_threads(
     app: AppContext, people: People, technologist: Actor, patient_id: str
 ) -> None:
     patients = [patient_id, make_patient(app, people)]
-    receivings = [begin(app, technologist, one) for one in patients]
+    sources = [source_of(app, technologist, one) for one in patients]
 
     def bring(number: int) -> list[str]:
         return [
-            service.receive(app, technologist, receivings[number % 2], photograph(100 + number * 3 + count)).outcome
+            ingest_file(app, technologist, sources[number % 2], photograph(100 + number * 3 + count)).outcome
             for count in range(3)
         ]
 

@@ -18,8 +18,10 @@ from medhub.classification.models import Prediction
 from medhub.errors import Invalid, NotAllowed, NotFound
 from medhub.foundation import ids
 from medhub.foundation.app_context import AppContext
-from medhub.ingest import service as ingest
+from medhub.ingest.ingest_file import IngestResult
 from medhub.ingest.models import Manifest, Receipt
+from medhub.ingest.patient_claims.chosen_patient import choose_patient
+from medhub.ingest.pipeline import ingest_file
 from medhub.records import image_moves, isolated_calls, series_service, studies
 from medhub.records.models import Image, Patient, PatientBlob, Series, Study
 from medhub.records.studies import ImageLocked
@@ -290,10 +292,10 @@ def test_files_can_be_put_into_a_place(
     study_id = add_study(app, patient_id)
     series_id = add_series(app, study_id)
 
-    def put(data: bytes, **place: str) -> ingest.Answer:
+    def put(data: bytes, **place: str) -> IngestResult:
         with app.database.reading() as session:
-            receiving = ingest.begin(session, app, technologist, patient_id, PATHWAY, **place)
-        return ingest.receive(app, technologist, receiving, data)
+            source = choose_patient(session, app, technologist, patient_id, PATHWAY, **place)
+        return ingest_file(app, technologist, source, data)
 
     into_study, into_series = put(photograph(21), study_id=study_id), put(photograph(22), series_id=series_id)
     found = rows(app, [str(into_study.image_id), str(into_series.image_id)])
@@ -320,7 +322,7 @@ def test_a_place_of_somebody_else_or_on_another_way_is_refused(
     ]
     for place, error, words in wrong:
         with pytest.raises(error, match=words), app.database.reading() as session:
-            ingest.begin(session, app, technologist, patient_id, PATHWAY, **place)
+            choose_patient(session, app, technologist, patient_id, PATHWAY, **place)
 
 
 def test_many_images_are_deleted_at_once_or_none(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands that bring files in: once, or whenever some lie in a folder."""
+"""Commands that ingest files: once, or continuously from a watched folder."""
 
 from __future__ import annotations
 
@@ -26,13 +26,12 @@ from medhub.entrypoints.bootstrap import build
 from medhub.errors import MedhubError, NotFound
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.settings import Settings
-from medhub.ingest import service as ingest
-from medhub.ingest.context import Answer, IngestContext, too_large
+from medhub.ingest.context import IngestSource
 from medhub.ingest.file_sources import Reader, SourceFile, find_files
+from medhub.ingest.ingest_file import IngestResult, ReceivedFile
 from medhub.ingest.models import Route
-from medhub.ingest.patient_matching import IngestSource
-from medhub.ingest.pipeline import MOST_BYTES, MOST_FILES, receive_files
-from medhub.ingest.quarantine import quarantine_unassigned
+from medhub.ingest.patient_claims.chosen_patient import choose_patient
+from medhub.ingest.pipeline import BATCH_BYTES, BATCH_FILES, ingest_files
 from medhub.records import service as records
 from medhub.records.pathway import get_pathway
 
@@ -41,71 +40,54 @@ Data = Annotated[
 ]
 Project = Annotated[str, typer.Option(help="Name or id of the project.")]
 PathwayName = Annotated[
-    str | None, typer.Option("--pathway", help="Name of the pathway; without it the project's settings say.")
+    str | None, typer.Option("--pathway", help="Name of the pathway; without it the settings of the project decide.")
 ]
 
-# A file is whole when it has not changed for so long.
-_QUIET_S = 2.0
-_LOOK_S = 1.0
+# A file is complete when it has not changed for so long.
+_STABLE_S = 2.0
+_SCAN_INTERVAL_S = 1.0
 
 
 class After(StrEnum):
-    """What becomes of a watched file once it is durable."""
+    """What happens to a watched file after it is stored or quarantined."""
 
     DELETE = "delete"
     MOVE = "move"
 
 
-@dataclass
-class _Way:
-    """By which way files come in: for a patient who is named, or for whom they name themselves."""
-
-    app: AppContext
-    door: IngestSource
-    receiving: IngestContext | None
-
-    def bring(self, files: list[tuple[SourceFile, bytes | None]]) -> list[Answer]:
-        """Bring in a batch; ``None`` stands for a file that is too large."""
-        whole = [data for _, data in files if data is not None]
-        if self.receiving is None:
-            taken = iter(receive_files(self.app, COMMAND_LINE, self.door, whole))
-        else:
-            taken = iter([ingest.receive(self.app, COMMAND_LINE, self.receiving, data) for data in whole])
-        return [next(taken) if data is not None else self._too_large(found) for found, data in files]
-
-    def _too_large(self, found: SourceFile) -> Answer:
-        refusal = too_large(self.app, found.size)
-        if self.receiving is None:
-            return quarantine_unassigned(self.app, COMMAND_LINE, self.door, b"", refusal, found.size)
-        return ingest.quarantine(self.app, COMMAND_LINE, self.receiving, b"", refusal, found.size)
-
-
-def _way(app: AppContext, project: str, patient: str | None, pathway: str | None, route: Route) -> _Way:
+def _open_source(app: AppContext, project: str, patient: str | None, pathway: str | None, route: Route) -> IngestSource:
+    """The source of the files: of a chosen patient, or of patients whom the files name."""
     with app.database.reading() as session:
-        known = accounts.find_project(session, project)
+        project_id = accounts.find_project(session, project).id
         if pathway is not None:
             get_pathway(app.settings, pathway)
-        door = IngestSource(known.id, route, pathway=pathway)
         if patient is None:
-            return _Way(app, door, None)
-        who = records.find_patient(session, known.id, patient)
-        return _Way(app, door, ingest.begin(session, app, COMMAND_LINE, who.id, pathway or "smear-review"))
+            return IngestSource(project_id, route, pathway=pathway)
+        patient_id = records.find_patient(session, project_id, patient).id
+        return choose_patient(session, app, COMMAND_LINE, patient_id, pathway or "smear-review")
 
 
-def _batches(
-    app: AppContext, reader: Reader, found: Iterable[SourceFile]
-) -> Iterator[list[tuple[SourceFile, bytes | None]]]:
-    batch: list[tuple[SourceFile, bytes | None]] = []
+@dataclass(frozen=True)
+class _FileBatch:
+    """Files that are read and ingested together."""
+
+    sources: list[SourceFile]
+    files: list[ReceivedFile]
+
+
+def _read_batches(app: AppContext, reader: Reader, sources: Iterable[SourceFile]) -> Iterator[_FileBatch]:
+    batch = _FileBatch([], [])
     size = 0
-    for one in found:
-        data = reader.read(one) if one.size <= app.settings.upload_max_bytes else None
-        # Twice as many as are cleaned at once: one half is written while the other is cleaned.
-        if batch and (len(batch) >= 2 * MOST_FILES or size + one.size > 2 * MOST_BYTES):
+    for source in sources:
+        data = reader.read(source) if source.size <= app.settings.upload_max_bytes else None
+        # Twice the size of a batch of the pipeline: one half is stored while the other is cleaned.
+        if batch.files and (len(batch.files) >= 2 * BATCH_FILES or size + source.size > 2 * BATCH_BYTES):
             yield batch
-            batch, size = [], 0
-        batch.append((one, data))
-        size += one.size
-    if batch:
+            batch, size = _FileBatch([], []), 0
+        batch.sources.append(source)
+        batch.files.append(ReceivedFile(data, source.size if data is None else len(data), Path(source.name).name))
+        size += source.size
+    if batch.files:
         yield batch
 
 
@@ -114,25 +96,26 @@ def ingest_command(
     project: Project,
     patient: Annotated[
         str | None,
-        typer.Option(help="Code of the patient to whom all files belong; without it each DICOM file says whose it is."),
+        typer.Option(help="Code of the patient of all files; without it each DICOM file names its patient."),
     ] = None,
     pathway: PathwayName = None,
     data: Data = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a script.")] = False,
 ) -> None:
-    """Bring files in; exit code 1 if any was quarantined. The server classifies them as soon as it runs."""
+    """Ingest files; exit code 1 if any was quarantined. The server classifies them as soon as it runs."""
     app = build(Settings(data=data.absolute()) if data is not None else Settings())
     results: list[dict[str, Any]] = []
     reader = Reader(app)
     try:
-        way = _way(app, project, patient, pathway, "command")
-        found = list(find_files(app, paths))
-        if not found:
+        source = _open_source(app, project, patient, pathway, "command")
+        source_files = list(find_files(app, paths))
+        if not source_files:
             raise NotFound("There are no files in what was named.")
-        for batch in _with_bar(_batches(app, reader, found), len(found), as_json):
+        for batch in _show_progress(_read_batches(app, reader, source_files), len(source_files), as_json):
+            answers = ingest_files(app, COMMAND_LINE, source, batch.files)
             results += [
-                {"path": one.name, "outcome": answer.outcome, "reason": answer.reason, "image_id": answer.image_id}
-                for (one, _), answer in zip(batch, way.bring(batch), strict=True)
+                {"path": file.name, "outcome": result.outcome, "reason": result.reason, "image_id": result.image_id}
+                for file, result in zip(batch.sources, answers, strict=True)
             ]
     finally:
         reader.close()
@@ -140,12 +123,12 @@ def ingest_command(
     if as_json:
         print(json.dumps(results, ensure_ascii=False))
     else:
-        _print(results)
+        _print_results(results)
     if any(result["outcome"] == "quarantined" for result in results):
         raise typer.Exit(1)
 
 
-def _print(results: list[dict[str, Any]]) -> None:
+def _print_results(results: list[dict[str, Any]]) -> None:
     for result in results:
         if result["outcome"] != "accepted":
             print(f"{result['outcome']}: {result['path']}: {result['reason']}")
@@ -153,68 +136,66 @@ def _print(results: list[dict[str, Any]]) -> None:
     print(", ".join(f"{counts[outcome]} {outcome}" for outcome in ("accepted", "duplicate", "quarantined")))
 
 
-def _with_bar(
-    batches: Iterator[list[tuple[SourceFile, bytes | None]]], total: int, quiet: bool
-) -> Iterator[list[tuple[SourceFile, bytes | None]]]:
+def _show_progress(batches: Iterator[_FileBatch], total: int, quiet: bool) -> Iterator[_FileBatch]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as progress:
-        task = progress.add_task("Bringing in", total=total)
+        task = progress.add_task("Ingesting", total=total)
         for batch in batches:
             yield batch
-            progress.advance(task, len(batch))
+            progress.advance(task, len(batch.files))
 
 
 def watch_command(
-    folder: Annotated[Path, typer.Argument(help="Folder in which files are laid.", exists=True, file_okay=False)],
+    folder: Annotated[Path, typer.Argument(help="Folder to watch for files.", exists=True, file_okay=False)],
     project: Project,
     after: Annotated[
-        After, typer.Option(help="What becomes of a file that is durable here: deleted, or moved into a subfolder.")
+        After, typer.Option(help="What happens to an ingested file: it is deleted, or moved into a subfolder.")
     ] = After.MOVE,
     pathway: PathwayName = None,
     data: Data = None,
 ) -> None:
-    """Bring in whatever is laid into a folder, until it is interrupted; each file is taken once it stops growing."""
+    """Ingest files from a folder until interrupted; a file is read after it stops growing."""
     app = build(Settings(data=data.absolute()) if data is not None else Settings())
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    watched = Watched(folder, after)
+    watched = WatchFolder(folder, after)
     try:
-        way = _way(app, project, None, pathway, "watch")
+        source = _open_source(app, project, None, pathway, "watch")
         print(f"Watching {folder}", flush=True)
-        while not ended.wait(_LOOK_S):
-            for outcome, count in sorted(watched.look(way).items()):
+        while not ended.wait(_SCAN_INTERVAL_S):
+            for outcome, count in sorted(watched.ingest_stable(app, source).items()):
                 print(f"{count} {outcome}", flush=True)
     finally:
         app.close()
 
 
-class Watched:
-    """A folder in which files are laid; those that are taken are deleted, or moved to ``received`` or ``waiting``."""
+class WatchFolder:
+    """A watched folder; ingested files are deleted, or moved to its subfolders ``received`` and ``waiting``."""
 
     def __init__(self, folder: Path, after: After) -> None:
         self._folder, self._after = folder, after
         self._own = {folder / name for name in ("received", "waiting")}
-        self._seen: dict[Path, tuple[int, int, float]] = {}  # size, time of change, since when it has not changed
+        self._sizes: dict[Path, tuple[int, int, float]] = {}  # size, time of change, unchanged since
 
-    def look(self, way: _Way) -> Counter[str]:
-        """Bring in the files that have stopped growing; what became of how many."""
+    def ingest_stable(self, app: AppContext, source: IngestSource) -> Counter[str]:
+        """Ingest the files that have stopped growing, and count the outcomes."""
         counts: Counter[str] = Counter()
-        reader = Reader(way.app)
-        whole = [SourceFile(str(path), path, size=path.stat().st_size) for path in self._whole()]
-        for batch in _batches(way.app, reader, whole):
+        reader = Reader(app)
+        stable = [SourceFile(str(path), path, size=path.stat().st_size) for path in self._find_stable()]
+        for batch in _read_batches(app, reader, stable):
             try:
-                answers = way.bring(batch)
-            except MedhubError as error:  # as a full disk, or a database that is away: they are tried again
+                results = ingest_files(app, COMMAND_LINE, source, batch.files)
+            except MedhubError as error:  # such as a full disk or an unreachable database: the files are tried again
                 print(error.message, flush=True)
                 break
-            for (found, _), answer in zip(batch, answers, strict=True):
-                counts[answer.outcome] += 1
-                self._put_away(found.path, answer)
+            for file, result in zip(batch.sources, results, strict=True):
+                counts[result.outcome] += 1
+                self._remove_ingested(file.path, result)
         return counts
 
-    def _whole(self) -> list[Path]:
-        now, whole = time.monotonic(), []
+    def _find_stable(self) -> list[Path]:
+        now, stable = time.monotonic(), []
         present: set[Path] = set()
         for root, folders, names in os.walk(self._folder):
             folders[:] = [name for name in sorted(folders) if Path(root) / name not in self._own]
@@ -224,20 +205,20 @@ class Watched:
                     continue
                 present.add(path)
                 entry = path.stat()
-                size, changed, since = self._seen.get(path, (-1, 0, now))
+                size, changed, since = self._sizes.get(path, (-1, 0, now))
                 if (size, changed) != (entry.st_size, entry.st_mtime_ns):
-                    self._seen[path] = (entry.st_size, entry.st_mtime_ns, now)
-                elif now - since >= _QUIET_S:
-                    whole.append(path)
-        self._seen = {path: seen for path, seen in self._seen.items() if path in present}
-        return whole
+                    self._sizes[path] = (entry.st_size, entry.st_mtime_ns, now)
+                elif now - since >= _STABLE_S:
+                    stable.append(path)
+        self._sizes = {path: entry for path, entry in self._sizes.items() if path in present}
+        return stable
 
-    def _put_away(self, path: Path, answer: Answer) -> None:
+    def _remove_ingested(self, path: Path, result: IngestResult) -> None:
         if self._after is After.DELETE:
             path.unlink(missing_ok=True)
             return
-        place = self._folder / ("waiting" if answer.outcome == "quarantined" else "received")
-        target = place / path.relative_to(self._folder)
+        subfolder = self._folder / ("waiting" if result.outcome == "quarantined" else "received")
+        target = subfolder / path.relative_to(self._folder)
         target.parent.mkdir(parents=True, exist_ok=True)
         number = 1
         while target.exists():

@@ -15,7 +15,8 @@ from medhub.accounts.models import Project
 from medhub.accounts.passwords import new_password
 from medhub.accounts.permissions import Role
 from medhub.foundation.app_context import AppContext
-from medhub.ingest import service as ingest
+from medhub.ingest.patient_claims.chosen_patient import choose_patient
+from medhub.ingest.pipeline import ingest_file
 from medhub.records import field_definitions
 from medhub.records import service as records
 
@@ -98,8 +99,8 @@ def create_demonstration(app: AppContext, console: Console) -> None:
     with console.status(f"Importing {len(files)} images of the demonstration"):
         for index, path in enumerate(files):
             with app.database.reading() as session:
-                receiving = ingest.begin(session, app, COMMAND_LINE, patient_ids[index % len(patient_ids)], PATHWAY)
-            ingest.receive(app, COMMAND_LINE, receiving, path.read_bytes())
+                source = choose_patient(session, app, COMMAND_LINE, patient_ids[index % len(patient_ids)], PATHWAY)
+            ingest_file(app, COMMAND_LINE, source, path.read_bytes())
     table = Table("role", "e-mail", "password", title="Accounts of the demonstration; the passwords are shown only now")
     for role in Role:
         table.add_row(role, f"{role}@demo.example", passwords[role])

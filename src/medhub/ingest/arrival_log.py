@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writing what became of each received file."""
+"""Write the arrival row of each received file, with its outcome."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from sqlalchemy.orm import Session
 
 from medhub.accounts.actor import Actor
 from medhub.foundation import clock, ids
-from medhub.ingest.context import Answer, IngestContext, Outcome
+from medhub.ingest.context import IngestContext, IngestSource
+from medhub.ingest.ingest_file import IngestResult, Outcome
 from medhub.ingest.models import Arrival
 from medhub.records.models import Image, Patient
 
 
-def arrival_row(
+def build_arrival_row(
     session: Session,
     actor: Actor,
-    receiving: IngestContext,
+    source: IngestSource,
+    context: IngestContext | None,
     outcome: Outcome,
     size_bytes: int,
     *,
@@ -25,16 +27,19 @@ def arrival_row(
     code: str | None = None,
     reason: str | None = None,
 ) -> dict[str, Any]:
-    """What became of a received file, as the values of a row that is yet to be written; the act is recorded."""
+    """Build the values of an arrival row, for a later insert, and write the audit entry."""
     arrival_id = ids.new_id()
+    pathway = source.pathway
+    if context is not None:
+        pathway = context.pathway.name if context.pathway is not None else None
     row = {
         "id": arrival_id,
-        "project_id": receiving.project_id,
-        "patient_id": receiving.patient_id,
+        "project_id": source.project_id,
+        "patient_id": context.patient_id if context is not None else None,
         "image_id": image_id,
-        "route": receiving.route,
-        "peer": receiving.peer,
-        "pathway": receiving.pathway.name if receiving.pathway is not None else None,
+        "route": source.route,
+        "peer": source.peer,
+        "pathway": pathway,
         "outcome": outcome,
         "code": code,
         "reason": reason,
@@ -43,47 +48,34 @@ def arrival_row(
         "by": actor.name[:120],
         "created_at": clock.now(),
     }
+    facts = {"patient_id": context.patient_id, "image_id": image_id} if context is not None else {}
     actor.record(
         session,
         "image.receive",
         "arrival",
         arrival_id,
-        project_id=receiving.project_id,
-        patient_id=receiving.patient_id,
+        project_id=source.project_id,
         outcome_of_file=outcome,
-        image_id=image_id,
         code=code,
+        **facts,
     )
     return row
 
 
-def note_arrival(
-    session: Session,
-    actor: Actor,
-    receiving: IngestContext,
-    outcome: Outcome,
-    size_bytes: int,
-    *,
-    image_id: str | None = None,
-    code: str | None = None,
-    reason: str | None = None,
-) -> Arrival:
-    """Write what became of a received file."""
-    row = arrival_row(session, actor, receiving, outcome, size_bytes, image_id=image_id, code=code, reason=reason)
-    arrival = Arrival(**row)
-    session.add(arrival)
-    return arrival
-
-
-def note_duplicate(session: Session, actor: Actor, receiving: IngestContext, image_id: str, size_bytes: int) -> Answer:
-    """Say of a file that it is here already."""
+def add_duplicate(
+    session: Session, actor: Actor, source: IngestSource, context: IngestContext, image_id: str, size_bytes: int
+) -> IngestResult:
+    """Write the arrival of a file that was stored before."""
     image = session.get_one(Image, image_id)
     reason = "This file is already here."
-    if image.patient_id != receiving.patient_id:
+    if image.patient_id != context.patient_id:
         other = session.get_one(Patient, image.patient_id)
         reason = (
             f"This file is already here, as an image of the patient {other.code}. "
             "Check which patient it belongs to; it was not stored again."
         )
-    note_arrival(session, actor, receiving, "duplicate", size_bytes, image_id=image_id, code="duplicate", reason=reason)
-    return Answer("duplicate", reason, image_id, "duplicate")
+    row = build_arrival_row(
+        session, actor, source, context, "duplicate", size_bytes, image_id=image_id, code="duplicate", reason=reason
+    )
+    session.add(Arrival(**row))
+    return IngestResult("duplicate", reason, image_id, "duplicate")

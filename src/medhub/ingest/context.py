@@ -1,43 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is known of a file on its way in, and what becomes of it."""
+"""The source of received files, and the patient and project rules that apply to a file."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-from medhub.errors import Invalid
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from medhub.foundation import clock
 from medhub.foundation.app_context import AppContext
-from medhub.ingest.models import Arrival, Route
-from medhub.ingest.profiles import ProjectProfileChoice
+from medhub.ingest.ingest_settings import settings_of
+from medhub.ingest.models import Route
+from medhub.ingest.profiles import ProjectProfileChoice, profile_of
+from medhub.records import vault
+from medhub.records.models import Identity, Image, Patient, Study
 from medhub.records.pathway import Pathway
-from medhub.science.arrivals.burned_in_text import BurnedInText
-from medhub.science.arrivals.cleaned_image import CleanedImage
-from medhub.science.arrivals.patient_identifiers import PatientIdentifiers
-from medhub.science.imaging.decoding_limits import Unacceptable
-
-
-class ArrivalRefused(Invalid):
-    """A whole file that does not fit what is here already; the fact ``reason`` says in a word why."""
-
-    code = "arrival-refused"
-
-
-def too_large(app: AppContext, size_bytes: int) -> Unacceptable:
-    """Why a file is not taken of which, since it is longer than the limit, nothing was kept."""
-    return Unacceptable(
-        f"This file has {size_bytes // 1024**2} MB; at most {app.settings.upload_max_bytes // 1024**2} MB are taken. "
-        "Export it smaller, or ask the administrator to raise the limit. Nothing was stored.",
-        reason="too-many-bytes",
-    )
-
-
-Outcome = Literal["accepted", "duplicate", "quarantined", "discarded"]
+from medhub.science.arrivals.cleaned_image import CleaningContext
+from medhub.science.imaging.decoding_limits import DecodingLimits
 
 
 @dataclass(frozen=True)
 class TargetStudy:
-    """The study, and the series if one was named, that files are to lie in whatever they say."""
+    """The study, and optionally the series, into which a user uploads files."""
 
     study_id: str
     study_uid: str
@@ -47,46 +32,93 @@ class TargetStudy:
 
 @dataclass(frozen=True)
 class IngestContext:
-    """For which patient and pathway files come in; checked once, good for many files."""
+    """The patient of a file, and the rules of the project; shared by all files of the patient in a batch."""
 
     patient_id: str
     patient_code: str
     project_id: str
     sex: str
     birth_year: int | None
-    pathway: Pathway | None  # None for what is archived alone
-    chosen: ProjectProfileChoice
-    known: tuple[str, ...] = ()  # who the patient is, from the vault; in memory alone
-    route: Route = "upload"
-    peer: str | None = None
-    attributes: tuple[str, ...] = ()  # by which the project searches beside the usual ones
+    pathway: Pathway | None  # None for images that are only archived
+    profile: ProjectProfileChoice
+    identity_values: tuple[str, ...] = ()  # names and numbers from the vault; in memory only
+    attributes: tuple[str, ...] = ()  # searched by the project in addition to the standard ones
     settle_s: int = 0
-    duplicates: str = "keep"  # keep, replace, changed: what becomes of another file with the same identifier
-    place: TargetStudy | None = None
+    duplicates: str = "keep"  # rule for another file with the same SOP Instance UID: keep, replace, changed
+    target: TargetStudy | None = None
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What became of one file; ``code`` says in a word why it was not accepted."""
+class IngestSource:
+    """The project, route and sender of received files, and how the files name their patient.
 
-    outcome: Outcome
-    reason: str | None = None
-    image_id: str | None = None
-    code: str | None = None
-    said: PatientIdentifiers | None = None  # by which identifiers it was sent; for the answer to its sender alone
-
-
-@dataclass(frozen=True)
-class CleanedArrival:
-    """A cleaned file on its way into the rows.
-
-    A quarantined arrival that a person ``released`` becomes the accepted one; who looked ``by_person`` chose its boxes.
+    ``claim`` is a name in ``patient_claims.CLAIM_SOURCES``. ``context`` is set where the patient is known before the
+    first file arrives.
     """
 
-    receiving: IngestContext
-    prepared: CleanedImage
-    seen: BurnedInText | None
-    received_hash: str
-    released: Arrival | None = None
-    note: str | None = None
-    by_person: bool = False
+    project_id: str
+    route: Route
+    peer: str | None = None  # AE title of the sending DICOM node
+    pathway: str | None = None  # named by the sender; otherwise the project's settings decide
+    claim: str = "file-identifiers"
+    context: IngestContext | None = None
+
+
+def build_context(session: Session, app: AppContext, patient: Patient, pathway: Pathway | None) -> IngestContext:
+    """Read the rules that apply to files of a patient on a pathway."""
+    identity = vault.read_identity(app.keys, session.get(Identity, patient.id)) or {}
+    settings = settings_of(session, patient.project_id)
+    return IngestContext(
+        patient.id,
+        patient.code,
+        patient.project_id,
+        patient.sex,
+        patient.birth_year,
+        pathway,
+        profile_of(session, patient.project_id),
+        tuple(identity.values()),
+        attributes=tuple(settings.attributes),
+        duplicates=settings.duplicates,
+    )
+
+
+def build_cleaning_context(app: AppContext, context: IngestContext, *, with_thumbnail: bool) -> CleaningContext:
+    """Build the values that replace the identifying ones of a received file."""
+    with app.database.reading() as session:
+        study_uid = context.target.study_uid if context.target else photograph_study_uid(session, app, context)
+    return CleaningContext(
+        uid_key=app.keys.derive(f"uids {context.project_id}"),
+        patient_code=context.patient_code,
+        sex=context.sex,
+        birth_year=context.birth_year,
+        photograph_modality=context.pathway.modality if context.pathway is not None else "XC",
+        study_instance_uid=study_uid,
+        series_instance_uid=context.target.series_uid if context.target else None,
+        received_at=clock.now(),
+        profile=context.profile.profile,
+        known=context.identity_values,
+        attributes=context.attributes,
+        shown=with_thumbnail,
+    )
+
+
+def photograph_study_uid(session: Session, app: AppContext, context: IngestContext) -> str:
+    """The study that photographs of a patient and pathway join: the same one until its case is signed.
+
+    It is derived from the number of closed studies, so that files received at the same time agree on it.
+    """
+    name = context.pathway.name if context.pathway is not None else None
+    closed = session.scalar(
+        select(func.count(func.distinct(Image.study_id)))
+        .join(Study, Study.id == Image.study_id)
+        .where(Study.patient_id == context.patient_id, Study.pathway == name, Image.locked)
+    )
+    text = f"{context.patient_id} {name} {closed}"
+    digest = app.keys.fingerprint(f"study-uids {context.project_id}", text.encode())
+    return f"2.25.{int(digest[:32], 16)}"
+
+
+def decoding_limits(app: AppContext) -> DecodingLimits:
+    """The largest file that is accepted."""
+    settings = app.settings
+    return DecodingLimits(max_bytes=settings.upload_max_bytes, max_pixels=settings.upload_max_pixels)

@@ -8,7 +8,6 @@ and is said in the log.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import struct
 import threading
@@ -25,12 +24,13 @@ from medhub.accounts.permissions import Role
 from medhub.errors import Unavailable
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.logging import get_logger
-from medhub.ingest.context import ArrivalRefused
+from medhub.ingest.context import IngestSource
+from medhub.ingest.ingest_file import IngestFile, ReceivedFile
 from medhub.ingest.journal import JournalPosition, read_record
 from medhub.ingest.models import Arrival, Receipt
-from medhub.ingest.patient_matching import IngestSource
-from medhub.ingest.pipeline import receive_files
-from medhub.ingest.quarantine import open_sealed, quarantine_unassigned
+from medhub.ingest.pipeline import hash_received, ingest_files
+from medhub.ingest.quarantine import open_sealed, quarantine_files
+from medhub.ingest.refusals import ArrivalRefused
 
 BATCH_FILES = 1_024
 BATCH_BYTES = 64 * 1024**2
@@ -57,8 +57,8 @@ class JournalEntry:
         return node_actor(self.project_id, self.ae_title, self.origin, Role.TECHNOLOGIST)
 
     @property
-    def door(self) -> IngestSource:
-        """By which way it comes in."""
+    def source(self) -> IngestSource:
+        """The ingest source of its objects."""
         return IngestSource(self.project_id, "dimse", self.ae_title)
 
 
@@ -175,9 +175,13 @@ class Intake:
 
     def _take_in_of(self, sent: JournalEntry, records: Sequence[tuple[ExpectedPatient, bytes]]) -> None:
         try:
-            files = [data for one, data in records if not (one.left and self._patiently(self._is_here, sent, data))]
+            files = [
+                ReceivedFile.of(data)
+                for one, data in records
+                if not (one.left and self._patiently(self._is_here, sent, data))
+            ]
             if files:
-                self._patiently(receive_files, self._app, sent.actor, sent.door, files)
+                self._patiently(ingest_files, self._app, sent.actor, sent.source, files)
         except _Stopping:
             return  # what was not taken in is, after the next start
         except Exception as error:
@@ -196,12 +200,13 @@ class Intake:
         try:
             if not self._patiently(self._is_here, sent, data):
                 try:
-                    self._patiently(receive_files, self._app, sent.actor, sent.door, [data])
+                    self._patiently(ingest_files, self._app, sent.actor, sent.source, [ReceivedFile.of(data)])
                 except _Stopping:
                     raise
                 except Exception as error:
                     log.error("intake.failed", error=type(error).__name__, objects=1, exc_info=True)
-                    self._patiently(quarantine_unassigned, self._app, sent.actor, sent.door, data, fault)
+                    file = IngestFile(data, len(data), refusal=fault)
+                    self._patiently(quarantine_files, self._app, sent.actor, sent.source, [file])
         except _Stopping:
             return
         except Exception as error:  # its project is gone, for one
@@ -224,8 +229,7 @@ class Intake:
 
     def _is_here(self, sent: JournalEntry, data: bytes) -> bool:
         """Whether a record that was left behind had been taken in, and only the note of it was lost."""
-        keys = self._app.keys
-        received_hash = keys.fingerprint("arrivals", sent.project_id.encode() + hashlib.sha256(data).digest())
+        received_hash = hash_received(self._app, sent.project_id, data)
         with self._app.database.reading() as session:
             if session.get(Receipt, (sent.project_id, received_hash)) is not None:
                 return True

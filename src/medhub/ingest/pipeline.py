@@ -1,212 +1,227 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that name their patient themselves: by STOW-RS, C-STORE, a watched folder or the command line.
+"""The ingest pipeline: every received file passes these steps, whatever its source.
 
-They come in many at a time. Each step is done for a batch: what the files say of themselves, whose they are, cleaning
-in a process apart, and one transaction that writes all that was accepted.
+1. ``identify_patients``: a patient-claim source finds the patient of each file.
+2. ``find_duplicates``: a file that was stored before is answered.
+3. ``clean_files``: an isolated process removes identifying values, in memory.
+4. ``check_phi``: an isolated process looks for identifying text in the pixels and redacts it.
+5. ``store_or_quarantine``: one transaction stores the accepted files of a batch, and one quarantines the refused ones.
+
+Nothing is written before it is cleaned or sealed, and a file has a result only when its bytes and its row are durable.
+
+Files are processed in batches, and each step opens its own transaction: the pipeline is the edge where transactions are
+committed, as a route or a job is for other use cases. A failure of the database or the disk ends the batch with an
+exception; the sender repeats it, and what was already stored is then a duplicate.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from medhub.accounts.actor import Actor
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.isolation import DecoderFailed
-from medhub.ingest import service
-from medhub.ingest.arrival_log import note_duplicate
-from medhub.ingest.context import Answer, ArrivalRefused, CleanedArrival, IngestContext
-from medhub.ingest.image_writer import store_all
-from medhub.ingest.ingest_settings import settings_of
+from medhub.ingest.arrival_log import add_duplicate
+from medhub.ingest.context import IngestSource, build_cleaning_context, decoding_limits
+from medhub.ingest.image_writer import store_images
+from medhub.ingest.ingest_file import CleanedArrival, IngestFile, IngestResult, ReceivedFile
 from medhub.ingest.models import Receipt
-from medhub.ingest.patient_matching import IngestSource, find_patient, wait_for_all
-from medhub.ingest.profiles import profile_of
-from medhub.ingest.quarantine import quarantine, quarantine_unassigned
+from medhub.ingest.patient_claims import CLAIM_SOURCES
+from medhub.ingest.quarantine import quarantine_files
+from medhub.ingest.refusals import ArrivalRefused, FileUndecodable, PhiReviewNeeded, too_large
 from medhub.records import isolated_calls
-from medhub.records.pathway import get_pathway
+from medhub.science.arrivals.burned_in_text import BurnedInText
 from medhub.science.arrivals.cleaned_image import CleanedImage, CleaningContext
 from medhub.science.arrivals.patient_identifiers import PatientIdentifiers
+from medhub.science.deid.ocr import OcrUnavailable
 from medhub.science.imaging.decoding_limits import Unacceptable
 
-MOST_FILES = 32
-MOST_BYTES = 16 * 1024**2
-
-Refusal = Unacceptable | ArrivalRefused
+BATCH_FILES = 32
+BATCH_BYTES = 16 * 1024**2
 
 
-@dataclass
-class _File:
-    """One file on its way in, with what has been found out of it."""
+def ingest_files(
+    app: AppContext, actor: Actor, source: IngestSource, files: Sequence[ReceivedFile]
+) -> list[IngestResult]:
+    """Ingest files; the list has the result of each, in their order.
 
-    data: bytes
-    said: PatientIdentifiers | None = None
-    receiving: IngestContext | None = None
-    received_hash: str = ""
-    prepared: CleanedImage | None = None
-    refusal: Refusal | None = None
-    answer: Answer | None = None
-
-    @property
-    def is_open(self) -> bool:
-        return self.refusal is None and self.answer is None
-
-
-def receive_files(app: AppContext, actor: Actor, door: IngestSource, files: Sequence[bytes]) -> list[Answer]:
-    """Take in files that name their patients themselves; each gets an answer of its own, in their order, durable.
-
-    Whoever calls has checked that the actor may bring files into the door's project.
+    The caller has checked that the actor may bring files into the project of the source.
     """
-    batches = list(_batches(files))
-    if len(batches) < 2:
-        return [answer for batch in batches for answer in _receive(app, actor, door, batch)]
-    # One more than clean: while one batch is written, none of those that clean is idle.
+    batches = list(_split_batches(files))
+    # The files of a patient whom a user chose are numbered in their order.
+    if len(batches) < 2 or source.context is not None:
+        return [result for batch in batches for result in _ingest_batch(app, actor, source, batch)]
+    # One thread more than isolated processes: while one batch is stored, all processes stay busy.
     with ThreadPoolExecutor(max_workers=app.settings.decoder_workers + 1) as pool:
-        several = pool.map(lambda batch: _receive(app, actor, door, batch), batches)
-        return [answer for answers in several for answer in answers]
+        results = pool.map(lambda batch: _ingest_batch(app, actor, source, batch), batches)
+        return [result for batch_results in results for result in batch_results]
 
 
-def _batches(files: Sequence[bytes]) -> Iterator[list[_File]]:
-    batch: list[_File] = []
+def ingest_file(app: AppContext, actor: Actor, source: IngestSource, data: bytes) -> IngestResult:
+    """Ingest one file."""
+    (result,) = ingest_files(app, actor, source, [ReceivedFile.of(data)])
+    return result
+
+
+def _split_batches(files: Sequence[ReceivedFile]) -> Iterator[list[ReceivedFile]]:
+    batch: list[ReceivedFile] = []
     size = 0
-    for data in files:
-        if batch and (len(batch) >= MOST_FILES or size + len(data) > MOST_BYTES):
+    for file in files:
+        file_size = len(file.data or b"")
+        if batch and (len(batch) >= BATCH_FILES or size + file_size > BATCH_BYTES):
             yield batch
             batch, size = [], 0
-        batch.append(_File(data))
-        size += len(data)
+        batch.append(file)
+        size += file_size
     if batch:
         yield batch
 
 
-def _receive(app: AppContext, actor: Actor, door: IngestSource, batch: list[_File]) -> list[Answer]:
-    _introduce(app, batch)
-    _find_patients(app, actor, door, batch)
-    _note_known(app, actor, door, batch)
-    _prepare(app, batch)
-    _store(app, actor, batch)
-    return [_answer(app, actor, door, file) for file in batch]
+def _ingest_batch(
+    app: AppContext, actor: Actor, source: IngestSource, received: Sequence[ReceivedFile]
+) -> list[IngestResult]:
+    files = [
+        IngestFile(file.data or b"", file.size_bytes, file.name)
+        if file.data is not None
+        else IngestFile(b"", file.size_bytes, file.name, refusal=too_large(app, file.size_bytes))
+        for file in received
+    ]
+    identify_patients(app, actor, source, files)
+    find_duplicates(app, actor, source, files)
+    clean_files(app, source, files)
+    check_phi(app, files)
+    return store_or_quarantine(app, actor, source, files)
 
 
-def _introduce(app: AppContext, batch: list[_File]) -> None:
-    limits = service.limits_of(app)
-    try:
-        said = isolated_calls.introduce(app, [file.data for file in batch], limits)
-    except DecoderFailed as failure:
-        if len(batch) == 1:
-            batch[0].refusal = service.undecodable(failure)
-            return
-        for file in batch:  # which of them it was shows one by one
-            _introduce(app, [file])
+def identify_patients(app: AppContext, actor: Actor, source: IngestSource, files: Sequence[IngestFile]) -> None:
+    """Find the patient of each file by the patient-claim source that the ingest source names."""
+    CLAIM_SOURCES[source.claim].identify(app, actor, source, files)
+
+
+def find_duplicates(app: AppContext, actor: Actor, source: IngestSource, files: Sequence[IngestFile]) -> None:
+    """Answer files that were stored before, byte for byte, even where they name another patient."""
+    identified = [file for file in files if file.context is not None and file.result is None]
+    if not identified:
         return
-    for file, one in zip(batch, said, strict=True):
-        if isinstance(one, PatientIdentifiers):
-            file.said = one
-        else:
-            file.refusal = one
-
-
-def _find_patients(app: AppContext, actor: Actor, door: IngestSource, batch: list[_File]) -> None:
-    found: dict[tuple[str, ...], IngestContext] = {}
-    with app.database.writing() as session:
-        archive = settings_of(session, door.project_id)
-        chosen = profile_of(session, door.project_id)
-        wait_for_all(session, app.keys, door.project_id, [file.said for file in batch if file.said is not None])
-        for file in batch:
-            said = file.said
-            if said is None or not file.is_open:
-                continue
-            person = (said.patient_id, said.issuer, said.name, said.birth_date, said.sex, said.study_uid, said.modality)
-            if person not in found:
-                try:
-                    patient = find_patient(session, app, actor, door, said, chosen)
-                except ArrivalRefused as refusal:
-                    file.refusal = refusal
-                    continue
-                name = door.pathway or archive.pathways.get(said.modality) or archive.pathways.get("*")
-                pathway = get_pathway(app.settings, name) if name else None
-                receiving = service.receiving_of(session, app, patient, pathway)
-                found[person] = replace(receiving, route=door.route, peer=door.peer, settle_s=archive.settle_s)
-            file.receiving = found[person]
-            file.received_hash = service.hash_of(app, file.receiving, file.data)
-
-
-def _note_known(app: AppContext, actor: Actor, door: IngestSource, batch: list[_File]) -> None:
-    """Answer for files that came in before, byte for byte."""
-    hashes = [file.received_hash for file in batch if file.receiving is not None]
+    for file in identified:
+        file.received_hash = hash_received(app, source.project_id, file.data)
     with app.database.reading() as session:
-        known = service.known_receipts(session, door.project_id, hashes)
+        known = known_hashes(session, source.project_id, [file.received_hash for file in identified])
     if not known:
         return
     with app.database.writing() as session:
-        for file in batch:
-            if file.receiving is None or not file.is_open:
-                continue
-            receipt = session.get(Receipt, (file.receiving.project_id, file.received_hash))
-            if receipt is not None:
-                file.answer = note_duplicate(session, actor, file.receiving, receipt.image_id, len(file.data))
+        for file in identified:
+            receipt = session.get(Receipt, (source.project_id, file.received_hash))
+            if receipt is not None and file.context is not None:
+                size = file.size_bytes
+                file.result = add_duplicate(session, actor, source, file.context, receipt.image_id, size)
 
 
-def _prepare(app: AppContext, batch: list[_File]) -> None:
-    files = [file for file in batch if file.is_open]
+def hash_received(app: AppContext, project_id: str, data: bytes) -> str:
+    """The keyed hash by which received bytes are recognized when they are sent again."""
+    return app.keys.fingerprint("arrivals", project_id.encode() + hashlib.sha256(data).digest())
+
+
+def known_hashes(session: Session, project_id: str, hashes: Sequence[str]) -> set[str]:
+    """The hashes of files that were stored in a project before."""
+    query = select(Receipt.received_hash).where(Receipt.project_id == project_id, Receipt.received_hash.in_(hashes))
+    return set(session.scalars(query))
+
+
+def clean_files(app: AppContext, source: IngestSource, files: Sequence[IngestFile]) -> None:
+    """Remove identifying values from the headers, in an isolated process; the pixels stay as received."""
+    files = [file for file in files if file.is_open]
     if not files:
         return
-    contexts: dict[int, CleaningContext] = {}
-    for file in files:
-        assert file.receiving is not None  # noqa: S101 - open files have found their patient
-        if id(file.receiving) not in contexts:
-            contexts[id(file.receiving)] = service.context_of(app, file.receiving)
+    _set_cleaning_contexts(app, source, files)
+    contexts = [file.cleaning for file in files if file.cleaning is not None]
     try:
-        prepared = isolated_calls.prepare_all(
-            app,
-            [file.data for file in files],
-            [contexts[id(file.receiving)] for file in files],
-            service.limits_of(app),
-        )
+        images = isolated_calls.prepare_all(app, [file.data for file in files], contexts, decoding_limits(app))
     except DecoderFailed as failure:
         if len(files) == 1:
-            files[0].refusal = service.undecodable(failure)
+            files[0].refusal = FileUndecodable(failure)
             return
+        # One by one, to find the file on which the decoder fails.
         for file in files:
-            _prepare(app, [file])
+            clean_files(app, source, [file])
         return
-    for file, one in zip(files, prepared, strict=True):
-        if isinstance(one, CleanedImage):
-            file.prepared = one
+    for file, image in zip(files, images, strict=True):
+        if isinstance(image, CleanedImage):
+            file.image = image
         else:
-            file.refusal = one
+            file.refusal = image
 
 
-def _store(app: AppContext, actor: Actor, batch: list[_File]) -> None:
-    files: list[_File] = []
-    several: list[CleanedArrival] = []
-    for file in batch:
-        if not file.is_open or file.receiving is None or file.prepared is None:
+def _set_cleaning_contexts(app: AppContext, source: IngestSource, files: Sequence[IngestFile]) -> None:
+    """Build the cleaning context of each file; files of the same patient share one object."""
+    contexts: dict[int, CleaningContext] = {}
+    for file in files:
+        if file.cleaning is not None or file.context is None:
+            continue
+        key = id(file.context)
+        if key not in contexts:
+            with_thumbnail = source.route == "upload"  # thumbnails of other routes are rendered later
+            contexts[key] = build_cleaning_context(app, file.context, with_thumbnail=with_thumbnail)
+        file.cleaning = contexts[key]
+
+
+def check_phi(app: AppContext, files: Sequence[IngestFile]) -> None:
+    """Redact identifying text in the pixels, or only the boxes that a person drew; refuse what a person must review."""
+    for file in files:
+        if not file.is_open or file.image is None:
             continue
         try:
-            seen = service.look(app, file.receiving, file.data, file.prepared)
+            file.text = _redact_text(app, file, file.image)
         except (Unacceptable, ArrivalRefused) as refusal:
             file.refusal = refusal
         except DecoderFailed as failure:
-            file.refusal = service.undecodable(failure)
-        else:
-            files.append(file)
-            several.append(CleanedArrival(file.receiving, file.prepared, seen, file.received_hash))
-    if not several:
-        return
-    for file, answer in zip(files, store_all(app, actor, several), strict=True):
+            file.refusal = FileUndecodable(failure)
+
+
+def _redact_text(app: AppContext, file: IngestFile, image: CleanedImage) -> BurnedInText | None:
+    boxes = file.release.boxes if file.release is not None else None
+    if file.cleaning is None or (not image.unseen and boxes is None):
+        return None
+    try:
+        text = isolated_calls.look(app, file.data, image, file.cleaning, decoding_limits(app), boxes)
+    except OcrUnavailable as missing:
+        raise PhiReviewNeeded(f"Its pixels were not searched for text. {missing.message}") from missing
+    if text.doubt:
+        raise PhiReviewNeeded(text.doubt, text.boxes)
+    return text
+
+
+def store_or_quarantine(
+    app: AppContext, actor: Actor, source: IngestSource, files: Sequence[IngestFile]
+) -> list[IngestResult]:
+    """Store the accepted files in one transaction and quarantine the refused ones in another."""
+    store_accepted(app, actor, source, files)
+    refused = [file for file in files if file.result is None]
+    for file, result in zip(refused, quarantine_files(app, actor, source, refused), strict=True):
+        file.result = result
+    return [
+        replace(file.result, identifiers=file.identifiers or PatientIdentifiers())
+        for file in files
+        if file.result is not None
+    ]
+
+
+def store_accepted(app: AppContext, actor: Actor, source: IngestSource, files: Sequence[IngestFile]) -> None:
+    """Store the accepted files in one transaction; those that conflict with stored images are refused."""
+    accepted: list[IngestFile] = []
+    arrivals: list[CleanedArrival] = []
+    for file in files:
+        if file.is_open and file.context is not None and file.image is not None:
+            accepted.append(file)
+            arrivals.append(CleanedArrival(file.context, file.image, file.text, file.received_hash, file.release))
+    for file, answer in zip(accepted, store_images(app, actor, source, arrivals), strict=True):
         if isinstance(answer, ArrivalRefused):
             file.refusal = answer
         else:
-            file.answer = answer
-
-
-def _answer(app: AppContext, actor: Actor, door: IngestSource, file: _File) -> Answer:
-    said = file.said or PatientIdentifiers()
-    if file.answer is not None:
-        return replace(file.answer, said=said)
-    refusal = file.refusal
-    assert refusal is not None  # noqa: S101 - what is not answered was refused
-    if file.receiving is None:
-        return replace(quarantine_unassigned(app, actor, door, file.data, refusal), said=said)
-    return replace(quarantine(app, actor, file.receiving, file.data, refusal), said=said)
+            file.result = answer

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that wait for a person, sealed under the patient's key, until they are released, discarded or expire."""
+"""Quarantined files: sealed, with a reason, until a person releases or discards them or they expire.
+
+A file is sealed under the key of its patient, or under a key of the project while no patient is known.
+"""
 
 from __future__ import annotations
 
@@ -12,134 +15,91 @@ from sqlalchemy.orm import Session
 
 from medhub.accounts.actor import Actor
 from medhub.errors import Conflict, Invalid, NotFound
-from medhub.foundation import clock, ids, jobs
+from medhub.foundation import clock, jobs
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.blobs import BlobStore
 from medhub.foundation.keys import seal, unseal
-from medhub.ingest.arrival_log import note_arrival
-from medhub.ingest.context import Answer, ArrivalRefused, IngestContext
+from medhub.ingest.arrival_log import build_arrival_row
+from medhub.ingest.context import IngestSource
+from medhub.ingest.ingest_file import IngestFile, IngestResult
 from medhub.ingest.models import Arrival
-from medhub.ingest.patient_matching import IngestSource, NotThisPatient
+from medhub.ingest.refusals import PatientMismatch, PhiReviewNeeded, Refusal, code_of
 from medhub.records import service as records
 from medhub.records import vault
 from medhub.records.models import Patient, PatientBlob
-from medhub.science.arrivals.burned_in_text import Region
-from medhub.science.imaging.decoding_limits import Unacceptable
 
-WRITING = "writing"
-# Of the boxes that a person is shown; a picture with more is full of them.
+# Boxes shown to a person; an image with more is full of text.
 _MOST_BOXES = 2_000
 
 
-class InDoubt(ArrivalRefused):
-    """Nobody can be sure what stands in the pixels of a file; a person must look."""
-
-    code = "in-doubt"
-
-    def __init__(self, message: str, boxes: Sequence[Region] = ()) -> None:
-        """Keep the reason, and where writing may be."""
-        super().__init__(message, reason=WRITING)
-        self.boxes = tuple(boxes)
-
-
 @dataclass(frozen=True)
-class Waiting:
-    """A file that waits, opened; who holds it holds what may identify somebody."""
+class OpenedArrival:
+    """A quarantined file with its decrypted bytes, which may identify a person."""
 
     arrival: Arrival
-    patient_code: str | None  # None where nobody has said yet whose it is
+    patient_code: str | None  # None while no patient is assigned
     data: bytes
 
 
-def quarantine(
-    app: AppContext,
-    actor: Actor,
-    receiving: IngestContext,
-    data: bytes,
-    refusal: Unacceptable | ArrivalRefused,
-    size_bytes: int | None = None,
-) -> Answer:
-    """Keep a refused file sealed under the patient's key, with its reason, until it expires."""
-    code = str(refusal.facts.get("reason", "unsupported"))
+def quarantine_files(
+    app: AppContext, actor: Actor, source: IngestSource, files: Sequence[IngestFile]
+) -> list[IngestResult]:
+    """Quarantine refused files in one transaction, each with its reason, until they expire."""
+    if not files:
+        return []
     with app.database.writing() as session:
-        if session.get(Patient, receiving.patient_id) is None:
-            return Answer("quarantined", refusal.message)
-        arrival = note_arrival(
-            session,
-            actor,
-            receiving,
-            "quarantined",
-            size_bytes if size_bytes is not None else len(data),
-            code=code,
-            reason=refusal.message,
-        )
-        if isinstance(refusal, InDoubt):
-            arrival.boxes = [list(box) for box in refusal.boxes[:_MOST_BOXES]]
-        if data:
-            sealed = vault.seal_for(session, app.keys, receiving.patient_id, data, f"arrival {arrival.id}")
-            arrival.sealed_bytes = records.store_blob(session, app, sealed, patient_id=receiving.patient_id)
-            arrival.expires_at = clock.now() + timedelta(days=app.settings.quarantine_days)
-    return Answer("quarantined", refusal.message, code=code)
+        return [_quarantine_file(session, app, actor, source, file) for file in files]
 
 
-def unassigned(app: AppContext) -> BlobStore:
-    """Where sealed files wait that are nobody's yet."""
+def _quarantine_file(
+    session: Session, app: AppContext, actor: Actor, source: IngestSource, file: IngestFile
+) -> IngestResult:
+    refusal, context = file.refusal, file.context
+    if refusal is None:
+        raise ValueError("the file was not refused")
+    if context is not None and session.get(Patient, context.patient_id) is None:
+        return IngestResult("quarantined", refusal.message)  # erased meanwhile: nothing may be written
+    code = code_of(refusal)
+    row = build_arrival_row(
+        session, actor, source, context, "quarantined", file.size_bytes, code=code, reason=refusal.message
+    )
+    arrival = Arrival(**row)
+    session.add(arrival)
+    if isinstance(refusal, PhiReviewNeeded):
+        arrival.boxes = [list(box) for box in refusal.boxes[:_MOST_BOXES]]
+    if isinstance(refusal, PatientMismatch):
+        arrival.candidates = list(refusal.candidates)
+    if file.data:
+        seal_arrival(session, app, arrival, file.data)
+        arrival.expires_at = clock.now() + timedelta(days=app.settings.quarantine_days)
+    return IngestResult("quarantined", refusal.message, code=code)
+
+
+def seal_arrival(session: Session, app: AppContext, arrival: Arrival, data: bytes) -> None:
+    """Write the bytes of an arrival, sealed under the key of its patient or else of its project."""
+    if arrival.patient_id is not None:
+        sealed = vault.seal_for(session, app.keys, arrival.patient_id, data, f"arrival {arrival.id}")
+        arrival.sealed_bytes = records.store_blob(session, app, sealed, patient_id=arrival.patient_id)
+    else:
+        key = app.keys.derive(f"unassigned arrivals {arrival.project_id}")
+        arrival.sealed_bytes = unassigned_store(app).put(seal(key, data, f"arrival {arrival.id}"))
+
+
+def unassigned_store(app: AppContext) -> BlobStore:
+    """The store of sealed files that have no patient yet."""
     return BlobStore(app.settings.unassigned_folder)
 
 
 def destroy_unassigned(app: AppContext, digests: list[str]) -> None:
-    """Delete sealed files that were nobody's, unless they still wait."""
+    """Delete sealed files that had no patient, unless they are still quarantined."""
     with app.database.writing() as session:
-        waiting = set(session.scalars(select(Arrival.sealed_bytes).where(Arrival.sealed_bytes.in_(digests))))
-    for digest in set(digests) - waiting:
-        unassigned(app).delete(digest)
-
-
-def quarantine_unassigned(
-    app: AppContext,
-    actor: Actor,
-    door: IngestSource,
-    data: bytes,
-    refusal: Unacceptable | ArrivalRefused,
-    size_bytes: int | None = None,
-) -> Answer:
-    """Keep a file that is nobody's yet, sealed under a key of the project, until a person says whose it is."""
-    code = str(refusal.facts.get("reason", "unsupported"))
-    with app.database.writing() as session:
-        arrival = Arrival(
-            id=ids.new_id(),
-            project_id=door.project_id,
-            route=door.route,
-            peer=door.peer,
-            pathway=door.pathway,
-            outcome="quarantined",
-            code=code,
-            reason=refusal.message,
-            size_bytes=size_bytes if size_bytes is not None else len(data),
-            by_id=actor.user_id or None,
-            by=actor.name[:120],
-            created_at=clock.now(),
-            candidates=list(refusal.candidates) if isinstance(refusal, NotThisPatient) else None,
-        )
-        session.add(arrival)
-        actor.record(
-            session,
-            "image.receive",
-            "arrival",
-            arrival.id,
-            project_id=door.project_id,
-            outcome_of_file="quarantined",
-            code=code,
-        )
-        if data:
-            key = app.keys.derive(f"unassigned arrivals {door.project_id}")
-            arrival.sealed_bytes = unassigned(app).put(seal(key, data, f"arrival {arrival.id}"))
-            arrival.expires_at = clock.now() + timedelta(days=app.settings.quarantine_days)
-    return Answer("quarantined", refusal.message, code=code)
+        in_use = set(session.scalars(select(Arrival.sealed_bytes).where(Arrival.sealed_bytes.in_(digests))))
+    for digest in set(digests) - in_use:
+        unassigned_store(app).delete(digest)
 
 
 def get_arrival(session: Session, actor: Actor, arrival_id: str, action: str) -> tuple[Arrival, str | None]:
-    """An arrival and its patient's code, if it is somebody's."""
+    """An arrival, and the code of its patient if it has one."""
     arrival = session.get(Arrival, arrival_id)
     if arrival is None:
         raise NotFound("There is no such arrival, or it is not in a project of yours.")
@@ -147,38 +107,38 @@ def get_arrival(session: Session, actor: Actor, arrival_id: str, action: str) ->
     return arrival, session.get_one(Patient, arrival.patient_id).code if arrival.patient_id is not None else None
 
 
-def open_waiting(session: Session, app: AppContext, actor: Actor, arrival_id: str) -> Waiting:
-    """Open a file that waits; the audit says who did, in the same transaction as what is done with it."""
+def open_arrival(session: Session, app: AppContext, actor: Actor, arrival_id: str) -> OpenedArrival:
+    """Decrypt a quarantined file; the caller writes the audit entry in the same transaction as its use."""
     arrival, code = get_arrival(session, actor, arrival_id, "arrival.resolve")
     if arrival.outcome != "quarantined":
-        raise Conflict("This file does not wait any more: somebody has resolved it.")
+        raise Conflict("This file is no longer quarantined: somebody has resolved it.")
     if arrival.sealed_bytes is None:
         raise Conflict("The bytes of this file are not here any more, or never were. Upload it again.")
-    return Waiting(arrival, code, open_sealed(session, app, arrival))
+    return OpenedArrival(arrival, code, open_sealed(session, app, arrival))
 
 
 def open_sealed(session: Session, app: AppContext, arrival: Arrival) -> bytes:
-    """The bytes of a file that waits, as they were received."""
+    """The bytes of a quarantined file as received."""
     if arrival.patient_id is None:
-        sealed = unassigned(app).get(str(arrival.sealed_bytes))
+        sealed = unassigned_store(app).get(str(arrival.sealed_bytes))
         return unseal(app.keys.derive(f"unassigned arrivals {arrival.project_id}"), sealed, f"arrival {arrival.id}")
     sealed = app.blobs.get(str(arrival.sealed_bytes))
     return vault.unseal_for(session, app.keys, arrival.patient_id, sealed, f"arrival {arrival.id}")
 
 
-def note_refusal(arrival: Arrival, refusal: Unacceptable | ArrivalRefused) -> None:
-    """Write why a file that waits was refused once more."""
-    arrival.code, arrival.reason = str(refusal.facts.get("reason", "unsupported")), refusal.message
+def write_refusal(arrival: Arrival, refusal: Refusal) -> None:
+    """Write why a quarantined file was refused again."""
+    arrival.code, arrival.reason = code_of(refusal), refusal.message
     arrival.resolved_at = arrival.resolved_by = None
-    if isinstance(refusal, InDoubt):
+    if isinstance(refusal, PhiReviewNeeded):
         arrival.boxes = [list(box) for box in refusal.boxes[:_MOST_BOXES]]
 
 
 def discard(session: Session, actor: Actor, arrival_id: str, note: str) -> Arrival:
-    """Destroy the bytes of a file that waits; its row stays with the reasons."""
+    """Destroy the bytes of a quarantined file; its row with the reasons stays."""
     arrival, _ = get_arrival(session, actor, arrival_id, "arrival.resolve")
     if arrival.outcome != "quarantined":
-        raise Conflict("This file does not wait any more: somebody has resolved it.")
+        raise Conflict("This file is no longer quarantined: somebody has resolved it.")
     if not note.strip():
         raise Invalid("Write why the file is discarded.", field="note")
     arrival.outcome, arrival.note = "discarded", note.strip()
@@ -199,12 +159,12 @@ def destroy_sealed(session: Session, arrivals: Sequence[Arrival]) -> int:
     """Destroy quarantined bytes; the rows with their reasons stay."""
     sealed = [arrival for arrival in arrivals if arrival.sealed_bytes is not None]
     digests = [str(arrival.sealed_bytes) for arrival in sealed if arrival.patient_id is not None]
-    nobodys = [str(arrival.sealed_bytes) for arrival in sealed if arrival.patient_id is None]
+    unassigned = [str(arrival.sealed_bytes) for arrival in sealed if arrival.patient_id is None]
     for arrival in arrivals:
         arrival.sealed_bytes = None
     session.flush()
     session.execute(delete(PatientBlob).where(PatientBlob.digest.in_(digests)))
     records.enqueue_blob_deletion(session, digests)
-    if nobodys:
-        jobs.enqueue(session, "destroy-unassigned", {"digests": nobodys})
+    if unassigned:
+        jobs.enqueue(session, "destroy-unassigned", {"digests": unassigned})
     return len(sealed)

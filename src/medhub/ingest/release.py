@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the people who resolve quarantined files see of them, and what they do."""
+"""Quarantined files as a person reviews them, and their release through the steps of the pipeline."""
 
 from __future__ import annotations
 
@@ -10,36 +10,43 @@ from medhub.accounts.actor import Actor
 from medhub.errors import Conflict, Invalid
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.isolation import DecoderFailed
-from medhub.ingest import service
-from medhub.ingest.context import Answer, ArrivalRefused, CleanedArrival, IngestContext
-from medhub.ingest.image_writer import store
-from medhub.ingest.models import Arrival, Receipt
-from medhub.ingest.quarantine import get_arrival, open_waiting
+from medhub.ingest.ingest_file import IngestFile, IngestResult, ReleaseDecision
+from medhub.ingest.models import Arrival
+from medhub.ingest.patient_claims.assigned_patient import source_of
+from medhub.ingest.pipeline import (
+    check_phi,
+    clean_files,
+    hash_received,
+    identify_patients,
+    known_hashes,
+    store_accepted,
+)
+from medhub.ingest.quarantine import get_arrival, open_arrival
+from medhub.ingest.refusals import ArrivalRefused, FileUndecodable
 from medhub.records import isolated_calls
-from medhub.records.models import Patient
-from medhub.records.pathway import get_pathway
 from medhub.science.arrivals.burned_in_text import Region
-from medhub.science.arrivals.cleaning import CleanedImage, Unacceptable
+from medhub.science.arrivals.cleaned_image import CleanedImage
+from medhub.science.imaging.decoding_limits import Unacceptable
 from medhub.science.imaging.dicom.object_kinds import ShownAs
 
 _LARGEST_VIEW = 2_048
 
 
 @dataclass(frozen=True)
-class Opened:
-    """What is known of a file that waits, for the page on which it is resolved."""
+class ArrivalReview:
+    """An arrival as a person reviews it; the size is 0 where the file cannot be displayed."""
 
     arrival: Arrival
     patient_code: str | None
-    rows: int = 0  # 0 where it cannot be shown
+    rows: int = 0
     columns: int = 0
-    frames: int = 0  # of a document, its pages
+    frames: int = 0  # pages of a document
     shown_as: ShownAs | None = None
-    texts: tuple[str, ...] = ()  # of a document, the text of each page, with what is hidden in it
+    texts: tuple[str, ...] = ()  # the text of each page of a document, hidden text included
 
 
-def look_at(app: AppContext, actor: Actor, arrival_id: str) -> Opened:
-    """Open an arrival: what it is, and, where it waits and can be shown, how large its picture is."""
+def review_arrival(app: AppContext, actor: Actor, arrival_id: str) -> ArrivalReview:
+    """Read an arrival, with the size of its image where it is quarantined and can be displayed."""
     with app.database.reading() as session:
         arrival, code = get_arrival(session, actor, arrival_id, "arrival.resolve")
         actor.record(
@@ -51,29 +58,29 @@ def look_at(app: AppContext, actor: Actor, arrival_id: str) -> Opened:
             patient_id=arrival.patient_id,
         )
     if arrival.outcome != "quarantined" or arrival.sealed_bytes is None or arrival.patient_id is None:
-        return Opened(arrival, code)
+        return ArrivalReview(arrival, code)
     try:
-        _, _, prepared = _prepared(app, actor, arrival_id)
+        _, image = _clean_arrival(app, actor, arrival_id)
     except (Unacceptable, ArrivalRefused, DecoderFailed):
-        return Opened(arrival, code)
-    if prepared.shown_as == "document":
-        return _document(app, Opened(arrival, code, shown_as="document"), prepared)
-    return Opened(arrival, code, prepared.rows, prepared.columns, prepared.frames, prepared.shown_as)
+        return ArrivalReview(arrival, code)
+    if image.shown_as == "document":
+        return _add_document(app, ArrivalReview(arrival, code, shown_as="document"), image)
+    return ArrivalReview(arrival, code, image.rows, image.columns, image.frames, image.shown_as)
 
 
-def _document(app: AppContext, opened: Opened, prepared: CleanedImage) -> Opened:
-    """What a person reads of a document before it is taken in: its pages, or its text."""
+def _add_document(app: AppContext, review: ArrivalReview, image: CleanedImage) -> ArrivalReview:
+    """Add the pages and the text of a document."""
     try:
-        said = isolated_calls.unstored_content(app, prepared.dicom)["document"] or {}
-        pages, rows, columns = isolated_calls.page_size(app, prepared.dicom)
+        document = isolated_calls.unstored_content(app, image.dicom)["document"] or {}
+        pages, rows, columns = isolated_calls.page_size(app, image.dicom)
     except (Unacceptable, DecoderFailed, LookupError):
-        return opened
-    texts = tuple(str(one) for one in said.get("texts", ()))
-    return replace(opened, rows=rows, columns=columns, frames=pages, texts=texts)
+        return review
+    texts = tuple(str(text) for text in document.get("texts", ()))
+    return replace(review, rows=rows, columns=columns, frames=pages, texts=texts)
 
 
-def picture(app: AppContext, actor: Actor, arrival_id: str, number: int) -> bytes:
-    """A WebP picture of one frame (from 1) of a file that waits, as it was received; it may identify somebody."""
+def render_arrival(app: AppContext, actor: Actor, arrival_id: str, number: int) -> bytes:
+    """Render one frame (from 1) of a quarantined file as WebP, as received; it may identify a person."""
     with app.database.reading() as session:
         arrival, _ = get_arrival(session, actor, arrival_id, "arrival.resolve")
         actor.record(
@@ -85,59 +92,59 @@ def picture(app: AppContext, actor: Actor, arrival_id: str, number: int) -> byte
             patient_id=arrival.patient_id,
             frame=number,
         )
-    _, _, prepared = _prepared(app, actor, arrival_id)
-    if prepared.shown_as == "document":
-        return isolated_calls.view(app, prepared.dicom, _LARGEST_VIEW, number - 1)
-    if not 1 <= number <= prepared.frames:
-        raise Invalid(f"The file has the frames 1 to {prepared.frames}.", field="number")
-    return isolated_calls.view(
-        app, prepared.dicom, min(_LARGEST_VIEW, max(prepared.rows, prepared.columns)), number - 1
-    )
+    _, image = _clean_arrival(app, actor, arrival_id)
+    if image.shown_as == "document":
+        return isolated_calls.view(app, image.dicom, _LARGEST_VIEW, number - 1)
+    if not 1 <= number <= image.frames:
+        raise Invalid(f"The file has the frames 1 to {image.frames}.", field="number")
+    return isolated_calls.view(app, image.dicom, min(_LARGEST_VIEW, max(image.rows, image.columns)), number - 1)
 
 
-def release(app: AppContext, actor: Actor, arrival_id: str, boxes: Sequence[Region] | None, note: str) -> Answer:
-    """Take in a file that waited: with just the ``boxes`` of a person made black, or looked through anew by program.
+def release(app: AppContext, actor: Actor, arrival_id: str, boxes: Sequence[Region] | None, note: str) -> IngestResult:
+    """Store a quarantined file, with only the ``boxes`` of a person redacted, or checked again by the program.
 
-    What is refused again stays where it was, and the reason is raised.
+    A file that is refused again stays in quarantine, and the reason is raised.
     """
     if boxes is not None and not note.strip():
         raise Invalid("Write what you looked at before you release it.", field="note")
-    receiving, data, prepared = _prepared(app, actor, arrival_id)
+    file, image = _clean_arrival(app, actor, arrival_id)
     with app.database.reading() as session:
         arrival, _ = get_arrival(session, actor, arrival_id, "arrival.resolve")
-        received_hash = service.hash_of(app, receiving, data)
-        if session.get(Receipt, (receiving.project_id, received_hash)) is not None:
+        file.received_hash = hash_received(app, arrival.project_id, file.data)
+        if known_hashes(session, arrival.project_id, [file.received_hash]):
             raise Conflict("This file came in again meanwhile and was accepted. Discard this one.")
     for frame, x0, y0, x1, y1 in boxes or ():
-        if not (1 <= frame <= prepared.frames and 0 <= x0 < x1 <= prepared.columns and 0 <= y0 < y1 <= prepared.rows):
+        if not (1 <= frame <= image.frames and 0 <= x0 < x1 <= image.columns and 0 <= y0 < y1 <= image.rows):
             raise Invalid(
-                f"A box lies outside of the picture, which has {prepared.frames} frames of {prepared.columns} x "
-                f"{prepared.rows} pixels.",
+                f"A box lies outside of the picture, which has {image.frames} frames of {image.columns} x "
+                f"{image.rows} pixels.",
                 field="boxes",
             )
-    seen = service.look(app, receiving, data, prepared, boxes)
-    ready = CleanedArrival(
-        receiving,
-        prepared,
-        seen,
-        received_hash,
-        released=arrival,
-        note=note.strip() or None,
-        by_person=boxes is not None,
-    )
-    return store(app, actor, ready)
+    file.release = ReleaseDecision(arrival_id, boxes, note.strip() or None)
+    check_phi(app, [file])
+    store_accepted(app, actor, source_of(arrival), [file])
+    if file.result is None:
+        raise _error_of(file)
+    return file.result
 
 
-def _prepared(app: AppContext, actor: Actor, arrival_id: str) -> tuple[IngestContext, bytes, CleanedImage]:
+def _clean_arrival(app: AppContext, actor: Actor, arrival_id: str) -> tuple[IngestFile, CleanedImage]:
+    """Open a quarantined file and clean its header in memory; raises the reason where it is refused."""
     with app.database.reading() as session:
-        waiting = open_waiting(session, app, actor, arrival_id)
-        if waiting.arrival.patient_id is None:
-            raise Conflict("Nobody has said yet whose this file is. Choose its patient first.")
-        patient = session.get_one(Patient, waiting.arrival.patient_id)
-        pathway = get_pathway(app.settings, waiting.arrival.pathway) if waiting.arrival.pathway else None
-        receiving = replace(
-            service.receiving_of(session, app, patient, pathway),
-            route=waiting.arrival.route,
-            peer=waiting.arrival.peer,
-        )
-    return receiving, waiting.data, service.prepare(app, receiving, waiting.data)
+        opened = open_arrival(session, app, actor, arrival_id)
+    if opened.arrival.patient_id is None:
+        raise Conflict("Nobody has said yet whose this file is. Choose its patient first.")
+    source = source_of(opened.arrival)
+    file = IngestFile(opened.data, len(opened.data), release=ReleaseDecision(arrival_id, None, None))
+    identify_patients(app, actor, source, [file])
+    clean_files(app, source, [file])
+    if file.image is None:
+        raise _error_of(file)
+    return file, file.image
+
+
+def _error_of(file: IngestFile) -> Exception:
+    """The error by which a refused file is reported to the person who releases it."""
+    if isinstance(file.refusal, FileUndecodable):
+        return file.refusal.failure
+    return file.refusal or RuntimeError("the file has neither result nor refusal")

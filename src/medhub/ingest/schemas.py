@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from medhub.foundation.http import Id, Moment, Schema, Text
+from medhub.ingest.ingest_file import Outcome
 from medhub.ingest.ingest_settings import LONGEST_SETTLE_S, MOST_ATTRIBUTES
 from medhub.ingest.models import Arrival, IngestSettings, Manifest
 from medhub.ingest.profile_preview import Preview
 from medhub.ingest.profiles import MOST_TEXT, ProjectProfileChoice
-from medhub.ingest.service import Outcome
 from medhub.science.arrivals.burned_in_text import Region
 from medhub.science.deid.profile import Profile
 from medhub.science.imaging.dicom.object_kinds import ShownAs

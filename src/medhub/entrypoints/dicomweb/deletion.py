@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from medhub.accounts.access import Call, allow
 from medhub.entrypoints.dicomweb.project_paths import PREFIX, NothingThere, Uid, projects_of
-from medhub.entrypoints.dicomweb.stored_instances import find_stored
+from medhub.entrypoints.dicomweb.stored_instances import find_instances
 from medhub.errors import Conflict
 from medhub.records import series_service, studies
 from medhub.records.models import Image
@@ -49,7 +49,7 @@ def _image(
 ) -> Image:
     """An object of what an address names, which must be in one project and no more."""
     seen = projects_of(request, call, "image.read")
-    found = find_stored(session, seen, study, series, instance)
+    found = find_instances(session, seen, study, series, instance)
     if not found:
         raise NothingThere("No object has these UIDs, or it is not in a project of yours.")
     if len({one.image.project_id for one in found}) > 1:

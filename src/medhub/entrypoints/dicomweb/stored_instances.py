@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -17,48 +17,57 @@ from medhub.records.models import Image, Series, Study
 
 @dataclass(frozen=True)
 class StoredInstance:
-    """An object with the UIDs of what it lies in."""
+    """An object with the UIDs of its study and series."""
 
     image: Image
     study_uid: str
     series_uid: str
 
     def address(self, root: str) -> str:
-        """Where it is retrieved."""
+        """The URL from which it is retrieved."""
         image_uid = self.image.sop_instance_uid
         return f"{root}/studies/{self.study_uid}/series/{self.series_uid}/instances/{image_uid}"
 
 
-def find_stored(
+_INSTANCES = (
+    select(Image, Study.study_uid, Series.series_uid)
+    .join(Series, Series.id == Image.series_id)
+    .join(Study, Study.id == Series.study_id)
+)
+_IDS_PER_QUERY = 500
+
+
+def find_instances(
     session: Session, projects: Collection[str], study: str, series: str | None = None, instance: str | None = None
 ) -> list[StoredInstance]:
-    """The objects of a study, a series, or the one that is named, in the order of their numbers."""
-    chosen = (
-        select(Image, Study.study_uid, Series.series_uid)
-        .join(Series, Series.id == Image.series_id)
-        .join(Study, Study.id == Series.study_id)
-        .where(Study.project_id.in_(sorted(projects)), Study.study_uid == study)
-    )
+    """The objects of a study or a series, or one object, in the order of their numbers."""
+    query = _INSTANCES.where(Study.project_id.in_(sorted(projects)), Study.study_uid == study)
     if series is not None:
-        chosen = chosen.where(Series.series_uid == series)
+        query = query.where(Series.series_uid == series)
     if instance is not None:
-        chosen = chosen.where(Image.sop_instance_uid == instance, Image.project_id.in_(sorted(projects)))
+        query = query.where(Image.sop_instance_uid == instance, Image.project_id.in_(sorted(projects)))
     order = (Study.id, Series.number, Series.id, Image.instance_number, Image.number, Image.id)
-    return [
-        StoredInstance(image, of_study, of_series)
-        for image, of_study, of_series in session.execute(chosen.order_by(*order))
-    ]
+    return [StoredInstance(*row) for row in session.execute(query.order_by(*order)).tuples()]
 
 
-def look(
+def instances_by_image_id(session: Session, image_ids: Sequence[str]) -> dict[str | None, StoredInstance]:
+    """The objects with these image ids."""
+    instances: dict[str | None, StoredInstance] = {}
+    for start in range(0, len(image_ids), _IDS_PER_QUERY):
+        query = _INSTANCES.where(Image.id.in_(image_ids[start : start + _IDS_PER_QUERY]))
+        instances |= {row[0].id: StoredInstance(*row) for row in session.execute(query).tuples()}
+    return instances
+
+
+def read_instances(
     request: Request, call: Call, what: str, study: str, series: str | None = None, instance: str | None = None
 ) -> list[StoredInstance]:
-    """The objects that an address names, looked at; raises ``NothingThere`` where there are none."""
+    """The objects of an address, with an audit entry; raises ``NothingThere`` where there are none."""
     with call.reading() as session:
-        found = find_stored(session, projects_of(request, call, "image.read"), study, series, instance)
-        if not found:
+        instances = find_instances(session, projects_of(request, call, "image.read"), study, series, instance)
+        if not instances:
             raise NothingThere("No object has these UIDs, or it is not in a project of yours.")
-        first = found[0].image
+        first = instances[0].image
         kind, identifier = (
             ("image", first.id) if instance else ("series", first.series_id) if series else ("study", first.study_id)
         )
@@ -70,14 +79,14 @@ def look(
             project_id=first.project_id,
             patient_id=first.patient_id,
             what=what,
-            images=len(found),
+            images=len(instances),
         )
-    return found
+    return instances
 
 
-def look_at_one(
+def read_instance(
     request: Request, call: Call, what: str, study: str, series: str, instance: str
 ) -> tuple[StoredInstance, str]:
-    """The one object that an address names, and its address."""
-    found = look(request, call, what, study, series, instance)[0]
-    return found, found.address(root_of(request))
+    """The object of an address, and its URL."""
+    (stored, *_) = read_instances(request, call, what, study, series, instance)
+    return stored, stored.address(root_of(request))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""STOW-RS: objects come in, and each gets an answer of its own (PS3.18, 10.5)."""
+"""STOW-RS: store objects; each has its own result in the response (PS3.18, 10.5)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
-from sqlalchemy import select
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
@@ -16,16 +15,13 @@ from medhub.accounts.access import Call, allow
 from medhub.entrypoints.dicomweb.content_negotiation import choose
 from medhub.entrypoints.dicomweb.project_paths import PREFIX, Uid, project_to_store_into, root_of
 from medhub.entrypoints.dicomweb.qido import JSON_FORMS
-from medhub.entrypoints.dicomweb.stored_instances import StoredInstance
+from medhub.entrypoints.dicomweb.stored_instances import StoredInstance, instances_by_image_id
 from medhub.errors import Invalid
-from medhub.ingest import service
-from medhub.ingest.context import Answer, too_large
-from medhub.ingest.patient_matching import IngestSource
-from medhub.ingest.pipeline import receive_files
-from medhub.ingest.quarantine import quarantine_unassigned
+from medhub.ingest.context import IngestSource, decoding_limits
+from medhub.ingest.ingest_file import IngestResult, ReceivedFile
+from medhub.ingest.pipeline import ingest_files
 from medhub.ingest.upload_parser import UploadReader
 from medhub.records import isolated_calls
-from medhub.records.models import Image, Series, Study
 from medhub.science.arrivals.patient_identifiers import PatientIdentifiers
 
 storing = APIRouter(prefix=PREFIX, tags=["dicomweb"], include_in_schema=False)
@@ -33,7 +29,7 @@ storing = APIRouter(prefix=PREFIX, tags=["dicomweb"], include_in_schema=False)
 RELATED = "multipart/related"
 DICOM = "application/dicom"
 MOST_OBJECTS = 20_000
-# Taken in together: enough for the work of each to be shared, and little enough to lie in memory.
+# Ingested together: enough objects to share the work of a transaction, and few enough to stay in memory.
 BATCH_OBJECTS = 64
 BATCH_BYTES = 16 * 1024**2
 
@@ -52,172 +48,158 @@ _REASONS = {
     "too-many-pixels": OUT_OF_RESOURCES,
     "unsupported": NOT_SUPPORTED,
 }
-_WAITS = "Kept apart; it waits for a person to look at it"
+_QUARANTINED = "Kept apart; it waits for a person to look at it"
 _LONGEST_COMMENT = 64  # of a value of LO
 
 
 @dataclass
-class _Outcome:
-    """What became of one object of a request."""
+class _InstanceResult:
+    """The result of one object of a request."""
 
-    said: PatientIdentifiers
+    identifiers: PatientIdentifiers
     image_id: str | None = None
     reason: int = 0
     comment: str = ""
 
 
 @dataclass
-class _Store:
-    """One request to store: what has come in, and what became of it."""
+class _StoreRequest:
+    """A request to store: the objects that are not ingested yet, and the results of the others."""
 
     call: Call
-    door: IngestSource
+    source: IngestSource
     study: str | None
-    outcomes: list[_Outcome] = field(default_factory=list)
-    waiting: list[bytes] = field(default_factory=list)
-    waiting_bytes: int = 0
+    results: list[_InstanceResult] = field(default_factory=list)
+    pending: list[bytes] = field(default_factory=list)
+    pending_bytes: int = 0
 
     @property
     def is_full(self) -> bool:
-        return len(self.waiting) >= BATCH_OBJECTS or self.waiting_bytes >= BATCH_BYTES
+        return len(self.pending) >= BATCH_OBJECTS or self.pending_bytes >= BATCH_BYTES
 
-    def take(self, data: bytes) -> None:
-        self.waiting.append(data)
-        self.waiting_bytes += len(data)
+    def add(self, data: bytes) -> None:
+        self.pending.append(data)
+        self.pending_bytes += len(data)
 
-    def receive(self) -> None:
-        """Take in what has come, durably."""
-        files, self.waiting, self.waiting_bytes = self.waiting, [], 0
+    def ingest_pending(self) -> None:
+        """Ingest the pending objects."""
+        objects, self.pending, self.pending_bytes = self.pending, [], 0
         if self.study is not None:
-            files = self._of_this_study(files)
-        answers = receive_files(self.call.app, self.call.actor, self.door, files) if files else []
-        self.outcomes += [_outcome(answer) for answer in answers]
+            objects = self._refuse_other_studies(objects)
+        files = [ReceivedFile.of(data) for data in objects]
+        answers = ingest_files(self.call.app, self.call.actor, self.source, files)
+        self.results += [_result_of(answer) for answer in answers]
 
-    def _of_this_study(self, files: list[bytes]) -> list[bytes]:
-        """The objects that name the study of the address, as their sender or as Medhub knows it."""
-        said = isolated_calls.introduce(self.call.app, files, service.limits_of(self.call.app))
-        kept = []
-        for data, one in zip(files, said, strict=True):
-            if isinstance(one, PatientIdentifiers) and one.study_uid != self.study:
-                self.outcomes.append(
-                    _Outcome(one, reason=NOT_OF_THIS_STUDY, comment="It is of another study; nothing was stored")
-                )
+    def _refuse_other_studies(self, objects: list[bytes]) -> list[bytes]:
+        """The objects that name the study of the address; the others are refused."""
+        identifiers = isolated_calls.introduce(self.call.app, objects, decoding_limits(self.call.app))
+        accepted = []
+        for data, named in zip(objects, identifiers, strict=True):
+            if isinstance(named, PatientIdentifiers) and named.study_uid != self.study:
+                comment = "It is of another study; nothing was stored"
+                self.results.append(_InstanceResult(named, reason=NOT_OF_THIS_STUDY, comment=comment))
             else:
-                kept.append(data)
-        return kept
+                accepted.append(data)
+        return accepted
 
-    def refuse_large(self, size: int) -> None:
-        """Note a file that is too large to be taken, of which nothing was kept."""
+    def refuse_large(self, size_bytes: int) -> None:
+        """Add the arrival of a file that exceeds the limit and was not read."""
         most = self.call.app.settings.upload_max_bytes // 1024**2
-        refusal = too_large(self.call.app, size)
-        quarantine_unassigned(self.call.app, self.call.actor, self.door, b"", refusal, size)
-        self.outcomes.append(
-            _Outcome(
-                PatientIdentifiers(),
-                reason=OUT_OF_RESOURCES,
-                comment=f"At most {most} MB are taken; nothing was stored",
-            )
-        )
+        ingest_files(self.call.app, self.call.actor, self.source, [ReceivedFile(None, size_bytes)])
+        comment = f"At most {most} MB are taken; nothing was stored"
+        self.results.append(_InstanceResult(PatientIdentifiers(), reason=OUT_OF_RESOURCES, comment=comment))
 
 
-def _outcome(answer: Answer) -> _Outcome:
-    said = answer.said or PatientIdentifiers()
+def _result_of(answer: IngestResult) -> _InstanceResult:
+    identifiers = answer.identifiers or PatientIdentifiers()
     if answer.outcome in {"accepted", "duplicate"}:
-        return _Outcome(said, image_id=answer.image_id)
-    return _Outcome(said, reason=_REASONS.get(answer.code or "", NOT_PROCESSED), comment=_WAITS)
+        return _InstanceResult(identifiers, image_id=answer.image_id)
+    return _InstanceResult(identifiers, reason=_REASONS.get(answer.code or "", NOT_PROCESSED), comment=_QUARANTINED)
 
 
 @storing.post("/studies", summary="Store objects", response_class=Response)
 async def store(request: Request, call: Annotated[Call, allow("image.upload")]) -> Response:
-    """Take in DICOM objects of any studies; each gets an outcome of its own."""
+    """Store DICOM objects of any studies; each has its own result."""
     return await _store(request, call, None)
 
 
 @storing.post("/studies/{study}", summary="Store objects of a study", response_class=Response)
 async def store_into_study(request: Request, call: Annotated[Call, allow("image.upload")], study: Uid) -> Response:
-    """Take in DICOM objects of one study; those of others are refused."""
+    """Store DICOM objects of one study; objects of other studies are refused."""
     return await _store(request, call, study)
 
 
 async def _store(request: Request, call: Call, study: str | None) -> Response:
     media_type = choose(request, JSON_FORMS)
-    door = IngestSource(project_to_store_into(request, call), "stow")
+    source = IngestSource(project_to_store_into(request, call), "stow")
     content_type = request.headers.get("content-type", "")
     if not content_type.lower().startswith(RELATED) or "dicom" not in content_type.lower():
         raise HTTPException(415, f'Objects are stored as {RELATED}; type="{DICOM}".')
     if "dicom+json" in content_type.lower() or "dicom+xml" in content_type.lower():
         raise HTTPException(415, f'Only {RELATED}; type="{DICOM}" is taken, not JSON or XML with pixels beside.')
-    coming = _Store(call, door, study)
+    storing_request = _StoreRequest(call, source, study)
     try:
         reader = UploadReader(content_type, largest_file_bytes=call.app.settings.upload_max_bytes, media_type=RELATED)
         async for part in reader.parts(request.stream()):
-            if len(coming.outcomes) + len(coming.waiting) >= MOST_OBJECTS:
+            if len(storing_request.results) + len(storing_request.pending) >= MOST_OBJECTS:
                 raise HTTPException(413, f"At most {MOST_OBJECTS} objects are taken at once. Store the rest apart.")
             if part.truncated:
-                await run_in_threadpool(coming.refuse_large, part.size)
+                await run_in_threadpool(storing_request.refuse_large, part.size)
                 continue
-            coming.take(bytes(part.data))
-            if coming.is_full:
-                await run_in_threadpool(coming.receive)
-    except Invalid as broken:
-        raise HTTPException(400, broken.message) from broken
-    if coming.waiting:
-        await run_in_threadpool(coming.receive)
-    if not coming.outcomes:
+            storing_request.add(bytes(part.data))
+            if storing_request.is_full:
+                await run_in_threadpool(storing_request.ingest_pending)
+    except Invalid as error:
+        raise HTTPException(400, error.message) from error
+    if storing_request.pending:
+        await run_in_threadpool(storing_request.ingest_pending)
+    if not storing_request.results:
         raise HTTPException(400, "The request has no objects. Send at least one.")
-    return await run_in_threadpool(_answer, request, coming, media_type)
+    return await run_in_threadpool(_build_response, request, storing_request, media_type)
 
 
-def _answer(request: Request, coming: _Store, media_type: str) -> Response:
-    stored = _stored(coming)
+def _build_response(request: Request, storing_request: _StoreRequest, media_type: str) -> Response:
+    results = storing_request.results
+    instances = _load_instances(storing_request)
     root = root_of(request)
-    references = [_reference(one, stored[one.image_id], root) for one in coming.outcomes if one.image_id in stored]
-    failures = [_failure(one) for one in coming.outcomes if one.image_id not in stored]
+    references = [
+        _reference_item(result, instances[result.image_id], root) for result in results if result.image_id in instances
+    ]
+    failures = [_failure_item(result) for result in results if result.image_id not in instances]
     body: dict[str, Any] = {}
-    studies = {stored[one.image_id].study_uid for one in coming.outcomes if one.image_id in stored}
+    studies = {instances[result.image_id].study_uid for result in results if result.image_id in instances}
     if len(studies) == 1:
         body["00081190"] = {"vr": "UR", "Value": [f"{root}/studies/{next(iter(studies))}"]}
-    known = [one for one in failures if "00081155" in one]
-    others = [one for one in failures if "00081155" not in one]
-    for tag, items in (("00081198", known), ("00081199", references), ("0008119A", others)):
+    named = [item for item in failures if "00081155" in item]
+    unnamed = [item for item in failures if "00081155" not in item]
+    for tag, items in (("00081198", named), ("00081199", references), ("0008119A", unnamed)):
         if items:
             body[tag] = {"vr": "SQ", "Value": items}
     status = 409 if not references else 202 if failures else 200
     return Response(json.dumps(body), status_code=status, media_type=media_type, headers={"Cache-Control": "no-store"})
 
 
-def _stored(coming: _Store) -> dict[str | None, StoredInstance]:
-    wanted = sorted({one.image_id for one in coming.outcomes if one.image_id})
-    found: dict[str | None, StoredInstance] = {}
-    with coming.call.app.database.reading() as session:
-        for start in range(0, len(wanted), 500):
-            chosen = (
-                select(Image, Study.study_uid, Series.series_uid)
-                .join(Series, Series.id == Image.series_id)
-                .join(Study, Study.id == Series.study_id)
-                .where(Image.id.in_(wanted[start : start + 500]))
-            )
-            found |= {
-                image.id: StoredInstance(image, of_study, of_series)
-                for image, of_study, of_series in session.execute(chosen)
-            }
-    return found
+def _load_instances(storing_request: _StoreRequest) -> dict[str | None, StoredInstance]:
+    """The stored objects of a request by image id."""
+    image_ids = sorted({result.image_id for result in storing_request.results if result.image_id})
+    with storing_request.call.app.database.reading() as session:
+        return instances_by_image_id(session, image_ids)
 
 
-def _reference(one: _Outcome, stored: StoredInstance, root: str) -> dict[str, Any]:
-    """A stored object by the sender's identifiers, and where it is retrieved by Medhub's."""
-    return {**_named(one.said), "00081190": {"vr": "UR", "Value": [stored.address(root)]}}
+def _reference_item(result: _InstanceResult, instance: StoredInstance, root: str) -> dict[str, Any]:
+    """An object by the identifiers of its sender, and the address of the stored object."""
+    return {**_uid_elements(result.identifiers), "00081190": {"vr": "UR", "Value": [instance.address(root)]}}
 
 
-def _failure(one: _Outcome) -> dict[str, Any]:
-    comment = (one.comment or _WAITS)[:_LONGEST_COMMENT]
+def _failure_item(result: _InstanceResult) -> dict[str, Any]:
+    comment = (result.comment or _QUARANTINED)[:_LONGEST_COMMENT]
     return {
         "00000902": {"vr": "LO", "Value": [comment]},
-        **_named(one.said),
-        "00081197": {"vr": "US", "Value": [one.reason or NOT_PROCESSED]},
+        **_uid_elements(result.identifiers),
+        "00081197": {"vr": "US", "Value": [result.reason or NOT_PROCESSED]},
     }
 
 
-def _named(said: PatientIdentifiers) -> dict[str, Any]:
-    pairs = (("00081150", said.sop_class_uid), ("00081155", said.sop_instance_uid))
+def _uid_elements(identifiers: PatientIdentifiers) -> dict[str, Any]:
+    pairs = (("00081150", identifiers.sop_class_uid), ("00081155", identifiers.sop_instance_uid))
     return {tag: {"vr": "UI", "Value": [uid]} for tag, uid in pairs if uid}

@@ -15,7 +15,7 @@ from medhub.entrypoints.dicomweb.content_negotiation import Accepted, accepted, 
 from medhub.entrypoints.dicomweb.multipart_response import PartsResponse, ResponsePart
 from medhub.entrypoints.dicomweb.project_paths import PREFIX, NothingThere, Uid, root_of
 from medhub.entrypoints.dicomweb.qido import JSON_FORMS
-from medhub.entrypoints.dicomweb.stored_instances import StoredInstance, look, look_at_one
+from medhub.entrypoints.dicomweb.stored_instances import StoredInstance, read_instance, read_instances
 from medhub.errors import MedhubError
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.file_responses import FileRange
@@ -58,7 +58,7 @@ def retrieve_instance(
 def _objects(
     request: Request, call: Call, study: str, series: str | None = None, instance: str | None = None
 ) -> Response:
-    found = look(request, call, "objects", study, series, instance)
+    found = read_instances(request, call, "objects", study, series, instance)
     root = root_of(request)
     for one in accepted(request):
         if not one.allows(DICOM):
@@ -146,7 +146,7 @@ def _metadata(
     request: Request, call: Call, study: str, series: str | None = None, instance: str | None = None
 ) -> Response:
     media_type = choose(request, JSON_FORMS)
-    found = look(request, call, "metadata", study, series, instance)
+    found = read_instances(request, call, "metadata", study, series, instance)
     root = root_of(request)
     lines: list[bytes] = []
     for series_id, series_uid in dict.fromkeys((one.image.series_id, one.series_uid) for one in found):
@@ -177,7 +177,7 @@ def retrieve_bulk_data(
         raise not_acceptable([f'multipart/related; type="{OCTETS}"', OCTETS])
     if not _TAGS.fullmatch(path):
         raise HTTPException(400, "An address of a long value is made of tags, and of numbers of items between them.")
-    found, address = look_at_one(request, call, "bulk data", study, series, instance)
+    found, address = read_instance(request, call, "bulk data", study, series, instance)
     sources = _bulk(call.app, found, path.upper())
     if form.multipart or len(sources) > 1:
         parts = [ResponsePart(OCTETS, f"{address}/bulkdata/{path}", source) for source in sources]

@@ -15,7 +15,7 @@ from medhub.accounts.access import Call, allow
 from medhub.entrypoints.dicomweb.content_negotiation import Accepted, accepted, choose, not_acceptable
 from medhub.entrypoints.dicomweb.multipart_response import PartsResponse, ResponsePart
 from medhub.entrypoints.dicomweb.project_paths import PREFIX, NothingThere, Uid
-from medhub.entrypoints.dicomweb.stored_instances import StoredInstance, look, look_at_one
+from medhub.entrypoints.dicomweb.stored_instances import StoredInstance, read_instance, read_instances
 from medhub.entrypoints.dicomweb.wado import EXPLICIT, OCTETS
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.http_caching import cacheable_response, is_unchanged
@@ -64,7 +64,7 @@ def retrieve_frames(
     numbers: Numbers,
 ) -> Response:
     """Frames as they are stored, or decoded where the client wants them so; no other frame is read or decoded."""
-    found, address = look_at_one(request, call, "frames", study, series, instance)
+    found, address = read_instance(request, call, "frames", study, series, instance)
     wanted = _frames(found, numbers)
     for one in accepted(request):
         form = _form(found, one)
@@ -151,7 +151,7 @@ def render_instance(
     request: Request, call: Annotated[Call, allow("image.read")], study: Uid, series: Uid, instance: Uid
 ) -> Response:
     """The first frame as a picture, by window, viewport and quality."""
-    found, _ = look_at_one(request, call, "rendered", study, series, instance)
+    found, _ = read_instance(request, call, "rendered", study, series, instance)
     return _picture(request, call, found, 1, _view(request))
 
 
@@ -165,7 +165,7 @@ def render_frame(
     number: Annotated[str, Path(pattern=r"^[0-9]{1,9}$", description="Number of the frame, from 1.")],
 ) -> Response:
     """One frame as a picture."""
-    found, _ = look_at_one(request, call, "rendered", study, series, instance)
+    found, _ = read_instance(request, call, "rendered", study, series, instance)
     return _picture(request, call, found, int(number), _view(request))
 
 
@@ -196,7 +196,7 @@ def thumbnail_of_instance(
 def _thumbnail(
     request: Request, call: Call, study: str, series: str | None = None, instance: str | None = None
 ) -> Response:
-    found = look(request, call, "thumbnail", study, series, instance)
+    found = read_instances(request, call, "thumbnail", study, series, instance)
     shown = [one for one in found if one.image.frames] or found
     middle = shown[len(shown) // 2] if series is not None else shown[0]
     return _picture(request, call, middle, 1, _view(request, _THUMBNAIL))
