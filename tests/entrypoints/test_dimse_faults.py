@@ -26,7 +26,7 @@ from sqlalchemy import func, select
 
 from medhub.audit.service import verify_chain
 from medhub.foundation.isolation import Isolation
-from medhub.ingest.journal import unreadable
+from medhub.ingest.journal import count_unreadable
 from medhub.ingest.models import Arrival, Receipt
 from medhub.records.models import Image
 from tests.entrypoints.test_dimse import count, know, node, outcomes, to
@@ -313,6 +313,6 @@ def test_what_was_acknowledged_is_there_once_when_all_is_killed(tmp_path: Path, 
             # At most what each sender had under way was in the journal without its hearing so, and came twice.
             assert set(told) <= {"accepted", "duplicate"}
             assert told["duplicate"] <= len(senders)
-            assert unreadable(app.settings.intake_folder) == 0
+            assert count_unreadable(app.settings.intake_folder) == 0
     finally:
         listener.stop()

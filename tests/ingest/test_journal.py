@@ -10,7 +10,7 @@ import pytest
 
 from medhub.errors import Unavailable
 from medhub.foundation.keys import Keys
-from medhub.ingest.journal import Journal, JournalFull, JournalPosition, read_record, unreadable
+from medhub.ingest.journal import Journal, JournalFull, JournalPosition, count_unreadable, read_record
 
 KEYS = Keys(b"\x07" * 32)
 NAME = b"DOE^JANE"
@@ -22,7 +22,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def open_journal(root: Path, *, most: int = 10**9, segment: int = 10**6) -> Journal:
-    return Journal(root, KEYS, most_waiting_bytes=most, segment_bytes=segment)
+    return Journal(root, KEYS, most_pending_bytes=most, segment_bytes=segment)
 
 
 def files(root: Path) -> list[Path]:
@@ -32,16 +32,16 @@ def files(root: Path) -> list[Path]:
 def left_behind(root: Path, *records: bytes) -> list[JournalPosition]:
     """What a process leaves that is killed: everything but its lock."""
     journal = open_journal(root)
-    places = [journal.append(record, 1) for record in records]
+    positions = [journal.append(record, 1) for record in records]
     for lock in journal.lock_descriptors:
         os.close(lock)
-    return places
+    return positions
 
 
 def test_a_record_is_sealed_and_opens_at_its_place(root: Path) -> None:
     journal = open_journal(root)
-    places = [journal.append(NAME + bytes([number]) * 1000, 1) for number in range(3)]
-    assert [read_record(root, KEYS, place)[-1] for place in places] == [0, 1, 2]
+    positions = [journal.append(NAME + bytes([number]) * 1000, 1) for number in range(3)]
+    assert [read_record(root, KEYS, position)[-1] for position in positions] == [0, 1, 2]
     assert all(NAME not in path.read_bytes() for path in files(root))
     assert len({path.stat().st_mode & 0o077 for path in files(root)}) == 1
     journal.close()
@@ -62,17 +62,17 @@ def test_a_record_opens_with_no_other_key_and_at_no_other_place(root: Path) -> N
 
 def test_a_segment_goes_when_all_of_it_was_taken_in(root: Path) -> None:
     journal = open_journal(root, segment=150)
-    places = [journal.append(b"x" * 100, 1) for _ in range(4)]
-    assert len({place.segment for place in places}) == 2
-    journal.done(places[0])
+    positions = [journal.append(b"x" * 100, 1) for _ in range(4)]
+    assert len({position.segment for position in positions}) == 2
+    journal.mark_done(positions[0])
     assert len(list(root.rglob("*.journal"))) == 2
-    journal.done(places[1])
+    journal.mark_done(positions[1])
     assert [path.name for path in root.rglob("*.journal")] == ["00000002.journal"]
-    journal.done(places[2])
-    journal.done(places[3])
-    journal.rest()
+    journal.mark_done(positions[2])
+    journal.mark_done(positions[3])
+    journal.close_idle_segment()
     assert files(root) == []
-    assert journal.waiting_bytes == 0
+    assert journal.pending_bytes == 0
     journal.append(b"x", 1)
     journal.close()
 
@@ -85,9 +85,9 @@ def test_what_a_killed_process_left_is_adopted_once_without_what_was_taken_in(ro
     found = journal.adopt()
     assert found == [left[0], left[2]]
     assert other.adopt() == []
-    assert [read_record(root, KEYS, place) for place in found] == [b"1", b"3"]
-    for place in found:
-        journal.done(place)
+    assert [read_record(root, KEYS, position) for position in found] == [b"1", b"3"]
+    for position in found:
+        journal.mark_done(position)
     assert not (root / left[0].folder).exists()
     journal.close()
     other.close()
@@ -101,8 +101,8 @@ def test_a_record_that_was_being_written_is_no_record(root: Path, tail: bytes) -
         file.write(tail)
     journal = open_journal(root)
     assert journal.adopt() == [left]
-    journal.done(left)
-    assert unreadable(root) == 0
+    journal.mark_done(left)
+    assert count_unreadable(root) == 0
     assert not (root / left.folder).exists()
     journal.close()
 
@@ -127,9 +127,9 @@ def test_a_damaged_segment_is_kept_and_counted(root: Path, damage: Callable[[Pat
     left = left_behind(root, b"1" * 50, b"2" * 50, b"3" * 50)
     damage(root / left[0].folder / "00000001.journal", left[1])
     journal = open_journal(root)
-    for place in journal.adopt():
-        journal.done(place)
-    assert unreadable(root) == 1
+    for position in journal.adopt():
+        journal.mark_done(position)
+    assert count_unreadable(root) == 1
     assert (root / left[0].folder).is_dir()
     journal.close()
 
@@ -141,9 +141,9 @@ def test_a_record_that_does_not_open_keeps_its_segment(root: Path) -> None:
     assert journal.adopt() == left
     with pytest.raises(Unavailable):
         read_record(root, KEYS, left[0])
-    journal.done(left[0], damaged=True)
-    journal.done(left[1])
-    assert unreadable(root) == 1
+    journal.mark_done(left[0], damaged=True)
+    journal.mark_done(left[1])
+    assert count_unreadable(root) == 1
     journal.close()
 
 
@@ -152,7 +152,7 @@ def test_receiving_waits_while_too_much_waits(root: Path) -> None:
     first = journal.append(b"x" * 200, 1)
     with pytest.raises(JournalFull):
         journal.append(b"y" * 200, 0.01)
-    timer = threading.Timer(0.05, journal.done, [first])
+    timer = threading.Timer(0.05, journal.mark_done, [first])
     timer.start()
     journal.append(b"y" * 200, 30)
     timer.join()
@@ -181,7 +181,7 @@ def test_a_disk_that_fails_acknowledges_nothing_and_is_not_believed_later(
     with pytest.raises(OSError, match="Input/output"):
         journal.append(b"2", 1)
     assert journal.append(b"3", 1).segment == kept.segment + 1
-    assert journal.waiting_bytes == kept.length + len(b"3") + 28
+    assert journal.pending_bytes == kept.length + len(b"3") + 28
     journal.close()
 
 
@@ -195,19 +195,19 @@ def test_records_of_many_threads_are_all_durable_and_whole(root: Path, monkeypat
         real(file)
 
     monkeypatch.setattr(os, "fdatasync", fdatasync)
-    places: list[tuple[bytes, JournalPosition]] = []
+    positions: list[tuple[bytes, JournalPosition]] = []
 
     def write(number: int) -> None:
         for count in range(25):
             data = b"%d %d " % (number, count) + bytes(number * 10)
-            places.append((data, journal.append(data, 10)))
+            positions.append((data, journal.append(data, 10)))
 
     threads = [threading.Thread(target=write, args=[number]) for number in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len({(place.segment, place.offset) for _, place in places}) == 200
-    assert all(read_record(root, KEYS, place) == data for data, place in places)
-    assert 0 < len(syncs) <= 200 + len({place.segment for _, place in places})
+    assert len({(position.segment, position.offset) for _, position in positions}) == 200
+    assert all(read_record(root, KEYS, position) == data for data, position in positions)
+    assert 0 < len(syncs) <= 200 + len({position.segment for _, position in positions})
     journal.close()

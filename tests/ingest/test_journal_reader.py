@@ -16,7 +16,7 @@ from medhub.foundation.app_context import AppContext
 from medhub.ingest import journal_reader, pipeline
 from medhub.ingest.ingest_file import ReceivedFile
 from medhub.ingest.journal import Journal, JournalPosition
-from medhub.ingest.journal_reader import ExpectedPatient, Intake, JournalEntry, to_record
+from medhub.ingest.journal_reader import JournalReader, PendingRecord, SendingNode, encode_record
 from medhub.ingest.models import Arrival
 from medhub.records.models import Image
 from tests.factories.accounts import People
@@ -27,26 +27,26 @@ class Running:
     """A journal, and threads that take from it."""
 
     def __init__(self, app: AppContext, project_id: str) -> None:
-        self.app, self.sent = app, JournalEntry(project_id, "CT_1", "127.0.0.1")
-        self.journal = Journal(app.settings.intake_folder, app.keys, most_waiting_bytes=10**9)
+        self.app, self.sent = app, SendingNode(project_id, "CT_1", "127.0.0.1")
+        self.journal = Journal(app.settings.intake_folder, app.keys, most_pending_bytes=10**9)
         self.done: list[tuple[JournalPosition, bool]] = []
         self._changed = threading.Condition()
-        self.intake = Intake(app, self._note, 2)
+        self.intake = JournalReader(app, self._note, 2)
         self.intake.start()
 
-    def _note(self, places: Sequence[JournalPosition], damaged: bool) -> None:
+    def _note(self, positions: Sequence[JournalPosition], damaged: bool) -> None:
         with self._changed:
-            self.done += [(place, damaged) for place in places]
+            self.done += [(position, damaged) for position in positions]
             self._changed.notify_all()
 
-    def take_in(self, *files: bytes, left: bool = False, sent: JournalEntry | None = None) -> list[bool]:
+    def take_in(self, *files: bytes, left: bool = False, sent: SendingNode | None = None) -> list[bool]:
         """Have files taken in; gives which of them were called damaged, in their order."""
-        places = [self.journal.append(to_record(sent or self.sent, [data]), 1) for data in files]
-        self.intake.want([ExpectedPatient(place, 1, left) for place in places])
+        positions = [self.journal.append(encode_record(sent or self.sent, [data]), 1) for data in files]
+        self.intake.enqueue([PendingRecord(position, 1, left) for position in positions])
         with self._changed:
-            assert self._changed.wait_for(lambda: set(places) <= {place for place, _ in self.done}, 60)
+            assert self._changed.wait_for(lambda: set(positions) <= {position for position, _ in self.done}, 60)
         told = dict(self.done)
-        return [told[place] for place in places]
+        return [told[position] for position in positions]
 
     def outcomes(self) -> list[tuple[str, str | None]]:
         with self.app.database.reading() as session:
@@ -56,7 +56,7 @@ class Running:
 
 @pytest.fixture
 def running(app: AppContext, people: People) -> Iterator[Running]:
-    logging.configure()  # as the process that takes in does: an error is told by its kind and places
+    logging.configure()  # as the process that takes in does: an error is told by its kind and positions
     started = Running(app, people.project_id)
     yield started
     started.intake.stop()
@@ -115,20 +115,20 @@ def test_a_file_at_which_the_program_fails_is_quarantined_and_the_others_come_in
 
 
 def test_what_cannot_even_be_quarantined_stays_in_the_journal(running: Running) -> None:
-    nowhere = JournalEntry("no such project", "CT_1", "127.0.0.1")
+    nowhere = SendingNode("no such project", "CT_1", "127.0.0.1")
     assert running.take_in(ct(), sent=nowhere) == [True]
     assert running.outcomes() == []
 
 
 def test_a_damaged_record_holds_up_nobody(running: Running) -> None:
-    place = running.journal.append(to_record(running.sent, [ct()]), 1)
-    path = running.journal.root / place.folder / "00000001.journal"
+    position = running.journal.append(encode_record(running.sent, [ct()]), 1)
+    path = running.journal.root / position.folder / "00000001.journal"
     data = bytearray(path.read_bytes())
-    data[place.offset + 100] ^= 1
+    data[position.offset + 100] ^= 1
     path.write_bytes(data)
-    running.intake.want([ExpectedPatient(place, 1)])
+    running.intake.enqueue([PendingRecord(position, 1)])
     assert running.take_in(ct()) == [False]
-    assert dict(running.done)[place] is True
+    assert dict(running.done)[position] is True
 
 
 def test_nodes_are_taken_in_side_by_side_and_each_in_its_order(
@@ -144,14 +144,14 @@ def test_nodes_are_taken_in_side_by_side_and_each_in_its_order(
         return []
 
     monkeypatch.setattr(journal_reader, "ingest_files", ingest_files)
-    places = []
+    positions = []
     for lane, title in enumerate(("CT_1", "MR_1")):
-        sent = JournalEntry(people.project_id, title, "127.0.0.1")
-        places += [
-            ExpectedPatient(running.journal.append(to_record(sent, [b"%d" % number]), 1), lane + 1)
+        sent = SendingNode(people.project_id, title, "127.0.0.1")
+        positions += [
+            PendingRecord(running.journal.append(encode_record(sent, [b"%d" % number]), 1), lane + 1)
             for number in range(100)
         ]
-    running.intake.want(places)
+    running.intake.enqueue(positions)
     with running._changed:
         assert running._changed.wait_for(lambda: len(running.done) == 200, 60)
     for title in ("CT_1", "MR_1"):

@@ -58,7 +58,7 @@ for name, sub_command in (
     ("report", report_app),
     ("deid", cli_deid.deid_app),
     ("dicom", cli_dimse.dicom_app),
-    ("peer", cli_dimse.peer_app),
+    ("peer", cli_dimse.node_app),
 ):
     cli.add_typer(sub_command, name=name)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands of DICOM's network services: the listener, sending, and the nodes that are known."""
+"""Commands of the DICOM network services: the listener, sending, and the registered nodes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import Progress
-from sqlalchemy import select
 
 from medhub.accounts import service as accounts
 from medhub.accounts.actor import COMMAND_LINE
@@ -23,13 +22,12 @@ from medhub.foundation import logging
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.settings import Settings
 from medhub.nodes import service as nodes
-from medhub.nodes.models import DicomNode
 
 dicom_app = typer.Typer(
-    help="DICOM's network services: receive, answer and send (C-ECHO, C-STORE, C-FIND, C-MOVE, C-GET).",
+    help="DICOM network services: receive, query and send (C-ECHO, C-STORE, C-FIND, C-MOVE, C-GET).",
     invoke_without_command=True,
 )
-peer_app = typer.Typer(help="DICOM nodes: who may send and query, and where they are.", no_args_is_help=True)
+node_app = typer.Typer(help="DICOM nodes: their addresses and permissions.", no_args_is_help=True)
 
 Data = Annotated[
     Path | None, typer.Option("--data", help="Folder of the database, blobs and keys; MEDHUB_DATA if not given.")
@@ -38,16 +36,16 @@ AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")
 USUAL_PORT = 11112
 
 
-def _settings(data: Path | None, **chosen: Any) -> Settings:
-    given: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
+def _load_settings(data: Path | None, **options: Any) -> Settings:
+    values: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     if data is not None:
-        given["data"] = data.absolute()
-    return Settings(**given)
+        values["data"] = data.absolute()
+    return Settings(**values)
 
 
 @contextmanager
-def _opened(data: Path | None) -> Iterator[AppContext]:
-    app = build(_settings(data))
+def _open_app(data: Path | None) -> Iterator[AppContext]:
+    app = build(_load_settings(data))
     try:
         yield app
     finally:
@@ -63,12 +61,12 @@ def listen(
         int | None, typer.Option(help="Port to listen on; MEDHUB_DICOM_PORT, or 11112.", min=0, max=65535)
     ] = None,
 ) -> None:
-    """Listen for DICOM nodes: take what they send, answer what they ask. Ctrl+C ends it."""
+    """Listen for DICOM nodes: receive objects and answer queries. Ctrl+C ends it."""
     if context.invoked_subcommand is not None:
         return
     from medhub.entrypoints.dimse import listener_process
 
-    settings = _settings(data, dicom_host=host, dicom_port=port)
+    settings = _load_settings(data, dicom_host=host, dicom_port=port)
     if settings.dicom_port is None:
         settings = settings.model_copy(update={"dicom_port": USUAL_PORT})
     logging.configure(as_json=settings.log_json)
@@ -88,50 +86,50 @@ def send(
     data: Data = None,
     as_json: AsJSON = False,
 ) -> None:
-    """Send patients or studies to a DICOM node by C-STORE; exit code 1 if an object was not taken."""
+    """Send patients or studies to a DICOM node by C-STORE; exit code 1 if an object was not accepted."""
     from medhub.export.transfer import send_objects, stored_objects
 
     if not patient and not study:
         raise Invalid("Say what is to be sent: --patient or --study.")
-    with _opened(data) as app:
+    with _open_app(data) as app:
         with app.database.reading() as session:
-            found = accounts.find_project(session, project)
-            node = nodes.find_destination(session, found.id, to)
+            project_id = accounts.find_project(session, project).id
+            node = nodes.find_destination(session, project_id, to)
             objects = stored_objects(
-                session, COMMAND_LINE, found.id, patients=patient or [], studies=study or [], to=node.ae_title
+                session, COMMAND_LINE, project_id, patients=patient or [], studies=study or [], to=node.ae_title
             )
         if not objects:
             raise NotFound("There is nothing of these patients and studies.")
         console = Console(stderr=True)
         with Progress(console=console, disable=not console.is_terminal) as progress:
             bar = progress.add_task(f"Sending to {node.ae_title}", total=len(objects))
-            told = send_objects(app, node, objects, lambda done: progress.update(bar, completed=done))
-    value = {"sent": told.sent, "warned": told.warned, "failed": len(told.failed)}
-    print(json.dumps(value) if as_json else f"Sent {told.sent} of {len(objects)} objects to {node.ae_title}.")
-    if told.failed:
+            result = send_objects(app, node, objects, lambda done: progress.update(bar, completed=done))
+    value = {"sent": result.sent, "warned": result.warned, "failed": len(result.failed)}
+    print(json.dumps(value) if as_json else f"Sent {result.sent} of {len(objects)} objects to {node.ae_title}.")
+    if result.failed:
         raise typer.Exit(1)
 
 
-@peer_app.command("add")
-def add_peer(
-    ae_title: Annotated[str, typer.Argument(help="AE title by which the node calls.")],
+@node_app.command("add")
+def add_node(
+    ae_title: Annotated[str, typer.Argument(help="AE title of the node.")],
     project: Annotated[str, typer.Option(help="Name or id of the project to which it belongs.")],
     called: Annotated[
-        str | None, typer.Option(help="Title of ours by which it calls; MEDHUB_DICOM_AE_TITLE if not given.")
+        str | None, typer.Option(help="Our AE title that the node calls; MEDHUB_DICOM_AE_TITLE if not given.")
     ] = None,
-    host: Annotated[str, typer.Option(help="Where it is reached, to send to it.")] = "",
-    port: Annotated[int, typer.Option(help="Port on which it is reached.", min=0, max=65535)] = 0,
-    tls: Annotated[bool, typer.Option("--tls", help="It is reached by TLS.")] = False,
-    store: Annotated[bool, typer.Option("--store/--no-store", help="Whether it may send objects.")] = True,
-    query: Annotated[bool, typer.Option("--query/--no-query", help="Whether it may query and fetch.")] = False,
+    host: Annotated[str, typer.Option(help="Host name or address of the node, to send to it.")] = "",
+    port: Annotated[int, typer.Option(help="Port of the node.", min=0, max=65535)] = 0,
+    tls: Annotated[bool, typer.Option("--tls", help="Connect to the node by TLS.")] = False,
+    store: Annotated[bool, typer.Option("--store/--no-store", help="Whether the node may send objects.")] = True,
+    query: Annotated[bool, typer.Option("--query/--no-query", help="Whether the node may query and retrieve.")] = False,
     only_from_host: Annotated[
-        bool, typer.Option("--only-from-host", help="It may call from the address of its host alone.")
+        bool, typer.Option("--only-from-host", help="The node may connect only from the address of its host.")
     ] = False,
     data: Data = None,
     as_json: AsJSON = False,
 ) -> None:
-    """Let a project know a DICOM node, and print the node's id."""
-    with _opened(data) as app, app.database.writing() as session:
+    """Register a DICOM node with a project, and print its id."""
+    with _open_app(data) as app, app.database.writing() as session:
         values = {
             "ae_title": ae_title,
             "called_ae": called or app.settings.dicom_ae_title,
@@ -142,45 +140,42 @@ def add_peer(
             "may_store": store,
             "may_query": query,
         }
-        peer = nodes.add_node(session, COMMAND_LINE, accounts.find_project(session, project).id, values)
-        print(json.dumps({"id": peer.id, **values}) if as_json else peer.id)
+        node = nodes.add_node(session, COMMAND_LINE, accounts.find_project(session, project).id, values)
+        print(json.dumps({"id": node.id, **values}) if as_json else node.id)
 
 
-@peer_app.command("list")
-def list_peers(data: Data = None, as_json: AsJSON = False) -> None:
+@node_app.command("list")
+def list_nodes(data: Data = None, as_json: AsJSON = False) -> None:
     """List the DICOM nodes of all projects."""
-    with _opened(data) as app, app.database.reading() as session:
-        found = [
-            (peer.id, nodes.DicomNodeInfo.of(peer))
-            for peer in session.scalars(select(DicomNode).order_by(DicomNode.ae_title))
-        ]
+    with _open_app(data) as app, app.database.reading() as session:
+        rows = [(row.id, nodes.DicomNodeInfo.of(row)) for row in nodes.all_nodes(session)]
     if as_json:
-        print(json.dumps([{"id": identifier, **asdict(node)} for identifier, node in found]))
+        print(json.dumps([{"id": identifier, **asdict(node)} for identifier, node in rows]))
         return
-    for identifier, node in found:
+    for identifier, node in rows:
         may = [word for word, holds in (("send", node.may_store), ("query", node.may_query)) if holds]
-        where = f"{node.host}:{node.port}{' (TLS)' if node.tls else ''}" if node.host else "no address"
-        print(f"{identifier}  {node.ae_title} calls {node.called_ae}; may {' and '.join(may) or 'nothing'}; {where}")
+        address = f"{node.host}:{node.port}{' (TLS)' if node.tls else ''}" if node.host else "no address"
+        print(f"{identifier}  {node.ae_title} calls {node.called_ae}; may {' and '.join(may) or 'nothing'}; {address}")
 
 
-@peer_app.command("remove")
-def remove_peer(
+@node_app.command("remove")
+def remove_node(
     peer: Annotated[str, typer.Argument(help="Id of the node, as `medhub peer list` prints it.")], data: Data = None
 ) -> None:
-    """Forget a DICOM node; what it sent stays."""
-    with _opened(data) as app, app.database.writing() as session:
+    """Remove a DICOM node; the images that it sent stay."""
+    with _open_app(data) as app, app.database.writing() as session:
         nodes.remove_node(session, COMMAND_LINE, peer)
 
 
-@peer_app.command("echo")
+@node_app.command("echo")
 def echo(
     peer: Annotated[str, typer.Argument(help="Id of the node, as `medhub peer list` prints it.")], data: Data = None
 ) -> None:
-    """Ask a DICOM node whether it answers (C-ECHO); exit code 5 if it does not."""
-    from medhub.nodes.dicom_client import echo as call
+    """Test the connection to a DICOM node (C-ECHO); exit code 5 if it does not answer."""
+    from medhub.nodes import dicom_client
 
-    with _opened(data) as app:
+    with _open_app(data) as app:
         with app.database.reading() as session:
             node = nodes.DicomNodeInfo.of(nodes.get_node(session, COMMAND_LINE, peer))
-        call(app.settings, node)
+        dicom_client.echo(app.settings, node)
         print(f"{node.ae_title} answers.")

@@ -16,7 +16,7 @@ from medhub.accounts.access import PUBLIC
 from medhub.foundation import jobs
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.logging import get_logger
-from medhub.ingest.journal import unreadable
+from medhub.ingest.journal import count_unreadable
 
 log = get_logger()
 
@@ -97,7 +97,7 @@ def read_metrics(request: Request) -> Response:
     app: AppContext = request.app.state.app_context
     with app.database.reading() as session:
         _unfinished_jobs.set(jobs.count_unfinished(session))
-    _unreadable_segments.set(unreadable(app.settings.intake_folder))
+    _unreadable_segments.set(count_unreadable(app.settings.intake_folder))
     return Response(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 

@@ -20,18 +20,18 @@ from medhub.export.service import ExportNotReady, get_export
 from medhub.foundation import clock, ids, jobs
 from medhub.foundation.app_context import AppContext
 from medhub.nodes import dicom_client
-from medhub.nodes.dicom_client import StoreAssociation, StoreResult
+from medhub.nodes.dicom_client import InstanceToSend, SendProgress
 from medhub.nodes.service import DicomNodeInfo, find_destination
 from medhub.records.models import Image, Patient, Study
 
-__all__ = ["StoreAssociation", "StoreResult", "send_objects", "stored_objects"]
+__all__ = ["InstanceToSend", "SendProgress", "send_objects", "stored_objects"]
 
 _PROGRESS_INTERVAL_S = 1.0
 
 
 def stored_objects(
     session: Session, actor: Actor, project_id: str, *, patients: Sequence[str], studies: Sequence[str], to: str
-) -> list[StoreResult]:
+) -> list[InstanceToSend]:
     """The objects of a project's patients (by code) and studies (by UID), to be sent; the audit log records each."""
     images = list(
         session.scalars(
@@ -57,22 +57,22 @@ def stored_objects(
     return [_describe_object(image) for image in images]
 
 
-def _describe_object(image: Image) -> StoreResult:
-    return StoreResult(image.sop_class_uid, image.sop_instance_uid, image.transfer_syntax_uid, image.blob)
+def _describe_object(image: Image) -> InstanceToSend:
+    return InstanceToSend(image.sop_class_uid, image.sop_instance_uid, image.transfer_syntax_uid, image.blob)
 
 
 def send_objects(
     app: AppContext,
     node: DicomNodeInfo,
-    objects: Sequence[StoreResult],
+    objects: Sequence[InstanceToSend],
     on_progress: Callable[[int], None] = lambda _done: None,
-) -> StoreAssociation:
+) -> SendProgress:
     """Send objects to a node over one association; ``on_progress`` gets the number of objects that are done.
 
     Objects whose class or transfer syntax the node does not accept count as failed. Raises ``NodeSilent`` if there is
     no association.
     """
-    association = StoreAssociation()
+    association = SendProgress()
     states = dicom_client.send(app, node, objects)
     for number, association in enumerate(states, start=1):  # noqa: B007  # the last state is the result
         on_progress(number)
@@ -116,7 +116,7 @@ def list_sendings(session: Session, actor: Actor, export_id: str) -> list[Export
     return list(session.scalars(query.order_by(ExportSending.created_at.desc(), ExportSending.id)))
 
 
-def _load_objects(session: Session, export_id: str) -> list[StoreResult]:
+def _load_objects(session: Session, export_id: str) -> list[InstanceToSend]:
     """The objects of an export that are unchanged since their PHI scan."""
     rows = session.execute(
         select(Image, ExportImage.content)

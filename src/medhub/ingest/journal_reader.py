@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Taking in what the intake journal holds: batch after batch, each node's objects in their order.
+"""Ingest the records of the intake journal in batches, those of each DICOM node in their order.
 
-An object that was acknowledged is never given up. When the database does not answer, it is tried again until it does;
-an object that makes the program fail is quarantined; and what cannot even be quarantined stays in the journal's folder,
-and is said in the log.
+An acknowledged object is never given up. When the database does not answer, it is tried again until it does; an object
+on which the program fails is quarantined; an object that cannot even be quarantined stays in the folder of the journal
+and is reported in the log.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from typing import ParamSpec, TypeVar
 
 from sqlalchemy import select
@@ -44,16 +45,16 @@ log = get_logger()
 
 
 @dataclass(frozen=True)
-class JournalEntry:
-    """From which node an object came, and into which project it goes."""
+class SendingNode:
+    """The DICOM node that sent a record, and the project into which it goes."""
 
     project_id: str
     ae_title: str
-    origin: str  # the address that it came from
+    origin: str  # network address
 
     @property
     def actor(self) -> Actor:
-        """On whose behalf it is taken in: the node, which may do what a technologist may."""
+        """The node as an actor with the permissions of a technologist."""
         return node_actor(self.project_id, self.ae_title, self.origin, Role.TECHNOLOGIST)
 
     @property
@@ -63,7 +64,7 @@ class JournalEntry:
 
 
 def node_actor(project_id: str, ae_title: str, origin: str, role: Role) -> Actor:
-    """A DICOM node as somebody who acts in its project."""
+    """A DICOM node as an actor in its project."""
     return Actor(
         user_id="",
         name=f"DICOM node {ae_title}",
@@ -75,58 +76,60 @@ def node_actor(project_id: str, ae_title: str, origin: str, role: Role) -> Actor
     )
 
 
-def to_record(sent: JournalEntry, data: Sequence[bytes | bytearray]) -> bytes:
-    """What is sealed into the journal: who sent it, then the file."""
-    head = json.dumps(asdict(sent)).encode()
+def encode_record(sender: SendingNode, data: Sequence[bytes | bytearray]) -> bytes:
+    """Encode a record of the journal: the sender, then the file."""
+    head = json.dumps(asdict(sender)).encode()
     return b"".join((_LENGTH.pack(len(head)), head, *data))
 
 
-def from_record(record: bytes) -> tuple[JournalEntry, bytes]:
-    """Read what ``to_record`` wrote."""
+def decode_record(record: bytes) -> tuple[SendingNode, bytes]:
+    """Decode what ``encode_record`` wrote."""
     end = _LENGTH.size + _LENGTH.unpack_from(record)[0]
-    return JournalEntry(**json.loads(record[_LENGTH.size : end])), record[end:]
+    return SendingNode(**json.loads(record[_LENGTH.size : end])), record[end:]
 
 
 @dataclass(frozen=True)
-class ExpectedPatient:
-    """A record that is to be taken in; one that was ``left`` behind may have been taken in already."""
+class PendingRecord:
+    """A record to ingest; a ``recovered`` one of a dead process may have been ingested already."""
 
-    place: JournalPosition
+    position: JournalPosition
     lane: int
-    left: bool = False
+    recovered: bool = False
 
 
-class Intake:
-    """Threads that take records in; each lane (a node of a project) in its order, lanes side by side."""
+class JournalReader:
+    """Threads that ingest records: each lane (a node of a project) in its order, the lanes in parallel."""
 
-    def __init__(self, app: AppContext, done: Callable[[Sequence[JournalPosition], bool], None], threads: int) -> None:
-        """Prepare; ``done`` is told which places were taken in, and whether they were damaged."""
-        self._app, self._done = app, done
+    def __init__(
+        self, app: AppContext, report: Callable[[Sequence[JournalPosition], bool], None], threads: int
+    ) -> None:
+        """Prepare; ``report`` is called with the positions of ingested records, or of damaged ones and ``True``."""
+        self._app, self._report = app, report
         self._root = app.settings.intake_folder
         self._changed = threading.Condition()
-        self._lanes: dict[int, deque[ExpectedPatient]] = {}
+        self._lanes: dict[int, deque[PendingRecord]] = {}
         self._busy: set[int] = set()
         self._stopping = False
         self._threads = [threading.Thread(target=self._run, name=f"intake-{n}") for n in range(threads)]
 
     def start(self) -> None:
-        """Begin."""
+        """Start the threads."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """End after the batches under way."""
+        """Stop after the current batches."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
         for thread in self._threads:
             thread.join()
 
-    def want(self, wanted: Sequence[ExpectedPatient]) -> None:
-        """Have records taken in."""
+    def enqueue(self, records: Sequence[PendingRecord]) -> None:
+        """Add records to ingest."""
         with self._changed:
-            for one in wanted:
-                self._lanes.setdefault(one.lane, deque()).append(one)
+            for record in records:
+                self._lanes.setdefault(record.lane, deque()).append(record)
             self._changed.notify_all()
 
     def _run(self) -> None:
@@ -139,7 +142,7 @@ class Intake:
                 batch = self._next_batch(self._lanes[lane])
                 self._busy.add(lane)
             try:
-                self._take_in(batch)
+                self._ingest_batch(batch)
             finally:
                 with self._changed:
                     self._busy.discard(lane)
@@ -148,100 +151,97 @@ class Intake:
                     self._changed.notify_all()
 
     def _next_lane(self) -> int | None:
-        return next((lane for lane, waiting in self._lanes.items() if waiting and lane not in self._busy), None)
+        return next((lane for lane, pending in self._lanes.items() if pending and lane not in self._busy), None)
 
     @staticmethod
-    def _next_batch(waiting: deque[ExpectedPatient]) -> list[ExpectedPatient]:
-        batch = [waiting.popleft()]
-        size = batch[0].place.length
-        while waiting and len(batch) < BATCH_FILES and size + waiting[0].place.length <= BATCH_BYTES:
-            size += waiting[0].place.length
-            batch.append(waiting.popleft())
+    def _next_batch(pending: deque[PendingRecord]) -> list[PendingRecord]:
+        batch = [pending.popleft()]
+        size = batch[0].position.length
+        while pending and len(batch) < BATCH_FILES and size + pending[0].position.length <= BATCH_BYTES:
+            size += pending[0].position.length
+            batch.append(pending.popleft())
         return batch
 
-    def _take_in(self, batch: Sequence[ExpectedPatient]) -> None:
-        opened: list[tuple[ExpectedPatient, JournalEntry, bytes]] = []
-        for one in batch:
+    def _ingest_batch(self, batch: Sequence[PendingRecord]) -> None:
+        opened: list[tuple[PendingRecord, SendingNode, bytes]] = []
+        for record in batch:
             try:
-                opened.append((one, *from_record(read_record(self._root, self._app.keys, one.place))))
+                opened.append((record, *decode_record(read_record(self._root, self._app.keys, record.position))))
             except (Unavailable, OSError, ValueError, TypeError, struct.error) as error:
-                log.error("intake.damaged", error=type(error).__name__, segment=one.place.segment)
-                self._done([one.place], True)
-        while opened:
-            sent = opened[0][1]
-            count = next((n for n, one in enumerate(opened) if one[1] != sent), len(opened))
-            self._take_in_of(sent, [(one, data) for one, _, data in opened[:count]])
-            del opened[:count]
+                log.error("intake.damaged", error=type(error).__name__, segment=record.position.segment)
+                self._report([record.position], True)
+        for sender, group in groupby(opened, key=lambda item: item[1]):
+            self._ingest_records(sender, [(record, data) for record, _, data in group])
 
-    def _take_in_of(self, sent: JournalEntry, records: Sequence[tuple[ExpectedPatient, bytes]]) -> None:
+    def _ingest_records(self, sender: SendingNode, records: Sequence[tuple[PendingRecord, bytes]]) -> None:
         try:
             files = [
                 ReceivedFile.of(data)
-                for one, data in records
-                if not (one.left and self._patiently(self._is_here, sent, data))
+                for record, data in records
+                if not (record.recovered and self._retry(self._was_ingested, sender, data))
             ]
             if files:
-                self._patiently(ingest_files, self._app, sent.actor, sent.source, files)
+                self._retry(ingest_files, self._app, sender.actor, sender.source, files)
         except _Stopping:
-            return  # what was not taken in is, after the next start
+            return  # the rest is ingested after the next start
         except Exception as error:
             log.error("intake.failed", error=type(error).__name__, objects=len(records))
-            for one, data in records:
-                self._take_in_alone(sent, one.place, data)
+            for record, data in records:
+                self._ingest_alone(sender, record.position, data)
             return
-        self._done([one.place for one, _ in records], False)
+        self._report([record.position for record, _ in records], False)
 
-    def _take_in_alone(self, sent: JournalEntry, place: JournalPosition, data: bytes) -> None:
-        """Take in one object of a batch that has failed; some of the batch may be here already."""
+    def _ingest_alone(self, sender: SendingNode, position: JournalPosition, data: bytes) -> None:
+        """Ingest one object of a batch that failed; parts of the batch may be stored already."""
         fault = ArrivalRefused(
             "Medhub failed at this file, for a reason that was not foreseen. Please report it; the file is kept.",
             reason="error",
         )
         try:
-            if not self._patiently(self._is_here, sent, data):
+            if not self._retry(self._was_ingested, sender, data):
                 try:
-                    self._patiently(ingest_files, self._app, sent.actor, sent.source, [ReceivedFile.of(data)])
+                    self._retry(ingest_files, self._app, sender.actor, sender.source, [ReceivedFile.of(data)])
                 except _Stopping:
                     raise
                 except Exception as error:
                     log.error("intake.failed", error=type(error).__name__, objects=1, exc_info=True)
                     file = IngestFile(data, len(data), refusal=fault)
-                    self._patiently(quarantine_files, self._app, sent.actor, sent.source, [file])
+                    self._retry(quarantine_files, self._app, sender.actor, sender.source, [file])
         except _Stopping:
             return
-        except Exception as error:  # its project is gone, for one
-            log.error("intake.kept", error=type(error).__name__, segment=place.segment)
-            self._done([place], True)
+        except Exception as error:  # for example because its project was deleted
+            log.error("intake.kept", error=type(error).__name__, segment=position.segment)
+            self._report([position], True)
             return
-        self._done([place], False)
+        self._report([position], False)
 
-    def _patiently(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Do what needs database and disk until they answer."""
+    def _retry(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call a function until database and disk answer."""
         while True:
             if self._stopping:
                 raise _Stopping
             try:
-                return work(*args, **kwargs)
+                return function(*args, **kwargs)
             except (Unavailable, OperationalError, OSError) as error:
                 log.warning("intake.waits", error=type(error).__name__)
             with self._changed:
                 self._changed.wait_for(lambda: self._stopping, _PAUSE_S)
 
-    def _is_here(self, sent: JournalEntry, data: bytes) -> bool:
-        """Whether a record that was left behind had been taken in, and only the note of it was lost."""
-        received_hash = hash_received(self._app, sent.project_id, data)
+    def _was_ingested(self, sender: SendingNode, data: bytes) -> bool:
+        """Whether a recovered record was ingested before, and only its mark was lost."""
+        received_hash = hash_received(self._app, sender.project_id, data)
         with self._app.database.reading() as session:
-            if session.get(Receipt, (sent.project_id, received_hash)) is not None:
+            if session.get(Receipt, (sender.project_id, received_hash)) is not None:
                 return True
-            waiting = select(Arrival).where(
-                Arrival.project_id == sent.project_id,
+            quarantined = select(Arrival).where(
+                Arrival.project_id == sender.project_id,
                 Arrival.outcome == "quarantined",
                 Arrival.route == "dimse",
-                Arrival.peer == sent.ae_title,
+                Arrival.peer == sender.ae_title,
                 Arrival.size_bytes == len(data),
                 Arrival.sealed_bytes.is_not(None),
             )
-            return any(open_sealed(session, self._app, arrival) == data for arrival in session.scalars(waiting))
+            return any(open_sealed(session, self._app, arrival) == data for arrival in session.scalars(quarantined))
 
 
 class _Stopping(Exception):

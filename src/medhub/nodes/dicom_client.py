@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calling other DICOM nodes: C-ECHO to see whether one answers, C-STORE to send it objects as they are stored.
+"""Client of remote DICOM nodes: C-ECHO to test a connection, C-STORE to send stored objects.
 
-An object leaves in the transfer syntax that it lies in where the node takes that one. Otherwise it is rewritten, in a
-process apart, to one that every node takes (implicit VR, little endian); lossily compressed pixels stay what they are
-in value.
+An object is sent in the transfer syntax in which it is stored, if the node accepts it. Otherwise an isolated process
+transcodes it to one that every node accepts (implicit or explicit VR, little endian), without changing pixel values.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from medhub.foundation.settings import Settings
 from medhub.nodes.service import DicomNodeInfo
 from medhub.science.imaging.codecs.transcoding import transcode
 
-# pynetdicom would write what is sent and queried to the log.
+# pynetdicom would log what is sent and queried.
 logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)
 _config.LOG_HANDLER_LEVEL = "none"
 _config.LOG_REQUEST_IDENTIFIERS = _config.LOG_RESPONSE_IDENTIFIERS = False
@@ -44,23 +43,14 @@ _WARNINGS = range(0xB000, 0xC000)
 
 
 class NodeSilent(Unavailable):
-    """A node does not answer, or refuses the association."""
+    """A node does not answer, or rejects the association."""
 
     code = "node-silent"
 
 
-@dataclass
-class StoreAssociation:
-    """What became of objects that were sent."""
-
-    sent: int = 0
-    warned: int = 0  # taken, with a warning
-    failed: list[str] = field(default_factory=list)  # SOP instance UIDs
-
-
 @dataclass(frozen=True)
-class StoreResult:
-    """A stored object, as it is sent."""
+class InstanceToSend:
+    """A stored object that is sent to a node."""
 
     sop_class_uid: str
     sop_instance_uid: str
@@ -68,8 +58,25 @@ class StoreResult:
     blob: str
 
 
-def tls_to_nodes(settings: Settings) -> ssl.SSLContext:
-    """How this installation speaks TLS to nodes: it checks their certificates, and shows its own if it has one."""
+@dataclass
+class SendProgress:
+    """The objects that were sent so far."""
+
+    sent: int = 0
+    warned: int = 0  # stored by the node, with a warning
+    failed: list[str] = field(default_factory=list)  # SOP instance UIDs
+
+    def add(self, instance: InstanceToSend, status: int | None) -> None:
+        """Count an object by the status of its response."""
+        if status == 0 or status in _WARNINGS:
+            self.sent += 1
+            self.warned += status != 0
+        else:
+            self.failed.append(instance.sop_instance_uid)
+
+
+def client_tls(settings: Settings) -> ssl.SSLContext:
+    """The TLS settings for remote nodes: their certificates are verified, our own is sent if there is one."""
     context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=settings.dicom_tls_ca)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if settings.dicom_tls_certificate is not None:
@@ -78,13 +85,13 @@ def tls_to_nodes(settings: Settings) -> ssl.SSLContext:
 
 
 @contextmanager
-def called(
+def open_association(
     settings: Settings, node: DicomNodeInfo, contexts: Sequence[PresentationContext], *, calling: str | None = None
 ) -> Iterator[Association]:
-    """An association with a node; raises ``NodeSilent`` where there is none."""
+    """Open an association with a node; raises ``NodeSilent`` where it fails."""
     if not node.host or not node.port:
-        raise Invalid("Nobody has said where this node is reached. Give it a host and a port.", field="host")
-    ae = _Caller(calling or settings.dicom_ae_title)
+        raise Invalid("This node has no address. Give it a host and a port.", field="host")
+    ae = _ClientAE(calling or settings.dicom_ae_title)
     ae.connection_timeout = ae.acse_timeout = CONNECT_S
     ae.dimse_timeout = ae.network_timeout = ANSWER_S
     try:
@@ -93,7 +100,7 @@ def called(
             node.port,
             list(contexts),
             ae_title=node.ae_title,
-            tls_args=(tls_to_nodes(settings), node.host) if node.tls else None,
+            tls_args=(client_tls(settings), node.host) if node.tls else None,
             max_pdu=0,
         )
     except (OSError, ValueError) as error:
@@ -117,7 +124,7 @@ _SILENT = "The node does not answer. Check host, port, TLS and that it runs."
 
 
 class _Connection(AssociationSocket):
-    """A connection that sends at once what it has, and that is closed when it fails."""
+    """A connection without Nagle's algorithm, which is closed when it fails."""
 
     def _create_socket(self, address: AddressInformation) -> socket.socket:
         connection = super()._create_socket(address)
@@ -126,13 +133,13 @@ class _Connection(AssociationSocket):
 
     def _shutdown_socket(self) -> None:
         connection = self.socket
-        super()._shutdown_socket()  # gives up where nothing is connected yet
+        super()._shutdown_socket()  # does nothing before the connection is established
         if connection is not None:
             connection.close()
 
 
-class _Caller(AE):
-    """What this installation calls others with."""
+class _ClientAE(AE):
+    """The application entity of this installation as a client."""
 
     def _create_socket(
         self, assoc: Association, address: AddressInformation, tls_args: tuple[ssl.SSLContext, str] | None
@@ -143,70 +150,68 @@ class _Caller(AE):
 
 
 def echo(settings: Settings, node: DicomNodeInfo) -> None:
-    """Ask a node whether it answers; raises ``NodeSilent`` where it does not."""
-    with called(settings, node, [build_context(_VERIFICATION)], calling=node.called_ae) as association:
+    """Test a node by C-ECHO; raises ``NodeSilent`` where it does not answer."""
+    with open_association(settings, node, [build_context(_VERIFICATION)], calling=node.called_ae) as association:
         status = association.send_c_echo()
         if getattr(status, "Status", None) != 0:
             raise NodeSilent("The node takes the association, but does not answer C-ECHO with success.")
 
 
-def contexts_for(objects: Sequence[StoreResult]) -> list[PresentationContext]:
-    """What is proposed to send objects: each class in the syntaxes that they lie in, and in those of everybody."""
-    wanted = dict.fromkeys((one.sop_class_uid, one.transfer_syntax_uid) for one in objects)
-    contexts = [build_context(sop_class, syntax) for sop_class, syntax in wanted]
-    classes = dict.fromkeys(sop_class for sop_class, _ in wanted)
-    contexts += [build_context(one, [ExplicitVRLittleEndian, ImplicitVRLittleEndian]) for one in classes]
+def contexts_for(instances: Sequence[InstanceToSend]) -> list[PresentationContext]:
+    """The contexts to propose: each SOP class in the stored transfer syntaxes, and in the uncompressed ones."""
+    pairs = dict.fromkeys((instance.sop_class_uid, instance.transfer_syntax_uid) for instance in instances)
+    contexts = [build_context(sop_class, syntax) for sop_class, syntax in pairs]
+    classes = dict.fromkeys(sop_class for sop_class, _ in pairs)
+    contexts += [build_context(sop_class, [ExplicitVRLittleEndian, ImplicitVRLittleEndian]) for sop_class in classes]
     return contexts[:_MOST_CONTEXTS]
 
 
 def send(
-    app: AppContext, node: DicomNodeInfo, objects: Sequence[StoreResult], *, originator: tuple[str, int] | None = None
-) -> Iterator[StoreAssociation]:
-    """Send stored objects to a node over one association; gives what has become of them after each."""
-    told = StoreAssociation()
-    with called(app.settings, node, contexts_for(objects)) as association:
-        for message_id, one in enumerate(objects):
-            note(told, one, store(app, association, one, message_id % 65535 + 1, originator))
-            yield told
-
-
-def note(told: StoreAssociation, one: StoreResult, status: int | None) -> None:
-    """Count what became of one object, by the status that its receiver answered."""
-    if status == 0 or status in _WARNINGS:
-        told.sent += 1
-        told.warned += status != 0
-    else:
-        told.failed.append(one.sop_instance_uid)
+    app: AppContext,
+    node: DicomNodeInfo,
+    instances: Sequence[InstanceToSend],
+    *,
+    originator: tuple[str, int] | None = None,
+) -> Iterator[SendProgress]:
+    """Send stored objects to a node over one association; yields the progress after each."""
+    progress = SendProgress()
+    with open_association(app.settings, node, contexts_for(instances)) as association:
+        for message_id, instance in enumerate(instances):
+            progress.add(instance, store(app, association, instance, message_id % 65535 + 1, originator))
+            yield progress
 
 
 def store(
     app: AppContext,
     association: Association,
-    one: StoreResult,
+    instance: InstanceToSend,
     message_id: int,
     originator: tuple[str, int] | None = None,
 ) -> int | None:
-    """Send one object over an association; gives the status, or ``None`` where it cannot be sent."""
-    context = _context_for(association, one)
+    """Send one object over an association; returns the status, or ``None`` where it cannot be sent."""
+    context = _context_for(association, instance)
     if context is None or not association.is_established:
         return None
     try:
-        data = app.blobs.get(one.blob)
+        data = app.blobs.get(instance.blob)
         syntax = str(context.transfer_syntax[0])
-        data = data_set_of(data) if syntax == one.transfer_syntax_uid else app.isolation.run(transcode, data, syntax)
+        if syntax == instance.transfer_syntax_uid:
+            data = data_set_of(data)
+        else:
+            data = app.isolation.run(transcode, data, syntax)
     except MedhubError:
         return None
     request = C_STORE()
     request.MessageID, request.Priority = message_id, 0
-    request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = one.sop_class_uid, one.sop_instance_uid
+    request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = instance.sop_class_uid, instance.sop_instance_uid
     if originator is not None:
         request.MoveOriginatorApplicationEntityTitle, request.MoveOriginatorMessageID = originator
     request.DataSet = BytesIO(data)
-    return _ask(association, request, cast(int, context.context_id))
+    return _send_request(association, request, cast(int, context.context_id))
 
 
-def _ask(association: Association, request: C_STORE, context_id: int) -> int | None:
-    """Send a request and wait for its answer; the association's own thread keeps still meanwhile."""
+def _send_request(association: Association, request: C_STORE, context_id: int) -> int | None:
+    """Send a request and wait for its response, while the thread of the association is paused."""
     association._reactor_checkpoint.clear()
     try:
         while not association._is_paused and association.is_alive():
@@ -222,29 +227,31 @@ def _ask(association: Association, request: C_STORE, context_id: int) -> int | N
 
 
 def wait_for_pause(association: Any) -> None:
-    """Wait a moment for an association's own thread."""
-    notice = getattr(association, "notice", None)
-    if notice is not None:
-        notice()
+    """Wait a moment until the thread of an association is paused."""
+    wake = getattr(association, "wake", None)
+    if wake is not None:
+        wake()
     association.join(0.0005)
 
 
-def _context_for(association: Association, one: StoreResult) -> PresentationContext | None:
-    """By which accepted context an object is sent: in its own syntax where that was taken."""
-    taken = [
+def _context_for(association: Association, instance: InstanceToSend) -> PresentationContext | None:
+    """The accepted context for an object: with its stored transfer syntax, or an uncompressed one."""
+    accepted = [
         context
         for context in association.accepted_contexts
-        if context.abstract_syntax == one.sop_class_uid and context.as_scu
+        if context.abstract_syntax == instance.sop_class_uid and context.as_scu
     ]
-    own = [context for context in taken if context.transfer_syntax[0] == one.transfer_syntax_uid]
+    own = [context for context in accepted if context.transfer_syntax[0] == instance.transfer_syntax_uid]
     plain = [
-        context for context in taken if context.transfer_syntax[0] in (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
+        context
+        for context in accepted
+        if context.transfer_syntax[0] in (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
     ]
     return next(iter(own + plain), None)
 
 
 def data_set_of(stored: bytes) -> bytes:
-    """What lies behind preamble and file meta information of a file that Medhub wrote (PS3.10 section 7.1)."""
+    """The data set of a file that Medhub wrote, without preamble and file meta information (PS3.10 section 7.1)."""
     group, element, _, length, size = struct.unpack_from("<HH2sHI", stored, 132)
     if stored[128:132] != b"DICM" or (group, element, length) != (2, 0, 4):
         raise Invalid("This stored file does not begin as it should. Restore it from a backup.")
@@ -253,6 +260,6 @@ def data_set_of(stored: bytes) -> bytes:
 
 def uid_of(stored: bytes) -> str:
     """The SOP Instance UID of a file that Medhub wrote, from its file meta information."""
-    at = stored.find(b"\x02\x00\x03\x00UI", 132, 400)
-    (length,) = struct.unpack_from("<H", stored, at + 6)
-    return stored[at + 8 : at + 8 + length].rstrip(b"\0 ").decode("ascii") if at >= 0 else ""
+    offset = stored.find(b"\x02\x00\x03\x00UI", 132, 400)
+    (length,) = struct.unpack_from("<H", stored, offset + 6)
+    return stored[offset + 8 : offset + 8 + length].rstrip(b"\0 ").decode("ascii") if offset >= 0 else ""

@@ -104,6 +104,11 @@ def list_nodes(
     return list(session.scalars(chosen.order_by(DicomNode.ae_title, DicomNode.id).offset(offset).limit(limit))), total
 
 
+def all_nodes(session: Session) -> Sequence[DicomNode]:
+    """The nodes of all projects, by title; for the command line."""
+    return list(session.scalars(select(DicomNode).order_by(DicomNode.ae_title)))
+
+
 def get_node(session: Session, actor: Actor, peer_id: str, action: str = "peer.read") -> DicomNode:
     """A node of a project of the actor's."""
     peer = session.get(DicomNode, peer_id)

@@ -47,7 +47,7 @@ def find_instances(
     if instance is not None:
         query = query.where(Image.sop_instance_uid == instance, Image.project_id.in_(sorted(projects)))
     order = (Study.id, Series.number, Series.id, Image.instance_number, Image.number, Image.id)
-    return [StoredInstance(*row) for row in session.execute(query.order_by(*order)).tuples()]
+    return [StoredInstance(*row) for row in session.execute(query.order_by(*order))]
 
 
 def instances_by_image_id(session: Session, image_ids: Sequence[str]) -> dict[str | None, StoredInstance]:
@@ -55,7 +55,7 @@ def instances_by_image_id(session: Session, image_ids: Sequence[str]) -> dict[st
     instances: dict[str | None, StoredInstance] = {}
     for start in range(0, len(image_ids), _IDS_PER_QUERY):
         query = _INSTANCES.where(Image.id.in_(image_ids[start : start + _IDS_PER_QUERY]))
-        instances |= {row[0].id: StoredInstance(*row) for row in session.execute(query).tuples()}
+        instances |= {row[0].id: StoredInstance(*row) for row in session.execute(query)}
     return instances
 
 

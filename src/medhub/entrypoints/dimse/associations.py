@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Associations that nodes open with Medhub: who may, for what, and what is done with what they ask."""
+"""Associations that DICOM nodes open: admission, negotiation, and dispatch of their requests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Protocol, cast
 
 from pynetdicom import AE, evt
 from pynetdicom._globals import MODE_ACCEPTOR
@@ -32,10 +32,7 @@ from medhub.entrypoints.dimse.upper_layer import UpperLayer
 from medhub.foundation.logging import get_logger
 from medhub.nodes.service import DicomNodeInfo, NodeRefused
 
-if TYPE_CHECKING:
-    from medhub.entrypoints.dimse.listener import Services
-
-_LOOK_S = 0.5
+_POLL_INTERVAL_S = 0.5
 
 # Result, source, reason (PS3.8 table 9-21).
 Refusal = tuple[int, int, int]
@@ -47,18 +44,41 @@ log = get_logger()
 
 
 @dataclass(frozen=True)
-class AssociationRequest:
-    """Who opened an association."""
+class AssociatedNode:
+    """The node that opened an association, and its network address."""
 
     node: DicomNodeInfo
     origin: str
 
 
-class _Control(ACSE):
-    """Says who may open an association before the rest is negotiated."""
+class RequestHandlers(Protocol):
+    """The handlers of DIMSE requests; ``listener.DimseServices`` implements them."""
+
+    ae_title: str
+    idle_s: float
+    most_object_bytes: int
+
+    def find_node(self, calling: str, called: str, origin: str) -> DicomNodeInfo:
+        """The calling node; raises ``NodeRefused`` where it is unknown."""
+
+    def store(self, peer: AssociatedNode, syntax: str, command: Command, data: bytearray, *, too_large: bool) -> int:
+        """Store an object, and return the status of the response."""
+
+    def find(self, association: NodeAssociation, request: Any, context: PresentationContext) -> None:
+        """Answer C-FIND."""
+
+    def move(self, association: NodeAssociation, request: Any, context: PresentationContext) -> None:
+        """Answer C-MOVE."""
+
+    def get(self, association: NodeAssociation, request: Any, context: PresentationContext) -> None:
+        """Answer C-GET."""
+
+
+class _AdmissionControl(ACSE):
+    """Checks whether the node may open an association, before anything else is negotiated."""
 
     def _negotiate_as_acceptor(self) -> None:
-        refusal = cast(NodeAssociation, self.assoc).judge()
+        refusal = cast(NodeAssociation, self.assoc).admit()
         if refusal is None:
             super()._negotiate_as_acceptor()
             return
@@ -67,75 +87,75 @@ class _Control(ACSE):
 
 
 class NodeAssociation(Association):
-    """One association that a node opened; it sleeps until there is something to do."""
+    """An association that a node opened; its thread sleeps until there is work."""
 
-    calling: AssociationRequest
+    peer: AssociatedNode
 
-    def __init__(self, ae: AE, services: Services) -> None:
+    def __init__(self, ae: AE, services: RequestHandlers) -> None:
         super().__init__(ae, MODE_ACCEPTOR)
         self.services = services
-        self.acse = _Control(self)
-        self.dul = UpperLayer(self, services.most_object_bytes)
-        # Both timers lie in the upper layer that has just been replaced.
+        self.acse = _AdmissionControl(self)
+        self.dul = UpperLayer(self, self, services.most_object_bytes)
+        # Both timers belong to the upper layer that was just replaced.
         self.acse_timeout, self.network_timeout = ae.acse_timeout, ae.network_timeout
-        self._noticed = threading.Event()
+        self._has_work = threading.Event()
 
-    def notice(self) -> None:
-        """Have the association look whether there is something to do."""
-        self._noticed.set()
+    def wake(self) -> None:
+        """Wake the thread of the association: there may be work."""
+        self._has_work.set()
 
-    def judge(self) -> Refusal | None:
-        """Say why the node may not open this association, if it may not; what it may ask for is settled here too."""
-        asked = cast(A_ASSOCIATE, self.requestor.primitive)
+    def admit(self) -> Refusal | None:
+        """Check the node and set the presentation contexts that it may use; returns the reason of a rejection."""
+        request = cast(A_ASSOCIATE, self.requestor.primitive)
         origin = str(cast(AddressInformation, self.requestor.address_info).address)
         try:
-            node = self.services.find_node(asked.calling_ae_title.strip(), asked.called_ae_title.strip(), origin)
+            node = self.services.find_node(request.calling_ae_title.strip(), request.called_ae_title.strip(), origin)
         except NodeRefused as refusal:
             log.warning("dimse.refused", reason=refusal.facts["reason"], origin=origin)
             return CALLED_UNKNOWN if refusal.facts["reason"] == "called" else CALLING_UNKNOWN
         except Exception as error:
             log.error("dimse.refused", error=type(error).__name__, origin=origin)
             return CONGESTED
-        self.calling = AssociationRequest(node, origin)
-        self.acceptor.supported_contexts = self._supported(asked.presentation_context_definition_list, node)
+        self.peer = AssociatedNode(node, origin)
+        self.acceptor.supported_contexts = self._supported_contexts(request.presentation_context_definition_list, node)
         return None
 
     @staticmethod
-    def _supported(asked: list[PresentationContext], node: DicomNodeInfo) -> list[PresentationContext]:
-        """Of what the node asks for, what it may: each transfer syntax that is known, those named first first."""
-        found: dict[str, list[str]] = {}
-        for context in asked:
-            named = found.setdefault(str(context.abstract_syntax), [])
-            named += [str(one) for one in context.transfer_syntax if str(one) not in named]
+    def _supported_contexts(proposed: list[PresentationContext], node: DicomNodeInfo) -> list[PresentationContext]:
+        """The proposed contexts that the node may use, with the known transfer syntaxes in the proposed order."""
+        syntaxes_by_class: dict[str, list[str]] = {}
+        for context in proposed:
+            syntaxes = syntaxes_by_class.setdefault(str(context.abstract_syntax), [])
+            syntaxes += [str(syntax) for syntax in context.transfer_syntax if str(syntax) not in syntaxes]
         supported = []
-        for abstract, syntaxes in found.items():
+        for abstract, syntaxes in syntaxes_by_class.items():
             storage = abstract in STORAGE_CLASSES
             if storage:
-                # Without the right to send, a node still takes by C-GET what it may query.
+                # A node that may only query still receives objects by C-GET.
                 known = TRANSFER_SYNTAXES if node.may_store or node.may_query else frozenset()
             elif abstract in QUERY_CLASSES:
                 known = PLAIN_SYNTAXES if node.may_query else frozenset()
             else:
                 known = PLAIN_SYNTAXES if abstract == VERIFICATION else frozenset()
-            if allowed := [one for one in syntaxes if one in known]:
+            if allowed := [syntax for syntax in syntaxes if syntax in known]:
                 context = build_context(abstract, allowed)
                 if storage and node.may_query:
-                    # What the node may be to us: one who sends, and one who takes what it gets.
+                    # The node may send objects, and receive those of its C-GET.
                     context.scu_role, context.scp_role = node.may_store, True
                 supported.append(context)
         return supported
 
     def store(self, context_id: int, command: Command, data: bytearray, *, too_large: bool) -> int:
-        """Take an object that the node sent; gives the status of the answer."""
+        """Store an object that the node sent, and return the status of the response."""
         syntax = str(self._accepted_cx[context_id].transfer_syntax[0])
-        return self.services.store(self.calling, syntax, command, data, too_large=too_large)
+        return self.services.store(self.peer, syntax, command, data, too_large=too_large)
 
     def _run_reactor(self) -> None:
         self._is_paused = False
-        while not self._kill and not self._ended():
-            self._noticed.wait(_LOOK_S)
-            self._noticed.clear()
-            # Whoever sends objects over this association has it pause meanwhile.
+        while not self._kill and not self._finish_if_ended():
+            self._has_work.wait(_POLL_INTERVAL_S)
+            self._has_work.clear()
+            # A thread that sends objects over this association pauses this thread meanwhile.
             self._is_paused = True
             self._reactor_checkpoint.wait()
             self._is_paused = False
@@ -144,8 +164,8 @@ class NodeAssociation(Association):
                 self._serve_request(message, context_id)
                 context_id, message = (None, None) if self._kill else self.dimse.get_msg(block=False)
 
-    def _ended(self) -> bool:
-        """Whether the association has ended, by either side or by silence; what is left to do for it is done."""
+    def _finish_if_ended(self) -> bool:
+        """Whether the association has ended, by either side or by the idle timeout; it is then closed."""
         if self.is_established and self.acse.is_release_requested():
             self.acse.send_release(is_response=True)
             self.is_released, self.is_established = True, False
@@ -153,7 +173,7 @@ class NodeAssociation(Association):
             self.dul.receive_pdu(wait=False)
             self.is_aborted, self.is_established = True, False
         elif self.dul.idle_timer_expired():
-            log.info("dimse.idle", origin=self.calling.origin)
+            log.info("dimse.idle", origin=self.peer.origin)
             self.abort()
         elif self.dul.is_alive():
             return False
@@ -161,13 +181,13 @@ class NodeAssociation(Association):
         return True
 
     def _serve_request(self, msg: Any, context_id: int) -> None:
-        service: dict[type, Callable[[NodeAssociation, Any, PresentationContext], None]] = {
+        handlers: dict[type, Callable[[NodeAssociation, Any, PresentationContext], None]] = {
             C_FIND: self.services.find,
             C_MOVE: self.services.move,
             C_GET: self.services.get,
         }
-        act = service.get(type(msg))
-        if act is None or not msg.is_valid_request:
+        handler = handlers.get(type(msg))
+        if handler is None or not msg.is_valid_request:
             super()._serve_request(msg, context_id)
             return
         context = self._accepted_cx.get(context_id)
@@ -177,7 +197,7 @@ class NodeAssociation(Association):
         self.dimse.cancel_req = {}
         self._is_paused = True
         try:
-            act(self, msg, context)
+            handler(self, msg, context)
         except Exception as error:
             log.error("dimse.failed", error=type(error).__name__, exc_info=True)
             self.abort()
@@ -185,12 +205,12 @@ class NodeAssociation(Association):
 
 
 class _Handler(RequestHandler):
-    """Sets a connection up as an association; runs in a thread of its own."""
+    """Turns a connection into an association; runs in its own thread."""
 
-    server: Server
+    server: AssociationServer
 
     def handle(self) -> None:
-        """Speak TLS first where it is wanted: a handshake that stalls holds up nobody else."""
+        """Do the TLS handshake first, if configured; one that stalls delays no other connection."""
         self.request.settimeout(self.server.services.idle_s)
         if self.server.tls is not None:
             self.request = self.server.tls.wrap_socket(self.request, server_side=True)
@@ -212,31 +232,31 @@ class _Handler(RequestHandler):
         return association
 
 
-class Server(ThreadedAssociationServer):
-    """Listens, and gives each connection an association."""
+class AssociationServer(ThreadedAssociationServer):
+    """Accepts connections, each as an association."""
 
     request_queue_size = 128
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, ae: AE, address: tuple[str, int], services: Services, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, ae: AE, address: tuple[str, int], services: RequestHandlers, tls: ssl.SSLContext | None) -> None:
         self.services, self.tls = services, tls
         super().__init__(ae, address, services.ae_title, [], None, None, _Handler)
         ae._servers.append(self)
 
     def _bind_defaults(self) -> None:
-        """Nothing is bound for all: what pynetdicom would write to its log names patients."""
+        """Bind no default handlers: those of pynetdicom log the names of patients."""
 
     def get_request(self) -> tuple[socket.socket, Any]:
-        """Accept a connection that sends at once what it has."""
+        """Accept a connection without Nagle's algorithm."""
         connection, address = cast(socket.socket, self.socket).accept()
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection, address
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Refuse connections beyond those that may wait for their turn to be refused politely."""
+        """Drop connections beyond twice the limit of associations; fewer are rejected by the protocol."""
         return len(self.active_associations) < 2 * self.ae.maximum_associations
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say that a connection failed, without words of the other side."""
+        """Log that a connection failed, without values of the peer."""
         log.warning("dimse.connection", error=type(sys.exc_info()[1]).__name__)

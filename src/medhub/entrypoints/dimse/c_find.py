@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""C-FIND (PS3.4 section C.4.1): patients, studies, series and images that meet a node's keys."""
+"""C-FIND (PS3.4 section C.4.1): patients, studies, series and images that match the keys of a node."""
 
 from __future__ import annotations
 
@@ -32,10 +32,12 @@ _LEVELS: Mapping[str, Level] = {
 log = get_logger()
 
 
-def asked(app: AppContext, encoded: BytesIO | None, context: PresentationContext) -> tuple[Level, Identifier, bool]:
-    """What a request asks: level, identifier, and whether it is without value representations.
+def parse_query(
+    app: AppContext, encoded: BytesIO | None, context: PresentationContext
+) -> tuple[Level, Identifier, bool]:
+    """Parse a query in an isolated process: its level, its identifier, and whether it has implicit VR.
 
-    It is parsed in a process apart. Raises ``Invalid`` where it is no query of its model.
+    Raises ``Invalid`` where it is no valid query of its information model.
     """
     implicit = str(context.transfer_syntax[0]) == IMPLICIT
     if encoded is None:
@@ -51,7 +53,7 @@ def asked(app: AppContext, encoded: BytesIO | None, context: PresentationContext
 
 
 def find(app: AppContext, association: NodeAssociation, request: C_FIND, context: PresentationContext) -> None:
-    """Answer a C-FIND request, match by match."""
+    """Answer a C-FIND request, one response a match."""
 
     def answer(status: int, identifier: bytes | None = None) -> None:
         response = C_FIND()
@@ -62,20 +64,20 @@ def find(app: AppContext, association: NodeAssociation, request: C_FIND, context
             response.Identifier = BytesIO(identifier)
         association.dimse.send_msg(response, context.context_id or 0)
 
-    node = association.calling.node
-    actor = node_actor(node.project_id, node.ae_title, association.calling.origin, Role.VIEWER)
+    node = association.peer.node
+    actor = node_actor(node.project_id, node.ae_title, association.peer.origin, Role.VIEWER)
     try:
-        level, identifier, implicit = asked(app, request.Identifier, context)
+        level, identifier, implicit = parse_query(app, request.Identifier, context)
         offset, more = 0, True
         while more:
             with app.database.reading() as session:
-                chosen = settings_of(session, node.project_id).attributes
-                found = dicom_search.search(
+                attributes = settings_of(session, node.project_id).attributes
+                results = dicom_search.search(
                     session,
                     [node.project_id],
                     level,
                     identifier.keys,
-                    extra_keywords=chosen,
+                    extra_keywords=attributes,
                     limit=PAGE,
                     offset=offset,
                     combine_date_time=True,
@@ -85,15 +87,15 @@ def find(app: AppContext, association: NodeAssociation, request: C_FIND, context
                         session, f"{level}.list", level, None, project_id=node.project_id, by="C-FIND",
                         keys=sorted(identifier.keys),
                     )  # fmt: skip
-            for match in found.matches:
+            for match in results.matches:
                 if request.MessageID in association.dimse.cancel_req:
                     answer(CANCEL)
                     return
                 if not association.is_established:
                     return
-                said = {"QueryRetrieveLevel": [identifier.level], "RetrieveAETitle": [node.called_ae], **match}
-                answer(PENDING, write_identifier(said, implicit_vr=implicit))
-            offset, more = offset + PAGE, found.more
+                values = {"QueryRetrieveLevel": [identifier.level], "RetrieveAETitle": [node.called_ae], **match}
+                answer(PENDING, write_identifier(values, implicit_vr=implicit))
+            offset, more = offset + PAGE, results.more
     except MedhubError as error:
         log.warning("dimse.find", error=error.code)
         answer(status_of(error))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The process that takes in what the listener has received: ``python -m medhub.entrypoints.dimse.intake_process``.
+"""The process that ingests received objects: ``python -m medhub.entrypoints.dimse.intake_process``.
 
-Both talk in lines of JSON over a socket: the listener names places in the journal, the process names those that it has
-taken in. Should it die, it is started again with all that is left.
+Listener and process exchange lines of JSON over a socket: the listener sends positions in the journal, the process
+reports those that it has ingested. If the process dies, it is started again with all open records.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import astuple
+from dataclasses import astuple, replace
 
 from medhub.entrypoints.bootstrap import build
 from medhub.foundation import logging
@@ -24,54 +24,54 @@ from medhub.foundation.isolation_worker import end_with_parent
 from medhub.foundation.logging import get_logger
 from medhub.foundation.settings import Settings
 from medhub.ingest.journal import Journal, JournalPosition
-from medhub.ingest.journal_reader import ExpectedPatient, Intake, JournalEntry
+from medhub.ingest.journal_reader import JournalReader, PendingRecord, SendingNode
 
 _END_S = 30.0
 _AGAIN_S = 1.0
-_LEFT_LANE = 0  # of what was left behind: who sent it is read only when it is opened
+_RECOVERED_LANE = 0  # the sender of a recovered record is known only when it is opened
 
 log = get_logger()
 
 
 class IntakeProcess:
-    """The listener's side: starts the process, tells it what is there, and notes what it has done."""
+    """The listener's side: starts the process, sends it positions, and marks the ingested records."""
 
     def __init__(self, settings: Settings, journal: Journal) -> None:
         self._settings, self._journal = settings, journal
         self._changed = threading.Condition()
-        self._open: dict[JournalPosition, ExpectedPatient] = {}
-        self._unsent: list[ExpectedPatient] = []
+        self._open: dict[JournalPosition, PendingRecord] = {}
+        self._unsent: list[PendingRecord] = []
         self._lanes: dict[tuple[str, str], int] = {}
         self._stopping = False
         self._process: subprocess.Popen[bytes] | None = None
         self._stream: socket.socket | None = None
         self._threads = [
             threading.Thread(target=self._supervise, name="intake", daemon=True),
-            threading.Thread(target=self._send, name="intake-wanted", daemon=True),
+            threading.Thread(target=self._send_unsent, name="intake-send", daemon=True),
         ]
 
-    def start(self, left: Sequence[JournalPosition]) -> None:
-        """Start, with what an earlier process left behind."""
-        if left:
-            log.info("intake.left", objects=len(left))
-        for place in left:
-            self._add(ExpectedPatient(place, _LEFT_LANE, left=True))
+    def start(self, recovered: Sequence[JournalPosition]) -> None:
+        """Start, with the records that an earlier process has not ingested."""
+        if recovered:
+            log.info("intake.left", objects=len(recovered))
+        for position in recovered:
+            self._add(PendingRecord(position, _RECOVERED_LANE, recovered=True))
         for thread in self._threads:
             thread.start()
 
-    def want(self, sent: JournalEntry, place: JournalPosition) -> None:
-        """Have a record taken in."""
+    def enqueue(self, sender: SendingNode, position: JournalPosition) -> None:
+        """Add a record to ingest."""
         with self._changed:
-            lane = self._lanes.setdefault((sent.project_id, sent.ae_title), len(self._lanes) + 1)
-            self._add(ExpectedPatient(place, lane))
+            lane = self._lanes.setdefault((sender.project_id, sender.ae_title), len(self._lanes) + 1)
+            self._add(PendingRecord(position, lane))
             self._changed.notify_all()
 
-    def _add(self, wanted: ExpectedPatient) -> None:
-        self._open[wanted.place] = wanted
-        self._unsent.append(wanted)
+    def _add(self, record: PendingRecord) -> None:
+        self._open[record.position] = record
+        self._unsent.append(record)
 
     def stop(self) -> None:
-        """End the process after what it is doing."""
+        """End the process after its current batches."""
         with self._changed:
             self._stopping = True
             stream, process = self._stream, self._process
@@ -87,7 +87,7 @@ class IntakeProcess:
         self._threads[0].join(_END_S)
 
     def _supervise(self) -> None:
-        # One thread starts the process and lives as long: the kernel ends the process with the thread.
+        # This thread starts the process and lives as long: the kernel ends the process with the thread.
         while not self._stopping:
             ours, theirs = socket.socketpair()
             with theirs:
@@ -99,14 +99,14 @@ class IntakeProcess:
                 )
             with self._changed:
                 self._process, self._stream = process, ours
-                # What an earlier one was told and had not done yet may be done in part.
-                untold = {one.place for one in self._unsent}
+                # A record that was sent to an earlier process may be ingested already.
+                unsent = {record.position for record in self._unsent}
                 self._unsent = [
-                    ExpectedPatient(one.place, one.lane, left=one.left or one.place not in untold)
-                    for one in self._open.values()
+                    replace(record, recovered=record.recovered or record.position not in unsent)
+                    for record in self._open.values()
                 ]
                 self._changed.notify_all()
-            self._listen(ours)
+            self._read_reports(ours)
             with self._changed:
                 self._stream = None
             ours.close()
@@ -115,57 +115,57 @@ class IntakeProcess:
                 log.error("intake.ended", code=code)
                 time.sleep(_AGAIN_S)
 
-    def _listen(self, stream: socket.socket) -> None:
+    def _read_reports(self, stream: socket.socket) -> None:
         with stream.makefile("rb") as lines, suppress(OSError, ValueError):
             for line in lines:
-                told = json.loads(line)
-                for one in told["done"]:
-                    place = JournalPosition(*one)
-                    self._journal.done(place, damaged=told["damaged"])
+                report = json.loads(line)
+                for values in report["done"]:
+                    position = JournalPosition(*values)
+                    self._journal.mark_done(position, damaged=report["damaged"])
                     with self._changed:
-                        self._open.pop(place, None)
+                        self._open.pop(position, None)
 
-    def _send(self) -> None:
+    def _send_unsent(self) -> None:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._stopping or (self._stream is not None and bool(self._unsent)))
                 if self._stopping:
                     return
-                stream, wanted, self._unsent = self._stream, self._unsent, []
-            line = json.dumps([[*astuple(one.place), one.lane, one.left] for one in wanted]).encode() + b"\n"
-            with suppress(OSError):  # it has died; all that is open goes to the next one
+                stream, records, self._unsent = self._stream, self._unsent, []
+            values = [[*astuple(record.position), record.lane, record.recovered] for record in records]
+            with suppress(OSError):  # the process has died; the next one gets all open records
                 if stream is not None:
-                    stream.sendall(line)
+                    stream.sendall(json.dumps(values).encode() + b"\n")
 
 
 def main(parent: int, descriptor: int) -> None:
-    """Take in what is named until the listener ends."""
+    """Ingest the records of the listener until it ends."""
     end_with_parent(parent)
     settings = Settings()
     logging.configure(as_json=settings.log_json)
     app = build(settings, migrate=False)
     stream = socket.socket(fileno=descriptor)
-    answering = threading.Lock()
+    sending = threading.Lock()
 
-    def done(places: Sequence[JournalPosition], damaged: bool) -> None:
-        line = json.dumps({"done": [list(astuple(place)) for place in places], "damaged": damaged}).encode() + b"\n"
-        with answering, suppress(OSError):
-            stream.sendall(line)
+    def report(positions: Sequence[JournalPosition], damaged: bool) -> None:
+        values = {"done": [list(astuple(position)) for position in positions], "damaged": damaged}
+        with sending, suppress(OSError):
+            stream.sendall(json.dumps(values).encode() + b"\n")
 
-    intake = Intake(app, done, settings.dicom_intake_threads)
-    intake.start()
+    reader = JournalReader(app, report, settings.dicom_intake_threads)
+    reader.start()
     try:
         with stream.makefile("rb") as lines:
             for line in lines:
-                intake.want([ExpectedPatient(JournalPosition(*one[:4]), one[4], one[5]) for one in json.loads(line)])
+                reader.enqueue([PendingRecord(JournalPosition(*v[:4]), v[4], recovered=v[5]) for v in json.loads(line)])
     finally:
-        intake.stop()
+        reader.stop()
         app.close()
 
 
 if __name__ == "__main__":
     import signal
 
-    # Ctrl+C reaches the whole group; the listener says when to end.
+    # Ctrl+C reaches the process group; the listener decides when to end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     main(int(sys.argv[1]), int(sys.argv[2]))

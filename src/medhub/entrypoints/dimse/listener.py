@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The DICOM listener: opens the port, seals what nodes send into the intake journal, and answers what they ask.
+"""The DICOM listener: opens the port, seals received objects into the intake journal, and answers queries.
 
-What is in the journal is taken in by a process of its own (``intake_process``), so that cleaning files does not hold
-up receiving them.
+A separate process (``intake_process``) ingests the objects, so that cleaning files does not delay receiving them.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from pynetdicom.presentation import PresentationContext
 
 from medhub import __version__
 from medhub.entrypoints.dimse import c_find, c_move
-from medhub.entrypoints.dimse.associations import AssociationRequest, NodeAssociation, Server
+from medhub.entrypoints.dimse.associations import AssociatedNode, AssociationServer, NodeAssociation
 from medhub.entrypoints.dimse.command_sets import Command, file_head
 from medhub.entrypoints.dimse.intake_process import IntakeProcess
 from medhub.entrypoints.dimse.presentation_contexts import STORAGE_CLASSES
@@ -34,53 +33,53 @@ from medhub.errors import Unavailable
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.logging import get_logger
 from medhub.foundation.settings import Settings
-from medhub.ingest.journal import Journal
-from medhub.ingest.journal_reader import JournalEntry, to_record
+from medhub.ingest.journal import Journal, JournalPosition
+from medhub.ingest.journal_reader import SendingNode, encode_record
 from medhub.nodes import service as nodes
 
 IMPLEMENTATION_UID = "2.25.226744310823604915376034212013867540911"
 ASSOCIATE_S = 30.0
-_PATIENCE_S = 45.0  # less than senders wait for an answer
-_REST_S = 1.0
+_PATIENCE_S = 45.0  # shorter than the response timeout of senders
+_IDLE_CHECK_S = 1.0
 
 log = get_logger()
 
 
-class Services:
-    """What nodes may have done, and with what."""
+class DimseServices:
+    """The handlers of DIMSE requests of known nodes."""
 
-    def __init__(self, app: AppContext, journal: Journal, took: Callable[[JournalEntry, Any], None]) -> None:
+    def __init__(
+        self, app: AppContext, journal: Journal, enqueue: Callable[[SendingNode, JournalPosition], None]
+    ) -> None:
         settings = app.settings
-        self._app, self._journal, self._took = app, journal, took
+        self._app, self._journal, self._enqueue = app, journal, enqueue
         self.ae_title, self.idle_s = settings.dicom_ae_title, settings.dicom_idle_s
         self.most_object_bytes = settings.upload_max_bytes
 
     def find_node(self, calling: str, called: str, origin: str) -> nodes.DicomNodeInfo:
-        """The node that calls; raises ``NodeRefused`` where it is not known."""
+        """The calling node; raises ``NodeRefused`` where it is unknown."""
         with self._app.database.reading() as session:
             return nodes.find_node(session, calling, called, origin)
 
-    def store(
-        self, calling: AssociationRequest, syntax: str, command: Command, data: bytearray, *, too_large: bool
-    ) -> int:
-        """Seal a received object into the journal; it is durable when success is answered."""
-        if not calling.node.may_store:
+    def store(self, peer: AssociatedNode, syntax: str, command: Command, data: bytearray, *, too_large: bool) -> int:
+        """Seal a received object into the journal; it is durable when the answer is success."""
+        if not peer.node.may_store:
             return NOT_AUTHORIZED
         if command.sop_class.decode() not in STORAGE_CLASSES:
             return NO_SUCH_CLASS
         if not command.sop_instance:
             return INVALID_INSTANCE
         if too_large:
-            log.warning("dimse.too-large", node=calling.node.ae_title)
+            log.warning("dimse.too-large", node=peer.node.ae_title)
             return OUT_OF_RESOURCES
-        sent = JournalEntry(calling.node.project_id, calling.node.ae_title, calling.origin)
+        sender = SendingNode(peer.node.project_id, peer.node.ae_title, peer.origin)
         head = file_head(command.sop_class, command.sop_instance, syntax, IMPLEMENTATION_UID)
         try:
-            place = self._journal.append(to_record(sent, [head, data]), _PATIENCE_S)
+            position = self._journal.append(encode_record(sender, [head, data]), _PATIENCE_S)
         except (Unavailable, OSError) as error:
             log.error("dimse.not-taken", error=type(error).__name__)
             return status_of(error)
-        self._took(sent, place)
+        self._enqueue(sender, position)
         return SUCCESS
 
     def find(self, association: NodeAssociation, request: Any, context: PresentationContext) -> None:
@@ -96,13 +95,13 @@ class Services:
         c_move.get(self._app, association, request, context)
 
 
-def tls_of(settings: Settings) -> ssl.SSLContext | None:
-    """How nodes speak TLS with the listener (PS3.15 section B.9, the BCP 195 profile); ``None`` where they do not.
+def listener_tls(settings: Settings) -> ssl.SSLContext | None:
+    """The TLS settings of the listener (PS3.15 section B.9, the BCP 195 profile); ``None`` without a certificate.
 
     Raises
     ------
     Unavailable
-        A file that is named cannot be used.
+        A configured file cannot be used.
     """
     if settings.dicom_tls_certificate is None:
         return None
@@ -124,13 +123,13 @@ def tls_of(settings: Settings) -> ssl.SSLContext | None:
 
 
 class Listener:
-    """Everything that runs of the DICOM listener; ``start`` opens the port, ``stop`` ends it."""
+    """The running DICOM listener: server, journal and ingesting process."""
 
     def __init__(self, app: AppContext) -> None:
         settings = app.settings
-        tls = tls_of(settings)
-        _keep_quiet()
-        self._journal = Journal(settings.intake_folder, app.keys, most_waiting_bytes=settings.dicom_backlog_bytes)
+        tls = listener_tls(settings)
+        silence_pynetdicom()
+        self._journal = Journal(settings.intake_folder, app.keys, most_pending_bytes=settings.dicom_backlog_bytes)
         self._intake = IntakeProcess(settings, self._journal)
         ae = AE(settings.dicom_ae_title)
         ae.implementation_class_uid = IMPLEMENTATION_UID
@@ -142,9 +141,9 @@ class Listener:
             settings.dicom_idle_s,
             settings.dicom_idle_s,
         )
-        services = Services(app, self._journal, self._intake.want)
+        services = DimseServices(app, self._journal, self._intake.enqueue)
         try:
-            self._server = Server(ae, (settings.dicom_host, settings.dicom_port or 0), services, tls)
+            self._server = AssociationServer(ae, (settings.dicom_host, settings.dicom_port or 0), services, tls)
         except OSError as error:
             raise Unavailable(
                 f"Nothing can listen on {settings.dicom_host}:{settings.dicom_port}: "
@@ -155,22 +154,22 @@ class Listener:
             threading.Thread(
                 target=self._server.serve_forever, kwargs={"poll_interval": 0.2}, name="dimse", daemon=True
             ),
-            threading.Thread(target=self._rest, name="journal", daemon=True),
+            threading.Thread(target=self._close_idle_segments, name="journal", daemon=True),
         ]
 
     @property
     def port(self) -> int:
-        """The port on which it listens."""
+        """The TCP port on which it listens."""
         return int(self._server.server_address[1])
 
     def start(self) -> None:
-        """Take in what was left behind, and listen."""
+        """Ingest the records of earlier processes, and listen."""
         self._intake.start(self._journal.adopt())
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """End; what was received and not taken in yet waits for the next start."""
+        """Stop; records that are not ingested yet wait for the next start."""
         self._stopped.set()
         self._server.shutdown()
         for association in self._server.active_associations:
@@ -178,13 +177,13 @@ class Listener:
         self._intake.stop()
         self._journal.close()
 
-    def _rest(self) -> None:
-        while not self._stopped.wait(_REST_S):
-            self._journal.rest()
+    def _close_idle_segments(self) -> None:
+        while not self._stopped.wait(_IDLE_CHECK_S):
+            self._journal.close_idle_segment()
 
 
-def _keep_quiet() -> None:
-    """Have pynetdicom write nothing: its messages quote what is received."""
+def silence_pynetdicom() -> None:
+    """Disable the log of pynetdicom: its messages quote received values."""
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)
 
 

@@ -19,16 +19,16 @@ from medhub.foundation.settings import Settings
 
 
 def listen(app: AppContext) -> None:
-    """Listen until the process is asked to end."""
+    """Listen until SIGINT or SIGTERM."""
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
     settings, console = app.settings, Console(stderr=True, highlight=False)
 
     def ready(port: int) -> None:
-        way = " (TLS)" if settings.dicom_tls_certificate is not None else ""
+        tls = " (TLS)" if settings.dicom_tls_certificate is not None else ""
         console.print(
-            f"DICOM nodes reach Medhub at {settings.dicom_host}:{port}{way} as {settings.dicom_ae_title}",
+            f"DICOM nodes reach Medhub at {settings.dicom_host}:{port}{tls} as {settings.dicom_ae_title}",
             soft_wrap=True,
         )
 

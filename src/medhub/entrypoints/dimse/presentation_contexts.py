@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SOP classes and transfer syntaxes of which nodes may make use (PS3.4, PS3.6 annex A)."""
+"""SOP classes and transfer syntaxes that nodes may use (PS3.4, PS3.6 annex A)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ STORAGE_CLASSES = frozenset(map(str, _STORAGE_CLASSES.values()))
 
 IMPLICIT = "1.2.840.10008.1.2"
 EXPLICIT = "1.2.840.10008.1.2.1"
-# A query and its answers are written here, not passed on.
+# Queries and their responses are encoded by Medhub itself.
 PLAIN_SYNTAXES = frozenset({IMPLICIT, EXPLICIT})
 TRANSFER_SYNTAXES = frozenset(map(str, AllTransferSyntaxes))

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Our part of the DICOM upper layer (PS3.8): C-STORE on a short way, everything else as pynetdicom does it.
+"""The DICOM upper layer (PS3.8) of associations opened by nodes, with a short path for C-STORE.
 
-pynetdicom negotiates, releases and aborts; its state machine holds. Two things are done otherwise here. It looks for
-work every millisecond in two threads for each association: here both sleep until there is some. And a C-STORE request,
-of which thousands come one after another, is read from the socket into one buffer and answered on the spot, without
-the objects and queues between: the data set is never decoded.
+pynetdicom negotiates, releases and aborts; its state machine is unchanged. Two parts are replaced. pynetdicom polls
+every millisecond in two threads for each association: here both threads sleep until there is work. And a C-STORE
+request is read from the socket into one buffer and answered directly, without the objects and queues in between; the
+data set is not decoded.
 
-Small objects must not wait for delayed acknowledgements of TCP. Senders mostly leave Nagle's algorithm on: they hold
-back the end of an object until what went before is acknowledged, which the kernel delays by 40 ms unless
-``TCP_QUICKACK`` asks otherwise, before each read anew.
+Delayed acknowledgements of TCP slow down small objects. Most senders leave Nagle's algorithm on: they hold back the end
+of an object until the bytes before it are acknowledged, which the kernel delays by 40 ms unless ``TCP_QUICKACK`` is set
+again before each read.
+
+``docs/decisions/0011-dimse-upper-layer.md`` lists the private names of pynetdicom that are used here and in
+``associations``, with the measurement.
 """
 
 from __future__ import annotations
@@ -20,8 +23,9 @@ import struct
 import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from pynetdicom.association import Association
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.pdu_primitives import P_DATA
 
@@ -34,57 +38,63 @@ from medhub.entrypoints.dimse.command_sets import (
 )
 from medhub.foundation.logging import get_logger
 
-if TYPE_CHECKING:
-    from medhub.entrypoints.dimse.associations import NodeAssociation
-
-# Of the PDUs that carry no data, and of an identifier to query by.
+# Of the PDUs without data, and of the identifier of a query.
 MOST_PDU_BYTES = 1024**2
 MOST_IDENTIFIER_BYTES = 1024**2
 _SHORTEST_PDU_BYTES = 10  # a release; each other kind is longer
 _P_DATA_TF = 0x04
-_PIECE_BYTES = 256 * 1024
-_LOOK_S = 0.5
+_READ_BYTES = 256 * 1024
+_POLL_INTERVAL_S = 0.5
 
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
 log = get_logger()
 
 
-class WrongPDU(ValueError):
-    """The other side sends what no PDU may hold."""
+class InvalidPDU(ValueError):
+    """The peer sent an invalid PDU."""
+
+
+class StoreHandler(Protocol):
+    """The functions of an association that its upper layer calls."""
+
+    def store(self, context_id: int, command: Command, data: bytearray, *, too_large: bool) -> int:
+        """Store a received object, and return the status of the C-STORE response."""
+
+    def wake(self) -> None:
+        """Wake the thread of the association: there may be work."""
 
 
 class UpperLayer(DULServiceProvider):
     """The upper layer of one association that was opened by a node."""
 
-    _assoc: NodeAssociation
-
-    def __init__(self, assoc: NodeAssociation, most_bytes: int) -> None:
-        super().__init__(assoc)
+    def __init__(self, association: Association, handler: StoreHandler, most_bytes: int) -> None:
+        super().__init__(association)
         self.daemon = True
+        self._handler = handler
         self._most_bytes = most_bytes
-        self._woken, self._waker = socket.socketpair()
-        for one in (self._woken, self._waker):
-            one.setblocking(False)
+        self._wake_receiver, self._wake_sender = socket.socketpair()
+        for end in (self._wake_receiver, self._wake_sender):
+            end.setblocking(False)
         self._storing = False
-        self._forget_message()
+        self._reset_message()
 
-    def _forget_message(self) -> None:
+    def _reset_message(self) -> None:
         self._encoded_command = bytearray()
         self._command: Command | None = None
         self._context_id = 0
         self._data = bytearray()
         self._too_large = False
 
-    # Sleeping until there is work.
+    # Sleep until there is work.
 
     def send_pdu(self, primitive: object) -> None:
-        """Have something sent."""
+        """Queue a primitive to send, and wake the thread."""
         super().send_pdu(primitive)  # type: ignore[arg-type]
         self._wake()
 
     def kill_dul(self) -> None:
-        """Have the thread end."""
+        """End the thread."""
         super().kill_dul()
         self._wake()
 
@@ -98,27 +108,27 @@ class UpperLayer(DULServiceProvider):
         return True
 
     def idle_timer_expired(self) -> bool:
-        """Whether the other side has been silent for too long; not while it waits for us."""
+        """Whether the peer has been idle for too long; never while it waits for an answer."""
         return not self._storing and bool(super().idle_timer_expired())
 
     def _wake(self) -> None:
-        with suppress(OSError):  # it is awake already, or has ended
-            self._waker.send(b"\0")
+        with suppress(OSError):  # awake already, or ended
+            self._wake_sender.send(b"\0")
 
     def _wait(self) -> None:
         poll = select.poll()
-        poll.register(self._woken, select.POLLIN)
+        poll.register(self._wake_receiver, select.POLLIN)
         connection = self.socket.socket if self.socket is not None else None
         if connection is not None:
-            if getattr(connection, "pending", int)():  # TLS has read more than was taken
+            if getattr(connection, "pending", int)():  # TLS has buffered data
                 return
             try:
                 poll.register(connection, select.POLLIN)
-            except ValueError:  # it was closed meanwhile
+            except ValueError:  # closed meanwhile
                 time.sleep(0.01)
-        poll.poll(_LOOK_S * 1000)
+        poll.poll(_POLL_INTERVAL_S * 1000)
         with suppress(BlockingIOError):
-            self._woken.recv(4096)
+            self._wake_receiver.recv(4096)
 
     def run_reactor(self) -> None:
         """Send, receive and follow the state machine until the association has ended."""
@@ -136,7 +146,7 @@ class UpperLayer(DULServiceProvider):
                     self._wait()
                     continue
                 self.state_machine.do_action(event)
-                self._assoc.notice()
+                self._handler.wake()
         except Exception as error:
             log.error("dimse.failed", error=type(error).__name__, exc_info=True)
             self.assoc.is_aborted, self.assoc.is_established = True, False
@@ -144,11 +154,11 @@ class UpperLayer(DULServiceProvider):
             if self.socket is not None:
                 self.socket.close()
         finally:
-            self._assoc.notice()
-            self._woken.close()
-            self._waker.close()
+            self._handler.wake()
+            self._wake_receiver.close()
+            self._wake_sender.close()
 
-    # Reading.
+    # Read from the socket.
 
     def _read_pdu_data(self) -> None:
         try:
@@ -158,11 +168,11 @@ class UpperLayer(DULServiceProvider):
                 self._read_data(bytes(head[6:]), length)
                 return
             if not 1 <= kind <= 7 or not 4 <= length <= MOST_PDU_BYTES:
-                raise WrongPDU
+                raise InvalidPDU
             pdu, event = self._decode_pdu(head + self._receive(length - 4))
         except (OSError, EOFError):
             self.event_queue.put("Evt17")
-        except Exception:  # a parser of hostile bytes may raise anything: it is no PDU
+        except Exception:  # a parser of hostile bytes may raise anything: the PDU is invalid
             self.event_queue.put("Evt19")
         else:
             self.event_queue.put(event)
@@ -185,17 +195,17 @@ class UpperLayer(DULServiceProvider):
                 raise EOFError
             rest = rest[count:]
 
-    def _read_data(self, begun: bytes, left: int) -> None:
-        """Read the presentation data values of a P-DATA-TF PDU (PS3.8 section 9.3.5.1); its first 4 bytes are here."""
+    def _read_data(self, start: bytes, left: int) -> None:
+        """Read the presentation data values of a P-DATA-TF PDU (PS3.8 section 9.3.5.1), after its first 4 bytes."""
         if left < 6:
-            raise WrongPDU
+            raise InvalidPDU
         while left:
-            head = begun + bytes(self._receive(6 - len(begun)))
-            begun = b""
+            head = start + bytes(self._receive(6 - len(start)))
+            start = b""
             length, context_id, control = struct.unpack(">IBB", head)
             left -= length + 4
             if length < 2 or left < 0 or 0 < left < 6:
-                raise WrongPDU
+                raise InvalidPDU
             if control & 1:
                 self._read_command_fragment(context_id, length - 2, last=bool(control & 2))
             else:
@@ -203,57 +213,57 @@ class UpperLayer(DULServiceProvider):
 
     def _read_command_fragment(self, context_id: int, length: int, *, last: bool) -> None:
         if self._command is not None or len(self._encoded_command) + length > MOST_COMMAND_BYTES:
-            raise WrongPDU
+            raise InvalidPDU
         self._encoded_command += self._receive(length)
         if not last:
             return
         self._command, self._context_id = read_command(bytes(self._encoded_command)), context_id
         if not self._command.has_data_set:
-            self._take_message()
+            self._handle_message()
 
     def _read_data_fragment(self, context_id: int, length: int, *, last: bool) -> None:
         if self._command is None or context_id != self._context_id:
-            raise WrongPDU
+            raise InvalidPDU
         most = self._most_bytes if self._command.field == C_STORE_RQ else MOST_IDENTIFIER_BYTES
         self._too_large = self._too_large or len(self._data) + length > most
         if self._too_large:
-            # Read and dropped, so that the sender hears why.
+            # Read and discarded, so that the sender gets an answer.
             self._data = bytearray()
         while length:
-            # In pieces: a length that lies makes nothing large.
-            piece = self._receive(min(length, _PIECE_BYTES))
-            length -= len(piece)
+            # In parts: a false length allocates no memory.
+            chunk = self._receive(min(length, _READ_BYTES))
+            length -= len(chunk)
             if not self._too_large:
-                self._data += piece
+                self._data += chunk
         if last:
-            self._take_message()
+            self._handle_message()
 
-    # What was read.
+    # Handle complete messages.
 
-    def _take_message(self) -> None:
+    def _handle_message(self) -> None:
         command, context_id, data, too_large = self._command, self._context_id, self._data, self._too_large
         encoded = bytes(self._encoded_command)
-        self._forget_message()
+        self._reset_message()
         if command is None:
-            raise WrongPDU
+            raise InvalidPDU
         if command.field == C_STORE_RQ:
             self._answer_store(context_id, command, data, too_large=too_large)
             return
         if too_large:
-            raise WrongPDU
+            raise InvalidPDU
         primitive = P_DATA()
         primitive.presentation_data_value_list.append((context_id, b"\3" + encoded))
         if command.has_data_set:
             primitive.presentation_data_value_list.append((context_id, b"\2" + bytes(data)))
         self.assoc.dimse.receive_primitive(primitive)
-        self._assoc.notice()
+        self._handler.wake()
 
     def _answer_store(self, context_id: int, command: Command, data: bytearray, *, too_large: bool) -> None:
         if context_id not in self.assoc._accepted_cx or not command.has_data_set:
-            raise WrongPDU
+            raise InvalidPDU
         self._storing = True
         try:
-            status = self._assoc.store(context_id, command, data, too_large=too_large)
+            status = self._handler.store(context_id, command, data, too_large=too_large)
         finally:
             self._idle_timer.restart()
             self._storing = False
