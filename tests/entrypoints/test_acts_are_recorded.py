@@ -60,12 +60,19 @@ ACTS: dict[str, tuple[str, ...]] = {
     "PUT /api/projects/{id}/archive": ("archive.change",),
     "POST /api/projects/{id}/archive/index": ("archive.index",),
     "GET /api/projects/{id}/profile": (),
+    "POST /api/dicom-nodes": ("peer.create",),
     "POST /api/peers": ("peer.create",),
+    "PATCH /api/dicom-nodes/{id}": ("peer.change",),
     "PATCH /api/peers/{id}": ("peer.change",),
+    "DELETE /api/dicom-nodes/{id}": ("peer.delete",),
     "DELETE /api/peers/{id}": ("peer.delete",),
+    "POST /api/dicom-nodes/{id}/echo": ("peer.echo",),
     "POST /api/peers/{id}/echo": ("peer.echo",),
+    "GET /api/dicom-nodes": (),
     "GET /api/peers": (),
+    "GET /api/dicom-nodes/listener": (),
     "GET /api/peers/listener": (),
+    "GET /api/dicom-nodes/{id}": (),
     "GET /api/peers/{id}": (),
     "GET /api/images": ("image.list",),
     "GET /api/images/{id}": ("image.read",),
@@ -187,7 +194,17 @@ OF_SEVERAL = {"GET /api/patients", "GET /api/series", "GET /api/reports"} | {
     route for route, acts in ACTS.items() if any(act.endswith(".search") for act in acts)
 }
 _NOT_OF_A_PATIENT = (
-    *("users", r"projects(?!/\{id\}/files)", "peers", "fields", "auth", "datasets", "training-runs", "classifiers"),
+    *(
+        "users",
+        r"projects(?!/\{id\}/files)",
+        "dicom-nodes",
+        "peers",
+        "fields",
+        "auth",
+        "datasets",
+        "training-runs",
+        "classifiers",
+    ),
     *("promotions", "pathways", "exports", ".*/person"),
 )
 NOT_OF_A_PATIENT = f"/api/({'|'.join(_NOT_OF_A_PATIENT)})"

@@ -651,18 +651,18 @@ def test_every_role_can_be_given(medhub: Run, project: str, role: Role) -> None:
 
 def test_a_dicom_node_is_added_listed_tested_and_removed(medhub: Run, project: str) -> None:
     added = medhub(
-        "peer", "add", "PACS", "--project", project, "--host", "127.0.0.1", "--port", "1", "--query", "--json"
+        "node", "add", "PACS", "--project", project, "--host", "127.0.0.1", "--port", "1", "--query", "--json"
     )
     assert (added.code, added.json["called_ae"], added.json["may_query"]) == (0, "MEDHUB", True)
-    assert medhub("peer", "add", "PACS", "--project", project).code == 4
-    assert medhub("peer", "add", "NO TITLE", "--project", project).code == 2
-    listed = medhub("peer", "list")
+    assert medhub("node", "add", "PACS", "--project", project).code == 4
+    assert medhub("node", "add", "NO TITLE", "--project", project).code == 2
+    listed = medhub("node", "list")
     assert "PACS calls MEDHUB; may send and query; 127.0.0.1:1" in listed.out
-    assert [one["id"] for one in medhub("peer", "list", "--json").json] == [added.json["id"]]
-    echo = medhub("peer", "echo", added.json["id"])
+    assert [one["id"] for one in medhub("node", "list", "--json").json] == [added.json["id"]]
+    echo = medhub("node", "echo", added.json["id"])
     assert (echo.code, "does not answer" in echo.err) == (5, True)
     assert medhub("dicom", "send", "--project", project, "--to", "PACS").code == 2
     assert medhub("dicom", "send", "--project", project, "--to", "PACS", "--patient", "P-000000").code == 3
     assert medhub("dicom", "send", "--project", project, "--to", "NOBODY", "--patient", "P-000000").code == 3
-    assert medhub("peer", "remove", added.json["id"]).code == 0
+    assert medhub("node", "remove", added.json["id"]).code == 0
     assert medhub("peer", "list").out == ""

@@ -89,7 +89,7 @@ class World:
         self.field_id = self.field()
         self.arrival_id = self.arrival()
         self.claim_id = self.claim()
-        self.peer_id = self.peer()
+        self.node_id = self.dicom_node()
         self.erasure_id = self.erasure()
         self.dataset_id = self.dataset()
         self.run_id = self.run()
@@ -98,7 +98,7 @@ class World:
         self.shadow()
         self.promotion_id = self.promotion()
         self.export_id = self.export()
-        self.peer("PACS_OF_ALL")
+        self.dicom_node("PACS_OF_ALL")
         self.blocked_export_id = self.blocked_export()
         run_jobs(app)
 
@@ -132,7 +132,7 @@ class World:
             self.dataset_id,
             self.run_id,
             self.export_id,
-            self.peer_id,
+            self.node_id,
             self.blocked_export_id,
         ]
 
@@ -232,7 +232,7 @@ class World:
             newest = select(Arrival.id).where(Arrival.patient_id.is_(None)).order_by(Arrival.created_at.desc())
             return session.scalars(newest.limit(1)).one()
 
-    def peer(self, title: str = "") -> str:
+    def dicom_node(self, title: str = "") -> str:
         """A DICOM node where nothing answers."""
         administrator = self.people.actor(self.app, Role.ADMINISTRATOR)
         known = {"ae_title": title or f"PACS_{self.number()}", "called_ae": "MEDHUB", "host": "127.0.0.1", "port": 1}
@@ -585,15 +585,26 @@ CALLS: dict[str, Maker] = {
         f"/api/projects/{w.people.project_id}/profile/preview",
         {"data": {"name": "basic"}, "files": [("files", ("smear.jpg", photograph(1), "image/jpeg"))]},
     ),
+    "GET /api/dicom-nodes": _at("/api/dicom-nodes?project_id={project}"),
+    "POST /api/dicom-nodes": lambda w, *_: Call(
+        "/api/dicom-nodes", {"json": {"project_id": w.people.project_id, "ae_title": f"CT_{w.number()}"}}
+    ),
+    "GET /api/dicom-nodes/listener": _at("/api/dicom-nodes/listener"),
+    "GET /api/dicom-nodes/{id}": _at("/api/dicom-nodes/{w.node_id}"),
+    "PATCH /api/dicom-nodes/{id}": _at("/api/dicom-nodes/{w.node_id}", json={"may_query": True}),
+    "DELETE /api/dicom-nodes/{id}": lambda w, fresh, _: Call(
+        f"/api/dicom-nodes/{w.dicom_node() if fresh else w.node_id}"
+    ),
+    "POST /api/dicom-nodes/{id}/echo": _at("/api/dicom-nodes/{w.node_id}/echo"),
     "GET /api/peers": _at("/api/peers?project_id={project}"),
     "POST /api/peers": lambda w, *_: Call(
         "/api/peers", {"json": {"project_id": w.people.project_id, "ae_title": f"CT_{w.number()}"}}
     ),
     "GET /api/peers/listener": _at("/api/peers/listener"),
-    "GET /api/peers/{id}": _at("/api/peers/{w.peer_id}"),
-    "PATCH /api/peers/{id}": _at("/api/peers/{w.peer_id}", json={"may_query": True}),
-    "DELETE /api/peers/{id}": lambda w, fresh, _: Call(f"/api/peers/{w.peer() if fresh else w.peer_id}"),
-    "POST /api/peers/{id}/echo": _at("/api/peers/{w.peer_id}/echo"),
+    "GET /api/peers/{id}": _at("/api/peers/{w.node_id}"),
+    "PATCH /api/peers/{id}": _at("/api/peers/{w.node_id}", json={"may_query": True}),
+    "DELETE /api/peers/{id}": lambda w, fresh, _: Call(f"/api/peers/{w.dicom_node() if fresh else w.node_id}"),
+    "POST /api/peers/{id}/echo": _at("/api/peers/{w.node_id}/echo"),
     "GET /api/fields": _at("/api/fields?project_id={project}"),
     "POST /api/fields": lambda w, *_: Call(
         "/api/fields",

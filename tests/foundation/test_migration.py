@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,26 @@ def test_a_downgrade_takes_every_table_away_and_the_way_back_up_is_open(empty: D
     assert tables(empty) == {"alembic_version"}
     upgrade(empty)
     assert differences(empty) == []
+
+
+def test_the_dicom_nodes_keep_their_rows_when_their_table_is_renamed(empty: Database) -> None:
+    values = {"id": "n", "project_id": "p", "ae_title": "CT_1", "called_ae": "MEDHUB", "host": "", "port": 0}
+    values |= {"only_from_host": False, "tls": True, "may_store": True, "may_query": False}
+    values |= {"created_at": datetime(2026, 11, 21), "created_by": "A. Person"}
+    peers, nodes = (sqlalchemy.table(name, *map(sqlalchemy.column, values)) for name in ("peers", "dicom_nodes"))
+    with empty.engine.connect() as connection:
+        connection = connection.execution_options(medhub_writing=True)
+        with connection.begin():
+            command.upgrade(config(connection), "0011")
+            connection.execute(
+                text("INSERT INTO projects (id, name, description, created_at) VALUES ('p', 'One', '', '2026-11-21')")
+            )
+            connection.execute(peers.insert().values(values))
+            before = connection.execute(peers.select()).all()
+            command.upgrade(config(connection), "head")
+            assert connection.execute(nodes.select()).all() == before
+            command.downgrade(config(connection), "0011")
+            assert connection.execute(peers.select()).all() == before
 
 
 def test_an_upgrade_that_fails_half_way_leaves_nothing(empty: Database) -> None:

@@ -58,9 +58,10 @@ for name, sub_command in (
     ("report", report_app),
     ("deid", cli_deid.deid_app),
     ("dicom", cli_dimse.dicom_app),
-    ("peer", cli_dimse.node_app),
+    ("node", cli_dimse.node_app),
 ):
     cli.add_typer(sub_command, name=name)
+cli.add_typer(cli_dimse.node_app, name="peer", hidden=True)  # the earlier name of `medhub node`
 
 Data = Annotated[
     Path | None, typer.Option("--data", help="Folder of the database, blobs and keys; default: MEDHUB_DATA.")

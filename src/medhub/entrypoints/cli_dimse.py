@@ -160,7 +160,7 @@ def list_nodes(data: Data = None, as_json: AsJSON = False) -> None:
 
 @node_app.command("remove")
 def remove_node(
-    peer: Annotated[str, typer.Argument(help="Id of the node, as `medhub peer list` prints it.")], data: Data = None
+    peer: Annotated[str, typer.Argument(help="Id of the node, as `medhub node list` prints it.")], data: Data = None
 ) -> None:
     """Remove a DICOM node; the images that it sent stay."""
     with _open_app(data) as app, app.database.writing() as session:
@@ -169,7 +169,7 @@ def remove_node(
 
 @node_app.command("echo")
 def echo(
-    peer: Annotated[str, typer.Argument(help="Id of the node, as `medhub peer list` prints it.")], data: Data = None
+    peer: Annotated[str, typer.Argument(help="Id of the node, as `medhub node list` prints it.")], data: Data = None
 ) -> None:
     """Test the connection to a DICOM node (C-ECHO); exit code 5 if it does not answer."""
     from medhub.nodes import dicom_client

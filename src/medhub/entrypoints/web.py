@@ -33,7 +33,7 @@ from medhub.foundation.app_context import AppContext
 from medhub.foundation.jobs import Runner
 from medhub.ingest import deid_routes, ingest_settings_routes
 from medhub.ingest import routes as ingest
-from medhub.nodes import routes
+from medhub.nodes import routes as node_routes
 from medhub.records import image_move_routes as moving
 from medhub.records import routes as records
 from medhub.reports import routes as reports
@@ -58,7 +58,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     deid_routes.projects,
     ingest_settings_routes.projects,
     deid_routes.images,
-    routes.peers,
+    node_routes.dicom_nodes,
     review.images,
     viewing.images,
     classification.images,

@@ -12,16 +12,16 @@ from medhub.foundation.database import Base
 
 
 class DicomNode(Base):
-    """A DICOM application entity that a project knows: who may call, by which called AE title, and where it is."""
+    """A remote DICOM application entity that is registered with a project: titles, address and permissions."""
 
-    __tablename__ = "peers"
+    __tablename__ = "dicom_nodes"
     __table_args__ = (UniqueConstraint("ae_title", "called_ae"),)
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), index=True)
     ae_title: Mapped[str] = mapped_column(String(16))
-    called_ae: Mapped[str] = mapped_column(String(16))  # our title by which it calls
-    host: Mapped[str] = mapped_column(String(255), default="")  # where it is reached, for sending and C-MOVE
+    called_ae: Mapped[str] = mapped_column(String(16))  # our AE title that the node calls
+    host: Mapped[str] = mapped_column(String(255), default="")  # for sending and C-MOVE; empty without an address
     port: Mapped[int] = mapped_column(default=0)
     only_from_host: Mapped[bool] = mapped_column(default=False)
     tls: Mapped[bool] = mapped_column(default=False)

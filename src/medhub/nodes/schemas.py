@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the JSON API sends and takes of DICOM nodes."""
+"""Schemas of DICOM nodes in the JSON API."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from medhub.foundation.http import Id, Moment, Schema, Text
 from medhub.nodes.models import DicomNode
 
 Title = Annotated[Text, Field(min_length=1, max_length=16, description="An AE title.", examples=["CT_ROOM_2"])]
-Host = Annotated[Text, Field(max_length=255, description="Name or address where it is reached; empty if nowhere.")]
-Port = Annotated[int, Field(ge=0, le=65535, description="Port on which it is reached; 0 if it has no host.")]
+Host = Annotated[Text, Field(max_length=255, description="Host name or address of the node; empty without one.")]
+Port = Annotated[int, Field(ge=0, le=65535, description="Port of the node; 0 without a host.")]
 
 
 class DicomNodeOut(Schema):
@@ -32,29 +32,29 @@ class DicomNodeOut(Schema):
     created_by: str
 
     @classmethod
-    def of(cls, peer: DicomNode) -> DicomNodeOut:
-        """The node as it is sent."""
-        return cls.model_validate(peer, extra="ignore")
+    def of(cls, node: DicomNode) -> DicomNodeOut:
+        """The schema of a row."""
+        return cls.model_validate(node, extra="ignore")
 
 
 class DicomNodeCreate(Schema):
-    """A DICOM node that a project is to know."""
+    """A DICOM node to register with a project."""
 
-    project_id: Annotated[Id | None, Field(description="May be left out by who is in one project only.")] = None
-    ae_title: Annotated[Title, Field(description="By which it calls.")]
+    project_id: Annotated[Id | None, Field(description="Optional for members of a single project.")] = None
+    ae_title: Annotated[Title, Field(description="AE title of the node.")]
     called_ae: Annotated[
-        Title | None, Field(description="Title of ours by which it calls; this installation's own if left out.")
+        Title | None, Field(description="Our AE title that the node calls; by default that of the installation.")
     ] = None
     host: Host = ""
     port: Port = 0
-    only_from_host: Annotated[bool, Field(description="It may call from the address of its host alone.")] = False
-    tls: Annotated[bool, Field(description="It is reached by TLS.")] = False
-    may_store: Annotated[bool, Field(description="It may send objects into the project.")] = True
-    may_query: Annotated[bool, Field(description="It may query the project and fetch from it.")] = False
+    only_from_host: Annotated[bool, Field(description="Connect only from the address of its host.")] = False
+    tls: Annotated[bool, Field(description="Connect to the node by TLS.")] = False
+    may_store: Annotated[bool, Field(description="The node may send objects into the project.")] = True
+    may_query: Annotated[bool, Field(description="The node may query the project and retrieve from it.")] = False
 
 
 class DicomNodeChange(Schema):
-    """What is to change of a DICOM node; what is left out stays."""
+    """Changes of a DICOM node; omitted fields stay."""
 
     ae_title: Title | None = None
     called_ae: Title | None = None
@@ -70,14 +70,14 @@ class EchoOut(Schema):
     """Whether a DICOM node answered C-ECHO."""
 
     answers: bool
-    reason: Annotated[str | None, Field(description="Why not, and what to check.")]
+    reason: Annotated[str | None, Field(description="The reason, and what to check.")]
     milliseconds: int
 
 
 class ListenerOut(Schema):
-    """By what DICOM nodes reach this installation."""
+    """How DICOM nodes connect to this installation."""
 
     ae_title: str
     host: str
-    port: Annotated[int | None, Field(description="Left out where `medhub serve` does not listen for nodes.")]
+    port: Annotated[int | None, Field(description="Omitted where `medhub serve` does not listen for nodes.")]
     tls: bool

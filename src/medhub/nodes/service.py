@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""DICOM nodes that a project knows: who may send and query, by which of our AE titles, and where they are reached."""
+"""Use cases of DICOM nodes: which remote application entities may connect to a project, and their addresses."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.:_-]{0,253}[A-Za-z0-9])?")
 
 
 class NodeRefused(NotAllowed):
-    """No node of this name may call; the fact ``reason`` is "calling", "called" or "host"."""
+    """The calling node is not registered; the fact ``reason`` is "calling", "called" or "host"."""
 
     code = "node-refused"
 
 
 @dataclass(frozen=True)
 class DicomNodeInfo:
-    """A node that is known, as an association needs it."""
+    """A registered node, as an association needs it."""
 
     project_id: str
     ae_title: str
@@ -44,34 +44,34 @@ class DicomNodeInfo:
     may_query: bool
 
     @classmethod
-    def of(cls, peer: DicomNode) -> DicomNodeInfo:
-        """What a row says."""
+    def of(cls, node: DicomNode) -> DicomNodeInfo:
+        """The node of a row."""
         return cls(
-            peer.project_id,
-            peer.ae_title,
-            peer.called_ae,
-            peer.host,
-            peer.port,
-            peer.tls,
-            peer.may_store,
-            peer.may_query,
+            node.project_id,
+            node.ae_title,
+            node.called_ae,
+            node.host,
+            node.port,
+            node.tls,
+            node.may_store,
+            node.may_query,
         )
 
 
 def find_node(session: Session, calling: str, called: str, origin: str) -> DicomNodeInfo:
-    """The node that calls by these titles from an address; raises ``NodeRefused`` where there is none."""
-    peer = session.scalar(select(DicomNode).where(DicomNode.ae_title == calling, DicomNode.called_ae == called))
-    if peer is None:
+    """The node with these AE titles and address; raises ``NodeRefused`` where it is not registered."""
+    node = session.scalar(select(DicomNode).where(DicomNode.ae_title == calling, DicomNode.called_ae == called))
+    if node is None:
         known = session.scalar(select(DicomNode.id).where(DicomNode.called_ae == called).limit(1))
         raise NodeRefused("No such DICOM node may call.", reason="calling" if known is not None else "called")
-    if peer.only_from_host and not _is_host(peer.host, origin):
+    if node.only_from_host and not _is_host(node.host, origin):
         raise NodeRefused("This DICOM node calls from elsewhere.", reason="host")
-    return DicomNodeInfo.of(peer)
+    return DicomNodeInfo.of(node)
 
 
 def find_destination(session: Session, project_id: str, title: str) -> DicomNodeInfo:
-    """The node of a project to which objects may be sent; ``NotFound`` where there is none, or nobody said where."""
-    peer = session.scalar(
+    """The node of a project to which objects are sent; raises ``NotFound`` where none has an address."""
+    node = session.scalar(
         select(DicomNode)
         .where(
             DicomNode.project_id == project_id, DicomNode.ae_title == title, DicomNode.port > 0, DicomNode.host != ""
@@ -79,18 +79,18 @@ def find_destination(session: Session, project_id: str, title: str) -> DicomNode
         .order_by(DicomNode.created_at)
         .limit(1)
     )
-    if peer is None:
+    if node is None:
         raise NotFound("The project knows no DICOM node of this title with an address. Add it, with host and port.")
-    return DicomNodeInfo.of(peer)
+    return DicomNodeInfo.of(node)
 
 
 def _is_host(host: str, origin: str) -> bool:
-    """Whether an address is one of a host's."""
+    """Whether an address belongs to a host."""
     try:
-        found = {info[4][0] for info in socket.getaddrinfo(host, None)}
+        addresses = {str(info[4][0]) for info in socket.getaddrinfo(host, None)}
         address = ipaddress.ip_address(origin)
         mapped = getattr(address, "ipv4_mapped", None)
-        return {str(address), str(mapped)} & {str(one) for one in found} != set()
+        return {str(address), str(mapped)} & addresses != set()
     except (OSError, ValueError):
         return False
 
@@ -99,9 +99,9 @@ def list_nodes(
     session: Session, actor: Actor, *, project_id: str | None, offset: int, limit: int
 ) -> tuple[Sequence[DicomNode], int]:
     """A page of the nodes of the actor's projects."""
-    chosen = select(DicomNode).where(DicomNode.project_id.in_(actor.projects("peer.read", project_id)))
-    total = pagination.count_rows(session, chosen)
-    return list(session.scalars(chosen.order_by(DicomNode.ae_title, DicomNode.id).offset(offset).limit(limit))), total
+    query = select(DicomNode).where(DicomNode.project_id.in_(actor.projects("peer.read", project_id)))
+    total = pagination.count_rows(session, query)
+    return list(session.scalars(query.order_by(DicomNode.ae_title, DicomNode.id).offset(offset).limit(limit))), total
 
 
 def all_nodes(session: Session) -> Sequence[DicomNode]:
@@ -109,61 +109,67 @@ def all_nodes(session: Session) -> Sequence[DicomNode]:
     return list(session.scalars(select(DicomNode).order_by(DicomNode.ae_title)))
 
 
-def get_node(session: Session, actor: Actor, peer_id: str, action: str = "peer.read") -> DicomNode:
+def get_node(session: Session, actor: Actor, node_id: str, action: str = "peer.read") -> DicomNode:
     """A node of a project of the actor's."""
-    peer = session.get(DicomNode, peer_id)
-    if peer is None:
+    node = session.get(DicomNode, node_id)
+    if node is None:
         raise NotFound("There is no such DICOM node, or it is not in a project of yours.")
-    actor.require(action, peer.project_id, "DICOM node")
-    return peer
+    actor.require(action, node.project_id, "DICOM node")
+    return node
 
 
 def add_node(session: Session, actor: Actor, project_id: str, values: Mapping[str, Any]) -> DicomNode:
-    """Let a project know a node."""
+    """Register a node with a project."""
     actor.require("peer.change", project_id, "project")
-    peer = DicomNode(
-        id=ids.new_id(), project_id=project_id, created_at=clock.now(), created_by=actor.name[:120], **_checked(values)
+    node = DicomNode(
+        id=ids.new_id(),
+        project_id=project_id,
+        created_at=clock.now(),
+        created_by=actor.name[:120],
+        **_check_values(values),
     )
-    _keep(session, peer)
-    actor.record(session, "peer.create", "peer", peer.id, project_id=project_id, **_told(peer))
-    return peer
+    _flush_node(session, node)
+    actor.record(session, "peer.create", "peer", node.id, project_id=project_id, **_audit_facts(node))
+    return node
 
 
-def change_node(session: Session, actor: Actor, peer_id: str, values: Mapping[str, Any]) -> DicomNode:
-    """Change what is known of a node."""
-    peer = get_node(session, actor, peer_id, "peer.change")
-    kept = {name: getattr(peer, name) for name in _FIELDS}
-    checked = _checked({**kept, **values})
-    changed = sorted(name for name in _FIELDS if checked[name] != kept[name])
+def change_node(session: Session, actor: Actor, node_id: str, values: Mapping[str, Any]) -> DicomNode:
+    """Change a node."""
+    node = get_node(session, actor, node_id, "peer.change")
+    current = {name: getattr(node, name) for name in _FIELDS}
+    checked = _check_values({**current, **values})
+    changed = sorted(name for name in _FIELDS if checked[name] != current[name])
     for name in changed:
-        setattr(peer, name, checked[name])
-    _keep(session, peer)
-    actor.record(session, "peer.change", "peer", peer.id, project_id=peer.project_id, changed=changed, **_told(peer))
-    return peer
+        setattr(node, name, checked[name])
+    _flush_node(session, node)
+    actor.record(
+        session, "peer.change", "peer", node.id, project_id=node.project_id, changed=changed, **_audit_facts(node)
+    )
+    return node
 
 
-def remove_node(session: Session, actor: Actor, peer_id: str) -> None:
-    """Forget a node; what it sent stays."""
-    peer = get_node(session, actor, peer_id, "peer.change")
-    actor.record(session, "peer.delete", "peer", peer.id, project_id=peer.project_id, **_told(peer))
-    session.delete(peer)
+def remove_node(session: Session, actor: Actor, node_id: str) -> None:
+    """Remove a node; the images that it sent stay."""
+    node = get_node(session, actor, node_id, "peer.change")
+    actor.record(session, "peer.delete", "peer", node.id, project_id=node.project_id, **_audit_facts(node))
+    session.delete(node)
     session.flush()
 
 
 _FIELDS = ("ae_title", "called_ae", "host", "port", "only_from_host", "tls", "may_store", "may_query")
 
 
-def _told(peer: DicomNode) -> dict[str, Any]:
-    return {name: getattr(peer, name) for name in ("ae_title", "called_ae", "may_store", "may_query")}
+def _audit_facts(node: DicomNode) -> dict[str, Any]:
+    return {name: getattr(node, name) for name in ("ae_title", "called_ae", "may_store", "may_query")}
 
 
-def _keep(session: Session, peer: DicomNode) -> None:
+def _flush_node(session: Session, node: DicomNode) -> None:
     try:
         with session.begin_nested():
-            session.add(peer)
+            session.add(node)
             session.flush()
     except IntegrityError:
-        # Which project it belongs to is not said: it may be a foreign one.
+        # The message does not name the project: the actor may have no access to it.
         raise Conflict(
             "A node of this AE title calls by this title of ours already. Choose another title of ours, "
             "so that it is clear to which project its objects go.",
@@ -171,7 +177,7 @@ def _keep(session: Session, peer: DicomNode) -> None:
         ) from None
 
 
-def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
+def _check_values(values: Mapping[str, Any]) -> dict[str, Any]:
     checked = {name: values[name] for name in _FIELDS}
     for name in ("ae_title", "called_ae"):
         if not _TITLE.fullmatch(checked[name]):

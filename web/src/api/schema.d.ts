@@ -13,7 +13,7 @@ export interface paths {
         };
         /**
          * Arrivals
-         * @description What came in and what became of it, newest first.
+         * @description Received files and their outcomes, newest first.
          */
         get: operations["arrivals-list_arrivals"];
         put?: never;
@@ -32,8 +32,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * A file that waits
-         * @description A received file for who resolves it: why it waits, its size, and where writing was found in it.
+         * A quarantined file
+         * @description A quarantined file as a person reviews it: its reason, its size, and the boxes with text.
          */
         get: operations["arrivals-open_arrival"];
         put?: never;
@@ -54,8 +54,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Say whose a file is that waits
-         * @description Give a file that is nobody's to a patient, known or new, and take it in; what says the same follows it.
+         * Assign a quarantined file to a patient
+         * @description Assign a file to a known or new patient and release it; files with the same identifiers follow.
          */
         post: operations["arrivals-assign_arrival"];
         delete?: never;
@@ -74,8 +74,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Destroy a file that waits
-         * @description Destroy the bytes of a quarantined file; the row with its reasons stays.
+         * Destroy a quarantined file
+         * @description Destroy the bytes of a quarantined file; the row with its reason stays.
          */
         post: operations["arrivals-discard_arrival"];
         delete?: never;
@@ -92,8 +92,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * The picture of a file that waits
-         * @description One frame of a file that waits, before anything is made black.
+         * A frame of a quarantined file
+         * @description One frame of a quarantined file, before redaction.
          */
         get: operations["arrivals-view_arrival"];
         put?: never;
@@ -112,8 +112,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * What a file that waits says of its patient
-         * @description Of whom a file that is nobody's yet speaks, beside the patients for whom it may be.
+         * The patient that a quarantined file names
+         * @description The patient identifiers in a file without a patient, and the patients to whom it may belong.
          */
         get: operations["arrivals-read_claim"];
         put?: never;
@@ -134,8 +134,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Take in a file that waits
-         * @description Take in a quarantined file, with just the boxes made black that a person chose, or looked through anew.
+         * Release a quarantined file
+         * @description Store a quarantined file, with only the boxes of a person redacted, or checked again by the program.
          */
         post: operations["arrivals-release_arrival"];
         delete?: never;
@@ -153,7 +153,7 @@ export interface paths {
         };
         /**
          * Audit log
-         * @description The entries of the projects that the asker administers, newest first.
+         * @description The entries of the projects that you administer, newest first.
          */
         get: operations["audit-list_entries"];
         put?: never;
@@ -173,7 +173,7 @@ export interface paths {
         };
         /**
          * Kinds of acts
-         * @description Every kind of act that was ever recorded.
+         * @description All kinds of acts that were ever recorded.
          */
         get: operations["audit-list_actions"];
         put?: never;
@@ -194,8 +194,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Change the own password
-         * @description Change the own password; every other sign-in of the person ends.
+         * Change your password
+         * @description Change your own password; all your other sign-ins end.
          */
         post: operations["sign-in-change_password"];
         delete?: never;
@@ -215,7 +215,7 @@ export interface paths {
         put?: never;
         /**
          * Revoke the token in use
-         * @description End the sign-in that this request came with.
+         * @description End the sign-in of this request.
          */
         post: operations["sign-in-revoke"];
         delete?: never;
@@ -233,7 +233,7 @@ export interface paths {
         };
         /**
          * Who is signed in
-         * @description The person, the roles, and the token that every change must carry.
+         * @description The person, the roles, and the CSRF token that every change must send.
          */
         get: operations["sign-in-read_session"];
         put?: never;
@@ -244,7 +244,7 @@ export interface paths {
         post: operations["sign-in-open_session"];
         /**
          * Sign out
-         * @description End the sign-in; its cookie is worth nothing from now on.
+         * @description End the sign-in; its cookie is no longer valid.
          */
         delete: operations["sign-in-close_session"];
         options?: never;
@@ -576,6 +576,98 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/dicom-nodes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * DICOM nodes
+         * @description The DICOM nodes of your projects, by AE title.
+         */
+        get: operations["DICOM-nodes-list_nodes"];
+        put?: never;
+        /**
+         * Add a DICOM node
+         * @description Register a DICOM node with a project; it may connect from now on.
+         */
+        post: operations["DICOM-nodes-add_node"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/dicom-nodes/listener": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Settings of the DICOM listener
+         * @description AE title, address and port to enter at a modality or PACS.
+         */
+        get: operations["DICOM-nodes-read_listener"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/dicom-nodes/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A DICOM node
+         * @description One DICOM node.
+         */
+        get: operations["DICOM-nodes-read_node"];
+        put?: never;
+        post?: never;
+        /**
+         * Remove a DICOM node
+         * @description Remove a DICOM node: it may not connect any more. The images that it sent stay.
+         */
+        delete: operations["DICOM-nodes-remove_node"];
+        options?: never;
+        head?: never;
+        /**
+         * Change a DICOM node
+         * @description Change a DICOM node, from its next association on.
+         */
+        patch: operations["DICOM-nodes-change_node"];
+        trace?: never;
+    };
+    "/api/dicom-nodes/{id}/echo": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Test the connection to a DICOM node
+         * @description Test the connection to a DICOM node by C-ECHO.
+         */
+        post: operations["DICOM-nodes-echo_node"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/erasures": {
         parameters: {
             query?: never;
@@ -585,7 +677,7 @@ export interface paths {
         };
         /**
          * Certificates of erasure
-         * @description Who was erased, by code, newest first.
+         * @description Certificates of erased patients, by code, newest first.
          */
         get: operations["patients-list_erasures"];
         put?: never;
@@ -605,7 +697,7 @@ export interface paths {
         };
         /**
          * A certificate of erasure
-         * @description What went with a person, which classifiers had learned from the person's images, and whether anything is left.
+         * @description What was erased, which classifiers were trained with the person's images, and whether the erasure is complete.
          */
         get: operations["patients-read_erasure"];
         put?: never;
@@ -777,7 +869,7 @@ export interface paths {
         };
         /**
          * Fields
-         * @description The fields that the asker's projects defined.
+         * @description The fields that your projects define.
          */
         get: operations["fields-list_fields"];
         put?: never;
@@ -825,7 +917,7 @@ export interface paths {
         };
         /**
          * Is the server alive
-         * @description Answers as long as the server lives.
+         * @description Answers while the server is running.
          */
         get: operations["health-read_health"];
         put?: never;
@@ -851,7 +943,7 @@ export interface paths {
         put?: never;
         /**
          * Upload images
-         * @description Take in images of a patient; each file gets an answer of its own, and only those accepted are kept.
+         * @description Ingest images of a patient; each file has its own result, and only accepted files are stored.
          */
         post: operations["images-upload"];
         delete?: never;
@@ -891,7 +983,7 @@ export interface paths {
         put?: never;
         /**
          * Delete images
-         * @description Destroy images and all that was made from them: all or, where one belongs to a signed case, none.
+         * @description Delete images and everything derived from them: all of them, or none if one belongs to a signed case.
          */
         post: operations["images-delete_images"];
         delete?: never;
@@ -911,10 +1003,10 @@ export interface paths {
         put?: never;
         /**
          * Move images
-         * @description Put images into another series of the same patient: all of them or, where one cannot be moved, none.
+         * @description Move images to another series of the same patient: all of them, or none if one of them cannot be moved.
          *
-         *     Their DICOM files are written anew with the UIDs of the study and series they then lie in; SOP Instance UIDs stay.
-         *     A series that becomes empty is removed.
+         *     Their DICOM files are rewritten with the UIDs of the new study and series; SOP Instance UIDs stay. A series that
+         *     becomes empty is deleted.
          */
         post: operations["images-move_images"];
         delete?: never;
@@ -959,7 +1051,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * What an object says beside its picture
+         * Content of an object besides its picture
          * @description Facts and tables of any object; the tree of a report, segments, waveforms, the text of a document.
          */
         get: operations["images-read_content"];
@@ -1000,7 +1092,7 @@ export interface paths {
         };
         /**
          * What was done to an image
-         * @description What was done to an image, attribute by attribute, before it was first written; never a value.
+         * @description What was done to each attribute of an image before it was first written; never a value.
          */
         get: operations["de-identification-read_manifest"];
         put?: never;
@@ -1019,8 +1111,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * An image in full
-         * @description The image in full: of a photograph the JPEG or PNG, otherwise the de-identified DICOM file.
+         * Original file of an image
+         * @description The original file: the JPEG or PNG of a photograph, otherwise the de-identified DICOM file.
          */
         get: operations["images-read_original"];
         put?: never;
@@ -1039,8 +1131,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * An image for the screen
-         * @description One frame, or page of a document, as a WebP picture; with an ETag, and never changing.
+         * Rendition of an image
+         * @description One frame, or page of a document, as a WebP picture; it never changes and has an ETag.
          */
         get: operations["images-read_rendered"];
         put?: never;
@@ -1228,7 +1320,7 @@ export interface paths {
         };
         /**
          * Patients
-         * @description The patients of the asker's projects; ``field.<key>=value`` filters by a field, ``sort=field.<key>`` sorts.
+         * @description The patients of your projects; ``field.<key>=value`` filters by a field, ``sort=field.<key>`` sorts.
          */
         get: operations["patients-list_patients"];
         put?: never;
@@ -1252,21 +1344,21 @@ export interface paths {
         };
         /**
          * One patient
-         * @description A patient; the identity is there only for who may see it.
+         * @description A patient; the identity is included only for people who may see it.
          */
         get: operations["patients-read_patient"];
         put?: never;
         post?: never;
         /**
          * Delete or erase a patient
-         * @description Delete a patient on whom nothing hangs; with ``erase=true`` destroy the person's data for good.
+         * @description Delete a patient without studies; with ``erase=true`` delete all data of the person permanently.
          */
         delete: operations["patients-delete_patient"];
         options?: never;
         head?: never;
         /**
          * Change a patient
-         * @description Change a patient; an identity that is given replaces the one before, an empty one clears it.
+         * @description Change a patient; a given identity replaces the previous identity, an empty one clears it.
          */
         patch: operations["patients-change_patient"];
         trace?: never;
@@ -1291,98 +1383,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/peers": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * DICOM nodes
-         * @description The DICOM nodes that may send to projects of yours or query them, by title.
-         */
-        get: operations["DICOM-nodes-list_peers"];
-        put?: never;
-        /**
-         * Add a DICOM node
-         * @description Let a project know a DICOM node; from then on it may call.
-         */
-        post: operations["DICOM-nodes-add_peer"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/peers/listener": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * How DICOM nodes reach Medhub
-         * @description Title, address and port to be entered at a modality or PACS, as this server's settings have them.
-         */
-        get: operations["DICOM-nodes-read_listener"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/peers/{id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * A DICOM node
-         * @description One DICOM node.
-         */
-        get: operations["DICOM-nodes-read_peer"];
-        put?: never;
-        post?: never;
-        /**
-         * Remove a DICOM node
-         * @description Forget a DICOM node: it may not call any more. What it sent stays.
-         */
-        delete: operations["DICOM-nodes-remove_peer"];
-        options?: never;
-        head?: never;
-        /**
-         * Change a DICOM node
-         * @description Change what is known of a DICOM node; it holds from its next association.
-         */
-        patch: operations["DICOM-nodes-change_peer"];
-        trace?: never;
-    };
-    "/api/peers/{id}/echo": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Test the connection to a DICOM node
-         * @description Ask a DICOM node whether it answers (C-ECHO).
-         */
-        post: operations["DICOM-nodes-echo_peer"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/api/projects": {
         parameters: {
             query?: never;
@@ -1392,13 +1392,13 @@ export interface paths {
         };
         /**
          * Projects
-         * @description The projects that the asker belongs to.
+         * @description The projects that you belong to.
          */
         get: operations["projects-list_projects"];
         put?: never;
         /**
          * Add a project
-         * @description Add a project; who adds it becomes its administrator.
+         * @description Add a project and become its administrator.
          */
         post: operations["projects-create_project"];
         delete?: never;
@@ -1416,21 +1416,21 @@ export interface paths {
         };
         /**
          * One project
-         * @description A project that the asker belongs to.
+         * @description A project that you belong to.
          */
         get: operations["projects-read_project"];
         put?: never;
         post?: never;
         /**
          * Delete a project
-         * @description Delete a project that holds no records any more.
+         * @description Delete a project without records.
          */
         delete: operations["projects-delete_project"];
         options?: never;
         head?: never;
         /**
          * Change a project
-         * @description Rename a project or describe it anew.
+         * @description Change the name or the description of a project.
          */
         patch: operations["projects-change_project"];
         trace?: never;
@@ -1443,13 +1443,13 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * How a project takes in files
-         * @description What holds for files that name their patient themselves, and how far what is here has been indexed.
+         * Ingest settings of a project
+         * @description The rules for files that name their patient, and the progress of indexing.
          */
         get: operations["archive-read_archive"];
         /**
-         * Choose how a project takes in files
-         * @description Take in files another way from now on; attributes that are new are looked up in what is here already.
+         * Change the ingest settings of a project
+         * @description Change the rules for new files; new search attributes are read from the stored images as well.
          */
         put: operations["archive-change_archive"];
         post?: never;
@@ -1469,8 +1469,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Index a project anew
-         * @description Take the searched attributes out of all images of a project once more; the settings tell how far it is.
+         * Index a project again
+         * @description Read the search attributes from all images of a project again; the settings show the progress.
          */
         post: operations["archive-index_archive"];
         delete?: never;
@@ -1489,8 +1489,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Upload files that say whose they are
-         * @description Take in DICOM files of any patients; each names its own, and is never merged silently.
+         * Upload files that name their patient
+         * @description Ingest DICOM files of any patients; each names its patient, and contradictions are never merged.
          */
         post: operations["archive-upload_files"];
         delete?: never;
@@ -1508,12 +1508,12 @@ export interface paths {
         };
         /**
          * A project's profile
-         * @description By what a project de-identifies what arrives, by what it did before, and what it could choose.
+         * @description The current profile of a project, the earlier ones, and the profiles that ship.
          */
         get: operations["de-identification-read_profiles"];
         /**
          * Choose a project's profile
-         * @description De-identify by another profile from now on; what lies there already stays as it is.
+         * @description De-identify new images by another profile; stored images do not change.
          */
         put: operations["de-identification-choose_profile"];
         post?: never;
@@ -1534,7 +1534,7 @@ export interface paths {
         put?: never;
         /**
          * Preview a profile
-         * @description What a profile would do to files, and which free texts would remain; nothing of them is written.
+         * @description Report what a profile does to files, and which free texts remain; nothing of them is written.
          */
         post: operations["de-identification-preview_profile"];
         delete?: never;
@@ -1636,7 +1636,7 @@ export interface paths {
         };
         /**
          * Can the server work
-         * @description Asks the database, the blob store and the job runners.
+         * @description Check the database, the blob store and the job runners.
          */
         get: operations["health-read_ready"];
         put?: never;
@@ -1750,7 +1750,7 @@ export interface paths {
         put?: never;
         /**
          * Move a series
-         * @description Put a series with all its images into another study of the same patient.
+         * @description Move a series with its images to another study of the same patient.
          */
         post: operations["studies-move_series"];
         delete?: never;
@@ -1884,7 +1884,7 @@ export interface paths {
         };
         /**
          * People
-         * @description The people in the projects that the asker administers.
+         * @description The people in the projects that you administer.
          */
         get: operations["people-list_users"];
         put?: never;
@@ -1908,21 +1908,21 @@ export interface paths {
         };
         /**
          * One person
-         * @description A person in a project that the asker administers.
+         * @description A person in a project that you administer.
          */
         get: operations["people-read_user"];
         put?: never;
         post?: never;
         /**
          * Delete a person
-         * @description Delete an account that has not worked on patients' data; others are deactivated instead.
+         * @description Delete an account without recorded acts on patient data; deactivate other accounts instead.
          */
         delete: operations["people-delete_user"];
         options?: never;
         head?: never;
         /**
          * Change a person
-         * @description Change name, e-mail address, password or role, or deactivate; what is left out stays.
+         * @description Change name, e-mail address, password or role, or deactivate; omitted values stay.
          */
         patch: operations["people-change_user"];
         trace?: never;
@@ -1937,13 +1937,13 @@ export interface paths {
         get?: never;
         /**
          * Give a role in a project
-         * @description Give a person a role in a project, a new one or instead of the old one.
+         * @description Set the role of a person in a project.
          */
         put: operations["people-put_membership"];
         post?: never;
         /**
-         * Take out of a project
-         * @description Take a person out of a project.
+         * Remove from a project
+         * @description Remove a person from a project.
          */
         delete: operations["people-delete_membership"];
         options?: never;
@@ -1959,8 +1959,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Figures for Prometheus
-         * @description Counts and durations by route, never by person or patient.
+         * Metrics for Prometheus
+         * @description Counts and durations by route, without people or patients.
          */
         get: operations["health-read_metrics"];
         put?: never;
@@ -2343,7 +2343,7 @@ export interface components {
         };
         /**
          * AuditEntryOut
-         * @description Who did what to which object, when, from where, and how it ended.
+         * @description An audit entry: person, action, object, time, origin and outcome.
          */
         AuditEntryOut: {
             /** Action */
@@ -2580,7 +2580,7 @@ export interface components {
             name: string;
             /**
              * Unit
-             * @description In UCUM; empty where the values have none.
+             * @description In UCUM; empty if the values have none.
              */
             unit: string;
             /** Values */
@@ -2588,14 +2588,14 @@ export interface components {
         };
         /**
          * ChannelGroup
-         * @description Channels that were sampled together.
+         * @description Channels with the same sampling.
          */
         ChannelGroup: {
             /** Channels */
             channels: components["schemas"]["Channel"][];
             /**
              * Fault
-             * @description Why there are no channels; empty where there are.
+             * @description Why there are no channels; empty if there are some.
              */
             fault: string;
             /** Frequency Hz */
@@ -2604,7 +2604,7 @@ export interface components {
             samples: number;
             /**
              * Shown
-             * @description How many samples of each channel are here, from the first.
+             * @description Number of included samples of each channel, from the first.
              */
             shown: number;
             /** Title */
@@ -2757,7 +2757,7 @@ export interface components {
         };
         /**
          * Content
-         * @description What an object says beside its picture.
+         * @description The content of an object besides its picture.
          */
         Content: {
             /** Class Name */
@@ -2931,7 +2931,7 @@ export interface components {
         };
         /**
          * DeletedOut
-         * @description How much was destroyed.
+         * @description The number of deleted images.
          */
         DeletedOut: {
             /** Images */
@@ -2939,7 +2939,7 @@ export interface components {
         };
         /**
          * DicomNodeChange
-         * @description What is to change of a DICOM node; what is left out stays.
+         * @description Changes of a DICOM node; omitted fields stay.
          */
         DicomNodeChange: {
             /** Ae Title */
@@ -2961,58 +2961,58 @@ export interface components {
         };
         /**
          * DicomNodeCreate
-         * @description A DICOM node that a project is to know.
+         * @description A DICOM node to register with a project.
          */
         DicomNodeCreate: {
             /**
              * Ae Title
-             * @description By which it calls.
+             * @description AE title of the node.
              * @example CT_ROOM_2
              */
             ae_title: string;
             /**
              * Called Ae
-             * @description Title of ours by which it calls; this installation's own if left out.
+             * @description Our AE title that the node calls; by default that of the installation.
              */
             called_ae?: string | null;
             /**
              * Host
-             * @description Name or address where it is reached; empty if nowhere.
+             * @description Host name or address of the node; empty without one.
              * @default
              */
             host: string;
             /**
              * May Query
-             * @description It may query the project and fetch from it.
+             * @description The node may query the project and retrieve from it.
              * @default false
              */
             may_query: boolean;
             /**
              * May Store
-             * @description It may send objects into the project.
+             * @description The node may send objects into the project.
              * @default true
              */
             may_store: boolean;
             /**
              * Only From Host
-             * @description It may call from the address of its host alone.
+             * @description Connect only from the address of its host.
              * @default false
              */
             only_from_host: boolean;
             /**
              * Port
-             * @description Port on which it is reached; 0 if it has no host.
+             * @description Port of the node; 0 without a host.
              * @default 0
              */
             port: number;
             /**
              * Project Id
-             * @description May be left out by who is in one project only.
+             * @description Optional for members of a single project.
              */
             project_id?: string | null;
             /**
              * Tls
-             * @description It is reached by TLS.
+             * @description Connect to the node by TLS.
              * @default false
              */
             tls: boolean;
@@ -3062,7 +3062,7 @@ export interface components {
         DocumentOut: {
             /**
              * Media Type
-             * @description Empty where it is of no known kind.
+             * @description Empty if it is unknown.
              */
             media_type: string;
             /** Pages */
@@ -3103,7 +3103,7 @@ export interface components {
             milliseconds: number;
             /**
              * Reason
-             * @description Why not, and what to check.
+             * @description The reason, and what to check.
              */
             reason: string | null;
         };
@@ -3114,12 +3114,12 @@ export interface components {
         ErasureOut: {
             /**
              * Completed At
-             * @description When nothing of the person was found any more.
+             * @description When a check found no remaining data of the person.
              */
             completed_at: string | null;
             /**
              * Contents
-             * @description What went: numbers, the data sets it was in, and the classifiers that had learned from it.
+             * @description What was erased: counts, the data sets that contained it, and the classifiers trained with it.
              */
             contents: {
                 [key: string]: number | {
@@ -3325,7 +3325,7 @@ export interface components {
         };
         /**
          * FieldChange
-         * @description What is to be changed of a field; what is left out stays.
+         * @description Changes of a field; omitted values stay.
          */
         FieldChange: {
             /** Choices */
@@ -3385,7 +3385,7 @@ export interface components {
         };
         /**
          * FieldOut
-         * @description A field that a project defined.
+         * @description A field that a project defines.
          */
         FieldOut: {
             /** Choices */
@@ -3417,7 +3417,7 @@ export interface components {
         };
         /**
          * FieldProblem
-         * @description What is wrong with one field.
+         * @description The error of a field.
          */
         FieldProblem: {
             /** Field */
@@ -3506,7 +3506,7 @@ export interface components {
         };
         /**
          * Health
-         * @description The server lives.
+         * @description The server is running.
          */
         Health: {
             /**
@@ -3523,7 +3523,7 @@ export interface components {
         };
         /**
          * IdentityIn
-         * @description Who a patient is; this goes to the encrypted vault and nowhere else.
+         * @description The identity of a patient; it is stored only in the encrypted vault.
          */
         IdentityIn: {
             /** Birth Date */
@@ -3539,7 +3539,7 @@ export interface components {
         };
         /**
          * IdentityOut
-         * @description Who a patient is.
+         * @description The identity of a patient.
          */
         IdentityOut: {
             /** Birth Date */
@@ -3697,7 +3697,7 @@ export interface components {
         };
         /**
          * ImagesDelete
-         * @description Images that are to be destroyed.
+         * @description Images to delete.
          */
         ImagesDelete: {
             /** Image Ids */
@@ -3705,7 +3705,7 @@ export interface components {
         };
         /**
          * ImagesMove
-         * @description Images of one patient, and the series of that patient that they are to lie in.
+         * @description Images of one patient, and the series of this patient to move them to.
          */
         ImagesMove: {
             /** Image Ids */
@@ -3819,7 +3819,7 @@ export interface components {
         };
         /**
          * ListenerOut
-         * @description By what DICOM nodes reach this installation.
+         * @description How DICOM nodes connect to this installation.
          */
         ListenerOut: {
             /** Ae Title */
@@ -3828,7 +3828,7 @@ export interface components {
             host: string;
             /**
              * Port
-             * @description Left out where `medhub serve` does not listen for nodes.
+             * @description Omitted where `medhub serve` does not listen for nodes.
              */
             port: number | null;
             /** Tls */
@@ -3888,7 +3888,7 @@ export interface components {
         };
         /**
          * Me
-         * @description Who is signed in, what they may do, and the token that their pages must send with every change.
+         * @description The person who is signed in, the roles, and the CSRF token that pages must send with every change.
          */
         Me: {
             /** Csrf Token */
@@ -4040,7 +4040,7 @@ export interface components {
         };
         /**
          * MovedOut
-         * @description What was moved, and where it lies now.
+         * @description The number of moved images, and their new study and series.
          */
         MovedOut: {
             /** Images */
@@ -4306,7 +4306,7 @@ export interface components {
         };
         /**
          * PasswordChange
-         * @description The password in use, and the new one (at least 12 characters).
+         * @description The current password and the new one (at least 12 characters).
          */
         PasswordChange: {
             /**
@@ -4373,7 +4373,7 @@ export interface components {
         };
         /**
          * PatientChange
-         * @description What is to be changed of a patient; what is left out stays.
+         * @description Changes of a patient; omitted values stay.
          */
         PatientChange: {
             /** Birth Year */
@@ -4417,10 +4417,10 @@ export interface components {
             sex: "F" | "M" | "O" | "U";
         };
         /**
-         * PatientErased
-         * @description What was destroyed.
+         * PatientErasedOut
+         * @description What was erased.
          */
-        PatientErased: {
+        PatientErasedOut: {
             /** Certificate Id */
             certificate_id: string;
             /** Code */
@@ -4435,12 +4435,12 @@ export interface components {
         };
         /**
          * PatientOut
-         * @description A patient, with the identity where the asker may see it.
+         * @description A patient, with the identity if you may see it.
          */
         PatientOut: {
             /**
              * Age
-             * @description Years, from the birth year alone.
+             * @description In years, from the birth year.
              */
             age: number | null;
             /** Birth Year */
@@ -4463,12 +4463,12 @@ export interface components {
             identity: components["schemas"]["IdentityOut"] | null;
             /**
              * Identity Available
-             * @description Whether the asker could see an identity.
+             * @description Whether there is an identity that you may see.
              */
             identity_available: boolean;
             /**
              * Identity Hidden
-             * @description There is an identity that the asker may not see.
+             * @description Whether there is an identity that you may not see.
              */
             identity_hidden: boolean;
             /** Images */
@@ -4487,12 +4487,12 @@ export interface components {
         };
         /**
          * PatientRow
-         * @description A patient as lists show it.
+         * @description A patient in a list.
          */
         PatientRow: {
             /**
              * Age
-             * @description Years, from the birth year alone.
+             * @description In years, from the birth year.
              */
             age: number | null;
             /** Birth Year */
@@ -4514,7 +4514,7 @@ export interface components {
             id: string;
             /**
              * Identity Available
-             * @description Whether the asker could see an identity.
+             * @description Whether there is an identity that you may see.
              */
             identity_available: boolean;
             /** Images */
@@ -4727,7 +4727,7 @@ export interface components {
         };
         /**
          * Problem
-         * @description What went wrong, why, and what to do (RFC 9457).
+         * @description An error with its reason and a remedy (RFC 9457).
          */
         Problem: {
             /** Code */
@@ -4812,7 +4812,7 @@ export interface components {
         };
         /**
          * ProjectChange
-         * @description What is to be changed of a project; what is left out stays.
+         * @description Changes of a project; omitted values stay.
          */
         ProjectChange: {
             /** Description */
@@ -4835,7 +4835,7 @@ export interface components {
         };
         /**
          * ProjectOut
-         * @description A project of the asker's.
+         * @description One of your projects.
          */
         ProjectOut: {
             /** Created At */
@@ -4919,7 +4919,7 @@ export interface components {
         };
         /**
          * ReadyStatus
-         * @description Whether each part that is needed answers.
+         * @description The state of each required component.
          */
         ReadyStatus: {
             /**
@@ -5069,14 +5069,14 @@ export interface components {
         };
         /**
          * ReportTreeNode
-         * @description A line of a report, with what hangs on it.
+         * @description A node of the tree of a structured report.
          */
         ReportTreeNode: {
             /** Children */
             children: components["schemas"]["ReportTreeNode"][];
             /**
              * Image Id
-             * @description The same object, where it is in the archive.
+             * @description Id of the referenced object, if it is in the archive.
              */
             image_id?: string | null;
             /** Kind */
@@ -5085,7 +5085,7 @@ export interface components {
             name: string;
             /**
              * Refers To
-             * @description SOP Instance UID of the object that the line names.
+             * @description SOP Instance UID of the referenced object.
              */
             refers_to: string;
             /** Relation */
@@ -5095,7 +5095,7 @@ export interface components {
         };
         /**
          * Role
-         * @description What a person is in a project.
+         * @description The role of a person in a project.
          * @enum {string}
          */
         Role: "patient" | "technologist" | "physician" | "pharmacist" | "researcher" | "viewer" | "administrator";
@@ -5287,7 +5287,7 @@ export interface components {
             color: string;
             /**
              * Frames
-             * @description In how many frames it is; none in a label map, whose frames show many.
+             * @description Number of its frames; null for a label map, whose frames show several segments.
              */
             frames: number | null;
             /** Label */
@@ -5340,7 +5340,7 @@ export interface components {
         };
         /**
          * SeriesChange
-         * @description A series described anew.
+         * @description Changes of a series.
          */
         SeriesChange: {
             /** Description */
@@ -5363,7 +5363,7 @@ export interface components {
         };
         /**
          * SeriesMove
-         * @description The study of the same patient that a series is to lie in.
+         * @description The study of the same patient to move a series to.
          */
         SeriesMove: {
             /** To Study Id */
@@ -5371,7 +5371,7 @@ export interface components {
         };
         /**
          * SeriesOut
-         * @description A series, and where it lies.
+         * @description A series with its study.
          */
         SeriesOut: {
             /**
@@ -5389,7 +5389,7 @@ export interface components {
             images: number;
             /**
              * Locked
-             * @description A signed case names an image of it: it stays as it is.
+             * @description A signed case refers to one of its images, so it cannot change.
              */
             locked: boolean;
             /** Modality */
@@ -5404,7 +5404,7 @@ export interface components {
             series_uid: string;
             /**
              * Size Bytes
-             * @description Of all its files together.
+             * @description Size of all files.
              */
             size_bytes: number;
             /** Study Description */
@@ -5470,7 +5470,7 @@ export interface components {
         };
         /**
          * SourceImage
-         * @description The image that a frame of a segmentation was made of.
+         * @description The source image of a frame of a segmentation.
          */
         SourceImage: {
             /**
@@ -5525,7 +5525,7 @@ export interface components {
         };
         /**
          * StudyChange
-         * @description What is to be changed of a study; what is left out stays.
+         * @description Changes of a study; omitted values stay.
          */
         StudyChange: {
             /** Description */
@@ -5576,7 +5576,7 @@ export interface components {
             images: number;
             /**
              * Locked
-             * @description A signed case names an image of it: it stays as it is.
+             * @description A signed case refers to one of its images, so it cannot change.
              */
             locked: boolean;
             /** Modality */
@@ -5593,7 +5593,7 @@ export interface components {
             series: number;
             /**
              * Size Bytes
-             * @description Of all its files together.
+             * @description Size of all files.
              */
             size_bytes: number;
             /** Study Uid */
@@ -5608,7 +5608,7 @@ export interface components {
             access_token: string;
             /**
              * Expires In
-             * @description Seconds for which the token is good.
+             * @description Seconds until the token expires.
              */
             expires_in: number;
             /**
@@ -5678,7 +5678,7 @@ export interface components {
         };
         /**
          * UserBrief
-         * @description Who is signed in.
+         * @description The person who is signed in.
          */
         UserBrief: {
             /** Email */
@@ -5690,7 +5690,7 @@ export interface components {
         };
         /**
          * UserChange
-         * @description What is to be changed of a person; what is left out stays.
+         * @description Changes of a person; omitted values stay.
          */
         UserChange: {
             /** Active */
@@ -5724,7 +5724,7 @@ export interface components {
             name: string;
             /**
              * Password
-             * @description Left out, Medhub chooses one and shows it once.
+             * @description If omitted, Medhub generates one and shows it once.
              */
             password?: string | null;
             /**
@@ -5734,14 +5734,14 @@ export interface components {
             project?: string | null;
             /**
              * Project Id
-             * @description Id or name; may be left out by who has one project.
+             * @description Id or name; optional for people with a single project.
              */
             project_id?: string | null;
             role: components["schemas"]["Role"];
         };
         /**
          * UserCreated
-         * @description The new person; a password that Medhub chose is shown this one time.
+         * @description The new person; a generated password is shown only once.
          */
         UserCreated: {
             /** Active */
@@ -5836,9 +5836,9 @@ export interface operations {
                 page_size?: number;
                 /** @description Text to search for. */
                 query?: string | null;
-                /** @description Column to sort by; with a minus before it, descending. */
+                /** @description Column to sort by; a minus before it sorts descending. */
                 sort?: string | null;
-                /** @description The total as another page of the same list gave it; it is not counted once more. */
+                /** @description Total from another page of the same list, so that it is not counted again. */
                 known_total?: number | null;
             };
             header?: never;
@@ -5856,7 +5856,7 @@ export interface operations {
                     "application/json": components["schemas"]["Page_ArrivalOut_"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -5876,7 +5876,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -5886,7 +5886,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -5896,7 +5896,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -5916,7 +5916,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -5936,7 +5936,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5969,7 +5969,7 @@ export interface operations {
                     "application/json": components["schemas"]["ArrivalOpened"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -5989,7 +5989,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -5999,7 +5999,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -6009,7 +6009,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -6029,7 +6029,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -6049,7 +6049,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -6086,7 +6086,7 @@ export interface operations {
                     "application/json": components["schemas"]["ReleaseAnswer"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -6106,7 +6106,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6116,7 +6116,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -6126,7 +6126,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -6146,7 +6146,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -6166,7 +6166,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -6203,7 +6203,7 @@ export interface operations {
                     "application/json": components["schemas"]["ArrivalOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -6223,7 +6223,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6233,7 +6233,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -6243,7 +6243,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -6263,7 +6263,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -6283,7 +6283,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -6309,7 +6309,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description A WebP picture, as received: it may identify somebody. */
+            /** @description A WebP image, as received: it may identify a person. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -6318,7 +6318,7 @@ export interface operations {
                     "image/webp": string;
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -6338,7 +6338,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6348,7 +6348,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -6358,7 +6358,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -6378,7 +6378,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -6398,7 +6398,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -6431,7 +6431,7 @@ export interface operations {
                     "application/json": components["schemas"]["PersonSaid"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -6451,7 +6451,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6461,7 +6461,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -6471,7 +6471,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -6491,7 +6491,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -6511,7 +6511,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -6548,7 +6548,7 @@ export interface operations {
                     "application/json": components["schemas"]["ReleaseAnswer"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -6568,7 +6568,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6578,7 +6578,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -6588,7 +6588,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -6608,7 +6608,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -6628,7 +6628,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -6650,9 +6650,9 @@ export interface operations {
                 object_id?: string | null;
                 patient_id?: string | null;
                 outcome?: string | null;
-                /** @description From this moment on. */
+                /** @description From this time on. */
                 since?: string | null;
-                /** @description Before this moment. */
+                /** @description Before this time. */
                 until?: string | null;
                 /** @description Number of the page, from 1. */
                 page?: number;
@@ -6660,9 +6660,9 @@ export interface operations {
                 page_size?: number;
                 /** @description Text to search for. */
                 query?: string | null;
-                /** @description Column to sort by; with a minus before it, descending. */
+                /** @description Column to sort by; a minus before it sorts descending. */
                 sort?: string | null;
-                /** @description The total as another page of the same list gave it; it is not counted once more. */
+                /** @description Total from another page of the same list, so that it is not counted again. */
                 known_total?: number | null;
             };
             header?: never;
@@ -6680,7 +6680,7 @@ export interface operations {
                     "application/json": components["schemas"]["Page_AuditEntryOut_"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -6700,7 +6700,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6710,7 +6710,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -6720,7 +6720,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -6740,7 +6740,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -6760,7 +6760,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -6790,7 +6790,7 @@ export interface operations {
                     "application/json": string[];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -6810,7 +6810,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6820,7 +6820,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -6830,7 +6830,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -6850,7 +6850,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -6870,7 +6870,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -6902,7 +6902,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -6922,7 +6922,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6932,7 +6932,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -6942,7 +6942,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -6962,7 +6962,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -6982,7 +6982,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -7010,7 +7010,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -7030,7 +7030,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7040,7 +7040,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -7050,7 +7050,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -7070,7 +7070,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -7090,7 +7090,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -7120,7 +7120,7 @@ export interface operations {
                     "application/json": components["schemas"]["Me"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -7140,7 +7140,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7150,7 +7150,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -7160,7 +7160,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -7180,7 +7180,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -7200,7 +7200,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -7234,7 +7234,7 @@ export interface operations {
                     "application/json": components["schemas"]["Me"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -7254,7 +7254,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7264,7 +7264,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -7274,7 +7274,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -7294,7 +7294,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -7314,7 +7314,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -7342,7 +7342,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -7362,7 +7362,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7372,7 +7372,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -7382,7 +7382,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -7402,7 +7402,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -7422,7 +7422,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -7456,7 +7456,7 @@ export interface operations {
                     "application/json": components["schemas"]["Token"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -7476,7 +7476,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7486,7 +7486,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -7496,7 +7496,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -7516,7 +7516,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -7536,7 +7536,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -7563,9 +7563,9 @@ export interface operations {
                 page_size?: number;
                 /** @description Text to search for. */
                 query?: string | null;
-                /** @description Column to sort by; with a minus before it, descending. */
+                /** @description Column to sort by; a minus before it sorts descending. */
                 sort?: string | null;
-                /** @description The total as another page of the same list gave it; it is not counted once more. */
+                /** @description Total from another page of the same list, so that it is not counted again. */
                 known_total?: number | null;
             };
             header?: never;
@@ -7583,7 +7583,7 @@ export interface operations {
                     "application/json": components["schemas"]["Page_CaseRow_"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -7603,7 +7603,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7613,7 +7613,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -7623,7 +7623,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -7643,7 +7643,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -7663,7 +7663,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -7696,7 +7696,7 @@ export interface operations {
                     "application/json": components["schemas"]["CaseOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -7716,7 +7716,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7726,7 +7726,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -7736,7 +7736,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -7756,7 +7756,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -7776,7 +7776,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -7813,7 +7813,7 @@ export interface operations {
                     "application/json": components["schemas"]["CaseOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -7833,7 +7833,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7843,7 +7843,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -7853,7 +7853,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -7873,7 +7873,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -7893,7 +7893,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -7926,7 +7926,7 @@ export interface operations {
                     "application/pdf": string;
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -7946,7 +7946,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -7956,7 +7956,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -7966,7 +7966,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -7986,7 +7986,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -8006,7 +8006,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -8043,7 +8043,7 @@ export interface operations {
                     "application/json": components["schemas"]["CaseOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -8063,7 +8063,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8073,7 +8073,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -8083,7 +8083,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -8103,7 +8103,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -8123,7 +8123,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -8153,7 +8153,7 @@ export interface operations {
                     "application/json": components["schemas"]["ClassifierOut"][];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -8173,7 +8173,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8183,7 +8183,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -8193,7 +8193,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -8213,7 +8213,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -8233,7 +8233,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -8266,7 +8266,7 @@ export interface operations {
                     "application/json": components["schemas"]["ClassifierCard"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -8286,7 +8286,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8296,7 +8296,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -8306,7 +8306,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -8326,7 +8326,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -8346,7 +8346,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -8383,7 +8383,7 @@ export interface operations {
                     "application/json": components["schemas"]["ComparisonOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -8403,7 +8403,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8413,7 +8413,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -8423,7 +8423,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -8443,7 +8443,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -8463,7 +8463,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -8486,9 +8486,9 @@ export interface operations {
                 page_size?: number;
                 /** @description Text to search for. */
                 query?: string | null;
-                /** @description Column to sort by; with a minus before it, descending. */
+                /** @description Column to sort by; a minus before it sorts descending. */
                 sort?: string | null;
-                /** @description The total as another page of the same list gave it; it is not counted once more. */
+                /** @description Total from another page of the same list, so that it is not counted again. */
                 known_total?: number | null;
             };
             header?: never;
@@ -8509,7 +8509,7 @@ export interface operations {
                     "application/json": components["schemas"]["Page_PredictionRow_"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -8529,7 +8529,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8539,7 +8539,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -8549,7 +8549,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -8569,7 +8569,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -8589,7 +8589,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -8621,7 +8621,7 @@ export interface operations {
                     "application/json": components["schemas"]["Dashboard"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -8641,7 +8641,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8651,7 +8651,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -8661,7 +8661,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -8681,7 +8681,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -8701,7 +8701,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -8723,9 +8723,9 @@ export interface operations {
                 page_size?: number;
                 /** @description Text to search for. */
                 query?: string | null;
-                /** @description Column to sort by; with a minus before it, descending. */
+                /** @description Column to sort by; a minus before it sorts descending. */
                 sort?: string | null;
-                /** @description The total as another page of the same list gave it; it is not counted once more. */
+                /** @description Total from another page of the same list, so that it is not counted again. */
                 known_total?: number | null;
             };
             header?: never;
@@ -8743,7 +8743,7 @@ export interface operations {
                     "application/json": components["schemas"]["Page_DataSetOut_"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -8763,7 +8763,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8773,7 +8773,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -8783,7 +8783,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -8803,7 +8803,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -8823,7 +8823,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -8857,7 +8857,7 @@ export interface operations {
                     "application/json": components["schemas"]["DataSetOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -8877,7 +8877,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -8887,7 +8887,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -8897,7 +8897,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -8917,7 +8917,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -8937,7 +8937,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -8981,7 +8981,7 @@ export interface operations {
                     "application/json": components["schemas"]["DataSetOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -9001,7 +9001,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -9011,7 +9011,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -9021,7 +9021,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -9041,7 +9041,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -9061,7 +9061,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -9094,7 +9094,7 @@ export interface operations {
                     "application/json": components["schemas"]["DataSetOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -9114,7 +9114,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -9124,7 +9124,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -9134,7 +9134,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -9154,7 +9154,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -9174,7 +9174,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -9207,7 +9207,7 @@ export interface operations {
                     "text/csv": string;
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -9227,7 +9227,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -9237,7 +9237,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -9247,7 +9247,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -9267,7 +9267,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -9287,7 +9287,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -9308,9 +9308,9 @@ export interface operations {
                 page_size?: number;
                 /** @description Text to search for. */
                 query?: string | null;
-                /** @description Column to sort by; with a minus before it, descending. */
+                /** @description Column to sort by; a minus before it sorts descending. */
                 sort?: string | null;
-                /** @description The total as another page of the same list gave it; it is not counted once more. */
+                /** @description Total from another page of the same list, so that it is not counted again. */
                 known_total?: number | null;
             };
             header?: never;
@@ -9331,7 +9331,7 @@ export interface operations {
                     "application/json": components["schemas"]["Page_RowOut_"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -9351,7 +9351,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -9361,7 +9361,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -9371,7 +9371,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -9391,7 +9391,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -9411,7 +9411,807 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    "DICOM-nodes-list_nodes": {
+        parameters: {
+            query?: {
+                project_id?: string | null;
+                /** @description Number of the page, from 1. */
+                page?: number;
+                /** @description Items on a page. */
+                page_size?: number;
+                /** @description Text to search for. */
+                query?: string | null;
+                /** @description Column to sort by; a minus before it sorts descending. */
+                sort?: string | null;
+                /** @description Total from another page of the same list, so that it is not counted again. */
+                known_total?: number | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_DicomNodeOut_"];
+                };
+            };
+            /** @description The request is not valid HTTP. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description You may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description There is no such object in your projects. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The state of the object does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The request is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The request is not valid. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Too many attempts. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description A required component does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    "DICOM-nodes-add_node": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DicomNodeCreate"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DicomNodeOut"];
+                };
+            };
+            /** @description The request is not valid HTTP. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description You may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description There is no such object in your projects. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The state of the object does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The request is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The request is not valid. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Too many attempts. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description A required component does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    "DICOM-nodes-read_listener": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ListenerOut"];
+                };
+            };
+            /** @description The request is not valid HTTP. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description You may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description There is no such object in your projects. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The state of the object does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The request is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The request is not valid. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Too many attempts. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description A required component does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    "DICOM-nodes-read_node": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the object. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DicomNodeOut"];
+                };
+            };
+            /** @description The request is not valid HTTP. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description You may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description There is no such object in your projects. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The state of the object does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The request is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The request is not valid. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Too many attempts. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description A required component does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    "DICOM-nodes-remove_node": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the object. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request is not valid HTTP. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description You may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description There is no such object in your projects. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The state of the object does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The request is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The request is not valid. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Too many attempts. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description A required component does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    "DICOM-nodes-change_node": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the object. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DicomNodeChange"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DicomNodeOut"];
+                };
+            };
+            /** @description The request is not valid HTTP. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description You may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description There is no such object in your projects. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The state of the object does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The request is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The request is not valid. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Too many attempts. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description A required component does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    "DICOM-nodes-echo_node": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the object. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EchoOut"];
+                };
+            };
+            /** @description The request is not valid HTTP. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description You may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description There is no such object in your projects. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The state of the object does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The request is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The request is not valid. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Too many attempts. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -9433,9 +10233,9 @@ export interface operations {
                 page_size?: number;
                 /** @description Text to search for. */
                 query?: string | null;
-                /** @description Column to sort by; with a minus before it, descending. */
+                /** @description Column to sort by; a minus before it sorts descending. */
                 sort?: string | null;
-                /** @description The total as another page of the same list gave it; it is not counted once more. */
+                /** @description Total from another page of the same list, so that it is not counted again. */
                 known_total?: number | null;
             };
             header?: never;
@@ -9453,7 +10253,7 @@ export interface operations {
                     "application/json": components["schemas"]["Page_ErasureOut_"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -9473,7 +10273,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -9483,7 +10283,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -9493,7 +10293,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -9513,7 +10313,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -9533,7 +10333,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -9566,7 +10366,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErasureOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -9586,7 +10386,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -9596,7 +10396,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -9606,7 +10406,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -9626,7 +10426,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -9646,7 +10446,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -9669,9 +10469,9 @@ export interface operations {
                 page_size?: number;
                 /** @description Text to search for. */
                 query?: string | null;
-                /** @description Column to sort by; with a minus before it, descending. */
+                /** @description Column to sort by; a minus before it sorts descending. */
                 sort?: string | null;
-                /** @description The total as another page of the same list gave it; it is not counted once more. */
+                /** @description Total from another page of the same list, so that it is not counted again. */
                 known_total?: number | null;
             };
             header?: never;
@@ -9689,7 +10489,7 @@ export interface operations {
                     "application/json": components["schemas"]["Page_ExportOut_"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -9709,7 +10509,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -9719,7 +10519,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -9729,7 +10529,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -9749,7 +10549,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -9769,7 +10569,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -9803,7 +10603,7 @@ export interface operations {
                     "application/json": components["schemas"]["ExportOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -9823,7 +10623,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -9833,7 +10633,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -9843,7 +10643,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -9863,7 +10663,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -9883,7 +10683,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -9916,7 +10716,7 @@ export interface operations {
                     "application/json": components["schemas"]["ExportOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -9936,7 +10736,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -9946,7 +10746,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -9956,7 +10756,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -9976,7 +10776,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -9996,7 +10796,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -10029,7 +10829,7 @@ export interface operations {
                     "application/json": components["schemas"]["ExportOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -10049,7 +10849,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -10059,7 +10859,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -10069,7 +10869,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -10089,7 +10889,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -10109,7 +10909,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -10142,7 +10942,7 @@ export interface operations {
                     "application/zip": string;
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -10162,7 +10962,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -10172,7 +10972,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -10182,7 +10982,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -10202,7 +11002,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -10222,7 +11022,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -10244,9 +11044,9 @@ export interface operations {
                 page_size?: number;
                 /** @description Text to search for. */
                 query?: string | null;
-                /** @description Column to sort by; with a minus before it, descending. */
+                /** @description Column to sort by; a minus before it sorts descending. */
                 sort?: string | null;
-                /** @description The total as another page of the same list gave it; it is not counted once more. */
+                /** @description Total from another page of the same list, so that it is not counted again. */
                 known_total?: number | null;
             };
             header?: never;
@@ -10267,7 +11067,7 @@ export interface operations {
                     "application/json": components["schemas"]["Page_FindingOut_"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -10287,7 +11087,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -10297,7 +11097,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -10307,7 +11107,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -10327,7 +11127,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -10347,7 +11147,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -10386,7 +11186,7 @@ export interface operations {
                     "application/json": components["schemas"]["ExportOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -10406,7 +11206,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -10416,7 +11216,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -10426,7 +11226,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -10446,7 +11246,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -10466,7 +11266,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -10505,7 +11305,7 @@ export interface operations {
                     "application/json": components["schemas"]["ExportOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -10525,7 +11325,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -10535,7 +11335,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -10545,7 +11345,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -10565,7 +11365,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -10585,7 +11385,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -10618,7 +11418,7 @@ export interface operations {
                     "application/json": components["schemas"]["SendingOut"][];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -10638,7 +11438,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -10648,7 +11448,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -10658,7 +11458,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -10678,7 +11478,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -10698,7 +11498,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -10735,7 +11535,7 @@ export interface operations {
                     "application/json": components["schemas"]["SendingOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -10755,7 +11555,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -10765,7 +11565,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -10775,7 +11575,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -10795,7 +11595,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -10815,7 +11615,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -10848,7 +11648,7 @@ export interface operations {
                     "application/json": components["schemas"]["FieldOut"][];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -10868,7 +11668,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -10878,7 +11678,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -10888,7 +11688,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -10908,7 +11708,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -10928,7 +11728,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -10962,7 +11762,7 @@ export interface operations {
                     "application/json": components["schemas"]["FieldOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -10982,7 +11782,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -10992,7 +11792,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -11002,7 +11802,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -11022,7 +11822,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -11042,7 +11842,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -11073,7 +11873,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -11093,7 +11893,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -11103,7 +11903,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -11113,7 +11913,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -11133,7 +11933,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -11153,7 +11953,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -11190,7 +11990,7 @@ export interface operations {
                     "application/json": components["schemas"]["FieldOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -11210,7 +12010,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -11220,7 +12020,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -11230,7 +12030,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -11250,7 +12050,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -11270,7 +12070,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -11300,7 +12100,7 @@ export interface operations {
                     "application/json": components["schemas"]["Health"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -11320,7 +12120,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -11330,7 +12130,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -11340,7 +12140,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -11360,7 +12160,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -11380,7 +12180,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -11400,9 +12200,9 @@ export interface operations {
                 /** @description Items on a page. */
                 page_size?: number;
                 query?: string | null;
-                /** @description Column to sort by; with a minus before it, descending. */
+                /** @description Column to sort by; a minus before it sorts descending. */
                 sort?: string | null;
-                /** @description The total as another page of the same list gave it; it is not counted once more. */
+                /** @description Total from another page of the same list, so that it is not counted again. */
                 known_total?: number | null;
                 project_id?: string | null;
                 patient_id?: string | null;
@@ -11429,7 +12229,7 @@ export interface operations {
                     "application/json": components["schemas"]["Page_ImageRow_"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -11449,7 +12249,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -11459,7 +12259,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -11469,7 +12269,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -11489,7 +12289,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -11509,7 +12309,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -11538,7 +12338,7 @@ export interface operations {
                     patient_id: string;
                     /** @description The same for a series. */
                     series_id?: string;
-                    /** @description Id of a study of the patient's that the images are to lie in, whatever they say themselves. Send it before the files. */
+                    /** @description Id of a study of the patient into which the images are uploaded, whatever study they name. Send it before the files. */
                     study_id?: string;
                 };
             };
@@ -11553,7 +12353,7 @@ export interface operations {
                     "application/json": components["schemas"]["UploadAnswer"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -11573,7 +12373,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -11583,7 +12383,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -11593,7 +12393,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -11613,7 +12413,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -11633,7 +12433,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -11674,7 +12474,7 @@ export interface operations {
                     "application/json": components["schemas"]["Count"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -11694,7 +12494,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -11704,7 +12504,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -11714,7 +12514,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -11734,7 +12534,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -11754,7 +12554,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -11788,7 +12588,7 @@ export interface operations {
                     "application/json": components["schemas"]["DeletedOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -11808,7 +12608,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -11818,7 +12618,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -11828,7 +12628,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -11848,7 +12648,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -11868,7 +12668,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -11902,7 +12702,7 @@ export interface operations {
                     "application/json": components["schemas"]["MovedOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -11922,7 +12722,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -11932,7 +12732,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -11942,7 +12742,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -11962,7 +12762,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -11982,7 +12782,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -12015,7 +12815,7 @@ export interface operations {
                     "application/json": components["schemas"]["ImageOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -12035,7 +12835,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -12045,7 +12845,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -12055,7 +12855,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -12075,7 +12875,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -12095,7 +12895,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -12126,7 +12926,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -12146,7 +12946,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -12156,7 +12956,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -12166,7 +12966,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -12186,7 +12986,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -12206,7 +13006,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -12243,7 +13043,7 @@ export interface operations {
                     "application/json": components["schemas"]["ImageOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -12263,7 +13063,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -12273,7 +13073,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -12283,7 +13083,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -12303,7 +13103,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -12323,7 +13123,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -12356,7 +13156,7 @@ export interface operations {
                     "application/json": components["schemas"]["Content"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -12376,7 +13176,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -12386,7 +13186,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -12396,7 +13196,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -12416,7 +13216,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -12436,7 +13236,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -12479,7 +13279,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -12499,7 +13299,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -12509,7 +13309,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -12519,7 +13319,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -12539,7 +13339,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -12559,7 +13359,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -12592,7 +13392,7 @@ export interface operations {
                     "application/json": components["schemas"]["ManifestOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -12612,7 +13412,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -12622,7 +13422,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -12632,7 +13432,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -12652,7 +13452,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -12672,7 +13472,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -12699,7 +13499,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The photograph as it came but for its metadata, or the de-identified DICOM file. */
+            /** @description The photograph without its metadata, or the de-identified DICOM file. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -12719,7 +13519,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -12739,7 +13539,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -12749,7 +13549,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -12759,7 +13559,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -12779,7 +13579,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -12799,7 +13599,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -12844,7 +13644,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -12864,7 +13664,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -12874,7 +13674,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -12884,7 +13684,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -12904,7 +13704,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -12924,7 +13724,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -12961,7 +13761,7 @@ export interface operations {
                     "application/json": components["schemas"]["ImageOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -12981,7 +13781,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -12991,7 +13791,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -13001,7 +13801,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -13021,7 +13821,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -13041,7 +13841,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -13074,7 +13874,7 @@ export interface operations {
                     "application/json": components["schemas"]["ImageOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -13094,7 +13894,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -13104,7 +13904,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -13114,7 +13914,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -13134,7 +13934,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -13154,7 +13954,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -13184,7 +13984,7 @@ export interface operations {
                     "application/json": components["schemas"]["PathwayOut"][];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -13204,7 +14004,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -13214,7 +14014,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -13224,7 +14024,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -13244,7 +14044,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -13264,7 +14064,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -13299,7 +14099,7 @@ export interface operations {
                     "application/json": components["schemas"]["AgreementsOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -13319,7 +14119,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -13329,7 +14129,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -13339,7 +14139,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -13359,7 +14159,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -13379,7 +14179,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -13412,7 +14212,7 @@ export interface operations {
                     "application/json": components["schemas"]["PathwayClassifiers"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -13432,7 +14232,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -13442,7 +14242,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -13452,7 +14252,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -13472,7 +14272,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -13492,7 +14292,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -13529,7 +14329,7 @@ export interface operations {
                     "application/json": components["schemas"]["DriftOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -13549,7 +14349,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -13559,7 +14359,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -13569,7 +14369,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -13589,7 +14389,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -13609,7 +14409,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -13646,7 +14446,7 @@ export interface operations {
                     "application/json": components["schemas"]["PathwayClassifiers"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -13666,7 +14466,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -13676,7 +14476,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -13686,7 +14486,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -13706,7 +14506,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -13726,7 +14526,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -13759,7 +14559,7 @@ export interface operations {
                     "application/json": components["schemas"]["PathwayClassifiers"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -13779,7 +14579,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -13789,7 +14589,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -13799,7 +14599,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -13819,7 +14619,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -13839,7 +14639,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -13876,7 +14676,7 @@ export interface operations {
                     "application/json": components["schemas"]["PathwayClassifiers"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -13896,7 +14696,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -13906,7 +14706,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -13916,7 +14716,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -13936,7 +14736,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -13956,7 +14756,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -13989,7 +14789,7 @@ export interface operations {
                     "application/json": components["schemas"]["PathwayClassifiers"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -14009,7 +14809,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -14019,7 +14819,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -14029,7 +14829,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -14049,7 +14849,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -14069,7 +14869,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -14092,9 +14892,9 @@ export interface operations {
                 page_size?: number;
                 /** @description Text to search for. */
                 query?: string | null;
-                /** @description Column to sort by; with a minus before it, descending. */
+                /** @description Column to sort by; a minus before it sorts descending. */
                 sort?: string | null;
-                /** @description The total as another page of the same list gave it; it is not counted once more. */
+                /** @description Total from another page of the same list, so that it is not counted again. */
                 known_total?: number | null;
             };
             header?: never;
@@ -14112,7 +14912,7 @@ export interface operations {
                     "application/json": components["schemas"]["Page_PatientRow_"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -14132,7 +14932,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -14142,7 +14942,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -14152,7 +14952,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -14172,7 +14972,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -14192,7 +14992,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -14226,7 +15026,7 @@ export interface operations {
                     "application/json": components["schemas"]["PatientOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -14246,7 +15046,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -14256,7 +15056,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -14266,7 +15066,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -14286,7 +15086,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -14306,7 +15106,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -14339,7 +15139,7 @@ export interface operations {
                     "application/json": components["schemas"]["PatientOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -14359,7 +15159,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -14369,7 +15169,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -14379,7 +15179,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -14399,7 +15199,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -14419,7 +15219,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -14434,7 +15234,7 @@ export interface operations {
     "patients-delete_patient": {
         parameters: {
             query?: {
-                /** @description Destroy the identity's key, the images and all that hangs on them. */
+                /** @description Also delete the key of the identity, the images and all data derived from them. */
                 erase?: boolean;
             };
             header?: never;
@@ -14452,17 +15252,17 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["PatientErased"];
+                    "application/json": components["schemas"]["PatientErasedOut"];
                 };
             };
-            /** @description The patient, on whom nothing hung, is deleted. */
+            /** @description The patient, who had no studies, is deleted. */
             204: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -14482,7 +15282,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -14492,7 +15292,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -14502,7 +15302,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -14522,7 +15322,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -14542,7 +15342,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -14579,7 +15379,7 @@ export interface operations {
                     "application/json": components["schemas"]["PatientOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -14599,7 +15399,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -14609,7 +15409,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -14619,7 +15419,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -14639,7 +15439,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -14659,7 +15459,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -14692,7 +15492,7 @@ export interface operations {
                     "application/json": components["schemas"]["PatientSummary"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -14712,7 +15512,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -14722,7 +15522,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -14732,7 +15532,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -14752,7 +15552,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -14772,807 +15572,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-        };
-    };
-    "DICOM-nodes-list_peers": {
-        parameters: {
-            query?: {
-                project_id?: string | null;
-                /** @description Number of the page, from 1. */
-                page?: number;
-                /** @description Items on a page. */
-                page_size?: number;
-                /** @description Text to search for. */
-                query?: string | null;
-                /** @description Column to sort by; with a minus before it, descending. */
-                sort?: string | null;
-                /** @description The total as another page of the same list gave it; it is not counted once more. */
-                known_total?: number | null;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Page_DicomNodeOut_"];
-                };
-            };
-            /** @description The request is not HTTP as it should be. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description Nobody is signed in. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description This person may not do this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description There is no such thing, or not in a project of the asker's. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description The thing is in a state that does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description The request is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description What was given cannot be accepted. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description Too many attempts. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description A part that is needed does not answer. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-        };
-    };
-    "DICOM-nodes-add_peer": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["DicomNodeCreate"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            201: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["DicomNodeOut"];
-                };
-            };
-            /** @description The request is not HTTP as it should be. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description Nobody is signed in. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description This person may not do this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description There is no such thing, or not in a project of the asker's. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description The thing is in a state that does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description The request is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description What was given cannot be accepted. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description Too many attempts. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description A part that is needed does not answer. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-        };
-    };
-    "DICOM-nodes-read_listener": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ListenerOut"];
-                };
-            };
-            /** @description The request is not HTTP as it should be. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description Nobody is signed in. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description This person may not do this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description There is no such thing, or not in a project of the asker's. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description The thing is in a state that does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description The request is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description What was given cannot be accepted. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description Too many attempts. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description A part that is needed does not answer. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-        };
-    };
-    "DICOM-nodes-read_peer": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                /** @description Id of the object. */
-                id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["DicomNodeOut"];
-                };
-            };
-            /** @description The request is not HTTP as it should be. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description Nobody is signed in. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description This person may not do this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description There is no such thing, or not in a project of the asker's. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description The thing is in a state that does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description The request is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description What was given cannot be accepted. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description Too many attempts. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description A part that is needed does not answer. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-        };
-    };
-    "DICOM-nodes-remove_peer": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                /** @description Id of the object. */
-                id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            204: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description The request is not HTTP as it should be. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description Nobody is signed in. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description This person may not do this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description There is no such thing, or not in a project of the asker's. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description The thing is in a state that does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description The request is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description What was given cannot be accepted. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description Too many attempts. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description A part that is needed does not answer. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-        };
-    };
-    "DICOM-nodes-change_peer": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                /** @description Id of the object. */
-                id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["DicomNodeChange"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["DicomNodeOut"];
-                };
-            };
-            /** @description The request is not HTTP as it should be. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description Nobody is signed in. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description This person may not do this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description There is no such thing, or not in a project of the asker's. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description The thing is in a state that does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description The request is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description What was given cannot be accepted. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description Too many attempts. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description A part that is needed does not answer. */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-        };
-    };
-    "DICOM-nodes-echo_peer": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                /** @description Id of the object. */
-                id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["EchoOut"];
-                };
-            };
-            /** @description The request is not HTTP as it should be. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description Nobody is signed in. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description This person may not do this. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description There is no such thing, or not in a project of the asker's. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description The thing is in a state that does not allow this. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description The request is too large. */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description What was given cannot be accepted. */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description Too many attempts. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -15593,9 +15593,9 @@ export interface operations {
                 page_size?: number;
                 /** @description Text to search for. */
                 query?: string | null;
-                /** @description Column to sort by; with a minus before it, descending. */
+                /** @description Column to sort by; a minus before it sorts descending. */
                 sort?: string | null;
-                /** @description The total as another page of the same list gave it; it is not counted once more. */
+                /** @description Total from another page of the same list, so that it is not counted again. */
                 known_total?: number | null;
             };
             header?: never;
@@ -15613,7 +15613,7 @@ export interface operations {
                     "application/json": components["schemas"]["Page_ProjectOut_"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -15633,7 +15633,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -15643,7 +15643,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -15653,7 +15653,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -15673,7 +15673,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -15693,7 +15693,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -15727,7 +15727,7 @@ export interface operations {
                     "application/json": components["schemas"]["ProjectOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -15747,7 +15747,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -15757,7 +15757,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -15767,7 +15767,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -15787,7 +15787,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -15807,7 +15807,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -15840,7 +15840,7 @@ export interface operations {
                     "application/json": components["schemas"]["ProjectOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -15860,7 +15860,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -15870,7 +15870,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -15880,7 +15880,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -15900,7 +15900,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -15920,7 +15920,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -15951,7 +15951,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -15971,7 +15971,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -15981,7 +15981,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -15991,7 +15991,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -16011,7 +16011,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -16031,7 +16031,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -16068,7 +16068,7 @@ export interface operations {
                     "application/json": components["schemas"]["ProjectOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -16088,7 +16088,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -16098,7 +16098,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -16108,7 +16108,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -16128,7 +16128,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -16148,7 +16148,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -16181,7 +16181,7 @@ export interface operations {
                     "application/json": components["schemas"]["ArchiveOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -16201,7 +16201,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -16211,7 +16211,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -16221,7 +16221,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -16241,7 +16241,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -16261,7 +16261,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -16298,7 +16298,7 @@ export interface operations {
                     "application/json": components["schemas"]["ArchiveOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -16318,7 +16318,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -16328,7 +16328,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -16338,7 +16338,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -16358,7 +16358,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -16378,7 +16378,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -16411,7 +16411,7 @@ export interface operations {
                     "application/json": components["schemas"]["ArchiveOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -16431,7 +16431,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -16441,7 +16441,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -16451,7 +16451,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -16471,7 +16471,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -16491,7 +16491,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -16530,7 +16530,7 @@ export interface operations {
                     "application/json": components["schemas"]["UploadAnswer"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -16550,7 +16550,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -16560,7 +16560,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -16570,7 +16570,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -16590,7 +16590,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -16610,7 +16610,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -16643,7 +16643,7 @@ export interface operations {
                     "application/json": components["schemas"]["ProfilesOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -16663,7 +16663,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -16673,7 +16673,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -16683,7 +16683,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -16703,7 +16703,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -16723,7 +16723,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -16760,7 +16760,7 @@ export interface operations {
                     "application/json": components["schemas"]["ProfileOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -16780,7 +16780,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -16790,7 +16790,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -16800,7 +16800,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -16820,7 +16820,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -16840,7 +16840,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -16866,7 +16866,7 @@ export interface operations {
             content: {
                 "multipart/form-data": {
                     files: string[];
-                    /** @description A profile that ships; else the project's own. */
+                    /** @description Name of a profile that ships; without it, the project's profile. */
                     name?: string;
                     /** @description The TOML file of a profile. */
                     text?: string;
@@ -16883,7 +16883,7 @@ export interface operations {
                     "application/json": components["schemas"]["PreviewOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -16903,7 +16903,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -16913,7 +16913,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -16923,7 +16923,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -16943,7 +16943,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -16963,7 +16963,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -16986,9 +16986,9 @@ export interface operations {
                 page_size?: number;
                 /** @description Text to search for. */
                 query?: string | null;
-                /** @description Column to sort by; with a minus before it, descending. */
+                /** @description Column to sort by; a minus before it sorts descending. */
                 sort?: string | null;
-                /** @description The total as another page of the same list gave it; it is not counted once more. */
+                /** @description Total from another page of the same list, so that it is not counted again. */
                 known_total?: number | null;
             };
             header?: never;
@@ -17006,7 +17006,7 @@ export interface operations {
                     "application/json": components["schemas"]["Page_PromotionOut_"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -17026,7 +17026,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -17036,7 +17036,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -17046,7 +17046,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -17066,7 +17066,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -17086,7 +17086,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -17120,7 +17120,7 @@ export interface operations {
                     "application/json": components["schemas"]["PromotionOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -17140,7 +17140,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -17150,7 +17150,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -17160,7 +17160,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -17180,7 +17180,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -17200,7 +17200,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -17233,7 +17233,7 @@ export interface operations {
                     "application/json": components["schemas"]["PromotionOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -17253,7 +17253,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -17263,7 +17263,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -17273,7 +17273,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -17293,7 +17293,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -17313,7 +17313,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -17346,7 +17346,7 @@ export interface operations {
                     "application/json": components["schemas"]["PromotionOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -17366,7 +17366,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -17376,7 +17376,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -17386,7 +17386,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -17406,7 +17406,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -17426,7 +17426,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -17463,7 +17463,7 @@ export interface operations {
                     "application/json": components["schemas"]["PromotionOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -17483,7 +17483,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -17493,7 +17493,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -17503,7 +17503,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -17523,7 +17523,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -17543,7 +17543,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -17573,7 +17573,7 @@ export interface operations {
                     "application/json": components["schemas"]["ReadyStatus"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -17593,7 +17593,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -17603,7 +17603,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -17613,7 +17613,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -17633,7 +17633,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -17653,7 +17653,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part does not answer. */
+            /** @description A component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -17682,7 +17682,7 @@ export interface operations {
                     "application/json": components["schemas"]["RecipeOut"][];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -17702,7 +17702,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -17712,7 +17712,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -17722,7 +17722,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -17742,7 +17742,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -17762,7 +17762,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -17785,9 +17785,9 @@ export interface operations {
                 page_size?: number;
                 /** @description Text to search for. */
                 query?: string | null;
-                /** @description Column to sort by; with a minus before it, descending. */
+                /** @description Column to sort by; a minus before it sorts descending. */
                 sort?: string | null;
-                /** @description The total as another page of the same list gave it; it is not counted once more. */
+                /** @description Total from another page of the same list, so that it is not counted again. */
                 known_total?: number | null;
             };
             header?: never;
@@ -17805,7 +17805,7 @@ export interface operations {
                     "application/json": components["schemas"]["Page_ReportOut_"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -17825,7 +17825,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -17835,7 +17835,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -17845,7 +17845,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -17865,7 +17865,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -17885,7 +17885,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -17909,9 +17909,9 @@ export interface operations {
                 page_size?: number;
                 /** @description Text to search for. */
                 query?: string | null;
-                /** @description Column to sort by; with a minus before it, descending. */
+                /** @description Column to sort by; a minus before it sorts descending. */
                 sort?: string | null;
-                /** @description The total as another page of the same list gave it; it is not counted once more. */
+                /** @description Total from another page of the same list, so that it is not counted again. */
                 known_total?: number | null;
             };
             header?: never;
@@ -17929,7 +17929,7 @@ export interface operations {
                     "application/json": components["schemas"]["Page_SeriesOut_"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -17949,7 +17949,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -17959,7 +17959,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -17969,7 +17969,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -17989,7 +17989,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -18009,7 +18009,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -18043,7 +18043,7 @@ export interface operations {
                     "application/json": components["schemas"]["SeriesOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -18063,7 +18063,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -18073,7 +18073,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -18083,7 +18083,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -18103,7 +18103,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -18123,7 +18123,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -18156,7 +18156,7 @@ export interface operations {
                     "application/json": components["schemas"]["SeriesOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -18176,7 +18176,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -18186,7 +18186,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -18196,7 +18196,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -18216,7 +18216,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -18236,7 +18236,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -18267,7 +18267,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -18287,7 +18287,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -18297,7 +18297,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -18307,7 +18307,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -18327,7 +18327,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -18347,7 +18347,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -18384,7 +18384,7 @@ export interface operations {
                     "application/json": components["schemas"]["SeriesOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -18404,7 +18404,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -18414,7 +18414,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -18424,7 +18424,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -18444,7 +18444,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -18464,7 +18464,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -18501,7 +18501,7 @@ export interface operations {
                     "application/json": components["schemas"]["MovedOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -18521,7 +18521,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -18531,7 +18531,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -18541,7 +18541,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -18561,7 +18561,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -18581,7 +18581,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -18604,9 +18604,9 @@ export interface operations {
                 page_size?: number;
                 /** @description Text to search for. */
                 query?: string | null;
-                /** @description Column to sort by; with a minus before it, descending. */
+                /** @description Column to sort by; a minus before it sorts descending. */
                 sort?: string | null;
-                /** @description The total as another page of the same list gave it; it is not counted once more. */
+                /** @description Total from another page of the same list, so that it is not counted again. */
                 known_total?: number | null;
             };
             header?: never;
@@ -18624,7 +18624,7 @@ export interface operations {
                     "application/json": components["schemas"]["Page_StudyOut_"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -18644,7 +18644,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -18654,7 +18654,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -18664,7 +18664,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -18684,7 +18684,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -18704,7 +18704,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -18738,7 +18738,7 @@ export interface operations {
                     "application/json": components["schemas"]["StudyOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -18758,7 +18758,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -18768,7 +18768,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -18778,7 +18778,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -18798,7 +18798,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -18818,7 +18818,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -18851,7 +18851,7 @@ export interface operations {
                     "application/json": components["schemas"]["StudyOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -18871,7 +18871,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -18881,7 +18881,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -18891,7 +18891,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -18911,7 +18911,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -18931,7 +18931,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -18962,7 +18962,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -18982,7 +18982,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -18992,7 +18992,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -19002,7 +19002,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -19022,7 +19022,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -19042,7 +19042,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -19079,7 +19079,7 @@ export interface operations {
                     "application/json": components["schemas"]["StudyOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -19099,7 +19099,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -19109,7 +19109,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -19119,7 +19119,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -19139,7 +19139,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -19159,7 +19159,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -19182,9 +19182,9 @@ export interface operations {
                 page_size?: number;
                 /** @description Text to search for. */
                 query?: string | null;
-                /** @description Column to sort by; with a minus before it, descending. */
+                /** @description Column to sort by; a minus before it sorts descending. */
                 sort?: string | null;
-                /** @description The total as another page of the same list gave it; it is not counted once more. */
+                /** @description Total from another page of the same list, so that it is not counted again. */
                 known_total?: number | null;
             };
             header?: never;
@@ -19202,7 +19202,7 @@ export interface operations {
                     "application/json": components["schemas"]["Page_RunRow_"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -19222,7 +19222,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -19232,7 +19232,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -19242,7 +19242,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -19262,7 +19262,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -19282,7 +19282,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -19316,7 +19316,7 @@ export interface operations {
                     "application/json": components["schemas"]["RunOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -19336,7 +19336,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -19346,7 +19346,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -19356,7 +19356,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -19376,7 +19376,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -19396,7 +19396,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -19429,7 +19429,7 @@ export interface operations {
                     "application/json": components["schemas"]["RunOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -19449,7 +19449,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -19459,7 +19459,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -19469,7 +19469,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -19489,7 +19489,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -19509,7 +19509,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -19542,7 +19542,7 @@ export interface operations {
                     "application/json": components["schemas"]["RunOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -19562,7 +19562,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -19572,7 +19572,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -19582,7 +19582,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -19602,7 +19602,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -19622,7 +19622,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -19646,9 +19646,9 @@ export interface operations {
                 page_size?: number;
                 /** @description Text to search for. */
                 query?: string | null;
-                /** @description Column to sort by; with a minus before it, descending. */
+                /** @description Column to sort by; a minus before it sorts descending. */
                 sort?: string | null;
-                /** @description The total as another page of the same list gave it; it is not counted once more. */
+                /** @description Total from another page of the same list, so that it is not counted again. */
                 known_total?: number | null;
             };
             header?: never;
@@ -19666,7 +19666,7 @@ export interface operations {
                     "application/json": components["schemas"]["Page_UserOut_"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -19686,7 +19686,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -19696,7 +19696,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -19706,7 +19706,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -19726,7 +19726,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -19746,7 +19746,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -19780,7 +19780,7 @@ export interface operations {
                     "application/json": components["schemas"]["UserCreated"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -19800,7 +19800,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -19810,7 +19810,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -19820,7 +19820,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -19840,7 +19840,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -19860,7 +19860,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -19893,7 +19893,7 @@ export interface operations {
                     "application/json": components["schemas"]["UserOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -19913,7 +19913,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -19923,7 +19923,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -19933,7 +19933,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -19953,7 +19953,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -19973,7 +19973,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -20004,7 +20004,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -20024,7 +20024,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -20034,7 +20034,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -20044,7 +20044,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -20064,7 +20064,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -20084,7 +20084,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -20121,7 +20121,7 @@ export interface operations {
                     "application/json": components["schemas"]["UserOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -20141,7 +20141,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -20151,7 +20151,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -20161,7 +20161,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -20181,7 +20181,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -20201,7 +20201,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -20240,7 +20240,7 @@ export interface operations {
                     "application/json": components["schemas"]["UserOut"];
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -20260,7 +20260,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -20270,7 +20270,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -20280,7 +20280,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -20300,7 +20300,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -20320,7 +20320,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -20353,7 +20353,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -20373,7 +20373,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -20383,7 +20383,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -20393,7 +20393,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -20413,7 +20413,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -20433,7 +20433,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -20454,7 +20454,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Figures. */
+            /** @description Metrics. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -20463,7 +20463,7 @@ export interface operations {
                     "text/plain": string;
                 };
             };
-            /** @description The request is not HTTP as it should be. */
+            /** @description The request is not valid HTTP. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -20483,7 +20483,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description This person may not do this. */
+            /** @description You may not do this. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -20493,7 +20493,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description There is no such thing, or not in a project of the asker's. */
+            /** @description There is no such object in your projects. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -20503,7 +20503,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description The thing is in a state that does not allow this. */
+            /** @description The state of the object does not allow this. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -20523,7 +20523,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description What was given cannot be accepted. */
+            /** @description The request is not valid. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -20543,7 +20543,7 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description A part that is needed does not answer. */
+            /** @description A required component does not answer. */
             503: {
                 headers: {
                     [name: string]: unknown;

@@ -61,9 +61,9 @@ export type Profiles = Schemas['ProfilesOut'];
 export type ProfileChoice = Schemas['ProfileChoice'];
 export type Preview = Schemas['PreviewOut'];
 
-export type Peer = Schemas['DicomNodeOut'];
-export type PeerInput = Schemas['DicomNodeCreate'];
-export type PeerChange = Schemas['DicomNodeChange'];
+export type DicomNode = Schemas['DicomNodeOut'];
+export type DicomNodeInput = Schemas['DicomNodeCreate'];
+export type DicomNodeChange = Schemas['DicomNodeChange'];
 
 export type CaseRow = Schemas['CaseRow'];
 export type Case = Schemas['CaseOut'];

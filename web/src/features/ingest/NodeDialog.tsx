@@ -3,13 +3,13 @@ import { Button, Checkbox, Modal, NumberInput, TextInput } from '@mantine/core';
 import { useState, type FormEvent } from 'react';
 import { ingest } from '@/api/calls';
 import { asProblem, type Problem } from '@/api/problem';
-import type { Peer } from '@/api/types';
+import type { DicomNode } from '@/api/types';
 import { Notice } from '@/components/Notice';
 import { tellSuccess } from '@/components/notify';
 import classes from './nodes.module.css';
 
 type Props = {
-  node: Peer | null;
+  node: DicomNode | null;
   projectId: string;
   /** By which title nodes usually call this installation. */
   ownTitle: string;
@@ -58,8 +58,8 @@ export function NodeDialog({ node, projectId, ownTitle, onClose, onSaved }: Prop
       port: host.trim() ? Number(port) || 0 : 0,
     };
     try {
-      if (node) await ingest.changePeer(node.id, facts);
-      else await ingest.addPeer({ ...facts, project_id: projectId });
+      if (node) await ingest.changeNode(node.id, facts);
+      else await ingest.addNode({ ...facts, project_id: projectId });
       await onSaved();
       tellSuccess(`The node ${facts.ae_title} is saved`);
       onClose();

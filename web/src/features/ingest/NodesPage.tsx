@@ -5,7 +5,7 @@ import { useState } from 'react';
 import { ingest } from '@/api/calls';
 import { asProblem } from '@/api/problem';
 import { useSession } from '@/api/session';
-import type { Peer } from '@/api/types';
+import type { DicomNode } from '@/api/types';
 import { Badge } from '@/components/Badge';
 import { EmptyState } from '@/components/EmptyState';
 import { Facts } from '@/components/Facts';
@@ -17,18 +17,18 @@ import { TypedConfirm } from '@/components/TypedConfirm';
 import { NodeDialog } from './NodeDialog';
 import classes from './nodes.module.css';
 
-type Editing = { node: Peer | null };
+type Editing = { node: DicomNode | null };
 
 export function NodesPage() {
   const { projectId, homeProjectId } = useSession();
   const wanted = projectId ?? homeProjectId;
   const client = useQueryClient();
   const [editing, setEditing] = useState<Editing | null>(null);
-  const [removing, setRemoving] = useState<Peer | null>(null);
+  const [removing, setRemoving] = useState<DicomNode | null>(null);
   const listener = useQuery({ queryKey: ['nodes', 'listener'], queryFn: ({ signal }) => ingest.listener(signal) });
   const nodes = useQuery({
     queryKey: ['nodes', wanted],
-    queryFn: ({ signal }) => ingest.peers({ project_id: wanted, page_size: 200 }, signal),
+    queryFn: ({ signal }) => ingest.nodes({ project_id: wanted, page_size: 200 }, signal),
   });
   const changed = () => client.invalidateQueries({ queryKey: ['nodes'] });
   const problem = nodes.error ? asProblem(nodes.error) : null;
@@ -115,7 +115,7 @@ export function NodesPage() {
           verb="Remove node"
           consequence="It may not send or query any more. What it has sent stays."
           act={async () => {
-            await ingest.removePeer(removing.id);
+            await ingest.removeNode(removing.id);
             await changed();
             tellSuccess(`The node ${removing.ae_title} is removed`);
           }}
@@ -125,7 +125,7 @@ export function NodesPage() {
   );
 }
 
-type ItemProps = { node: Peer; onEdit: () => void; onRemove: () => void };
+type ItemProps = { node: DicomNode; onEdit: () => void; onRemove: () => void };
 type Answer = { answers: boolean; words: string };
 
 function NodeItem({ node, onEdit, onRemove }: ItemProps) {
@@ -136,7 +136,7 @@ function NodeItem({ node, onEdit, onRemove }: ItemProps) {
     setBusy(true);
     setAnswer(null);
     try {
-      const told = await ingest.echoPeer(node.id);
+      const told = await ingest.echoNode(node.id);
       setAnswer({ answers: told.answers, words: told.reason ?? `It answers, after ${told.milliseconds} ms.` });
     } catch (error) {
       setAnswer({ answers: false, words: asProblem(error).detail });
