@@ -35,7 +35,7 @@ from typer.testing import CliRunner
 from medhub.accounts.permissions import Role
 from medhub.entrypoints.cli import cli
 from medhub.entrypoints.web import create_app
-from medhub.export import image_scan
+from medhub.export import export_scan
 from medhub.foundation import logging
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.database import Base
@@ -311,7 +311,7 @@ def test_what_names_a_person_is_found_nowhere(
 
     # What leaves says nothing of anybody, in whatever form.
     researcher = client_of(web_app, app, f"{Role.RESEARCHER}@lab.example")
-    monkeypatch.setattr(image_scan, "READ_PIXELS", False)
+    monkeypatch.setattr(export_scan, "READ_PIXELS", False)
     for form in ({"form": "dicom"}, {"form": "training", "picture": "jpeg"}, {"form": "metadata"}):
         export_id = researcher.post("/api/exports", json={"selection": "project", **form}).json()["id"]
         run_jobs(app)

@@ -461,7 +461,7 @@ def report(medhub: Run, project: str, code: str, data: Path, tmp_path: Path, mon
             for image_id in image_ids:
                 review.give_verdict(session, app.settings, physician, image_id, "neutrophil", None)
             session.flush()
-            review.sign(session, app.settings, physician, case.id, None)
+            review.sign_case(session, app.settings, physician, case.id, None)
         run_jobs(app)
         from medhub.reports.service import read_report
 

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from medhub.entrypoints import cli
 from medhub.entrypoints.bootstrap import build
-from medhub.export import image_scan
+from medhub.export import export_scan
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.settings import Settings
 from medhub.records.models import Image
@@ -29,7 +29,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MEDHUB_PATHWAYS", str(pathways))
     monkeypatch.setenv("MEDHUB_CLASSIFIERS", str(classifiers))
     monkeypatch.setenv("MEDHUB_DECODER_WORKERS", "1")
-    monkeypatch.setattr(image_scan, "READ_PIXELS", False)
+    monkeypatch.setattr(export_scan, "READ_PIXELS", False)
     app = opened(tmp_path / "data")
     lay_signed(app, make_people(app), {"red": "red", "green": "green"}, 100, identity=True)
     app.close()

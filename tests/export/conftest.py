@@ -10,7 +10,7 @@ import pytest
 
 from medhub.accounts.actor import Actor
 from medhub.accounts.permissions import Role
-from medhub.export import image_scan
+from medhub.export import export_scan
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.settings import Settings
 from tests.factories.accounts import People
@@ -34,7 +34,7 @@ def settings(tmp_path: Path, database_url: str | None) -> Settings:
 def _without_reading_pixels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """OCR takes a second per picture: only tests with the fixture ``reads_pixels`` run it."""
     if "reads_pixels" not in request.fixturenames:
-        monkeypatch.setattr(image_scan, "READ_PIXELS", False)
+        monkeypatch.setattr(export_scan, "READ_PIXELS", False)
 
 
 @pytest.fixture

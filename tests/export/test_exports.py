@@ -21,7 +21,7 @@ from medhub.accounts.permissions import Role
 from medhub.audit.models import AuditEntry
 from medhub.errors import Invalid, NotAllowed, NotFound
 from medhub.export import phi_check, service, tasks
-from medhub.export.findings import list_findings
+from medhub.export.export_findings import list_findings
 from medhub.export.lifecycle import ERASED_MESSAGE, export_path
 from medhub.export.models import Export, ExportFinding, ExportImage
 from medhub.export.packing import CHANGED_MESSAGE

@@ -165,7 +165,7 @@ class World:
         case_id, image_id = self.case(verdicts=True)
         physician = self.people.actor(self.app, Role.PHYSICIAN)
         with self.app.database.writing() as session:
-            review.sign(session, self.app.settings, physician, case_id, None)
+            review.sign_case(session, self.app.settings, physician, case_id, None)
         return case_id, image_id
 
     def study_of(self, image_id: str) -> str:

@@ -144,5 +144,5 @@ def sign_case(
         image = session.get_one(Image, image_ids[0])
         case = review.current_case(session, image.study_id)
         assert case is not None
-        review.sign(session, app.settings, physician, case.id, None)
+        review.sign_case(session, app.settings, physician, case.id, None)
         return Signed(patient_id, case.id, image_ids)

@@ -272,7 +272,7 @@ def test_files_join_the_same_study_until_it_is_signed(
     run_jobs(app)
     with app.database.writing() as session:
         review.give_verdict(session, app.settings, physician, str(joins.image_id), "neutrophil", None)
-        review.sign(session, app.settings, physician, case_id, None)
+        review.sign_case(session, app.settings, physician, case_id, None)
     (begins,) = upload(app, technologist, patient_id, photograph(60))
     studies = {image.id: image.study_id for image in rows(app, Image)}
     assert studies[str(joins.image_id)] == studies[image_ids[0]] != studies[str(begins.image_id)]
@@ -291,7 +291,7 @@ def test_a_case_is_not_signed_past_files_that_come_in_at_the_same_moment(
     def sign() -> object:
         try:
             with app.database.writing() as session:
-                return review.sign(session, app.settings, physician, case_id, None).id
+                return review.sign_case(session, app.settings, physician, case_id, None).id
         except rules.CaseNotReady as error:
             return error
 
@@ -316,7 +316,7 @@ def test_a_file_of_a_signed_study_is_refused(
         study_uid = session.get_one(Study, image.study_id).study_uid
     with app.database.writing() as session:
         review.give_verdict(session, app.settings, physician, image_ids[0], "neutrophil", None)
-        review.sign(session, app.settings, physician, case_id, None)
+        review.sign_case(session, app.settings, physician, case_id, None)
     run_jobs(app)
     before = stored(app)
     monkeypatch.setattr(context, "photograph_study_uid", lambda *_: study_uid)  # as a DICOM file names its own study

@@ -51,7 +51,7 @@ def signed_patient(app: AppContext, people: People) -> str:
         with app.database.writing() as session:
             review.give_verdict(session, app.settings, physician, image_id, label, "Looked at twice.")
     with app.database.writing() as session:
-        review.sign(session, app.settings, physician, case_id, None)
+        review.sign_case(session, app.settings, physician, case_id, None)
     upload(app, people.actor(app, Role.TECHNOLOGIST), patient_id, in_doubt())
     run_jobs(app)
     return patient_id

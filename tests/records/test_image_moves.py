@@ -26,7 +26,7 @@ from medhub.records import image_moves, isolated_calls, series_service, studies
 from medhub.records.models import Image, Patient, PatientBlob, Series, Study
 from medhub.records.studies import ImageLocked
 from medhub.review import service as review
-from medhub.review.image_moves_check import CaseBegun
+from medhub.review.image_moves_check import CaseUnderReview
 from medhub.review.models import Case
 from tests.factories.accounts import People
 from tests.factories.cases import PATHWAY, make_patient, run_jobs, upload, use_classifier
@@ -217,7 +217,7 @@ def test_what_is_signed_or_under_review_stays(
     physician = people.actor(app, Role.PHYSICIAN)
     with app.database.writing() as session:
         review.give_verdict(session, app.settings, physician, image_ids[2], "neutrophil", None)
-    with pytest.raises(CaseBegun, match="under review"):
+    with pytest.raises(CaseUnderReview, match="under review"):
         image_moves.move_images(app, technologist, image_ids[:1], place)
     # Within the study nothing changes for its case.
     beside = add_series(app, rows(app, image_ids)[0].study_id)

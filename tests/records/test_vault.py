@@ -135,7 +135,7 @@ def whole_patient(app: AppContext, people: People, monkeypatch: pytest.MonkeyPat
         with app.database.writing() as session:
             review.give_verdict(session, app.settings, physician, image_id, "neutrophil", "She is a teacher")
     with app.database.writing() as session:
-        review.sign(session, app.settings, physician, case_id, None)
+        review.sign_case(session, app.settings, physician, case_id, None)
     run_jobs(app)
     return patient_id, case_id
 

@@ -59,7 +59,7 @@ def finish(app: AppContext, physician: Actor, case_id: str, image_ids: list[str]
         with app.database.writing() as session:
             review.give_verdict(session, app.settings, physician, image_id, label, NOTE)
     with app.database.writing() as session:
-        review.sign(session, app.settings, physician, case_id, None)
+        review.sign_case(session, app.settings, physician, case_id, None)
 
 
 def report_of(app: AppContext, case_id: str) -> Report:
@@ -181,7 +181,7 @@ def test_a_correction_names_the_digest_of_the_report_that_it_corrects(
 ) -> None:
     run_jobs(app)
     with app.database.writing() as session:
-        new = review.correct(session, app.settings, physician, signed, "Image 1 is a basophil.").id
+        new = review.correct_case(session, app.settings, physician, signed, "Image 1 is a basophil.").id
     with pytest.raises(NotSigned):
         read_report(app, physician, new)
     with app.database.reading() as session:
@@ -201,7 +201,7 @@ def test_a_correction_that_is_signed_before_the_old_report_was_written_names_it_
     app: AppContext, signed: str, physician: Actor
 ) -> None:
     with app.database.writing() as session:
-        new = review.correct(session, app.settings, physician, signed, "Too quick.").id
+        new = review.correct_case(session, app.settings, physician, signed, "Too quick.").id
     with app.database.reading() as session:
         image_ids = list(review.verdicts_of(session, new))
     finish(app, physician, new, image_ids)

@@ -58,7 +58,7 @@ def verify(app: AppContext, actor: Actor, *image_ids: str) -> None:
 
 def sign(app: AppContext, actor: Actor, case_id: str) -> None:
     with app.database.writing() as session:
-        service.sign(session, app.settings, actor, case_id, None)
+        service.sign_case(session, app.settings, actor, case_id, None)
 
 
 @pytest.fixture
@@ -177,14 +177,14 @@ def test_of_a_corrected_case_the_current_version_is_shown_and_the_old_one_can_be
 ) -> None:
     signed, of_signed, _, _ = two_cases
     with app.database.writing() as session:
-        new = service.correct(session, app.settings, physician, signed, "Look again.")
+        new = service.correct_case(session, app.settings, physician, signed, "Look again.")
     with app.database.writing() as session:
         service.give_verdict(session, app.settings, physician, of_signed[0], "basophil", "seen")
     with app.database.reading() as session:
         old = session.get_one(Case, signed)
         rows = list(session.scalars(select(Image).where(Image.id.in_(of_signed)).order_by(Image.number)))
-        now = queries.facts_of(session, rows)
-        then = queries.facts_of(session, rows, old)
+        now = queries.load_image_facts(session, rows)
+        then = queries.load_image_facts(session, rows, old)
     assert [facts.case.id for facts in now if facts.case] == [new.id] * 2
     assert [facts.verdict.label for facts in now if facts.verdict] == ["basophil", "neutrophil"]
     assert [facts.case.id for facts in then if facts.case] == [signed] * 2
@@ -221,7 +221,7 @@ def test_a_case_comes_with_its_counts(
         patient_id = session.get_one(Case, waiting).patient_id
     upload(app, people.actor(app, Role.TECHNOLOGIST), patient_id, photograph(90))
     with app.database.writing() as session:
-        new = service.correct(session, app.settings, physician, signed, "Look again.").id
+        new = service.correct_case(session, app.settings, physician, signed, "Look again.").id
     with app.database.reading() as session:
         found, _ = queries.list_cases(session, app.settings, physician, CaseFilter(), sort=None, offset=0, limit=9)
     told = {

@@ -15,9 +15,9 @@ from medhub.review.rules import (
     NoteRequired,
     WrongRole,
     WrongStage,
-    blockers,
     check_verdict,
     require_act,
+    signing_blockers,
     waiting_roles,
 )
 
@@ -137,7 +137,7 @@ def test_a_label_is_one_of_the_files_letter_by_letter(label: str) -> None:
 @given(st.integers(0, 5), st.integers(0, 5), st.integers(0, 5))
 def test_a_case_is_ready_exactly_when_every_image_has_a_verdict(waiting: int, verified: int, missing: int) -> None:
     images = waiting + verified + missing
-    found = blockers(act_of(PATHWAY, "review", "sign"), images=images, waiting=waiting, verified=verified)
+    found = signing_blockers(act_of(PATHWAY, "review", "sign"), images=images, waiting=waiting, verified=verified)
     assert (found == []) == (images > 0 and waiting == 0 and missing == 0)
 
 
@@ -154,12 +154,12 @@ def test_a_case_is_ready_exactly_when_every_image_has_a_verdict(waiting: int, ve
 )
 def test_what_is_missing_is_told_in_words(images: int, waiting: int, verified: int, told: list[str]) -> None:
     act = act_of(PATHWAY, "review", "sign")
-    assert blockers(act, images=images, waiting=waiting, verified=verified) == told
+    assert signing_blockers(act, images=images, waiting=waiting, verified=verified) == told
 
 
 def test_an_act_that_needs_nothing_has_nothing_in_its_way() -> None:
-    assert blockers(act_of(STRICT, "checking", "sign"), images=3, waiting=3, verified=0) == []
-    assert blockers(None, images=0, waiting=0, verified=0) == []
+    assert signing_blockers(act_of(STRICT, "checking", "sign"), images=3, waiting=3, verified=0) == []
+    assert signing_blockers(None, images=0, waiting=0, verified=0) == []
 
 
 def test_it_is_the_turn_of_who_may_lead_on() -> None:

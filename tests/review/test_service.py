@@ -36,7 +36,7 @@ def give(app: AppContext, actor: Actor, image_id: str, label: str = "neutrophil"
 
 def sign(app: AppContext, actor: Actor, case_id: str) -> None:
     with app.database.writing() as session:
-        service.sign(session, app.settings, actor, case_id, None)
+        service.sign_case(session, app.settings, actor, case_id, None)
 
 
 def signed_case(app: AppContext, people: People, patient_id: str, physician: Actor) -> tuple[str, list[str]]:
@@ -181,7 +181,7 @@ def test_a_correction_is_a_new_version_that_names_the_old_one(
     use_classifier(monkeypatch)
     case_id, image_ids = signed_case(app, people, patient_id, physician)
     with app.database.writing() as session:
-        new = service.correct(session, app.settings, physician, case_id, "Image 1 is a basophil.")
+        new = service.correct_case(session, app.settings, physician, case_id, "Image 1 is a basophil.")
     assert (new.version, new.supersedes_id, new.stage) == (2, case_id, "review")
     give(app, physician, image_ids[0], label="basophil")
     sign(app, physician, new.id)
@@ -191,7 +191,7 @@ def test_a_correction_is_a_new_version_that_names_the_old_one(
         carried = session.get_one(Verdict, (new.id, image_ids[1]))
         assert (old_verdict.label, new_verdict.label, carried.label) == ("neutrophil", "basophil", "neutrophil")
     with pytest.raises(Conflict, match="newer version"), app.database.writing() as session:
-        service.correct(session, app.settings, physician, case_id, "Again.")
+        service.correct_case(session, app.settings, physician, case_id, "Again.")
 
 
 def test_a_verdict_can_be_taken_back_by_who_gave_it(
@@ -201,10 +201,10 @@ def test_a_verdict_can_be_taken_back_by_who_gave_it(
     _, (image_id,) = make_case(app, people, patient_id, images=1)
     give(app, physician, image_id)
     with app.database.writing() as session:
-        service.take_back_verdict(session, app.settings, physician, image_id)
+        service.withdraw_verdict(session, app.settings, physician, image_id)
     with app.database.reading() as session:
         assert session.get_one(Image, image_id).verified is False
-        assert [event.action for event in service.history_of_image(session, image_id)] == [
+        assert [event.action for event in service.image_history(session, image_id)] == [
             "verdict",
             "verdict taken back",
         ]

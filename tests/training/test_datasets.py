@@ -71,13 +71,13 @@ def test_a_case_under_correction_is_left_out_and_its_newer_version_counts(
     doubted = sign_case(app, people, ["red", "green"], 2)
     physician = people.actor(app, Role.PHYSICIAN)
     with app.database.writing() as session:
-        newer = review.correct(session, app.settings, physician, doubted.case_id, "Image 1 is green.").id
+        newer = review.correct_case(session, app.settings, physician, doubted.case_id, "Image 1 is green.").id
     between = make(app, researcher, people.project_id)
     assert (between.images, between.left_out) == (2, {"under correction": 2})
     with app.database.writing() as session:
         review.give_verdict(session, app.settings, physician, doubted.image_ids[0], "green", None)
         session.flush()
-        review.sign(session, app.settings, physician, newer, None)
+        review.sign_case(session, app.settings, physician, newer, None)
     after = make(app, researcher, people.project_id)
     assert (after.version, after.images, after.left_out) == (2, 4, {})
     (row,) = [row for row in rows_of(app, after.id) if row.image_id == doubted.image_ids[0]]

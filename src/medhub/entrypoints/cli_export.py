@@ -19,7 +19,7 @@ from medhub.accounts.actor import COMMAND_LINE
 from medhub.entrypoints.bootstrap import build
 from medhub.errors import Conflict, Invalid
 from medhub.export import service, tasks, transfer
-from medhub.export.findings import count_findings
+from medhub.export.export_findings import count_findings
 from medhub.export.formats import FormatName, get_format
 from medhub.export.lifecycle import ACTIVE_STATES
 from medhub.export.models import Export, ExportSending

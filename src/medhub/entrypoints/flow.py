@@ -31,7 +31,7 @@ from medhub.reports import erasure as reports_erasure
 from medhub.reports.service import issue
 from medhub.review import erasure as review_erasure
 from medhub.review.events import CaseSigned
-from medhub.review.image_moves_check import follow_images, refuse_begun
+from medhub.review.image_moves_check import follow_images, refuse_moves_under_review
 from medhub.review.service import open_case
 from medhub.training import erasure as training_erasure
 from medhub.training import tasks as training
@@ -64,7 +64,7 @@ ERASURE_REPORTERS: tuple[ErasureReporter, ...] = (
 
 
 # The functions that may forbid to move images into or out of a study.
-MOVE_CHECKS: tuple[MoveCheck, ...] = (refuse_begun,)
+MOVE_CHECKS: tuple[MoveCheck, ...] = (refuse_moves_under_review,)
 
 
 def job_handlers(app: AppContext) -> Mapping[str, Handler]:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from medhub.audit.service import AuditAct, record
 from medhub.export.events import ExportStepDue
-from medhub.export.findings import count_findings
+from medhub.export.export_findings import count_findings
 from medhub.export.models import Export, ExportFinding, ExportImage
 from medhub.foundation import clock
 from medhub.foundation.app_context import AppContext

@@ -19,7 +19,7 @@ from medhub.errors import Conflict
 from medhub.export import metadata_table, phi_check
 from medhub.export.events import ExportStepDue
 from medhub.export.export_contents import ExportContents, load_contents, store_anonymity
-from medhub.export.findings import fingerprint_value
+from medhub.export.export_findings import fingerprint_value
 from medhub.export.lifecycle import block_or_pack, expiry_time, export_path, has_erased_patients, record_step
 from medhub.export.models import Export, ExportFinding
 from medhub.export.parquet_file import write_parquet

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from medhub.accounts.access import Call, allow
 from medhub.accounts.routes import ItemId
-from medhub.export import findings, service, transfer
+from medhub.export import export_findings, service, transfer
 from medhub.export.models import Export
 from medhub.export.schemas import ClearIn, ExcludeIn, ExportCreate, ExportOut, FindingOut, SendingOut, SendTo, State
 from medhub.export.selection import Selection
@@ -25,7 +25,7 @@ FindingId = Annotated[Id, Path(description="Id of the finding.")]
 def _out(session: Session, call: Call, export: Export) -> ExportOut:
     session.flush()
     project = call.actor.project_names.get(export.project_id, "")
-    return ExportOut.of(export, project, findings.count_findings(session, [export.id])[export.id])
+    return ExportOut.of(export, project, export_findings.count_findings(session, [export.id])[export.id])
 
 
 @exports.get("", summary="Exports")
@@ -46,7 +46,7 @@ def list_exports(
             offset=paging.offset,
             limit=paging.page_size,
         )
-        counts = findings.count_findings(session, [export.id for export in rows])
+        counts = export_findings.count_findings(session, [export.id for export in rows])
         names = call.actor.project_names
         return paging.of(
             [ExportOut.of(export, names.get(export.project_id, ""), counts[export.id]) for export in rows], total
@@ -94,7 +94,7 @@ def list_findings(
     """Values that identify, or may identify, a patient; the value itself only for roles that may read identities."""
     with call.reading() as session:
         export = service.get_export(session, call.actor, id)
-        groups, total = findings.list_findings(
+        groups, total = export_findings.list_findings(
             session,
             call.app.keys,
             call.actor,

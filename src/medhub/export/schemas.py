@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from medhub.export.findings import FindingCounts, FindingGroup
+from medhub.export.export_findings import FindingCounts, FindingGroup
 from medhub.export.formats import FormatName
 from medhub.export.models import Export
 from medhub.export.selection import SelectionKind

@@ -13,7 +13,7 @@ from medhub.accounts.actor import Actor
 from medhub.errors import Conflict, Invalid, NotFound
 from medhub.export import phi_check
 from medhub.export.events import ExportStepDue
-from medhub.export.findings import SINGLE_IMAGE_KINDS, count_findings
+from medhub.export.export_findings import SINGLE_IMAGE_KINDS, count_findings
 from medhub.export.formats import FormatName, get_format
 from medhub.export.lifecycle import ERASED_MESSAGE, HELD_STATES, end_export, export_path, has_erased_patients
 from medhub.export.models import Export, ExportFinding, ExportImage

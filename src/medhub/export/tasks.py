@@ -11,7 +11,7 @@ import time
 
 from sqlalchemy import delete, select
 
-from medhub.export.image_scan import scan_next_images
+from medhub.export.export_scan import scan_next_images
 from medhub.export.lifecycle import ERASED_MESSAGE, HELD_STATES, end_held_export
 from medhub.export.models import Export, ExportImage
 from medhub.export.packing import ExportImpossible, pack_export

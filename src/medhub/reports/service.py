@@ -45,7 +45,7 @@ from medhub.reports.models import Report
 from medhub.reports.pdf_signature import sign_report
 from medhub.review import queries
 from medhub.review.models import Case
-from medhub.review.service import get_case, history, record_case
+from medhub.review.service import case_history, get_case, record_case
 from medhub.science.inference.card import ClassifierNotFound, spell_label
 from medhub.science.inference.explanation import overlay
 
@@ -123,7 +123,7 @@ def _facts(session: Session, app: AppContext, case: Case) -> ReportFacts:
     pathway = get_pathway(app.settings, case.pathway)
     pictures = select(Image).where(Image.study_id == case.study_id, Image.shown_as == "image")
     chosen = pictures.order_by(Image.number, Image.id)
-    images = queries.facts_of(session, list(session.scalars(chosen)), case)
+    images = queries.load_image_facts(session, list(session.scalars(chosen)), case)
     first = next((facts.prediction for facts in images if facts.prediction is not None), None)
     licence, notice = None, None
     names = {label: spell_label(label) for label in pathway.labels}
@@ -158,7 +158,7 @@ def _facts(session: Session, app: AppContext, case: Case) -> ReportFacts:
         supersedes=_superseded(session, case),
         history=tuple(
             ReportEvent(event.at, Person(event.by, event.role or ""), event.action)
-            for event in history(session, case)
+            for event in case_history(session, case)
             if event.image_id is None
         ),
         classifier_licence=licence,

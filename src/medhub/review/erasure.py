@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What review holds of a patient, for the certificate of an erasure."""
+"""The number of a patient's cases and verdicts, for the certificate of an erasure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from medhub.review.models import Case, Verdict
 
 
 def count_held(session: Session, patient_id: str) -> dict[str, Any]:
-    """Cases and verdicts."""
+    """Count the cases and verdicts of a patient."""
     cases = select(func.count()).select_from(Case).where(Case.patient_id == patient_id)
     verdicts = select(func.count()).select_from(Verdict).join(Case, Case.id == Verdict.case_id)
     return {

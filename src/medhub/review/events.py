@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What review publishes."""
+"""Events of review."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What becomes of cases when images are moved between studies: one that has begun keeps its images as they are."""
+"""Cases and the moving of images between studies: a case under review keeps its images."""
 
 from __future__ import annotations
 
@@ -17,46 +17,46 @@ from medhub.review.models import Case, CaseEvent, Verdict
 from medhub.review.service import current_case, open_case
 
 
-class CaseBegun(Conflict):
-    """People have begun to review the case of a study."""
+class CaseUnderReview(Conflict):
+    """The case of a study is under review."""
 
     code = "case-begun"
     title = "A case under review keeps its images"
 
 
-def refuse_begun(session: Session, study_ids: Collection[str]) -> None:
-    """Raise where a case of some studies is under review: somebody has given a verdict, or it is a correction."""
-    begun = or_(
+def refuse_moves_under_review(session: Session, study_ids: Collection[str]) -> None:
+    """Raise ``CaseUnderReview`` if a case of the studies has a verdict, is signed or is a correction."""
+    under_review = or_(
         Case.version > 1,
         Case.signed_at.is_not(None),
         exists().where(Verdict.case_id == Case.id),
         exists().where(CaseEvent.case_id == Case.id, CaseEvent.action != "opened"),
     )
-    chosen = select(Study).join(Case, Case.study_id == Study.id).where(Case.study_id.in_(study_ids), begun)
-    study = session.scalars(chosen.limit(1)).first()
+    query = select(Study).join(Case, Case.study_id == Study.id).where(Case.study_id.in_(study_ids), under_review)
+    study = session.scalars(query.limit(1)).first()
     if study is not None:
-        which = f"“{study.description}”" if study.description else "of these images"
-        raise CaseBegun(
-            f"The case of the study {which} is under review: somebody has already said what its images show. "
-            "Take the verdicts back, or sign the case as it is. Nothing was moved."
+        name = f"“{study.description}”" if study.description else "of these images"
+        raise CaseUnderReview(
+            f"The case of the study {name} is under review: its images have verdicts. "
+            "Withdraw the verdicts, or sign the case as it is. Nothing was moved."
         )
 
 
 def follow_images(app: AppContext, from_study_id: str, to_study_id: str) -> None:
-    """Close the case of a study that no image is left in, and open one where images that were read have come."""
+    """Close the case of a study without images, and open one for a study that got classified images."""
     with app.database.writing() as session:
         study = session.get(Study, from_study_id)
         if study is not None:
             serialize_writers(session, f"patient {study.patient_id}")
-            _close_empty(session, study)
+            _close_empty_case(session, study)
     with app.database.reading() as session:
         read = select(Image.id).where(Image.study_id == to_study_id, Image.state != "waiting").limit(1)
-        wanted = session.scalar(read) is not None
-    if wanted:
+        needs_case = session.scalar(read) is not None
+    if needs_case:
         open_case(app, to_study_id)
 
 
-def _close_empty(session: Session, study: Study) -> None:
+def _close_empty_case(session: Session, study: Study) -> None:
     case = current_case(session, study.id)
     if case is None or session.scalar(select(Image.id).where(Image.study_id == study.id).limit(1)) is not None:
         return

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables of cases, of what happened to them, and of verdicts."""
+"""Tables of cases, their events and verdicts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from medhub.foundation.database import Base
 
 
 class Case(Base):
-    """A study on its way along a pathway; a correction is a case of the next version that names the one before."""
+    """A study that moves along a pathway; a correction is a case of the next version that refers to the one before."""
 
     __tablename__ = "cases"
     __table_args__ = (
@@ -42,7 +42,7 @@ class Case(Base):
 
 
 class CaseEvent(Base):
-    """Something that happened to a case, for its history."""
+    """An event in the history of a case."""
 
     __tablename__ = "case_events"
     __table_args__ = (Index("ix_case_events_case_id", "case_id", "id"),)
@@ -59,7 +59,7 @@ class CaseEvent(Base):
 
 
 class Verdict(Base):
-    """What a person said of an image in a case."""
+    """The verdict of a person on an image in a case."""
 
     __tablename__ = "verdicts"
 
@@ -71,5 +71,5 @@ class Verdict(Base):
     by: Mapped[str] = mapped_column(String(200))
     role: Mapped[str] = mapped_column(String(16))
     at: Mapped[datetime]
-    agrees: Mapped[bool]  # with what the classifier said
-    prediction_digest: Mapped[str | None] = mapped_column(String(64))  # of the classifier that was shown
+    agrees: Mapped[bool]  # with the prediction
+    prediction_digest: Mapped[str | None] = mapped_column(String(64))  # of the classifier whose prediction was shown

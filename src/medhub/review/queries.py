@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finding cases and images, with all that their lists show, in few questions to the database."""
+"""Lists of cases and images with everything that they show, in few queries."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from medhub.review.rules import waiting_roles
 
 @dataclass(frozen=True)
 class ImageFilter:
-    """Which images are asked for."""
+    """Conditions of a list of images."""
 
     project_id: str | None = None
     patient_id: str | None = None
@@ -42,7 +42,7 @@ class ImageFilter:
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """An image with what its lists show."""
+    """An image with the values that lists show."""
 
     image: Image
     patient_code: str
@@ -51,68 +51,68 @@ class ImageFacts:
     verdict: Verdict | None
 
 
-def select_images(session: Session, actor: Actor, wanted: ImageFilter) -> Select[Image]:
-    """The images that a filter lets through, of the actor's projects."""
-    projects = actor.projects("image.read", wanted.project_id)
-    known = quick_search.find_by_identifier(session, projects, wanted.query) if wanted.query else None
-    chosen = select(Image)
-    if wanted.query and known is None:
-        chosen = chosen.where(
-            quick_search.in_matching_study(session, projects, Image.study_id, Image.project_id, wanted.query)
+def select_images(session: Session, actor: Actor, filters: ImageFilter) -> Select[Image]:
+    """The images in the actor's projects that match a filter."""
+    projects = actor.projects("image.read", filters.project_id)
+    known = quick_search.find_by_identifier(session, projects, filters.query) if filters.query else None
+    query = select(Image)
+    if filters.query and known is None:
+        query = query.where(
+            quick_search.in_matching_study(session, projects, Image.study_id, Image.project_id, filters.query)
         )
     else:
-        place = {"patient_id": wanted.patient_id, "study_id": wanted.study_id, "series_id": wanted.series_id}
+        parents = {"patient_id": filters.patient_id, "study_id": filters.study_id, "series_id": filters.series_id}
         if known is not None:
-            place |= {"patient_id": known.patient_id}
-            chosen = chosen.where(known.condition(Image.patient_id, Image.study_id, Image.series_id, Image.id))
-        chosen = chosen.where(quick_search.in_projects(session, projects, Image.project_id, **place))
-    if wanted.patient_id is not None:
-        chosen = chosen.where(Image.patient_id == wanted.patient_id)
-    if wanted.study_id is not None:
-        chosen = chosen.where(Image.study_id == wanted.study_id)
-    if wanted.series_id is not None:
-        chosen = chosen.where(Image.series_id == wanted.series_id)
-    if wanted.case_id is not None:
-        # Only pictures are read in a case; segmentations, reports and plans lie beside them in its study.
-        of_case = select(Case.study_id).where(Case.id == wanted.case_id)
-        chosen = chosen.where(Image.study_id.in_(of_case), Image.shown_as == "image")
-    if wanted.verified is not None:
-        chosen = chosen.where(Image.verified == wanted.verified)
-    if wanted.pathway is not None:
-        chosen = chosen.where(Image.study_id.in_(select(Study.id).where(Study.pathway == wanted.pathway)))
-    if wanted.label is not None:
-        chosen = chosen.where(_said(session, projects, Prediction.label == wanted.label))
-    if wanted.uncertain is not None:
-        chosen = chosen.where(_said(session, projects, Prediction.uncertain == wanted.uncertain))
-    return chosen
+            parents |= {"patient_id": known.patient_id}
+            query = query.where(known.condition(Image.patient_id, Image.study_id, Image.series_id, Image.id))
+        query = query.where(quick_search.in_projects(session, projects, Image.project_id, **parents))
+    if filters.patient_id is not None:
+        query = query.where(Image.patient_id == filters.patient_id)
+    if filters.study_id is not None:
+        query = query.where(Image.study_id == filters.study_id)
+    if filters.series_id is not None:
+        query = query.where(Image.series_id == filters.series_id)
+    if filters.case_id is not None:
+        # A case reviews pictures only, not the segmentations, reports and plans of its study.
+        of_case = select(Case.study_id).where(Case.id == filters.case_id)
+        query = query.where(Image.study_id.in_(of_case), Image.shown_as == "image")
+    if filters.verified is not None:
+        query = query.where(Image.verified == filters.verified)
+    if filters.pathway is not None:
+        query = query.where(Image.study_id.in_(select(Study.id).where(Study.pathway == filters.pathway)))
+    if filters.label is not None:
+        query = query.where(_has_prediction(session, projects, Prediction.label == filters.label))
+    if filters.uncertain is not None:
+        query = query.where(_has_prediction(session, projects, Prediction.uncertain == filters.uncertain))
+    return query
 
 
-def _said(session: Session, projects: Collection[str], what: ColumnElement[bool]) -> ColumnElement[bool]:
-    """The condition that a classifier said something of an image."""
-    of = select(Prediction.image_id).where(Prediction.project_id.in_(projects), what)
+def _has_prediction(session: Session, projects: Collection[str], condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    """The condition that an image has a prediction that meets a condition."""
+    image_ids = select(Prediction.image_id).where(Prediction.project_id.in_(projects), condition)
     if session.get_bind().dialect.name == "sqlite":
-        return Image.id.in_(of)
-    # PostgreSQL would join all that was said with all images and sort them. What stands within a comparison it looks
-    # up, image by image in the order that is asked for, until the page is full.
-    return of.where(Prediction.image_id == Image.id).correlate(Image).exists().is_(True)
+        return Image.id.in_(image_ids)
+    # PostgreSQL would join all predictions with all images and sort them. With a comparison it evaluates the condition
+    # image by image in the requested order until the page is full.
+    return image_ids.where(Prediction.image_id == Image.id).correlate(Image).exists().is_(True)
 
 
-def count_images(session: Session, actor: Actor, wanted: ImageFilter) -> int:
-    """How many images a filter lets through."""
-    return pagination.count_rows(session, select_images(session, actor, wanted))
+def count_images(session: Session, actor: Actor, filters: ImageFilter) -> int:
+    """The number of images that match a filter."""
+    return pagination.count_rows(session, select_images(session, actor, filters))
 
 
 def list_images(
     session: Session,
     actor: Actor,
-    wanted: ImageFilter,
+    filters: ImageFilter,
     *,
     sort: str | None,
     offset: int,
     limit: int,
     known_total: int | None = None,
 ) -> tuple[list[ImageFacts], int]:
-    """A page of images; unless sorted otherwise the oldest first, as a reading queue goes."""
+    """A page of images; by default the oldest first, as in a reading queue."""
     confidence = (
         select(func.max(Prediction.confidence))
         .where(Prediction.image_id == Image.id)
@@ -120,106 +120,112 @@ def list_images(
         .scalar_subquery()
     )
     columns = {"created_at": Image.created_at, "confidence": confidence, "number": Image.number}
-    chosen = select_images(session, actor, wanted)
-    said = _said_alone(actor, wanted)
-    if said is not None and sort in {None, "created_at", "-created_at"}:
-        page = _page_by_what_was_said(session, said, sort == "-created_at", offset, limit, known_total)
+    query = select_images(session, actor, filters)
+    predictions = _query_predictions(actor, filters)
+    if predictions is not None and sort in {None, "created_at", "-created_at"}:
+        page = _page_by_prediction(session, predictions, sort == "-created_at", offset, limit, known_total)
         if page is not None:
             return page
-    # What is equal goes on in the same direction, as the index does.
+    # Ties have the same direction as the index.
     ties = (Image.number, Image.id) if sort != "-created_at" else (Image.number.desc(), Image.id.desc())
     order = (sort_clause(sort, columns, "created_at"), *ties)
-    # The ids alone first: what lies before the page is stepped over in an index, without its rows.
+    # The ids first: the index alone skips the rows before the page.
     ids, total = pagination.read_page(
         session,
-        chosen.with_only_columns(Image.id),
+        query.with_only_columns(Image.id),
         order,
         offset=offset,
         limit=limit,
         known=known_total,
-        count_statement=_count(said) if said is not None else None,
+        count_statement=_count_rows(predictions) if predictions is not None else None,
     )
     on_page = select(Image).where(pagination.in_ids(session, Image.id, ids))
-    by_id = {facts.image.id: facts for facts in _read_facts(session, on_page)}
-    return [by_id[one] for one in ids], total
+    by_id = {facts.image.id: facts for facts in _load_facts(session, on_page)}
+    return [by_id[image_id] for image_id in ids], total
 
 
-def _said_alone(actor: Actor, wanted: ImageFilter) -> Select[str] | None:
-    """The images that a label or "uncertain" alone lets through, as predictions tell without the images."""
-    said = {"label": wanted.label, "uncertain": wanted.uncertain}
-    given = {name: value for name, value in said.items() if value is not None}
-    if len(given) != 1 or replace(wanted, label=None, uncertain=None, project_id=None) != ImageFilter():
+def _query_predictions(actor: Actor, filters: ImageFilter) -> Select[str] | None:
+    """The ids of images by a label or by "uncertain", if no other condition needs the images themselves."""
+    conditions = {"label": filters.label, "uncertain": filters.uncertain}
+    used = {name: value for name, value in conditions.items() if value is not None}
+    if len(used) != 1 or replace(filters, label=None, uncertain=None, project_id=None) != ImageFilter():
         return None
-    ((name, value),) = given.items()
-    projects = actor.projects("image.read", wanted.project_id)
-    chosen = select(Prediction.image_id).where(Prediction.project_id.in_(projects), getattr(Prediction, name) == value)
-    return chosen.group_by(Prediction.imaged_at, Prediction.image_id)  # several classifiers may have said the same
+    ((name, value),) = used.items()
+    projects = actor.projects("image.read", filters.project_id)
+    query = select(Prediction.image_id).where(Prediction.project_id.in_(projects), getattr(Prediction, name) == value)
+    return query.group_by(Prediction.imaged_at, Prediction.image_id)  # several classifiers may agree
 
 
-def _count(chosen: Select[str]) -> Select[int]:
-    return select(func.count()).select_from(chosen.subquery())
+def _count_rows(query: Select[str]) -> Select[int]:
+    return select(func.count()).select_from(query.subquery())
 
 
-def _page_by_what_was_said(
-    session: Session, chosen: Select[str], descending: bool, offset: int, limit: int, known: int | None
+def _page_by_prediction(
+    session: Session, query: Select[str], descending: bool, offset: int, limit: int, known: int | None
 ) -> tuple[list[ImageFacts], int] | None:
-    """A page in the order of predictions' index; None where images of one moment would need their numbers for it."""
-    before = min(offset, 1)  # neighbors of the page too may be of a moment with it
+    """A page in the order of the index of predictions; None if images with equal times need their numbers to sort."""
+    before = min(offset, 1)  # the neighbors of the page may have equal times too
     order = (Prediction.imaged_at, Prediction.image_id)
     ids, total = pagination.read_page(
         session,
-        chosen,
-        [one.desc() if descending else one.asc() for one in order],
+        query,
+        [column.desc() if descending else column.asc() for column in order],
         offset=offset - before,
         limit=before + limit + 1,
         known=known,
-        count_statement=_count(chosen),
+        count_statement=_count_rows(query),
     )
     on_page = select(Image).where(pagination.in_ids(session, Image.id, ids))
-    by_id = {facts.image.id: facts for facts in _read_facts(session, on_page)}
-    found = [by_id[one] for one in ids]
-    moments = [facts.image.created_at for facts in found]
-    if len(set(moments)) < len(moments):
+    by_id = {facts.image.id: facts for facts in _load_facts(session, on_page)}
+    rows = [by_id[image_id] for image_id in ids]
+    times = [facts.image.created_at for facts in rows]
+    if len(set(times)) < len(times):
         return None
-    return found[before : before + limit], total
+    return rows[before : before + limit], total
 
 
-def facts_of(session: Session, images: Sequence[Image], case: Case | None = None) -> list[ImageFacts]:
-    """Images with their patients' codes, cases, predictions and verdicts; of one case, or of the current ones."""
-    chosen = select(Image).where(pagination.in_ids(session, Image.id, [image.id for image in images]))
-    by_id = {facts.image.id: facts for facts in _read_facts(session, chosen, case)}
+def load_image_facts(session: Session, images: Sequence[Image], case: Case | None = None) -> list[ImageFacts]:
+    """Images with patient code, case, prediction and verdict; of a given case, or of the current cases."""
+    query = select(Image).where(pagination.in_ids(session, Image.id, [image.id for image in images]))
+    by_id = {facts.image.id: facts for facts in _load_facts(session, query, case)}
     return [by_id[image.id] for image in images]
 
 
-def _read_facts(session: Session, chosen: Select[Image], case: Case | None = None) -> list[ImageFacts]:
-    """What lists show of images, each kind by a look at its index: joined, PostgreSQL would read whole tables."""
+def _load_facts(session: Session, query: Select[Image], case: Case | None = None) -> list[ImageFacts]:
+    """The values that lists show, each table by its index: for a join PostgreSQL would read complete tables."""
     code = select(Patient.code).where(Patient.id == Image.patient_id).correlate(Image).scalar_subquery()
-    rows = session.execute(chosen.add_columns(code)).all()
+    rows = session.execute(query.add_columns(code)).all()
     ids = [image.id for image, _ in rows]
     of_case = (
         Case.superseded.is_(False) & pagination.in_ids(session, Case.study_id, {image.study_id for image, _ in rows})
         if case is None
         else Case.id == case.id
     )
-    given = (Verdict.case_id == Case.id) & pagination.in_ids(session, Verdict.image_id, ids)
+    of_images = (Verdict.case_id == Case.id) & pagination.in_ids(session, Verdict.image_id, ids)
     cases: dict[str, Case] = {}
     verdicts: dict[tuple[str, str], Verdict] = {}
-    for of, verdict in session.execute(select(Case, Verdict).outerjoin(Verdict, given).where(of_case)):
-        cases[of.study_id] = of
+    for image_case, verdict in session.execute(select(Case, Verdict).outerjoin(Verdict, of_images).where(of_case)):
+        cases[image_case.study_id] = image_case
         if verdict is not None:
-            verdicts[of.id, verdict.image_id] = verdict
+            verdicts[image_case.id, verdict.image_id] = verdict
     predictions = classification.latest(session, ids)
-    found = []
+    facts = []
     for image, patient_code in rows:
         current = cases.get(image.study_id)
         of_image = verdicts.get((current.id, image.id)) if current is not None else None
-        found.append(ImageFacts(image, patient_code, current, predictions.get(image.id), of_image))
-    return found
+        facts.append(ImageFacts(image, patient_code, current, predictions.get(image.id), of_image))
+    return facts
+
+
+def load_case_images(session: Session, case: Case) -> list[ImageFacts]:
+    """The pictures of a case, in their order in the study."""
+    pictures = select(Image).where(Image.study_id == case.study_id, Image.shown_as == "image")
+    return load_image_facts(session, list(session.scalars(pictures.order_by(Image.number, Image.id))), case)
 
 
 @dataclass(frozen=True)
 class CaseFilter:
-    """Which cases are asked for."""
+    """Conditions of a list of cases."""
 
     project_id: str | None = None
     stage: str | None = None
@@ -231,7 +237,7 @@ class CaseFilter:
 
 @dataclass(frozen=True)
 class CaseFacts:
-    """A case with what its lists show."""
+    """A case with the values that lists show."""
 
     case: Case
     patient: Patient
@@ -242,60 +248,60 @@ class CaseFacts:
     superseded_by_id: str | None
 
 
-def my_turn(settings: Settings, actor: Actor) -> Any:
-    """The condition under which a case waits for the actor: the stage leads on by an act of the actor's role."""
-    turns = []
+def awaits_actor(settings: Settings, actor: Actor) -> Any:
+    """The condition that a case waits for the actor: an act of the actor's role leads to the next stage."""
+    conditions = []
     for pathway in all_pathways(settings).values():
         for stage in pathway.stages:
             roles = waiting_roles(pathway, stage.name)
             projects = [project for project, role in actor.roles.items() if role in roles]
             if projects:
-                turns.append(
+                conditions.append(
                     (Case.pathway == pathway.name) & (Case.stage == stage.name) & Case.project_id.in_(projects)
                 )
     condition: Any = Case.id.is_(None)
-    for turn in turns:
-        condition = condition | turn
+    for stage_condition in conditions:
+        condition = condition | stage_condition
     return condition & Case.superseded.is_(False)
 
 
-def select_cases(settings: Settings, actor: Actor, wanted: CaseFilter) -> Select[Case]:
-    """The cases that a filter lets through, of the actor's projects."""
-    chosen = select(Case).where(Case.project_id.in_(actor.projects("case.read", wanted.project_id)))
-    if wanted.stage is not None:
-        chosen = chosen.where(Case.stage == wanted.stage)
-    if wanted.pathway is not None:
-        chosen = chosen.where(Case.pathway == wanted.pathway)
-    if wanted.patient_id is not None:
-        chosen = chosen.where(Case.patient_id == wanted.patient_id)
-    if wanted.mine is not None:
-        chosen = chosen.where(my_turn(settings, actor) if wanted.mine else ~my_turn(settings, actor))
-    if wanted.query:
-        matching = select(Patient.id).where(func.lower(Patient.code).contains(wanted.query.lower(), autoescape=True))
-        chosen = chosen.where(Case.patient_id.in_(matching) | (Case.id == wanted.query))
-    return chosen
+def select_cases(settings: Settings, actor: Actor, filters: CaseFilter) -> Select[Case]:
+    """The cases in the actor's projects that match a filter."""
+    query = select(Case).where(Case.project_id.in_(actor.projects("case.read", filters.project_id)))
+    if filters.stage is not None:
+        query = query.where(Case.stage == filters.stage)
+    if filters.pathway is not None:
+        query = query.where(Case.pathway == filters.pathway)
+    if filters.patient_id is not None:
+        query = query.where(Case.patient_id == filters.patient_id)
+    if filters.mine is not None:
+        query = query.where(awaits_actor(settings, actor) if filters.mine else ~awaits_actor(settings, actor))
+    if filters.query:
+        matching = select(Patient.id).where(func.lower(Patient.code).contains(filters.query.lower(), autoescape=True))
+        query = query.where(Case.patient_id.in_(matching) | (Case.id == filters.query))
+    return query
 
 
 def list_cases(
     session: Session,
     settings: Settings,
     actor: Actor,
-    wanted: CaseFilter,
+    filters: CaseFilter,
     *,
     sort: str | None,
     offset: int,
     limit: int,
 ) -> tuple[list[CaseFacts], int]:
-    """A page of cases; unless sorted otherwise the latest opened first."""
-    chosen = select_cases(settings, actor, wanted)
+    """A page of cases; by default the most recently opened first."""
+    query = select_cases(settings, actor, filters)
     columns = {"opened_at": Case.opened_at, "signed_at": Case.signed_at, "stage": Case.stage, "version": Case.version}
-    page = chosen.order_by(sort_clause(sort, columns, "-opened_at"), Case.id).offset(offset).limit(limit)
-    found = list(session.scalars(page))
-    total = pagination.total_rows(session, chosen, offset=offset, limit=limit, page_rows=len(found))
-    return case_facts(session, found), total
+    page = query.order_by(sort_clause(sort, columns, "-opened_at"), Case.id).offset(offset).limit(limit)
+    cases = list(session.scalars(page))
+    total = pagination.total_rows(session, query, offset=offset, limit=limit, page_rows=len(cases))
+    return load_case_facts(session, cases), total
 
 
-def case_facts(session: Session, cases: Sequence[Case]) -> list[CaseFacts]:
+def load_case_facts(session: Session, cases: Sequence[Case]) -> list[CaseFacts]:
     """Cases with their patients and counts."""
     study_ids = {case.study_id for case in cases}
     case_ids = [case.id for case in cases]
@@ -339,15 +345,50 @@ def case_facts(session: Session, cases: Sequence[Case]) -> list[CaseFacts]:
 
 
 def uploads_by_day(session: Session, project_ids: frozenset[str], days: int = 30) -> list[tuple[str, int]]:
-    """How many images came in on each of the last days, without gaps."""
+    """The number of images received on each of the last days, without gaps."""
     today = clock.now().date()
     first = clock.now() - timedelta(days=days)
     per_day: dict[str, int] = {(today - timedelta(days=back)).isoformat(): 0 for back in reversed(range(days))}
-    # Grouped by hand: the two databases have no common word for the day of a moment.
-    for moment in session.scalars(
+    # Grouped here: the two databases have no common function for the date of a timestamp.
+    for received_at in session.scalars(
         select(Image.created_at).where(Image.project_id.in_(project_ids), Image.created_at >= first)
     ):
-        day = moment.date().isoformat()
+        day = received_at.date().isoformat()
         if day in per_day:
             per_day[day] += 1
     return list(per_day.items())
+
+
+def count_patient_cases(session: Session, patient_id: str) -> tuple[int, int]:
+    """The numbers of a patient's cases, and of those that are not signed."""
+    total, unsigned = session.execute(
+        select(func.count(), func.count().filter(Case.signed_at.is_(None))).where(Case.patient_id == patient_id)
+    ).one()
+    return total, unsigned
+
+
+@dataclass(frozen=True)
+class ReviewCounts:
+    """The counts of the dashboard."""
+
+    patients: int
+    images: int
+    unverified: int
+    waiting_for_actor: int
+    open_cases: int
+    signed_cases: int
+
+
+def count_review_work(session: Session, settings: Settings, actor: Actor, project_id: str | None) -> ReviewCounts:
+    """The counts of the dashboard, of a project or of all projects of the actor."""
+    projects = actor.projects("dashboard.read", project_id)
+    current = select(func.count()).select_from(Case).where(Case.project_id.in_(projects), Case.superseded.is_(False))
+    patients = select(func.count()).select_from(Patient).where(Patient.project_id.in_(projects))
+    return ReviewCounts(
+        patients=session.scalar(patients) or 0,
+        images=count_images(session, actor, ImageFilter(project_id=project_id)),
+        unverified=count_images(session, actor, ImageFilter(project_id=project_id, verified=False)),
+        waiting_for_actor=session.scalar(current.where(awaits_actor(settings, actor))) or 0,
+        open_cases=session.scalar(current.where(Case.signed_at.is_(None))) or 0,
+        signed_cases=session.scalar(current.where(Case.signed_at.is_not(None))) or 0,
+    )

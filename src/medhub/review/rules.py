@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rules of review, as pure functions of a pathway, a stage, a person's role and what is known."""
+"""The rules of review: pure functions of a pathway, a stage, a role and counts."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ WORDS: dict[ActName, str] = {
 
 
 class WrongStage(Conflict):
-    """The stage that the case is in has no such act."""
+    """The act is not possible in the stage of the case."""
 
     code = "wrong-stage"
 
 
 class WrongRole(NotAllowed):
-    """The pathway gives this act to other roles."""
+    """The pathway allows this act to other roles only."""
 
     code = "wrong-role"
 
@@ -37,41 +37,41 @@ class LabelUnknown(Invalid):
 
 
 class NoteRequired(Invalid):
-    """A written note is needed here."""
+    """The verdict needs a written note."""
 
     code = "note-required"
 
 
 class CaseNotReady(Conflict):
-    """Something is missing before the case can be signed."""
+    """The case cannot be signed yet."""
 
     code = "case-not-ready"
 
 
 def require_act(pathway: Pathway, stage: str, act: ActName, role: Role | None) -> StageAct:
-    """What the pathway says of an act in a stage; raise where the stage or the role does not allow it."""
-    found = pathway.act(stage, act)
+    """The pathway's definition of an act in a stage; raises if the stage or the role does not allow it."""
+    stage_act = pathway.act(stage, act)
     title = pathway.stage(stage).title
-    if found is None:
+    if stage_act is None:
         if pathway.stage(stage).report:
             raise WrongStage(
-                "The case is signed and does not change. To say something else, open a correction: "
-                "it becomes a new version that names this one.",
+                "The case is signed and does not change. For a change, open a correction: "
+                "it becomes a new version that refers to this one.",
                 stage=stage,
             )
         raise WrongStage(f"The case is in the stage “{title}”, in which nobody can {WORDS[act]}.", stage=stage)
-    if role not in found.roles:
+    if role not in stage_act.roles:
         raise WrongRole(
-            f"In the stage “{title}” this is for: {', '.join(found.roles) or 'nobody'}. You cannot {WORDS[act]}.",
+            f"In the stage “{title}” this is for: {', '.join(stage_act.roles) or 'nobody'}. You cannot {WORDS[act]}.",
             action=act,
         )
-    return found
+    return stage_act
 
 
 def check_verdict(
     pathway: Pathway, act: StageAct, label: str, note: str | None, *, uncertain: bool, predicted: str | None
 ) -> None:
-    """Refuse a label that the pathway does not know, and a verdict without a note where one is needed."""
+    """Raise if the pathway does not have the label, or if the verdict lacks a required note."""
     if label not in pathway.labels:
         raise LabelUnknown(
             f"“{label}” is no label of this pathway. Its labels: {', '.join(pathway.labels)}.", field="label"
@@ -87,26 +87,26 @@ def check_verdict(
         raise NoteRequired("The verdict differs from the classifier's. Write in a note why.", field="note")
 
 
-def blockers(act: StageAct | None, *, images: int, waiting: int, verified: int) -> list[str]:
-    """What stands in the way of signing, in words."""
+def signing_blockers(act: StageAct | None, *, images: int, waiting: int, verified: int) -> list[str]:
+    """The reasons why a case cannot be signed yet, in words."""
     if act is None or "verdicts" not in act.needs:
         return []
-    found = []
+    reasons = []
     if images == 0:
-        found.append("The case has no images.")
+        reasons.append("The case has no images.")
     if waiting:
-        found.append(f"{_images(waiting)} still {'waits' if waiting == 1 else 'wait'} for the classifier.")
+        reasons.append(f"{_count_words(waiting)} still {'waits' if waiting == 1 else 'wait'} for the classifier.")
     if missing := images - waiting - verified:
-        found.append(f"{_images(missing)} {'has' if missing == 1 else 'have'} no verdict.")
-    return found
+        reasons.append(f"{_count_words(missing)} {'has' if missing == 1 else 'have'} no verdict.")
+    return reasons
 
 
-def _images(count: int) -> str:
+def _count_words(count: int) -> str:
     return "1 image" if count == 1 else f"{count} images"
 
 
 def waiting_roles(pathway: Pathway, stage: str) -> Collection[Role]:
-    """Whose turn it is in a stage: those who may do what leads on."""
+    """The roles that a stage waits for: those that may do an act that leads to another stage."""
     return {
         role
         for act in pathway.stage(stage).acts

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the JSON API sends and takes of images under review, verdicts and cases."""
+"""JSON schemas of images under review, verdicts and cases."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ImageState = Literal["waiting", "read", "unreadable", "archived", "verified", "s
 
 
 class VerdictIn(Schema):
-    """A verdict; a note is needed where the classifier was uncertain."""
+    """A verdict; a note is required if the classifier was uncertain."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"label": "eosinophil", "note": "Bilobed, red granules."}]}
@@ -31,7 +31,7 @@ class VerdictIn(Schema):
 
 
 class VerdictOut(Schema):
-    """What a person said of an image."""
+    """The verdict of a person on an image."""
 
     label: str
     note: str | None
@@ -43,7 +43,7 @@ class VerdictOut(Schema):
 
     @classmethod
     def of(cls, verdict: Verdict) -> VerdictOut:
-        """The verdict as it is sent."""
+        """The schema of a verdict."""
         return cls(
             label=verdict.label,
             note=verdict.note,
@@ -56,7 +56,7 @@ class VerdictOut(Schema):
 
 
 class EventOut(Schema):
-    """Something that happened."""
+    """An event in the history of a case."""
 
     at: Moment
     by: str
@@ -67,7 +67,7 @@ class EventOut(Schema):
 
     @classmethod
     def of(cls, event: CaseEvent) -> EventOut:
-        """The event as it is sent."""
+        """The schema of an event."""
         return cls(
             at=event.at, by=event.by, role=event.role, action=event.action, image_id=event.image_id, detail=event.detail
         )
@@ -94,14 +94,14 @@ class ImageRow(Schema):
     created_at: Moment
     verified: bool
     locked: bool
-    picture: Annotated[bool, Field(description="Whether there is a picture to show.")]
+    picture: Annotated[bool, Field(description="Whether the image has a picture.")]
     state: ImageState
     prediction: PredictionOut | None
     verdict: VerdictOut | None
 
     @classmethod
     def of(cls, facts: ImageFacts) -> ImageRow:
-        """The image with what was said of it."""
+        """The image with its prediction and verdict."""
         return cls(**image_fields(facts))
 
 
@@ -147,7 +147,7 @@ class CaseBrief(Schema):
 
 
 class ImageOut(ImageRow):
-    """An image with everything that was said of it."""
+    """An image with all predictions and its history."""
 
     predictions: list[PredictionOut]
     history: list[EventOut]
@@ -156,7 +156,7 @@ class ImageOut(ImageRow):
     case: CaseBrief | None
 
     @classmethod
-    def whole(
+    def with_history(
         cls,
         facts: ImageFacts,
         predictions: list[Prediction],
@@ -185,13 +185,13 @@ class ImageOut(ImageRow):
 
 
 class ImageChange(Schema):
-    """What is to be changed of an image."""
+    """A change of an image."""
 
-    number: Annotated[int, Field(ge=1, le=1_000_000, description="Its place in the study.")]
+    number: Annotated[int, Field(ge=1, le=1_000_000, description="Its position in the study.")]
 
 
 class Count(Schema):
-    """A number of things."""
+    """A count."""
 
     count: int
 
@@ -260,7 +260,7 @@ def case_fields(facts: CaseFacts, project: str, pathway: Pathway, mine: bool) ->
 
 
 class Allowed(Schema):
-    """What the asker may do with a case as it stands."""
+    """The acts that the caller may do in the stage of the case."""
 
     verdict: bool
     sign: bool
@@ -282,13 +282,13 @@ class CaseOut(CaseRow):
 
 
 class SignCaseRequest(Schema):
-    """A signature, with a closing note if wanted."""
+    """A signature with an optional closing note."""
 
     note: Annotated[Text, Field(max_length=4000)] | None = None
 
 
 class CorrectIn(Schema):
-    """Why a signed case is corrected."""
+    """The reason of a correction."""
 
     reason: Annotated[Text, Field(min_length=1, max_length=4000, examples=["Image 3 shows a basophil."])]
 
@@ -304,7 +304,7 @@ class StageOut(Schema):
 
 
 class PathwayOut(Schema):
-    """A pathway as its file says."""
+    """A pathway."""
 
     name: str
     title: str
@@ -321,7 +321,7 @@ class PathwayOut(Schema):
 
     @classmethod
     def of(cls, pathway: Pathway, display_names: dict[str, str]) -> PathwayOut:
-        """The pathway as it is sent."""
+        """The schema of a pathway."""
         return cls(
             name=pathway.name,
             title=pathway.title,
@@ -348,7 +348,7 @@ class PathwayOut(Schema):
 
 
 class PatientSummary(Schema):
-    """How much hangs on a patient."""
+    """Counts of a patient's images and cases."""
 
     patient_id: str
     code: str
@@ -361,21 +361,21 @@ class PatientSummary(Schema):
 
 
 class DayCount(Schema):
-    """How many on a day."""
+    """The count of a day."""
 
     date: str
     count: int
 
 
 class LabelCount(Schema):
-    """How many with a label."""
+    """The count of a label."""
 
     label: str
     count: int
 
 
 class Dashboard(Schema):
-    """What a person sees first."""
+    """The counts of the dashboard."""
 
     patients: int
     images: int

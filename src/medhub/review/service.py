@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cases on their way: opening, verdicts, signing, correcting."""
+"""Use cases of review: open a case, give and withdraw verdicts, sign, correct."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from medhub.review.models import Case, CaseEvent, Verdict
 
 
 class CaseNotFound(NotFound):
-    """There is no such case, or not in a project of the asker's."""
+    """The case does not exist, or is in a project that the actor has no role in."""
 
     code = "case-not-found"
 
 
 class NotReadYet(Conflict):
-    """The classifier has not read the image yet."""
+    """The classifier has not processed the image yet."""
 
     code = "not-read-yet"
 
 
 def open_case(app: AppContext, study_id: str) -> None:
-    """Open the case of a study once its first image is classified; done twice, it is opened once."""
+    """Open the case of a study once its first image is classified; repeated, it is opened once."""
     with app.database.writing() as session:
-        _in_turn(session, select(Study.patient_id).where(Study.id == study_id))
+        _lock_patient(session, select(Study.patient_id).where(Study.id == study_id))
         study = session.get(Study, study_id)
         if study is None or study.pathway is None or current_case(session, study_id) is not None:
             return
@@ -60,15 +60,15 @@ def open_case(app: AppContext, study_id: str) -> None:
         )
         session.add(case)
         session.flush()
-        _remember(session, case, None, "opened", stage=stage)
+        _add_event(session, case, None, "opened", stage=stage)
         record(
             session,
             AuditAct("case.open", "case", case.id, project_id=case.project_id, patient_id=case.patient_id),
         )
 
 
-def _in_turn(session: Session, patient: Select[str]) -> None:
-    """Decide on a patient's cases one after the other: who decides next sees what was decided before."""
+def _lock_patient(session: Session, patient: Select[str]) -> None:
+    """Serialize the changes of a patient's cases, so that each sees the result of the earlier ones."""
     patient_id = session.scalar(patient)
     if patient_id is not None:
         serialize_writers(session, f"patient {patient_id}")
@@ -80,20 +80,20 @@ def current_case(session: Session, study_id: str) -> Case | None:
 
 
 def get_case(session: Session, actor: Actor, case_id: str, action: str = "case.read") -> Case:
-    """A case in a project of the actor's."""
+    """A case in a project of the actor."""
     case = session.get(Case, case_id)
     if case is None:
-        raise CaseNotFound("There is no such case, or not in a project of yours.")
+        raise CaseNotFound("There is no such case in your projects.")
     actor.require(action, case.project_id, "case")
     return case
 
 
 def record_case(session: Session, actor: Actor, action: str, case: Case, **detail: Any) -> None:
-    """Have an act on a case recorded."""
+    """Record an act on a case in the audit log."""
     actor.record(session, action, "case", case.id, project_id=case.project_id, patient_id=case.patient_id, **detail)
 
 
-def _remember(
+def _add_event(
     session: Session, case: Case, actor: Actor | None, action: str, image_id: str | None = None, **detail: Any
 ) -> None:
     session.add(
@@ -124,15 +124,15 @@ def _case_for_verdict(session: Session, actor: Actor, image: Image) -> Case:
 def give_verdict(
     session: Session, settings: Settings, actor: Actor, image_id: str, label: str, note: str | None
 ) -> Image:
-    """Say what an image shows; said again, the newer verdict stands and the history keeps both."""
-    _in_turn(session, select(Image.patient_id).where(Image.id == image_id))
+    """Give a verdict on an image; a later one replaces it, and the history keeps both."""
+    _lock_patient(session, select(Image.patient_id).where(Image.id == image_id))
     image = studies.get_image(session, actor, image_id)
     case = _case_for_verdict(session, actor, image)
     pathway = get_pathway(settings, case.pathway)
     act = rules.require_act(pathway, case.stage, "verdict", actor.roles.get(case.project_id))
     note = note.strip() if note and note.strip() else None
     prediction = classification.latest(session, [image.id]).get(image.id)
-    # Where no classifier could read the image, it has said nothing that one could lean on: that is uncertain too.
+    # Without a prediction there is nothing to agree with: that counts as uncertain.
     uncertain = prediction is None or prediction.uncertain
     predicted = prediction.label if prediction is not None and not prediction.uncertain else None
     rules.check_verdict(pathway, act, label, note, uncertain=uncertain, predicted=predicted)
@@ -146,14 +146,15 @@ def give_verdict(
     verdict.agrees = predicted == label
     verdict.prediction_digest = prediction.digest if prediction is not None else None
     studies.mark_verified(session, image.id, True)
-    _remember(session, case, actor, "verdict", image.id, label=label, note=note)
+    _add_event(session, case, actor, "verdict", image.id, label=label, note=note)
     studies.record_image(session, actor, "verdict.give", image, case_id=case.id, label=label)
+    session.flush()
     return image
 
 
-def take_back_verdict(session: Session, settings: Settings, actor: Actor, image_id: str) -> Image:
-    """Take back the actor's own verdict, as long as the case is not signed."""
-    _in_turn(session, select(Image.patient_id).where(Image.id == image_id))
+def withdraw_verdict(session: Session, settings: Settings, actor: Actor, image_id: str) -> Image:
+    """Withdraw the actor's own verdict while the case is not signed."""
+    _lock_patient(session, select(Image.patient_id).where(Image.id == image_id))
     image = studies.get_image(session, actor, image_id)
     case = _case_for_verdict(session, actor, image)
     rules.require_act(get_pathway(settings, case.pathway), case.stage, "verdict", actor.roles.get(case.project_id))
@@ -167,13 +168,14 @@ def take_back_verdict(session: Session, settings: Settings, actor: Actor, image_
         )
     session.delete(verdict)
     studies.mark_verified(session, image.id, False)
-    _remember(session, case, actor, "verdict taken back", image.id, label=verdict.label)
+    _add_event(session, case, actor, "verdict taken back", image.id, label=verdict.label)
     studies.record_image(session, actor, "verdict.take-back", image, case_id=case.id)
+    session.flush()
     return image
 
 
-def counts(session: Session, case: Case) -> tuple[int, int, int]:
-    """How many images a case has, how many wait for the classifier, how many have a verdict in this version."""
+def count_case_images(session: Session, case: Case) -> tuple[int, int, int]:
+    """The numbers of images of a case, of images that wait for the classifier, and of verdicts in this version."""
     images, waiting = session.execute(
         select(func.count(), func.count().filter(Image.state == "waiting")).where(
             Image.study_id == case.study_id, Image.shown_as == "image"
@@ -183,15 +185,15 @@ def counts(session: Session, case: Case) -> tuple[int, int, int]:
     return images, waiting, verified
 
 
-def sign(session: Session, settings: Settings, actor: Actor, case_id: str, note: str | None) -> Case:
-    """Sign a case whose images all have verdicts; from then on it does not change."""
-    _in_turn(session, select(Case.patient_id).where(Case.id == case_id))
+def sign_case(session: Session, settings: Settings, actor: Actor, case_id: str, note: str | None) -> Case:
+    """Sign a case whose images all have verdicts; a signed case does not change."""
+    _lock_patient(session, select(Case.patient_id).where(Case.id == case_id))
     case = get_case(session, actor, case_id)
     actor.require("case.sign", case.project_id, "case")
     pathway = get_pathway(settings, case.pathway)
     act = rules.require_act(pathway, case.stage, "sign", actor.roles.get(case.project_id))
-    images, waiting, verified = counts(session, case)
-    if missing := rules.blockers(act, images=images, waiting=waiting, verified=verified):
+    images, waiting, verified = count_case_images(session, case)
+    if missing := rules.signing_blockers(act, images=images, waiting=waiting, verified=verified):
         raise rules.CaseNotReady("The case cannot be signed yet. " + " ".join(missing), blockers=missing)
     case.signed_at = clock.now()
     case.signed_by_id, case.signed_by = actor.user_id, actor.name
@@ -199,16 +201,17 @@ def sign(session: Session, settings: Settings, actor: Actor, case_id: str, note:
     case.sign_note = note.strip() if note and note.strip() else None
     case.stage = act.leads_to or case.stage
     studies.lock_images(session, case.study_id)
-    _remember(session, case, actor, "signed", note=case.sign_note)
+    _add_event(session, case, actor, "signed", note=case.sign_note)
     record_case(session, actor, "case.sign", case, version=case.version)
     if pathway.stage(case.stage).report:
         publish(session, CaseSigned(case_id=case.id))
+    session.flush()
     return case
 
 
-def correct(session: Session, settings: Settings, actor: Actor, case_id: str, reason: str) -> Case:
-    """Open a new version of a signed case; the old one stays as it is and is named by the new one."""
-    _in_turn(session, select(Case.patient_id).where(Case.id == case_id))
+def correct_case(session: Session, settings: Settings, actor: Actor, case_id: str, reason: str) -> Case:
+    """Open a new version of a signed case; the old version stays and the new one refers to it."""
+    _lock_patient(session, select(Case.patient_id).where(Case.id == case_id))
     old = get_case(session, actor, case_id)
     actor.require("case.correct", old.project_id, "case")
     if old.superseded:
@@ -240,22 +243,23 @@ def correct(session: Session, settings: Settings, actor: Actor, case_id: str, re
     for verdict in session.scalars(select(Verdict).where(Verdict.case_id == old.id)).all():
         columns = {c.key: getattr(verdict, c.key) for c in Verdict.__table__.columns}
         session.add(Verdict(**{**columns, "case_id": new.id}))
-    _remember(session, new, actor, "correction opened", reason=new.correction_reason, of_version=old.version)
+    _add_event(session, new, actor, "correction opened", reason=new.correction_reason, of_version=old.version)
     record_case(session, actor, "case.correct", new, version=new.version, supersedes=old.id)
+    session.flush()
     return new
 
 
-def history(session: Session, case: Case) -> list[CaseEvent]:
-    """What happened to a case in this and all earlier versions, oldest first."""
+def case_history(session: Session, case: Case) -> list[CaseEvent]:
+    """The events of a case in this and all earlier versions, oldest first."""
     versions = select(Case.id).where(Case.study_id == case.study_id, Case.version <= case.version)
-    chosen = select(CaseEvent).where(CaseEvent.case_id.in_(versions))
-    return list(session.scalars(chosen.order_by(CaseEvent.at, CaseEvent.id)))
+    query = select(CaseEvent).where(CaseEvent.case_id.in_(versions))
+    return list(session.scalars(query.order_by(CaseEvent.at, CaseEvent.id)))
 
 
-def history_of_image(session: Session, image_id: str) -> list[CaseEvent]:
-    """What people said of an image, oldest first."""
-    chosen = select(CaseEvent).where(CaseEvent.image_id == image_id)
-    return list(session.scalars(chosen.order_by(CaseEvent.at, CaseEvent.id)))
+def image_history(session: Session, image_id: str) -> list[CaseEvent]:
+    """The events of an image, oldest first."""
+    query = select(CaseEvent).where(CaseEvent.image_id == image_id)
+    return list(session.scalars(query.order_by(CaseEvent.at, CaseEvent.id)))
 
 
 def verdicts_of(session: Session, case_id: str) -> dict[str, Verdict]:

@@ -281,7 +281,7 @@ export interface paths {
         };
         /**
          * Cases
-         * @description Cases, the latest opened first unless sorted otherwise.
+         * @description Cases, by default the most recently opened first.
          */
         get: operations["cases-list_cases"];
         put?: never;
@@ -301,7 +301,7 @@ export interface paths {
         };
         /**
          * One case
-         * @description A case with its images, its history, and what stands in the way of signing.
+         * @description A case with its images, its history, and the reasons why it cannot be signed yet.
          */
         get: operations["cases-read_case"];
         put?: never;
@@ -323,7 +323,7 @@ export interface paths {
         put?: never;
         /**
          * Correct a signed case
-         * @description Open a new version of a signed case; the old one stays as it is and is named by the new one.
+         * @description Open a new version of a signed case; the old version stays and the new one refers to it.
          */
         post: operations["cases-correct_case"];
         delete?: never;
@@ -363,7 +363,7 @@ export interface paths {
         put?: never;
         /**
          * Sign a case
-         * @description Sign a case whose images all have verdicts; from then on it does not change.
+         * @description Sign a case whose images all have verdicts; a signed case does not change.
          */
         post: operations["cases-sign_case"];
         delete?: never;
@@ -460,8 +460,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * What a person sees first
-         * @description Counts, the uploads of the last 30 days and what the classifiers said.
+         * Dashboard
+         * @description Counts, the uploads of the last 30 days, and the predictions by label.
          */
         get: operations["overview-dashboard"];
         put?: never;
@@ -937,7 +937,7 @@ export interface paths {
         };
         /**
          * Images
-         * @description Images, the oldest first unless sorted otherwise, as a reading queue goes.
+         * @description Images, by default the oldest first, as in a reading queue.
          */
         get: operations["images-list_images"];
         put?: never;
@@ -960,8 +960,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * How many images
-         * @description How many images a filter lets through.
+         * Number of images
+         * @description The number of images that match a filter.
          */
         get: operations["images-count_images"];
         put?: never;
@@ -1031,14 +1031,14 @@ export interface paths {
         post?: never;
         /**
          * Delete an image
-         * @description Delete an image and all that was made from it, unless it belongs to a signed case.
+         * @description Delete an image with its predictions and renditions, unless it belongs to a signed case.
          */
         delete: operations["images-delete_image"];
         options?: never;
         head?: never;
         /**
          * Move an image within its study
-         * @description Give an image another place in its study.
+         * @description Change the position of an image in its study.
          */
         patch: operations["images-change_image"];
         trace?: never;
@@ -1153,13 +1153,13 @@ export interface paths {
         get?: never;
         /**
          * Give a verdict
-         * @description Say what the image shows; a note is needed where the classifier was uncertain.
+         * @description Give a verdict on an image; a note is required if the classifier was uncertain.
          */
         put: operations["images-put_verdict"];
         post?: never;
         /**
-         * Take a verdict back
-         * @description Take back one's own verdict, as long as the case is not signed.
+         * Withdraw a verdict
+         * @description Withdraw one's own verdict while the case is not signed.
          */
         delete: operations["images-delete_verdict"];
         options?: never;
@@ -1176,7 +1176,7 @@ export interface paths {
         };
         /**
          * Pathways
-         * @description The pathways of this installation, as their files say.
+         * @description The pathways of this installation.
          */
         get: operations["overview-list_pathways"];
         put?: never;
@@ -1371,8 +1371,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * How much hangs on a patient
-         * @description How many images and cases a patient has, and how many are not done.
+         * Counts of a patient
+         * @description The numbers of a patient's images and cases, and of those that are not done.
          */
         get: operations["overview-patient_summary"];
         put?: never;
@@ -2039,7 +2039,7 @@ export interface components {
         };
         /**
          * Allowed
-         * @description What the asker may do with a case as it stands.
+         * @description The acts that the caller may do in the stage of the case.
          */
         Allowed: {
             /** Correct */
@@ -2786,7 +2786,7 @@ export interface components {
         };
         /**
          * CorrectIn
-         * @description Why a signed case is corrected.
+         * @description The reason of a correction.
          */
         CorrectIn: {
             /**
@@ -2797,7 +2797,7 @@ export interface components {
         };
         /**
          * Count
-         * @description A number of things.
+         * @description A count.
          */
         Count: {
             /** Count */
@@ -2815,7 +2815,7 @@ export interface components {
         };
         /**
          * Dashboard
-         * @description What a person sees first.
+         * @description The counts of the dashboard.
          */
         Dashboard: {
             /** Cases Open */
@@ -2921,7 +2921,7 @@ export interface components {
         };
         /**
          * DayCount
-         * @description How many on a day.
+         * @description The count of a day.
          */
         DayCount: {
             /** Count */
@@ -3137,7 +3137,7 @@ export interface components {
         };
         /**
          * EventOut
-         * @description Something that happened.
+         * @description An event in the history of a case.
          */
         EventOut: {
             /** Action */
@@ -3555,18 +3555,18 @@ export interface components {
         };
         /**
          * ImageChange
-         * @description What is to be changed of an image.
+         * @description A change of an image.
          */
         ImageChange: {
             /**
              * Number
-             * @description Its place in the study.
+             * @description Its position in the study.
              */
             number: number;
         };
         /**
          * ImageOut
-         * @description An image with everything that was said of it.
+         * @description An image with all predictions and its history.
          */
         ImageOut: {
             case: components["schemas"]["CaseBrief"] | null;
@@ -3605,7 +3605,7 @@ export interface components {
             patient_id: string;
             /**
              * Picture
-             * @description Whether there is a picture to show.
+             * @description Whether the image has a picture.
              */
             picture: boolean;
             prediction: components["schemas"]["PredictionOut"] | null;
@@ -3667,7 +3667,7 @@ export interface components {
             patient_id: string;
             /**
              * Picture
-             * @description Whether there is a picture to show.
+             * @description Whether the image has a picture.
              */
             picture: boolean;
             prediction: components["schemas"]["PredictionOut"] | null;
@@ -3727,7 +3727,7 @@ export interface components {
         };
         /**
          * LabelCount
-         * @description How many with a label.
+         * @description The count of a label.
          */
         LabelCount: {
             /** Count */
@@ -4338,7 +4338,7 @@ export interface components {
         };
         /**
          * PathwayOut
-         * @description A pathway as its file says.
+         * @description A pathway.
          */
         PathwayOut: {
             /** Classifier */
@@ -4533,7 +4533,7 @@ export interface components {
         };
         /**
          * PatientSummary
-         * @description How much hangs on a patient.
+         * @description Counts of a patient's images and cases.
          */
         PatientSummary: {
             /** Cases */
@@ -5434,7 +5434,7 @@ export interface components {
         };
         /**
          * SignCaseRequest
-         * @description A signature, with a closing note if wanted.
+         * @description A signature with an optional closing note.
          */
         SignCaseRequest: {
             /** Note */
@@ -5783,7 +5783,7 @@ export interface components {
         };
         /**
          * VerdictIn
-         * @description A verdict; a note is needed where the classifier was uncertain.
+         * @description A verdict; a note is required if the classifier was uncertain.
          * @example {
          *       "label": "eosinophil",
          *       "note": "Bilobed, red granules."
@@ -5797,7 +5797,7 @@ export interface components {
         };
         /**
          * VerdictOut
-         * @description What a person said of an image.
+         * @description The verdict of a person on an image.
          */
         VerdictOut: {
             /** Agrees */
@@ -7555,7 +7555,7 @@ export interface operations {
                 stage?: string | null;
                 pathway?: string | null;
                 patient_id?: string | null;
-                /** @description Only those that wait for the asker, or only the others. */
+                /** @description Only cases that wait for the caller, or only the others. */
                 mine?: boolean | null;
                 /** @description Number of the page, from 1. */
                 page?: number;

@@ -30,7 +30,7 @@ NAMES = {
 
 @pytest.fixture
 def file_set(tmp_path: Path) -> Path:
-    """A file-set of two patients, record of whom has two studies, on disk."""
+    """A file-set of two patients, of whom one has two studies, on disk."""
     entries = []
     for number, (patient, study) in enumerate((("A", 1), ("A", 1), ("A", 2), ("B", 3))):
         file = pydicom.dcmread(BytesIO(clean("red", 500 + number)))

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from medhub.export import phi_check
 from medhub.export.events import ExportStepDue
 from medhub.export.export_contents import ExportContents, load_contents, store_anonymity
-from medhub.export.findings import SINGLE_IMAGE_KINDS, excerpt_context, fingerprint_value
+from medhub.export.export_findings import SINGLE_IMAGE_KINDS, excerpt_context, fingerprint_value
 from medhub.export.lifecycle import block_or_pack, record_step
 from medhub.export.models import Export, ExportFinding, ExportImage
 from medhub.foundation import ids
