@@ -30,7 +30,7 @@ from medhub.records import series_service, studies, vault
 from medhub.records import service as records
 from medhub.records.models import Identity, Image, Patient, PatientBlob, Series, Study
 from medhub.science.arrivals.cleaned_image import CleanedImage
-from medhub.science.imaging.dicom.search_attributes import whole_number
+from medhub.science.imaging.dicom.search_attributes import first_integer
 
 
 def _uid_conflict() -> ArrivalRefused:
@@ -288,7 +288,7 @@ class ImageBatch:
             modality=cleaned.modality,
             kind=cleaned.kind,
             shown_as=cleaned.shown_as,
-            instance_number=whole_number(cleaned.attributes["image"].get("InstanceNumber")),
+            instance_number=first_integer(cleaned.attributes["image"].get("InstanceNumber")),
             attributes=dict(cleaned.attributes["image"]),
             width=cleaned.columns,
             height=cleaned.rows,

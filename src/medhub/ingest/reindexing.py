@@ -17,7 +17,7 @@ from medhub.records import isolated_calls
 from medhub.records.deletion import delete_series_metadata
 from medhub.records.models import Image, Series, Study
 from medhub.science.imaging.decoding_limits import Unacceptable
-from medhub.science.imaging.dicom.search_attributes import Attributes, whole_number
+from medhub.science.imaging.dicom.search_attributes import Attributes, first_integer
 
 # Images a transaction: whoever watches sees it go on, and a restart repeats no more than these.
 AT_ONCE = 50
@@ -61,7 +61,7 @@ def _write(session: Session, image_id: str, taken: dict[str, Attributes]) -> Non
     if image is None:
         return
     image.attributes = dict(taken["image"])
-    image.instance_number = whole_number(taken["image"].get("InstanceNumber"))
+    image.instance_number = first_integer(taken["image"].get("InstanceNumber"))
     series = session.get_one(Series, image.series_id)
     study = session.get_one(Study, image.study_id)
     describe(study, series, taken)
@@ -79,6 +79,6 @@ def describe(study: Study, series: Series, attributes: Mapping[str, Attributes])
     study.study_date = study.study_date or (attributes["study"].get("StudyDate") or [""])[0][:8]
     study.study_time = study.study_time or (attributes["study"].get("StudyTime") or [""])[0][:16]
     if series.number is None:
-        series.number = whole_number(attributes["series"].get("SeriesNumber"))
+        series.number = first_integer(attributes["series"].get("SeriesNumber"))
     if series.metadata_blob is not None and (session := object_session(series)) is not None:
         delete_series_metadata(session, [series])

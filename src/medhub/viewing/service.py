@@ -16,7 +16,7 @@ from medhub.foundation.http_caching import ByteCache
 from medhub.foundation.isolation import DecoderFailed
 from medhub.records import isolated_calls, stored_files
 from medhub.records.models import Image
-from medhub.science.imaging.dicom.jpeg_offsets import HEAD_BYTES, TAIL_BYTES, jpeg_span
+from medhub.science.imaging.dicom.pixel_offsets import HEAD_BYTES, TAIL_BYTES, locate_jpeg_stream
 from medhub.science.imaging.rendering import dicomweb_payloads
 from medhub.science.imaging.rendering.frame_views import View
 from medhub.viewing.schemas import Content
@@ -139,5 +139,7 @@ def find_photograph(app: AppContext, image: Image) -> FileRange | None:
     with path.open("rb", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
         tail_at = max(0, size - TAIL_BYTES)
-        span = jpeg_span(os.pread(file.fileno(), HEAD_BYTES, 0), os.pread(file.fileno(), TAIL_BYTES, tail_at), size)
+        span = locate_jpeg_stream(
+            os.pread(file.fileno(), HEAD_BYTES, 0), os.pread(file.fileno(), TAIL_BYTES, tail_at), size
+        )
     return FileRange(path, *span) if span is not None else None

@@ -12,7 +12,7 @@ from PIL import Image
 
 from medhub.science.arrivals.cleaning import CleaningContext, prepare_arrival
 from medhub.science.imaging.decoding_limits import DecodingLimits
-from medhub.science.imaging.dicom.jpeg_offsets import HEAD_BYTES, TAIL_BYTES, jpeg_span
+from medhub.science.imaging.dicom.pixel_offsets import HEAD_BYTES, TAIL_BYTES, locate_jpeg_stream
 from medhub.science.imaging.rendering.renditions import original
 
 
@@ -34,7 +34,7 @@ def stored(form: str, width: int = 64, seed: int = 0, quality: int = 90) -> byte
 
 
 def span(dicom: bytes) -> tuple[int, int] | None:
-    return jpeg_span(dicom[:HEAD_BYTES], dicom[-TAIL_BYTES:], len(dicom))
+    return locate_jpeg_stream(dicom[:HEAD_BYTES], dicom[-TAIL_BYTES:], len(dicom))
 
 
 def test_it_is_what_reading_the_whole_file_gives_whether_its_length_is_even_or_odd() -> None:

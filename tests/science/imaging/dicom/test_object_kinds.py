@@ -24,7 +24,7 @@ from medhub.science.imaging.content.summary import content_of, narrative_of
 from medhub.science.imaging.decoding_limits import DecodingLimits, Unacceptable
 from medhub.science.imaging.rendering.frames import read_frame, read_stored
 from medhub.science.imaging.rendering.renditions import render_file
-from medhub.science.imaging.rendering.segmentation import GROUND, srgb_of
+from medhub.science.imaging.rendering.segmentation import BACKGROUND, srgb_of
 from tests.factories import kinds
 from tests.science.imaging.pictures import CONTEXT, LIMITS, decoded
 
@@ -215,9 +215,9 @@ def test_segments_are_drawn_in_their_colors_over_a_neutral_ground(kind: str) -> 
     colors = [tuple(bytes.fromhex(one["color"][1:])) for one in content["segments"]]
     for frame, (row, column), color in ((0, (5, 6), colors[0]), (1, (8, 12), colors[1])):
         picture = read_frame(prepared.dicom, frame)
-        assert tuple(picture[0, 0]) == GROUND
+        assert tuple(picture[0, 0]) == BACKGROUND
         strength = 0.5 if kind == "FRACTIONAL" else 1.0
-        wanted = np.array(GROUND) + strength * (np.array(color) - np.array(GROUND))
+        wanted = np.array(BACKGROUND) + strength * (np.array(color) - np.array(BACKGROUND))
         assert np.abs(picture[row, column] - wanted).max() <= 1
     shown = [1, 2, 1] if kind != "LABELMAP" else [None] * 3
     assert content["frame_segments"] == shown
@@ -280,7 +280,7 @@ def with_syntax(data: bytes, syntax: UID) -> bytes:
     )
 
 
-def test_a_frame_that_unfolds_to_more_than_it_should_is_refused() -> None:
+def test_a_frame_that_decompresses_to_more_than_it_should_is_refused() -> None:
     dataset = dcmread(BytesIO(kinds.segmentation()))
     squeezer = zlib.compressobj(wbits=-15)
     bomb = squeezer.compress(bytes(10_000_000)) + squeezer.flush()
@@ -288,7 +288,7 @@ def test_a_frame_that_unfolds_to_more_than_it_should_is_refused() -> None:
     element.is_undefined_length = True
     dataset["PixelData"] = element
     data = with_syntax(kinds.written(dataset, RLELossless), UID("1.2.840.10008.1.2.8.1"))
-    with pytest.raises(Unacceptable, match="cannot be unfolded"):
+    with pytest.raises(Unacceptable, match="cannot be decompressed"):
         prepare(data)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compressed frames of a DICOM file: which syntaxes are taken, and each frame reduced to its pixels."""
+"""Compressed frames of a DICOM file: the accepted transfer syntaxes, and each frame reduced to its pixels."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ JPEG_SYNTAXES = frozenset(
 )
 JPEG2000_SYNTAXES = frozenset((JPEG2000, JPEG2000Lossless, HTJ2K, HTJ2KLossless, HTJ2KLosslessRPCL))
 COMPRESSED_SYNTAXES = JPEG_SYNTAXES | JPEG2000_SYNTAXES | {RLELossless}
-"""Transfer syntaxes of compressed pixels that are taken and kept."""
+"""Transfer syntaxes of compressed pixels that are accepted and stored as they are."""
 
 DEFLATED_FRAMES = UID("1.2.840.10008.1.2.8.1")
-"""Deflated Image Frame Compression (PS3.5, A.4.13): taken, and stored uncompressed, since few programs read it."""
+"""Deflated Image Frame Compression (PS3.5, A.4.13): accepted, and stored uncompressed, because few programs read it."""
 
 
 class CleanFrame(NamedTuple):
@@ -43,7 +43,7 @@ class CleanFrame(NamedTuple):
 
 
 class FrameFault(ValueError):
-    """A frame is no whole stream of its syntax; ``truncated`` tells whether it only ends too early."""
+    """A frame is not a complete stream of its syntax; ``truncated``: it only ends too early."""
 
     def __init__(self, message: str, *, truncated: bool = False) -> None:
         """Keep the sentence and the kind of fault."""
@@ -71,7 +71,7 @@ def clean_frame(data: bytes, transfer_syntax: UID) -> CleanFrame:
     Raises
     ------
     FrameFault
-        When the frame is no stream of its syntax.
+        When the frame is not a stream of its syntax.
     """
     if transfer_syntax in JPEG_SYNTAXES:
         try:

@@ -8,7 +8,7 @@ import zlib
 
 
 def decompress_deflated(frame: bytes, length: int) -> bytes:
-    """Unfold a deflated frame, and no more of it than it should have.
+    """Decompress a deflated frame, and no more of it than the declared length.
 
     Parameters
     ----------
@@ -25,21 +25,21 @@ def decompress_deflated(frame: bytes, length: int) -> bytes:
     Raises
     ------
     ValueError
-        When it does not unfold to just these.
+        When it does not decompress to exactly this length.
     """
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
-        unfolded = inflater.decompress(frame, length + 2)
+        inflated = inflater.decompress(frame, length + 2)
     except zlib.error as error:
-        raise ValueError("it is no deflate stream") from error
+        raise ValueError("it is not a deflate stream") from error
     # Pixels of an odd length may be padded before they are deflated.
-    if not length <= len(unfolded) <= length + length % 2:
+    if not length <= len(inflated) <= length + length % 2:
         raise ValueError("it has another size than the file declares")
-    return unfolded[:length]
+    return inflated[:length]
 
 
 def decompress_rle(frame: bytes, length: int) -> bytes:
-    """Unfold a frame of one RLE segment, as single bits have (PS3.5, G.3 and G.5).
+    """Decompress a frame of one RLE segment, as frames of single bits have (PS3.5, G.3 and G.5).
 
     Parameters
     ----------
@@ -56,30 +56,30 @@ def decompress_rle(frame: bytes, length: int) -> bytes:
     Raises
     ------
     ValueError
-        When it does not unfold to at least these, or has several segments.
+        When it decompresses to fewer bytes, or has several segments.
     """
     if len(frame) < 64:
         raise ValueError("it has no header")
-    segments, at = struct.unpack_from("<II", frame)
-    if segments != 1 or not 64 <= at <= len(frame):
+    segments, position = struct.unpack_from("<II", frame)
+    if segments != 1 or not 64 <= position <= len(frame):
         raise ValueError("it has more segments than single bits need")
     out = bytearray()
-    while at < len(frame) and len(out) < length:
-        header = frame[at]
+    while position < len(frame) and len(out) < length:
+        header = frame[position]
         if header < 128:
-            piece = frame[at + 1 : at + 2 + header]
-            if len(piece) < header + 1:
+            run = frame[position + 1 : position + 2 + header]
+            if len(run) < header + 1:
                 raise ValueError("it ends within a run")
-            out += piece
-            at += 2 + header
+            out += run
+            position += 2 + header
         elif header > 128:
-            piece = frame[at + 1 : at + 2]
-            if not piece:
+            run = frame[position + 1 : position + 2]
+            if not run:
                 raise ValueError("it ends within a run")
-            out += piece * (257 - header)
-            at += 2
+            out += run * (257 - header)
+            position += 2
         else:
-            at += 1
+            position += 1
     if len(out) < length:
         raise ValueError("it has fewer pixels than the file declares")
     return bytes(out[:length])

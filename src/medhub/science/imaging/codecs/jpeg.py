@@ -169,7 +169,7 @@ def clean_jpeg(data: bytes, *, metadata: bool = True) -> JpegStream:
 
 
 def _next_marker(data: bytes, at: int) -> tuple[int, int]:
-    """Find the next marker from ``at`` on; bytes before it belong to nothing and are skipped, as decoders do."""
+    """Find the next marker from ``at`` on; bytes before it are skipped, as decoders do."""
     while True:
         at = data.find(b"\xff", at)
         if at < 0 or at + 1 >= len(data):
@@ -195,10 +195,10 @@ def _segment(data: bytes, at: int, marker: int) -> tuple[bytes, int]:
 
 
 def _end_of_scan(data: bytes, at: int, process: int) -> int:
-    found = (_SCAN_END_LS if process == SOF_JPEG_LS else _SCAN_END).search(data, at)
-    if found is None:
+    match = (_SCAN_END_LS if process == SOF_JPEG_LS else _SCAN_END).search(data, at)
+    if match is None:
         raise JpegFault("it ends in the middle of its image data", truncated=True)
-    end = found.start()
+    end = match.start()
     # Fill bytes before a marker (T.81, B.1.1.2) are no part of the scan.
     while end > at and data[end - 1] == 0xFF:
         end -= 1
@@ -206,7 +206,7 @@ def _end_of_scan(data: bytes, at: int, process: int) -> int:
 
 
 def _scan_header(header: bytes, process: int) -> bytes:
-    """A scan header as decoders want it: some old writers left the band of sequential scans 0 (T.81, B.2.3, B.3)."""
+    """Correct a scan header: some old writers left the band of sequential scans 0 (T.81, B.2.3, B.3)."""
     if process in (SOF_BASELINE, SOF_EXTENDED) and len(header) > 5 and header[-3:] == bytes(3):
         return header[:-3] + b"\x00\x3f\x00"
     return header

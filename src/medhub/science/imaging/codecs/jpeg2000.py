@@ -51,12 +51,12 @@ def clean_jpeg2000(data: bytes) -> Codestream:
         When the bytes are not built as a codestream.
     """
     try:
-        return _clean(_contained(data) if data.startswith(_JP2) else data)
+        return _clean_codestream(_unwrap_jp2(data) if data.startswith(_JP2) else data)
     except (struct.error, IndexError) as error:
         raise Jpeg2000Fault("it ends too early") from error
 
 
-def _contained(data: bytes) -> bytes:
+def _unwrap_jp2(data: bytes) -> bytes:
     at = 0
     while at + 8 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
@@ -73,13 +73,13 @@ def _contained(data: bytes) -> bytes:
     raise Jpeg2000Fault("its container holds no codestream")
 
 
-def _clean(data: bytes) -> Codestream:
+def _clean_codestream(data: bytes) -> Codestream:
     if struct.unpack_from(">HH", data) != (_SOC, _SIZ):
         raise Jpeg2000Fault("it does not begin as a codestream does")
     columns, rows, left, top = struct.unpack_from(">4I", data, 8)
     (components,) = struct.unpack_from(">H", data, 40)
     out = [data[:2]]
-    at = _segments(data, 2, _SOT, out)
+    at = _copy_segments(data, 2, _SOT, out)
     while True:
         (marker,) = struct.unpack_from(">H", data, at)
         if marker == _EOC:
@@ -88,11 +88,11 @@ def _clean(data: bytes) -> Codestream:
             raise Jpeg2000Fault("it has something else where a tile should begin")
         tile, length = struct.unpack_from(">HI", data, at + 4)
         # A length of zero means up to the end of the codestream (A.4.2).
-        end = at + length if length else _before_end(data)
+        end = at + length if length else _position_before_end(data)
         if end > len(data) or end < at + 14:
             raise Jpeg2000Fault("it ends in the middle of a tile")
         part: list[bytes] = []
-        body = _segments(data, at + 12, _SOD, part)
+        body = _copy_segments(data, at + 12, _SOD, part)
         if body > end:
             raise Jpeg2000Fault("the header of a tile is longer than the tile")
         rest = b"".join(part) + data[body:end]
@@ -100,18 +100,18 @@ def _clean(data: bytes) -> Codestream:
         out += [struct.pack(">HHHI", _SOT, 10, tile, new_length), data[at + 10 : at + 12], rest]
         at = end
         if not length or at == len(data):
-            # Some writers leave the end marker out, and decoders do not miss it.
+            # Some writers omit the end marker, and decoders do not need it.
             break
     return Codestream(b"".join([*out, b"\xff\xd9"]), rows - top, columns - left, components)
 
 
-def _before_end(data: bytes) -> int:
-    found = data.rfind(b"\xff\xd9")
-    return found if found > 0 else len(data)
+def _position_before_end(data: bytes) -> int:
+    position = data.rfind(b"\xff\xd9")
+    return position if position > 0 else len(data)
 
 
-def _segments(data: bytes, at: int, until: int, out: list[bytes]) -> int:
-    """Copy marker segments other than comments up to the marker ``until``; tell where that one is."""
+def _copy_segments(data: bytes, at: int, until: int, out: list[bytes]) -> int:
+    """Copy marker segments other than comments up to the marker ``until``, and return the position of that marker."""
     while True:
         (marker,) = struct.unpack_from(">H", data, at)
         if marker == until:

@@ -18,12 +18,12 @@ from medhub.science.imaging.dicom.received_file import quiet
 PAGE_PIXELS = 1_600
 """Longest side of a page as it is shown."""
 
-_MOST_PIXELS = 20_000_000
-_MOST_CHARACTERS = 200_000
+_MAX_PIXELS = 20_000_000
+_MAX_CHARACTERS = 200_000
 
 
 def document_in(dicom: bytes) -> tuple[bytes, str]:
-    """The document of a stored object, and its media type; empty where it is of no known kind.
+    """The document of a stored object, and its media type; empty where the type is unknown.
 
     Raises
     ------
@@ -34,7 +34,7 @@ def document_in(dicom: bytes) -> tuple[bytes, str]:
         dataset = dcmread(BytesIO(dicom))
     value = dataset.get("EncapsulatedDocument")
     if not isinstance(value, bytes) or not value:
-        raise Unacceptable("This object holds no picture and no document.", reason="unsupported")
+        raise Unacceptable("This object holds neither a picture nor a document.", reason="unsupported")
     length = dataset.get("EncapsulatedDocumentLength")
     data = value[:length] if isinstance(length, int) and 0 < length < len(value) else value
     return data, media_type_of(dataset, data)
@@ -51,7 +51,7 @@ def read_page_size(dicom: bytes) -> tuple[int, int, int]:
 
 def page_count(pdf: bytes) -> int:
     """The number of pages."""
-    with _opened(pdf) as document:
+    with _open_pdf(pdf) as document:
         return len(document)
 
 
@@ -79,16 +79,16 @@ def page_picture(pdf: bytes, number: int, size: int) -> NDArray[np.uint8]:
     Unacceptable
         When the document cannot be read.
     """
-    with _opened(pdf) as document:
+    with _open_pdf(pdf) as document:
         if not 0 <= number < len(document):
             raise Invalid(f"The document has {len(document)} pages; there is no page {number + 1}.", field="frame")
         try:
             page = document[number]
             width, height = page.get_size()
             scale = size / max(width, height, 1.0)
-            if width * height * scale * scale > _MOST_PIXELS:
+            if width * height * scale * scale > _MAX_PIXELS:
                 raise Unacceptable("This page is too large to be drawn.", reason="too-many-pixels")
-            # What is not drawn here is not kept either: notes and forms.
+            # Notes and forms are not drawn.
             drawn = page.render(scale=scale, may_draw_forms=False, draw_annots=False, rev_byteorder=True)
             return np.ascontiguousarray(drawn.to_numpy()[..., :3])
         except pypdfium2.PdfiumError as error:
@@ -96,9 +96,9 @@ def page_picture(pdf: bytes, number: int, size: int) -> NDArray[np.uint8]:
 
 
 def page_texts(pdf: bytes) -> list[str]:
-    """The text of each page, with what is hidden within it; up to a bound, after which pages are empty."""
-    texts, left = [], _MOST_CHARACTERS
-    with _opened(pdf) as document:
+    """The text of each page, with hidden text; pages after the limit are empty."""
+    texts, left = [], _MAX_CHARACTERS
+    with _open_pdf(pdf) as document:
         for number in range(len(document)):
             text = ""
             if left > 0:
@@ -111,7 +111,7 @@ def page_texts(pdf: bytes) -> list[str]:
     return texts
 
 
-class _opened:
+class _open_pdf:
     def __init__(self, pdf: bytes) -> None:
         self._pdf = pdf
 

@@ -7,14 +7,14 @@ from typing import Any
 
 from pydicom import Dataset
 
-from medhub.science.imaging.content.attribute_text import Fact, items, number, told, words
+from medhub.science.imaging.content.attribute_text import Fact, facts_of, items, number, words
 
 Section = dict[str, Any]
 
 
 def plan_facts(dataset: Dataset) -> list[Fact]:
-    """What a radiotherapy object says of itself."""
-    return told(
+    """The facts of a radiotherapy object."""
+    return facts_of(
         dataset,
         (
             ("Label", "StructureSetLabel"),
@@ -35,9 +35,9 @@ def plan_facts(dataset: Dataset) -> list[Fact]:
 
 
 def plan_sections(dataset: Dataset) -> list[Section]:
-    """The tables of a radiotherapy object; only those that have rows."""
+    """The tables of a radiotherapy object that have rows."""
     sections = (_structures(dataset), _prescriptions(dataset), _fractions(dataset), _beams(dataset))
-    return [one for one in sections if one["rows"]]
+    return [section for section in sections if section["rows"]]
 
 
 def _section(title: str, heads: list[str], rows: list[list[str]]) -> Section:
@@ -45,8 +45,8 @@ def _section(title: str, heads: list[str], rows: list[list[str]]) -> Section:
 
 
 def _structures(dataset: Dataset) -> Section:
-    kinds = {words(one, "ReferencedROINumber"): one for one in items(dataset, "RTROIObservationsSequence")}
-    drawn = {words(one, "ReferencedROINumber"): one for one in items(dataset, "ROIContourSequence")}
+    kinds = {words(item, "ReferencedROINumber"): item for item in items(dataset, "RTROIObservationsSequence")}
+    drawn = {words(item, "ReferencedROINumber"): item for item in items(dataset, "ROIContourSequence")}
     rows = []
     for roi in items(dataset, "StructureSetROISequence"):
         roi_number = words(roi, "ROINumber")
@@ -67,9 +67,9 @@ def _structures(dataset: Dataset) -> Section:
 
 def _prescriptions(dataset: Dataset) -> Section:
     rows = []
-    for one in items(dataset, "DoseReferenceSequence"):
+    for reference in items(dataset, "DoseReferenceSequence"):
         doses = [
-            (name, number(one, keyword))
+            (name, number(reference, keyword))
             for name, keyword in (
                 ("prescribed", "TargetPrescriptionDose"),
                 ("at least", "TargetMinimumDose"),
@@ -80,10 +80,10 @@ def _prescriptions(dataset: Dataset) -> Section:
         ]
         rows.append(
             [
-                words(one, "DoseReferenceNumber"),
-                words(one, "DoseReferenceType").replace("_", " ").lower(),
-                words(one, "DoseReferenceStructureType").lower(),
-                words(one, "DoseReferenceDescription"),
+                words(reference, "DoseReferenceNumber"),
+                words(reference, "DoseReferenceType").replace("_", " ").lower(),
+                words(reference, "DoseReferenceStructureType").lower(),
+                words(reference, "DoseReferenceDescription"),
                 "; ".join(f"{name} {value} Gy" for name, value in doses if value),
             ]
         )
@@ -93,12 +93,12 @@ def _prescriptions(dataset: Dataset) -> Section:
 def _fractions(dataset: Dataset) -> Section:
     rows = [
         [
-            words(one, "FractionGroupNumber"),
-            words(one, "NumberOfFractionsPlanned"),
-            words(one, "NumberOfBeams"),
-            words(one, "NumberOfBrachyApplicationSetups"),
+            words(group, "FractionGroupNumber"),
+            words(group, "NumberOfFractionsPlanned"),
+            words(group, "NumberOfBeams"),
+            words(group, "NumberOfBrachyApplicationSetups"),
         ]
-        for one in items(dataset, "FractionGroupSequence")
+        for group in items(dataset, "FractionGroupSequence")
     ]
     return _section("Fractions", ["Group", "Planned", "Beams", "Brachy set-ups"], rows)
 

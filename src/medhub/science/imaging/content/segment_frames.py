@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The segments of a segmentation, and which of them each frame shows of which image."""
+"""The segments of a segmentation, and the segment and source image of each frame."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ def segment_rows(dataset: Dataset) -> list[dict[str, Any]]:
     numbers = frame_segments(dataset)
     return [
         {
-            "number": one.number,
-            "label": one.label,
-            "color": "#{:02x}{:02x}{:02x}".format(*one.color),
-            "algorithm": one.algorithm.lower(),
-            "category": one.category,
-            "property_type": one.property_type,
-            "frames": numbers.count(one.number) if not is_label_map(dataset) else None,
+            "number": segment.number,
+            "label": segment.label,
+            "color": "#{:02x}{:02x}{:02x}".format(*segment.color),
+            "algorithm": segment.algorithm.lower(),
+            "category": segment.category,
+            "property_type": segment.property_type,
+            "frames": numbers.count(segment.number) if not is_label_map(dataset) else None,
         }
-        for one in segments_of(dataset).values()
+        for segment in segments_of(dataset).values()
     ]
 
 
@@ -35,11 +35,11 @@ def frame_segments(dataset: Dataset) -> list[int | None]:
 
 
 def frame_sources(dataset: Dataset) -> list[list[Any] | None]:
-    """The image that each frame was made of: SOP Instance UID and frame, from 1; ``None`` where it says none."""
-    found: list[list[Any] | None] = []
+    """The source image of each frame: SOP Instance UID and frame number (from 1); ``None`` without one."""
+    sources: list[list[Any] | None] = []
     for group in items(dataset, "PerFrameFunctionalGroupsSequence"):
-        found.append(_source(group))
-    return found
+        sources.append(_source(group))
+    return sources
 
 
 def _source(group: Dataset) -> list[Any] | None:

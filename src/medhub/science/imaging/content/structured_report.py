@@ -10,9 +10,9 @@ from pydicom import Dataset
 from medhub.science.imaging.content.attribute_text import code, date, items, number, words
 from medhub.science.imaging.dicom.object_kinds import class_name
 
-MOST_NODES = 5_000
-_MOST_DEPTH = 32
-# How a value is said, by its type.
+MAX_NODES = 5_000
+_MAX_DEPTH = 32
+# The attribute that holds a value, by its type.
 _PLAIN = {"TEXT": "TextValue", "PNAME": "PersonName", "UIDREF": "UID", "TIME": "Time"}
 _DATES = {"DATE": "Date", "DATETIME": "DateTime"}
 _COORDINATES = frozenset(("SCOORD", "SCOORD3D", "TCOORD"))
@@ -34,7 +34,7 @@ def content_tree(dataset: Dataset) -> tuple[Node, bool]:
         The root, each node with ``name``, ``value``, ``kind``, ``relation``, ``refers_to`` (the SOP Instance UID of
         an object that it names) and ``children``; and whether all of it is there.
     """
-    budget = [MOST_NODES]
+    budget = [MAX_NODES]
     return _node(dataset, budget, 0), budget[0] > 0
 
 
@@ -43,7 +43,7 @@ def _node(item: Dataset, budget: list[int], depth: int) -> Node:
     kind = words(item, "ValueType")
     value, refers_to = _value(item, kind)
     children: list[Node] = []
-    if depth < _MOST_DEPTH:
+    if depth < _MAX_DEPTH:
         for child in items(item, "ContentSequence"):
             if budget[0] <= 0:
                 break
@@ -61,7 +61,7 @@ def _node(item: Dataset, budget: list[int], depth: int) -> Node:
 
 
 def _value(item: Dataset, kind: str) -> tuple[str, str]:
-    """What a node says, and to which object it refers."""
+    """The value of a node as text, and the object to which it refers."""
     if kind in _PLAIN:
         return words(item, _PLAIN[kind]).replace("^", " "), ""
     if kind in _DATES:

@@ -11,8 +11,8 @@ from pydicom.waveforms.numpy_handler import multiplex_array
 
 from medhub.science.imaging.content.attribute_text import code, items, words
 
-MOST_VALUES = 240_000
-"""Of all channels of an object together; of a longer one the beginning is given."""
+MAX_VALUES = 240_000
+"""Values of all channels of an object together; of a longer one the first are returned."""
 
 
 def channel_groups(dataset: Dataset) -> list[dict[str, Any]]:
@@ -27,16 +27,16 @@ def channel_groups(dataset: Dataset) -> list[dict[str, Any]]:
     -------
     list[dict]
         Of each multiplex group: ``title``, ``frequency_hz``, ``samples`` (of each channel), ``shown`` (how many of
-        them are given), and ``channels`` with ``name``, ``unit`` and ``values`` in that unit. A group that cannot be
+        them are returned), and ``channels`` with ``name``, ``unit`` and ``values`` in that unit. A group that cannot be
         read says why in ``fault`` and has no channels.
     """
     groups = items(dataset, "WaveformSequence", 64)
-    budget = MOST_VALUES // max(1, len(groups))
-    return [_group(dataset, number, group, budget) for number, group in enumerate(groups)]
+    budget = MAX_VALUES // max(1, len(groups))
+    return [_read_group(dataset, number, group, budget) for number, group in enumerate(groups)]
 
 
-def _group(dataset: Dataset, number: int, group: Dataset, budget: int) -> dict[str, Any]:
-    said: dict[str, Any] = {
+def _read_group(dataset: Dataset, number: int, group: Dataset, budget: int) -> dict[str, Any]:
+    summary: dict[str, Any] = {
         "title": words(group, "MultiplexGroupLabel").capitalize() or f"Group {number + 1}",
         "frequency_hz": 0.0,
         "samples": 0,
@@ -45,49 +45,51 @@ def _group(dataset: Dataset, number: int, group: Dataset, budget: int) -> dict[s
         "fault": "",
     }
     try:
-        said["frequency_hz"] = float(group.SamplingFrequency)
+        summary["frequency_hz"] = float(group.SamplingFrequency)
         definitions = items(group, "ChannelDefinitionSequence", 1_000)
         if "WaveformData" not in group:
-            return {**said, "fault": "Its samples were taken out when it came in, by the profile of the project."}
+            return {**summary, "fault": "Its samples were removed when it was received, by the profile of the project."}
         _refuse_companded(group)
         values = multiplex_array(dataset, number, as_raw=False)
         shown = max(1, min(len(values), budget // max(1, len(definitions))))
         padding = group.get("WaveformPaddingValue")
         raw = multiplex_array(dataset, number, as_raw=True)[:shown] if padding is not None else None
         pad = np.frombuffer(padding, raw.dtype)[0] if raw is not None and isinstance(padding, bytes) else None
-        said |= {"samples": len(values), "shown": shown}
-        for place, channel in enumerate(definitions):
-            column = values[:shown, place]
-            missing = raw[:, place] == pad if raw is not None and pad is not None else np.zeros(shown, bool)
-            told = [None if gone else float(f"{one:.6g}") for one, gone in zip(column, missing, strict=True)]
-            said["channels"].append({"name": _name(channel, place), "unit": _unit(channel), "values": told})
-    # A group of hostile numbers may make its reader raise anything.
+        summary |= {"samples": len(values), "shown": shown}
+        for position, channel in enumerate(definitions):
+            column = values[:shown, position]
+            missing = raw[:, position] == pad if raw is not None and pad is not None else np.zeros(shown, bool)
+            numbers = [None if gone else float(f"{value:.6g}") for value, gone in zip(column, missing, strict=True)]
+            summary["channels"].append(
+                {"name": _channel_name(channel, position), "unit": _channel_unit(channel), "values": numbers}
+            )
+    # The reader may raise anything on hostile values.
     except Exception as error:
-        return {**said, "channels": [], "fault": str(error) if isinstance(error, _Unread) else _DAMAGED}
-    return said
+        return {**summary, "channels": [], "fault": str(error) if isinstance(error, _CannotBeDrawn) else _DAMAGED_GROUP}
+    return summary
 
 
-_DAMAGED = "Its samples cannot be read: their number or form is not what the object declares."
+_DAMAGED_GROUP = "Its samples cannot be read: their number or form is not what the object declares."
 
 
-class _Unread(ValueError):
+class _CannotBeDrawn(ValueError):
     pass
 
 
 def _refuse_companded(group: Dataset) -> None:
-    """Samples of telephone audio are no linear numbers, and are not drawn as if they were."""
+    """Refuse samples of telephone audio, which are not linear."""
     if words(group, "WaveformSampleInterpretation") in ("MB", "AB"):
-        raise _Unread("Its samples are companded audio (mu-law or A-law), which is not drawn.")
+        raise _CannotBeDrawn("Its samples are companded audio (mu-law or A-law), which is not drawn.")
 
 
-def _name(channel: Dataset, place: int) -> str:
-    said = code(channel, "ChannelSourceSequence") or words(channel, "ChannelLabel")
-    return said.removeprefix("Lead ").strip() or f"Channel {place + 1}"
+def _channel_name(channel: Dataset, position: int) -> str:
+    name = code(channel, "ChannelSourceSequence") or words(channel, "ChannelLabel")
+    return name.removeprefix("Lead ").strip() or f"Channel {position + 1}"
 
 
-def _unit(channel: Dataset) -> str:
+def _channel_unit(channel: Dataset) -> str:
     if "ChannelSensitivity" not in channel:
-        return ""  # numbers of the converter, without a unit
+        return ""  # values of the converter, without a unit
     for unit in items(channel, "ChannelSensitivityUnitsSequence", 1):
         return words(unit, "CodeValue")
     return ""

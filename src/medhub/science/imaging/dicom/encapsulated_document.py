@@ -11,10 +11,10 @@ MODEL_TYPES = frozenset(("model/stl", "model/obj", "model/mtl"))
 
 
 def media_type_of(dataset: Dataset, data: bytes) -> str:
-    """The media type of a document, if it is one that is known here and its bytes begin like it; else empty."""
-    said = str(dataset.get("MIMETypeOfEncapsulatedDocument", "") or "").strip().lower()
-    if said == PDF or (not said and b"%PDF-" in data[:1024]):
+    """The media type of a document; empty where it is unknown."""
+    declared = str(dataset.get("MIMETypeOfEncapsulatedDocument", "") or "").strip().lower()
+    if declared == PDF or (not declared and b"%PDF-" in data[:1024]):
         return PDF
-    if said in _XML:
+    if declared in _XML:
         return "text/xml"
-    return said if said in MODEL_TYPES else ""
+    return declared if declared in MODEL_TYPES else ""

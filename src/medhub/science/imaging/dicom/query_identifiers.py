@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Identifiers of queries by network (PS3.4 annex C): what is asked by which keys, and what is answered."""
+"""Identifiers of network queries and of their answers (PS3.4, annex C)."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _FLOATS = frozenset({"FL", "FD"})
 
 @dataclass(frozen=True)
 class Identifier:
-    """What is asked.
+    """The level and the keys of a query.
 
     Attributes
     ----------
     level
         PATIENT, STUDY, SERIES or IMAGE as it was sent; empty where nothing was.
     keys
-        Keyword to wanted value, several divided by backslashes; an empty one asks for the attribute alone.
+        Keyword to value, several divided by backslashes; an empty value asks for the attribute alone.
     """
 
     level: str
@@ -58,12 +58,12 @@ def read_identifier(encoded: bytes, *, implicit_vr: bool) -> Identifier:
     Returns
     -------
     Identifier
-        Without private attributes; of a sequence it is kept alone that it was asked for.
+        Without private attributes; of a sequence only the keyword.
 
     Raises
     ------
     Unacceptable
-        When it cannot be parsed, or has more keys than anybody asks by.
+        When it cannot be parsed, or has too many keys.
     """
     with quiet():
         try:
@@ -85,15 +85,15 @@ def _text(element: DataElement) -> str:
     if element.VR == "SQ" or element.value is None:
         return ""
     values = [element.value] if element.VM <= 1 or isinstance(element.value, str | bytes) else list(element.value)
-    return "\\".join("" if isinstance(one, bytes) else str(one).replace("\x00", "") for one in values).strip()
+    return "\\".join("" if isinstance(value, bytes) else str(value).replace("\x00", "") for value in values).strip()
 
 
-def write_identifier(said: Mapping[str, Sequence[str]], *, implicit_vr: bool) -> bytes:
-    """Write what is answered to a query, little endian, in UTF-8.
+def write_identifier(attributes: Mapping[str, Sequence[str]], *, implicit_vr: bool) -> bytes:
+    """Write the identifier of an answer, little endian, in UTF-8.
 
     Parameters
     ----------
-    said
+    attributes
         Keyword to values; none where the attribute is empty.
     implicit_vr
         Whether it is written without value representations.
@@ -101,12 +101,12 @@ def write_identifier(said: Mapping[str, Sequence[str]], *, implicit_vr: bool) ->
     Returns
     -------
     bytes
-        The data set; a value that its attribute cannot have is left out.
+        The data set; values that their attribute cannot have are left out.
     """
     with quiet():
         dataset = Dataset()
         dataset.SpecificCharacterSet = "ISO_IR 192"
-        for keyword, values in said.items():
+        for keyword, values in attributes.items():
             dataset.add(_element(keyword, values))
         stream = DicomBytesIO()
         stream.is_implicit_VR, stream.is_little_endian = implicit_vr, True
@@ -116,15 +116,17 @@ def write_identifier(said: Mapping[str, Sequence[str]], *, implicit_vr: bool) ->
 
 def _element(keyword: str, values: Sequence[str]) -> DataElement:
     vr = dictionary_VR(keyword).partition(" ")[0]
-    given: list[Any] = []
+    converted: list[Any] = []
     for value in values:
         try:
-            given.append(int(value) if vr in _INTEGERS else float(value) if vr in _FLOATS else value)
+            converted.append(int(value) if vr in _INTEGERS else float(value) if vr in _FLOATS else value)
         except ValueError:
             continue
     try:
         # An empty sequence is a list; any other empty value is none.
-        empty_or_given: Any = [] if vr == "SQ" else given if len(given) > 1 else given[0] if given else None
-        return DataElement(keyword, vr, empty_or_given, validation_mode=config.IGNORE)
-    except Exception:  # a decimal text that is none, for one
+        value_or_empty: Any = (
+            [] if vr == "SQ" else converted if len(converted) > 1 else converted[0] if converted else None
+        )
+        return DataElement(keyword, vr, value_or_empty, validation_mode=config.IGNORE)
+    except Exception:  # for example a decimal string that is not a number
         return DataElement(keyword, vr, None, validation_mode=config.IGNORE)

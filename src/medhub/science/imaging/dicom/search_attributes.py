@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The attributes by which stored objects are searched, taken out of a cleaned dataset."""
+"""The attributes by which stored objects are searched, read from a cleaned dataset."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ IMAGE = (
 
 MOST_VALUES = 32
 MOST_CHARACTERS = 1024
-# Values that are no text of bounded length: pixels, sequences, tables.
+# Values that are not texts of limited length: pixels, sequences, tables.
 _NOT_SEARCHABLE = frozenset({"SQ", "OB", "OW", "OF", "OD", "OL", "OV", "UN", "OB or OW", "UT", "AT"})
 
 Attributes = dict[str, list[str]]
@@ -67,18 +67,18 @@ Attributes = dict[str, list[str]]
 
 
 def is_searchable(keyword: str) -> bool:
-    """Tell whether an attribute can be searched: one of the standard's, with values of bounded length."""
+    """Whether an attribute can be searched: it is in the standard, with values of limited length."""
     tag = tag_for_keyword(keyword)
     return tag is not None and tag >> 16 not in (0x0000, 0x0002, 0x7FE0) and dictionary_VR(tag) not in _NOT_SEARCHABLE
 
 
 def attributes_of(dataset: Dataset, more: Iterable[str] = ()) -> dict[str, Attributes]:
-    """Take out of a cleaned dataset by what it is searched.
+    """Read the search attributes of a cleaned dataset.
 
     Parameters
     ----------
     dataset
-        As it is stored; what was received must not be given.
+        As it is stored; not as it was received.
     more
         Keywords of further attributes, which are searched as those of the image.
 
@@ -88,9 +88,9 @@ def attributes_of(dataset: Dataset, more: Iterable[str] = ()) -> dict[str, Attri
         "study", "series" and "image", each keyword to values; an attribute without a value is not in it.
     """
     return {
-        "study": _taken(dataset, STUDY),
-        "series": _taken(dataset, SERIES),
-        "image": _taken(dataset, (*IMAGE, *(keyword for keyword in more if is_searchable(keyword)))),
+        "study": _read_attributes(dataset, STUDY),
+        "series": _read_attributes(dataset, SERIES),
+        "image": _read_attributes(dataset, (*IMAGE, *(keyword for keyword in more if is_searchable(keyword)))),
     }
 
 
@@ -100,12 +100,12 @@ def _tag(keyword: str) -> BaseTag | None:
     return BaseTag(tag) if tag is not None else None
 
 
-def _taken(dataset: Dataset, keywords: Iterable[str]) -> Attributes:
-    found: Attributes = {}
-    there = dataset.keys()
+def _read_attributes(dataset: Dataset, keywords: Iterable[str]) -> Attributes:
+    attributes: Attributes = {}
+    present = dataset.keys()
     for keyword in keywords:
         tag = _tag(keyword)
-        if tag is not None and tag in there:
+        if tag is not None and tag in present:
             try:
                 value = dataset[tag].value
                 values = value if isinstance(value, MultiValue | list | tuple) else [value]
@@ -114,11 +114,11 @@ def _taken(dataset: Dataset, keywords: Iterable[str]) -> Attributes:
                     for item in values[:MOST_VALUES]
                     if item not in (None, "")
                 ]
-            except Exception:  # noqa: S112  # what cannot be read is not searched
+            except Exception:  # noqa: S112  # a value that cannot be read is not searched
                 continue
             if texts:
-                found[keyword] = texts
-    return found
+                attributes[keyword] = texts
+    return attributes
 
 
 def read_search_attributes(dicom: bytes, more: list[str]) -> dict[str, Attributes]:
@@ -142,8 +142,8 @@ def check_attributes(attributes: Mapping[str, Attributes]) -> None:
                 raise ValueError("these are not the values of an attribute")
 
 
-def whole_number(values: Sequence[str] | None) -> int | None:
-    """The first value as a number that a column of 32 bits holds, if it is one."""
+def first_integer(values: Sequence[str] | None) -> int | None:
+    """The first value as an integer that a column of 32 bits can hold, if it is one."""
     try:
         number = int(float(values[0])) if values else None
     except (ValueError, OverflowError):

@@ -66,10 +66,10 @@ def clean_pixels(
         )
     big_endian = syntax == ExplicitVRBigEndian
     if keyword != "PixelData":
-        return StoredPixels(_floats(received, value, big_endian=big_endian), ExplicitVRLittleEndian, False)
+        return StoredPixels(_clean_floats(received, value, big_endian=big_endian), ExplicitVRLittleEndian, False)
     if syntax == DEFLATED_FRAMES or (syntax == RLELossless and int(received.BitsAllocated) == 1):
-        unfolded = _unfolded(received, value, syntax, limits or DecodingLimits())
-        data, changed = _native(received, unfolded, big_endian=False, vr="OB")
+        decompressed = _decompress_frames(received, value, syntax, limits or DecodingLimits())
+        data, changed = _native(received, decompressed, big_endian=False, vr="OB")
         return StoredPixels(data, ExplicitVRLittleEndian, changed)
     if packed:
         return StoredPixels(_clean_frames(received, value, syntax), syntax, False)
@@ -84,46 +84,47 @@ def _frames(received: Dataset, value: bytes, expected: int) -> Iterator[bytes]:
     return generate_frames(value, number_of_frames=expected, extended_offsets=offsets)
 
 
-def _unfolded(received: Dataset, value: bytes, syntax: UID, limits: DecodingLimits) -> bytes:
-    """Unfold frames into native pixels; those of single bits lie one after the other without gaps (PS3.5, 8.1.1)."""
+def _decompress_frames(received: Dataset, value: bytes, syntax: UID, limits: DecodingLimits) -> bytes:
+    """Decompress frames into native pixels; frames of single bits follow each other without gaps (PS3.5, 8.1.1)."""
     expected = number_of_frames(received)
     cells = int(received.Rows) * int(received.Columns) * int(received.SamplesPerPixel)
     bits = int(received.BitsAllocated)
     length = -(-cells * bits // 8)
     if length * expected > limits.max_inflated_bytes:
         raise Unacceptable(
-            f"The pixels of this DICOM file unfold to more than {limits.max_inflated_bytes:,} bytes, which is more "
-            "than is taken. Export it in parts.",
+            f"The pixels of this DICOM file decompress to more than {limits.max_inflated_bytes:,} bytes, which is more "
+            "than is accepted. Export it in parts.",
             reason="too-many-pixels",
         )
-    unfold = decompress_deflated if syntax == DEFLATED_FRAMES else decompress_rle
+    decompress = decompress_deflated if syntax == DEFLATED_FRAMES else decompress_rle
     frames: list[bytes] = []
     try:
         for frame in _frames(received, value, expected):
-            frames.append(unfold(frame, length))
+            frames.append(decompress(frame, length))
             if len(frames) == expected:
                 break
     except Exception as error:
         raise Unacceptable(
-            f"Frame {len(frames) + 1} of {expected} of this DICOM file is damaged and cannot be unfolded. {_RECOPY}",
+            f"Frame {len(frames) + 1} of {expected} of this DICOM file is damaged: it cannot be decompressed. "
+            f"{_RECOPY}",
             reason="damaged",
         ) from error
     if len(frames) < expected:
         raise _too_few(len(frames), expected)
     if bits > 1 or cells % 8 == 0:
         return b"".join(frames)
-    planes = [np.unpackbits(np.frombuffer(one, np.uint8), count=cells, bitorder="little") for one in frames]
+    planes = [np.unpackbits(np.frombuffer(plane, np.uint8), count=cells, bitorder="little") for plane in frames]
     return np.packbits(np.concatenate(planes), bitorder="little").tobytes()
 
 
-def _floats(received: Dataset, value: bytes, *, big_endian: bool) -> bytes:
-    """Cut floating-point pixels to their length, in little endian; what is no number says only that."""
+def _clean_floats(received: Dataset, value: bytes, *, big_endian: bool) -> bytes:
+    """Cut floating-point pixels to their length, in little endian; every NaN becomes the same NaN."""
     expected = get_expected_length(received)
     if len(value) < expected:
         raise _too_short(len(value), expected)
     size = int(received.BitsAllocated) // 8
     numbers = np.frombuffer(value[:expected], f"{'>' if big_endian else '<'}f{size}").astype(f"<f{size}")
-    # 51 bits of a value that is no number could say anything.
+    # 51 bits of a NaN could hold any text.
     numbers[np.isnan(numbers)] = np.nan
     return numbers.tobytes()
 

@@ -38,7 +38,7 @@ def hide_metadata(data: bytes, format_name: str) -> bytes:
 def read_metadata_items(data: bytes, format_name: str) -> list[MetadataItem]:
     """Read the items of types "Exif", "mime" (XMP) and "uri "; may raise any error on a damaged file."""
     types: dict[int, str] = {}
-    places: dict[int, tuple[int, int]] = {}
+    locations: dict[int, tuple[int, int]] = {}
     for box in _meta_boxes(data, format_name):
         if box.type == b"iinf":
             count_bytes = 2 if data[box.start] == 0 else 4
@@ -49,12 +49,12 @@ def read_metadata_items(data: bytes, format_name: str) -> list[MetadataItem]:
                 type_start = entry.start + 4 + length + 2
                 types[number] = data[type_start : type_start + 4].decode("latin-1").strip()
         elif box.type == b"iloc":
-            places |= _read_locations(data, box)
+            locations |= _read_locations(data, box)
     return [
         MetadataItem(item_type, data[start : start + min(length, _MAX_METADATA_BYTES)])
         for number, item_type in types.items()
         if item_type in ("Exif", "mime", "uri")
-        for start, length in [places.get(number, (0, 0))]
+        for start, length in [locations.get(number, (0, 0))]
     ]
 
 

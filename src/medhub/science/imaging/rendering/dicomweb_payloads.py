@@ -26,7 +26,7 @@ INLINE_BYTES = 1024
 """Longest binary value that is written into metadata; others are named by an address."""
 
 BULK = "@@"
-"""Stands in metadata for the address of the series, which is not known when they are made."""
+"""Placeholder in metadata for the address of the series, which is not known when they are written."""
 
 _MOST_TEXT = 1024 * 1024
 
@@ -34,7 +34,7 @@ _MOST_TEXT = 1024 * 1024
 def render_frame_view(
     dicom: bytes, number: int, view: View, frame: bytes | None = None, vr: str = "", packed: bool = False
 ) -> bytes:
-    """Do ``render_view`` on a file, or on one frame of it that comes beside its attributes."""
+    """Do ``render_view`` on a file, or on one frame of it that is passed beside its attributes."""
     if frame is not None:
         dicom, number = single_frame(dicom, frame, number, vr=vr, encapsulated=packed), 0
     return render_view(dicom, number, view)
@@ -45,7 +45,7 @@ def values(
 ) -> bytes:
     """The stored values of one frame, decoded: "raw" as Explicit VR Little Endian has them, "png", or "jpeg".
 
-    Raises ``Unacceptable`` where a form cannot hold such values.
+    Raises ``Unacceptable`` where the form cannot hold such values.
     """
     if frame is not None:
         dicom, number = single_frame(dicom, frame, number, vr=vr, encapsulated=packed), 0
@@ -115,8 +115,8 @@ def explicit(dicom: bytes) -> bytes:
 def describe(heads: list[bytes], pixels: list[str]) -> list[str]:
     """The attributes of files as DICOM JSON (PS3.18, F), each as one line of text.
 
-    ``heads`` are the files up to their pixels (or whole), ``pixels`` the representation of the pixel data that was left
-    out, empty where there is none. Long values are named by an address that begins with ``BULK``.
+    ``heads`` are the files up to their pixels (or complete), ``pixels`` the representations of the pixel data that was
+    left out, empty where there is none. Long values are named by an address that begins with ``BULK``.
     """
     return [_described(head, vr) for head, vr in zip(heads, pixels, strict=True)]
 
@@ -135,20 +135,20 @@ def _described(head: bytes, pixel_vr: str) -> str:
     if pixel_vr:
         tag = {"OF": "7FE00008", "OD": "7FE00009"}.get(pixel_vr, "7FE00010")
         described[tag] = {"vr": pixel_vr, "BulkDataURI": f"{root}/{tag}"}
-    _write_no_numbers(described)
+    _write_non_numbers(described)
     described["00083002"] = {"vr": "UI", "Value": [str(dataset.file_meta.TransferSyntaxUID)]}
     return json.dumps(dict(sorted(described.items())), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def _write_no_numbers(described: Mapping[str, Any]) -> None:
-    """Write what is no number as text, since JSON has no other way (PS3.18, F.2.3)."""
+def _write_non_numbers(described: Mapping[str, Any]) -> None:
+    """Write NaN and infinity as text, because JSON has no numbers for them (PS3.18, F.2.3)."""
     for element in described.values():
-        found = element.get("Value")
-        for place, one in enumerate(found or ()):
-            if isinstance(one, float) and not math.isfinite(one):
-                found[place] = "NaN" if math.isnan(one) else "inf" if one > 0 else "-inf"
-            elif isinstance(one, dict) and element.get("vr") == "SQ":
-                _write_no_numbers(one)
+        values = element.get("Value")
+        for position, value in enumerate(values or ()):
+            if isinstance(value, float) and not math.isfinite(value):
+                values[position] = "NaN" if math.isnan(value) else "inf" if value > 0 else "-inf"
+            elif isinstance(value, dict) and element.get("vr") == "SQ":
+                _write_non_numbers(value)
 
 
 def _name(dataset: Dataset, path: str, addresses: dict[int, str]) -> None:
@@ -162,13 +162,13 @@ def _name(dataset: Dataset, path: str, addresses: dict[int, str]) -> None:
 
 
 def bulk(dicom: bytes, path: list[str]) -> bytes | None:
-    """One long value of a file: tags and numbers of items lead to it; ``None`` where there is no such."""
+    """One long value of a file: its path are tags and numbers of items; ``None`` where there is none."""
     with quiet():
-        place: Any = dcmread(BytesIO(dicom))
+        item: Any = dcmread(BytesIO(dicom))
         try:
             for step, number in zip(path[:-1:2], path[1:-1:2], strict=True):
-                place = place[int(step, 16)].value[int(number)]
-            element = place[int(path[-1], 16)]
+                item = item[int(step, 16)].value[int(number)]
+            element = item[int(path[-1], 16)]
         except (KeyError, IndexError, ValueError, TypeError):
             return None
     return _value(element)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of a frame as a viewer asks for them: its window, the part to be shown, and the size of its place."""
+"""Pictures of a frame as a viewer requests them: window, region, and size."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class View:
     center, width, function
         The window in modality units, one of the values of ``FUNCTIONS``; without ``function`` that of the file.
     across, down
-        Size of the place in pixels into which the picture is fitted; 0 for its own size.
+        Size in pixels into which the picture is fitted; 0 for its own size.
     left, top, region_width, region_height
         The part of the frame that is shown, in its pixels; a width or height below 0 mirrors it, and 0 goes to the end.
     enlarge
-        Whether a smaller picture is enlarged to its place.
+        Whether a smaller picture is enlarged to this size.
     """
 
     form: Form = "jpeg"
@@ -95,7 +95,7 @@ def single_frame(head: bytes, frame: bytes, number: int, *, vr: str, encapsulate
 
 
 def render_view(dicom: bytes, number: int, view: View) -> bytes:
-    """Write a picture of one frame as a viewer asks for it.
+    """Write a picture of one frame as a viewer requests it.
 
     Parameters
     ----------
@@ -131,13 +131,13 @@ def render_view(dicom: bytes, number: int, view: View) -> bytes:
 
 
 def _windowed(dicom: bytes, number: int, view: View) -> bytes:
-    """Put another window where the file's own stands; what else it says of its values stays."""
+    """Replace the window of the file; its other attributes stay."""
     with quiet():
         dataset = dcmread(BytesIO(dicom))
         interest = FrameValues.of(dataset, number).interest
-        for place in (dataset, interest):
-            if "VOILUTSequence" in place:
-                del place.VOILUTSequence
+        for holder in (dataset, interest):
+            if "VOILUTSequence" in holder:
+                del holder.VOILUTSequence
         interest.WindowCenter, interest.WindowWidth = str(view.center)[:16], str(view.width)[:16]
         interest.VOILUTFunction = view.function
         return _written(dataset)

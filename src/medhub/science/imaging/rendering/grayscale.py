@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From stored grey values to what a screen shows: modality transform, window, presentation (PS3.4, N.2)."""
+"""From stored values to the grey levels of a screen: modality transform, window, presentation (PS3.4, N.2)."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.pixels.processing import apply_color_lut
 
-_WIDEST_TABLE = 2**20
+_MAX_TABLE_ENTRIES = 2**20
 _COLORS = ("Red", "Green", "Blue")
 
 
 @dataclass(frozen=True)
 class FrameValues:
-    """The attributes that say what the values of one frame mean, wherever in the dataset they stand.
+    """The attributes that define the meaning of the values of one frame, wherever they are in the dataset.
 
     Attributes
     ----------
     dataset
         The dataset of the file.
     modality
-        Where the modality transform stands.
+        The dataset that holds the modality transform.
     interest
-        Where the window or the table of values of interest stands.
+        The dataset that holds the window or the VOI lookup table.
     """
 
     dataset: Dataset
@@ -47,7 +47,7 @@ class FrameValues:
         Returns
         -------
         FrameValues
-            Where the attributes of the frame stand (PS3.3, C.7.6.16).
+            The datasets that hold the attributes of the frame (PS3.3, C.7.6.16).
         """
         groups: list[Dataset] = []
         per_frame = dataset.get("PerFrameFunctionalGroupsSequence")
@@ -59,8 +59,8 @@ class FrameValues:
             for group in groups:
                 items = group.get(keyword)
                 if items:
-                    found: Dataset = items[0]
-                    return found
+                    item: Dataset = items[0]
+                    return item
             return dataset
 
         return cls(dataset, find("PixelValueTransformationSequence"), find("FrameVOILUTSequence"))
@@ -98,8 +98,8 @@ def grey_levels(
     if pixels.dtype.kind == "f":
         return _float_levels(pixels.astype(np.float64), values, window)
     low, high = int(pixels.min()), int(pixels.max())
-    if high - low < _WIDEST_TABLE:
-        # Each value is worked out once; the frame then only looks them up.
+    if high - low < _MAX_TABLE_ENTRIES:
+        # Each value is computed once; the pixels are then looked up in the table.
         domain = np.arange(low, high + 1, dtype=np.int64)
         table = _levels(domain, pixels, values, window)
         return table[pixels.astype(np.int64) - low] if low else table[pixels]
@@ -109,22 +109,22 @@ def grey_levels(
 def _float_levels(
     stored: NDArray[np.float64], values: FrameValues, window: tuple[float, float] | None
 ) -> NDArray[np.uint8]:
-    """Turn floating-point values into grey levels; what is no number is black (PS3.3, C.7.6.24)."""
-    sound = np.isfinite(stored)
-    said = window or _window_of(values.interest)
-    if said is not None:
+    """Turn floating-point values into grey levels; NaN and infinity are black (PS3.3, C.7.6.24)."""
+    finite = np.isfinite(stored)
+    center_and_width = window or _window_of(values.interest)
+    if center_and_width is not None:
         function = "LINEAR" if window is not None else str(values.interest.get("VOILUTFunction") or "LINEAR").upper()
-        shares = _windowed(np.where(sound, stored, 0.0), *said, function)
+        shares = _windowed(np.where(finite, stored, 0.0), *center_and_width, function)
     else:
-        inside = stored[sound]
+        inside = stored[finite]
         low, high = (float(inside.min()), float(inside.max())) if inside.size else (0.0, 0.0)
-        # Halved before they are subtracted, since the largest numbers lie further apart than the largest number.
+        # Halved before the subtraction, because the difference of the largest numbers overflows.
         width = high / 2 - low / 2
-        shares = (np.where(sound, stored, low) / 2 - low / 2) / width if width > 0 else np.zeros(stored.shape)
+        shares = (np.where(finite, stored, low) / 2 - low / 2) / width if width > 0 else np.zeros(stored.shape)
     shares = np.clip(shares, 0.0, 1.0)
     if _inverted(values.dataset):
         shares = 1.0 - shares
-    return np.where(sound, np.rint(shares * 255), 0).astype(np.uint8)
+    return np.where(finite, np.rint(shares * 255), 0).astype(np.uint8)
 
 
 def _levels(
@@ -152,7 +152,7 @@ def _levels(
 
 
 def _inverted(dataset: Dataset) -> bool:
-    """White is the smallest value (PS3.3, C.7.6.3.1.2 and C.11.6.1); either attribute says the same thing once."""
+    """White is the smallest value (PS3.3, C.7.6.3.1.2 and C.11.6.1); either attribute has the same effect."""
     return "MONOCHROME1" in str(dataset.get("PhotometricInterpretation")) or "INVERSE" in str(
         dataset.get("PresentationLUTShape")
     )
@@ -224,7 +224,7 @@ def _window_of(source: Dataset) -> tuple[float, float] | None:
 
 
 def _extent(pixels: NDArray[Any], values: FrameValues) -> tuple[float, float]:
-    """Smallest and largest value of a frame in modality units, without the value that fills up what is no image."""
+    """Smallest and largest value of a frame in modality units, without the padding value."""
     inside = pixels
     padding = values.dataset.get("PixelPaddingValue")
     if isinstance(padding, int):
@@ -265,14 +265,14 @@ def _table(item: Dataset, signed: bool) -> tuple[NDArray[np.int64], int, int]:
 
 
 def palette_colors(pixels: NDArray[Any], values: FrameValues) -> NDArray[np.uint8]:
-    """Look the colors of a palette up (PS3.3, C.7.6.3.1.5 and C.7.9).
+    """Look up the colors of a palette (PS3.3, C.7.6.3.1.5 and C.7.9).
 
     Parameters
     ----------
     pixels
         Stored values, an integer array of shape (rows, columns).
     values
-        What they mean; the palette stands in their dataset.
+        What they mean; the palette is in their dataset.
 
     Returns
     -------
@@ -293,7 +293,7 @@ def palette_colors(pixels: NDArray[Any], values: FrameValues) -> NDArray[np.uint
         table = np.stack(columns, axis=1)
     else:
         table = apply_color_lut(np.arange(first, first + entries), dataset)[:, :3]
-    # Some writers say 16 bits and fill eight: a table that never goes above 255 is taken at its word.
+    # Some writers declare 16 bits and use eight: a table without a value above 255 is used as it is.
     if bits > 8 and table.max(initial=0) > 255:
         table = table >> (bits - 8)
     table = table.astype(np.uint8)

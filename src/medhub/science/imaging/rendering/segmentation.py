@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Segmentations as pictures: each segment in its color over a neutral ground (PS3.3, A.51 and C.8.20)."""
+"""Segmentations as pictures: each segment in its color over a neutral background (PS3.3, A.51 and C.8.20)."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from pydicom import Dataset
 
 from medhub.science.imaging.rendering.grayscale import FrameValues, palette_colors
 
-GROUND = (38, 40, 42)
-"""Color of what is in no segment; neither black nor white, so that either can be a segment's."""
+BACKGROUND = (38, 40, 42)
+"""Color of pixels in no segment; neither black nor white, so that a segment can have either."""
 
-# Colors that people who see colors differently tell apart (Okabe and Ito, 2008).
+# Colors that can be distinguished with color vision deficiency (Okabe and Ito, 2008).
 _COLORS = (
     *((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167)),
     (200, 200, 200),
 )
-_UNEXPLAINED = (255, 0, 255)
-_MOST_SEGMENTS = 65_536
+_UNEXPLAINED_COLOR = (255, 0, 255)
+_MAX_SEGMENTS = 65_536
 
 # White of D50, in which CIELab values of DICOM are (PS3.3, C.10.7.1.1), and from there to linear sRGB by way of D65
 # (Bradford's adaptation, IEC 61966-2-1).
@@ -70,10 +70,10 @@ def segments_of(dataset: Dataset) -> dict[int, Segment]:
     dict
         Number to segment.
     """
-    found: dict[int, Segment] = {}
-    for position, item in enumerate(list(dataset.get("SegmentSequence") or ())[:_MOST_SEGMENTS]):
+    segments: dict[int, Segment] = {}
+    for position, item in enumerate(list(dataset.get("SegmentSequence") or ())[:_MAX_SEGMENTS]):
         number = int(item.get("SegmentNumber", position + 1))
-        found[number] = Segment(
+        segments[number] = Segment(
             number,
             str(item.get("SegmentLabel") or ""),
             _color_of(item, dataset, number, position),
@@ -81,19 +81,19 @@ def segments_of(dataset: Dataset) -> dict[int, Segment]:
             meaning(item, "SegmentedPropertyCategoryCodeSequence"),
             meaning(item, "SegmentedPropertyTypeCodeSequence"),
         )
-    return found
+    return segments
 
 
 def meaning(dataset: Dataset, keyword: str) -> str:
-    """What the first code of a sequence means; empty where there is none."""
+    """The meaning of the first code of a sequence; empty where there is none."""
     items = dataset.get(keyword) or ()
     return str(items[0].get("CodeMeaning") or items[0].get("CodeValue") or "") if items else ""
 
 
 def _color_of(item: Dataset, dataset: Dataset, number: int, position: int) -> tuple[int, int, int]:
-    said = item.get("RecommendedDisplayCIELabValue")
-    if said is not None and len(said) == 3:
-        return srgb_of([int(one) for one in said])
+    cielab = item.get("RecommendedDisplayCIELabValue")
+    if cielab is not None and len(cielab) == 3:
+        return srgb_of([int(value) for value in cielab])
     if dataset.get("PhotometricInterpretation") == "PALETTE COLOR":
         color = palette_colors(np.array([[number]]), FrameValues.of(dataset, 0))[0, 0]
         return int(color[0]), int(color[1]), int(color[2])
@@ -114,13 +114,13 @@ def srgb_of(encoded: list[int]) -> tuple[int, int, int]:
         Red, green, blue, 0 to 255.
     """
     lightness = encoded[0] * 100 / 65535
-    a, b = (one * 255 / 65535 - 128 for one in encoded[1:])
+    a, b = (value * 255 / 65535 - 128 for value in encoded[1:])
     y = (lightness + 16) / 116
     f = np.array([y + a / 500, y, y - b / 200])
     xyz = _D50 * np.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29))
     linear = np.clip(_TO_SRGB @ xyz, 0, 1)
     encoded_rgb = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    red, green, blue = (round(float(one) * 255) for one in encoded_rgb)
+    red, green, blue = (round(float(value) * 255) for value in encoded_rgb)
     return red, green, blue
 
 
@@ -171,19 +171,19 @@ def segmented_picture(stored: NDArray[Any], dataset: Dataset, frame: int) -> NDA
         Array of shape (rows, columns, 3), RGB. In a fractional segmentation the color is as strong as the fraction.
     """
     segments = segments_of(dataset)
-    ground = np.array(GROUND, np.float64)
+    ground = np.array(BACKGROUND, np.float64)
     if is_label_map(dataset):
-        numbers, places = np.unique(stored, return_inverse=True)
-        # Numbers that the object does not explain are not passed over.
-        unknown = {int(dataset.get("PixelPaddingValue", 0) or 0): GROUND, 0: GROUND}
+        numbers, indexes = np.unique(stored, return_inverse=True)
+        # Numbers that the object does not explain have a color of their own.
+        unknown = {int(dataset.get("PixelPaddingValue", 0) or 0): BACKGROUND, 0: BACKGROUND}
         known = {number: segment.color for number, segment in segments.items()}
-        shown = [known.get(int(one)) or unknown.get(int(one), _UNEXPLAINED) for one in numbers]
-        colors = np.array(shown, np.uint8)
-        return colors[places.reshape(stored.shape)]
+        listed_colors = [known.get(int(value)) or unknown.get(int(value), _UNEXPLAINED_COLOR) for value in numbers]
+        colors = np.array(listed_colors, np.uint8)
+        return colors[indexes.reshape(stored.shape)]
     number = segment_of_frame(dataset, frame)
     color = np.array(segments[number].color if number in segments else _COLORS[0], np.float64)
-    most = 1.0
+    maximum = 1.0
     if str(dataset.get("SegmentationType") or "BINARY") == "FRACTIONAL":
-        most = float(dataset.get("MaximumFractionalValue") or 2 ** int(dataset.BitsStored) - 1)
-    shares = np.clip(stored / most, 0.0, 1.0)[..., None]
+        maximum = float(dataset.get("MaximumFractionalValue") or 2 ** int(dataset.BitsStored) - 1)
+    shares = np.clip(stored / maximum, 0.0, 1.0)[..., None]
     return np.rint(ground + shares * (color - ground)).astype(np.uint8)
