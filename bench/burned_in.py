@@ -35,9 +35,9 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--only-harmless", type=int, default=250)
     parser.add_argument("--first", type=int, default=10_000, help="the first seed")
-    wanted = parser.parse_args()
-    _identifiers(range(wanted.first, wanted.first + wanted.images))
-    _harmless(range(wanted.first, wanted.first + wanted.only_harmless))
+    options = parser.parse_args()
+    _identifiers(range(options.first, options.first + options.images))
+    _measure_allowed_text(range(options.first, options.first + options.only_harmless))
     _speed()
 
 
@@ -71,7 +71,7 @@ def _identifiers(seeds: range) -> None:
         print("  missed:", *entry)
 
 
-def _harmless(seeds: range) -> None:
+def _measure_allowed_text(seeds: range) -> None:
     touched = 0
     for seed in seeds:
         sample = make_burned_image(seed, identifiers=False)

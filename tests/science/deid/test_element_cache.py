@@ -40,9 +40,9 @@ def read(name: str) -> Dataset:
     return dcmread(FILES / name, force=True)
 
 
-def cleaned(dataset: Dataset, profile: str = "clinical-photo", person: str = "4711") -> CachedDataset:
-    wanted = profiles.setdefault(profile, find_profile(profile))
-    return deidentify_cached(dataset, wanted, subject_of(KEY, person, "", wanted.dates))
+def deidentify_object(dataset: Dataset, profile: str = "clinical-photo", person: str = "4711") -> CachedDataset:
+    rules = profiles.setdefault(profile, find_profile(profile))
+    return deidentify_cached(dataset, rules, subject_of(KEY, person, "", rules.dates))
 
 
 def encode(deidentified: CachedDataset) -> bytes:
@@ -53,13 +53,13 @@ def encode(deidentified: CachedDataset) -> bytes:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_remembered() -> None:
+def _clear_element_caches() -> None:
     clear_caches()
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_second_of_the_same_comes_out_as_the_first(name: str) -> None:
-    first, second = cleaned(read(name)), cleaned(read(name))
+    first, second = deidentify_object(read(name)), deidentify_object(read(name))
     assert element_cache._caches
     assert encode(first) == encode(second)
     assert first.actions == second.actions
@@ -70,7 +70,7 @@ def test_the_cache_changes_neither_the_dataset_nor_the_actions(name: str) -> Non
     profile = find_profile("clinical-photo")
     uncached = deidentify(read(name), profile, subject_of(KEY, "4711", "", profile.dates))
     for _ in range(2):
-        cached = cleaned(read(name))
+        cached = deidentify_object(read(name))
         assert str(cached.dataset) == str(uncached.dataset)
         assert cached.actions == uncached.actions
 
@@ -80,17 +80,22 @@ def test_what_was_made_for_one_person_is_not_given_to_another() -> None:
     for dataset in (first, second):
         dataset.StudyDescription = "abdomen liver"
     second.PatientName = "Liver^John"
-    wanted = "research-max-utility"
-    first_cleaned, second_cleaned = cleaned(_again(first), wanted), cleaned(_again(second), wanted)
+    profile = "research-max-utility"
+    first_cleaned, second_cleaned = (
+        deidentify_object(_write_and_read(first), profile),
+        deidentify_object(_write_and_read(second), profile),
+    )
     assert "abdomen" in first_cleaned.dataset.StudyDescription
     assert "liver" not in second_cleaned.dataset.StudyDescription
     assert first_cleaned.dataset.get("StudyDescription") != second_cleaned.dataset.get("StudyDescription")
-    assert cleaned(_again(first), wanted, "4712").dataset.PatientID != first_cleaned.dataset.PatientID
+    assert (
+        deidentify_object(_write_and_read(first), profile, "4712").dataset.PatientID != first_cleaned.dataset.PatientID
+    )
 
 
 def test_what_was_made_by_one_profile_is_not_given_by_another() -> None:
     def date(profile: str) -> str:
-        return str(cleaned(read("CT_small.dcm"), profile).dataset.get("StudyDate"))
+        return str(deidentify_object(read("CT_small.dcm"), profile).dataset.get("StudyDate"))
 
     together = [date("basic"), date("research-max-utility")]
     clear_caches()
@@ -100,13 +105,13 @@ def test_what_was_made_by_one_profile_is_not_given_by_another() -> None:
 
 def test_files_come_out_as_the_first_after_all_others_have() -> None:
     names = [path.name for path in sorted(FILES.glob("*.dcm")) if path.stat().st_size < 300_000]
-    alone = {name: _alone(lambda name=name: prepared(name)) for name in names}  # type: ignore[misc]
+    alone = {name: _without_cache(lambda name=name: prepare_file(name)) for name in names}  # type: ignore[misc]
     assert sum(not isinstance(result, str) for result in alone.values()) > 30
     for _ in range(2):
-        assert {name: prepared(name) for name in names} == alone
+        assert {name: prepare_file(name) for name in names} == alone
 
 
-def prepared(name: str) -> CleanedImage | str:
+def prepare_file(name: str) -> CleanedImage | str:
     """The cleaned image of a file, or the message of its refusal."""
     try:
         return prepare_arrival((FILES / name).read_bytes(), context=CONTEXT, limits=DecodingLimits())
@@ -115,10 +120,10 @@ def prepared(name: str) -> CleanedImage | str:
 
 
 def test_what_is_changed_in_one_object_does_not_change_the_next() -> None:
-    first = cleaned(read("CT_small.dcm"))
+    first = deidentify_object(read("CT_small.dcm"))
     first.dataset.Modality = "OT"
     first.dataset.ImageType[0] = "CHANGED"
-    second = cleaned(read("CT_small.dcm"))
+    second = deidentify_object(read("CT_small.dcm"))
     assert list(second.dataset.ImageType) == ["ORIGINAL", "PRIMARY", "AXIAL"]
     assert second.dataset.Modality == "CT"
     assert attributes_of(second.dataset)["series"]["Modality"] == ["CT"]
@@ -127,7 +132,7 @@ def test_what_is_changed_in_one_object_does_not_change_the_next() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_file_that_is_written_from_what_is_remembered_is_the_file(name: str) -> None:
     def file() -> bytes:
-        deidentified = cleaned(read(name))
+        deidentified = deidentify_object(read(name))
         deidentified.dataset.pop("PixelData", None)
         write_subject(deidentified.dataset, CONTEXT)
         return write_file(deidentified.dataset, pydicom.uid.ExplicitVRLittleEndian, deidentified.shared)
@@ -137,7 +142,7 @@ def test_a_file_that_is_written_from_what_is_remembered_is_the_file(name: str) -
     clear_caches()
     assert file() == first
     again = dcmread(BytesIO(first))
-    alone = _alone(lambda: cleaned(read(name))).dataset
+    alone = _without_cache(lambda: deidentify_object(read(name))).dataset
     write_subject(alone, CONTEXT)
     assert {
         str(element.tag): element.value for element in again if element.VR != "SQ" and element.tag != 0x7FE00010
@@ -148,14 +153,14 @@ def test_a_file_that_is_written_from_what_is_remembered_is_the_file(name: str) -
     }
 
 
-def _again(dataset: Dataset) -> Dataset:
+def _write_and_read(dataset: Dataset) -> Dataset:
     """Write a dataset and read it again."""
     out = BytesIO()
     dcmwrite(out, dataset, enforce_file_format=True)
     return dcmread(BytesIO(out.getvalue()))
 
 
-def _alone(make: Callable[[], T]) -> T:
+def _without_cache(make: Callable[[], T]) -> T:
     clear_caches()
     result = make()
     clear_caches()

@@ -117,13 +117,13 @@ def test_identifiers_become_black_and_little_else_changes(seed: int) -> None:
         if line.identifies:
             assert (black & line.ink).sum() >= 0.9 * line.ink.sum(), line.text
             assert not (sample.image[line.ink] == after[line.ink]).all()
-    assert (touched & ~_near(sample)).mean() <= 0.01
+    assert (touched & ~_neighborhood(sample)).mean() <= 0.01
     dataset = dcmread(BytesIO(result.data))
     assert dataset.BurnedInAnnotation == "NO"
     assert "113101" in [item.CodeValue for item in dataset.DeidentificationMethodCodeSequence]
 
 
-def _near(sample: BurnedImage) -> NDArray[np.bool_]:
+def _neighborhood(sample: BurnedImage) -> NDArray[np.bool_]:
     """The boxes around the lines of text, with a margin of a few pixels."""
     near = np.zeros(sample.image.shape[:2], bool)
     for line in sample.lines:

@@ -12,7 +12,7 @@ from io import BytesIO
 from pydicom import Dataset, dcmread
 
 from medhub.science.arrivals.cleaned_image import CleaningContext
-from medhub.science.deid.embedded_documents import doubt_beside_pixels, mark_read
+from medhub.science.deid.embedded_documents import declare_document_reviewed, review_reason_beside_pixels
 from medhub.science.deid.identifying_text import IdentifyingText, identifying_text_of, identifying_text_of_person
 from medhub.science.deid.pixel_cleaning import Layouts, blacken, clean_pixels_of, may_show_face
 from medhub.science.imaging.decoding_limits import DecodingLimits
@@ -97,11 +97,11 @@ def clean_burned_in_text(
         When the library that reads is not installed.
     """
     received = _received(data, dicom, limits)
-    doubt = doubt_beside_pixels(received, context.profile)
+    doubt = review_reason_beside_pixels(received, context.profile)
     if kind_of(received).pixels is None and is_dicom(data):
         # Nothing of it can be made black: it stays as it is, or it does not stay.
         if chosen is not None:
-            return BurnedInText(mark_read(dicom), b"", _syntax(dicom))
+            return BurnedInText(declare_document_reviewed(dicom), b"", _syntax(dicom))
         return BurnedInText(dicom, b"", _syntax(dicom), doubt=doubt)
     if chosen is not None:
         frames = defaultdict(list)

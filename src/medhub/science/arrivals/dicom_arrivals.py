@@ -16,7 +16,7 @@ from medhub.science.arrivals.photograph_wrapping import write_subject
 from medhub.science.deid.attributes.element_context import NestedTooDeep
 from medhub.science.deid.byte_order import to_little_endian
 from medhub.science.deid.element_cache import deidentify_cached
-from medhub.science.deid.embedded_documents import Document, doubt_beside_pixels, take_document
+from medhub.science.deid.embedded_documents import Document, extract_document, review_reason_beside_pixels
 from medhub.science.deid.identifying_text import IdentifyingText, identifying_text_of, identifying_text_of_person
 from medhub.science.deid.manifest import manifest_of
 from medhub.science.deid.numeric_elements import restore_numbers
@@ -96,7 +96,7 @@ def _prepare(file: Received, data: bytes, context: CleaningContext, limits: Deco
     identity = IdentifyingText(identity.words | identifying_text_of_person(context.known).words)
     unseen = _may_hold_writing(received, kind, context, identity)
     pixels = clean_pixels(received, syntax, kind.pixels, limits) if kind.pixels is not None else None
-    document = take_document(received, context.profile)
+    document = extract_document(received, context.profile)
     person = _person(received)
     for keyword in PIXEL_KEYWORDS:
         if keyword in received:
@@ -149,7 +149,7 @@ def _prepare(file: Received, data: bytes, context: CleaningContext, limits: Deco
 
 def _may_hold_writing(received: Dataset, kind: Kind, context: CleaningContext, identity: IdentifyingText) -> bool:
     """Whether somebody must look through an object before it is stored."""
-    if doubt_beside_pixels(received, context.profile, identity):
+    if review_reason_beside_pixels(received, context.profile, identity):
         return True
     if kind.pixels is None or not is_picture(received):
         return False

@@ -42,18 +42,18 @@ def is_allowed_text(text: str, modality: str, identity: IdentifyingText) -> bool
     if _DATE.search(text) or _TITLE.search(text) or not _SEPARATORS.fullmatch(_LETTERS_OR_DIGITS.sub("", text)):
         return False
     compact = re.sub(r"\s", "", text)
-    if identity.names(compact) or any(identity.names(word) for word in text.split()):
+    if identity.contains(compact) or any(identity.contains(word) for word in text.split()):
         return False
     known = _allowed_words(modality.upper())
     words = _WORD.findall(text)
-    if any(identity.names(word) for word in words):
+    if any(identity.contains(word) for word in words):
         return False
     return bool(words) and all(_is_allowed_word(word, known) for word in words)
 
 
 def _is_allowed_word(word: str, known: frozenset[str]) -> bool:
     # A known word stays one word even if OCR read a letter as a digit; others are split: "5cm".
-    if any(character.isalpha() for character in word) and _folded(word) in known:
+    if any(character.isalpha() for character in word) and _fold(word) in known:
         return True
     for part in _LETTERS_OR_DIGITS.findall(word):
         if part[0].isdigit():
@@ -65,14 +65,14 @@ def _is_allowed_word(word: str, known: frozenset[str]) -> bool:
 
 
 def _is_known(word: str, known: frozenset[str]) -> bool:
-    folded = _folded(word)
+    folded = _fold(word)
     if folded in known:
         return True
     # OCR joins words that are close together: "PAERECT".
     return any(folded[:cut] in known and folded[cut:] in known for cut in range(2, len(folded) - 1))
 
 
-def _folded(word: str) -> str:
+def _fold(word: str) -> str:
     return word.casefold().translate(_OCR_CONFUSIONS).replace("l", "i")
 
 
@@ -81,4 +81,4 @@ def _allowed_words(modality: str) -> frozenset[str]:
     table = tomllib.loads(files("medhub.science.deid").joinpath("tables/harmless.toml").read_text("utf-8"))
     group = table["same_as"].get(modality, modality)
     text = f"{table['all']} {table['modality'].get(group, '')}"
-    return frozenset(_folded(word) for word in text.split())
+    return frozenset(_fold(word) for word in text.split())

@@ -169,22 +169,22 @@ def score(key: AnswerKey, outputs: Mapping[str, str], folder: Path, received: Pa
     shifts: dict[str, set[int]] = defaultdict(set)
     deferred: list[tuple[KeyObject, AnswerKeyCheck, str]] = []
     for key_object in key.objects:
-        dataset = _read(folder, outputs.get(key_object.input))
-        original = _read(received, key_object.input) if received is not None else None
+        dataset = _read_file(folder, outputs.get(key_object.input))
+        original = _read_file(received, key_object.input) if received is not None else None
         for check in key_object.checks:
             if dataset is None:
                 _record_check(result, key_object, check, False)
             elif check.category in ("uid_consistent", "patient_consistent", "date_shifted"):
-                value = _value(dataset, check.path)
+                value = _value_at(dataset, check.path)
                 if check.category == "uid_consistent":
                     uids[check.value].add(value)
                 elif check.category == "patient_consistent":
                     patients[key_object.patient].add(value)
-                elif (days := _days(check.value, value)) is not None:
+                elif (days := _days_between(check.value, value)) is not None:
                     shifts[key_object.patient].add(days)
                 deferred.append((key_object, check, value))
             else:
-                _record_check(result, key_object, check, _holds(check, dataset, original))
+                _record_check(result, key_object, check, _meets_check(check, dataset, original))
     shared = Counter(value for values in uids.values() for value in values)
     codes = Counter(value for values in patients.values() for value in values)
     for key_object, check, value in deferred:
@@ -193,7 +193,7 @@ def score(key: AnswerKey, outputs: Mapping[str, str], folder: Path, received: Pa
         elif check.category == "patient_consistent":
             holds = bool(value) and len(patients[key_object.patient]) == 1 and codes[value] == 1
         else:
-            holds = _days(check.value, value) not in (None, 0) and len(shifts[key_object.patient]) == 1
+            holds = _days_between(check.value, value) not in (None, 0) and len(shifts[key_object.patient]) == 1
         _record_check(result, key_object, check, holds)
     return result
 
@@ -206,7 +206,7 @@ def _record_check(result: Score, key_object: KeyObject, check: AnswerKeyCheck, h
     result.failures.append((key_object.input, check.category, check.path))
 
 
-def _read(folder: Path | None, name: str | None) -> Dataset | None:
+def _read_file(folder: Path | None, name: str | None) -> Dataset | None:
     if folder is None or name is None or not (folder / name).is_file():
         return None
     try:
@@ -216,7 +216,7 @@ def _read(folder: Path | None, name: str | None) -> Dataset | None:
         return None
 
 
-def _element(dataset: Dataset, path: str) -> pydicom.DataElement | None:
+def _find_element(dataset: Dataset, path: str) -> pydicom.DataElement | None:
     container: Dataset | None = dataset
     element = None
     for group, number, item in _PATH.findall(path):
@@ -235,31 +235,31 @@ def _element(dataset: Dataset, path: str) -> pydicom.DataElement | None:
     return element
 
 
-def _value(dataset: Dataset, path: str) -> str:
-    element = _element(dataset, path)
+def _value_at(dataset: Dataset, path: str) -> str:
+    element = _find_element(dataset, path)
     return "" if element is None or element.value is None else str(element.value)
 
 
-def _holds(check: AnswerKeyCheck, dataset: Dataset, original: Dataset | None) -> bool:
+def _meets_check(check: AnswerKeyCheck, dataset: Dataset, original: Dataset | None) -> bool:
     if check.category == "tag_retained":
-        element = _element(dataset, check.path)
+        element = _find_element(dataset, check.path)
         return element is not None and check.value in ("", str(element.value))
     if check.category == "text_retained":
-        return set(_words(check.value)) <= set(_words(_value(dataset, check.path)))
+        return set(_split_words(check.value)) <= set(_split_words(_value_at(dataset, check.path)))
     if check.category == "text_removed":
-        sought = set(_words(check.value))
-        return not sought & _all_words(dataset) and not _in_bytes(sought, dataset)
+        sought = set(_split_words(check.value))
+        return not sought & _words_of_dataset(dataset) and not _occurs_in_bytes(sought, dataset)
     if check.category == "uid_changed":
-        return _value(dataset, check.path) not in ("", check.value)
+        return _value_at(dataset, check.path) not in ("", check.value)
     if original is None:
         return False
     before, after = original.pixel_array, dataset.pixel_array
     if check.category == "pixels_retained":
         return bool(np.array_equal(before, after))
-    return check.box is not None and _hidden(before, after, check.box)
+    return check.box is not None and _is_hidden(before, after, check.box)
 
 
-def _hidden(before: np.ndarray, after: np.ndarray, box: tuple[int, int, int, int, int]) -> bool:
+def _is_hidden(before: np.ndarray, after: np.ndarray, box: tuple[int, int, int, int, int]) -> bool:
     frame, left, top, right, bottom = box
     frames = before.ndim - (2 if before.shape[-1] not in (3, 4) else 3)
     parts = [pixels[frame] if frames else pixels for pixels in (before, after)]
@@ -271,19 +271,19 @@ def _hidden(before: np.ndarray, after: np.ndarray, box: tuple[int, int, int, int
     return bool(correlation <= _HIDDEN or new.std() <= _HIDDEN * spread)
 
 
-def _words(text: str) -> list[str]:
+def _split_words(text: str) -> list[str]:
     return [word.casefold() for word in _WORD.findall(text)]
 
 
-def _all_words(dataset: Dataset) -> set[str]:
+def _words_of_dataset(dataset: Dataset) -> set[str]:
     words: set[str] = set()
     for element in dataset.iterall():
         if element.VR not in ("SQ", "UI") and not isinstance(element.value, bytes):
-            words |= set(_words(str(element.value)))
+            words |= set(_split_words(str(element.value)))
     return words
 
 
-def _in_bytes(words: set[str], dataset: Dataset) -> bool:
+def _occurs_in_bytes(words: set[str], dataset: Dataset) -> bool:
     """Whether a word occurs in bytes other than pixels; words too short for this occur in bytes by chance."""
     forms = [word.encode() for word in words if len(word) >= _LEAST_IN_BYTES]
     blocks = [
@@ -294,7 +294,7 @@ def _in_bytes(words: set[str], dataset: Dataset) -> bool:
     return any(form in block for block in blocks for form in forms)
 
 
-def _days(before: str, after: str) -> int | None:
+def _days_between(before: str, after: str) -> int | None:
     try:
         first, second = (np.datetime64(f"{value[:4]}-{value[4:6]}-{value[6:8]}") for value in (before, after))
     except ValueError:

@@ -46,7 +46,7 @@ class Document(NamedTuple):
     media_type: str
 
 
-def take_document(received: Dataset, profile: Profile) -> Document | None:
+def extract_document(received: Dataset, profile: Profile) -> Document | None:
     """Extract the document from an object, unless the profile removes it.
 
     Parameters
@@ -81,7 +81,7 @@ def take_document(received: Dataset, profile: Profile) -> Document | None:
     return Document(clean_pdf(data) if media_type == PDF else data, media_type)
 
 
-def doubt_beside_pixels(received: Dataset, profile: Profile, identity: IdentifyingText | None = None) -> str:
+def review_reason_beside_pixels(received: Dataset, profile: Profile, identity: IdentifyingText | None = None) -> str:
     """Give the reason why a person must review content other than pixels; empty if nobody must.
 
     Parameters
@@ -198,7 +198,7 @@ def _remove_hidden_keys(page: DictionaryObject, seen: set[int]) -> None:
             stack += list(node)
 
 
-def mark_read(dicom: bytes) -> bytes:
+def declare_document_reviewed(dicom: bytes) -> bytes:
     """Declare that a person has read the document of an object and that it names nobody (PS3.3, C.24.2)."""
 
     def mark(dataset: Dataset) -> None:

@@ -123,7 +123,7 @@ def clean_text(text: str, identity: IdentifyingText) -> str:
 
     def keep_known_word(match: re.Match[str]) -> str:
         word = match.group()
-        return word if not identity.names(word) and _is_known_word(word, identity) else ""
+        return word if not identity.contains(word) and _is_known_word(word, identity) else ""
 
     cleaned = _TOKEN.sub(keep_known_word, text)
     # Punctuation and spaces around removed words.
@@ -143,7 +143,7 @@ def _is_known_word(word: str, identity: IdentifyingText) -> bool:
     parts = re.split(r"['-]", word)
     return len(parts) > 1 and all(
         part
-        and not identity.names(part)
+        and not identity.contains(part)
         and not (part.isdigit() and len(part) > _LONGEST_PART)
         and _is_known_word(part, identity)
         for part in parts

@@ -99,7 +99,7 @@ _COMMON_WORDS = frozenset(
 )
 
 
-def folded(text: str) -> str:
+def fold_word(text: str) -> str:
     """Fold a word so that case and characters that OCR confuses (0 and O, 1 and I, 5 and S) do not matter."""
     return text.casefold().translate(str.maketrans("015", "ois"))
 
@@ -116,11 +116,11 @@ class IdentifyingText:
 
     words: frozenset[str]
 
-    def names(self, word: str) -> bool:
+    def contains(self, word: str) -> bool:
         """Whether a word identifies a person."""
-        return folded(word) in self.words
+        return fold_word(word) in self.words
 
-    def stands_in(self, data: bytes) -> bool:
+    def occurs_in(self, data: bytes) -> bool:
         """Whether bytes contain an identifying word, in one or two bytes per character; short words are ignored."""
         plain = data.lower().translate(_FOLDED_BYTES)
         forms = (plain, plain.replace(b"\0", b""))
@@ -132,8 +132,8 @@ def identifying_text_of_person(texts: Iterable[str]) -> IdentifyingText:
     words: set[str] = set()
     for text in texts:
         if len(text.strip()) >= _MIN_WORD_LENGTH:
-            words.add(folded(text.strip()))
-        words |= {folded(word) for word in _WORD.findall(text) if len(word) >= _MIN_WORD_LENGTH}
+            words.add(fold_word(text.strip()))
+        words |= {fold_word(word) for word in _WORD.findall(text) if len(word) >= _MIN_WORD_LENGTH}
     return IdentifyingText(frozenset(words))
 
 
@@ -160,7 +160,7 @@ def identifying_text_of(dataset: Dataset) -> IdentifyingText:
                 _may_identify(tag) if raw.VR in (None, "UN") else raw.VR in _IDENTIFYING_VRS
             ):
                 continue
-            key = _key_of(tag, raw, encoding)
+            key = _cache_key(tag, raw, encoding)
             known = _cached_words.get(key) if key is not None else None
             if known is None:
                 try:
@@ -172,14 +172,14 @@ def identifying_text_of(dataset: Dataset) -> IdentifyingText:
                 if element.VR == "SQ":
                     pending.extend(item for item in value or () if isinstance(item, Dataset))
                     continue
-                known = frozenset(word for text in _texts(element) for word in _identifying_words(element, text))
+                known = frozenset(word for text in _text_values(element) for word in _identifying_words(element, text))
                 if key is not None:
                     _cache_words(key, known)
             words |= known
     return IdentifyingText(frozenset(words))
 
 
-def _key_of(tag: BaseTag, raw: Any, encoding: tuple[object, ...]) -> tuple[object, ...] | None:
+def _cache_key(tag: BaseTag, raw: Any, encoding: tuple[object, ...]) -> tuple[object, ...] | None:
     """Key of an element in the cache; ``None`` if other elements decide how it is read."""
     if type(raw) is not RawDataElement or raw.VR in (None, "UN", "SQ") or len(raw.value or b"") > _MAX_VALUE_BYTES:
         return None
@@ -205,7 +205,7 @@ def _may_identify(tag: BaseTag) -> bool:
         return True
 
 
-def _texts(element: DataElement) -> list[str]:
+def _text_values(element: DataElement) -> list[str]:
     value = element.value
     if value is None or isinstance(value, bytes):
         return []
@@ -218,14 +218,14 @@ def _identifying_words(element: DataElement, value: str) -> Iterator[str]:
     if element.VR == "PN":
         for word in _WORD.findall(value):
             if len(word) >= _MIN_WORD_LENGTH and not word.isdigit():
-                yield folded(word)
+                yield fold_word(word)
     elif tag in _NUMBERS:
         if len(value.strip()) >= _MIN_WORD_LENGTH:
-            yield folded(value.strip())
+            yield fold_word(value.strip())
         for word in _WORD.findall(value):
             if len(word) > _MIN_WORD_LENGTH:
-                yield folded(word)
+                yield fold_word(word)
     elif tag in _LOCATIONS:
         for word in _WORD.findall(value):
             if len(word) > _MIN_WORD_LENGTH and word.casefold() not in _COMMON_WORDS:
-                yield folded(word)
+                yield fold_word(word)

@@ -42,7 +42,7 @@ def restore_numbers(received: Dataset, cleaned: Dataset, *, big_endian: bool) ->
     big_endian
         Whether the received numbers are big endian.
     """
-    for parent, keyword, source, item in _number_elements(received):
+    for parent, keyword, source, item in _find_number_elements(received):
         kind = _NUMBERS[parent, keyword] or _SAMPLES.get(str(source.get("WaveformSampleInterpretation", "")), "")
         target = cleaned if not parent else _item_at(cleaned, parent, item)
         value = source[keyword].value
@@ -57,7 +57,7 @@ def restore_numbers(received: Dataset, cleaned: Dataset, *, big_endian: bool) ->
         if kind[0] == "f":
             numbers[np.isnan(numbers)] = np.nan
         elif keyword == "WaveformData":
-            numbers = _only_stored_bits(numbers, source)
+            numbers = _clear_unused_bits(numbers, source)
         data = numbers.tobytes()
         vr = str(source[keyword].VR)
         target.add(DataElement(keyword, vr if vr != "UN" else "OW", data + bytes(len(data) % 2)))
@@ -77,9 +77,9 @@ def numbers_contain_text(received: Dataset, identity: IdentifyingText) -> bool:
     -------
     bool
     """
-    for _, keyword, source, _ in _number_elements(received):
+    for _, keyword, source, _ in _find_number_elements(received):
         value = source[keyword].value
-        if isinstance(value, bytes) and (identity.stands_in(value) or any(map(_is_readable, _TEXT_RUN.findall(value)))):
+        if isinstance(value, bytes) and (identity.occurs_in(value) or any(map(_is_readable, _TEXT_RUN.findall(value)))):
             return True
     return False
 
@@ -91,7 +91,7 @@ def _is_readable(run: bytes) -> bool:
     return letters >= 0.6 * len(text) and vowels >= 0.15 * len(text) and len(set(text)) > 5
 
 
-def _number_elements(received: Dataset) -> Iterator[tuple[str, str, Dataset, int]]:
+def _find_number_elements(received: Dataset) -> Iterator[tuple[str, str, Dataset, int]]:
     for parent, keyword in _NUMBERS:
         items = list(received.get(parent) or ()) if parent else [received]
         for number, item in enumerate(items):
@@ -104,7 +104,7 @@ def _item_at(cleaned: Dataset, parent: str, number: int) -> Dataset | None:
     return items[number] if number < len(items) else None
 
 
-def _only_stored_bits(samples: NDArray[Any], group: Dataset) -> NDArray[Any]:
+def _clear_unused_bits(samples: NDArray[Any], group: Dataset) -> NDArray[Any]:
     """Clear the bits of samples that are not stored bits, for each channel (PS3.3, C.10.9.1.6)."""
     channels = list(group.get("ChannelDefinitionSequence") or ())
     allocated = 8 * samples.dtype.itemsize

@@ -48,12 +48,12 @@ class Pseudonym:
 
     def alias(self, kind: str, value: str) -> str:
         """Make a short name for a value; the same value has the same name."""
-        return f"{kind}-{_drawn(self.key, kind, value.strip())[:8]}"
+        return f"{kind}-{_keyed_code(self.key, kind, value.strip())[:8]}"
 
 
 def name_of(key: bytes, kind: str, data: bytes | mmap) -> str:
     """Make a file name from the bytes of a file; the same bytes and key give the same name."""
-    return f"{kind}-{_drawn(key, kind, hashlib.sha256(data).hexdigest())[:20]}"
+    return f"{kind}-{_keyed_code(key, kind, hashlib.sha256(data).hexdigest())[:20]}"
 
 
 def subject_of(key: bytes, patient_id: str, issuer: str, dates: Dates) -> Pseudonym:
@@ -79,20 +79,20 @@ def subject_of(key: bytes, patient_id: str, issuer: str, dates: Dates) -> Pseudo
     """
     if len(key) < 16:
         raise ValueError("the key must have at least 16 bytes")
-    who = (patient_id.strip(), issuer.strip())
-    return Pseudonym(key, f"P-{_drawn(key, 'patient', *who)[:12]}", days_of(key, who, dates))
+    patient = (patient_id.strip(), issuer.strip())
+    return Pseudonym(key, f"P-{_keyed_code(key, 'patient', *patient)[:12]}", days_of(key, patient, dates))
 
 
-def days_of(key: bytes, who: tuple[str, ...], dates: Dates) -> int:
+def days_of(key: bytes, patient: tuple[str, ...], dates: Dates) -> int:
     """Derive by how many days the dates of a patient are shifted: negative and never 0."""
     step = 7 if dates.weekdays else 1
     least = _LEAST_DAYS // step
     choices = dates.most_days // step - least + 1
-    drawn = int.from_bytes(_mac(key, "dates", *who)[:8], "big") % choices
-    return -(least + drawn) * step
+    number = int.from_bytes(_mac(key, "dates", *patient)[:8], "big") % choices
+    return -(least + number) * step
 
 
-def _drawn(key: bytes, *parts: str) -> str:
+def _keyed_code(key: bytes, *parts: str) -> str:
     return b32encode(_mac(key, *parts)).decode()
 
 

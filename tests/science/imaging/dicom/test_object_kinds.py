@@ -147,7 +147,7 @@ def test_a_voice_waits_for_a_person() -> None:
         ("application/pdf", None, "pages"),
         ("text/xml", b"<ClinicalDocument><text>Aisha Rahman</text></ClinicalDocument>", "clinical document"),
         ("model/stl", b"solid head of Aisha Rahman", "face"),
-        ("application/x-unknown", b"who knows", "not known here"),
+        ("application/x-unknown", b"who knows", "unknown type"),
     ],
 )
 def test_a_document_waits_for_a_person_under_every_profile(

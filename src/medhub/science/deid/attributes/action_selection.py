@@ -56,12 +56,12 @@ def select_action(tag: BaseTag, profile: Profile) -> SelectedAction:
     if special is not None:
         return SelectedAction(_CODES_OF_SPECIAL[special.action], f"profile: {special.reason}")
     if tag == _ENCRYPTED_ATTRIBUTES:
-        return SelectedAction("discard", "what is encrypted cannot be looked through")
+        return SelectedAction("discard", "encrypted attributes cannot be checked")
     rule = rule_of(tag)
     if rule is not None:
         return _action_of_row(rule, profile)
     if not dictionary_has_tag(tag) and tag.group not in OVERLAYS:
-        return SelectedAction("discard", "it is not in the dictionary of the standard")
+        return SelectedAction("discard", "the standard does not define it")
     return SelectedAction("unlisted", "")
 
 

@@ -27,13 +27,13 @@ def by_requirement(
 ) -> ActionFunction:
     """Combine actions into one that depends on how strongly the object requires the attribute (PS3.5, 7.4)."""
 
-    def act(context: ElementContext, reason: str) -> ActionResult:
+    def apply_by_type(context: ElementContext, reason: str) -> ActionResult:
         parents = context.item.sequence_keywords
         level = requirement(context.run.sop_class, parents[-1] if parents else "", context.keyword)
         action = optional if level == 3 else may_be_empty if level == 2 else required
         return action(context, reason)
 
-    return act
+    return apply_by_type
 
 
 ACTIONS: Mapping[str, ActionFunction] = {

@@ -35,7 +35,7 @@ from medhub.science.deid.replacement_values import DUMMIES, EMPTY_PDF, cap_age, 
 ActionResult = DataElement | ProcessItems | None
 ActionFunction = Callable[[ElementContext, str], ActionResult]
 
-IDENTIFYING_WORDS = "it held words that the file uses as a name, number or place"
+IDENTIFYING_WORDS = "it contained words that the file uses as a name, number or location"
 _PATIENT_KEYWORDS = ("PatientName", "PatientID")
 
 
@@ -113,7 +113,7 @@ def clean(context: ElementContext, reason: str) -> ActionResult:
         context.record("cleaned", reason)
         return DataElement(tag, vr, from_strings(texts))
     # Bit planes and curves can hold drawn text, which cannot be searched.
-    context.record("removed", f"{reason}; it cannot be looked through")
+    context.record("removed", f"{reason}; it cannot be searched")
     return None
 
 
@@ -123,7 +123,7 @@ def replace_uids(context: ElementContext, reason: str) -> ActionResult:
     if context.vr == "SQ":
         return process_items(context, "kept", reason, clean=context.item.clean)
     if context.vr != "UI":
-        context.record("removed", f"{reason}; it is no UID")
+        context.record("removed", f"{reason}; it is not a UID")
         return None
     return write_uids(context, reason, [context.run.subject.replace_uid(uid) for uid in to_strings(context.value)])
 

@@ -34,7 +34,7 @@ def clean_date(context: ElementContext, reason: str) -> DataElement:
         shifted = [shift(date, context.run.subject.days) for date in to_strings(context.value)]
     except NotADate:
         dates.add("removed")
-        context.record("emptied", f"{reason}; it is no date that can be shifted")
+        context.record("emptied", f"{reason}; it is not a date that can be shifted")
         return DataElement(tag, vr, None)
     dates.add("modified")
     context.record("shifted", reason)

@@ -17,7 +17,7 @@ from medhub.science.deid.pseudonym import Pseudonym
 Done = Literal["removed", "emptied", "replaced", "new UID", "shifted", "cleaned", "kept"]
 TEMPORAL_VRS = frozenset(("DA", "TM", "DT"))
 TEXT_VRS = frozenset(("LO", "LT", "SH", "ST", "UC", "UT"))
-MALFORMED = "its value does not fit its representation"
+MALFORMED = "its value does not fit its value representation"
 
 
 class NestedTooDeep(ValueError):

@@ -33,4 +33,4 @@ def copy_value(value: Any) -> Any:
 
 def contains_identifying_word(text: str, identity: IdentifyingText) -> bool:
     """Whether a text is, or contains, a word that identifies a person."""
-    return identity.names(text.strip()) or any(identity.names(word) for word in words_of(text))
+    return identity.contains(text.strip()) or any(identity.contains(word) for word in words_of(text))

@@ -46,15 +46,15 @@ def keep_unlisted(context: ElementContext, reason: str) -> ActionResult:
     if vr == "UI":
         received = to_strings(value)
         uids = received if "uids" in profile.options else [context.run.subject.replace_uid(uid) for uid in received]
-        return write_uids(context, "a UID that is none of the standard's", uids)
+        return write_uids(context, "a UID that the standard does not define", uids)
     if vr == "PN":
-        context.record("emptied", "names of people are not kept")
+        context.record("emptied", "names of people are removed")
         return DataElement(tag, vr, None)
     if context.item.clean and vr in TEMPORAL_VRS:
-        return clean(context, "dates within content that is cleaned")
+        return clean(context, "dates within cleaned content")
     if vr in TEXT_VRS:
         if context.item.clean:
-            return clean(context, "text within content that is cleaned")
+            return clean(context, "text within cleaned content")
         return _remove_identifying_text(context)
     if vr == "UN" or not has_valid_form(vr, tag, value):
         context.record("removed", MALFORMED)
@@ -73,13 +73,13 @@ def _keep_known_terms(context: ElementContext) -> DataElement | None:
         terms, codes = coded_values(keyword), to_strings(value)
         known = [code for code in codes if code in terms or clean_text(code, context.run.identity) == code]
         if known != codes:
-            context.record("cleaned", "codes that are no terms of the field")
+            context.record("cleaned", "codes that are not known terms")
         return DataElement(tag, vr, from_strings(known)) if known else None
     if vr == "AS":
         return DataElement(tag, vr, cap_age(str(value))) if value else DataElement(tag, vr, None)
     if vr in ("AE", "UR") or (vr in _BYTE_VRS and keyword not in _LOOKUP_TABLES):
         if value not in (None, "", b""):
-            context.record("removed", "it cannot be looked through")
+            context.record("removed", "it cannot be searched")
         return None
     return DataElement(tag, vr, copy_value(value))
 
@@ -87,11 +87,11 @@ def _keep_known_terms(context: ElementContext) -> DataElement | None:
 def _holds_identifying_words(vr: str, value: Any, identity: IdentifyingText) -> bool:
     """Whether a value that is not text holds a name: a code that is no code, or bytes."""
     if vr in _BYTE_VRS:
-        return isinstance(value, bytes) and identity.stands_in(value)
+        return isinstance(value, bytes) and identity.occurs_in(value)
     if vr not in _SHORT_VRS:
         return False
     words = [word for text in to_strings(value) for word in words_of(text) if len(word) >= _SHORTEST_NAME]
-    return any(identity.names(word) and word.casefold() not in vocabulary() for word in words)
+    return any(identity.contains(word) and word.casefold() not in vocabulary() for word in words)
 
 
 def _remove_identifying_text(context: ElementContext) -> DataElement:
