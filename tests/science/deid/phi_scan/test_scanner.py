@@ -93,12 +93,12 @@ def test_pixels_that_cannot_be_shown_are_not_cleared() -> None:
     assert [finding.kind for finding in PhiScanner().scan(NAME, encode_file(dataset))] == ["cannot be read"]
 
 
-@pytest.mark.parametrize("said", ["R0dgers^Samuel", "RODGER5, SAMUEL", "Rodqers", "Rodgrs Samuel", "samuel rodgers"])
+@pytest.mark.parametrize("text", ["R0dgers^Samuel", "RODGER5, SAMUEL", "Rodqers", "Rodgrs Samuel", "samuel rodgers"])
 def test_a_known_name_is_known_though_it_is_misread(text: str) -> None:
     assert PhiPatterns(["Rodgers^Samuel"]).find_misread(text) is not None
 
 
-@pytest.mark.parametrize("said", ["Rogue", "DOSE", "Sam", "Range", "erect"])
+@pytest.mark.parametrize("text", ["Rogue", "DOSE", "Sam", "Range", "erect"])
 def test_other_words_are_not_taken_for_a_known_name(text: str) -> None:
     assert PhiPatterns(["Rodgers^Samuel"]).find_misread(text) is None
 
