@@ -562,7 +562,7 @@ def test_a_failure_of_medhub_itself_tells_no_more_than_its_kind(
         raise RuntimeError(f"cannot read {name}")
 
     monkeypatch.setattr("medhub.records.service.list_patients", broken)
-    monkeypatch.setattr("medhub.records.isolated_calls.prepare_all", broken)
+    monkeypatch.setattr("medhub.records.isolated_calls.prepare_files", broken)
     web_app = create_app(app, run_jobs=False)
     technologist = client_of(web_app, app, f"{Role.TECHNOLOGIST}@lab.example")
     patient_id = technologist.post("/api/patients", json={}).json()["id"]

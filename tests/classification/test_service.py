@@ -113,7 +113,7 @@ def test_an_image_that_is_gone_is_left_alone(
     use_classifier(monkeypatch)
     classify(app, "no such image")
     administrator = people.actor(app, Role.ADMINISTRATOR)
-    frame = isolated_calls.frame
+    frame = isolated_calls.read_stored_frame
 
     def deleted_meanwhile(*given: Any) -> Any:
         picture = frame(*given)
@@ -121,7 +121,7 @@ def test_an_image_that_is_gone_is_left_alone(
             delete_image(session, administrator, image_id)
         return picture
 
-    monkeypatch.setattr(isolated_calls, "frame", deleted_meanwhile)
+    monkeypatch.setattr(isolated_calls, "read_stored_frame", deleted_meanwhile)
     classify(app, image_id)
     run_jobs(app)
     with app.database.reading() as session:
@@ -138,7 +138,7 @@ def test_an_image_that_cannot_be_decoded_is_given_up_at_once(
     def refuse(*_: object) -> None:
         raise Unacceptable("The file is damaged.", reason="damaged")
 
-    monkeypatch.setattr(isolated_calls, "frame", refuse)
+    monkeypatch.setattr(isolated_calls, "read_stored_frame", refuse)
     run_jobs(app)
     assert state(app, image_id) == "unreadable"
     with app.database.reading() as session:

@@ -43,7 +43,7 @@ def records_of(app: AppContext, project_id: str) -> Counter[tuple[object, ...]]:
             (patient.sex, patient.birth_year),
             (image.modality, image.sop_class_uid, image.transfer_syntax_uid),
             (image.width, image.height, image.frames, image.number),
-            np.asarray(isolated_calls.frame(app, image.blob)).tobytes(),
+            np.asarray(isolated_calls.read_stored_frame(app, image.blob)).tobytes(),
             beside[image.study_id],
         )
         for image, patient in rows

@@ -74,7 +74,7 @@ def test_a_name_in_a_photograph_is_black_before_anything_is_written(
     (answer,) = upload(app, technologist, patient_id, written("Siti Kowalska 1979"))
     assert answer.outcome == "accepted", answer.reason
     (image,) = rows(app, Image)
-    frame = isolated_calls.frame(app, image.blob)
+    frame = isolated_calls.read_stored_frame(app, image.blob)
     assert frame[34:56, 60:200].max() < 12
     assert np.median(frame[200:]) > 60
     (manifest,) = rows(app, Manifest)
@@ -97,7 +97,7 @@ def test_a_photograph_without_writing_keeps_its_stream_byte_for_byte(
     (image,) = rows(app, Image)
     (manifest,) = rows(app, Manifest)
     assert (manifest.boxes, manifest.looked_through) == ([], "program")
-    content, kind = isolated_calls.photograph(app, image.blob)
+    content, kind = isolated_calls.read_photograph(app, image.blob)
     assert kind == "image/jpeg"
     with Picture.open(io.BytesIO(content)) as after, Picture.open(io.BytesIO(photograph(3))) as before:
         assert np.array_equal(np.asarray(after), np.asarray(before))
@@ -118,7 +118,7 @@ def test_what_is_in_doubt_waits_and_is_released_with_the_boxes_of_a_person(
     done = release.release(app, technologist, arrival.id, [(1, 10, 20, 50, 40)], "I looked: one stain, no name.")
     (image,) = rows(app, Image)
     assert (done.outcome, done.image_id) == ("accepted", image.id)
-    frame = isolated_calls.frame(app, image.blob)
+    frame = isolated_calls.read_stored_frame(app, image.blob)
     assert frame[20:40, 10:50].max() == 0
     assert frame[41:, :].mean() > 60
     (arrival,) = rows(app, Arrival)

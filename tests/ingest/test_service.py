@@ -349,7 +349,7 @@ def test_a_file_at_which_the_decoder_fails_is_kept_apart_with_the_reason(
     def fail(*_: object) -> None:
         raise DecoderFailed("The program that reads files ended while it read this one.", how=how)
 
-    monkeypatch.setattr(isolated_calls, "prepare_all", fail)
+    monkeypatch.setattr(isolated_calls, "prepare_files", fail)
     data = photograph(1)
     (answer,) = upload(app, technologist, patient_id, data)
     assert answer.outcome == "quarantined"
@@ -366,7 +366,7 @@ def test_a_patient_who_is_erased_while_a_file_comes_in_leaves_nothing(
 ) -> None:
     administrator = people.actor(app, Role.ADMINISTRATOR)
     source = source_of(app, technologist, patient_id)
-    prepare_all = isolated_calls.prepare_all
+    prepare_all = isolated_calls.prepare_files
 
     def slowly(*given: Any) -> Any:
         images = prepare_all(*given)
@@ -374,7 +374,7 @@ def test_a_patient_who_is_erased_while_a_file_comes_in_leaves_nothing(
             erase_patient(session, app, administrator, patient_id)
         return images
 
-    monkeypatch.setattr(isolated_calls, "prepare_all", slowly)
+    monkeypatch.setattr(isolated_calls, "prepare_files", slowly)
     answer = ingest_file(app, technologist, source, photograph(1))
     assert answer.outcome == "quarantined"
     assert "erased" in str(answer.reason)

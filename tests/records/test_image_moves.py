@@ -98,7 +98,7 @@ def test_a_moved_image_keeps_what_hangs_on_it_and_its_file_says_where_it_lies(
 ) -> None:
     run_jobs(app)
     before = rows(app, image_ids)
-    pictures = [isolated_calls.rendition(app, image.blob, 64) for image in before]
+    pictures = [isolated_calls.render_stored(app, image.blob, 64) for image in before]
     place = add_series(app, add_study(app, patient_id))
     moved = image_moves.move_images(app, technologist, image_ids[:2], place)
     assert (moved.images, moved.series_id, moved.patient_id) == (2, place, patient_id)
@@ -107,7 +107,7 @@ def test_a_moved_image_keeps_what_hangs_on_it_and_its_file_says_where_it_lies(
     assert [image.study_id for image in after] == [moved.study_id] * 2 + [before[2].study_id]
     assert [image.number for image in after[:2]] == [1, 2]
     assert files_agree(app)
-    assert [isolated_calls.rendition(app, image.blob, 64) for image in after] == pictures
+    assert [isolated_calls.render_stored(app, image.blob, 64) for image in after] == pictures
     assert [image.thumbnail for image in after] == [image.thumbnail for image in before]
     for table in (Prediction, Manifest, Receipt):
         assert count(app, table, table.image_id.in_(image_ids)) == 3
@@ -268,14 +268,14 @@ def test_who_comes_second_is_told_and_leaves_no_bytes(
 ) -> None:
     study_id = add_study(app, patient_id)
     first, second = add_series(app, study_id), add_series(app, study_id)
-    placed = isolated_calls.placed
+    placed = isolated_calls.move_to_series
 
     def while_another_moves(*given: Any) -> bytes:
-        monkeypatch.setattr(isolated_calls, "placed", placed)
+        monkeypatch.setattr(isolated_calls, "move_to_series", placed)
         image_moves.move_images(app, technologist, image_ids[:1], first)
         return placed(*given)
 
-    monkeypatch.setattr(isolated_calls, "placed", while_another_moves)
+    monkeypatch.setattr(isolated_calls, "move_to_series", while_another_moves)
     with pytest.raises(image_moves.ConcurrentChange):
         image_moves.move_images(app, technologist, image_ids[:1], second)
     run_jobs(app)

@@ -28,7 +28,7 @@ from tests.factories.images import photograph
 
 @pytest.fixture(autouse=True)
 def _nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "_recent", ByteCache(2**20))
+    monkeypatch.setattr(service, "_pictures", ByteCache(2**20))
 
 
 def bring(app: AppContext, people: People, data: bytes) -> str:
@@ -68,7 +68,7 @@ def test_the_thumbnail_is_the_one_that_was_made_on_arrival(
     def never(*_: object) -> None:
         raise AssertionError("nothing needs to be decoded")
 
-    monkeypatch.setattr(isolated_calls, "rendition", never)
+    monkeypatch.setattr(isolated_calls, "render_stored", never)
     assert service.rendition(app, image, 256, 0) == app.blobs.get(str(image.thumbnail))
 
 
@@ -77,13 +77,13 @@ def test_a_rendition_is_made_once_and_kept_ready(
 ) -> None:
     image = row(app, bring(app, people, photograph(1, size=300)))
     made = []
-    rendition = isolated_calls.rendition
+    rendition = isolated_calls.render_stored
 
     def noted(*given: Any) -> bytes:
         made.append(given)
         return rendition(*given)
 
-    monkeypatch.setattr(isolated_calls, "rendition", noted)
+    monkeypatch.setattr(isolated_calls, "render_stored", noted)
     first = service.rendition(app, image, 128, 0)
     assert service.rendition(app, image, 128, 0) == first
     assert len(made) == 1
@@ -114,7 +114,7 @@ def test_both_ways_to_the_original_give_the_same_bytes(app: AppContext, people: 
         kept = service.find_photograph(app, image)
         assert kept is not None
         stream = kept.path.read_bytes()[kept.start : kept.start + kept.length]
-        assert (stream, "image/jpeg") == isolated_calls.photograph(app, image.blob)
+        assert (stream, "image/jpeg") == isolated_calls.read_photograph(app, image.blob)
 
 
 def test_the_stored_dicom_file_can_be_had_too(app: AppContext, people: People, viewer: TestClient) -> None:

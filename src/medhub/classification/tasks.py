@@ -19,7 +19,7 @@ def classify(app: AppContext, image_id: str) -> None:
     if image is None or image.shown_as != "image":
         return
     try:
-        picture = isolated_calls.frame(app, image.blob)
+        picture = isolated_calls.read_stored_frame(app, image.blob)
     except Unacceptable:
         # Trying again would not help: a person decides without a classifier.
         service.give_up(app, image_id)
@@ -44,7 +44,7 @@ def classify_in_shadow(app: AppContext, image_id: str) -> None:
     if image is None or image.shown_as != "image" or not wanted:
         return
     try:
-        picture = isolated_calls.frame(app, image.blob)
+        picture = isolated_calls.read_stored_frame(app, image.blob)
     except Unacceptable:
         return
     for appointed, pathway in wanted:

@@ -56,7 +56,7 @@ def finish_image(app: AppContext, arrival: CleanedArrival) -> CleanedImage | Arr
         key = app.keys.derive(f"uids {arrival.context.project_id}")
         series_uid = keyed_uid(key, "placed series", target.study_uid, image.series_instance_uid)
     try:
-        dicom = isolated_calls.placed(app, image.dicom, target.study_uid, series_uid)
+        dicom = isolated_calls.move_to_series(app, image.dicom, target.study_uid, series_uid)
     except DecoderFailed as failure:
         return FileUndecodable(failure)
     return replace(

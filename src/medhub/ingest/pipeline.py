@@ -142,7 +142,7 @@ def clean_files(app: AppContext, source: IngestSource, files: Sequence[IngestFil
     _set_cleaning_contexts(app, source, files)
     contexts = [file.cleaning for file in files if file.cleaning is not None]
     try:
-        images = isolated_calls.prepare_all(app, [file.data for file in files], contexts, decoding_limits(app))
+        images = isolated_calls.prepare_files(app, [file.data for file in files], contexts, decoding_limits(app))
     except DecoderFailed as failure:
         if len(files) == 1:
             files[0].refusal = FileUndecodable(failure)
@@ -189,7 +189,7 @@ def _redact_text(app: AppContext, file: IngestFile, image: CleanedImage) -> Burn
     if file.cleaning is None or (not image.unseen and boxes is None):
         return None
     try:
-        text = isolated_calls.look(app, file.data, image, file.cleaning, decoding_limits(app), boxes)
+        text = isolated_calls.clean_pixels(app, file.data, image, file.cleaning, decoding_limits(app), boxes)
     except OcrUnavailable as missing:
         raise PhiReviewNeeded(f"Its pixels were not searched for text. {missing.message}") from missing
     if text.doubt:

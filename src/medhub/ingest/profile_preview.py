@@ -59,7 +59,7 @@ def preview_profile(app: AppContext, project_id: str, profile: Profile, files: I
         preview.files.append(PreviewedFile(filename, outcome, reason, boxes))
         if file.image is not None:
             preview.actions.update({(line.name, line.done, line.rule) for line in file.image.manifest})
-            preview.texts.update(isolated_calls.texts(app, file.image.dicom))
+            preview.texts.update(isolated_calls.read_remaining_texts(app, file.image.dicom))
     return preview
 
 

@@ -51,7 +51,7 @@ def index_project(app: AppContext, project_id: str, turn: int, after: str) -> No
 
 def _attributes(app: AppContext, image: Image, more: list[str]) -> dict[str, Attributes] | None:
     try:
-        return isolated_calls.attributes(app, image.blob, more)
+        return isolated_calls.read_attributes(app, image.blob, more)
     except (Unacceptable, DecoderFailed, NotFound):
         return None  # what cannot be read keeps what is known of it
 

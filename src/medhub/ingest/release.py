@@ -71,8 +71,8 @@ def review_arrival(app: AppContext, actor: Actor, arrival_id: str) -> ArrivalRev
 def _add_document(app: AppContext, review: ArrivalReview, image: CleanedImage) -> ArrivalReview:
     """Add the pages and the text of a document."""
     try:
-        document = isolated_calls.unstored_content(app, image.dicom)["document"] or {}
-        pages, rows, columns = isolated_calls.page_size(app, image.dicom)
+        document = isolated_calls.read_unstored_content(app, image.dicom)["document"] or {}
+        pages, rows, columns = isolated_calls.measure_pages(app, image.dicom)
     except (Unacceptable, DecoderFailed, LookupError):
         return review
     texts = tuple(str(text) for text in document.get("texts", ()))
@@ -94,10 +94,12 @@ def render_arrival(app: AppContext, actor: Actor, arrival_id: str, number: int) 
         )
     _, image = _clean_arrival(app, actor, arrival_id)
     if image.shown_as == "document":
-        return isolated_calls.view(app, image.dicom, _LARGEST_VIEW, number - 1)
+        return isolated_calls.render_unstored(app, image.dicom, _LARGEST_VIEW, number - 1)
     if not 1 <= number <= image.frames:
         raise Invalid(f"The file has the frames 1 to {image.frames}.", field="number")
-    return isolated_calls.view(app, image.dicom, min(_LARGEST_VIEW, max(image.rows, image.columns)), number - 1)
+    return isolated_calls.render_unstored(
+        app, image.dicom, min(_LARGEST_VIEW, max(image.rows, image.columns)), number - 1
+    )
 
 
 def release(app: AppContext, actor: Actor, arrival_id: str, boxes: Sequence[Region] | None, note: str) -> IngestResult:

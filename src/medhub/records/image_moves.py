@@ -211,7 +211,7 @@ def _rewrite_files(app: AppContext, plan: _MovePlan) -> Mapping[str, _RewrittenF
     try:
         for image in plan.images:
             data = app.blobs.get(image.blob)
-            content = isolated_calls.placed(app, data, plan.study.study_uid, plan.series.series_uid)
+            content = isolated_calls.move_to_series(app, data, plan.study.study_uid, plan.series.series_uid)
             rewritten[image.id] = _RewrittenFile(image.blob, app.blobs.put(content), len(content))
     except BaseException:
         _delete_files(app, rewritten)

@@ -13,7 +13,7 @@ from medhub.foundation.app_context import AppContext
 from medhub.foundation.isolation import DecoderFailed
 from medhub.science.arrivals.burned_in_text import BurnedInText, Region, clean_burned_in_text
 from medhub.science.arrivals.cleaned_image import CleanedImage, CleaningContext
-from medhub.science.arrivals.cleaning import prepare_arrival, prepare_arrivals
+from medhub.science.arrivals.cleaning import prepare_arrivals
 from medhub.science.arrivals.patient_identifiers import PatientIdentifiers, read_identifiers_of_files
 from medhub.science.deid.remaining_text import first_remaining_texts
 from medhub.science.imaging.content.pdf_pages import document_in, read_page_size
@@ -39,19 +39,14 @@ PRELOADED_MODULES = tuple(sorted({function.__module__ for function in ISOLATED_F
 """Modules that an isolated process imports before its first call."""
 
 
-def prepare(app: AppContext, data: bytes, context: CleaningContext, limits: DecodingLimits) -> CleanedImage:
-    """De-identify a received file in memory and turn it into DICOM."""
-    return app.isolation.run(prepare_arrival, data, context=context, limits=limits)
-
-
-def introduce(
+def read_patient_identifiers(
     app: AppContext, files: Sequence[bytes], limits: DecodingLimits
 ) -> list[PatientIdentifiers | Unacceptable]:
     """Read the patient identifiers of received files, or why one cannot be read."""
-    return _one_for_each(files, app.isolation.run(read_identifiers_of_files, list(files), limits))
+    return _check_count(files, app.isolation.run(read_identifiers_of_files, list(files), limits))
 
 
-def prepare_all(
+def prepare_files(
     app: AppContext, files: Sequence[bytes], contexts: Sequence[CleaningContext], limits: DecodingLimits
 ) -> list[CleanedImage | Unacceptable]:
     """De-identify received files in memory, each with its context, or say why one cannot be accepted."""
@@ -65,82 +60,82 @@ def prepare_all(
         [numbers[id(context)] for context in contexts],
         limits,
     )
-    return _one_for_each(files, answers)
+    return _check_count(files, answers)
 
 
-def _one_for_each(files: Sequence[bytes], answers: list[Answer]) -> list[Answer]:
+def _check_count(files: Sequence[bytes], answers: list[Answer]) -> list[Answer]:
     if len(answers) != len(files):
         raise DecoderFailed("The program that reads files gave an invalid answer.", how="answer")
     return answers
 
 
-def look(
+def clean_pixels(
     app: AppContext,
     data: bytes,
     prepared: CleanedImage,
     context: CleaningContext,
     limits: DecodingLimits,
-    chosen: Sequence[Region] | None = None,
+    boxes: Sequence[Region] | None = None,
 ) -> BurnedInText:
     """Make text in the pixels of a prepared image black, or the boxes that a person drew."""
     megapixels = prepared.rows * prepared.columns * prepared.frames / 1e6
     timeout_s = min(_MAX_OCR_S, app.settings.decoder_timeout_s + _OCR_S_PER_MEGAPIXEL * megapixels)
     isolation = app.reading or app.isolation
-    return isolation.run_within(timeout_s, clean_burned_in_text, data, prepared.dicom, context, limits, chosen)
+    return isolation.run_within(timeout_s, clean_burned_in_text, data, prepared.dicom, context, limits, boxes)
 
 
-def frame(app: AppContext, digest: str, number: int = 0) -> NDArray[np.uint8]:
+def read_stored_frame(app: AppContext, digest: str, number: int = 0) -> NDArray[np.uint8]:
     """One frame of a stored image, rows x columns x 3, RGB."""
     return app.isolation.run(read_frame, app.blobs.get(digest), number)
 
 
-def rendition(app: AppContext, digest: str, size: int, number: int = 0) -> bytes:
+def render_stored(app: AppContext, digest: str, size: int, number: int = 0) -> bytes:
     """A WebP picture of one frame of a stored image, at most ``size`` pixels at its longest side."""
-    return view(app, app.blobs.get(digest), size, number)
+    return render_unstored(app, app.blobs.get(digest), size, number)
 
 
-def view(app: AppContext, dicom: bytes, size: int, number: int) -> bytes:
+def render_unstored(app: AppContext, dicom: bytes, size: int, number: int) -> bytes:
     """A WebP picture of one frame of an image that is not stored, at most ``size`` pixels at its longest side."""
     return app.isolation.run(render_file, dicom, size, "webp", frame=number)
 
 
-def attributes(app: AppContext, digest: str, more: Sequence[str]) -> dict[str, Attributes]:
+def read_attributes(app: AppContext, digest: str, more: Sequence[str]) -> dict[str, Attributes]:
     """The search attributes of a stored object."""
     attributes = app.isolation.run(read_search_attributes, app.blobs.get(digest), list(more))
     check_attributes(attributes)
     return attributes
 
 
-def texts(app: AppContext, dicom: bytes) -> set[tuple[str, str]]:
+def read_remaining_texts(app: AppContext, dicom: bytes) -> set[tuple[str, str]]:
     """The free text that remains in a prepared image: attribute and value."""
     return set(app.isolation.run(first_remaining_texts, dicom))
 
 
-def content(app: AppContext, digest: str) -> dict[str, Any]:
+def read_content(app: AppContext, digest: str) -> dict[str, Any]:
     """The content of a stored object beside its pixels; see ``content_of``."""
-    return unstored_content(app, app.blobs.get(digest))
+    return read_unstored_content(app, app.blobs.get(digest))
 
 
-def unstored_content(app: AppContext, dicom: bytes) -> dict[str, Any]:
+def read_unstored_content(app: AppContext, dicom: bytes) -> dict[str, Any]:
     """The content of an object that is not stored; it may identify a person."""
     return app.isolation.run(content_of, dicom)
 
 
-def document(app: AppContext, digest: str) -> tuple[bytes, str]:
+def read_document(app: AppContext, digest: str) -> tuple[bytes, str]:
     """The document of a stored object, and its media type; empty where it is of no known kind."""
     return app.isolation.run(document_in, app.blobs.get(digest))
 
 
-def page_size(app: AppContext, dicom: bytes) -> tuple[int, int, int]:
+def measure_pages(app: AppContext, dicom: bytes) -> tuple[int, int, int]:
     """Pages of the document of an object that is not stored, and rows and columns of the first; zeros without one."""
     return app.isolation.run(read_page_size, dicom)
 
 
-def photograph(app: AppContext, digest: str) -> tuple[bytes, str]:
+def read_photograph(app: AppContext, digest: str) -> tuple[bytes, str]:
     """A stored photograph as a file that any program opens, and its media type."""
     return app.isolation.run(original, app.blobs.get(digest))
 
 
-def placed(app: AppContext, dicom: bytes, study_uid: str, series_uid: str) -> bytes:
+def move_to_series(app: AppContext, dicom: bytes, study_uid: str, series_uid: str) -> bytes:
     """A stored DICOM file with the UIDs of another study and series; nothing else of it changes."""
     return app.isolation.run(reassign_uids, dicom, study_uid, series_uid)

@@ -183,7 +183,7 @@ def _fields(session: Session, patient: Patient, study: Study) -> tuple[tuple[str
 def _finding(app: AppContext, facts: queries.ImageFacts) -> ImageFinding:
     image, prediction, verdict = facts.image, facts.prediction, facts.verdict
     assert verdict is not None  # noqa: S101 - a case is signed only when each image has a verdict
-    picture = isolated_calls.rendition(app, image.blob, PICTURE_SIDE)
+    picture = isolated_calls.render_stored(app, image.blob, PICTURE_SIDE)
     layered: bytes | None = None
     if prediction is not None and prediction.evidence is not None:
         layered = _layered(picture, app, prediction.evidence)

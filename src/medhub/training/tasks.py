@@ -204,7 +204,7 @@ def _write_image(app: AppContext, folder: Path, file: File) -> str | None:
         if file.uploaded:
             (folder / name).write_bytes(pictures_of(app.settings).get(file.blob))
         else:
-            Picture.fromarray(isolated_calls.frame(app, file.blob)).save(folder / name, compress_level=1)
+            Picture.fromarray(isolated_calls.read_stored_frame(app, file.blob)).save(folder / name, compress_level=1)
     except (Unacceptable, DecoderFailed):
         return None
     return name

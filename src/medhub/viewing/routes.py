@@ -107,7 +107,7 @@ def read_original(
     elif photograph := service.find_photograph(call.app, image):
         response, extension = cacheable_file_response(etag, photograph, "image/jpeg"), "jpg"
     else:
-        content, media_type = isolated_calls.photograph(call.app, image.blob)
+        content, media_type = isolated_calls.read_photograph(call.app, image.blob)
         response, extension = cacheable_response(request, etag, content, media_type), media_type.removeprefix("image/")
         extension = extension.replace("jpeg", "jpg")
     response.headers["Content-Disposition"] = f'attachment; filename="{image.id}.{extension}"'
@@ -119,7 +119,7 @@ _EXTENSIONS = {"application/pdf": "pdf", "text/xml": "xml", "model/stl": "stl", 
 
 def _document_response(call: Call, image: Image) -> Response:
     """The document of an object, always as a download, since a browser must not display it."""
-    content, media_type = isolated_calls.document(call.app, image.blob)
+    content, media_type = isolated_calls.read_document(call.app, image.blob)
     extension = _EXTENSIONS.get(media_type, "bin")
     disposition = f'attachment; filename="{image.id}.{extension}"'
     return Response(

@@ -41,7 +41,7 @@ def rendition(app: AppContext, image: Image, size: int, frame: int) -> bytes:
     key = f"{image.blob} {size} {frame}"
     content = _pictures.get(key)
     if content is None:
-        content = isolated_calls.rendition(app, image.blob, size, frame)
+        content = isolated_calls.render_stored(app, image.blob, size, frame)
         _pictures.put(key, content)
     return content
 
@@ -78,7 +78,7 @@ def stored_frame(app: AppContext, image: Image, number: int) -> list[FileRange]:
 
 def content(app: AppContext, image: Image) -> Content:
     """The content of an object besides its pixels, with links to other objects of its project."""
-    extracted = isolated_calls.content(app, image.blob)
+    extracted = isolated_calls.read_content(app, image.blob)
     try:
         return _link_objects(app, image, extracted)
     except (ValidationError, LookupError, TypeError, ValueError) as error:

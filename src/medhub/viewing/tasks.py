@@ -23,7 +23,7 @@ def make_thumbnails(app: AppContext, study_id: str) -> None:
         )
     for image in images_without_thumbnail:
         try:
-            picture = isolated_calls.rendition(app, image.blob, THUMBNAIL_SIZE)
+            picture = isolated_calls.render_stored(app, image.blob, THUMBNAIL_SIZE)
         except (Unacceptable, DecoderFailed):
             continue
         with app.database.writing(durable=False) as session:

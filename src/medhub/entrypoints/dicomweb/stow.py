@@ -92,7 +92,7 @@ class _StoreRequest:
 
     def _refuse_other_studies(self, objects: list[bytes]) -> list[bytes]:
         """The objects that name the study of the address; the others are refused."""
-        identifiers = isolated_calls.introduce(self.call.app, objects, decoding_limits(self.call.app))
+        identifiers = isolated_calls.read_patient_identifiers(self.call.app, objects, decoding_limits(self.call.app))
         accepted = []
         for data, named in zip(objects, identifiers, strict=True):
             if isinstance(named, PatientIdentifiers) and named.study_uid != self.study:

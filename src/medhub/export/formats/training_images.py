@@ -46,7 +46,7 @@ class TrainingImagesFormat:
     def read_file(self, app: AppContext, image: Image, picture: str | None) -> bytes:
         """Return the first frame as a PNG or JPEG without metadata."""
         buffer = io.BytesIO()
-        frame = PillowImage.fromarray(isolated_calls.frame(app, image.blob))
+        frame = PillowImage.fromarray(isolated_calls.read_stored_frame(app, image.blob))
         if picture == "png":
             frame.save(buffer, "PNG", compress_level=4)
         else:

@@ -19,7 +19,7 @@ def read_identifiers(app: AppContext, files: Sequence[IngestFile]) -> list[Refus
     if not files:
         return []
     try:
-        answers = isolated_calls.introduce(app, [file.data for file in files], decoding_limits(app))
+        answers = isolated_calls.read_patient_identifiers(app, [file.data for file in files], decoding_limits(app))
     except DecoderFailed as failure:
         if len(files) == 1:
             return [FileUndecodable(failure)]
