@@ -49,7 +49,7 @@ def fill(data: Path, url: str | None, images: int) -> dict[str, Any]:
     app = build(Settings(data=data, database_url=url))
     start = clock.now() - timedelta(days=400)
     rows: dict[Any, list[dict[str, Any]]] = {
-        one: [] for one in (FieldDefinition, Patient, Study, Series, Image, Case, Prediction)
+        table: [] for table in (FieldDefinition, Patient, Study, Series, Image, Case, Prediction)
     }
     with app.database.writing() as session:
         project = accounts.add_project(session, server.PROJECT)
@@ -62,8 +62,8 @@ def fill(data: Path, url: str | None, images: int) -> dict[str, Any]:
             project_id=project.id,
         )
         project_id = project.id
-        for place in range(3):  # a project is one of several
-            session.add(Project(**{**_columns(project), "id": ids.new_id(), "name": f"Other {place}"}))
+        for position in range(3):  # a project is one of several
+            session.add(Project(**{**_columns(project), "id": ids.new_id(), "name": f"Other {position}"}))
     for subject, key, kind in (("patient", "ward", "choice"), ("study", "stain", "text")):
         rows[FieldDefinition].append(
             {
@@ -80,9 +80,9 @@ def fill(data: Path, url: str | None, images: int) -> dict[str, Any]:
             }
         )
     for number in range(images):
-        study_number, place = divmod(number, PER_STUDY)
+        study_number, position = divmod(number, PER_STUDY)
         moment = start + timedelta(seconds=number * 300)
-        if place == 0:
+        if position == 0:
             if study_number % STUDIES_A_PATIENT == 0:
                 patient = {
                     "id": ids.new_id(),
@@ -120,13 +120,13 @@ def fill(data: Path, url: str | None, images: int) -> dict[str, Any]:
                     "opened_at": moment,
                 }
             )
-        if place % (PER_STUDY // SERIES_A_STUDY) == 0:
+        if position % (PER_STUDY // SERIES_A_STUDY) == 0:
             series = {
                 "id": ids.new_id(),
                 "study_id": study["id"],
                 "series_uid": ids.new_uid(),
                 "modality": "GM",
-                "description": f"Slide {place // (PER_STUDY // SERIES_A_STUDY) + 1}",
+                "description": f"Slide {position // (PER_STUDY // SERIES_A_STUDY) + 1}",
                 "created_at": moment,
             }
             rows[Series].append(series)
@@ -136,7 +136,7 @@ def fill(data: Path, url: str | None, images: int) -> dict[str, Any]:
             "patient_id": patient["id"],
             "study_id": study["id"],
             "series_id": series["id"],
-            "number": place + 1,
+            "number": position + 1,
             "sop_class_uid": "1.2.840.10008.5.1.4.1.1.77.1.2",
             "sop_instance_uid": ids.new_uid(),
             "transfer_syntax_uid": "1.2.840.10008.1.2.4.50",
@@ -200,10 +200,10 @@ def _columns(row: Any) -> dict[str, Any]:
 Path_ = Callable[[], str]
 
 
-def pages(made: dict[str, Any]) -> dict[str, Path_]:
+def pages(filled: dict[str, Any]) -> dict[str, Path_]:
     """The pages of the explorer: what each is, and an address of one of them, another at each call."""
-    chance, project = made["chance"], made["project"]
-    patients, studies, series, images = (made[name] for name in ("patients", "studies", "series", "images"))
+    chance, project = filled["chance"], filled["project"]
+    patients, studies, series, images = (filled[name] for name in ("patients", "studies", "series", "images"))
 
     def page_of(many: list[Any], size: int = PAGE) -> int:
         return int(chance.randrange(1, max(2, len(many) // size + 1)))
@@ -211,7 +211,7 @@ def pages(made: dict[str, Any]) -> dict[str, Path_]:
     def listed(what: str, many: list[Any], more: str = "") -> Path_:
         return lambda: f"/api/{what}?project_id={project}&page_size={PAGE}&page={page_of(many)}{more}"
 
-    def one(what: str, by: str, many: list[Any], more: str = "") -> Path_:
+    def read_page(what: str, by: str, many: list[Any], more: str = "") -> Path_:
         return lambda: f"/api/{what}?page_size={PAGE}&{by}={chance.choice(many)['id']}{more}"
 
     def sought(what: str, values: Callable[[], str]) -> Path_:
@@ -223,16 +223,16 @@ def pages(made: dict[str, Any]) -> dict[str, Path_]:
         "patients of a ward (field)": listed("patients", patients[: len(patients) // 4], "&field.ward=B2"),
         "patients by part of a code": sought("patients", lambda: chance.choice(patients)["code"][2:5]),
         "patients by a study's UID": sought("patients", lambda: chance.choice(studies)["study_uid"]),
-        "studies of a patient": one("studies", "patient_id", patients),
+        "studies of a patient": read_page("studies", "patient_id", patients),
         "all studies, any page": listed("studies", studies, "&sort=-created_at"),
         "studies by words": sought("studies", lambda: f"day+{chance.randrange(300)}"),
         "studies by a stain (field)": listed("studies", studies[: len(studies) // 2], "&field.stain=wright"),
         "one study, for the crumbs": lambda: f"/api/studies/{chance.choice(studies)['id']}",
-        "series of a study": one("series", "study_id", studies),
+        "series of a study": read_page("series", "study_id", studies),
         "all series, any page": listed("series", series, "&sort=-created_at"),
-        "images of a series": one("images", "series_id", series, "&sort=number"),
-        "images of a study": one("images", "study_id", studies, "&sort=number"),
-        "images of a patient": one("images", "patient_id", patients),
+        "images of a series": read_page("images", "series_id", series, "&sort=number"),
+        "images of a study": read_page("images", "study_id", studies, "&sort=number"),
+        "images of a patient": read_page("images", "patient_id", patients),
         "all images, first pages": lambda: (
             f"/api/images?project_id={project}&page_size={PAGE}&page={chance.randrange(1, 5)}&sort=-created_at"
         ),
@@ -273,9 +273,9 @@ def measure(client: Client, path: Path_, times: int) -> tuple[list[float], int]:
     taken, most = [], 0
     for _ in range(times):
         address = path()
-        begun = time.perf_counter()
+        started = time.perf_counter()
         status, content = client.send("GET", address)
-        taken.append((time.perf_counter() - begun) * 1000)
+        taken.append((time.perf_counter() - started) * 1000)
         if status != 200:
             raise SystemExit(f"{address} answered {status}: {content[:300]!r}")
         most = max(most, content.count(b'"created_at"'))
@@ -295,25 +295,25 @@ def main() -> None:
     parser.add_argument("--databases", default="sqlite,postgresql")
     options = parser.parse_args()
     kinds = options.databases.split(",")
-    found: dict[str, dict[str, list[float]]] = {}
+    times: dict[str, dict[str, list[float]]] = {}
     for kind in kinds:
         with server.data_folder() as data, database(kind) as url:
-            made = fill(data, url, options.images)
+            filled = fill(data, url, options.images)
             settings = {"database_url": url} if url else {}
             with server.running(data, job_runners="0", **settings) as running:
                 client = running.client("technologist@bench.example")
-                for name, path in pages(made).items():
+                for name, path in pages(filled).items():
                     print(f"{kind}: {name}", file=sys.stderr)
                     measure(client, path, 3)
                     taken, most = measure(client, path, options.times)
                     if most == 0:
                         raise SystemExit(f"{name}: nothing was found, so nothing was measured")
-                    found.setdefault(name, {})[kind] = taken
+                    times.setdefault(name, {})[kind] = taken
     print(f"{options.images} images in {options.images // PER_STUDY} studies; {options.times} requests of each kind")
     print(f"{server.machine()}\n")
     print("milliseconds".ljust(32) + "".join(f"{kind} median    p95   " for kind in kinds))
     slow = 0
-    for name, of in found.items():
+    for name, of in times.items():
         line = name.ljust(32)
         for kind in kinds:
             high = p95(of[kind])

@@ -88,14 +88,14 @@ def fill(running: Server) -> None:
     images: list[str] = []
     per_patient = (IMAGES - LARGE) // PATIENTS
     number = 0
-    for place, patient in enumerate(patients):
+    for position, patient in enumerate(patients):
         files = [(f"cell-{number + i}.jpg", server.cell(number + i)) for i in range(per_patient)]
         number += per_patient
-        if place < LARGE:
-            files.append((f"smear-{place}.jpg", server.smear(place, 2592, 1944, 96, 0)))
+        if position < LARGE:
+            files.append((f"smear-{position}.jpg", server.smear(position, 2592, 1944, 96, 0)))
         rest = IMAGES - LARGE - per_patient * PATIENTS
-        if place >= PATIENTS - rest:
-            files.append((f"cell-{IMAGES + place}.jpg", server.cell(IMAGES + place)))
+        if position >= PATIENTS - rest:
+            files.append((f"cell-{IMAGES + position}.jpg", server.cell(IMAGES + position)))
         images += [item["image_id"] for item in technologist.upload(patient, files)]
     server.wait_until_read(technologist)
     for image in images[:VERIFIED]:
@@ -112,7 +112,7 @@ def look(running: Server) -> LoadTargets:
     users = [user["id"] for user in administrator.json("GET", "/api/users?page_size=200")["items"]]
     patients = _all(administrator, "/api/patients")
     images = _all(administrator, "/api/images")
-    large = [one for one in images if one["size_bytes"] > 3_000_000]
+    large = [image for image in images if image["size_bytes"] > 3_000_000]
     assert (len(users), len(patients), len(images), len(large)) == (len(emails), PATIENTS, IMAGES, LARGE)
     targets = LoadTargets(
         tokens, users, [p["id"] for p in patients], [i["id"] for i in images], [i["id"] for i in large], 0
@@ -126,8 +126,8 @@ def look(running: Server) -> LoadTargets:
     assert (len(unverified["items"]), unverified["total"]) == (50, IMAGES - VERIFIED)
     assert administrator.json("GET", f"/api/patients/{targets.patients[0]}")["identity"]["name"]
     assert len(administrator.json("GET", "/api/patients")["items"]) == 50
-    one = administrator.json("GET", f"/api/images/{targets.images[0]}")
-    assert bool(one["predictions"]) == server.has_classifier()
+    image = administrator.json("GET", f"/api/images/{targets.images[0]}")
+    assert bool(image["predictions"]) == server.has_classifier()
     return targets
 
 
@@ -231,7 +231,7 @@ async def load(port: int, targets: LoadTargets, users: int, requests: int, ramp_
         for user in range(users)
     ]
     ends: list[float] = []
-    began = loop.time()
+    started = loop.time()
 
     async def user_works(user: int) -> None:
         await asyncio.sleep(ramp_s * user / users)
@@ -251,7 +251,7 @@ async def load(port: int, targets: LoadTargets, users: int, requests: int, ramp_
             connection.transport.close()
 
     await asyncio.gather(*(user_works(user) for user in range(users)))
-    run.wall_s = max(ends) - began
+    run.wall_s = max(ends) - started
     return run
 
 
@@ -305,14 +305,14 @@ def main() -> None:
             runs = []
             for number in range(arguments.runs):
                 runs.append(measure(running, targets, arguments))
-                one = runs[-1]
+                run = runs[-1]
                 print(
-                    f"run {number + 1}: mean {one.mean_s:.3f} s, {one.per_s:.1f} requests/s, {sum(one.errors)} errors; "
-                    f"processor time: server {one.server_s:.1f} s, load {one.load_s:.1f} s, wall {one.wall_s:.1f} s; "
+                    f"run {number + 1}: mean {run.mean_s:.3f} s, {run.per_s:.1f} requests/s, {sum(run.errors)} errors; "
+                    f"processor time: server {run.server_s:.1f} s, load {run.load_s:.1f} s, wall {run.wall_s:.1f} s; "
                     f"{server.machine()}",
                     flush=True,
                 )
-    runs.sort(key=lambda one: one.per_s)
+    runs.sort(key=lambda run: run.per_s)
     median = runs[len(runs) // 2]
     print(
         f"\n{arguments.users} users, {arguments.requests} requests each, ramp {arguments.ramp:g} s; "
@@ -323,7 +323,7 @@ def main() -> None:
     )
     show(median)
     print()
-    print(f"- {server.verdict_on('errors = 0', sum(sum(one.errors) for one in runs), 0.5)}, in all runs")
+    print(f"- {server.verdict_on('errors = 0', sum(sum(run.errors) for run in runs), 0.5)}, in all runs")
     print(f"- {server.verdict_on(f'mean < {TARGET_MEAN_S:g} s', median.mean_s, TARGET_MEAN_S)}; paper {PAPER_MEAN_S} s")
     wanted = f"more than {TARGET_PER_S:g} requests/s"
     print(f"- {server.verdict_on(wanted, median.per_s, TARGET_PER_S, at_least=True)}; paper {PAPER_PER_S}")

@@ -48,8 +48,8 @@ def measure(running: Server) -> Memory:
         server_rss=rss,
         server_pss=pss,
         server_peak=_field(Path(f"/proc/{running.pid}/status"), "VmHWM"),
-        decoders_rss=sum(one[0] for one in taken),
-        decoders_pss=sum(one[1] for one in taken),
+        decoders_rss=sum(sample[0] for sample in taken),
+        decoders_pss=sum(sample[1] for sample in taken),
         decoders=len(children),
     )
 
@@ -79,16 +79,16 @@ def photograph(number: int) -> tuple[str, bytes]:
     )
 
 
-_made: list[bytes] = []
+_photographs: list[bytes] = []
 
 
 def _large(number: int) -> bytes:
     """A large photograph unlike the others: one of twenty, with a comment of its own (making each takes too long)."""
-    if not _made:
-        _made.extend(server.smear(seed) for seed in range(20))
-    data = _made[number % len(_made)]
+    if not _photographs:
+        _photographs.extend(server.smear(seed) for seed in range(20))
+    data = _photographs[number % len(_photographs)]
     # Two bytes of filling between markers (T.81, B.1.1.2) do not change the picture, but make another file of it.
-    return data[:2] + b"\xff" * (1 + number // len(_made)) + data[2:]
+    return data[:2] + b"\xff" * (1 + number // len(_photographs)) + data[2:]
 
 
 def main() -> None:

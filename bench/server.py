@@ -161,11 +161,11 @@ def _wait_until_it_answers(process: subprocess.Popen[bytes], port: int, data: Pa
 
 
 @contextlib.contextmanager
-def data_folder(kept: Path | None = None) -> Iterator[Path]:
+def data_folder(folder: Path | None = None) -> Iterator[Path]:
     """A folder that is gone afterwards, or the one that was named."""
-    if kept is not None:
-        kept.mkdir(parents=True, exist_ok=True)
-        yield kept
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
         return
     folder = Path(tempfile.mkdtemp(prefix="medhub-bench-"))
     try:

@@ -123,8 +123,8 @@ def commands() -> Iterator[tuple[str, Any]]:
             yield name, command
         if inside is None:
             return
-        for part, one in inside.items():
-            yield from walk(f"{name} {part}", one)
+        for part, module in inside.items():
+            yield from walk(f"{name} {part}", module)
 
     yield from walk("medhub", typer.main.get_command(cli.cli))
 
@@ -165,12 +165,12 @@ def test_nothing_names_a_place_of_one_machine_or_a_mirror() -> None:
     machine = re.compile(rf"(?<![\w.~-])/({'|'.join(('wo' + 'rk', 'ro' + 'ot', 'Us' + 'ers'))})/\w")
     index, lock = r"^\s*(--)?(extra-)?index" + r"-url\b", r'"resol' + r'ved": *"http'
     mirror = re.compile(f"{index}|{lock}", re.MULTILINE)
-    found = []
+    matches = []
     for path in text_files:
         text = path.read_text(encoding="utf-8", errors="replace")
-        found += [f"{path.name}: {match[0]}" for match in machine.finditer(text)]
-        found += [f"{path.name}: {match[0]}" for match in mirror.finditer(text)]
-    assert found == []
+        matches += [f"{path.name}: {match[0]}" for match in machine.finditer(text)]
+        matches += [f"{path.name}: {match[0]}" for match in mirror.finditer(text)]
+    assert matches == []
     assert machine.search("cd /" + "work/x")
     assert mirror.search("--index" + "-url https://mirror.example/simple")
 

@@ -55,29 +55,29 @@ class Canaries:
 
     def new(self, where: str) -> str:
         """A string to be planted somewhere."""
-        made = f"Kanari{where}{os.urandom(5).hex()}"
-        self.planted.append(made)
-        return made
+        canary = f"Kanari{where}{os.urandom(5).hex()}"
+        self.planted.append(canary)
+        return canary
 
     def uid(self) -> str:
         """A DICOM UID to be planted."""
-        made = f"2.25.{int.from_bytes(os.urandom(12))}"
-        self.planted.append(made)
-        return made
+        canary = f"2.25.{int.from_bytes(os.urandom(12))}"
+        self.planted.append(canary)
+        return canary
 
     def in_bytes(self, data: bytes) -> list[str]:
         """The strings that are in some bytes, whatever their case, in UTF-8, UTF-16 or as hexadecimal digits."""
         lowered = data.lower()
         return [
-            one
-            for one in self.planted
+            canary
+            for canary in self.planted
             if any(
                 form in lowered
                 for form in (
-                    one.lower().encode(),
-                    one.lower().encode("utf-16-le"),
-                    one.lower().encode("utf-16-be"),
-                    one.encode().hex().encode(),
+                    canary.lower().encode(),
+                    canary.lower().encode("utf-16-le"),
+                    canary.lower().encode("utf-16-be"),
+                    canary.encode().hex().encode(),
                 )
             )
         ]
@@ -102,10 +102,10 @@ def jpeg(canaries: Canaries, seed: int) -> bytes:
     xmp = f"<x:xmpmeta xmlns:x='adobe:ns:meta/'>{canaries.new('Xmp')}</x:xmpmeta>"
     with Image.open(io.BytesIO(photograph(seed))) as picture:
         picture.save(buffer, "JPEG", exif=exif, comment=canaries.new("Comment"), xmp=xmp.encode())
-    made = buffer.getvalue()
+    content = buffer.getvalue()
     app13 = b"Photoshop 3.0\x00" + canaries.new("App13").encode()
     segment = b"\xff\xed" + struct.pack(">H", len(app13) + 2) + app13
-    return made[:2] + segment + made[2:] + canaries.new("Behind").encode()
+    return content[:2] + segment + content[2:] + canaries.new("Behind").encode()
 
 
 def png(canaries: Canaries, seed: int) -> bytes:
@@ -119,10 +119,10 @@ def png(canaries: Canaries, seed: int) -> bytes:
     buffer = io.BytesIO()
     with Image.open(io.BytesIO(photograph(seed, form="PNG"))) as picture:
         picture.save(buffer, "PNG", pnginfo=info, exif=exif)
-    made = buffer.getvalue()
+    content = buffer.getvalue()
     private = b"prVt" + canaries.new("Chunk").encode()
     chunk = struct.pack(">I", len(private) - 4) + private + struct.pack(">I", zlib.crc32(private))
-    return made[:33] + chunk + made[33:]
+    return content[:33] + chunk + content[33:]
 
 
 def tiff(canaries: Canaries, seed: int) -> bytes:
@@ -229,8 +229,8 @@ def rows_of(app: AppContext, *tables: str) -> bytes:
     """All rows of some tables, or of all, as text."""
     names = tables or tuple(table.name for table in Base.metadata.sorted_tables)
     with app.database.reading() as session:
-        found = [str(row) for name in names for row in session.execute(text(f"SELECT * FROM {name}"))]  # noqa: S608
-    return "\n".join(found).encode()
+        rows = [str(row) for name in names for row in session.execute(text(f"SELECT * FROM {name}"))]  # noqa: S608
+    return "\n".join(rows).encode()
 
 
 def upload(client: TestClient, patient_id: str, files: list[tuple[str, bytes]]) -> list[dict[str, Any]]:
@@ -315,8 +315,8 @@ def test_what_names_a_person_is_found_nowhere(
     for form in ({"form": "dicom"}, {"form": "training", "picture": "jpeg"}, {"form": "metadata"}):
         export_id = researcher.post("/api/exports", json={"selection": "project", **form}).json()["id"]
         run_jobs(app)
-        made = researcher.get(f"/api/exports/{export_id}").json()
-        assert (made["state"], made["images"]) == ("ready", len(taken) + len(with_header)), made
+        export = researcher.get(f"/api/exports/{export_id}").json()
+        assert (export["state"], export["images"]) == ("ready", len(taken) + len(with_header)), export
         with zipfile.ZipFile(io.BytesIO(researcher.get(f"/api/exports/{export_id}/file").content)) as archive:
             for member in archive.namelist():
                 assert canaries.in_bytes(member.encode() + archive.read(member)) == [], member
@@ -441,8 +441,8 @@ def test_what_names_a_person_is_left_behind_at_every_other_door(
     )
     assert [item["outcome"] for item in items] == ["accepted", "quarantined", "quarantined", "quarantined"]
     waiting = technologist.get("/api/arrivals", params={"outcome": "quarantined"}).json()["items"]
-    for one in waiting:
-        address = f"/api/arrivals/{one['id']}"
+    for job in waiting:
+        address = f"/api/arrivals/{job['id']}"
         opened = technologist.get(address).json()
         if opened["rows"]:
             assert technologist.get(f"{address}/frames/1").status_code == 200
@@ -451,18 +451,18 @@ def test_what_names_a_person_is_left_behind_at_every_other_door(
         else:
             assert technologist.post(f"{address}/discard", json={"note": "No image."}).status_code == 200
     with app.database.reading() as session:
-        said = vault.read_identity(app.keys, session.get(Identity, patient_id))
-    assert said is not None
-    assert family[:8] in said["name"]
+        identity = vault.read_identity(app.keys, session.get(Identity, patient_id))
+    assert identity is not None
+    assert family[:8] in identity["name"]
     run_jobs(app)
 
     # It leaves for research.
     for form in ("dicom", "metadata"):
         order = {"project_id": people.project_id, "form": form, "selection": "project"}
-        made = researcher.post("/api/exports", json=order)
-        assert made.status_code in (200, 201), made.text
+        order_response = researcher.post("/api/exports", json=order)
+        assert order_response.status_code in (200, 201), order_response.text
         run_jobs(app)
-        export = researcher.get(f"/api/exports/{made.json()['id']}").json()
+        export = researcher.get(f"/api/exports/{order_response.json()['id']}").json()
         assert export["state"] == "ready", export
         got = researcher.get(f"/api/exports/{export['id']}/file")
         assert got.status_code == 200
@@ -472,7 +472,7 @@ def test_what_names_a_person_is_left_behind_at_every_other_door(
             for name in names:
                 content = archive.read(name)
                 assert canaries.in_bytes(content) == [], name
-                assert "known identity" not in {one.kind for one in PhiScanner([family]).scan(name, content)}, name
+                assert "known identity" not in {job.kind for job in PhiScanner([family]).scan(name, content)}, name
 
     for path in sorted(tmp_path.rglob("*")):
         if path.is_file():
@@ -515,8 +515,8 @@ def test_the_command_line_leaves_it_behind_too(
 
 
 def seen_by_a_viewer(viewer: TestClient, patient_id: str) -> list[str]:
-    images = [one["id"] for one in viewer.get("/api/images", params={"patient_id": patient_id}).json()["items"]]
-    cases = [one["id"] for one in viewer.get("/api/cases").json()["items"]]
+    images = [row["id"] for row in viewer.get("/api/images", params={"patient_id": patient_id}).json()["items"]]
+    cases = [row["id"] for row in viewer.get("/api/cases").json()["items"]]
     assert len(images) == 6
     return [
         "/api/patients",
@@ -537,15 +537,15 @@ def seen_by_a_viewer(viewer: TestClient, patient_id: str) -> list[str]:
 
 
 def test_a_canary_is_found_in_every_form_in_which_it_could_be_written(canaries: Canaries) -> None:
-    one = canaries.new("Form")
+    canary = canaries.new("Form")
     for written_as in (
-        one.encode(),
-        one.upper().encode(),
-        one.encode("utf-16-le"),
-        one.encode("utf-16-be"),
-        one.encode().hex().encode(),
+        canary.encode(),
+        canary.upper().encode(),
+        canary.encode("utf-16-le"),
+        canary.encode("utf-16-be"),
+        canary.encode().hex().encode(),
     ):
-        assert canaries.in_bytes(b"\x00before " + written_as + b" behind") == [one]
+        assert canaries.in_bytes(b"\x00before " + written_as + b" behind") == [canary]
     assert canaries.in_bytes(b"nothing") == []
 
 

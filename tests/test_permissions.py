@@ -276,20 +276,20 @@ def test_every_role_by_ownership(world: World, route: str) -> None:
     own, foreign, nobody = expected(route)
     wrong = []
     for role, status in zip(Role, own, strict=True):
-        found, _ = ask(world, route, f"{role}@lab.example", allowed=status < 300)
-        if found != status:
-            wrong.append(f"a {role} of the project got {found} instead of {status}")
+        answered, _ = ask(world, route, f"{role}@lab.example", allowed=status < 300)
+        if answered != status:
+            wrong.append(f"a {role} of the project got {answered} instead of {status}")
     for role, status in zip(Role, foreign, strict=True):
-        found, text = ask(world, route, f"foreign-{role}@lab.example", allowed=0 < status < 300)
+        answered, text = ask(world, route, f"foreign-{role}@lab.example", allowed=0 < status < 300)
         if status == 0:
             seen = [secret for secret in world.secrets if secret in text]
-            if found != 200 or seen:
-                wrong.append(f"a foreign {role} got {found} and saw {seen} instead of nothing")
-        elif found != status:
-            wrong.append(f"a foreign {role} got {found} instead of {status}")
-    found, _ = ask(world, route, None, allowed=False)
-    if found != nobody:
-        wrong.append(f"nobody got {found} instead of {nobody}")
+            if answered != 200 or seen:
+                wrong.append(f"a foreign {role} got {answered} and saw {seen} instead of nothing")
+        elif answered != status:
+            wrong.append(f"a foreign {role} got {answered} instead of {status}")
+    answered, _ = ask(world, route, None, allowed=False)
+    if answered != nobody:
+        wrong.append(f"nobody got {answered} instead of {nobody}")
     assert wrong == []
 
 
@@ -298,11 +298,11 @@ def test_a_role_in_one_project_lends_no_rights_in_another(world: World, route: s
     """Who views the first project and administers the second is a viewer in the first."""
     own, _, _ = expected(route)
     status = own[list(Role).index(Role.VIEWER)]
-    found, text = ask(world, route, "both@lab.example", allowed=False)
+    answered, text = ask(world, route, "both@lab.example", allowed=False)
     if status == 403:  # or there is nothing to see, where the rights in the second project open the route
-        assert found in {403, 404} or (found == 200 and not any(secret in text for secret in world.secrets))
+        assert answered in {403, 404} or (answered == 200 and not any(secret in text for secret in world.secrets))
     else:
-        assert found == status
+        assert answered == status
 
 
 @pytest.mark.parametrize("route", TABLE)

@@ -43,9 +43,9 @@ def test_passwords_of_every_script_are_taken() -> None:
 
 
 def test_made_passwords_can_be_read_from_paper_and_differ() -> None:
-    made = {new_password() for _ in range(200)}
-    assert len(made) == 200
-    for password in made:
+    passwords = {new_password() for _ in range(200)}
+    assert len(passwords) == 200
+    for password in passwords:
         assert len(password) == 23
         assert not set("0o1il") & set(password)
         assert password.count("-") == 3

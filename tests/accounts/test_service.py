@@ -32,7 +32,7 @@ def add(app: AppContext, people: People, email: str, name: str, role: Role, proj
         return user.id
 
 
-def found(app: AppContext, actor: Actor, **wanted: Any) -> tuple[list[str], int]:
+def list_names(app: AppContext, actor: Actor, **wanted: Any) -> tuple[list[str], int]:
     asked = {
         **dict.fromkeys(("query", "role", "active", "project_id", "sort")),
         **{"offset": 0, "limit": 50},
@@ -48,11 +48,11 @@ def test_people_are_found_by_name_and_address_whatever_the_case_and_accent(
 ) -> None:
     add(app, people, "elodie@lab.example", "Élodie Çelik", Role.PHYSICIAN)
     add(app, people, "chen@lab.example", "陈美玲", Role.TECHNOLOGIST)
-    assert found(app, administrator, query="ÉLODIE ç")[0] == ["Élodie Çelik"]
-    assert found(app, administrator, query="美玲")[0] == ["陈美玲"]
-    assert found(app, administrator, query="CHEN@")[0] == ["陈美玲"]
-    assert found(app, administrator, query="100%") == ([], 0)
-    assert found(app, administrator, query="_") == ([], 0)
+    assert list_names(app, administrator, query="ÉLODIE ç")[0] == ["Élodie Çelik"]
+    assert list_names(app, administrator, query="美玲")[0] == ["陈美玲"]
+    assert list_names(app, administrator, query="CHEN@")[0] == ["陈美玲"]
+    assert list_names(app, administrator, query="100%") == ([], 0)
+    assert list_names(app, administrator, query="_") == ([], 0)
 
 
 def test_people_are_filtered_sorted_and_paged_in_the_database(
@@ -63,22 +63,22 @@ def test_people_are_filtered_sorted_and_paged_in_the_database(
     names = [f"person {number:02}" for number in range(25)]
     statements: list[str] = []
     event.listen(app.database.engine, "before_cursor_execute", lambda *a: statements.append(a[2]))
-    page, total = found(app, administrator, query="person", sort="-name", offset=10, limit=10)
+    page, total = list_names(app, administrator, query="person", sort="-name", offset=10, limit=10)
     assert (page, total) == (names[::-1][10:20], 25)
     assert any("LIMIT" in statement for statement in statements)
-    assert found(app, administrator, role=Role.VIEWER, query="person 0", sort="email")[0] == names[:10]
-    assert found(app, administrator, role=Role.PHYSICIAN)[1] == 1
-    assert found(app, administrator, active=False) == ([], 0)
+    assert list_names(app, administrator, role=Role.VIEWER, query="person 0", sort="email")[0] == names[:10]
+    assert list_names(app, administrator, role=Role.PHYSICIAN)[1] == 1
+    assert list_names(app, administrator, active=False) == ([], 0)
     with pytest.raises(Invalid, match="cannot be sorted"):
-        found(app, administrator, sort="password_hash")
+        list_names(app, administrator, sort="password_hash")
 
 
 def test_only_people_of_ones_own_projects_are_seen(app: AppContext, people: People, administrator: Actor) -> None:
-    names, total = found(app, administrator)
+    names, total = list_names(app, administrator)
     assert (len(names), total) == (len(Role), len(Role))
     assert "The outsider" not in names
     with pytest.raises(NotFound):
-        found(app, administrator, project_id=people.other_project_id)
+        list_names(app, administrator, project_id=people.other_project_id)
     with pytest.raises(service.UserNotFound), app.database.reading() as session:
         service.get_user(session, administrator, people.outsider_id)
 
@@ -259,8 +259,8 @@ def test_projects_are_searched_and_paged(app: AppContext, people: People, admini
     with app.database.reading() as session:
         page, total = service.list_projects(session, actor, query=None, sort="name", offset=1, limit=2)
         assert ([project.name for project in page], total) == (["beta", "Haematology"], 4)
-        (one,), total = service.list_projects(session, actor, query="éCHO", sort=None, offset=0, limit=9)
-        assert (one.name, total) == ("Écho", 1)
+        (project,), total = service.list_projects(session, actor, query="éCHO", sort=None, offset=0, limit=9)
+        assert (project.name, total) == ("Écho", 1)
 
 
 def test_a_project_with_records_stays(app: AppContext, people: People, administrator: Actor) -> None:

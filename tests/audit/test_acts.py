@@ -37,10 +37,10 @@ def test_a_working_day_leaves_each_act_and_no_identity(
         client_of(web_app, app, f"{role}@lab.example")
         for role in (Role.TECHNOLOGIST, Role.PHYSICIAN, Role.ADMINISTRATOR)
     )
-    made = technologist.post("/api/patients", json={"sex": "F", "birth_year": 1979, "identity": IDENTITY})
-    patient_id = made.json()["id"]
-    found = technologist.get("/api/patients", params={"query": "Nurhaliza"}).json()
-    assert found["total"] == 1
+    created = technologist.post("/api/patients", json={"sex": "F", "birth_year": 1979, "identity": IDENTITY})
+    patient_id = created.json()["id"]
+    results = technologist.get("/api/patients", params={"query": "Nurhaliza"}).json()
+    assert results["total"] == 1
     assert technologist.get(f"/api/patients/{patient_id}").json()["identity"]["name"] == NAME
     changed = technologist.patch(f"/api/patients/{patient_id}", json={"identity": {**IDENTITY, "phone": "+60-1"}})
     assert changed.status_code == 200
@@ -92,25 +92,25 @@ def test_a_working_day_leaves_each_act_and_no_identity(
     assert [(entry.action, entry.actor) for entry in entries if entry.outcome == "refused"] == [
         ("verdict.give", "The technologist")
     ]
-    told = json.dumps(
+    recorded = json.dumps(
         [[str(getattr(entry, column.key)) for column in AuditEntry.__table__.columns] for entry in entries],
         ensure_ascii=False,
     ).lower()
     for secret in (*IDENTITY.values(), *NAME.split()[:2], "Tarudin", "Auer", "Kampung"):
-        assert secret.lower() not in told, secret
+        assert secret.lower() not in recorded, secret
 
 
 def test_the_one_who_erased_is_known_and_the_erased_is_not(app: AppContext, people: People) -> None:
     web_app = create_app(app, run_jobs=False)
     administrator = client_of(web_app, app, f"{Role.ADMINISTRATOR}@lab.example")
-    made = administrator.post("/api/patients", json={"sex": "F", "identity": IDENTITY}).json()
-    administrator.delete(f"/api/patients/{made['id']}", params={"erase": "true"})
+    created = administrator.post("/api/patients", json={"sex": "F", "identity": IDENTITY}).json()
+    administrator.delete(f"/api/patients/{created['id']}", params={"erase": "true"})
     with app.database.reading() as session:
         entry = session.scalars(select(AuditEntry).where(AuditEntry.action == "patient.erase")).one()
     assert (entry.actor_id, entry.object_id, entry.outcome) == (
         people.user_ids[Role.ADMINISTRATOR],
-        made["id"],
+        created["id"],
         "done",
     )
     assert entry.detail == {"images": 0, "blobs": 0}
-    assert made["code"] not in str(entry.detail)
+    assert created["code"] not in str(entry.detail)

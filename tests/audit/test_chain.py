@@ -55,8 +55,8 @@ OTHER: dict[str, Any] = {
 
 def test_an_untouched_chain_holds() -> None:
     entries = chain(5)
-    found = check_chain(entries)
-    assert (found.entries, found.last_hash, found.broken_at, found.reason) == (5, entries[-1].hash, None, None)
+    result = check_chain(entries)
+    assert (result.entries, result.last_hash, result.broken_at, result.reason) == (5, entries[-1].hash, None, None)
 
 
 def test_an_empty_chain_holds() -> None:
@@ -71,19 +71,23 @@ def test_the_hash_covers_every_column_but_the_hashes() -> None:
 
 
 @pytest.mark.parametrize("column", sorted(OTHER))
-@pytest.mark.parametrize("place", [1, 3, 5])
-def test_an_altered_entry_is_found_by_its_number(column: str, place: int) -> None:
+@pytest.mark.parametrize("position", [1, 3, 5])
+def test_an_altered_entry_is_found_by_its_number(column: str, position: int) -> None:
     entries = chain(5)
-    setattr(entries[place - 1], column, OTHER[column])
-    found = check_chain(entries)
-    assert (found.broken_at, found.reason, found.entries) == (place, f"Entry {place} was altered.", place - 1)
+    setattr(entries[position - 1], column, OTHER[column])
+    result = check_chain(entries)
+    assert (result.broken_at, result.reason, result.entries) == (
+        position,
+        f"Entry {position} was altered.",
+        position - 1,
+    )
 
 
-@pytest.mark.parametrize("place", [1, 2, 4])
-def test_a_removed_entry_is_found_by_its_number(place: int) -> None:
+@pytest.mark.parametrize("position", [1, 2, 4])
+def test_a_removed_entry_is_found_by_its_number(position: int) -> None:
     entries = chain(5)
-    del entries[place - 1]
-    assert (check_chain(entries).broken_at, check_chain(entries).reason) == (place, f"Entry {place} is missing.")
+    del entries[position - 1]
+    assert (check_chain(entries).broken_at, check_chain(entries).reason) == (position, f"Entry {position} is missing.")
 
 
 def test_an_altered_entry_whose_hash_was_made_anew_breaks_the_next() -> None:
@@ -96,13 +100,13 @@ def test_an_altered_entry_whose_hash_was_made_anew_breaks_the_next() -> None:
 @given(st.integers(2, 7), st.randoms(use_true_random=False))
 def test_entries_that_change_places_are_found(count: int, random: Any) -> None:
     entries = chain(count)
-    one, other = sorted(random.sample(range(count), 2))
+    first, other = sorted(random.sample(range(count), 2))
     swapped = copy.copy(entries)
     for column in (*OTHER, "hash", "previous_hash"):
-        values = getattr(entries[one], column), getattr(entries[other], column)
+        values = getattr(entries[first], column), getattr(entries[other], column)
         setattr(swapped[other], column, values[0])
-        setattr(swapped[one], column, values[1])
-    assert check_chain(swapped).broken_at == one + 1
+        setattr(swapped[first], column, values[1])
+    assert check_chain(swapped).broken_at == first + 1
 
 
 def test_the_end_may_be_cut_off_unseen_unless_its_hash_was_noted() -> None:

@@ -46,8 +46,8 @@ def read(app: AppContext, *actions: str) -> None:
 
 def test_an_act_is_written_with_what_it_changed(app: AppContext) -> None:
     write(app, "one", "two", detail={"number": 3})
-    found = entries(app)
-    assert [(entry.seq, entry.action, entry.detail) for entry in found] == [
+    recorded = entries(app)
+    assert [(entry.seq, entry.action, entry.detail) for entry in recorded] == [
         (1, "one", {"number": 3}),
         (2, "two", {"number": 3}),
     ]
@@ -116,11 +116,11 @@ def test_the_chain_holds_after_many_readers_and_writers_at_once(app: AppContext)
         *(lambda n=n: writer(n) for n in range(4)),
         *(lambda n=n: reader(n) for n in range(6)),
     )
-    found = entries(app)
-    assert [entry.seq for entry in found] == list(range(1, 4 * 12 + 6 * 24 + 1))
-    assert len({entry.action for entry in found}) == len(found)
+    recorded = entries(app)
+    assert [entry.seq for entry in recorded] == list(range(1, 4 * 12 + 6 * 24 + 1))
+    assert len({entry.action for entry in recorded}) == len(recorded)
     assert walk(app).broken_at is None
-    by_reader = [entry.action for entry in found if entry.action.startswith("read 3 ")]
+    by_reader = [entry.action for entry in recorded if entry.action.startswith("read 3 ")]
     assert by_reader == [f"read 3 {count}" for count in range(12)]
 
 
@@ -136,13 +136,13 @@ def test_each_of_many_readers_finds_its_own_entry_when_its_reading_has_ended(app
 
 def test_readers_who_wait_share_a_transaction(app: AppContext, monkeypatch: pytest.MonkeyPatch) -> None:
     append, sizes = service.append, []
-    first_is_in, go_on = threading.Event(), threading.Event()
+    first_is_in, may_continue = threading.Event(), threading.Event()
 
     def slow(session: Any, acts: Any) -> None:
         sizes.append(len(acts))
         if len(sizes) == 1:
             first_is_in.set()
-            assert go_on.wait(60)
+            assert may_continue.wait(60)
         append(session, acts)
 
     monkeypatch.setattr(service, "append", slow)
@@ -155,7 +155,7 @@ def test_readers_who_wait_share_a_transaction(app: AppContext, monkeypatch: pyte
         thread.start()
     while len(recorder._queue) < 8:
         threading.Event().wait(0.005)
-    go_on.set()
+    may_continue.set()
     for thread in threads:
         thread.join(60)
     assert sizes == [1, 8]
@@ -227,9 +227,9 @@ def test_the_last_rows_can_be_cut_off_unseen_unless_the_last_hash_was_noted(
     """A limit that is stated: note the hash that the check prints outside of the machine, and compare it."""
     noted = walk(app).last_hash
     alter(app, delete(AuditEntry).where(AuditEntry.seq >= 5))
-    found = walk(app)
-    assert (found.broken_at, found.entries) == (None, 4)
-    assert found.last_hash != noted
+    result = walk(app)
+    assert (result.broken_at, result.entries) == (None, 4)
+    assert result.last_hash != noted
 
 
 def test_a_chain_written_anew_from_a_changed_entry_on_shows_only_against_a_noted_hash(
@@ -279,28 +279,28 @@ def test_entries_are_found_by_what_is_asked(app: AppContext) -> None:
     write(app, "account.sign-in", actor_id="u1", actor="Élodie")
     write(app, "account.sign-in", actor_id="u9", actor="a stranger")
 
-    def found(**wanted: Any) -> list[int]:
-        projects = wanted.pop("projects", {"p"})
+    def sequence_numbers(**filters: Any) -> list[int]:
+        projects = filters.pop("projects", {"p"})
         with app.database.reading() as session:
-            chosen = EntryFilter(frozenset(projects), frozenset({"u1", "u2"}), **wanted)
+            chosen = EntryFilter(frozenset(projects), frozenset({"u1", "u2"}), **filters)
             rows, total = service.list_entries(session, chosen, offset=0, limit=10)
             assert total == len(rows)
             return [row.seq for row in rows]
 
-    assert found() == [4, 2, 1]
-    assert found(projects={"p", "q"}) == [4, 3, 2, 1]
-    assert found(projects=set()) == [4]
-    assert found(action="image.view") == [2]
-    assert found(actor_id="u1") == [4, 1]
-    assert found(patient_id="y") == [2]
-    assert found(object_type="thing", object_id="o1") == [1]
-    assert found(outcome="refused") == [2]
-    assert found(query="éLO") == [4, 1]
-    assert found(query="sign-in") == [4]
-    assert found(query="o1") == [1]
-    assert found(query="%") == []
-    assert found(since=before) == [4, 2, 1]
-    assert found(until=before) == []
+    assert sequence_numbers() == [4, 2, 1]
+    assert sequence_numbers(projects={"p", "q"}) == [4, 3, 2, 1]
+    assert sequence_numbers(projects=set()) == [4]
+    assert sequence_numbers(action="image.view") == [2]
+    assert sequence_numbers(actor_id="u1") == [4, 1]
+    assert sequence_numbers(patient_id="y") == [2]
+    assert sequence_numbers(object_type="thing", object_id="o1") == [1]
+    assert sequence_numbers(outcome="refused") == [2]
+    assert sequence_numbers(query="éLO") == [4, 1]
+    assert sequence_numbers(query="sign-in") == [4]
+    assert sequence_numbers(query="o1") == [1]
+    assert sequence_numbers(query="%") == []
+    assert sequence_numbers(since=before) == [4, 2, 1]
+    assert sequence_numbers(until=before) == []
     with app.database.reading() as session:
         rows, total = service.list_entries(session, EntryFilter(frozenset({"p"}), frozenset({"u1"})), offset=1, limit=1)
         assert ([row.seq for row in rows], total) == ([2], 3)

@@ -70,16 +70,16 @@ def test_a_patient_is_made_from_sex_birth_year_fields_and_identity(client: Clien
     administrator, researcher = client("administrator"), client("researcher")
     field = {"subject": "patient", "key": "haemoglobin", "label": "Hb", "kind": "decimal", "unit": "g/dL"}
     assert administrator.post("/api/fields", json=field).status_code == 201
-    made = register(administrator, fields={"haemoglobin": 11.9})
-    assert re.fullmatch(r"P-[0-9A-Z]{6}", made["code"])
-    assert (made["sex"], made["birth_year"], made["fields"]) == ("F", 1980, {"haemoglobin": 11.9})
-    assert made["identity"]["name"] == "Siti binti Abdullah"
-    assert MOMENT.fullmatch(made["created_at"])
-    seen = researcher.get(f"/api/patients/{made['id']}").json()
+    created = register(administrator, fields={"haemoglobin": 11.9})
+    assert re.fullmatch(r"P-[0-9A-Z]{6}", created["code"])
+    assert (created["sex"], created["birth_year"], created["fields"]) == ("F", 1980, {"haemoglobin": 11.9})
+    assert created["identity"]["name"] == "Siti binti Abdullah"
+    assert MOMENT.fullmatch(created["created_at"])
+    seen = researcher.get(f"/api/patients/{created['id']}").json()
     assert (seen["identity"], seen["identity_hidden"], seen["identity_available"]) == (None, True, False)
     assert administrator.get("/api/patients?query=abdullah").json()["total"] == 1
     assert researcher.get("/api/patients?query=abdullah").json()["total"] == 0
-    summary = researcher.get(f"/api/patients/{made['id']}/summary").json()
+    summary = researcher.get(f"/api/patients/{created['id']}/summary").json()
     assert (summary["images"], summary["unverified"]) == (0, 0)
 
 
@@ -203,8 +203,8 @@ def test_from_upload_to_report_by_http(client: ClientOf, app: AppContext, monkey
     for item in items:
         verdict = physician.put(f"/api/images/{item['image_id']}/verdict", json={"label": "neutrophil", "note": None})
         assert verdict.status_code == 200
-    whole = physician.get(f"/api/cases/{case['id']}").json()
-    assert (whole["blockers"], whole["allowed"]["sign"]) == ([], True)
+    full_case = physician.get(f"/api/cases/{case['id']}").json()
+    assert (full_case["blockers"], full_case["allowed"]["sign"]) == ([], True)
     assert physician.get(f"/api/cases/{case['id']}/report.pdf").status_code == 409
     signed = physician.post(f"/api/cases/{case['id']}/sign", json={"note": "Normal."}).json()
     assert (signed["stage"], signed["signed_by"]) == ("signed", "The physician")
@@ -284,8 +284,8 @@ def test_the_metrics_count_requests_and_name_no_patient(client: ClientOf, nobody
     text = nobody.get("/metrics").text
     assert re.search(r'medhub_http_requests_total\{method="GET",route="/api/patients/\{id\}",status="200"\} \d', text)
     assert "medhub_jobs_unfinished 0.0" in text
-    for told in (patient["id"], patient["code"], image_id, "abdullah", "Siti", "SECRET", "@", "filename"):
-        assert told.lower() not in text.lower()
+    for secret in (patient["id"], patient["code"], image_id, "abdullah", "Siti", "SECRET", "@", "filename"):
+        assert secret.lower() not in text.lower()
 
 
 SAFETY = {
@@ -327,9 +327,9 @@ def test_the_page_is_asked_for_anew_and_its_hashed_files_are_kept(nobody: TestCl
         answer = nobody.get(path)
         assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-cache")
         assert "Medhub" in answer.text
-    kept = nobody.get("/assets/index-1a2b3c.js")
-    assert kept.headers["cache-control"] == "public, max-age=31536000, immutable"
-    assert kept.headers["content-type"].startswith("text/javascript")
+    asset = nobody.get("/assets/index-1a2b3c.js")
+    assert asset.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert asset.headers["content-type"].startswith("text/javascript")
 
 
 @pytest.mark.parametrize(

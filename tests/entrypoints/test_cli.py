@@ -138,7 +138,7 @@ def test_the_commands_work_one_after_the_other_in_processes_of_their_own(tmp_pat
     patient = in_a_process("patient", "add", "--project", "Haematology", *on).stdout.strip()
     folder = pictures(tmp_path / "pictures", 2)
     brought = in_a_process("ingest", folder, "--project", "Haematology", "--patient", patient, "--json", *on)
-    assert [one["outcome"] for one in json.loads(brought.stdout)] == ["accepted"] * 2
+    assert [row["outcome"] for row in json.loads(brought.stdout)] == ["accepted"] * 2
     assert json.loads(in_a_process("audit", "verify", "--json", *on).stdout)["intact"] is True
     unknown = in_a_process("patient", "add", "--project", "Radiology", *on, code=3)
     assert "There is no project “Radiology”. There are: Haematology." in unknown.stderr
@@ -152,10 +152,10 @@ def test_the_program_is_installed_and_tells_its_version() -> None:
 
 
 def test_help_names_every_command(medhub: Run) -> None:
-    found = medhub("--help", on=None)
-    assert found.code == 0
+    result = medhub("--help", on=None)
+    assert result.code == 0
     for command in ("serve", "worker", "demo", "project", "user", "patient", "ingest", "classify", "report", "audit"):
-        assert re.search(rf"\b{command}\b", found.out), command
+        assert re.search(rf"\b{command}\b", result.out), command
 
 
 # Projects, people, patients.
@@ -165,8 +165,8 @@ def test_project_add_prints_the_id(medhub: Run, data: Path) -> None:
     plain = medhub("project", "add", "Haematology")
     assert (plain.code, plain.err) == (0, "")
     assert re.fullmatch(r"[0-9a-f]{32}\n", plain.out)
-    found = medhub("project", "add", "Radiology", "--json").json
-    assert (set(found), found["name"]) == ({"id", "name"}, "Radiology")
+    result = medhub("project", "add", "Radiology", "--json").json
+    assert (set(result), result["name"]) == ({"id", "name"}, "Radiology")
     taken = medhub("project", "add", "Radiology")
     assert (taken.code, taken.out) == (4, "")
     assert "There is already a project named “Radiology”" in taken.err
@@ -270,8 +270,8 @@ def test_ingest_takes_files_and_folders_and_answers_for_each(
     to = ("--project", project, "--patient", code, "--pathway", "smear-review")
     first = medhub("ingest", folder, single, *to, "--json")
     assert first.code == 0, first.err
-    assert [set(one) for one in first.json] == [{"path", "outcome", "reason", "image_id"}] * 5
-    assert [one["outcome"] for one in first.json] == ["accepted"] * 5
+    assert [set(row) for row in first.json] == [{"path", "outcome", "reason", "image_id"}] * 5
+    assert [row["outcome"] for row in first.json] == ["accepted"] * 5
     again = medhub("ingest", folder, *to)
     assert (again.code, "0 accepted, 4 duplicate, 0 quarantined" in again.out) == (0, True)
 
@@ -280,10 +280,10 @@ def test_ingest_ends_with_1_when_a_file_is_quarantined(medhub: Run, project: str
     folder = pictures(tmp_path / "pictures", 1)
     (folder / "broken.jpg").write_bytes(photograph(5)[:400])
     to = ("--project", project, "--patient", code)
-    found = medhub("ingest", folder, *to)
-    assert found.code == 1
-    assert re.search(r"quarantined: .*broken\.jpg: \w+", found.out)
-    assert "1 accepted, 0 duplicate, 1 quarantined" in found.out
+    result = medhub("ingest", folder, *to)
+    assert result.code == 1
+    assert re.search(r"quarantined: .*broken\.jpg: \w+", result.out)
+    assert "1 accepted, 0 duplicate, 1 quarantined" in result.out
 
 
 def test_ingest_says_what_is_not_there(medhub: Run, project: str, code: str, tmp_path: Path) -> None:
@@ -305,10 +305,10 @@ def test_files_that_name_their_patient_need_none_to_be_named(medhub: Run, projec
     with zipfile.ZipFile(tmp_path / "more.zip", "w") as archive:
         archive.writestr("a/IM0002", ct(SOPInstanceUID="1.2.3.2"))
         archive.writestr("a/IM0003", ct(SOPInstanceUID="1.2.3.3", PatientName="ROE^RICHARD"))
-    found = medhub("ingest", folder, tmp_path / "more.zip", "--project", project, "--json")
-    assert [one["outcome"] for one in found.json] == ["accepted", "accepted", "quarantined"]
-    assert "another name" in found.json[2]["reason"]
-    assert "ROE" not in found.out
+    result = medhub("ingest", folder, tmp_path / "more.zip", "--project", project, "--json")
+    assert [row["outcome"] for row in result.json] == ["accepted", "accepted", "quarantined"]
+    assert "another name" in result.json[2]["reason"]
+    assert "ROE" not in result.out
     photographs = pictures(tmp_path / "pictures", 1)
     assert "does not say whose it is" in medhub("ingest", photographs, "--project", project).out
 
@@ -338,8 +338,8 @@ def test_a_medium_is_read_by_its_directory(medhub: Run, project: str, tmp_path: 
     (medium / "IMAGES" / "IM1").write_bytes(ct())
     (medium / "IMAGES" / "IM2").write_bytes(ct(SOPInstanceUID="1.2.3.2"))
     (medium / "IMAGES" / "IM3").write_bytes(ct(SOPInstanceUID="1.2.3.3"))
-    found = medhub("ingest", medium, "--project", project, "--json")
-    assert [(one["path"], one["outcome"]) for one in found.json] == [
+    result = medhub("ingest", medium, "--project", project, "--json")
+    assert [(row["path"], row["outcome"]) for row in result.json] == [
         ("IMAGES/IM1", "accepted"),
         ("IMAGES/im2", "accepted"),
     ]
@@ -354,9 +354,9 @@ def test_a_directory_that_names_what_lies_outside_is_refused(
     (tmp_path / "secret").write_bytes(ct())
     (medium / "LINK").symlink_to(tmp_path / "secret")
     (medium / "FOLDER").symlink_to(tmp_path)
-    found = medhub("ingest", medium, "--project", project)
-    assert found.code == 2
-    assert "The DICOMDIR names" in found.err
+    result = medhub("ingest", medium, "--project", project)
+    assert result.code == 2
+    assert "The DICOMDIR names" in result.err
 
 
 def test_what_is_laid_into_a_watched_folder_is_taken_in_and_put_away(
@@ -397,24 +397,24 @@ def test_classify_prints_a_list_for_scripts(medhub: Run, tmp_path: Path) -> None
     cells = sorted((ROOT / "demo" / "blood-cells").rglob("*.jpg"))[:3]
     if not cells:
         missing("the images under demo/blood-cells")
-    found = medhub("classify", *cells, "--classifier", "blood-cells", "--json", on=None)
-    assert found.code == 0, found.err
-    assert [one["path"] for one in found.json] == [str(path) for path in cells]
-    for one in found.json:
-        assert {"path", "label", "uncertain", "probabilities", "milliseconds"} <= set(one)
-        assert len(one["probabilities"]) == 8
-        assert sum(one["probabilities"].values()) == pytest.approx(1, abs=1e-4)
-        assert one["label"] in {*one["probabilities"], "Uncertain"}
-        assert one["uncertain"] == (one["label"] == "Uncertain")
-        assert one["milliseconds"] > 0
+    result = medhub("classify", *cells, "--classifier", "blood-cells", "--json", on=None)
+    assert result.code == 0, result.err
+    assert [row["path"] for row in result.json] == [str(path) for path in cells]
+    for row in result.json:
+        assert {"path", "label", "uncertain", "probabilities", "milliseconds"} <= set(row)
+        assert len(row["probabilities"]) == 8
+        assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-4)
+        assert row["label"] in {*row["probabilities"], "Uncertain"}
+        assert row["uncertain"] == (row["label"] == "Uncertain")
+        assert row["milliseconds"] > 0
     strict = medhub("classify", cells[0], "--classifier", "blood-cells", "--threshold", "1", "--json", on=None)
     assert strict.json[0]["label"] == "Uncertain"
 
 
 def test_classify_takes_a_folder_of_images_and_a_folder_as_classifier(medhub: Run, tmp_path: Path) -> None:
     folder = folder_of(Settings()) / shipped_classifier()
-    found = medhub("classify", pictures(tmp_path / "pictures", 2), "--classifier", folder, "--json", on=None)
-    assert (found.code, len(found.json)) == (0, 2)
+    result = medhub("classify", pictures(tmp_path / "pictures", 2), "--classifier", folder, "--json", on=None)
+    assert (result.code, len(result.json)) == (0, 2)
     table = medhub("classify", tmp_path / "pictures", "--classifier", folder)
     assert (table.code, "probability" in table.out) == (0, True)
 
@@ -423,18 +423,18 @@ def test_classify_ends_with_1_when_an_image_cannot_be_read(medhub: Run, tmp_path
     shipped_classifier()
     folder = pictures(tmp_path / "pictures", 1)
     (folder / "broken.jpg").write_bytes(b"\xff\xd8 not an image")
-    found = medhub("classify", folder, "--classifier", "blood-cells", "--json", on=None)
-    assert found.code == 1
-    assert [one["label"] is None for one in found.json] == [True, False]
-    assert found.json[0]["error"]
+    result = medhub("classify", folder, "--classifier", "blood-cells", "--json", on=None)
+    assert result.code == 1
+    assert [row["label"] is None for row in result.json] == [True, False]
+    assert result.json[0]["error"]
 
 
 def test_classify_says_which_classifiers_there_are(medhub: Run, tmp_path: Path) -> None:
     shipped_classifier()
     folder = pictures(tmp_path / "pictures", 1)
-    found = medhub("classify", folder, "--classifier", "tarot", "--json", on=None)
-    assert (found.code, found.out) == (3, "")
-    assert "There is no classifier “tarot”. There are: blood-cells" in found.err
+    result = medhub("classify", folder, "--classifier", "tarot", "--json", on=None)
+    assert (result.code, result.out) == (3, "")
+    assert "There is no classifier “tarot”. There are: blood-cells" in result.err
     assert medhub("classify", folder, "--threshold", "1.5", on=None).code == 2
     assert medhub("classify", tmp_path / "no.jpg", on=None).code == 3
 
@@ -525,10 +525,10 @@ def alter(data: Path, statement: str) -> None:
 
 
 def test_audit_verify_counts_the_entries_of_a_chain_that_holds(medhub: Run, project: str, code: str) -> None:
-    found = medhub("audit", "verify", "--json")
-    assert (found.code, found.json["intact"], found.json["broken_at"]) == (0, True, None)
-    assert found.json["entries"] == 2
-    assert re.fullmatch(r"[0-9a-f]{64}", found.json["last_hash"])
+    result = medhub("audit", "verify", "--json")
+    assert (result.code, result.json["intact"], result.json["broken_at"]) == (0, True, None)
+    assert result.json["entries"] == 2
+    assert re.fullmatch(r"[0-9a-f]{64}", result.json["last_hash"])
     assert "The chain is intact: 2 entries" in medhub("audit", "verify").out
 
 
@@ -552,9 +552,9 @@ def test_audit_verify_names_the_first_entry_that_does_not_hold(
         medhub("patient", "add", "--project", project)
     assert medhub("audit", "verify", "--json").json["entries"] == 5
     alter(data, statement)
-    found = medhub("audit", "verify", "--json")
-    assert (found.code, found.json["intact"], found.json["broken_at"]) == (1, False, 3)
-    assert found.json["reason"] == reason
+    result = medhub("audit", "verify", "--json")
+    assert (result.code, result.json["intact"], result.json["broken_at"]) == (1, False, 3)
+    assert result.json["reason"] == reason
     assert f"The chain is broken at entry 3: {reason}" in medhub("audit", "verify").out
 
 
@@ -582,8 +582,8 @@ def test_a_missing_master_key_is_said_and_nothing_is_changed(
     medhub: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("MEDHUB_MASTER_KEY_FILE", str(tmp_path / "gone.key"))
-    found = medhub("project", "add", "Haematology")
-    assert (found.code, "Restore it from its backup" in found.err) == (5, True)
+    result = medhub("project", "add", "Haematology")
+    assert (result.code, "Restore it from its backup" in result.err) == (5, True)
     monkeypatch.delenv("MEDHUB_MASTER_KEY_FILE")
     monkeypatch.setenv("MEDHUB_MASTER_KEY", "too short")
     assert medhub("project", "add", "Haematology").code == 5
@@ -601,14 +601,14 @@ def test_a_setting_that_cannot_be_followed_is_named(
     medhub: Run, monkeypatch: pytest.MonkeyPatch, name: str, value: str, code: int, words: str
 ) -> None:
     monkeypatch.setenv(name, value)
-    found = medhub("project", "add", "Haematology")
-    assert (found.code, words in found.err, "Traceback" in found.err) == (code, True, False)
+    result = medhub("project", "add", "Haematology")
+    assert (result.code, words in result.err, "Traceback" in result.err) == (code, True, False)
 
 
 def test_a_folder_that_cannot_be_used_is_named(medhub: Run, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    found = medhub("project", "add", "Haematology", on=tmp_path / "file")
-    assert (found.code, f"{tmp_path / 'file'}" in found.err) == (5, True)
+    result = medhub("project", "add", "Haematology", on=tmp_path / "file")
+    assert (result.code, f"{tmp_path / 'file'}" in result.err) == (5, True)
 
 
 def test_a_fault_of_medhub_ends_with_70_and_quotes_nothing(medhub: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -618,10 +618,10 @@ def test_a_fault_of_medhub_ends_with_70_and_quotes_nothing(medhub: Run, monkeypa
         raise RuntimeError(" ".join(words))
 
     monkeypatch.setattr("medhub.accounts.service.add_project", broken)
-    found = medhub("project", "add", "Haematology")
-    assert found.code == 70
-    assert "RuntimeError" in found.err
-    assert "Siti binti" not in found.err + found.out
+    result = medhub("project", "add", "Haematology")
+    assert result.code == 70
+    assert "RuntimeError" in result.err
+    assert "Siti binti" not in result.err + result.out
 
 
 def test_the_data_folder_is_the_owners_alone(medhub: Run, project: str, data: Path) -> None:
@@ -658,7 +658,7 @@ def test_a_dicom_node_is_added_listed_tested_and_removed(medhub: Run, project: s
     assert medhub("node", "add", "NO TITLE", "--project", project).code == 2
     listed = medhub("node", "list")
     assert "PACS calls MEDHUB; may send and query; 127.0.0.1:1" in listed.out
-    assert [one["id"] for one in medhub("node", "list", "--json").json] == [added.json["id"]]
+    assert [row["id"] for row in medhub("node", "list", "--json").json] == [added.json["id"]]
     echo = medhub("node", "echo", added.json["id"])
     assert (echo.code, "does not answer" in echo.err) == (5, True)
     assert medhub("dicom", "send", "--project", project, "--to", "PACS").code == 2

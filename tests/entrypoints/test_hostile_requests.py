@@ -69,13 +69,13 @@ def _nothing_in_the_clear(app: AppContext, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(tempfile, "tempdir", None)
     assert Path(tempfile.gettempdir()) == temporary
     yield
-    found = [
+    problems = [
         path
         for folder in (app.settings.data, temporary)
         for path in folder.rglob("*")
         if path.is_file() and CANARY in path.read_bytes()
     ]
-    assert found == []
+    assert problems == []
 
 
 def test_the_search_for_the_canary_would_find_it(app: AppContext) -> None:

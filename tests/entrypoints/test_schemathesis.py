@@ -77,15 +77,15 @@ def put_real_ids(world: World, route: str, case: Case[Any]) -> None:
     real = CALLS[route](world, True, "administrator@lab.example")
     names = re.findall(r"{(\w+)}", case.path)
     pattern = re.sub(r"{(\w+)}", r"([^/?]+)", case.path) + r"(\?.*)?"
-    found = re.fullmatch(pattern, real.path)
-    assert found is not None
-    for name, value in zip(names, found.groups(), strict=False):
+    match = re.fullmatch(pattern, real.path)
+    assert match is not None
+    for name, value in zip(names, match.groups(), strict=False):
         case.path_parameters[name] = value
     known = {"project_id": world.people.project_id, "patient_id": world.patient_id, "study_id": world.study_id}
-    for place in (case.query, case.body):
-        if isinstance(place, dict):
-            for name in place.keys() & known.keys():
-                place[name] = known[name]
+    for parameters in (case.query, case.body):
+        if isinstance(parameters, dict):
+            for name in parameters.keys() & known.keys():
+                parameters[name] = known[name]
 
 
 def send(world: World, case: Case[Any], role: Role) -> None:

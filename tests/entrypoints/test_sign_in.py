@@ -76,9 +76,9 @@ def test_the_cookie_is_bound_to_this_host_and_out_of_reach_of_scripts_and_other_
 
 
 def test_the_secret_of_the_cookie_is_stored_only_as_a_hash(browser: Browser, app: AppContext) -> None:
-    one = browser()
-    sign_in(one)
-    secret = one.cookies["__Host-medhub"]
+    client_a = browser()
+    sign_in(client_a)
+    secret = client_a.cookies["__Host-medhub"]
     with app.database.engine.connect() as connection:
         rows = [repr(row) for table in Base.metadata.sorted_tables for row in connection.execute(select(table))]
     assert any(hashlib.sha256(secret.encode()).hexdigest() in row for row in rows)
@@ -94,11 +94,11 @@ def test_over_plain_http_to_another_machine_the_cookie_has_no_prefix_that_browse
 
 
 def test_who_is_signed_in_is_told_with_roles(browser: Browser, people: People) -> None:
-    one = browser()
-    me = sign_in(one)
+    client_a = browser()
+    me = sign_in(client_a)
     assert me["user"] == {"id": people.user_ids[Role.PHYSICIAN], "email": EMAIL, "name": "The physician"}
     assert me["memberships"][0]["role"] == "physician"
-    assert one.get("/api/auth/session").json() == me
+    assert client_a.get("/api/auth/session").json() == me
 
 
 # Pages of others.
@@ -118,29 +118,29 @@ def test_who_is_signed_in_is_told_with_roles(browser: Browser, people: People) -
 def test_a_change_that_does_not_come_from_a_page_of_medhub_is_refused(
     browser: Browser, headers: dict[str, str]
 ) -> None:
-    one = browser()
-    sign_in(one)
+    client_a = browser()
+    sign_in(client_a)
     sent = [(name.encode(), value.encode()) for name, value in headers.items()]
-    answer = one.post("/api/patients", json={"sex": "F"}, headers=sent)
+    answer = client_a.post("/api/patients", json={"sex": "F"}, headers=sent)
     assert (answer.status_code, answer.json()["code"]) == (403, "not-allowed")
-    assert one.get("/api/patients", headers=sent).status_code == 200  # reading changes nothing
-    assert one.get("/api/patients").json()["total"] == 0
+    assert client_a.get("/api/patients", headers=sent).status_code == 200  # reading changes nothing
+    assert client_a.get("/api/patients").json()["total"] == 0
 
 
 def test_a_change_from_a_page_of_medhub_is_done(browser: Browser) -> None:
-    one = browser()
-    sign_in(one)
-    assert one.post("/api/patients", json={"sex": "F"}, headers={"Origin": HTTPS}).status_code == 201
-    del one.headers["X-CSRF-Token"]
-    assert one.post("/api/patients", json={"sex": "F"}).status_code == 403
+    client_a = browser()
+    sign_in(client_a)
+    assert client_a.post("/api/patients", json={"sex": "F"}, headers={"Origin": HTTPS}).status_code == 201
+    del client_a.headers["X-CSRF-Token"]
+    assert client_a.post("/api/patients", json={"sex": "F"}).status_code == 403
 
 
 def test_the_token_against_foreign_pages_is_of_one_sign_in(browser: Browser) -> None:
-    one, other = browser(), browser()
-    sign_in(one)
-    other.headers["X-CSRF-Token"] = sign_in(other)["csrf_token"]
-    one.headers["X-CSRF-Token"] = other.headers["X-CSRF-Token"]
-    assert one.post("/api/patients", json={"sex": "F"}).status_code == 403
+    client_a, client_b = browser(), browser()
+    sign_in(client_a)
+    client_b.headers["X-CSRF-Token"] = sign_in(client_b)["csrf_token"]
+    client_a.headers["X-CSRF-Token"] = client_b.headers["X-CSRF-Token"]
+    assert client_a.post("/api/patients", json={"sex": "F"}).status_code == 403
 
 
 def test_an_api_client_has_no_cookie_and_needs_no_such_token(nobody: TestClient) -> None:
@@ -152,38 +152,38 @@ def test_an_api_client_has_no_cookie_and_needs_no_such_token(nobody: TestClient)
 
 
 def test_a_sign_in_ends_when_the_person_signs_out(browser: Browser) -> None:
-    one = browser()
-    sign_in(one)
-    secret = one.cookies["__Host-medhub"]
-    answer = one.delete("/api/auth/session")
+    client_a = browser()
+    sign_in(client_a)
+    secret = client_a.cookies["__Host-medhub"]
+    answer = client_a.delete("/api/auth/session")
     assert answer.status_code == 204
-    assert "__Host-medhub" not in one.cookies
-    one.cookies.set("__Host-medhub", secret)
-    assert one.get("/api/auth/session").status_code == 401
+    assert "__Host-medhub" not in client_a.cookies
+    client_a.cookies.set("__Host-medhub", secret)
+    assert client_a.get("/api/auth/session").status_code == 401
 
 
 def test_a_sign_in_ends_with_its_time(browser: Browser, web_app: FastAPI, app: AppContext) -> None:
-    one = browser()
-    sign_in(one)
+    client_a = browser()
+    sign_in(client_a)
     with app.database.writing() as session:
         for row in session.scalars(select(SignIn)):
             row.expires_at = clock.now() - timedelta(seconds=1)
     web_app.state.sign_in_cache.invalidate()
-    assert one.get("/api/auth/session").status_code == 401
+    assert client_a.get("/api/auth/session").status_code == 401
 
 
 def test_a_new_password_ends_every_other_sign_in(browser: Browser, nobody: TestClient) -> None:
-    one, other, api = browser(), browser(), token(nobody)
-    sign_in(one)
-    sign_in(other)
-    assert other.get("/api/auth/session").status_code == 200
+    client_a, client_b, api = browser(), browser(), token(nobody)
+    sign_in(client_a)
+    sign_in(client_b)
+    assert client_b.get("/api/auth/session").status_code == 200
     new = "another password of the tests"
-    wrong = one.post("/api/auth/password", json={"current": "not this", "new": new})
+    wrong = client_a.post("/api/auth/password", json={"current": "not this", "new": new})
     assert (wrong.status_code, wrong.json()["errors"][0]["field"]) == (422, "current")
-    assert one.post("/api/auth/password", json={"current": PASSWORD, "new": "short"}).status_code == 422
-    assert one.post("/api/auth/password", json={"current": PASSWORD, "new": new}).status_code == 204
-    assert one.get("/api/auth/session").status_code == 200
-    assert other.get("/api/auth/session").status_code == 401
+    assert client_a.post("/api/auth/password", json={"current": PASSWORD, "new": "short"}).status_code == 422
+    assert client_a.post("/api/auth/password", json={"current": PASSWORD, "new": new}).status_code == 204
+    assert client_a.get("/api/auth/session").status_code == 200
+    assert client_b.get("/api/auth/session").status_code == 401
     assert nobody.get("/api/auth/session", headers=bearer(api)).status_code == 401
     assert nobody.post("/api/auth/token", data={"username": EMAIL, "password": PASSWORD}).status_code == 401
     sign_in(browser(), new)
@@ -192,11 +192,11 @@ def test_a_new_password_ends_every_other_sign_in(browser: Browser, nobody: TestC
 def test_who_is_deactivated_is_out_at_once_and_cannot_come_back(
     browser: Browser, client: ClientOf, nobody: TestClient, people: People
 ) -> None:
-    one, api = browser(), token(nobody)
-    sign_in(one)
+    client_a, api = browser(), token(nobody)
+    sign_in(client_a)
     user = f"/api/users/{people.user_ids[Role.PHYSICIAN]}"
     assert client("administrator").patch(user, json={"active": False}).status_code == 200
-    assert one.get("/api/auth/session").status_code == 401
+    assert client_a.get("/api/auth/session").status_code == 401
     assert nobody.get("/api/auth/session", headers=bearer(api)).status_code == 401
     answer = nobody.post("/api/auth/session", json={"email": EMAIL, "password": PASSWORD})
     assert (answer.status_code, answer.json()["detail"]) == (401, "The e-mail address or the password is not right.")
@@ -265,21 +265,21 @@ def test_a_forged_token_is_refused(nobody: TestClient, app: AppContext, forgery:
 
 
 def test_a_revoked_token_is_refused(nobody: TestClient) -> None:
-    one, other = token(nobody), token(nobody)
-    assert nobody.post("/api/auth/revoke", headers=bearer(one)).status_code == 204
-    assert nobody.get("/api/patients", headers=bearer(one)).status_code == 401
-    assert nobody.get("/api/patients", headers=bearer(other)).status_code == 200
+    client_a, client_b = token(nobody), token(nobody)
+    assert nobody.post("/api/auth/revoke", headers=bearer(client_a)).status_code == 204
+    assert nobody.get("/api/patients", headers=bearer(client_a)).status_code == 401
+    assert nobody.get("/api/patients", headers=bearer(client_b)).status_code == 200
 
 
 def test_the_secret_of_a_cookie_is_no_token_and_a_token_is_no_cookie(browser: Browser, nobody: TestClient) -> None:
-    one = browser()
-    sign_in(one)
-    assert nobody.get("/api/patients", headers=bearer(one.cookies["__Host-medhub"])).status_code == 401
+    client_a = browser()
+    sign_in(client_a)
+    assert nobody.get("/api/patients", headers=bearer(client_a.cookies["__Host-medhub"])).status_code == 401
     text = token(nobody)
     for secret in (text, claims_of(text)["jti"]):
-        other = browser()
-        other.cookies.set("__Host-medhub", secret)
-        assert other.get("/api/patients").status_code == 401
+        client_b = browser()
+        client_b.cookies.set("__Host-medhub", secret)
+        assert client_b.get("/api/patients").status_code == 401
 
 
 # Guessing.
@@ -328,11 +328,11 @@ def test_guessing_waits_longer_and_longer(nobody: TestClient, time_passes: Calla
 def test_who_took_over_a_sign_in_cannot_guess_the_password_through_the_change_of_it(
     browser: Browser, app: AppContext
 ) -> None:
-    one = browser()
-    sign_in(one)
+    client_a = browser()
+    sign_in(client_a)
     change = {"current": GUESS, "new": "another password of the tests"}
-    assert [one.post("/api/auth/password", json=change).status_code for _ in range(6)] == [422] * 5 + [429]
-    assert one.post("/api/auth/password", json=change | {"current": PASSWORD}).status_code == 429
+    assert [client_a.post("/api/auth/password", json=change).status_code for _ in range(6)] == [422] * 5 + [429]
+    assert client_a.post("/api/auth/password", json=change | {"current": PASSWORD}).status_code == 429
     with app.database.reading() as session:
         entries = list(session.scalars(select(AuditEntry).where(AuditEntry.action == "account.change")))
     assert [entry.outcome for entry in entries] == ["refused"] * 5
@@ -396,9 +396,9 @@ def test_what_is_kept_of_failures_names_nobody(nobody: TestClient, app: AppConte
 
 
 def test_passwords_are_kept_as_argon2id_hashes(client: ClientOf, app: AppContext) -> None:
-    made = client("administrator").post("/api/users", json={"email": "N@lab.example", "name": "N", "role": "viewer"})
-    assert made.status_code == 201
-    chosen = made.json()["generated_password"]
+    created = client("administrator").post("/api/users", json={"email": "N@lab.example", "name": "N", "role": "viewer"})
+    assert created.status_code == 201
+    chosen = created.json()["generated_password"]
     assert len(chosen.replace("-", "")) == 20
     with app.database.reading() as session:
         user = session.scalars(select(User).where(User.email == "n@lab.example")).one()

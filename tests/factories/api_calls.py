@@ -93,7 +93,7 @@ class World:
         self.erasure_id = self.erasure()
         self.dataset_id = self.dataset()
         self.run_id = self.run()
-        self.digests = {one.card.name: one.digest for one in all_installed(app.settings)}
+        self.digests = {classifier.card.name: classifier.digest for classifier in all_installed(app.settings)}
         self._read_colors()
         self.shadow()
         self.promotion_id = self.promotion()
@@ -216,8 +216,12 @@ class World:
     def another_ct(self) -> bytes:
         """A CT of somebody who was never here."""
         number = self.number()
-        said = {"PatientID": f"N{number}", "StudyInstanceUID": f"1.2.{number}", "SOPInstanceUID": f"1.2.{number}.1"}
-        return ct(**said)
+        attributes = {
+            "PatientID": f"N{number}",
+            "StudyInstanceUID": f"1.2.{number}",
+            "SOPInstanceUID": f"1.2.{number}.1",
+        }
+        return ct(**attributes)
 
     def claim(self) -> str:
         """A file that waits, since it says that it is somebody else than who is known by its number."""
@@ -319,7 +323,9 @@ class World:
         with self.app.database.writing() as session:
             if appointments.current(session, COLORS, appointments.SHADOW) is None:
                 in_use = appointments.digest_in_use(session, self.app.settings, pathway)
-                digest = next(one for name, one in self.digests.items() if name in COLORED and one != in_use)
+                digest = next(
+                    candidate for name, candidate in self.digests.items() if name in COLORED and candidate != in_use
+                )
                 promotions.begin_shadow(session, self.app, researcher, pathway, digest)
 
     def no_shadow(self) -> str:
@@ -329,7 +335,7 @@ class World:
             if appointments.current(session, COLORS, appointments.SHADOW) is not None:
                 appointments.end_shadow(session, researcher, pathway)
             in_use = appointments.digest_in_use(session, self.app.settings, pathway)
-        return next(one for name, one in self.digests.items() if name in COLORED and one != in_use)
+        return next(digest for name, digest in self.digests.items() if name in COLORED and digest != in_use)
 
     def replaced(self) -> None:
         """Have another classifier than the pathway's own be in use on colors."""
@@ -489,15 +495,15 @@ def _after(prepare: Callable[[World], object], path: str, **send: Any) -> Maker:
 
 def _move(world: World, fresh: bool) -> Call:
     image_id = world.case()[1] if fresh else world.image_id
-    place = world.place_beside(image_id)[1] if fresh else world.series_id
-    return Call("/api/images/move", {"json": {"image_ids": [image_id], "to_series_id": place}})
+    series_id = world.place_beside(image_id)[1] if fresh else world.series_id
+    return Call("/api/images/move", {"json": {"image_ids": [image_id], "to_series_id": series_id}})
 
 
 def _move_series(world: World, fresh: bool) -> Call:
     image_id = world.case()[1] if fresh else world.image_id
     series_id = world.series_of(image_id)
-    place = world.place_beside(image_id)[0] if fresh else world.study_id
-    return Call(f"/api/series/{series_id}/move", {"json": {"to_study_id": place}})
+    study_id = world.place_beside(image_id)[0] if fresh else world.study_id
+    return Call(f"/api/series/{series_id}/move", {"json": {"to_study_id": study_id}})
 
 
 def _decide(world: World, fresh: bool, how: str) -> Call:
@@ -510,8 +516,8 @@ def _store(world: World, of_a_study: bool) -> Call:
     """Objects of a patient who was not here before."""
     number = world.number()
     body, boundary = BytesIO(), "objects"
-    one = small_ct(1, study=f"1.2.{number}", series=f"1.2.{number}.1", patient=f"7{number}")
-    body.write(f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode() + written(one))
+    file = small_ct(1, study=f"1.2.{number}", series=f"1.2.{number}.1", patient=f"7{number}")
+    body.write(f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode() + written(file))
     body.write(f"\r\n--{boundary}--\r\n".encode())
     kind = f'multipart/related; type="application/dicom"; boundary={boundary}'
     path = f"/dicom-web/projects/{world.people.project_id}/studies" + (f"/1.2.{number}" if of_a_study else "")

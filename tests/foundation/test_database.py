@@ -270,6 +270,6 @@ def test_a_closed_check_raises(empty_url: str) -> None:
     with pytest.raises(Exception, match="unable to open"):
         broken.check()
     broken.close()
-    whole = Database(empty_url)
-    whole.check()
-    whole.close()
+    restored = Database(empty_url)
+    restored.check()
+    restored.close()

@@ -33,11 +33,11 @@ def test_a_line_is_neither_empty_nor_endless() -> None:
 
 
 def test_an_unknown_member_is_refused() -> None:
-    class Thing(Schema):
+    class Item(Schema):
         name: str
 
     with pytest.raises(ValidationError, match="nmae"):
-        Thing.model_validate({"name": "a", "nmae": "b"})
+        Item.model_validate({"name": "a", "nmae": "b"})
 
 
 def test_a_page_says_where_it_lies() -> None:

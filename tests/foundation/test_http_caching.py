@@ -70,6 +70,6 @@ def test_never_more_is_kept_than_was_allowed(acts: list[tuple[str, int]]) -> Non
         if recent.get(key) is None:
             first[key] = bytes(size)
         recent.put(key, bytes(size))
-        kept = {k: content for k in "abcdef" if (content := recent.get(k)) is not None}
-        assert sum(map(len, kept.values())) <= 100
-        assert all(content == first[k] for k, content in kept.items())
+        cached = {k: content for k in "abcdef" if (content := recent.get(k)) is not None}
+        assert sum(map(len, cached.values())) <= 100
+        assert all(content == first[k] for k, content in cached.items())

@@ -20,17 +20,17 @@ def test_an_id_is_a_uuid_of_version_7() -> None:
 
 
 def test_ids_sort_by_the_time_of_their_making(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = []
+    created = []
     for moment in (0, 1, 999, 1_732_000_000_000, 1_732_000_000_001, 2**48 - 1):
         monkeypatch.setattr(time, "time_ns", lambda m=moment: m * 1_000_000)
-        made.append(ids.new_id())
-    assert made == sorted(made)
-    assert int(made[3][:12], 16) == 1_732_000_000_000
+        created.append(ids.new_id())
+    assert created == sorted(created)
+    assert int(created[3][:12], 16) == 1_732_000_000_000
 
 
 def test_ids_of_many_threads_are_all_different() -> None:
-    made = [one for many in together(*[lambda: [ids.new_id() for _ in range(2000)]] * 4) for one in many]
-    assert len(set(made)) == len(made) == 8000
+    created = [new_id for many in together(*[lambda: [ids.new_id() for _ in range(2000)]] * 4) for new_id in many]
+    assert len(set(created)) == len(created) == 8000
 
 
 def test_codes_have_only_signs_that_nobody_confuses() -> None:
@@ -46,6 +46,6 @@ def test_a_code_has_its_prefix_and_length() -> None:
 
 
 def test_uids_are_valid_dicom_and_different() -> None:
-    made = {ids.new_uid() for _ in range(500)}
-    assert len(made) == 500
-    assert all(UID(one).is_valid and len(one) <= 64 and one.startswith("2.25.") for one in made)
+    uids = {ids.new_uid() for _ in range(500)}
+    assert len(uids) == 500
+    assert all(UID(uid).is_valid and len(uid) <= 64 and uid.startswith("2.25.") for uid in uids)

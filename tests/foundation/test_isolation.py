@@ -144,13 +144,13 @@ def test_many_threads_share_few_processes() -> None:
 
 
 def test_threads_that_end_do_not_take_a_process_with_them() -> None:
-    found: list[int] = []
+    process_ids: list[int] = []
     with Isolation(workers=1) as pool:
-        thread = threading.Thread(target=lambda: found.append(pool.run(os.getpid)))
+        thread = threading.Thread(target=lambda: process_ids.append(pool.run(os.getpid)))
         thread.start()
         thread.join()
         time.sleep(0.05)
-        assert pool.run(os.getpid) == found[0]
+        assert pool.run(os.getpid) == process_ids[0]
 
 
 def test_a_call_that_finds_no_free_process_is_told_so() -> None:

@@ -95,12 +95,12 @@ def test_runners_at_the_same_time_run_each_job_once(app: AppContext) -> None:
 
 
 def test_a_leased_job_is_left_alone_until_its_lease_has_ended(app: AppContext, hands: Hands) -> None:
-    at_work, go_on = threading.Event(), threading.Event()
+    at_work, may_continue = threading.Event(), threading.Event()
     ran: list[str] = []
 
     def slow(number: int) -> None:
         at_work.set()
-        go_on.wait(60)
+        may_continue.wait(60)
         ran.append("slow")
         raise Broken("late")
 
@@ -114,7 +114,7 @@ def test_a_leased_job_is_left_alone_until_its_lease_has_ended(app: AppContext, h
     assert other.run_pending() == 1
     done = only_job(app)
     assert (done.state, done.attempts) == ("done", 2)
-    go_on.set()  # but it lives, and comes too late
+    may_continue.set()  # but it lives, and comes too late
     first.join(60)
     assert ran == ["other", "slow"]
     job = only_job(app)
@@ -122,11 +122,11 @@ def test_a_leased_job_is_left_alone_until_its_lease_has_ended(app: AppContext, h
 
 
 def test_a_runner_at_work_renews_its_lease(app: AppContext) -> None:
-    at_work, go_on = threading.Event(), threading.Event()
+    at_work, may_continue = threading.Event(), threading.Event()
 
     def slow(number: int) -> None:
         at_work.set()
-        go_on.wait(60)
+        may_continue.wait(60)
 
     def leased_until() -> datetime:
         until = only_job(app).leased_until
@@ -140,7 +140,7 @@ def test_a_runner_at_work_renews_its_lease(app: AppContext) -> None:
     first = leased_until()
     eventually(lambda: leased_until() > first + timedelta(seconds=0.2))
     assert only_job(app).attempts == 1
-    go_on.set()
+    may_continue.set()
     working.stop(60)
     assert not working.alive
     assert only_job(app).state == "done"
@@ -303,10 +303,10 @@ def test_long_and_short_jobs_are_claimed_apart(app: AppContext) -> None:
 
 
 def test_a_long_job_holds_up_no_short_one_and_leaves_off_when_its_runner_stops(app: AppContext) -> None:
-    began, ran = threading.Event(), threading.Event()
+    started, ran = threading.Event(), threading.Event()
 
     def long(number: int, stopping: threading.Event) -> None:
-        began.set()
+        started.set()
         assert stopping.wait(60)
         raise JobInterrupted
 
@@ -314,7 +314,7 @@ def test_a_long_job_holds_up_no_short_one_and_leaves_off_when_its_runner_stops(a
     working = Runner(app.database, {"note": lambda number: ran.set(), "study": LongHandler(long)})
     working.start()
     try:
-        assert began.wait(60)
+        assert started.wait(60)
         add(app, 2)
         assert ran.wait(60)
         assert working.alive
@@ -339,11 +339,11 @@ def test_one_long_job_runs_at_a_time_in_a_process(app: AppContext) -> None:
 
     add(app, 1, 2, 3, kind="study")
     runners = [Runner(app.database, {"study": LongHandler(long)}) for _ in range(2)]
-    for one in runners:
-        one.start()
+    for runner in runners:
+        runner.start()
     try:
         assert all(done.acquire(timeout=60) for _ in range(3))
     finally:
-        for one in runners:
-            one.stop(60)
+        for runner in runners:
+            runner.stop(60)
     assert most == [1, 1, 1]

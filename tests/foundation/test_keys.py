@@ -18,9 +18,9 @@ MASTER = bytes(range(32))
 
 def test_each_purpose_has_a_key_of_its_own_and_keeps_it() -> None:
     keys = Keys(MASTER)
-    found = {keys.derive(purpose) for purpose in ("vault", "api-tokens", "csrf")}
-    assert len(found) == 3
-    assert all(len(key) == 32 and key != MASTER for key in found)
+    derived = {keys.derive(purpose) for purpose in ("vault", "api-tokens", "csrf")}
+    assert len(derived) == 3
+    assert all(len(key) == 32 and key != MASTER for key in derived)
     assert Keys(MASTER).derive("vault") == keys.derive("vault")
     assert Keys(new_key()).derive("vault") != keys.derive("vault")
 
@@ -35,12 +35,12 @@ def test_derivation_is_hkdf_of_rfc_5869() -> None:
 
 
 def test_fingerprints_tell_equal_data_and_need_the_key() -> None:
-    one, other = Keys(MASTER), Keys(new_key())
-    assert one.fingerprint("terms", b"siti") == one.fingerprint("terms", b"siti")
+    first, other = Keys(MASTER), Keys(new_key())
+    assert first.fingerprint("terms", b"siti") == first.fingerprint("terms", b"siti")
     assert len({
-        one.fingerprint("terms", b"siti"),
-        one.fingerprint("terms", b"sita"),
-        one.fingerprint("arrivals", b"siti"),
+        first.fingerprint("terms", b"siti"),
+        first.fingerprint("terms", b"sita"),
+        first.fingerprint("arrivals", b"siti"),
         other.fingerprint("terms", b"siti"),
     }) == 4  # fmt: skip
 
@@ -63,9 +63,9 @@ def test_another_key_another_binding_and_any_altered_byte_are_refused() -> None:
     key = new_key()
     sealed = seal(key, b"Siti binti Abdullah", "identity p1")
     attempts = [(new_key(), sealed, "identity p1"), (key, sealed, "identity p2"), (key, sealed[:-1], "identity p1")]
-    for place in range(len(sealed)):
+    for position in range(len(sealed)):
         altered = bytearray(sealed)
-        altered[place] ^= 1
+        altered[position] ^= 1
         attempts.append((key, bytes(altered), "identity p1"))
     for wrong_key, wrong, bound_to in attempts:
         with pytest.raises(Unavailable, match="master key"):
@@ -90,8 +90,8 @@ def test_the_first_start_makes_a_key_that_only_its_owner_reads(tmp_path: Path) -
 
 def test_processes_that_start_together_agree_on_one_key(tmp_path: Path) -> None:
     settings = Settings(data=tmp_path)
-    found = together(*[lambda: load_keys(settings).derive("vault")] * 8)
-    assert len(set(found)) == 1
+    derived = together(*[lambda: load_keys(settings).derive("vault")] * 8)
+    assert len(set(derived)) == 1
 
 
 def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,8 +21,8 @@ from medhub.foundation.migration import config, upgrade
 def differences(database: Database) -> list[object]:
     with database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
-        found: list[object] = compare_metadata(context, Base.metadata)
-        return found
+        differences: list[object] = compare_metadata(context, Base.metadata)
+        return differences
 
 
 def tables(database: Database) -> set[str]:

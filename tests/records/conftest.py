@@ -72,7 +72,7 @@ def define(app: AppContext, people: People, technologist: Actor) -> Defining:
     return act
 
 
-def found(app: AppContext, actor: Actor, **wanted: Any) -> tuple[list[str], int]:
+def list_codes(app: AppContext, actor: Actor, **wanted: Any) -> tuple[list[str], int]:
     """The codes of a page of patients, and how many there are in all."""
     asked: dict[str, Any] = {
         **dict.fromkeys(("project_id", "query", "sex", "sort")),

@@ -45,7 +45,7 @@ def archive(app: AppContext, people: People) -> None:
         ann = add_patient(session, people.project_id, "P-ANN")
         bob = add_patient(session, people.project_id, "P-BOB")
         add_patient(session, people.project_id, "Q-NOBODY")
-        one = add_study(
+        study = add_study(
             session,
             ann,
             "1.1",
@@ -56,27 +56,27 @@ def archive(app: AppContext, people: People) -> None:
             ReferringPhysicianName="Müller^Änne=ミュラー",
             PatientSex="F",
         )
-        head = add_series(session, one, "1.1.1", SeriesNumber="2", BodyPartExamined="HEAD")
-        scout = add_series(session, one, "1.1.2", SeriesNumber="1", BodyPartExamined="NECK")
+        head = add_series(session, study, "1.1.1", SeriesNumber="2", BodyPartExamined="HEAD")
+        scout = add_series(session, study, "1.1.2", SeriesNumber="1", BodyPartExamined="NECK")
         for number in (2, 1, 3):
             add_image(
                 session,
-                one,
+                study,
                 head,
                 f"1.1.1.{number}",
                 InstanceNumber=str(number),
                 ImageType=["ORIGINAL", "PRIMARY", "AXIAL"],
                 KVP="120",
             )
-        add_image(session, one, scout, "1.1.2.1", InstanceNumber="1", ImageType=["DERIVED", "PRIMARY", "LOCALIZER"])
+        add_image(session, study, scout, "1.1.2.1", InstanceNumber="1", ImageType=["DERIVED", "PRIMARY", "LOCALIZER"])
         two = add_study(session, ann, "1.2", StudyDate="20240106", StudyTime="0930", AccessionNumber="a[1]")
         mr = add_series(session, two, "1.2.1", "MR", SeriesNumber="1", BodyPartExamined="HEAD")
         add_image(session, two, mr, "1.2.1.1", InstanceNumber="7", SOPClassUID=MR, KVP="80")
         three = add_study(session, bob, "1.3", StudyDate="20240107", StudyTime="235959.5", StudyDescription="HEAD_1")
         add_image(session, three, add_series(session, three, "1.3.1", "MR"), "1.3.1.1", SOPClassUID=MR)
         add_study(session, bob, "1.4")
-        stranger = add_patient(session, people.other_project_id, "P-STRANGER")
-        add_study(session, stranger, "1.5", StudyDate="20240105")
+        other_patient = add_patient(session, people.other_project_id, "P-STRANGER")
+        add_study(session, other_patient, "1.5", StudyDate="20240105")
 
 
 @pytest.fixture
@@ -139,10 +139,10 @@ STUDIES: dict[str, tuple[dict[str, str], set[str]]] = {
 
 @pytest.mark.parametrize(("wanted", "expected"), STUDIES.values(), ids=STUDIES)
 def test_studies_are_found_by(ask: Any, wanted: dict[str, str], expected: set[str]) -> None:
-    found = ask("study", extra_keywords=["KVP"], **wanted)
-    assert {match["StudyInstanceUID"][0] for match in found.matches} == expected
-    assert found.ignored == ()
-    assert all(set(wanted) <= set(match) for match in found.matches)
+    result = ask("study", extra_keywords=["KVP"], **wanted)
+    assert {match["StudyInstanceUID"][0] for match in result.matches} == expected
+    assert result.ignored == ()
+    assert all(set(wanted) <= set(match) for match in result.matches)
 
 
 def test_days_and_times_can_be_one_range(ask: Any) -> None:
@@ -151,11 +151,11 @@ def test_days_and_times_can_be_one_range(ask: Any) -> None:
     assert [m["StudyInstanceUID"] for m in ask("study", combine_date_time=True, **wanted).matches] == [["1.2"]]
     wanted = {"StudyDate": "20240105-20240107", "StudyTime": "0800-0700"}
     assert ask("study", **wanted).matches == []
-    found = ask("study", combine_date_time=True, **wanted)
-    assert [m["StudyInstanceUID"] for m in found.matches] == [["1.2"], ["1.1"]]
+    result = ask("study", combine_date_time=True, **wanted)
+    assert [m["StudyInstanceUID"] for m in result.matches] == [["1.2"], ["1.1"]]
     open_end = {"StudyDate": "20240106-", "StudyTime": "0931-"}
-    found = ask("study", combine_date_time=True, **open_end)
-    assert [m["StudyInstanceUID"] for m in found.matches] == [["1.3"]]
+    result = ask("study", combine_date_time=True, **open_end)
+    assert [m["StudyInstanceUID"] for m in result.matches] == [["1.3"]]
 
 
 def test_fuzzy_names_are_found_by_the_beginnings_of_their_words_in_any_order(ask: Any) -> None:
@@ -166,7 +166,7 @@ def test_fuzzy_names_are_found_by_the_beginnings_of_their_words_in_any_order(ask
 
 
 def test_what_is_returned_is_what_was_asked_for(ask: Any) -> None:
-    found = ask(
+    result = ask(
         "study",
         StudyInstanceUID="1.1",
         include=["ModalitiesInStudy", "NumberOfStudyRelatedSeries", "NumberOfStudyRelatedInstances", "StudyTime"],
@@ -175,8 +175,8 @@ def test_what_is_returned_is_what_was_asked_for(ask: Any) -> None:
         Modality="",
         RequestedProcedureID="7",
     )
-    assert found.ignored == ("RequestedProcedureID",)
-    assert found.matches == [
+    assert result.ignored == ("RequestedProcedureID",)
+    assert result.matches == [
         {
             "StudyInstanceUID": ["1.1"],
             "SOPClassesInStudy": ["1.2.840.10008.5.1.4.1.1.2"],
@@ -200,8 +200,8 @@ def test_what_is_returned_is_what_was_asked_for(ask: Any) -> None:
 
 def test_patients_are_found_with_what_hangs_on_them(ask: Any) -> None:
     asked = {f"NumberOfPatientRelated{what}": "" for what in ("Studies", "Series", "Instances")}
-    found = ask("patient", PatientName="P-*", PatientSex="", **asked)
-    seen = {m["PatientID"][0]: [m["PatientSex"], *(m[keyword][0] for keyword in asked)] for m in found.matches}
+    result = ask("patient", PatientName="P-*", PatientSex="", **asked)
+    seen = {m["PatientID"][0]: [m["PatientSex"], *(m[keyword][0] for keyword in asked)] for m in result.matches}
     assert seen == {"P-ANN": [["F"], "2", "3", "5"], "P-BOB": [[], "2", "1", "1"]}
     assert [m["PatientID"] for m in ask("patient", NumberOfPatientRelatedSeries="3").matches] == [["P-ANN"]]
     assert [m["PatientID"] for m in ask("patient", StudyDate="20240107").matches] == [["P-BOB"]]

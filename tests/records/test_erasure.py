@@ -58,8 +58,8 @@ def signed_patient(app: AppContext, people: People) -> str:
 
 
 def test_the_certificate_lists_what_went(app: AppContext, people: People) -> None:
-    made = erase(app, people, signed_patient(app, people))
-    contents = made.contents
+    erased = erase(app, people, signed_patient(app, people))
+    contents = erased.contents
     assert {name: contents[name] for name in ("keys", "identities", "studies", "images", "manifests")} == {
         "keys": 1,
         "identities": 1,
@@ -72,9 +72,9 @@ def test_the_certificate_lists_what_went(app: AppContext, people: People) -> Non
     # Two of each image, an evidence map that is the same for both, the report twice, and the file that waits.
     assert contents["files"] == 8
     assert (contents["data_sets"], contents["classifiers"], contents["exports"]) == ([], [], 0)
-    assert made.completed_at is None
+    assert erased.completed_at is None
     run_jobs(app)
-    assert certificate(app, people, made.id).completed_at is not None
+    assert certificate(app, people, erased.id).completed_at is not None
     assert list(app.blobs.digests()) == []
 
 
@@ -111,14 +111,14 @@ def test_the_certificate_names_the_classifiers_that_had_learned_from_the_person(
 
 
 def test_a_certificate_is_not_complete_while_something_is_left(app: AppContext, people: People) -> None:
-    made = erase(app, people, signed_patient(app, people))
+    erased = erase(app, people, signed_patient(app, people))
     other = make_patient(app, people)
     upload(app, people.actor(app, Role.TECHNOLOGIST), other, in_doubt(3))
     with app.database.reading() as session:
         sealed = session.scalars(select(Arrival.sealed_bytes).where(Arrival.patient_id == other)).one()
     with pytest.raises(Unavailable, match="still exists"):
-        erasure.finish_erasure(app, made.id, other, [])
-    assert certificate(app, people, made.id).completed_at is None
+        erasure.finish_erasure(app, erased.id, other, [])
+    assert certificate(app, people, erased.id).completed_at is None
     assert sealed is not None
     assert app.blobs.has(sealed)
 
@@ -131,27 +131,27 @@ def test_bytes_that_another_patient_has_too_stay(app: AppContext, people: People
     other = make_patient(app, people)
     with app.database.writing() as session:
         records.store_blob(session, app, app.blobs.get(blob), patient_id=other)
-    made = erase(app, people, patient_id)
+    erased = erase(app, people, patient_id)
     run_jobs(app)
-    assert certificate(app, people, made.id).completed_at is not None
+    assert certificate(app, people, erased.id).completed_at is not None
     assert list(app.blobs.digests()) == [blob]
 
 
 def test_only_administrators_of_the_project_read_certificates(app: AppContext, people: People) -> None:
-    made = erase(app, people, make_patient(app, people))
+    erased = erase(app, people, make_patient(app, people))
     administrator, physician = (people.actor(app, role) for role in (Role.ADMINISTRATOR, Role.PHYSICIAN))
     with app.database.reading() as session:
         with pytest.raises(NotAllowed):
-            erasure.get_erasure(session, physician, made.id)
+            erasure.get_erasure(session, physician, erased.id)
         with pytest.raises(NotFound):
             erasure.get_erasure(session, administrator, "nothing")
-        found, total = erasure.list_erasures(
+        certificates, total = erasure.list_erasures(
             session,
             administrator,
             project_id=None,
-            query=made.patient_code[:4].lower(),
+            query=erased.patient_code[:4].lower(),
             offset=0,
             limit=10,
         )
-    assert [one.id for one in found] == [made.id]
+    assert [row.id for row in certificates] == [erased.id]
     assert total == 1

@@ -14,7 +14,7 @@ from medhub.records import field_definitions, service, studies
 from medhub.records.field_definitions import FieldKeyTaken, FieldNotFound
 from medhub.records.field_values import FieldInvalid
 from tests.factories.accounts import People
-from tests.records.conftest import Defining, Registering, found
+from tests.records.conftest import Defining, Registering, list_codes
 
 # Of each kind: three values in ascending order.
 ASCENDING: dict[str, list[Any]] = {
@@ -38,8 +38,8 @@ def test_patients_are_sorted_by_a_field_with_those_without_a_value_last(
     low, mid, high = ASCENDING[kind]
     codes = {value: register(x=value).code for value in (mid, high, low)}
     without = register().code
-    assert found(app, technologist, sort="field.x")[0] == [codes[low], codes[mid], codes[high], without]
-    assert found(app, technologist, sort="-field.x")[0] == [codes[high], codes[mid], codes[low], without]
+    assert list_codes(app, technologist, sort="field.x")[0] == [codes[low], codes[mid], codes[high], without]
+    assert list_codes(app, technologist, sort="-field.x")[0] == [codes[high], codes[mid], codes[low], without]
 
 
 @pytest.mark.parametrize("kind", sorted(ASCENDING))
@@ -50,7 +50,7 @@ def test_patients_are_found_by_the_value_of_a_field(
     codes = {value: register(x=value).code for value in ASCENDING[kind]}
     register()
     for value, code in codes.items():
-        assert found(app, technologist, field_values={"x": str(value)}) == ([code], 1)
+        assert list_codes(app, technologist, field_values={"x": str(value)}) == ([code], 1)
 
 
 def test_yes_and_no_are_sorted_and_found_too(
@@ -58,10 +58,10 @@ def test_yes_and_no_are_sorted_and_found_too(
 ) -> None:
     define("fasting", "boolean")
     yes, no, unknown = register(fasting=True).code, register(fasting="no").code, register().code
-    assert found(app, technologist, sort="field.fasting")[0] == [no, yes, unknown]
-    assert found(app, technologist, sort="-field.fasting")[0] == [yes, no, unknown]
-    assert found(app, technologist, field_values={"fasting": "yes"}) == ([yes], 1)
-    assert found(app, technologist, field_values={"fasting": "false"}) == ([no], 1)
+    assert list_codes(app, technologist, sort="field.fasting")[0] == [no, yes, unknown]
+    assert list_codes(app, technologist, sort="-field.fasting")[0] == [yes, no, unknown]
+    assert list_codes(app, technologist, field_values={"fasting": "yes"}) == ([yes], 1)
+    assert list_codes(app, technologist, field_values={"fasting": "false"}) == ([no], 1)
 
 
 def test_of_a_text_a_part_is_enough_whatever_the_case_and_script(
@@ -72,8 +72,8 @@ def test_of_a_text_a_part_is_enough_whatever_the_case_and_script(
         register(ward=ward).code for ward in ("Étage Élevé", "இரத்தப் பிரிவு", "血液科", "100 % sure_ly")
     )
     for text, code in (("élevÉ", accents), ("இரத்த", tamil), ("液", chinese), ("100 %", percent), ("e_l", percent)):
-        assert found(app, technologist, field_values={"ward": text}) == ([code], 1)
-        assert found(app, technologist, query=text)[0] == [code]
+        assert list_codes(app, technologist, field_values={"ward": text}) == ([code], 1)
+        assert list_codes(app, technologist, query=text)[0] == [code]
 
 
 def test_several_fields_and_sex_narrow_the_list_together(
@@ -81,10 +81,10 @@ def test_several_fields_and_sex_narrow_the_list_together(
 ) -> None:
     define("ward", "text")
     define("age", "integer")
-    one = register(ward="4B", age=40).code
+    first = register(ward="4B", age=40).code
     register(ward="4B", age=41)
     register(ward="4B", age=40, sex="M")
-    assert found(app, technologist, field_values={"ward": "4b", "age": "40"}, sex="F") == ([one], 1)
+    assert list_codes(app, technologist, field_values={"ward": "4b", "age": "40"}, sex="F") == ([first], 1)
 
 
 @pytest.mark.parametrize(("kind", "text"), [("integer", "many"), ("decimal", "x"), ("date", "today"), ("boolean", "?")])
@@ -93,14 +93,14 @@ def test_a_filter_that_does_not_fit_the_field_is_refused_in_words(
 ) -> None:
     define("x", kind)
     with pytest.raises(FieldInvalid, match="must be"):
-        found(app, technologist, field_values={"x": text})
+        list_codes(app, technologist, field_values={"x": text})
 
 
 def test_filtering_and_sorting_by_a_field_that_there_is_not_is_refused(app: AppContext, technologist: Actor) -> None:
     with pytest.raises(Invalid, match="no field “x”"):
-        found(app, technologist, field_values={"x": "1"})
+        list_codes(app, technologist, field_values={"x": "1"})
     with pytest.raises(Invalid, match="cannot be sorted"):
-        found(app, technologist, sort="field.x")
+        list_codes(app, technologist, sort="field.x")
 
 
 def test_projects_may_give_one_key_different_kinds(
@@ -118,10 +118,10 @@ def test_projects_may_give_one_key_different_kinds(
         word = service.add_patient(
             session, app.keys, both, project_id=people.other_project_id, fields={"level": "very high"}
         ).code
-    assert sorted(found(app, both, sort="field.level")[0]) == sorted([number, word])
-    assert found(app, both, field_values={"level": "high"})[0] == [word]
-    assert found(app, both, query="very")[0] == [word]
-    assert found(app, both, sort="field.level", project_id=people.project_id)[0] == [number]
+    assert sorted(list_codes(app, both, sort="field.level")[0]) == sorted([number, word])
+    assert list_codes(app, both, field_values={"level": "high"})[0] == [word]
+    assert list_codes(app, both, query="very")[0] == [word]
+    assert list_codes(app, both, sort="field.level", project_id=people.project_id)[0] == [number]
 
 
 def test_values_are_checked_when_a_patient_is_registered_and_changed(
@@ -232,7 +232,7 @@ def test_studies_are_sorted_and_found_by_their_own_fields(
 ) -> None:
     define("x", kind, choices=choices_of(kind), subject="study")
     patient = register()
-    made = {}
+    created = {}
     for number, value in enumerate(ASCENDING[kind]):
         with app.database.writing() as session:
             study = studies.add_study(
@@ -243,7 +243,7 @@ def test_studies_are_sorted_and_found_by_their_own_fields(
                 description="",
                 fields={"x": value},
             )
-            made[value] = study.id
+            created[value] = study.id
 
     def listed(**wanted: Any) -> list[str]:
         asked = {
@@ -256,8 +256,8 @@ def test_studies_are_sorted_and_found_by_their_own_fields(
             assert total == len(page)
             return [facts.study.id for facts in page]
 
-    assert listed(sort="field.x") == [made[value] for value in ASCENDING[kind]]
-    for value, study_id in made.items():
+    assert listed(sort="field.x") == [created[value] for value in ASCENDING[kind]]
+    for value, study_id in created.items():
         assert listed(field_values={"x": str(value)}) == [study_id]
 
 

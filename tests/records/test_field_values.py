@@ -72,25 +72,25 @@ def test_a_value_is_stored_in_the_form_of_its_kind_or_refused(kind: str, value: 
     if not stored:
         assert value is None or (isinstance(value, str) and not value.strip())
         return
-    kept = stored["x"]
-    assert type(kept) is TYPES[kind]
-    assert check_value(kept, defined) == kept
+    value = stored["x"]
+    assert type(value) is TYPES[kind]
+    assert check_value(value, defined) == value
     json.dumps(stored, allow_nan=False).encode()
     if kind == "text":
-        assert isinstance(kept, str)
-        assert kept == kept.strip() != ""
-        kept.encode()
+        assert isinstance(value, str)
+        assert value == value.strip() != ""
+        value.encode()
     if kind == "integer":
-        assert isinstance(kept, int)
-        assert abs(kept) <= MAX_INTEGER
+        assert isinstance(value, int)
+        assert abs(value) <= MAX_INTEGER
     if kind == "decimal":
-        assert isinstance(kept, float)
-        assert math.isfinite(kept)
+        assert isinstance(value, float)
+        assert math.isfinite(value)
     if kind == "date":
-        assert isinstance(kept, str)
-        assert date.fromisoformat(kept).isoformat() == kept
+        assert isinstance(value, str)
+        assert date.fromisoformat(value).isoformat() == value
     if kind == "choice":
-        assert kept in defined.choices
+        assert value in defined.choices
 
 
 @given(st.integers(-MAX_INTEGER, MAX_INTEGER))

@@ -84,9 +84,9 @@ def test_an_institutions_own_file_joins_and_wins(tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_bytes(changed(('name = "smear-review"', 'name = "own-way"')))
     (tmp_path / "smear.toml").write_bytes(changed(("threshold = 0.75", "threshold = 0.9")))
     (tmp_path / "notes.txt").write_text("not a pathway")
-    found = all_pathways(Settings(pathways=tmp_path))
-    assert set(found) == {"smear-review", "own-way"}
-    assert found["smear-review"].threshold == 0.9
+    pathways = all_pathways(Settings(pathways=tmp_path))
+    assert set(pathways) == {"smear-review", "own-way"}
+    assert pathways["smear-review"].threshold == 0.9
     assert all_pathways(Settings())["smear-review"].threshold == 0.75
 
 

@@ -14,7 +14,7 @@ from medhub.records import service, studies
 from medhub.records.models import Patient
 from medhub.records.service import PatientNotEmpty, PatientNotFound
 from tests.factories.accounts import People
-from tests.records.conftest import Registering, found
+from tests.records.conftest import Registering, list_codes
 
 
 def test_a_new_patient_has_a_code_and_no_name_in_its_row(app: AppContext, register: Registering) -> None:
@@ -44,12 +44,12 @@ def test_pages_are_cut_in_the_database(app: AppContext, technologist: Actor, reg
     codes = sorted(register().code for _ in range(12))
     statements: list[str] = []
     event.listen(app.database.engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
-    page, total = found(app, technologist, sort="code", offset=5, limit=4)
+    page, total = list_codes(app, technologist, sort="code", offset=5, limit=4)
     assert (page, total) == (codes[5:9], 12)
     assert any("FROM patients" in s and "LIMIT" in s and "OFFSET" in s for s in statements)
-    assert found(app, technologist, sort="-code", limit=3) == (codes[::-1][:3], 12)
-    assert found(app, technologist, offset=500) == ([], 12)
-    everything = [code for start in range(0, 12, 5) for code in found(app, technologist, offset=start, limit=5)[0]]
+    assert list_codes(app, technologist, sort="-code", limit=3) == (codes[::-1][:3], 12)
+    assert list_codes(app, technologist, offset=500) == ([], 12)
+    everything = [code for start in range(0, 12, 5) for code in list_codes(app, technologist, offset=start, limit=5)[0]]
     assert sorted(everything) == codes
 
 
@@ -57,19 +57,19 @@ def test_patients_are_sorted_by_what_their_rows_hold(
     app: AppContext, technologist: Actor, register: Registering
 ) -> None:
     old, young, unknown = (register(birth_year=year).code for year in (1950, 2001, None))
-    assert found(app, technologist, sort="birth_year")[0] == [old, young, unknown]
-    assert found(app, technologist, sort="-birth_year")[0] == [young, old, unknown]
-    assert found(app, technologist)[0] == [unknown, young, old]  # the latest first
+    assert list_codes(app, technologist, sort="birth_year")[0] == [old, young, unknown]
+    assert list_codes(app, technologist, sort="-birth_year")[0] == [young, old, unknown]
+    assert list_codes(app, technologist)[0] == [unknown, young, old]  # the latest first
     with pytest.raises(Invalid, match="cannot be sorted"):
-        found(app, technologist, sort="identity")
+        list_codes(app, technologist, sort="identity")
 
 
 def test_a_patient_is_found_by_a_part_of_the_code(app: AppContext, technologist: Actor, register: Registering) -> None:
     patient = register()
     register()
-    assert found(app, technologist, query=patient.code.lower()) == ([patient.code], 1)
-    assert patient.code in found(app, technologist, query=patient.code[2:5])[0]
-    assert found(app, technologist, query="%") == ([], 0)
+    assert list_codes(app, technologist, query=patient.code.lower()) == ([patient.code], 1)
+    assert patient.code in list_codes(app, technologist, query=patient.code[2:5])[0]
+    assert list_codes(app, technologist, query="%") == ([], 0)
 
 
 NAMES = {
@@ -109,7 +109,7 @@ def test_entitled_people_find_a_patient_by_whole_words_of_the_name(
     app: AppContext, technologist: Actor, register: Registering, query: str, of: set[str]
 ) -> None:
     codes = {register(name).code: script for script, name in NAMES.items()}
-    assert {codes[code] for code in found(app, technologist, query=query)[0]} == of
+    assert {codes[code] for code in list_codes(app, technologist, query=query)[0]} == of
 
 
 def test_a_patient_is_found_by_every_part_of_the_identity(
@@ -125,7 +125,7 @@ def test_a_patient_is_found_by_every_part_of_the_identity(
     code = register(identity=identity).code
     register("Somebody Else")
     for query in ("H-100.234", "h100234", "1980-03-14", "SITI@mail.example", "+60 12-345 6789", "60123456789"):
-        assert found(app, technologist, query=query) == ([code], 1), query
+        assert list_codes(app, technologist, query=query) == ([code], 1), query
 
 
 @pytest.mark.parametrize("role", [Role.RESEARCHER, Role.VIEWER, Role.PHARMACIST])
@@ -135,8 +135,8 @@ def test_who_may_not_see_an_identity_does_not_find_by_it(
     patient = register("Siti binti Abdullah")
     reader = people.actor(app, role)
     for query in ("Siti", "Siti binti Abdullah", "Abdullah"):
-        assert found(app, reader, query=query) == ([], 0)
-    assert found(app, reader, query=patient.code) == ([patient.code], 1)
+        assert list_codes(app, reader, query=query) == ([], 0)
+    assert list_codes(app, reader, query=patient.code) == ([patient.code], 1)
     with app.database.reading() as session:
         assert service.visible_identity(session, app.keys, reader, session.get_one(Patient, patient.id)) == (None, True)
 
@@ -158,9 +158,9 @@ def test_who_may_see_an_identity_sees_it_and_that_is_recorded(
 def test_patients_of_foreign_projects_are_not_there(app: AppContext, people: People, register: Registering) -> None:
     patient = register("Siti binti Abdullah")
     outsider = people.outsider(app)
-    assert found(app, outsider) == found(app, outsider, query="Siti") == ([], 0)
+    assert list_codes(app, outsider) == list_codes(app, outsider, query="Siti") == ([], 0)
     with pytest.raises(NotFound):
-        found(app, outsider, project_id=people.project_id)
+        list_codes(app, outsider, project_id=people.project_id)
     with pytest.raises(NotFound), app.database.reading() as session:
         service.get_patient(session, outsider, patient.id)
     with pytest.raises(PatientNotFound), app.database.reading() as session:
@@ -178,7 +178,7 @@ def test_the_same_words_have_other_marks_in_another_project(
     with app.database.reading() as session:
         terms = session.execute(text("SELECT term FROM vault_terms")).all()
     assert len(set(terms)) == len(terms) == 2
-    assert found(app, outsider, query="siti")[1] == 1
+    assert list_codes(app, outsider, query="siti")[1] == 1
 
 
 def test_what_is_left_out_of_a_change_stays(app: AppContext, technologist: Actor, register: Registering) -> None:
@@ -186,11 +186,11 @@ def test_what_is_left_out_of_a_change_stays(app: AppContext, technologist: Actor
     with app.database.writing() as session:
         changed = service.change_patient(session, app.keys, technologist, patient.id, sex="O")
         assert (changed.sex, changed.birth_year) == ("O", 1980)
-    assert found(app, technologist, query="Siti")[1] == 1
+    assert list_codes(app, technologist, query="Siti")[1] == 1
     with app.database.writing() as session:
         service.change_patient(session, app.keys, technologist, patient.id, identity={"name": "Aminah"})
-    assert found(app, technologist, query="Siti")[1] == 0
-    assert found(app, technologist, query="aminah")[1] == 1
+    assert list_codes(app, technologist, query="Siti")[1] == 0
+    assert list_codes(app, technologist, query="aminah")[1] == 1
     with app.database.reading() as session:
         entries = session.scalars(select(AuditEntry).where(AuditEntry.action == "patient.change")).all()
     assert [entry.detail["changed"] for entry in entries] == [["sex"], ["identity"]]
@@ -216,7 +216,7 @@ def test_a_patient_on_whom_something_hangs_is_not_just_deleted(
         service.delete_patient(session, administrator, patient.id)
     with app.database.writing() as session:
         service.delete_patient(session, administrator, empty.id)
-    assert found(app, technologist)[0] == [patient.code]
+    assert list_codes(app, technologist)[0] == [patient.code]
     with pytest.raises(NotAllowed), app.database.writing() as session:
         service.delete_patient(session, technologist, patient.id)
 

@@ -100,8 +100,8 @@ def test_a_study_tells_how_many_images_it_has(app: AppContext, technologist: Act
     assert (inside.images, inside.modality, inside.series, inside.locked) == (2, "GM", 1, False)
     assert inside.cover_id == image_ids[0]
     with app.database.reading() as session:
-        found, total = series_service.list_series(session, technologist, study_id=study_id, offset=0, limit=9)
-    assert ([facts.contents.images for facts in found], total) == ([2], 1)
+        series_list, total = series_service.list_series(session, technologist, study_id=study_id, offset=0, limit=9)
+    assert ([facts.contents.images for facts in series_list], total) == ([2], 1)
 
 
 @pytest.mark.parametrize("sort", ["created_at", "-created_at", "modality"])
@@ -116,14 +116,14 @@ def test_pages_of_series_fit_together_though_far_ones_are_read_from_their_end(
 
     def page(offset: int, limit: int) -> list[str]:
         with app.database.reading() as session:
-            found, total = series_service.list_series(
+            series_list, total = series_service.list_series(
                 session, technologist, study_id=None, sort=sort, offset=offset, limit=limit
             )
             assert total == 4
-            return [facts.series.id for facts in found]
+            return [facts.series.id for facts in series_list]
 
-    whole = page(0, 9)
-    assert [page(offset, 2) for offset in range(6)] == [whole[offset : offset + 2] for offset in range(6)]
+    all_rows = page(0, 9)
+    assert [page(offset, 2) for offset in range(6)] == [all_rows[offset : offset + 2] for offset in range(6)]
 
 
 def test_deleting_takes_rows_and_bytes(
@@ -135,11 +135,11 @@ def test_deleting_takes_rows_and_bytes(
 ) -> None:
     use_classifier(monkeypatch)
     run_jobs(app)
-    one, other = (image(app, image_id) for image_id in image_ids)
+    first, other = (image(app, image_id) for image_id in image_ids)
     with app.database.writing() as session:
-        studies.delete_image(session, technologist, one.id)
+        studies.delete_image(session, technologist, first.id)
     run_jobs(app)
-    assert not app.blobs.has(one.blob)
+    assert not app.blobs.has(first.blob)
     assert app.blobs.has(other.blob)
     with app.database.writing() as session:
         series_service.delete_series(session, administrator, other.series_id)
@@ -150,7 +150,7 @@ def test_deleting_takes_rows_and_bytes(
         assert session.scalars(select(Series)).all() == []
     assert list(app.blobs.digests()) == []
     with app.database.writing() as session:
-        studies.delete_study(session, administrator, one.study_id)
+        studies.delete_study(session, administrator, first.study_id)
     with app.database.reading() as session:
         assert session.scalars(select(Study)).all() == []
 

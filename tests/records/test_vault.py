@@ -63,17 +63,17 @@ def test_an_identity_is_sealed_at_rest(app: AppContext, register: Registering) -
 
 
 def test_each_patient_has_a_key_of_its_own(app: AppContext, register: Registering) -> None:
-    one, other = (row_of(app, register(identity=IDENTITY).id) for _ in range(2))
-    assert one.sealed_identity != other.sealed_identity
-    for row in (one, other):
+    first, other = (row_of(app, register(identity=IDENTITY).id) for _ in range(2))
+    assert first.sealed_identity != other.sealed_identity
+    for row in (first, other):
         assert len(unseal(app.keys.derive("vault"), row.sealed_key, row.patient_id)) == 32
-    assert vault._key(app.keys, one) != vault._key(app.keys, other)
+    assert vault._key(app.keys, first) != vault._key(app.keys, other)
 
 
 def test_an_identity_moved_to_another_patient_does_not_open(app: AppContext, register: Registering) -> None:
-    one, other = (row_of(app, register(identity=IDENTITY).id) for _ in range(2))
-    moved = Identity(patient_id=other.patient_id, sealed_key=other.sealed_key, sealed_identity=one.sealed_identity)
-    stolen = Identity(patient_id=other.patient_id, sealed_key=one.sealed_key, sealed_identity=one.sealed_identity)
+    first, other = (row_of(app, register(identity=IDENTITY).id) for _ in range(2))
+    moved = Identity(patient_id=other.patient_id, sealed_key=other.sealed_key, sealed_identity=first.sealed_identity)
+    stolen = Identity(patient_id=other.patient_id, sealed_key=first.sealed_key, sealed_identity=first.sealed_identity)
     for row in (moved, stolen):
         with pytest.raises(Unavailable):
             vault.read_identity(app.keys, row)
@@ -104,7 +104,7 @@ def test_folding_forgets_case_and_settles_at_once(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("first", "other"),
     [
         ("Zoë", "ZOE"),
         ("Zoe\u0308", "Zoë"),
@@ -115,8 +115,8 @@ def test_folding_forgets_case_and_settles_at_once(name: str) -> None:
         ("Ｌee\u3000Ming", "lee ming"),
     ],
 )
-def test_spellings_of_one_name_are_the_same(one: str, other: str) -> None:
-    assert vault.fold(one) == vault.fold(other)
+def test_spellings_of_one_name_are_the_same(first: str, other: str) -> None:
+    assert vault.fold(first) == vault.fold(other)
 
 
 def test_names_that_differ_by_more_than_accents_stay_different() -> None:
@@ -124,7 +124,7 @@ def test_names_that_differ_by_more_than_accents_stay_different() -> None:
 
 
 @pytest.fixture
-def whole_patient(app: AppContext, people: People, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
+def complete_patient(app: AppContext, people: People, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
     """A patient with identity, images, quarantined bytes, a signed case and a report; and the case."""
     use_classifier(monkeypatch)
     patient_id = make_patient(app, people)
@@ -148,9 +148,9 @@ def erase(app: AppContext, people: People, patient_id: str) -> tuple[str, int]:
 
 
 def test_erasing_destroys_key_rows_blobs_and_reports(
-    app: AppContext, people: People, whole_patient: tuple[str, str]
+    app: AppContext, people: People, complete_patient: tuple[str, str]
 ) -> None:
-    patient_id, case_id = whole_patient
+    patient_id, case_id = complete_patient
     stays = make_patient(app, people)
     physician = people.actor(app, Role.PHYSICIAN)
     read_report(app, physician, case_id)
@@ -162,43 +162,43 @@ def test_erasing_destroys_key_rows_blobs_and_reports(
         read_report(app, physician, case_id)
     run_jobs(app)
     assert list(app.blobs.digests()) == []
-    kept: dict[str, int] = {}
+    counts: dict[str, int] = {}
     with app.database.reading() as session:
         for table in Base.metadata.sorted_tables:
             rows = session.execute(select(table)).all()
             for row in rows:
                 if table.name != "audit_entries":
                     assert patient_id not in str(row), table.name
-            kept[table.name] = len(rows)
-    assert {name for name, count in kept.items() if count} == {
+            counts[table.name] = len(rows)
+    assert {name for name, count in counts.items() if count} == {
         "audit_entries", "jobs", "projects", "users", "memberships", "sign_ins", "patients", "vault", "vault_terms",
         "erasures", "manifest_lines",
     }  # fmt: skip
-    assert kept["patients"] == kept["vault"] == 1
+    assert counts["patients"] == counts["vault"] == 1
     assert row_of(app, stays).sealed_identity is not None
 
 
 def test_the_audit_keeps_that_a_patient_was_erased_and_not_who(
-    app: AppContext, people: People, whole_patient: tuple[str, str]
+    app: AppContext, people: People, complete_patient: tuple[str, str]
 ) -> None:
-    patient_id, _ = whole_patient
+    patient_id, _ = complete_patient
     code, _ = erase(app, people, patient_id)
     with app.database.reading() as session:
         entry = session.scalars(select(AuditEntry).where(AuditEntry.action == "patient.erase")).one()
         assert verify_chain(session).broken_at is None
-        told = [
+        values = [
             [str(getattr(e, c.key)) for c in AuditEntry.__table__.columns] for e in session.scalars(select(AuditEntry))
         ]
     assert (entry.object_id, entry.actor, entry.detail["images"]) == (patient_id, "The administrator", 2)
     for secret in ("Siti", "Abdullah", "H-100234", "1980-03-14", "teacher", code):
-        assert secret not in str(told)
+        assert secret not in str(values)
 
 
 def test_what_was_sealed_for_an_erased_patient_opens_with_nothing_that_is_left(
-    app: AppContext, people: People, whole_patient: tuple[str, str]
+    app: AppContext, people: People, complete_patient: tuple[str, str]
 ) -> None:
     """The promise: reports and quarantined bytes in a backup of the blobs are worth nothing once the key is gone."""
-    patient_id, case_id = whole_patient
+    patient_id, case_id = complete_patient
     with app.database.reading() as session:
         report = session.get_one(Report, case_id)
     backup = app.blobs.get(report.identified_blob)
@@ -216,10 +216,10 @@ def test_what_was_sealed_for_an_erased_patient_opens_with_nothing_that_is_left(
 
 
 def test_a_backup_of_the_whole_row_opens_with_the_master_key_until_it_is_destroyed_too(
-    app: AppContext, people: People, whole_patient: tuple[str, str]
+    app: AppContext, people: People, complete_patient: tuple[str, str]
 ) -> None:
     """Not promised: a backup of the database from before an erasure holds the sealed key beside what it sealed."""
-    patient_id, _ = whole_patient
+    patient_id, _ = complete_patient
     backup = row_of(app, patient_id)
     erase(app, people, patient_id)
     opened = vault.read_identity(app.keys, backup)
@@ -230,11 +230,11 @@ def test_a_backup_of_the_whole_row_opens_with_the_master_key_until_it_is_destroy
 
 
 def test_the_sealed_key_does_not_linger_in_the_files_of_the_database(
-    app: AppContext, people: People, whole_patient: tuple[str, str]
+    app: AppContext, people: People, complete_patient: tuple[str, str]
 ) -> None:
     if not app.database.is_sqlite:
         return  # PostgreSQL keeps dead rows until it is vacuumed; that is the operator's to set
-    patient_id, _ = whole_patient
+    patient_id, _ = complete_patient
     row = row_of(app, patient_id)
     assert row.sealed_identity is not None
     assert row.sealed_key in everything_stored(app)
@@ -262,11 +262,11 @@ def test_images_that_two_patients_share_stay_for_the_other(
     app: AppContext, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Thumbnails of equal pictures are one blob; it goes with its last patient."""
-    one, other = make_patient(app, people), make_patient(app, people)
+    first, other = make_patient(app, people), make_patient(app, people)
     with app.database.writing() as session:
-        digest = service.store_blob(session, app, b"the same picture", patient_id=one)
+        digest = service.store_blob(session, app, b"the same picture", patient_id=first)
         service.store_blob(session, app, b"the same picture", patient_id=other)
-    erase(app, people, one)
+    erase(app, people, first)
     run_jobs(app)
     assert app.blobs.has(digest)
     erase(app, people, other)

@@ -27,7 +27,7 @@ from tests.factories.images import photograph
 
 
 @pytest.fixture(autouse=True)
-def _nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def _empty_picture_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "_pictures", ByteCache(2**20))
 
 
@@ -76,17 +76,17 @@ def test_a_rendition_is_made_once_and_kept_ready(
     app: AppContext, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image = row(app, bring(app, people, photograph(1, size=300)))
-    made = []
+    rendered = []
     rendition = isolated_calls.render_stored
 
     def noted(*given: Any) -> bytes:
-        made.append(given)
+        rendered.append(given)
         return rendition(*given)
 
     monkeypatch.setattr(isolated_calls, "render_stored", noted)
     first = service.rendition(app, image, 128, 0)
     assert service.rendition(app, image, 128, 0) == first
-    assert len(made) == 1
+    assert len(rendered) == 1
     assert max(decoded(first).shape) == 128
 
 
@@ -111,9 +111,9 @@ def test_both_ways_to_the_original_give_the_same_bytes(app: AppContext, people: 
     """The short way reads the JPEG stream from its place in the file, the long one decodes the file in a process."""
     for seed in range(3):
         image = row(app, bring(app, people, photograph(seed, size=96 + seed)))
-        kept = service.find_photograph(app, image)
-        assert kept is not None
-        stream = kept.path.read_bytes()[kept.start : kept.start + kept.length]
+        file_range = service.find_photograph(app, image)
+        assert file_range is not None
+        stream = file_range.path.read_bytes()[file_range.start : file_range.start + file_range.length]
         assert (stream, "image/jpeg") == isolated_calls.read_photograph(app, image.blob)
 
 
@@ -136,16 +136,16 @@ def test_a_browser_that_has_it_gets_no_bytes_again_and_the_look_is_recorded_all_
     again = viewer.get(f"/api/images/{image_id}/{what}", headers={"If-None-Match": first.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
     with app.database.reading() as session:
-        looks = session.scalars(select(AuditEntry).where(AuditEntry.action == "image.view")).all()
-    assert len(looks) == 2
-    assert {(look.object_id, look.actor) for look in looks} == {(image_id, "The viewer")}
+        entries = session.scalars(select(AuditEntry).where(AuditEntry.action == "image.view")).all()
+    assert len(entries) == 2
+    assert {(entry.object_id, entry.actor) for entry in entries} == {(image_id, "The viewer")}
 
 
 def test_each_size_and_form_has_a_tag_of_its_own(app: AppContext, people: People, viewer: TestClient) -> None:
-    one, other = bring(app, people, photograph(1)), bring(app, people, photograph(2))
+    first, other = bring(app, people, photograph(1)), bring(app, people, photograph(2))
     addresses = [
         f"/api/images/{image_id}/{what}"
-        for image_id in (one, other)
+        for image_id in (first, other)
         for what in ("rendered?size=64", "rendered?size=1024", "original", "original?form=dicom")
     ]
     assert len({viewer.get(address).headers["etag"] for address in addresses}) == len(addresses)
