@@ -7,10 +7,13 @@ import importlib
 import importlib.util
 import re
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
+import typer
 
+from medhub.entrypoints import cli
 from tests.conftest import ROOT
 
 PAGES = sorted(
@@ -115,3 +118,51 @@ def test_the_checks_notice_what_is_wrong(tmp_path: Path) -> None:
     assert missing_paths(page) == ["src/medhub/gone.py"]
     assert names_existing_object("medhub.errors")
     assert not names_existing_object("medhub.gone")
+
+
+def command_options() -> dict[str, set[str]]:
+    """Return the options of each command, by the words that follow `medhub`; a group has those of its own."""
+    options: dict[str, set[str]] = {}
+
+    def walk(words: list[str], command: Any) -> None:
+        options[" ".join(words)] = {
+            name for parameter in command.params for name in [*parameter.opts, *parameter.secondary_opts]
+        }
+        for word, inner in getattr(command, "commands", {}).items():
+            walk([*words, word], inner)
+
+    walk([], typer.main.get_command(cli.cli))
+    # `medhub deid IN OUT` is short for `medhub deid run IN OUT`.
+    options["deid"] |= options["deid run"]
+    return options
+
+
+def unknown_commands(text: str, options: dict[str, set[str]]) -> list[str]:
+    """Return the `medhub` commands of code in a text that have a word or an option that does not exist."""
+    code = [*CODE_BLOCK.findall(text), *INLINE_CODE.findall(CODE_BLOCK.sub("", text))]
+    lines = [line for block in code for line in block.replace("\\\n", " ").splitlines()]
+    unknown = []
+    for line in lines:
+        called = re.search(r"(?:^|\s|bin/)medhub (?!@)([a-z-].*)", line.partition("  #")[0])
+        if called is None:
+            continue
+        words = called[1].split()
+        depth = max(n for n in range(3) if " ".join(words[:n]) in options)
+        named = set(re.findall(r"(?<!\S)--[a-z-]+", called[1]))
+        general = {"--help", "--version"}
+        if (depth == 0 and not named) or named - options[" ".join(words[:depth])] - general:
+            unknown.append(called[1])
+    return unknown
+
+
+@pytest.mark.parametrize("document", PAGES, ids=lambda document: str(document.relative_to(ROOT)))
+def test_named_commands_and_options_exist(document: Path) -> None:
+    assert unknown_commands(text_of(document), command_options()) == []
+
+
+def test_the_check_of_commands_notices_what_is_wrong() -> None:
+    options = command_options()
+    assert (
+        unknown_commands("`medhub serve --demo`, `medhub node list`, `medhub deid IN OUT --manifest x`", options) == []
+    )
+    assert unknown_commands("`medhub nothing` and `medhub serve --nothing`", options) == ["nothing", "serve --nothing"]
