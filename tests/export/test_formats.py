@@ -13,7 +13,7 @@ from medhub.errors import Invalid
 from medhub.export import service, transfer
 from medhub.export.exported_records import SelectedImage
 from medhub.export.formats import FORMATS, get_format
-from medhub.export.formats.protocol import FileNaming, PackedImage, neutral_name
+from medhub.export.formats.export_format import FileNaming, PackedImage, neutral_name
 from medhub.foundation.app_context import AppContext
 from medhub.records.models import Image
 from tests.export.conftest import Known, on_sqlite

@@ -52,7 +52,7 @@ def finding(number: int) -> ImageFinding:
     )
 
 
-def made_facts(count: int = 2, *, each: dict[str, Any] | None = None, **changes: Any) -> ReportFacts:
+def build_facts(count: int = 2, *, each: dict[str, Any] | None = None, **changes: Any) -> ReportFacts:
     """Return the facts of a report on ``count`` images; ``each`` changes every image, the rest the facts."""
     signer = Person("Aminah binti Yusof", "physician")
     facts = ReportFacts(
@@ -84,4 +84,4 @@ def made_facts(count: int = 2, *, each: dict[str, Any] | None = None, **changes:
 @pytest.fixture(scope="session")
 def make_facts() -> FactsMaker:
     """Return the maker of facts, as ``make_facts(3, case_id="...", each={"verdict_note": "..."})``."""
-    return made_facts
+    return build_facts

@@ -33,9 +33,9 @@ from medhub.reports.document import (
     facts_record,
     render,
 )
-from medhub.reports.facts import canonical
+from medhub.reports.facts import canonical_json
 from medhub.reports.report_images import jpeg
-from medhub.reports.typography import FONTS, clean, printable, right_to_left, shorten
+from medhub.reports.typography import FONTS, is_right_to_left, printable, printable_text, shorten_text
 
 FactsMaker = Callable[..., ReportFacts]
 
@@ -145,10 +145,10 @@ def test_it_is_tagged_titled_in_english_and_says_which_standards_it_meets(make_f
 
 def test_every_picture_has_words_for_those_who_cannot_see_it(make_facts: FactsMaker) -> None:
     pdf = render(make_facts(3))
-    said = sorted(str(element["/Alt"]) for element in structure(pdf) if str(element["/S"]) == "/Figure")
-    assert len(said) == 6
-    assert said[0] == "Image 1 of 3 as it was read, 360 × 363 px."
-    assert said[1] == "Image 1 with the evidence map over it: what the classifier looked at, not a diagnosis."
+    alternatives = sorted(str(element["/Alt"]) for element in structure(pdf) if str(element["/S"]) == "/Figure")
+    assert len(alternatives) == 6
+    assert alternatives[0] == "Image 1 of 3 as it was read, 360 × 363 px."
+    assert alternatives[1] == "Image 1 with the evidence map over it: what the classifier looked at, not a diagnosis."
 
 
 def test_each_page_has_its_number_and_the_digest_of_the_facts(make_facts: FactsMaker) -> None:
@@ -167,7 +167,7 @@ def test_the_record_lies_inside_and_leads_to_image_classifier_and_people(make_fa
     facts = make_facts(2)
     attached = reader(render(facts)).attachments[RECORD_NAME][0]
     record = json.loads(attached)
-    assert attached == canonical(facts_record(facts))
+    assert attached == canonical_json(facts_record(facts))
     assert hashlib.sha256(attached).hexdigest() == facts_digest(record)
     assert record["images"][0]["image_digest"] == facts.images[0].image_digest
     assert record["images"][0]["verdict"]["who"] == {"name": "Aminah binti Yusof", "role": "physician"}
@@ -182,7 +182,7 @@ def test_the_record_lies_inside_and_leads_to_image_classifier_and_people(make_fa
 def test_the_record_is_the_same_with_identity_and_without(make_facts: FactsMaker) -> None:
     named = make_facts()
     assert facts_record(named) == facts_record(replace(named, identity=None))
-    assert b"Siti" not in canonical(facts_record(named))
+    assert b"Siti" not in canonical_json(facts_record(named))
 
 
 def test_the_copy_without_identity_holds_none_of_it_anywhere(make_facts: FactsMaker) -> None:
@@ -201,7 +201,7 @@ def test_the_same_facts_give_the_same_bytes_even_in_another_process(make_facts: 
     facts = make_facts(3)
     script = (
         "import hashlib, runpy, sys; from medhub.reports.document import render;"
-        "facts = runpy.run_path(sys.argv[1])['made_facts'](3);"
+        "facts = runpy.run_path(sys.argv[1])['build_facts'](3);"
         "print(hashlib.sha256(render(facts)).hexdigest())"
     )
     maker = Path(__file__).with_name("conftest.py")
@@ -245,12 +245,13 @@ def test_a_word_without_end_wraps_inside_the_page(make_facts: FactsMaker) -> Non
 
 
 def test_control_signs_and_unknown_letters_become_a_visible_mark(make_facts: FactsMaker) -> None:
-    assert clean("a\x00b\x1b[0m\ud800\U000f0000c") == "a\ufffdb\ufffd[0m\ufffd\ufffdc"
-    assert clean("\u202eevil\u202c") == "evil"
+    assert printable_text("a\x00b\x1b[0m\ud800\U000f0000c") == "a\ufffdb\ufffd[0m\ufffd\ufffdc"
+    assert printable_text("\u202eevil\u202c") == "evil"
     facts = make_facts(1, each={"verdict_note": "a\x00b\ud800 \U0001f600 \u202ec"})
     assert "a\ufffdb\ufffd \ufffd c" in words(render(facts))
     assert (
-        json.loads(canonical(facts_record(facts)))["images"][0]["verdict"]["note"] == "a\x00b\ud800 \U0001f600 \u202ec"
+        json.loads(canonical_json(facts_record(facts)))["images"][0]["verdict"]["note"]
+        == "a\x00b\ud800 \U0001f600 \u202ec"
     )
 
 
@@ -383,9 +384,9 @@ def test_the_fonts_are_few_enough_to_ship_and_hold_what_names_need() -> None:
 
 
 def test_shortening_and_direction_respect_letters() -> None:
-    assert shorten("abcdef", 6) == "abcdef"
-    assert shorten("abcdefg", 6) == "abcde…"
-    assert shorten("கிகிகி", 5) == "கிகி…"
-    assert right_to_left("123 محمد")
-    assert not right_to_left("Dr. محمد")
-    assert not right_to_left("\u2068محمد\u2069, physician")
+    assert shorten_text("abcdef", 6) == "abcdef"
+    assert shorten_text("abcdefg", 6) == "abcde…"
+    assert shorten_text("கிகிகி", 5) == "கிகி…"
+    assert is_right_to_left("123 محمد")
+    assert not is_right_to_left("Dr. محمد")
+    assert not is_right_to_left("\u2068محمد\u2069, physician")

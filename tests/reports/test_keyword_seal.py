@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reports that were sealed in their keywords, before PDF signatures, still verify.
 
-``files/keyword-seal.pdf`` was rendered from the facts of ``conftest.made_facts(2, identity=None)`` and sealed with
+``files/keyword-seal.pdf`` was rendered from the facts of ``conftest.build_facts(2, identity=None)`` and sealed with
 ``KEY`` by the code that wrote such seals.
 """
 
@@ -23,7 +23,7 @@ from medhub.reports.keyword_seal import BLANK_SEAL, key_id
 from medhub.reports.pdf_signature import check_signature, sign_report
 from medhub.reports.verification import verify_report
 from medhub.reports.verification_result import TrustedKeys
-from tests.reports.conftest import NOON, made_facts
+from tests.reports.conftest import NOON, build_facts
 
 KEY = Ed25519PrivateKey.from_private_bytes(hashlib.sha256(b"the laboratory's key").digest())
 OTHER = Ed25519PrivateKey.from_private_bytes(hashlib.sha256(b"somebody else's key").digest())
@@ -58,7 +58,7 @@ def test_a_sealed_report_is_intact_authentic_and_carries_its_record(sealed: byte
     assert result.authentic is True
     assert result.method == "seal"
     assert result.key_id == key_id(KEY.public_key())
-    assert result.record == facts_record(made_facts(2, identity=None))
+    assert result.record == facts_record(build_facts(2, identity=None))
     assert result.facts_digest_matches is True
     assert result.record is not None
     assert facts_digest(result.record) in sealed.decode("latin-1")

@@ -21,10 +21,11 @@ from medhub.records import service as records
 from medhub.records.erasure import erase_patient
 from medhub.records.models import Patient
 from medhub.reports import document, service
+from medhub.reports.case_facts import NotSigned
 from medhub.reports.certificate import derive_credentials
 from medhub.reports.facts import facts_digest
 from medhub.reports.models import Report
-from medhub.reports.service import NotSigned, issue, list_reports, read_report
+from medhub.reports.service import issue_report, list_reports, read_report
 from medhub.reports.verification import verify_report
 from medhub.reports.verification_result import TrustedKeys
 from medhub.review import service as review
@@ -86,7 +87,7 @@ def test_a_signature_issues_the_report(app: AppContext, signed: str) -> None:
 
 def test_a_report_is_issued_once_however_often_it_is_asked_for(app: AppContext, signed: str, physician: Actor) -> None:
     first = read_report(app, physician, signed)[1]
-    issue(app, signed)
+    issue_report(app, signed)
     run_jobs(app)
     assert read_report(app, physician, signed)[1] == first
     assert len(issued(app)) == 1
@@ -205,7 +206,7 @@ def test_a_correction_that_is_signed_before_the_old_report_was_written_names_it_
     with app.database.reading() as session:
         image_ids = list(review.verdicts_of(session, new))
     finish(app, physician, new, image_ids)
-    issue(app, new)  # by chance before the job of the old one
+    issue_report(app, new)  # by chance before the job of the old one
     run_jobs(app)
     assert report_of(app, new).record["supersedes"]["facts_digest"] == report_of(app, signed).digest
 
@@ -217,8 +218,8 @@ def test_there_is_no_report_of_a_case_that_is_not_signed(
     case_id, _ = make_case(app, people, patient_id, images=1)
     with pytest.raises(NotSigned, match="not signed"):
         read_report(app, physician, case_id)
-    issue(app, case_id)
-    issue(app, "no such case")
+    issue_report(app, case_id)
+    issue_report(app, "no such case")
     with app.database.reading() as session:
         assert session.scalars(select(Report)).all() == []
 
@@ -277,7 +278,7 @@ def test_a_patient_who_is_erased_while_the_report_is_written_leaves_none(
         return document.render(facts)
 
     monkeypatch.setattr(service, "render", slowly)
-    issue(app, signed)
+    issue_report(app, signed)
     run_jobs(app)
     with app.database.reading() as session:
         assert session.scalars(select(Report)).all() == []
@@ -323,7 +324,7 @@ def test_reports_are_listed_and_found(app: AppContext, people: People, signed: s
     with app.database.reading() as session:
         code = session.get_one(Patient, patient_id).code
 
-    def found(query: str | None = None, sort: str | None = None, actor: Actor | None = None) -> list[str]:
+    def find_reports(query: str | None = None, sort: str | None = None, actor: Actor | None = None) -> list[str]:
         asker = actor or people.actor(app, Role.VIEWER)
         with app.database.reading() as session:
             rows, total = list_reports(
@@ -332,8 +333,14 @@ def test_reports_are_listed_and_found(app: AppContext, people: People, signed: s
             assert total == len(rows)
             return [issued.case_id for issued, _case, _code in rows]
 
-    assert found() == found(code.lower()) == found(report.digest[:12].upper()) == found(sort="patient_code") == [signed]
-    assert found("nothing") == found(actor=people.outsider(app)) == []
+    assert (
+        find_reports()
+        == find_reports(code.lower())
+        == find_reports(report.digest[:12].upper())
+        == find_reports(sort="patient_code")
+        == [signed]
+    )
+    assert find_reports("nothing") == find_reports(actor=people.outsider(app)) == []
 
 
 def test_a_report_whose_job_was_lost_is_written_when_it_is_asked_for(

@@ -33,21 +33,21 @@ def physician(app: AppContext, people: People) -> Actor:
     return people.actor(app, Role.PHYSICIAN)
 
 
-def images(app: AppContext, actor: Actor, sort: str | None = None, **wanted: Any) -> list[str]:
-    offset, limit = wanted.pop("offset", 0), wanted.pop("limit", 50)
+def images(app: AppContext, actor: Actor, sort: str | None = None, **filters: Any) -> list[str]:
+    offset, limit = filters.pop("offset", 0), filters.pop("limit", 50)
     with app.database.reading() as session:
-        found, total = queries.list_images(session, actor, ImageFilter(**wanted), sort=sort, offset=offset, limit=limit)
-        assert total == queries.count_images(session, actor, ImageFilter(**wanted))
-        return [facts.image.id for facts in found]
+        rows, total = queries.list_images(session, actor, ImageFilter(**filters), sort=sort, offset=offset, limit=limit)
+        assert total == queries.count_images(session, actor, ImageFilter(**filters))
+        return [facts.image.id for facts in rows]
 
 
-def cases(app: AppContext, actor: Actor, sort: str | None = None, **wanted: Any) -> list[str]:
+def cases(app: AppContext, actor: Actor, sort: str | None = None, **filters: Any) -> list[str]:
     with app.database.reading() as session:
-        found, total = queries.list_cases(
-            session, app.settings, actor, CaseFilter(**wanted), sort=sort, offset=0, limit=50
+        rows, total = queries.list_cases(
+            session, app.settings, actor, CaseFilter(**filters), sort=sort, offset=0, limit=50
         )
-        assert total == len(found)
-        return [facts.case.id for facts in found]
+        assert total == len(rows)
+        return [facts.case.id for facts in rows]
 
 
 def verify(app: AppContext, actor: Actor, *image_ids: str) -> None:
@@ -114,32 +114,32 @@ def test_images_are_sorted_and_paged(
 
 
 @pytest.mark.parametrize("far", [0, 1_000])
-@pytest.mark.parametrize("at_one_moment", [False, True])
+@pytest.mark.parametrize("equal_times", [False, True])
 def test_pages_fit_together_from_whichever_end_they_are_read(
     app: AppContext,
     physician: Actor,
     two_cases: tuple[str, list[str], str, list[str]],
     monkeypatch: pytest.MonkeyPatch,
     far: int,
-    at_one_moment: bool,
+    equal_times: bool,
 ) -> None:
     monkeypatch.setattr("medhub.foundation.pagination.LARGE_OFFSET", far)
     _, _, _, of_waiting = two_cases
-    if at_one_moment:
+    if equal_times:
         with app.database.writing() as session:
             moment = session.scalars(select(Image.created_at)).first()
             session.execute(update(Image).values(created_at=moment))
             session.execute(update(Prediction).values(imaged_at=moment))
     every = images(app, physician)
-    certain = [one for one in every if one != of_waiting[1]]
+    certain = [image_id for image_id in every if image_id != of_waiting[1]]
     for sort in ("created_at", "-created_at", "confidence"):
-        whole = images(app, physician, sort=sort)
-        chosen = images(app, physician, sort=sort, uncertain=False)
-        assert chosen == [one for one in whole if one in certain]
+        all_images = images(app, physician, sort=sort)
+        filtered = images(app, physician, sort=sort, uncertain=False)
+        assert filtered == [image_id for image_id in all_images if image_id in certain]
         for offset in range(7):
-            assert images(app, physician, sort=sort, offset=offset, limit=2) == whole[offset : offset + 2]
+            assert images(app, physician, sort=sort, offset=offset, limit=2) == all_images[offset : offset + 2]
             page = images(app, physician, sort=sort, uncertain=False, offset=offset, limit=2)
-            assert page == chosen[offset : offset + 2]
+            assert page == filtered[offset : offset + 2]
     assert images(app, physician, sort="-created_at") == every[::-1]
 
 
@@ -147,9 +147,9 @@ def test_an_image_of_which_two_classifiers_said_the_same_is_found_once(
     app: AppContext, physician: Actor, two_cases: tuple[str, list[str], str, list[str]]
 ) -> None:
     with app.database.writing() as session:
-        for one in list(session.scalars(select(Prediction))):
-            said = {column.key: getattr(one, column.key) for column in Prediction.__table__.columns}
-            session.add(Prediction(**{**said, "id": ids.new_id(), "digest": "2" * 64}))
+        for prediction in list(session.scalars(select(Prediction))):
+            values = {column.key: getattr(prediction, column.key) for column in Prediction.__table__.columns}
+            session.add(Prediction(**{**values, "id": ids.new_id(), "digest": "2" * 64}))
     _, of_signed, _, of_waiting = two_cases
     assert images(app, physician, uncertain=True) == [of_waiting[1]]
     assert images(app, physician, uncertain=False, offset=1, limit=2) == [of_signed[1], of_waiting[0]]
@@ -160,15 +160,15 @@ def test_an_image_comes_with_its_code_case_prediction_and_verdict(
 ) -> None:
     signed, of_signed, _, of_waiting = two_cases
     with app.database.reading() as session:
-        found, _ = queries.list_images(session, physician, ImageFilter(), sort=None, offset=0, limit=50)
+        rows, _ = queries.list_images(session, physician, ImageFilter(), sort=None, offset=0, limit=50)
         codes = {patient.id: patient.code for patient in session.scalars(select(Patient))}
-    by_id = {facts.image.id: facts for facts in found}
-    whole = by_id[of_signed[0]]
-    assert whole.case is not None
-    assert whole.verdict is not None
-    assert whole.prediction is not None
-    assert (whole.case.id, whole.verdict.label, whole.prediction.label) == (signed, "neutrophil", "neutrophil")
-    assert whole.patient_code == codes[whole.image.patient_id]
+    by_id = {facts.image.id: facts for facts in rows}
+    facts = by_id[of_signed[0]]
+    assert facts.case is not None
+    assert facts.verdict is not None
+    assert facts.prediction is not None
+    assert (facts.case.id, facts.verdict.label, facts.prediction.label) == (signed, "neutrophil", "neutrophil")
+    assert facts.patient_code == codes[facts.image.patient_id]
     assert by_id[of_waiting[1]].verdict is None
 
 
@@ -223,12 +223,12 @@ def test_a_case_comes_with_its_counts(
     with app.database.writing() as session:
         new = service.correct_case(session, app.settings, physician, signed, "Look again.").id
     with app.database.reading() as session:
-        found, _ = queries.list_cases(session, app.settings, physician, CaseFilter(), sort=None, offset=0, limit=9)
-    told = {
+        rows, _ = queries.list_cases(session, app.settings, physician, CaseFilter(), sort=None, offset=0, limit=9)
+    counts = {
         facts.case.id: (facts.images, facts.waiting, facts.verified, facts.uncertain, facts.superseded_by_id)
-        for facts in found
+        for facts in rows
     }
-    assert told == {waiting: (4, 1, 1, 1, None), signed: (2, 0, 2, 0, new), new: (2, 0, 2, 0, None)}
+    assert counts == {waiting: (4, 1, 1, 1, None), signed: (2, 0, 2, 0, new), new: (2, 0, 2, 0, None)}
 
 
 def test_foreign_projects_and_patients_see_nothing(
@@ -269,11 +269,11 @@ LISTS: dict[str, Listing] = {
 
 
 def _patients(session: Any, app: AppContext, actor: Actor) -> object:
-    found, _ = records.list_patients(
+    patients, _ = records.list_patients(
         session, app.keys, actor,
         project_id=None, query=None, sex=None, field_values={}, sort=None, offset=0, limit=50,
     )  # fmt: skip
-    known = [patient.id for patient in found]
+    known = [patient.id for patient in patients]
     return records.count_patient_contents(session, known), records.patients_with_identity(session, known)
 
 

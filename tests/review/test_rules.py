@@ -63,9 +63,9 @@ report = true
 
 
 def act_of(pathway: Pathway, stage: str, act: str) -> StageAct:
-    found = pathway.act(stage, act)  # type: ignore[arg-type]
-    assert found is not None
-    return found
+    stage_act = pathway.act(stage, act)  # type: ignore[arg-type]
+    assert stage_act is not None
+    return stage_act
 
 
 @pytest.mark.parametrize("pathway", [PATHWAY, STRICT], ids=lambda pathway: pathway.name)
@@ -137,12 +137,12 @@ def test_a_label_is_one_of_the_files_letter_by_letter(label: str) -> None:
 @given(st.integers(0, 5), st.integers(0, 5), st.integers(0, 5))
 def test_a_case_is_ready_exactly_when_every_image_has_a_verdict(waiting: int, verified: int, missing: int) -> None:
     images = waiting + verified + missing
-    found = signing_blockers(act_of(PATHWAY, "review", "sign"), images=images, waiting=waiting, verified=verified)
-    assert (found == []) == (images > 0 and waiting == 0 and missing == 0)
+    reasons = signing_blockers(act_of(PATHWAY, "review", "sign"), images=images, waiting=waiting, verified=verified)
+    assert (reasons == []) == (images > 0 and waiting == 0 and missing == 0)
 
 
 @pytest.mark.parametrize(
-    ("images", "waiting", "verified", "told"),
+    ("images", "waiting", "verified", "reasons"),
     [
         (0, 0, 0, ["The case has no images."]),
         (1, 1, 0, ["1 image still waits for the classifier."]),
@@ -152,9 +152,9 @@ def test_a_case_is_ready_exactly_when_every_image_has_a_verdict(waiting: int, ve
         (3, 0, 3, []),
     ],
 )
-def test_what_is_missing_is_told_in_words(images: int, waiting: int, verified: int, told: list[str]) -> None:
+def test_what_is_missing_is_told_in_words(images: int, waiting: int, verified: int, reasons: list[str]) -> None:
     act = act_of(PATHWAY, "review", "sign")
-    assert signing_blockers(act, images=images, waiting=waiting, verified=verified) == told
+    assert signing_blockers(act, images=images, waiting=waiting, verified=verified) == reasons
 
 
 def test_an_act_that_needs_nothing_has_nothing_in_its_way() -> None:

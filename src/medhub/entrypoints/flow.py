@@ -28,7 +28,7 @@ from medhub.records.events import ImageJoinedPathway, ImagesMoved, PatientErased
 from medhub.records.image_moves import MoveCheck
 from medhub.records.service import delete_unreferenced_blobs
 from medhub.reports import erasure as reports_erasure
-from medhub.reports.service import issue
+from medhub.reports.service import issue_report
 from medhub.review import erasure as review_erasure
 from medhub.review.events import CaseSigned
 from medhub.review.image_moves_check import follow_images, refuse_moves_under_review
@@ -74,7 +74,7 @@ def job_handlers(app: AppContext) -> Mapping[str, Handler]:
         "classify-in-shadow": partial(classification.classify_in_shadow, app),
         "open-case": partial(open_case, app),
         "follow-images": partial(follow_images, app),
-        "issue-report": partial(issue, app),
+        "issue-report": partial(issue_report, app),
         "destroy-blobs": partial(delete_unreferenced_blobs, app),
         "destroy-unassigned": partial(destroy_unassigned, app),
         "follow-claim": partial(follow_claim, app),

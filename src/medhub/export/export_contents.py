@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from medhub.export import metadata_table
 from medhub.export.exported_records import ExportedRecords, load_records
 from medhub.export.formats import get_format
-from medhub.export.formats.protocol import ExportFormat, PackedImage
+from medhub.export.formats.export_format import ExportFormat, PackedImage
 from medhub.export.metadata_table import ExportRow
 from medhub.export.models import Export, ExportImage
 from medhub.foundation.app_context import AppContext

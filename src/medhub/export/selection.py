@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from medhub.errors import Conflict, Invalid
 from medhub.export.exported_records import SelectedImage
-from medhub.export.formats.protocol import ExportFormat
+from medhub.export.formats.export_format import ExportFormat
 from medhub.foundation.app_context import AppContext
 from medhub.ingest.ingest_settings import settings_of
 from medhub.records import dicom_search

@@ -28,13 +28,20 @@ from medhub.reports.facts import (
     ReportEvent,
     ReportFacts,
     Superseded,
-    canonical,
+    canonical_json,
     facts_digest,
     facts_record,
     verdict_counts,
 )
-from medhub.reports.typography import FONTS, breakable, isolated, one_line, right_to_left, shorten
-from medhub.reports.typography import clean as cleaned
+from medhub.reports.typography import (
+    FONTS,
+    allow_breaks,
+    is_right_to_left,
+    isolate_direction,
+    printable_text,
+    shorten_text,
+    single_line,
+)
 
 __all__ = [
     "RECORD_NAME",
@@ -72,7 +79,9 @@ def render(facts: ReportFacts) -> bytes:
         if image.evidence is not None:
             inputs[f"evidence-{index}"] = report_images.svg(*report_images.jpeg(image.evidence, side))
     compiler = typst.Compiler(_source(), font_paths=_fonts(), ignore_system_fonts=True)
-    pdf = compiler.compile(format="pdf", sys_inputs=inputs, pdf_standards=STANDARDS, timestamp=_aware(facts.issued_at))
+    pdf = compiler.compile(
+        format="pdf", sys_inputs=inputs, pdf_standards=STANDARDS, timestamp=_ensure_zone(facts.issued_at)
+    )
     if not isinstance(pdf, bytes):  # pragma: no cover - typst returns a list for other formats only
         raise TypeError(f"typst returned {type(pdf).__name__} for a PDF")
     return pdf
@@ -93,100 +102,100 @@ def _page_values(facts: ReportFacts, record: dict[str, Any]) -> dict[str, Any]:
     """Return the values that ``report.typ`` prints, each as text that can be printed."""
     digest = facts_digest(record)
     heading = f"{facts.pathway_title}: report"
-    title = one_line(f"{heading}, case {facts.case_id}, version {facts.version}")
+    title = single_line(f"{heading}, case {facts.case_id}, version {facts.version}")
     old = facts.supersedes
-    issued = _aware(facts.issued_at)
+    issued = _ensure_zone(facts.issued_at)
     return {
         "title": title,
-        "heading": _line(heading),
-        "author": one_line(facts.institution or facts.project),
+        "heading": _print_line(heading),
+        "author": single_line(facts.institution or facts.project),
         "keywords": [facts_keyword(digest)],
         "date": [issued.year, issued.month, issued.day],
-        "record": {"name": RECORD_NAME, "text": canonical(record).decode()},
-        "digest": _grouped(digest, 8),
-        "project": _line(facts.project),
-        "institution": facts.institution and _line(facts.institution),
-        "case": _line(facts.case_id),
+        "record": {"name": RECORD_NAME, "text": canonical_json(record).decode()},
+        "digest": _group_digits(digest, 8),
+        "project": _print_line(facts.project),
+        "institution": facts.institution and _print_line(facts.institution),
+        "case": _print_line(facts.case_id),
         "version": facts.version,
-        "issued": _when(facts.issued_at, facts.time_zone),
-        "patient_code": _line(facts.patient_code),
+        "issued": _print_time(facts.issued_at, facts.time_zone),
+        "patient_code": _print_line(facts.patient_code),
         "patient": _patient_rows(facts),
-        "long_fields": [_field_row(*pair) for pair in facts.fields if _is_long(pair[1])],
+        "long_fields": [_build_field_row(*pair) for pair in facts.fields if _is_long(pair[1])],
         "identity": facts.identity and _identity_rows(facts.identity),
         "case_rows": _case_rows(facts),
         "supersedes": old
         and {
             "version": old.version,
-            "digest": _grouped(old.facts_digest, 8),
-            "issued": old.issued_at and _when(old.issued_at, facts.time_zone),
-            "reason": _note(old.reason),
+            "digest": _group_digits(old.facts_digest, 8),
+            "issued": old.issued_at and _print_time(old.issued_at, facts.time_zone),
+            "reason": _print_note(old.reason),
         },
-        "summary": _summary(facts),
+        "summary": _summarize(facts),
         "images": [_image_values(index, image, facts) for index, image in enumerate(facts.images)],
-        "notice": _notice(facts),
+        "notice": _build_notice(facts),
         "classifier": _classifier_rows(facts),
-        "card_notice": facts.classifier_notice and _note(facts.classifier_notice),
-        "history": _history(facts),
-        "software": one_line(f"Medhub {facts.software_version}"),
+        "card_notice": facts.classifier_notice and _print_note(facts.classifier_notice),
+        "history": _build_history(facts),
+        "software": single_line(f"Medhub {facts.software_version}"),
     }
 
 
 def _patient_rows(facts: ReportFacts) -> list[dict[str, Any]]:
     rows = [
-        _row("Code", _line(facts.patient_code), code=True),
-        _row("Sex", _line(facts.sex or "not stated")),
-        _row("Born", str(facts.birth_year) if facts.birth_year else "not stated"),
+        _build_row("Code", _print_line(facts.patient_code), code=True),
+        _build_row("Sex", _print_line(facts.sex or "not stated")),
+        _build_row("Born", str(facts.birth_year) if facts.birth_year else "not stated"),
     ]
-    return rows + [_field_row(*pair) for pair in facts.fields if not _is_long(pair[1])]
+    return rows + [_build_field_row(*pair) for pair in facts.fields if not _is_long(pair[1])]
 
 
 def _identity_rows(identity: PatientIdentity) -> list[dict[str, Any]]:
-    rows = [_row("Name", _line(identity.name))]
+    rows = [_build_row("Name", _print_line(identity.name))]
     if identity.hospital_number:
-        rows.append(_row("Hospital number", _line(identity.hospital_number), code=True))
+        rows.append(_build_row("Hospital number", _print_line(identity.hospital_number), code=True))
     if identity.birth_date:
-        rows.append(_row("Birth date", _line(_day(identity.birth_date))))
-    return rows + [_field_row(label, value) for label, value in identity.more]
+        rows.append(_build_row("Birth date", _print_line(_print_date(identity.birth_date))))
+    return rows + [_build_field_row(label, value) for label, value in identity.more]
 
 
 def _case_rows(facts: ReportFacts) -> list[dict[str, Any]]:
     return [
-        _row("Case", _line(facts.case_id), code=True),
-        _row("Version", str(facts.version)),
-        _row("Project", _line(facts.project)),
-        _row("Pathway", _line(facts.pathway_title)),
-        _row("Signed by", _who(facts.signed_by.name, facts.signed_by.role)),
-        _row("Signed", _when(facts.signed_at, facts.time_zone)),
+        _build_row("Case", _print_line(facts.case_id), code=True),
+        _build_row("Version", str(facts.version)),
+        _build_row("Project", _print_line(facts.project)),
+        _build_row("Pathway", _print_line(facts.pathway_title)),
+        _build_row("Signed by", _print_person(facts.signed_by.name, facts.signed_by.role)),
+        _build_row("Signed", _print_time(facts.signed_at, facts.time_zone)),
     ]
 
 
 def _classifier_rows(facts: ReportFacts) -> list[dict[str, Any]]:
     rows = [
-        _row("Pathway", _line(facts.pathway_name), code=True),
-        _row("Pathway digest", _grouped(facts.pathway_digest, 8), code=True),
+        _build_row("Pathway", _print_line(facts.pathway_name), code=True),
+        _build_row("Pathway digest", _group_digits(facts.pathway_digest, 8), code=True),
     ]
     if facts.classifier_name:
         rows += [
-            _row("Classifier", _line(facts.classifier_name), code=True),
-            _row("Classifier version", _line(facts.classifier_version or "not stated")),
-            _row("Classifier digest", _grouped(facts.classifier_digest or "not stated", 8), code=True),
+            _build_row("Classifier", _print_line(facts.classifier_name), code=True),
+            _build_row("Classifier version", _print_line(facts.classifier_version or "not stated")),
+            _build_row("Classifier digest", _group_digits(facts.classifier_digest or "not stated", 8), code=True),
         ]
     if facts.classifier_licence:
-        rows.append(_row("Classifier licence", _line(facts.classifier_licence)))
-    return [*rows, _row("Software", _line(f"Medhub {facts.software_version}"))]
+        rows.append(_build_row("Classifier licence", _print_line(facts.classifier_licence)))
+    return [*rows, _build_row("Software", _print_line(f"Medhub {facts.software_version}"))]
 
 
-def _summary(facts: ReportFacts) -> dict[str, Any]:
+def _summarize(facts: ReportFacts) -> dict[str, Any]:
     images = facts.images
-    said = Counter(UNCERTAIN if i.uncertain else i.classifier_label for i in images if i.classifier_label)
+    predicted = Counter(UNCERTAIN if i.uncertain else i.classifier_label for i in images if i.classifier_label)
     verdicts = dict(verdict_counts(facts))
-    labels = [*verdicts, *sorted(label for label in said if label is not None and label not in verdicts)]
+    labels = [*verdicts, *sorted(label for label in predicted if label is not None and label not in verdicts)]
     classified = [image for image in images if image.classifier_label]
     sure = [image for image in classified if not image.uncertain]
     return {
         "total": len(images),
         "rows": [
-            {"label": _label(facts, label), "verdicts": verdicts.get(label, 0), "said": said.get(label, 0)}
+            {"label": _print_label(facts, label), "verdicts": verdicts.get(label, 0), "said": predicted.get(label, 0)}
             for label in labels
         ],
         "classified": len(classified),
@@ -200,7 +209,7 @@ def _summary(facts: ReportFacts) -> dict[str, Any]:
 
 
 def _image_values(index: int, image: ImageFinding, facts: ReportFacts) -> dict[str, Any]:
-    note = cleaned(image.verdict_note or "")
+    note = printable_text(image.verdict_note or "")
     long = len(note) > LONG_NOTE or note.count("\n") >= LONG_NOTE_LINES
     ranked = sorted(image.probabilities.items(), key=lambda pair: (-pair[1], pair[0]))
     if not ranked and image.classifier_label and image.confidence is not None:
@@ -209,96 +218,99 @@ def _image_values(index: int, image: ImageFinding, facts: ReportFacts) -> dict[s
         "index": index,
         "number": image.number,
         "size": f"{image.width} × {image.height} px",
-        "digest": _grouped(image.image_digest[:32], 8),
+        "digest": _group_digits(image.image_digest[:32], 8),
         "evidence": image.evidence is not None,
-        "label": _label(facts, image.classifier_label) if image.classifier_label else None,
+        "label": _print_label(facts, image.classifier_label) if image.classifier_label else None,
         "confidence": image.confidence,
         "threshold": image.threshold,
         "uncertain": image.uncertain,
-        "reason": _line(shorten(one_line(image.uncertain_reason), LONG_NOTE)) if image.uncertain_reason else None,
-        "bars": [{"label": _label(facts, label), "value": value} for label, value in ranked],
-        "verdict": _label(facts, image.verdict_label),
-        "by": _who(image.verdict_by, image.verdict_role),
-        "at": _when(image.verdict_at, facts.time_zone),
+        "reason": _print_line(shorten_text(single_line(image.uncertain_reason), LONG_NOTE))
+        if image.uncertain_reason
+        else None,
+        "bars": [{"label": _print_label(facts, label), "value": value} for label, value in ranked],
+        "verdict": _print_label(facts, image.verdict_label),
+        "by": _print_person(image.verdict_by, image.verdict_role),
+        "at": _print_time(image.verdict_at, facts.time_zone),
         "agrees": image.agrees,
-        "note": _note(shorten(" ".join(note.split()), LONG_NOTE - 60) if long else note) if note else None,
-        "long_note": _note(note) if long else None,
+        "note": _print_note(shorten_text(" ".join(note.split()), LONG_NOTE - 60) if long else note) if note else None,
+        "long_note": _print_note(note) if long else None,
     }
 
 
-def _notice(facts: ReportFacts) -> dict[str, Any]:
+def _build_notice(facts: ReportFacts) -> dict[str, Any]:
     readers: dict[tuple[str, str], int] = Counter((i.verdict_by, i.verdict_role) for i in facts.images)
     return {
-        "classifier": facts.classifier_name and _line(f"{facts.classifier_name} {facts.classifier_version or ''}"),
+        "classifier": facts.classifier_name
+        and _print_line(f"{facts.classifier_name} {facts.classifier_version or ''}"),
         "readers": [
-            {"who": _who(name, role), "images": count}
+            {"who": _print_person(name, role), "images": count}
             for (name, role), count in sorted(readers.items(), key=lambda item: (-item[1], item[0]))
         ],
-        "signer": _who(facts.signed_by.name, facts.signed_by.role),
-        "signed": _when(facts.signed_at, facts.time_zone),
+        "signer": _print_person(facts.signed_by.name, facts.signed_by.role),
+        "signed": _print_time(facts.signed_at, facts.time_zone),
     }
 
 
-def _history(facts: ReportFacts) -> list[dict[str, Any]]:
+def _build_history(facts: ReportFacts) -> list[dict[str, Any]]:
     acts = list(facts.history)
-    signed = any(act.by == facts.signed_by and _aware(act.at) == _aware(facts.signed_at) for act in acts)
+    signed = any(act.by == facts.signed_by and _ensure_zone(act.at) == _ensure_zone(facts.signed_at) for act in acts)
     if not signed:
         acts.append(ReportEvent(facts.signed_at, facts.signed_by, "Signed the case"))
     return [
         {
-            "at": _when(act.at, facts.time_zone),
-            "who": isolated(_line(shorten(act.by.name, 120))),
-            "role": _line(shorten(act.by.role, 60)),
-            "what": _line(act.what),
+            "at": _print_time(act.at, facts.time_zone),
+            "who": isolate_direction(_print_line(shorten_text(act.by.name, 120))),
+            "role": _print_line(shorten_text(act.by.role, 60)),
+            "what": _print_line(act.action),
         }
         for act in acts
     ]
 
 
-def _line(text: str) -> str:
-    return breakable(one_line(text))
+def _print_line(text: str) -> str:
+    return allow_breaks(single_line(text))
 
 
-def _who(name: str, role: str) -> str:
-    return f"{isolated(_line(shorten(name, 120)))}, {_line(shorten(role, 60))}"
+def _print_person(name: str, role: str) -> str:
+    return f"{isolate_direction(_print_line(shorten_text(name, 120)))}, {_print_line(shorten_text(role, 60))}"
 
 
-def _note(text: str) -> dict[str, Any]:
-    printed = breakable(cleaned(text))
-    return {"text": printed, "rtl": right_to_left(printed)}
+def _print_note(text: str) -> dict[str, Any]:
+    printed = allow_breaks(printable_text(text))
+    return {"text": printed, "rtl": is_right_to_left(printed)}
 
 
-def _label(facts: ReportFacts, label: str) -> str:
-    return isolated(_line(shorten(one_line(facts.display_names.get(label, label)), 60)))
+def _print_label(facts: ReportFacts, label: str) -> str:
+    return isolate_direction(_print_line(shorten_text(single_line(facts.display_names.get(label, label)), 60)))
 
 
 def _is_long(value: str) -> bool:
     return len(value) > LONG_FIELD or "\n" in value
 
 
-def _field_row(label: str, value: str) -> dict[str, Any]:
-    return _row(label, breakable(cleaned(value)))
+def _build_field_row(label: str, value: str) -> dict[str, Any]:
+    return _build_row(label, allow_breaks(printable_text(value)))
 
 
-def _row(label: str, printed: str, *, code: bool = False) -> dict[str, Any]:
-    return {"label": _line(label), "text": printed, "rtl": right_to_left(printed), "code": code}
+def _build_row(label: str, printed: str, *, code: bool = False) -> dict[str, Any]:
+    return {"label": _print_line(label), "text": printed, "rtl": is_right_to_left(printed), "code": code}
 
 
-def _grouped(digest: str, size: int) -> str:
-    digest = one_line(digest)
+def _group_digits(digest: str, size: int) -> str:
+    digest = single_line(digest)
     return " ".join(digest[start : start + size] for start in range(0, len(digest), size))
 
 
-def _aware(moment: datetime) -> datetime:
+def _ensure_zone(moment: datetime) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _when(moment: datetime, zone: str) -> str:
-    local = _aware(moment).astimezone(UTC if zone == "UTC" else ZoneInfo(zone))
+def _print_time(moment: datetime, zone: str) -> str:
+    local = _ensure_zone(moment).astimezone(UTC if zone == "UTC" else ZoneInfo(zone))
     return f"{local.day} {_MONTHS[local.month - 1]} {local.year}, {local:%H:%M} {local:%Z}"
 
 
-def _day(text: str) -> str:
+def _print_date(text: str) -> str:
     try:
         day = date.fromisoformat(text)
     except ValueError:

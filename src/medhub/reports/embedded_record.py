@@ -11,7 +11,7 @@ from typing import Any
 
 from pypdf import PdfReader
 
-from medhub.reports.facts import RECORD_NAME, canonical
+from medhub.reports.facts import RECORD_NAME, canonical_json
 
 FACTS_PREFIX = "medhub-facts:"
 
@@ -32,7 +32,7 @@ def read_record(pdf: bytes) -> tuple[dict[str, Any] | None, bool | None]:
         matches = (
             stated is not None
             and hashlib.sha256(attachment).hexdigest() == stated[1]
-            and canonical(record) == attachment
+            and canonical_json(record) == attachment
         )
     except Exception:
         # A file from elsewhere may break a parser in any way; the signature is judged before.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What reports hold of a patient, for the certificate of an erasure."""
+"""The number of a patient's reports, for the certificate of an erasure."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ from medhub.review.models import Case
 
 
 def count_held(session: Session, patient_id: str) -> dict[str, Any]:
-    """Issued reports."""
+    """Count the issued reports of a patient."""
     reports = select(func.count()).select_from(Report).join(Case, Case.id == Report.case_id)
     return {"reports": session.scalar(reports.where(Case.patient_id == patient_id)) or 0}

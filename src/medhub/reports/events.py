@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What reports publishes."""
+"""Events of reports."""
 
 from __future__ import annotations
 

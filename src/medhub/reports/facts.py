@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a report states, and the record of it that travels inside the PDF.
+"""The facts of a report, and the record of them inside the PDF.
 
-The record holds no identity: it is the same for the copy with the patient's name and for the copy without, so both
-carry the same digest and lead back to the same images, classifier and people.
+The record contains no identity: it is equal in the copies with and without the patient's name, so that both have the
+same digest and lead to the same images, classifier and people.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ RECORD_NAME = "medhub-record.json"
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody who acted, and the role in which they did."""
+    """A person and the role in which the person acted."""
 
     name: str
     role: str
@@ -30,7 +30,7 @@ class Person:
 
 @dataclass(frozen=True)
 class PatientIdentity:
-    """Who the patient is; given only for a reader who may see it, and never part of the record."""
+    """The identity of the patient, for copies whose readers may see it; never part of the record."""
 
     name: str
     hospital_number: str | None = None
@@ -51,16 +51,16 @@ class Superseded:
 
 @dataclass(frozen=True)
 class ReportEvent:
-    """One step of the case's history: who did what, and when."""
+    """One step in the history of the case."""
 
     at: datetime
     by: Person
-    what: str
+    action: str
 
 
 @dataclass(frozen=True)
 class ImageFinding:
-    """One image: what the classifier said of it, and what a person did."""
+    """One image with its prediction and verdict."""
 
     number: int
     image_digest: str
@@ -115,7 +115,7 @@ class ReportFacts:
     """The acts on the case, oldest first; the signature is added when it is not among them."""
     classifier_licence: str | None = None
     classifier_notice: str | None = None
-    """What the classifier's card says it must not be used for."""
+    """The uses that the classifier's card excludes."""
     time_zone: str = "UTC"
     """The zone (IANA) in which times are printed; the record is always in UTC."""
     display_names: Mapping[str, str] = field(default_factory=dict)
@@ -129,7 +129,7 @@ def verdict_counts(facts: ReportFacts) -> list[tuple[str, int]]:
 
 
 def facts_record(facts: ReportFacts) -> dict[str, Any]:
-    """Return what can be traced, as plain values without identity and without pictures (only their digests)."""
+    """Return the facts as plain values, without identity, and with digests instead of pictures."""
     old = facts.supersedes
     return {
         "format": RECORD_FORMAT,
@@ -141,7 +141,7 @@ def facts_record(facts: ReportFacts) -> dict[str, Any]:
             "version": old.version,
             "facts_digest": old.facts_digest,
             "reason": old.reason,
-            "issued_at": old.issued_at and _instant(old.issued_at),
+            "issued_at": old.issued_at and _format_utc(old.issued_at),
         },
         "project": facts.project,
         "institution": facts.institution,
@@ -162,13 +162,15 @@ def facts_record(facts: ReportFacts) -> dict[str, Any]:
         },
         "images": [_image_record(image) for image in facts.images],
         "summary": dict(verdict_counts(facts)),
-        "history": [{"at": _instant(act.at), "who": _person(act.by), "what": act.what} for act in facts.history],
-        "signed": {"at": _instant(facts.signed_at), "who": _person(facts.signed_by)},
-        "issued_at": _instant(facts.issued_at),
+        "history": [
+            {"at": _format_utc(act.at), "who": _person_record(act.by), "what": act.action} for act in facts.history
+        ],
+        "signed": {"at": _format_utc(facts.signed_at), "who": _person_record(facts.signed_by)},
+        "issued_at": _format_utc(facts.issued_at),
     }
 
 
-def canonical(record: dict[str, Any]) -> bytes:
+def canonical_json(record: dict[str, Any]) -> bytes:
     """Return the record as canonical JSON: sorted keys, no spaces, UTF-8 (a lone surrogate stays escaped)."""
     text = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return "".join(f"\\u{ord(sign):04x}" if 0xD800 <= ord(sign) < 0xE000 else sign for sign in text).encode()
@@ -176,7 +178,7 @@ def canonical(record: dict[str, Any]) -> bytes:
 
 def facts_digest(record: dict[str, Any]) -> str:
     """Return the SHA-256 of the canonical record, in hexadecimal."""
-    return hashlib.sha256(canonical(record)).hexdigest()
+    return hashlib.sha256(canonical_json(record)).hexdigest()
 
 
 def _image_record(image: ImageFinding) -> dict[str, Any]:
@@ -190,31 +192,31 @@ def _image_record(image: ImageFinding) -> dict[str, Any]:
         "prediction": image.classifier_label
         and {
             "label": image.classifier_label,
-            "confidence": _rounded(image.confidence),
-            "threshold": _rounded(image.threshold),
+            "confidence": _round(image.confidence),
+            "threshold": _round(image.threshold),
             "uncertain": image.uncertain,
             "reason": image.uncertain_reason,
-            "probabilities": {label: _rounded(p) for label, p in image.probabilities.items()},
+            "probabilities": {label: _round(p) for label, p in image.probabilities.items()},
         },
         "verdict": {
             "label": image.verdict_label,
             "note": image.verdict_note,
-            "at": _instant(image.verdict_at),
+            "at": _format_utc(image.verdict_at),
             "who": {"name": image.verdict_by, "role": image.verdict_role},
             "agrees": image.agrees,
         },
     }
 
 
-def _person(person: Person) -> dict[str, str]:
+def _person_record(person: Person) -> dict[str, str]:
     return {"name": person.name, "role": person.role}
 
 
-def _rounded(value: float | None) -> float | None:
+def _round(value: float | None) -> float | None:
     return None if value is None else round(float(value), 6)
 
 
-def _instant(moment: datetime) -> str:
-    """Return the moment in UTC; one without a zone is taken as UTC, as the database gives it back."""
+def _format_utc(moment: datetime) -> str:
+    """Return a time in UTC; one without a zone is UTC, as in the database."""
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

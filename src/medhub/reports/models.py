@@ -13,7 +13,7 @@ from medhub.foundation.database import Base
 
 
 class Report(Base):
-    """The document issued for a signed case, with and without the identity, sealed under the patient's key."""
+    """The document issued for a signed case, with and without the identity, encrypted with the patient's key."""
 
     __tablename__ = "reports"
 

@@ -38,7 +38,7 @@ class ReportOut(Schema):
     responses={
         200: {
             "content": {"application/pdf": {"schema": {"type": "string", "format": "binary"}}},
-            "description": "The report; the identity is in it only for who may see it.",
+            "description": "The report; with the identity only for roles that may read it.",
         }
     },
 )
@@ -62,9 +62,9 @@ def list_reports(
     project_id: Annotated[Id | None, Query()] = None,
     case_id: Annotated[Id | None, Query()] = None,
 ) -> Page[ReportOut]:
-    """Issued reports, newest first unless sorted otherwise."""
+    """Issued reports, by default newest first."""
     with call.reading() as session:
-        found, total = service.list_reports(
+        rows, total = service.list_reports(
             session,
             call.actor,
             project_id=project_id,
@@ -88,7 +88,7 @@ def list_reports(
                     signed_by=case.signed_by,
                     digest=report.digest,
                 )
-                for report, case, code in found
+                for report, case, code in rows
             ],
             total,
         )

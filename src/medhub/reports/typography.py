@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Text as it can be printed: which characters the bundled fonts hold, where long words may break, which way it runs.
+"""Text as it can be printed: characters of the bundled fonts, breaks in long words, direction.
 
-PDF/A refuses a glyph that no font holds, and people write anything into notes. So each text passes here on its way to
-the page. What is printed may differ from what was written in a few signs; the record inside the PDF keeps the original.
+PDF/A forbids characters without a glyph, and notes may contain any character. Every text passes this module before it
+is printed. The printed text may differ in a few characters; the record inside the PDF has the original.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _SHAPING = {0x200C, 0x200D, 0x200E, 0x200F}
 """Joiners and marks of direction: no glyph of their own, needed by Persian, Malayalam and others."""
 
 _BIDI_CONTROLS = {*range(0x202A, 0x202F), *range(0x2066, 0x206A)}
-"""Overrides could print a text in another order than the one it has; the report sets its own."""
+"""Overrides could print a text in another order; the report sets its own."""
 
 SEAL_WORD = "medhub-seal"
-"""The mark by which a seal is found in a file; no other text may carry it."""
+"""The mark of the seals of former versions; no printed text may contain it."""
 
 
 @cache
@@ -36,7 +36,7 @@ def printable() -> frozenset[int]:
     return frozenset(points)
 
 
-def clean(text: str) -> str:
+def printable_text(text: str) -> str:
     """Return ``text`` as it can be printed: known characters, one kind of line end, no hidden change of direction."""
     text = unicodedata.normalize("NFC", text.replace("\r\n", "\n"))
     known = printable()
@@ -58,12 +58,12 @@ def clean(text: str) -> str:
     return "".join(out).strip().replace(SEAL_WORD, SEAL_WORD.replace("-", " "))
 
 
-def one_line(text: str) -> str:
+def single_line(text: str) -> str:
     """Return the text cleaned, with line ends and runs of spaces as one space."""
-    return " ".join(clean(text).split())
+    return " ".join(printable_text(text).split())
 
 
-def breakable(text: str, longest: int = 24) -> str:
+def allow_breaks(text: str, longest: int = 24) -> str:
     """Return the text with chances to break inside words longer than ``longest``, which would leave the page."""
     out: list[str] = []
     run = 0
@@ -79,8 +79,8 @@ def breakable(text: str, longest: int = 24) -> str:
     return "".join(out)
 
 
-def shorten(text: str, longest: int) -> str:
-    """Return the text, or its beginning and an ellipsis when it is longer than ``longest``."""
+def shorten_text(text: str, longest: int) -> str:
+    """Return the text, or its first part and an ellipsis if it is longer than ``longest``."""
     if len(text) <= longest:
         return text
     end = longest - 1
@@ -89,7 +89,7 @@ def shorten(text: str, longest: int) -> str:
     return text[:end].rstrip() + "…"
 
 
-def right_to_left(text: str) -> bool:
+def is_right_to_left(text: str) -> bool:
     """Tell whether the first letter with a direction runs from right to left (rule P2 of Unicode's annex 9)."""
     depth = 0
     for sign in text:
@@ -103,8 +103,8 @@ def right_to_left(text: str) -> bool:
     return False
 
 
-def isolated(text: str) -> str:
-    """Return a text from right to left closed off, so that it does not pull its neighbors in a line along."""
+def isolate_direction(text: str) -> str:
+    """Return a right-to-left text in an isolate, so that it does not change the order of its neighbors."""
     if any(unicodedata.bidirectional(sign) in ("R", "AL", "AN") for sign in text):
         return f"\u2068{text}\u2069"
     return text

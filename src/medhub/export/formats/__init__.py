@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 from medhub.errors import Invalid
 from medhub.export.formats.dicom import DicomFormat
+from medhub.export.formats.export_format import ExportFormat
 from medhub.export.formats.metadata import MetadataFormat
-from medhub.export.formats.protocol import ExportFormat
 from medhub.export.formats.training_images import TrainingImagesFormat
 
 FORMATS: dict[str, ExportFormat] = {

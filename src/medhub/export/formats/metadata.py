@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from medhub.export.exported_records import SelectedImage
-from medhub.export.formats.protocol import FileNaming, PackedImage
+from medhub.export.formats.export_format import FileNaming, PackedImage
 from medhub.foundation.app_context import AppContext
 from medhub.records.models import Image
 

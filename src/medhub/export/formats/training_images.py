@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from PIL import Image as PillowImage
 
 from medhub.export.exported_records import SelectedImage
-from medhub.export.formats.protocol import FileNaming, PackedImage, neutral_name
+from medhub.export.formats.export_format import FileNaming, PackedImage, neutral_name
 from medhub.export.metadata_table import write_label_list
 from medhub.foundation.app_context import AppContext
 from medhub.records import isolated_calls
