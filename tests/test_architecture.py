@@ -269,3 +269,29 @@ def test_the_server_runs_and_classifies_without_torch(tmp_path: Path) -> None:
         assert all(image["prediction"]["classifier"] == "blood-cells" for image in images)
         page = client.get("/")
         assert page.status_code in {200, 503}  # 503 where the web app is not built
+
+
+_SESSION_CALL = re.compile(r"\bsession\.(get|get_one|scalar|scalars|execute|add|add_all|delete|merge)\(")
+
+
+def test_routes_contain_no_sql() -> None:
+    """A route calls a use case or a query; it imports nothing of SQLAlchemy but the type of its session."""
+    offences = []
+    for path in sorted((ROOT / "src" / "medhub").rglob("*routes.py")):
+        text = path.read_text(encoding="utf-8")
+        imports = re.findall(r"^(?:from|import) sqlalchemy.*$", text, re.MULTILINE)
+        offences += [f"{path.name}: {line}" for line in imports if line != "from sqlalchemy.orm import Session"]
+        offences += [f"{path.name}: {match[0]}" for match in _SESSION_CALL.finditer(text)]
+    assert offences == []
+
+
+def test_only_the_edges_commit() -> None:
+    """Use cases flush; the session that foundation opens for a request, command or job commits once at its end."""
+    edges = {"foundation", "entrypoints"}
+    source = ROOT / "src" / "medhub"
+    offences = [
+        str(path.relative_to(source))
+        for path in sorted(source.rglob("*.py"))
+        if path.relative_to(source).parts[0] not in edges and ".commit(" in path.read_text(encoding="utf-8")
+    ]
+    assert offences == []

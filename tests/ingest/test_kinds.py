@@ -51,7 +51,7 @@ def test_objects_beside_pictures_wait_for_no_classifier_and_no_verdict(
         assert [image.thumbnail for image in images.values() if image.frames == 0] == [None] * 3
         assert session.scalar(select(func.count()).select_from(Prediction)) == 1
         case = session.scalars(select(Case)).one()
-        assert service.counts(session, case) == (1, 0, 0)
+        assert service.count_case_images(session, case) == (1, 0, 0)
         wanted = queries.ImageFilter(case_id=case.id)
         shown, total = queries.list_images(session, physician, wanted, sort=None, offset=0, limit=10)
         assert (total, shown[0].image.shown_as) == (1, "image")

@@ -5,26 +5,22 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from medhub.accounts.access import Call, allow
 from medhub.accounts.routes import ItemId
 from medhub.classification import appointments
-from medhub.classification.models import Prediction, ShadowPrediction
 from medhub.classification.registry import find_installed, get_classifier, trained_folder_of
 from medhub.errors import Invalid
-from medhub.foundation import pagination
 from medhub.foundation.http import Id, Line, Page, Paging, Text
 from medhub.ingest.upload_parser import UploadReader, form
-from medhub.records.models import Image
 from medhub.records.pathway import Pathway, get_pathway
 from medhub.training import datasets as data
-from medhub.training import live_metrics, run_requests, runs
+from medhub.training import live_metrics, queries, run_requests, runs
 from medhub.training import promotions as service
 from medhub.training.drift import Step
 from medhub.training.models import DataSet, Promotion, TrainingRun
@@ -149,7 +145,7 @@ def _make_from_zip(call: Call, project: str | None, name: str, archive: bytes) -
     project_id = call.actor.choose_project("dataset.create", project)
     made = data.make_from_zip(call.app, call.actor, project_id=project_id, name=name, data=archive)
     with call.reading() as session:
-        return _dataset_out(session, call, session.get_one(DataSet, made))
+        return _dataset_out(session, call, queries.load_datasets(session, [made])[made])
 
 
 @datasets.get("/{id}", summary="One data set")
@@ -221,13 +217,12 @@ def list_runs(
             offset=paging.offset,
             limit=paging.page_size,
         )
-        wanted = select(DataSet).where(DataSet.id.in_({run.dataset_id for run in found}))
-        known = {one.id: one for one in session.scalars(wanted)}
+        known = queries.load_datasets(session, [run.dataset_id for run in found])
         return paging.of([RunRow(**run_fields(run, known[run.dataset_id])) for run in found], total)
 
 
 def _run_out(session: Session, run: TrainingRun) -> RunOut:
-    return run_out(run, session.get_one(DataSet, run.dataset_id))
+    return run_out(run, queries.load_datasets(session, [run.dataset_id])[run.dataset_id])
 
 
 @training.post("/training-runs", status_code=201, summary="Start a training")
@@ -289,20 +284,10 @@ def list_predictions(
     part: Annotated[Literal["shown", "shadow"], Query(description="Those that were shown, or the others.")] = "shown",
 ) -> Page[PredictionRow]:
     """What a classifier said of the images in the asker's projects, the latest first."""
-    projects = call.actor.projects("training.read")
-    table: Any = Prediction if part == "shown" else ShadowPrediction
-    chosen = (
-        select(table)
-        .join(Image, Image.id == table.image_id)
-        .where(table.digest == digest, Image.project_id.in_(projects))
-    )
     with call.reading() as session:
-        page = chosen.order_by(table.created_at.desc(), table.id).offset(paging.offset).limit(paging.page_size)
-        found = list(session.scalars(page))
-        total = pagination.total_rows(
-            session, chosen, offset=paging.offset, limit=paging.page_size, page_rows=len(found)
+        found, total = queries.list_predictions(
+            session, call.actor, digest, part, offset=paging.offset, limit=paging.page_size
         )
-        call.actor.record(session, "prediction.list", "classifier", digest, found=total)
         return paging.of([PredictionRow.of(one) for one in found], total)
 
 
