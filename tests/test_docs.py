@@ -62,7 +62,7 @@ def missing_paths(page: Path) -> list[str]:
     return [name for name in names if not (ROOT / name).exists() and not name.startswith("models/my-")]
 
 
-def names_existing_object(dotted: str) -> bool:
+def is_importable(dotted: str) -> bool:
     """Return whether a dotted name is a module, or an attribute of one."""
     module, _, attribute = dotted.rpartition(".")
     try:
@@ -96,7 +96,7 @@ def test_scripts_and_tests_in_commands_exist() -> None:
 def test_named_modules_exist() -> None:
     named = {name.rstrip(".") for page in PAGES for name in MODULE.findall(text_of(page))}
     assert named
-    assert sorted(name for name in named if not names_existing_object(name)) == []
+    assert sorted(name for name in named if not is_importable(name)) == []
 
 
 def test_named_make_targets_exist() -> None:
@@ -116,8 +116,8 @@ def test_the_checks_notice_what_is_wrong(tmp_path: Path) -> None:
     page.write_text("# A heading\n[a](#a-heading) [b](#none) [c](gone.md) `src/medhub/gone.py`\n", encoding="utf-8")
     assert broken_links(page) == ["#none", "gone.md"]
     assert missing_paths(page) == ["src/medhub/gone.py"]
-    assert names_existing_object("medhub.errors")
-    assert not names_existing_object("medhub.gone")
+    assert is_importable("medhub.errors")
+    assert not is_importable("medhub.gone")
 
 
 def command_options() -> dict[str, set[str]]:
