@@ -310,7 +310,7 @@ def test_files_that_name_their_patient_need_none_to_be_named(medhub: Run, projec
     assert "another name" in result.json[2]["reason"]
     assert "ROE" not in result.out
     photographs = pictures(tmp_path / "pictures", 1)
-    assert "does not say whose it is" in medhub("ingest", photographs, "--project", project).out
+    assert "does not name its patient" in medhub("ingest", photographs, "--project", project).out
 
 
 def file_set(folder: Path, *named: list[str]) -> Path:

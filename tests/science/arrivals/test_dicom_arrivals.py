@@ -315,7 +315,7 @@ def without(keyword: str) -> Dataset:
         (file_of(without("PixelData")), "damaged", "holds none"),
         (file_of(without("Rows")), "damaged", "Rows"),
         (file_of(without("PhotometricInterpretation")), "damaged", "Photometric"),
-        (grey_file(Rows=0), "damaged", "no image"),
+        (grey_file(Rows=0), "damaged", "not an image"),
         (grey_file(Rows=60_000, Columns=60_000), "too-many-pixels", "60,000 x 60,000"),
         (grey_file(Rows=200), "truncated", "768 of 6,400"),
         (grey_file(NumberOfFrames=1_500), "truncated", "768 of 1,152,000"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writing in the pixels of an image on its way into the store: found and made black before anything is written."""
+"""Text in the pixels of a received image: searched and made black before the image is stored."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ MAX_REGIONS = 20_000
 
 @dataclass(frozen=True)
 class BurnedInText:
-    """An image that was looked through.
+    """An image whose pixels were searched for text.
 
     Attributes
     ----------
     dicom
-        The file, without the writing; as it was given where there is doubt.
+        The file without the text; unchanged where there is doubt.
     thumbnail
-        WebP, of the first frame as it is now; empty where nothing changed.
+        WebP picture of the first frame after cleaning; empty where nothing changed.
     transfer_syntax_uid
-        Of the file as it is now.
+        Of the file after cleaning.
     boxes
-        What was made black, or would be.
+        Boxes that were made black, or would be.
     kept
-        Harmless writing that stays.
+        Boxes of allowed text, which stays.
     doubt
-        Why a person must look before anybody may have it; empty otherwise.
+        Why a person must review the image first; empty otherwise.
     """
 
     dicom: bytes
@@ -63,83 +63,89 @@ class BurnedInText:
 
 @cache
 def _layouts() -> Layouts:
-    """What this process knows of the series that it has looked at; in memory alone."""
+    """The layouts of the series that this process has searched; in memory only."""
     return Layouts()
 
 
 def clean_burned_in_text(
-    data: bytes, dicom: bytes, context: CleaningContext, limits: DecodingLimits, chosen: Sequence[Region] | None = None
+    data: bytes,
+    dicom: bytes,
+    context: CleaningContext,
+    limits: DecodingLimits,
+    drawn_boxes: Sequence[Region] | None = None,
 ) -> BurnedInText:
-    """Look for writing in the frames of an image, and make black what may say who somebody is.
+    """Search the frames of an image for text, and make text black that may identify a person.
 
     Parameters
     ----------
     data
-        The received bytes, whose header tells modality, device, regions of ultrasound and names.
+        The received bytes, whose header holds modality, device, ultrasound regions and names.
     dicom
-        What ``prepare_arrival`` made of them.
+        The file that ``prepare_arrival`` has made of them.
     context
-        Its context: the profile, and what is known of the patient.
+        Its context: the profile, and the known names and numbers of the patient.
     limits
         What is taken.
-    chosen
-        Boxes that a person drew; then nothing is looked for, and just these are made black.
+    drawn_boxes
+        Boxes that a person drew; then nothing is searched, and exactly these are made black.
 
     Returns
     -------
-    Seen
+    BurnedInText
 
     Raises
     ------
     Unacceptable
         When the pixels cannot be decoded or written anew.
-    ReaderMissing
-        When the library that reads is not installed.
+    OcrUnavailable
+        When the OCR library is not installed.
     """
-    received = _received(data, dicom, limits)
+    received = _parse_received(data, dicom, limits)
     doubt = review_reason_beside_pixels(received, context.profile)
     if kind_of(received).pixels is None and is_dicom(data):
-        # Nothing of it can be made black: it stays as it is, or it does not stay.
-        if chosen is not None:
-            return BurnedInText(declare_document_reviewed(dicom), b"", _syntax(dicom))
-        return BurnedInText(dicom, b"", _syntax(dicom), doubt=doubt)
-    if chosen is not None:
+        # Nothing of it can be made black: it is stored as it is, or not at all.
+        if drawn_boxes is not None:
+            return BurnedInText(declare_document_reviewed(dicom), b"", _read_syntax(dicom))
+        return BurnedInText(dicom, b"", _read_syntax(dicom), doubt=doubt)
+    if drawn_boxes is not None:
         frames = defaultdict(list)
-        for number, *box in chosen:
+        for number, *box in drawn_boxes:
             frames[number - 1].append((box[0], box[1], box[2], box[3]))
-        # Without a box too: it is said of the file that a person looked.
+        # Without a box too: the file records that a person reviewed it.
         faces = context.profile.pixels.faces == "hold"
-        return _now(blacken(dicom, frames, faces=faces), boxes=tuple(chosen))
+        return _build_result(blacken(dicom, frames, faces=faces), boxes=tuple(drawn_boxes))
     if doubt:
-        return BurnedInText(dicom, b"", _syntax(dicom), doubt=doubt)
+        return BurnedInText(dicom, b"", _read_syntax(dicom), doubt=doubt)
     face = may_show_face(received) if context.profile.pixels.faces == "hold" else ""
     if face or not context.profile.pixels.clean:
         return BurnedInText(
-            dicom, b"", _syntax(dicom), doubt=face or "By its profile a person looks through its pixels."
+            dicom, b"", _read_syntax(dicom), doubt=face or "Its profile requires that a person reviews its pixels."
         )
-    words = (
-        identifying_text_of(received).words | identifying_text_of_person((*context.known, context.patient_code)).words
-    )
-    look = clean_pixels_of(
+    return _blacken_text(received, dicom, context)
+
+
+def _blacken_text(received: Dataset, dicom: bytes, context: CleaningContext) -> BurnedInText:
+    identity = identifying_text_of_person((*context.known, context.patient_code))
+    check = clean_pixels_of(
         received,
         dicom,
         only_ultrasound=context.profile.pixels.only_ultrasound,
         layouts=_layouts(),
-        identity=IdentifyingText(words),
+        identity=IdentifyingText(identifying_text_of(received).words | identity.words),
     )
-    if look.doubt:
-        return BurnedInText(dicom, b"", _syntax(dicom), look.boxes, look.allowed, look.doubt)
-    return _now(look.data, look.boxes, look.allowed)
+    if check.doubt:
+        return BurnedInText(dicom, b"", _read_syntax(dicom), check.boxes, check.allowed, check.doubt)
+    return _build_result(check.data, check.boxes, check.allowed)
 
 
-def _received(data: bytes, dicom: bytes, limits: DecodingLimits) -> Dataset:
+def _parse_received(data: bytes, dicom: bytes, limits: DecodingLimits) -> Dataset:
     with quiet():
         return parse_within(data, limits)[0] if is_dicom(data) else dcmread(BytesIO(dicom))
 
 
-def _now(dicom: bytes, boxes: tuple[Region, ...], kept: tuple[Region, ...] = ()) -> BurnedInText:
-    return BurnedInText(dicom, thumbnail(small(read_frame(dicom))) if boxes else b"", _syntax(dicom), boxes, kept)
+def _build_result(dicom: bytes, boxes: tuple[Region, ...], kept: tuple[Region, ...] = ()) -> BurnedInText:
+    return BurnedInText(dicom, thumbnail(small(read_frame(dicom))) if boxes else b"", _read_syntax(dicom), boxes, kept)
 
 
-def _syntax(dicom: bytes) -> str:
+def _read_syntax(dicom: bytes) -> str:
     return str(dcmread(BytesIO(dicom), specific_tags=[]).file_meta.TransferSyntaxUID)

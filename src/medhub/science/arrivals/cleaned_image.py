@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An image on its way into the store: what the receiver knows of it, and what it became."""
+"""A received image before it is stored: the context of its cleaning, and the result."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from medhub.science.imaging.dicom.search_attributes import Attributes, check_att
 
 @dataclass(frozen=True)
 class CleaningContext:
-    """What the receiver knows of an arrival, and what is written in place of what was received.
+    """What is known about an arrival, and the values that replace those of the received file.
 
     Attributes
     ----------
@@ -39,13 +39,13 @@ class CleaningContext:
     number
         Instance number of a photograph.
     profile
-        What is kept of what was received.
+        The de-identification profile.
     known
-        Names and numbers of the patient, which are looked for in texts and pixels, and written nowhere.
+        Names and numbers of the patient, which are searched in texts and pixels and never written.
     attributes
-        Keywords of attributes that are searched beside the usual ones.
+        Keywords of further search attributes.
     shown
-        Whether the thumbnail is made at once; of many that come in from a device it is made later.
+        Whether the thumbnail is made at once; for series from a device it is made later.
     """
 
     uid_key: bytes
@@ -64,7 +64,7 @@ class CleaningContext:
 
     @property
     def subject(self) -> Pseudonym:
-        """The patient as de-identified objects have it; its UIDs hold for this patient alone."""
+        """The pseudonym of the patient; its UIDs are valid for this patient only."""
         days = days_of(self.uid_key, (self.patient_code,), self.profile.dates)
         return Pseudonym(self.uid_key, self.patient_code, days, scope=(self.patient_code,))
 
@@ -76,31 +76,31 @@ class CleanedImage:
     Attributes
     ----------
     dicom
-        The whole file; its preamble is zero.
+        The complete file; its preamble is zero.
     sop_class_uid, sop_instance_uid, study_instance_uid, series_instance_uid, transfer_syntax_uid
-        As the file has them.
+        As in the file.
     modality
-        As the file has it.
+        As in the file.
     kind
         "photograph" or "dicom".
     rows, columns, frames, samples, bits
         Size of the image; ``bits`` are the stored bits of a sample.
     lossless
-        Whether the received pixels are kept exactly (a JPEG stream byte for byte).
+        Whether the received pixels are stored exactly (a JPEG stream byte for byte).
     thumbnail
         WebP, 256 pixels at its longest side; empty where it is made later, or nothing can be shown.
     notes
-        What was changed of the picture, one sentence each.
+        Changes of the picture, one sentence each.
     manifest
-        What was done to which attribute; never a value.
+        The action on each attribute; never a value.
     unseen
-        Whether writing may be in its pixels, which must be looked for before anything is written.
+        Whether its pixels may hold text, which must be searched before the image is stored.
     identity
-        What the file itself says of the person: "name", "hospital_number", "birth_date", where it says so.
+        The identity in the file: "name", "hospital_number", "birth_date", where the file has them.
     shown_as
-        What a person is shown of it: an image or a segmentation has frames, all others have none.
+        How it is shown: an image or a segmentation has frames, the others have none.
     attributes
-        By what it is searched: "study", "series" and "image", each keyword to values.
+        Search attributes of "study", "series" and "image", each keyword to values.
     """
 
     dicom: bytes

@@ -22,26 +22,26 @@ __all__ = [
 
 
 def prepare_arrival(data: bytes, *, context: CleaningContext, limits: DecodingLimits) -> CleanedImage:
-    """Make received bytes into an image without identity.
+    """De-identify a received file.
 
     Parameters
     ----------
     data
-        The received bytes, whatever they are; the name of the file plays no part.
+        The received bytes, of any format; the name of the file is not used.
     context
-        What is written in place of what was received.
+        The values that replace those of the received file.
     limits
-        What is taken.
+        The largest accepted file.
 
     Returns
     -------
-    Prepared
+    CleanedImage
         The image as DICOM, with its thumbnail.
 
     Raises
     ------
     Unacceptable
-        When the bytes cannot be taken; the reason and a sentence for the person are in it.
+        When the file cannot be accepted; it carries the reason and a sentence.
     """
     refuse_length(data, limits)
     if is_dicom(data):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A received DICOM object made into one without identity: allowed attributes, keyed UIDs, pixels as they are."""
+"""De-identification of a received DICOM object: allowed attributes, keyed UIDs, unchanged pixels."""
 
 from __future__ import annotations
 
@@ -38,32 +38,32 @@ _RECOPY = "Copy or export it again from its source."
 
 
 def prepare_dicom(data: bytes, context: CleaningContext, limits: DecodingLimits) -> CleanedImage:
-    """Make a received DICOM file into one without identity.
+    """De-identify a received DICOM file.
 
-    Of the attributes only those stay that the context's profile keeps, at every depth; UIDs are replaced by keyed ones
-    that hold for one patient, so that nobody can place an image in another patient's study. Writing in pixels is not
-    looked for yet; the result says whether it must be. Compressed frames stay in their syntax, without comments; native
-    ones become explicit little endian. Bits of a pixel's cell that are not stored bits, where old overlays hide, are
-    cleared. Documents stay with their pages alone, and only once a person has read them.
+    Only the attributes stay that the profile of the context keeps, at every depth. UIDs are replaced by keyed ones that
+    are valid for one patient, so that no image can be added to the study of another patient. Text in pixels is not
+    searched here; the result says whether it must be. Compressed frames stay in their transfer syntax, without
+    comments; native frames become explicit little endian. Bits beside the stored bits of a pixel, which may hold old
+    overlays, are cleared. Documents keep only their pages, and only after a person has read them.
 
     Parameters
     ----------
     data
         The received bytes.
     context
-        What is written in place of what was received.
+        The values that replace those of the received file.
     limits
-        What is taken.
+        The largest accepted file.
 
     Returns
     -------
-    Prepared
+    CleanedImage
         The object, and its thumbnail if it has pixels.
 
     Raises
     ------
     Unacceptable
-        When the file cannot be taken.
+        When the file cannot be accepted.
     """
     received = read_received(data, limits)
     with quiet():
@@ -73,16 +73,16 @@ def prepare_dicom(data: bytes, context: CleaningContext, limits: DecodingLimits)
             raise
         except NestedTooDeep as error:
             raise Unacceptable(
-                f"The sequences of this DICOM file lie deeper than {limits.max_depth} levels in one another, as no "
-                "device writes them. The file is damaged or made with bad intent.",
+                f"The sequences of this DICOM file are nested deeper than {limits.max_depth} levels, which no device "
+                "writes. The file is damaged or malicious.",
                 reason="damaged",
             ) from error
         except MemoryError as error:
             raise Unacceptable(
-                "Reading this DICOM file takes more memory than a file is given. Export it in parts.",
+                "Reading this DICOM file takes more memory than is allowed for a file. Export it in parts.",
                 reason="too-many-pixels",
             ) from error
-        # Hostile attributes make a parser raise anything, and only once they are looked at; all mean the same.
+        # A parser may raise anything on hostile attributes, and only when they are read; all mean the same.
         except Exception as error:
             raise Unacceptable(
                 f"This DICOM file is damaged: its attributes cannot be read. {_RECOPY}", reason="damaged"
@@ -97,7 +97,7 @@ def _prepare(file: Received, data: bytes, context: CleaningContext, limits: Deco
     unseen = _may_hold_writing(received, kind, context, identity)
     pixels = clean_pixels(received, syntax, kind.pixels, limits) if kind.pixels is not None else None
     document = extract_document(received, context.profile)
-    person = _person(received)
+    file_identity = _read_identity(received)
     for keyword in PIXEL_KEYWORDS:
         if keyword in received:
             del received[keyword]
@@ -108,19 +108,19 @@ def _prepare(file: Received, data: bytes, context: CleaningContext, limits: Deco
     if syntax == ExplicitVRBigEndian:
         to_little_endian(dataset)
     restore_numbers(received, dataset, big_endian=syntax == ExplicitVRBigEndian)
-    notes = _name_kind(dataset, kind)
-    _write_what_must_be_there(dataset, context, hashlib.sha256(data).hexdigest())
+    notes = _replace_private_class(dataset, kind)
+    _write_required_attributes(dataset, context, hashlib.sha256(data).hexdigest())
     if document is not None:
         _put_document(dataset, document)
     if pixels is not None and kind.pixels is not None:
         if pixels.changed:
-            notes += ("Bits beside the stored bits of the pixels, where overlays can hide, were cleared.",)
+            notes += ("Bits beside the stored bits of the pixels, which can hold overlays, were cleared.",)
         if pixels.transfer_syntax != syntax and syntax not in NATIVE_SYNTAXES:
-            notes += ("Its frames were unfolded, without any loss, since few programs read how they were packed.",)
+            notes += ("Its frames were decompressed without loss, because few programs read their compression.",)
         _put_pixels(dataset, pixels, kind.pixels)
     stored_syntax = pixels.transfer_syntax if pixels is not None else ExplicitVRLittleEndian
     stored = write_file(dataset, stored_syntax, cleaned.shared)
-    # Whether compressed frames can be decoded shows only in doing so.
+    # Whether compressed frames can be decoded is known only by decoding one.
     at_once = context.shown or stored_syntax.is_encapsulated
     return CleanedImage(
         dicom=stored,
@@ -141,34 +141,34 @@ def _prepare(file: Received, data: bytes, context: CleaningContext, limits: Deco
         notes=notes,
         manifest=manifest_of(cleaned.actions),
         unseen=unseen,
-        identity=person,
+        identity=file_identity,
         shown_as=kind.shown_as,
         attributes=attributes_of(dataset, context.attributes),
     )
 
 
 def _may_hold_writing(received: Dataset, kind: Kind, context: CleaningContext, identity: IdentifyingText) -> bool:
-    """Whether somebody must look through an object before it is stored."""
+    """Whether an object must be searched for text, or reviewed, before it is stored."""
     if review_reason_beside_pixels(received, context.profile, identity):
         return True
     if kind.pixels is None or not is_picture(received):
         return False
-    wanted = context.profile.pixels
-    face = wanted.faces == "hold" and may_show_face(received)
-    return bool(may_hold_writing(received) or face or wanted.also_reconstructed)
+    pixel_rules = context.profile.pixels
+    face = pixel_rules.faces == "hold" and may_show_face(received)
+    return bool(may_hold_writing(received) or face or pixel_rules.also_reconstructed)
 
 
-def _name_kind(dataset: Dataset, kind: Kind) -> tuple[str, ...]:
+def _replace_private_class(dataset: Dataset, kind: Kind) -> tuple[str, ...]:
     if kind.pixels is None or _is_standard_class(str(dataset.get("SOPClassUID", "") or "")):
         return ()
     dataset.SOPClassUID = SecondaryCaptureImageStorage
-    return ("The kind of object was missing or private; it is kept as Secondary Capture.",)
+    return ("The SOP Class was missing or private; the object is stored as Secondary Capture.",)
 
 
-def _write_what_must_be_there(dataset: Dataset, context: CleaningContext, digest: str) -> None:
-    """Write identifiers where a file has none, and what every object must say (type 1 and 2)."""
+def _write_required_attributes(dataset: Dataset, context: CleaningContext, digest: str) -> None:
+    """Write missing identifiers and the attributes that every object must have (types 1 and 2)."""
     for keyword in ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
-        # Several, or what is no UID at all, name nothing.
+        # Several values, or one that is not a UID, identify nothing.
         if not _UID.fullmatch(str(dataset.get(keyword) or "")):
             dataset.add(DataElement(keyword, "UI", keyed_uid(context.uid_key, keyword, context.patient_code, digest)))
     if not dataset.get("Modality"):
@@ -197,19 +197,19 @@ def _put_pixels(dataset: Dataset, pixels: StoredPixels, keyword: PixelKeyword) -
     dataset[keyword] = element
 
 
-def _person(received: Dataset) -> dict[str, str]:
-    """What a file says of its patient, in the words of the vault."""
-    found = {}
+def _read_identity(received: Dataset) -> dict[str, str]:
+    """The identity in a file, by the names of the vault."""
+    identity = {}
     for name, keyword in _IDENTITY:
         try:
             value = str(received.get(keyword, "") or "").strip()
-        except Exception:  # noqa: S112  # what cannot be read says nothing
+        except Exception:  # noqa: S112  # a value that cannot be read is left out
             continue
         if name == "birth_date":
             value = f"{value[:4]}-{value[4:6]}-{value[6:]}" if len(value) == 8 and value.isdigit() else ""
         if value:
-            found[name] = " ".join(value.replace("^", " ").split())[:300]
-    return found
+            identity[name] = " ".join(value.replace("^", " ").split())[:300]
+    return identity
 
 
 def _is_standard_class(uid: str) -> bool:
@@ -218,7 +218,7 @@ def _is_standard_class(uid: str) -> bool:
 
 
 def _preview(file: bytes) -> Image.Image:
-    # The frame is read as every later reader will read it; what cannot be shown is not taken.
+    # The frame is read as later readers read it; an image that cannot be shown is refused.
     return small(read_frame(file))
 
 

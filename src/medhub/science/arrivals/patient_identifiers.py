@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a received file says of itself before it is cleaned: whose it is, and by which identifiers it was sent."""
+"""The identifiers in a received file before it is cleaned: those of the patient, and those of the object."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pydicom.tag import BaseTag
 from medhub.science.imaging.decoding_limits import DecodingLimits, Unacceptable, refuse_length
 from medhub.science.imaging.dicom.received_file import is_deflated, is_dicom, parse_within, quiet
 
-_SAID = {
+_KEYWORDS = {
     "patient_id": "PatientID",
     "issuer": "IssuerOfPatientID",
     "name": "PatientName",
@@ -25,21 +25,21 @@ _SAID = {
     "sop_instance_uid": "SOPInstanceUID",
     "modality": "Modality",
 }
-_TAGS: list[BaseTag | int] = [tag for tag in map(tag_for_keyword, _SAID.values()) if tag is not None]
-_LAST = max(map(int, _TAGS))
-_MOST_CHARACTERS = 324  # of a name of five components in three writings, each of up to 64 (PS3.5, 6.2)
+_TAGS: list[BaseTag | int] = [tag for tag in map(tag_for_keyword, _KEYWORDS.values()) if tag is not None]
+_LAST_TAG = max(map(int, _TAGS))
+_MAX_CHARACTERS = 324  # a name of five components in three representations of up to 64 each (PS3.5, 6.2)
 
 
 @dataclass(frozen=True)
 class PatientIdentifiers:
-    """What a file says of itself, in memory alone; empty where it says nothing.
+    """The identifiers in a file, in memory only; empty where there are none.
 
     Attributes
     ----------
     patient_id, issuer, name, birth_date, sex
-        Of the patient, as the file writes them.
+        Of the patient, as the file has them.
     study_uid, sop_class_uid, sop_instance_uid, modality
-        As the file writes them; an answer to its sender names it by these.
+        Of the object, as the file has them; an answer to the sender names the object by these.
     """
 
     patient_id: str = ""
@@ -65,34 +65,34 @@ def read_identifiers_of_files(files: list[bytes], limits: DecodingLimits) -> lis
 
 
 def read_patient_identifiers(data: bytes, limits: DecodingLimits) -> PatientIdentifiers:
-    """Read what a received DICOM file says of itself.
+    """Read the patient identifiers of a received DICOM file.
 
     Parameters
     ----------
     data
         The received bytes.
     limits
-        What is taken.
+        The largest accepted file.
 
     Returns
     -------
-    Introduction
+    PatientIdentifiers
 
     Raises
     ------
     Unacceptable
-        When it is no DICOM file, or one that cannot be parsed.
+        When it is not a DICOM file, or cannot be parsed.
     """
     refuse_length(data, limits)
     if not is_dicom(data):
         raise Unacceptable(
-            "This file is not DICOM, so it does not say whose it is. Upload it for a patient of your choice.",
+            "This file is not DICOM, so it does not name its patient. Upload it for a patient of your choice.",
             reason="unsupported",
         )
     with quiet():
         try:
-            dataset = _beginning(data, limits)
-            return PatientIdentifiers(**{name: _text(dataset, keyword) for name, keyword in _SAID.items()})
+            dataset = _parse_first_attributes(data, limits)
+            return PatientIdentifiers(**{name: _text(dataset, keyword) for name, keyword in _KEYWORDS.items()})
         except (Unacceptable, MemoryError):
             raise
         # A parser of hostile bytes may raise anything; all mean the same.
@@ -103,18 +103,18 @@ def read_patient_identifiers(data: bytes, limits: DecodingLimits) -> PatientIden
             ) from error
 
 
-def _beginning(data: bytes, limits: DecodingLimits) -> Dataset:
-    """Parse as far as the identifiers of patient and study stand; what follows is parsed when it is cleaned."""
+def _parse_first_attributes(data: bytes, limits: DecodingLimits) -> Dataset:
+    """Parse up to the identifiers of patient and study; the rest is parsed when the file is cleaned."""
     if is_deflated(data):
         return parse_within(data, limits)[0]
     # As numbers: comparing tags themselves takes longer.
     return read_partial(
-        BytesIO(data), stop_when=lambda tag, _vr, _length: int(tag) > _LAST, force=True, specific_tags=_TAGS
+        BytesIO(data), stop_when=lambda tag, _vr, _length: int(tag) > _LAST_TAG, force=True, specific_tags=_TAGS
     )
 
 
 def _text(dataset: Dataset, keyword: str) -> str:
     try:
-        return str(dataset.get(keyword, "") or "").replace("\x00", "").strip()[:_MOST_CHARACTERS]
-    except Exception:  # what cannot be read says nothing
+        return str(dataset.get(keyword, "") or "").replace("\x00", "").strip()[:_MAX_CHARACTERS]
+    except Exception:  # a value that cannot be read counts as missing
         return ""

@@ -29,7 +29,7 @@ from medhub.science.deid.uids import keyed_uid
 from medhub.science.imaging.dicom.file_writing import write_file
 from medhub.science.imaging.photographs.photograph import Photograph, thumbnail
 
-_BESIDE_THE_PICTURE = ManifestLine(
+_REMOVED_METADATA = ManifestLine(
     "", "all data beside the picture", "", "removed", "a photograph is written anew, and nothing of its file stays", 1
 )
 # JPEG-LS halves a photograph, but takes about a tenth of a second a million pixels at every reading.
@@ -67,44 +67,18 @@ def wrap_photograph(photograph: Photograph, data: bytes, context: CleaningContex
 
     Returns
     -------
-    Prepared
+    CleanedImage
         The DICOM file and its thumbnail.
     """
     encoded = _encode(photograph)
-    day = f"{context.received_at:%Y%m%d}"
-    key, code = context.uid_key, context.patient_code
-    study = context.study_instance_uid or keyed_uid(key, "study", code, day)
-    series = context.series_instance_uid or keyed_uid(key, "series", code, day, context.photograph_modality)
-    instance = keyed_uid(key, "photograph", code, study, hashlib.sha256(data).hexdigest())
-    sop_class = VLMicroscopicImageStorage if context.photograph_modality == "GM" else VLPhotographicImageStorage
-    if photograph.bits > 8:
-        sop_class = SecondaryCaptureImageStorage
-
-    dataset = Dataset()
-    dataset.SOPClassUID = sop_class
-    dataset.SOPInstanceUID = instance
-    dataset.StudyInstanceUID = study
-    dataset.SeriesInstanceUID = series
-    dataset.Modality = context.photograph_modality
-    dataset.SeriesNumber = 1
-    dataset.InstanceNumber = context.number
-    dataset.ImageType = ["ORIGINAL", "PRIMARY"]
-    dataset.PatientOrientation = None
-    if sop_class == SecondaryCaptureImageStorage:
-        dataset.ConversionType = "DI"
-    else:
-        dataset.AcquisitionContextSequence = []
-    write_day(dataset, context)
-    write_subject(dataset, context)
-    if photograph.notes:
-        dataset.DerivationDescription = " ".join(photograph.notes)
+    dataset = _build_dataset(photograph, data, context)
     _write_pixels(dataset, photograph, encoded)
     return CleanedImage(
         dicom=write_file(dataset, encoded.transfer_syntax),
-        sop_class_uid=str(sop_class),
-        sop_instance_uid=instance,
-        study_instance_uid=study,
-        series_instance_uid=series,
+        sop_class_uid=str(dataset.SOPClassUID),
+        sop_instance_uid=str(dataset.SOPInstanceUID),
+        study_instance_uid=str(dataset.StudyInstanceUID),
+        series_instance_uid=str(dataset.SeriesInstanceUID),
         transfer_syntax_uid=str(encoded.transfer_syntax),
         modality=context.photograph_modality,
         kind="photograph",
@@ -116,37 +90,69 @@ def wrap_photograph(photograph: Photograph, data: bytes, context: CleaningContex
         lossless=photograph.exact,
         thumbnail=thumbnail(photograph.preview),
         notes=photograph.notes,
-        manifest=(_BESIDE_THE_PICTURE,),
+        manifest=(_REMOVED_METADATA,),
     )
 
 
-# Must be there, if only empty, in every image (type 2; PS3.3, C.7.1.1, C.7.2.1, C.7.5.1).
-_AT_LEAST_EMPTY = (
+def _build_dataset(photograph: Photograph, data: bytes, context: CleaningContext) -> Dataset:
+    """Write all attributes except those of the pixels."""
+    day = f"{context.received_at:%Y%m%d}"
+    key, code = context.uid_key, context.patient_code
+    study = context.study_instance_uid or keyed_uid(key, "study", code, day)
+    dataset = Dataset()
+    dataset.SOPClassUID = (
+        VLMicroscopicImageStorage if context.photograph_modality == "GM" else VLPhotographicImageStorage
+    )
+    if photograph.bits > 8:
+        dataset.SOPClassUID = SecondaryCaptureImageStorage
+    dataset.SOPInstanceUID = keyed_uid(key, "photograph", code, study, hashlib.sha256(data).hexdigest())
+    dataset.StudyInstanceUID = study
+    dataset.SeriesInstanceUID = context.series_instance_uid or keyed_uid(
+        key, "series", code, day, context.photograph_modality
+    )
+    dataset.Modality = context.photograph_modality
+    dataset.SeriesNumber = 1
+    dataset.InstanceNumber = context.number
+    dataset.ImageType = ["ORIGINAL", "PRIMARY"]
+    dataset.PatientOrientation = None
+    if photograph.bits > 8:
+        dataset.ConversionType = "DI"
+    else:
+        dataset.AcquisitionContextSequence = []
+    write_day(dataset, context)
+    write_subject(dataset, context)
+    if photograph.notes:
+        dataset.DerivationDescription = " ".join(photograph.notes)
+    return dataset
+
+
+# Attributes that every image has, if only empty (type 2; PS3.3, C.7.1.1, C.7.2.1, C.7.5.1).
+_TYPE_2_KEYWORDS = (
     *("PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName"),
     *("StudyID", "Manufacturer"),
 )
 
 
 def write_subject(dataset: Dataset, context: CleaningContext) -> None:
-    """Write who the patient is as far as the profile lets it stay, and empty values for what must be there (type 2)."""
+    """Write the patient as far as the profile allows, and empty values for the other attributes of type 2."""
     dataset.SpecificCharacterSet = "ISO_IR 192"
     dataset.PatientName = context.patient_code
     dataset.PatientID = context.patient_code
     if "characteristics" in context.profile.options:
-        # What the project knows of the patient holds, not what the file says.
+        # The values of the project are used, not those of the file.
         if context.sex is not None:
             dataset.PatientSex = context.sex if context.sex in ("F", "M", "O") else None
         if context.birth_year is not None:
-            # Above 89 years the age itself would set a person apart.
+            # Above 89 years the age itself may identify a person.
             age = max(0, min(context.received_at.year - context.birth_year, 90))
             dataset.PatientAge = f"{age:03d}Y"
-    for keyword in _AT_LEAST_EMPTY:
+    for keyword in _TYPE_2_KEYWORDS:
         if keyword not in dataset:
             setattr(dataset, keyword, None)
 
 
 def write_day(dataset: Dataset, context: CleaningContext) -> None:
-    """Write the day on which a photograph was received, as its study's, as far as the profile lets dates stay."""
+    """Write the day on which a photograph was received as its study date, as far as the profile allows dates."""
     options = context.profile.options
     day: str | None = None
     if "full-dates" in options or "modified-dates" in options:
@@ -210,7 +216,7 @@ def _write_pixels(dataset: Dataset, photograph: Photograph, encoded: _Encoded) -
     dataset.HighBit = photograph.bits - 1
     dataset.PixelRepresentation = 0
     if photograph.bits > 8 and encoded.samples == 1:
-        # The whole range of the stored bits, so that every viewer shows the same grey (PS3.3, C.11.2.1.2).
+        # The full range of the stored bits, so that every viewer shows the same grey (PS3.3, C.11.2.1.2).
         dataset.WindowCenter = 2 ** (photograph.bits - 1)
         dataset.WindowWidth = 2**photograph.bits
     dataset.LossyImageCompression = "01" if photograph.lossy else "00"

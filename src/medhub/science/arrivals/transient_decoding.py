@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Received bytes as a picture, without storing anything: for a classifier that is asked about a file."""
+"""Received bytes decoded to a picture without storing anything, for classification of a file."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from medhub.science.imaging.rendering.frames import read_frame
 
 
 def decode_without_writing(data: bytes, limits: DecodingLimits) -> NDArray[np.uint8]:
-    """Decode any file that is taken, with writing in it that may say who somebody is made black.
+    """Decode any accepted file, with text that may identify a person made black.
 
     Parameters
     ----------
     data
         The received bytes: a photograph, or a DICOM image, of which the first frame counts.
     limits
-        What is taken.
+        The largest accepted file.
 
     Returns
     -------
@@ -37,29 +37,29 @@ def decode_without_writing(data: bytes, limits: DecodingLimits) -> NDArray[np.ui
     Raises
     ------
     Unacceptable
-        When the bytes cannot be taken; with the reason ``writing`` where a person must look for it.
-    ReaderMissing
-        When the library that reads is not installed.
+        When the file cannot be accepted; with the reason ``writing`` where a person must review it.
+    OcrUnavailable
+        When the OCR library is not installed.
     """
-    nobody = CleaningContext(uid_key=bytes(16), patient_code="", received_at=datetime.now(UTC))
-    prepared = prepare_arrival(data, context=nobody, limits=limits)
+    context = CleaningContext(uid_key=bytes(16), patient_code="", received_at=datetime.now(UTC))
+    prepared = prepare_arrival(data, context=context, limits=limits)
     if not prepared.unseen:
         return read_frame(prepared.dicom)
-    seen = clean_burned_in_text(data, prepared.dicom, nobody, limits)
-    if seen.doubt:
-        raise Unacceptable(seen.doubt, reason="writing")
-    return read_frame(seen.dicom)
+    cleaned = clean_burned_in_text(data, prepared.dicom, context, limits)
+    if cleaned.doubt:
+        raise Unacceptable(cleaned.doubt, reason="writing")
+    return read_frame(cleaned.dicom)
 
 
 def decode_photograph(data: bytes, limits: DecodingLimits) -> NDArray[np.uint8]:
-    """Decode any file that is taken, exactly as it would be read after it had been stored.
+    """Decode any accepted file, exactly as it is read after it has been stored.
 
     Parameters
     ----------
     data
         The received bytes: a photograph, or a DICOM image, of which the first frame counts.
     limits
-        What is taken.
+        The largest accepted file.
 
     Returns
     -------
@@ -69,10 +69,10 @@ def decode_photograph(data: bytes, limits: DecodingLimits) -> NDArray[np.uint8]:
     Raises
     ------
     Unacceptable
-        When the bytes cannot be taken.
+        When the file cannot be accepted.
     """
     refuse_length(data, limits)
     if is_dicom(data):
-        nobody = CleaningContext(uid_key=bytes(16), patient_code="", received_at=datetime.now(UTC))
-        return read_frame(prepare_dicom(data, nobody, limits).dicom)
+        context = CleaningContext(uid_key=bytes(16), patient_code="", received_at=datetime.now(UTC))
+        return read_frame(prepare_dicom(data, context, limits).dicom)
     return rgb(read_photograph(data, limits))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much of a received file is taken, and the answer to what cannot be taken."""
+"""The limits of received files, and the refusal of files that cannot be accepted."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ Reason = Literal[
     "damaged",
     "writing",
 ]
-"""Why a file is not taken, as one word for programs; the sentence beside it is for people."""
+"""Why a file is refused, as one word for programs; the message is for people."""
 
 
 class Unacceptable(Invalid):
-    """The file cannot become an image of Medhub: what happened, why, and what to do stand in the sentence."""
+    """The file cannot be accepted; the message says what happened, why, and what to do."""
 
     code: ClassVar[str] = "unacceptable-file"
     title: ClassVar[str] = "The file cannot be accepted"
 
     def __init__(self, message: str, *, reason: Reason) -> None:
-        """Keep the sentence and the reason."""
+        """Set the message and the reason."""
         super().__init__(message, reason=reason)
 
     @property
     def reason(self) -> Reason:
-        """The reason as one word."""
+        """The reason, as one word."""
         return self.facts["reason"]  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
 class DecodingLimits:
-    """The largest file that is taken; everything is checked before memory is asked for.
+    """The largest accepted file; limits are checked before memory is allocated.
 
     Attributes
     ----------
@@ -51,9 +51,9 @@ class DecodingLimits:
     max_frames
         Frames of a multi-frame file.
     max_inflated_bytes
-        Length in bytes of what a deflated DICOM file unfolds to.
+        Length in bytes of the decompressed content of a deflated DICOM file.
     max_depth
-        Sequences within sequences of a DICOM file.
+        Nesting depth of the sequences of a DICOM file.
     max_items
         Items of all its sequences, and fragments of its pixels. Each takes some kilobytes of memory to read.
     """
@@ -74,7 +74,7 @@ def refuse_oversized(rows: int, columns: int, limits: DecodingLimits) -> None:
     rows, columns
         Size of one frame in pixels, as the file declares it.
     limits
-        What is taken.
+        The largest accepted file.
 
     Raises
     ------
@@ -83,13 +83,13 @@ def refuse_oversized(rows: int, columns: int, limits: DecodingLimits) -> None:
     """
     if rows < 1 or columns < 1:
         raise Unacceptable(
-            f"The file says that its image is {columns} x {rows} pixels large, which is no image. "
+            f"The file says that its image is {columns} x {rows} pixels large, which is not an image. "
             "Save the image again from its source.",
             reason="damaged",
         )
     if rows * columns > limits.max_pixels:
         raise Unacceptable(
-            f"The image is {columns:,} x {rows:,} pixels large; at most {limits.max_pixels:,} pixels are taken. "
+            f"The image is {columns:,} x {rows:,} pixels large; at most {limits.max_pixels:,} pixels are accepted. "
             "Save it smaller, or cut it into fields.",
             reason="too-many-pixels",
         )
@@ -103,7 +103,7 @@ def refuse_length(data: bytes, limits: DecodingLimits) -> None:
     data
         The received bytes.
     limits
-        What is taken.
+        The largest accepted file.
 
     Raises
     ------
@@ -111,9 +111,9 @@ def refuse_length(data: bytes, limits: DecodingLimits) -> None:
         With the reason ``empty`` or ``too-many-bytes``.
     """
     if not data:
-        raise Unacceptable("The file is empty (0 bytes). Copy it again from where it was made.", reason="empty")
+        raise Unacceptable("The file is empty (0 bytes). Copy it again from its source.", reason="empty")
     if len(data) > limits.max_bytes:
         raise Unacceptable(
-            f"The file has {len(data):,} bytes; at most {limits.max_bytes:,} are taken. Save it smaller.",
+            f"The file has {len(data):,} bytes; at most {limits.max_bytes:,} are accepted. Save it smaller.",
             reason="too-many-bytes",
         )

@@ -262,7 +262,7 @@ def test_packed_bits_are_unfolded_without_any_loss(packed: str) -> None:
         data = with_syntax(kinds.written(dataset, RLELossless), syntax)
     prepared = prepare(data)
     assert all(np.array_equal(read_stored(prepared.dicom, at)[0].ravel(), bits[at]) for at in range(3))
-    assert "unfolded" in prepared.notes[0]
+    assert "decompressed" in prepared.notes[0]
 
 
 def with_syntax(data: bytes, syntax: UID) -> bytes:
