@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything that an operator may set, in one frozen object built by an entrypoint and passed down.
+"""The settings of an installation, in one frozen object that an entrypoint builds and passes on.
 
 Every setting is an environment variable with the prefix ``MEDHUB_``. Secrets are read from files or from the
 environment; none has a default value.
@@ -16,12 +16,12 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 def default_data_folder() -> Path:
-    """The folder of the user's in which Medhub keeps everything when none is named."""
+    """The default data folder of the user."""
     return user_data_path("medhub", appauthor=False)
 
 
 class Settings(BaseSettings):
-    """What an operator may set; see ``docs/reference/settings.md``."""
+    """The settings; see ``docs/reference/settings.md``."""
 
     model_config = SettingsConfigDict(env_prefix="MEDHUB_", frozen=True, extra="ignore")
 
@@ -29,7 +29,7 @@ class Settings(BaseSettings):
         default_factory=default_data_folder
     )
     database_url: Annotated[
-        str | None, Field(description="SQLAlchemy URL of a PostgreSQL; without it SQLite lies in the data folder.")
+        str | None, Field(description="SQLAlchemy URL of a PostgreSQL database; if not set, SQLite in the data folder.")
     ] = None
     master_key: Annotated[
         SecretStr | None, Field(description="Master key, 32 bytes in hexadecimal; takes precedence over the file.")
@@ -38,10 +38,10 @@ class Settings(BaseSettings):
         Path | None, Field(description="File with the master key; `keys/master.key` in the data folder if not set.")
     ] = None
     classifiers: Annotated[
-        Path | None, Field(description="Folder of classifiers; the ones that ship with Medhub if not set.")
+        Path | None, Field(description="Folder of classifiers; if not set, the ones that Medhub includes.")
     ] = None
     pathways: Annotated[
-        Path | None, Field(description="Folder of pathway files beside the ones that ship with Medhub.")
+        Path | None, Field(description="Folder of pathway files, in addition to the ones that Medhub includes.")
     ] = None
     web: Annotated[Path | None, Field(description="Folder of the built web app.")] = None
     host: Annotated[str, Field(description="Address that the server listens on.")] = "127.0.0.1"
@@ -50,88 +50,88 @@ class Settings(BaseSettings):
         int, Field(description="Processes that answer requests; more than one uses more cores.", ge=1, le=64)
     ] = 1
     trusted_proxy: Annotated[
-        bool, Field(description="Believe X-Forwarded-For and X-Forwarded-Proto of the connection's other end.")
+        bool, Field(description="Trust X-Forwarded-For and X-Forwarded-Proto of a reverse proxy.")
     ] = False
     session_hours: Annotated[int, Field(description="Hours after which a browser must sign in again.", ge=1)] = 12
-    token_minutes: Annotated[int, Field(description="Minutes for which an API token is good.", ge=1, le=1440)] = 30
-    upload_max_bytes: Annotated[int, Field(description="Largest file that is taken, in bytes.", ge=1)] = 200 * 1024**2
-    upload_max_pixels: Annotated[int, Field(description="Largest image that is taken, in pixels.", ge=1)] = 100_000_000
+    token_minutes: Annotated[int, Field(description="Minutes until an API token expires.", ge=1, le=1440)] = 30
+    upload_max_bytes: Annotated[int, Field(description="Largest accepted file, in bytes.", ge=1)] = 200 * 1024**2
+    upload_max_pixels: Annotated[int, Field(description="Largest accepted image, in pixels.", ge=1)] = 100_000_000
     upload_max_files: Annotated[int, Field(description="Most files in one upload request.", ge=1)] = 500
     dataset_max_bytes: Annotated[
-        int, Field(description="Largest ZIP of labeled images that is taken, in bytes; it is held in memory.", ge=1)
+        int, Field(description="Largest accepted ZIP of labeled images, in bytes; it is held in memory.", ge=1)
     ] = 512 * 1024**2
-    quarantine_days: Annotated[int, Field(description="Days after which quarantined bytes are destroyed.", ge=1)] = 30
-    export_days: Annotated[int, Field(description="Days after which an export that is ready is destroyed.", ge=1)] = 7
+    quarantine_days: Annotated[int, Field(description="Days after which quarantined files are deleted.", ge=1)] = 30
+    export_days: Annotated[int, Field(description="Days after which a finished export is deleted.", ge=1)] = 7
     decoder_workers: Annotated[int, Field(description="Processes that decode received files.", ge=1)] = 2
-    reading_workers: Annotated[int, Field(description="Processes that look for writing in received images.", ge=1)] = 1
+    reading_workers: Annotated[int, Field(description="Processes that detect text in received images.", ge=1)] = 1
     decoder_memory_bytes: Annotated[int, Field(description="Memory of one decoding process, in bytes.")] = 2 * 1024**3
-    decoder_timeout_s: Annotated[float, Field(description="Seconds after which a decoding process is ended.")] = 30.0
+    decoder_timeout_s: Annotated[float, Field(description="Seconds after which a decoding process is stopped.")] = 30.0
     job_runners: Annotated[int, Field(description="Threads of the server that run jobs; 0 leaves them to workers.")] = 1
     job_lease_s: Annotated[float, Field(description="Seconds for which a job is leased to its runner.", gt=0)] = 30.0
     dicom_port: Annotated[
         int | None,
-        Field(description="Port on which DICOM nodes send and query; `medhub serve` listens if set.", ge=0, le=65535),
+        Field(
+            description="Port for DICOM nodes; `medhub serve` starts the DICOM listener if it is set.", ge=0, le=65535
+        ),
     ] = None
     dicom_host: Annotated[str, Field(description="Address that the DICOM listener listens on.")] = "127.0.0.1"
     dicom_ae_title: Annotated[
         str, Field(description="AE title of this installation.", min_length=1, max_length=16, pattern=r"^[!-\[\]-~]+$")
     ] = "MEDHUB"
     dicom_tls_certificate: Annotated[
-        Path | None, Field(description="Certificate (PEM) of the DICOM listener; with it, TLS alone is spoken.")
+        Path | None, Field(description="Certificate (PEM) of the DICOM listener; if set, only TLS is accepted.")
     ] = None
     dicom_tls_key: Annotated[Path | None, Field(description="Private key (PEM) of that certificate.")] = None
     dicom_tls_ca: Annotated[
-        Path | None, Field(description="Certificates (PEM) of who may have signed those of DICOM nodes.")
+        Path | None, Field(description="Certificates (PEM) of the authorities that sign certificates of DICOM nodes.")
     ] = None
-    dicom_tls_client_required: Annotated[bool, Field(description="Refuse DICOM nodes that show no certificate.")] = (
-        False
-    )
+    dicom_tls_client_required: Annotated[bool, Field(description="Refuse DICOM nodes without a certificate.")] = False
     dicom_associations: Annotated[
         int, Field(description="Associations with DICOM nodes at the same time.", ge=1, le=1000)
     ] = 32
     dicom_pdu_bytes: Annotated[
-        int, Field(description="Largest PDU that DICOM nodes are asked to send, in bytes; 0 is any.", ge=0)
+        int, Field(description="Largest PDU that DICOM nodes may send, in bytes; 0 means no limit.", ge=0)
     ] = 0
     dicom_idle_s: Annotated[
-        float, Field(description="Seconds of silence after which an association is ended.", gt=0)
+        float, Field(description="Seconds of inactivity after which an association is closed.", gt=0)
     ] = 60.0
     dicom_backlog_bytes: Annotated[
         int,
-        Field(description="Received by C-STORE and not taken in yet, in bytes, above which receiving waits.", ge=1),
+        Field(description="Unprocessed bytes received by C-STORE above which receiving pauses.", ge=1),
     ] = 1024**3
     dicom_intake_threads: Annotated[
-        int, Field(description="DICOM nodes whose objects are taken in at the same time.", ge=1, le=64)
+        int, Field(description="DICOM nodes whose objects are processed at the same time.", ge=1, le=64)
     ] = 2
     log_json: Annotated[bool, Field(description="Write the log as JSON lines.")] = False
 
     @property
     def sqlalchemy_url(self) -> str:
-        """The URL of the database in use."""
+        """The URL of the database."""
         if self.database_url:
             return self.database_url
         return f"sqlite:///{self.data / 'medhub.sqlite'}"
 
     @property
     def blobs_folder(self) -> Path:
-        """Where the blobs lie."""
+        """The folder of the blobs."""
         return self.data / "blobs"
 
     @property
     def unassigned_folder(self) -> Path:
-        """Where sealed files wait that are nobody's yet."""
+        """The folder of encrypted files that are not assigned to a patient."""
         return self.data / "unassigned"
 
     @property
     def exports_folder(self) -> Path:
-        """Where exports lie that wait to be fetched."""
+        """The folder of finished exports."""
         return self.data / "exports"
 
     @property
     def intake_folder(self) -> Path:
-        """Where received DICOM objects lie, sealed, until they are taken in."""
+        """The folder of encrypted DICOM objects that are not processed yet."""
         return self.data / "intake"
 
     @property
     def keys_folder(self) -> Path:
-        """Where the keys lie that were made at the first start."""
+        """The folder of the keys that the first start creates."""
         return self.data / "keys"
