@@ -35,8 +35,8 @@ def accepted(request: Request) -> list[Accepted]:
     text = request.query_params.get("accept") or request.headers.get("accept") or "*/*"
     if len(text) > _LONGEST:
         raise HTTPException(400, "The Accept header is too long.")
-    found = [one for one in _read(text) if one.weight > 0]
-    return sorted(found, key=lambda one: -one.weight)
+    forms = [form for form in _read(text) if form.weight > 0]
+    return sorted(forms, key=lambda form: -form.weight)
 
 
 def _read(text: str) -> Iterator[Accepted]:
@@ -80,9 +80,9 @@ def _weight(text: str) -> float:
 
 def choose(request: Request, offered: Collection[str]) -> str:
     """The form that the client likes best among those that are offered, in our order where it does not mind."""
-    for one in accepted(request):
+    for form in accepted(request):
         for media_type in offered:
-            if not one.multipart and one.allows(media_type):
+            if not form.multipart and form.allows(media_type):
                 return media_type
     raise not_acceptable(offered)
 

@@ -48,10 +48,10 @@ def _image(
     session: Session, request: Request, call: Call, study: str, series: str | None = None, instance: str | None = None
 ) -> Image:
     """An object of what an address names, which must be in one project and no more."""
-    seen = projects_of(request, call, "image.read")
-    found = find_instances(session, seen, study, series, instance)
-    if not found:
+    projects = projects_of(request, call, "image.read")
+    instances = find_instances(session, projects, study, series, instance)
+    if not instances:
         raise NothingThere("No object has these UIDs, or it is not in a project of yours.")
-    if len({one.image.project_id for one in found}) > 1:
+    if len({instance.image.project_id for instance in instances}) > 1:
         raise Conflict(f"Several projects have this. Say in which it is meant: {PREFIX}/projects/PROJECT/studies/….")
-    return found[0].image
+    return instances[0].image

@@ -77,12 +77,12 @@ async def _send_source(source: Source, send: Send) -> None:
     for span in source:
         descriptor = os.open(span.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            at, end = span.start, span.start + span.length
-            while at < end:
-                piece = await to_thread.run_sync(os.pread, descriptor, min(CHUNK_BYTES, end - at), at)
-                if not piece:
-                    raise OSError(f"The file ends {end - at} bytes too early.")
-                at += len(piece)
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            offset, end = span.start, span.start + span.length
+            while offset < end:
+                chunk = await to_thread.run_sync(os.pread, descriptor, min(CHUNK_BYTES, end - offset), offset)
+                if not chunk:
+                    raise OSError(f"The file ends {end - offset} bytes too early.")
+                offset += len(chunk)
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
         finally:
             os.close(descriptor)

@@ -15,7 +15,7 @@ from medhub.accounts.access import Call
 from medhub.errors import NotFound
 
 PREFIX = "/dicom-web"
-_ONE_PROJECT = re.compile(rf"{PREFIX}/projects/([0-9A-Za-z_-]{{1,64}})(/.*)")
+_PROJECT_PATH = re.compile(rf"{PREFIX}/projects/([0-9A-Za-z_-]{{1,64}})(/.*)")
 # A UID has digits and points; what else is given there names nothing.
 Uid = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[0-9.]+$", description="A DICOM UID.")]
 
@@ -28,18 +28,18 @@ class ProjectPaths:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take the project out of the path, and note it."""
-        found = _ONE_PROJECT.fullmatch(scope["path"]) if scope["type"] == "http" else None
-        if found is not None:
-            path = f"{PREFIX}{found[2]}"
-            state = {**scope.get("state", {}), "dicomweb_project": found[1]}
+        match = _PROJECT_PATH.fullmatch(scope["path"]) if scope["type"] == "http" else None
+        if match is not None:
+            path = f"{PREFIX}{match[2]}"
+            state = {**scope.get("state", {}), "dicomweb_project": match[1]}
             scope = {**scope, "path": path, "raw_path": path.encode(), "state": state}
         await self.app(scope, receive, send)
 
 
 def project_named(request: Request) -> str | None:
     """The project that the address names, if any."""
-    named: str | None = getattr(request.state, "dicomweb_project", None)
-    return named
+    project_id: str | None = getattr(request.state, "dicomweb_project", None)
+    return project_id
 
 
 def projects_of(request: Request, call: Call, action: str) -> frozenset[str]:

@@ -49,10 +49,10 @@ _IMAGE = ("SOPClassUID", "InstanceNumber", "Rows", "Columns", "BitsAllocated", "
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a search asks for."""
+class SearchRequest:
+    """The keys and options of a search."""
 
-    wanted: dict[str, str]
+    keys: dict[str, str]
     include: tuple[str, ...]
     all_fields: bool
     limit: int | None
@@ -103,96 +103,94 @@ def search_instances_of_series(
 
 def _search(request: Request, call: Call, level: Level, within: dict[str, str], returned: tuple[str, ...]) -> Response:
     media_type = choose(request, JSON_FORMS)
-    asked = _asked(request)
+    search_request = _parse_request(request)
     projects = projects_of(request, call, "image.read" if level == "image" else "study.read")
     most = MOST_WITHIN if within else MOST_MATCHES
-    limit = min(asked.limit or most, most)
+    limit = min(search_request.limit or most, most)
     with call.reading() as session:
         try:
-            found = search(
+            results = search(
                 session,
                 projects,
                 level,
-                {**asked.wanted, **within},
-                include="all" if asked.all_fields else (*returned, *asked.include),
-                extra_keywords=_chosen(session, projects),
+                {**search_request.keys, **within},
+                include="all" if search_request.all_fields else (*returned, *search_request.include),
+                extra_keywords=_extra_keywords(session, projects),
                 limit=limit,
-                offset=asked.offset,
-                fuzzy=asked.fuzzy,
+                offset=search_request.offset,
+                fuzzy=search_request.fuzzy,
                 combine_date_time=True,
             )
         except UnusableKey as error:
             raise HTTPException(400, error.message) from error
         project_id = next(iter(projects)) if len(projects) == 1 else None
         call.actor.record(
-            session, f"{level}.search", "project", project_id, project_id=project_id, found=len(found.matches)
+            session, f"{level}.search", "project", project_id, project_id=project_id, found=len(results.matches)
         )
     headers = {"Cache-Control": "no-store", "Vary": "Accept"}
     warnings = []
-    if found.more and limit != asked.limit:
+    if results.more and limit != search_request.limit:
         warnings.append("There are additional results that can be requested by limit and offset")
-    if found.ignored:
-        warnings.append(f"These attributes are not searched here: {', '.join(found.ignored)}")
+    if results.ignored:
+        warnings.append(f"These attributes are not searched here: {', '.join(results.ignored)}")
     if warnings:
         headers["Warning"] = ", ".join(f'299 medhub "{words}"' for words in warnings)
-    if not found.matches:
+    if not results.matches:
         return Response(status_code=204, headers=headers)
     root = root_of(request)
-    described = _described(found.matches, level, root)
-    return Response(
-        json.dumps(described, separators=(",", ":"), ensure_ascii=False), media_type=media_type, headers=headers
-    )
+    body = _describe_matches(results.matches, level, root)
+    return Response(json.dumps(body, separators=(",", ":"), ensure_ascii=False), media_type=media_type, headers=headers)
 
 
-def _chosen(session: Session, projects: Iterable[str]) -> list[str]:
+def _extra_keywords(session: Session, projects: Iterable[str]) -> list[str]:
     """The attributes by which the projects search beside the usual ones."""
     of_projects = select(IngestSettings.attributes).where(IngestSettings.project_id.in_(sorted(projects)))
     return sorted({keyword for attributes in session.scalars(of_projects) for keyword in attributes})
 
 
-def _asked(request: Request) -> Asked:
-    given = request.query_params.multi_items()
-    if len(given) > _MOST_PARAMETERS:
+def _parse_request(request: Request) -> SearchRequest:
+    parameters = request.query_params.multi_items()
+    if len(parameters) > _MOST_PARAMETERS:
         raise HTTPException(400, f"A search has at most {_MOST_PARAMETERS} parameters.")
-    options = {name.lower(): value for name, value in given if name.lower() in _OPTIONS}
-    several = _truth("multiplevaluematching", options)
-    wanted: dict[str, str] = {}
+    options = {name.lower(): value for name, value in parameters if name.lower() in _OPTIONS}
+    multiple = _read_flag("multiplevaluematching", options)
+    keys: dict[str, str] = {}
     include: list[str] = []
-    for name, value in given:
+    for name, value in parameters:
         if name.lower() == "includefield":
-            include += [one.strip() for one in value.split(",") if one.strip()]
+            include += [part.strip() for part in value.split(",") if part.strip()]
         elif name.lower() not in _OPTIONS:
-            keyword = _keyword(name)
-            if several or dictionary_VR(keyword) == "UI":
+            keyword = _require_keyword(name)
+            if multiple or dictionary_VR(keyword) == "UI":
                 value = value.replace(",", "\\")
-            wanted[keyword] = f"{wanted[keyword]}\\{value}" if wanted.get(keyword) else value
-    named = [found for one in include if (found := _known(one)) is not None]
-    return Asked(
-        wanted=wanted,
-        include=tuple(named),
+            keys[keyword] = f"{keys[keyword]}\\{value}" if keys.get(keyword) else value
+    included = [keyword_of_tag for part in include if (keyword_of_tag := _find_keyword(part)) is not None]
+    return SearchRequest(
+        keys=keys,
+        include=tuple(included),
         all_fields="all" in include,
-        limit=_number("limit", options, None) or None,
-        offset=_number("offset", options, 0) or 0,
-        fuzzy=_truth("fuzzymatching", options),
+        limit=_read_number("limit", options, None) or None,
+        offset=_read_number("offset", options, 0) or 0,
+        fuzzy=_read_flag("fuzzymatching", options),
     )
 
 
-def _keyword(name: str) -> str:
-    known = _known(name)
+def _require_keyword(name: str) -> str:
+    known = _find_keyword(name)
     if known is not None:
         return known
-    if "." in name and all(_known(one) is not None for one in name.split(".")):
-        return str(_known(name.split(".")[0]))  # attributes of sequences are not searched, which the answer says
+    if "." in name and all(_find_keyword(part) is not None for part in name.split(".")):
+        return str(_find_keyword(name.split(".")[0]))  # attributes of sequences are not searched, which the answer says
     raise HTTPException(400, "A parameter names no attribute of DICOM. Write a keyword, such as StudyDate, or a tag.")
 
 
-def _known(name: str) -> str | None:
+def _find_keyword(name: str) -> str | None:
     if re.fullmatch(r"[0-9A-Fa-f]{8}", name):
         return keyword_for_tag(int(name, 16)) or None
     return name if len(name) <= 64 and tag_for_keyword(name) is not None else None
 
 
-def _number(name: str, options: dict[str, str], otherwise: int | None) -> int | None:
+def _read_number(name: str, options: dict[str, str], otherwise: int | None) -> int | None:
     text = options.get(name)
     if text is None:
         return otherwise
@@ -201,19 +199,19 @@ def _number(name: str, options: dict[str, str], otherwise: int | None) -> int | 
     return int(text)
 
 
-def _truth(name: str, options: dict[str, str]) -> bool:
+def _read_flag(name: str, options: dict[str, str]) -> bool:
     text = options.get(name, "false").lower()
     if text not in {"true", "false"}:
         raise HTTPException(400, f"{name} must be true or false.")
     return text == "true"
 
 
-def _described(matches: Sequence[Match], level: Level, root: str) -> list[dict[str, Any]]:
+def _describe_matches(matches: Sequence[Match], level: Level, root: str) -> list[dict[str, Any]]:
     """Matches, which all have the same keys, as DICOM JSON, with the addresses under which they are retrieved."""
-    forms = [(*_form(keyword), keyword) for keyword in matches[0]]
+    forms = [(*_json_form(keyword), keyword) for keyword in matches[0]]
     forms += [("00080056", "CS", None, _ONLINE), ("00081190", "UR", None, _ADDRESS)]
     forms.sort(key=lambda form: form[0])
-    described = []
+    body = []
     for match in matches:
         address = f"{root}/studies/{match['StudyInstanceUID'][0]}"
         if level in {"series", "image"}:
@@ -221,45 +219,45 @@ def _described(matches: Sequence[Match], level: Level, root: str) -> list[dict[s
         if level == "image":
             address += f"/instances/{match['SOPInstanceUID'][0]}"
         values = {**match, _ONLINE: ["ONLINE"], _ADDRESS: [address]}
-        one: dict[str, Any] = {}
-        for tag, vr, read, keyword in forms:
-            of = values[keyword]
-            if not of:
-                one[tag] = {"vr": vr}
+        item: dict[str, Any] = {}
+        for tag, vr, reader, keyword in forms:
+            items = values[keyword]
+            if not items:
+                item[tag] = {"vr": vr}
             else:
-                one[tag] = {"vr": vr, "Value": of if read is None else [read(value) for value in of]}
-        described.append(one)
-    return described
+                item[tag] = {"vr": vr, "Value": items if reader is None else [reader(value) for value in items]}
+        body.append(item)
+    return body
 
 
 _ONLINE, _ADDRESS = "InstanceAvailability", "RetrieveURL"
-Reading = Callable[[str], Any] | None
-_forms: dict[str, tuple[str, str, Reading]] = {}
+ValueReader = Callable[[str], Any] | None
+_json_forms: dict[str, tuple[str, str, ValueReader]] = {}
 
 
-def _form(keyword: str) -> tuple[str, str, Reading]:
+def _json_form(keyword: str) -> tuple[str, str, ValueReader]:
     """Tag, representation, and how a value is written in JSON (PS3.18, F.2.3)."""
-    if keyword not in _forms:
+    if keyword not in _json_forms:
         vr = dictionary_VR(keyword).split(" or ")[0]
-        read: Reading = None
+        read: ValueReader = None
         if vr == "PN":
-            read = _name
+            read = _read_person_name
         elif vr in {"IS", "US", "UL", "SS", "SL"}:
-            read = _whole
+            read = _read_integer
         elif vr in {"DS", "FL", "FD"}:
-            read = _decimal
-        _forms[keyword] = (f"{tag_for_keyword(keyword):08X}", vr, read)
-    return _forms[keyword]
+            read = _read_decimal
+        _json_forms[keyword] = (f"{tag_for_keyword(keyword):08X}", vr, read)
+    return _json_forms[keyword]
 
 
-def _name(value: str) -> dict[str, str]:
+def _read_person_name(value: str) -> dict[str, str]:
     groups = zip(("Alphabetic", "Ideographic", "Phonetic"), value.split("="), strict=False)
     return {group: text for group, text in groups if text}
 
 
-def _whole(value: str) -> int | str:
+def _read_integer(value: str) -> int | str:
     return int(value) if re.fullmatch(r"[+-]?[0-9]{1,19}", value) else value
 
 
-def _decimal(value: str) -> float | str:
+def _read_decimal(value: str) -> float | str:
     return float(value) if re.fullmatch(r"[+-]?[0-9]*\.?[0-9]+([eE][+-]?[0-9]{1,2})?", value) else value

@@ -58,15 +58,15 @@ def retrieve_instance(
 def _objects(
     request: Request, call: Call, study: str, series: str | None = None, instance: str | None = None
 ) -> Response:
-    found = read_instances(request, call, "objects", study, series, instance)
+    instances = read_instances(request, call, "objects", study, series, instance)
     root = root_of(request)
-    for one in accepted(request):
-        if not one.allows(DICOM):
+    for form in accepted(request):
+        if not form.allows(DICOM):
             continue
-        single = not one.multipart and one.media_type == DICOM
-        if single and len(found) > 1:
+        single = not form.multipart and form.media_type == DICOM
+        if single and len(instances) > 1:
             continue
-        parts = _object_parts(call.app, found, one, root)
+        parts = _object_parts(call.app, instances, form, root)
         if parts is None:
             continue
         if not single:
@@ -74,7 +74,7 @@ def _objects(
         (part,) = parts
         if callable(part.source):
             return Response(part.source(), media_type=part.media_type, headers={"Vary": "Accept"})
-        response = cacheable_file_response(f"{found[0].image.blob[:32]}-object", part.source[0], part.media_type)  # type: ignore[arg-type]
+        response = cacheable_file_response(f"{instances[0].image.blob[:32]}-object", part.source[0], part.media_type)  # type: ignore[arg-type]
         response.headers["Vary"] = "Accept"
         return response
     raise not_acceptable(
@@ -83,25 +83,25 @@ def _objects(
 
 
 def _object_parts(
-    app: AppContext, found: Sequence[StoredInstance], wanted: Accepted, root: str
+    app: AppContext, instances: Sequence[StoredInstance], form: Accepted, root: str
 ) -> list[ResponsePart] | None:
     """The files as they are stored, or with decoded pixels; ``None`` where they are in no syntax that is wanted."""
     parts = []
-    for one in found:
-        syntax = one.image.transfer_syntax_uid
-        if wanted.transfer_syntax in {"*", syntax} or syntax == EXPLICIT or one.image.frames == 0:
-            if wanted.transfer_syntax not in {None, "*", syntax}:
+    for instance in instances:
+        syntax = instance.image.transfer_syntax_uid
+        if form.transfer_syntax in {"*", syntax} or syntax == EXPLICIT or instance.image.frames == 0:
+            if form.transfer_syntax not in {None, "*", syntax}:
                 return None
-            source: Any = [FileRange.of_file(app.blobs.path(one.image.blob))]
-        elif wanted.transfer_syntax in {None, EXPLICIT}:
-            source, syntax = _Decoded(app, one.image.blob), EXPLICIT
+            source: Any = [FileRange.of_file(app.blobs.path(instance.image.blob))]
+        elif form.transfer_syntax in {None, EXPLICIT}:
+            source, syntax = _DecodedFile(app, instance.image.blob), EXPLICIT
         else:
             return None
-        parts.append(ResponsePart(f"{DICOM};transfer-syntax={syntax}", one.address(root), source))
+        parts.append(ResponsePart(f"{DICOM};transfer-syntax={syntax}", instance.address(root), source))
     return parts
 
 
-class _Decoded:
+class _DecodedFile:
     """A stored file with decoded pixels, made when it is due; one that cannot be decoded is sent as it is stored."""
 
     def __init__(self, app: AppContext, digest: str) -> None:
@@ -146,14 +146,15 @@ def _metadata(
     request: Request, call: Call, study: str, series: str | None = None, instance: str | None = None
 ) -> Response:
     media_type = choose(request, JSON_FORMS)
-    found = read_instances(request, call, "metadata", study, series, instance)
+    instances = read_instances(request, call, "metadata", study, series, instance)
     root = root_of(request)
     lines: list[bytes] = []
-    for series_id, series_uid in dict.fromkeys((one.image.series_id, one.series_uid) for one in found):
-        described = series_metadata(call.app, series_id)
+    series_pairs = dict.fromkeys((stored.image.series_id, stored.series_uid) for stored in instances)
+    for series_id, series_uid in series_pairs:
+        metadata = series_metadata(call.app, series_id)
         address = f'"BulkDataURI":"{root}/studies/{study}/series/{series_uid}/'.encode()
-        chosen = described.lines if instance is None else [described.find_object(instance) or b"{}"]
-        lines += [line.replace(f'"BulkDataURI":"{dicomweb_payloads.BULK}/'.encode(), address) for line in chosen]
+        selected = metadata.lines if instance is None else [metadata.find_object(instance) or b"{}"]
+        lines += [line.replace(f'"BulkDataURI":"{dicomweb_payloads.BULK}/'.encode(), address) for line in selected]
     content = b"[" + b",".join(lines) + b"]"
     return Response(content, media_type=media_type, headers={"Cache-Control": "no-store", "Vary": "Accept"})
 
@@ -172,33 +173,33 @@ def retrieve_bulk_data(
     path: Annotated[str, Path(max_length=300, description="Tags, and numbers of items between them.")],
 ) -> Response:
     """A value that metadata name by its address: pixels, documents, tables, waveforms."""
-    form = next((one for one in accepted(request) if one.allows(OCTETS)), None)
+    form = next((candidate for candidate in accepted(request) if candidate.allows(OCTETS)), None)
     if form is None:
         raise not_acceptable([f'multipart/related; type="{OCTETS}"', OCTETS])
     if not _TAGS.fullmatch(path):
         raise HTTPException(400, "An address of a long value is made of tags, and of numbers of items between them.")
-    found, address = read_instance(request, call, "bulk data", study, series, instance)
-    sources = _bulk(call.app, found, path.upper())
+    stored, address = read_instance(request, call, "bulk data", study, series, instance)
+    sources = _read_bulk_data(call.app, stored, path.upper())
     if form.multipart or len(sources) > 1:
         parts = [ResponsePart(OCTETS, f"{address}/bulkdata/{path}", source) for source in sources]
         return PartsResponse(parts, OCTETS, headers={"Vary": "Accept"})
     (source,) = sources
     if isinstance(source, bytes):
         return Response(source, media_type=OCTETS, headers={"Cache-Control": "private, no-cache", "Vary": "Accept"})
-    return cacheable_file_response(f"{found.image.blob[:32]}-{path}", source[0], OCTETS)
+    return cacheable_file_response(f"{stored.image.blob[:32]}-{path}", source[0], OCTETS)
 
 
-def _bulk(app: AppContext, found: StoredInstance, path: str) -> list[Any]:
+def _read_bulk_data(app: AppContext, stored: StoredInstance, path: str) -> list[Any]:
     """A value in one piece or, of compressed pixels, frame by frame."""
-    image = found.image
+    image = stored.image
     if path in _PIXELS:
-        whole = stored_files.native_pixel_range(app, image.blob)
-        if whole is not None:
-            return [[whole]]
+        pixels = stored_files.native_pixel_range(app, image.blob)
+        if pixels is not None:
+            return [[pixels]]
         spans = [stored_files.frame_spans(app, image.blob, number) for number in range(image.frames)]
         if spans and all(spans):
             file = app.blobs.path(image.blob)
-            return [[FileRange(file, at, length) for at, length in one or ()] for one in spans]
+            return [[FileRange(file, at, length) for at, length in parts or ()] for parts in spans]
     data = app.isolation.run(dicomweb_payloads.bulk, app.blobs.get(image.blob), path.split("/"))
     if data is None:
         raise NothingThere("This object has no long value there.")

@@ -64,84 +64,85 @@ def retrieve_frames(
     numbers: Numbers,
 ) -> Response:
     """Frames as they are stored, or decoded where the client wants them so; no other frame is read or decoded."""
-    found, address = read_instance(request, call, "frames", study, series, instance)
-    wanted = _frames(found, numbers)
-    for one in accepted(request):
-        form = _form(found, one)
-        if form is None or (not one.multipart and one.media_type != "*/*" and len(wanted) > 1):
+    stored, address = read_instance(request, call, "frames", study, series, instance)
+    frame_numbers = _parse_frame_numbers(stored, numbers)
+    for accepted_form in accepted(request):
+        form = _frame_form(stored, accepted_form)
+        as_parts = accepted_form.multipart or accepted_form.media_type == "*/*"
+        if form is None or (not as_parts and len(frame_numbers) > 1):
             continue
-        media_type, syntax, how = form
+        media_type, syntax, method = form
         full = f"{media_type};transfer-syntax={syntax}" if syntax else media_type
-        sources = [_source(call.app, found, number - 1, how) for number in wanted]
+        sources = [_frame_source(call.app, stored, number - 1, method) for number in frame_numbers]
         if callable(sources[0]):  # what cannot be made is refused before anything is sent
-            sources[0] = _made(sources[0])
-        if one.multipart or one.media_type == "*/*":
+            sources[0] = _render_or_refuse(sources[0])
+        if as_parts:
             parts = [
                 ResponsePart(full, f"{address}/frames/{number}", source)
-                for number, source in zip(wanted, sources, strict=True)
+                for number, source in zip(frame_numbers, sources, strict=True)
             ]
             return PartsResponse(parts, media_type, headers={"Vary": "Accept"})
-        return _alone(sources[0], full)
+        return _single_response(sources[0], full)
     raise not_acceptable(
         [f'multipart/related; type="{OCTETS}"; transfer-syntax=*', f'multipart/related; type="{OCTETS}"', "image/png"]
     )
 
 
-def _frames(found: StoredInstance, numbers: str) -> list[int]:
-    wanted = [int(one) for one in numbers.split(",")]
-    if len(wanted) > MOST_FRAMES:
+def _parse_frame_numbers(stored: StoredInstance, numbers: str) -> list[int]:
+    frame_numbers = [int(number) for number in numbers.split(",")]
+    if len(frame_numbers) > MOST_FRAMES:
         raise HTTPException(400, f"At most {MOST_FRAMES} frames are sent at once.")
-    if not all(1 <= number <= found.image.frames for number in wanted):
-        raise NothingThere(f"This object has {found.image.frames} frames, numbered from 1.")
-    return wanted
+    if not all(1 <= number <= stored.image.frames for number in frame_numbers):
+        raise NothingThere(f"This object has {stored.image.frames} frames, numbered from 1.")
+    return frame_numbers
 
 
-def _form(found: StoredInstance, wanted: Accepted) -> tuple[str, str, str] | None:
+def _frame_form(stored_instance: StoredInstance, accepted_form: Accepted) -> tuple[str, str, str] | None:
     """Media type, transfer syntax, and how it is made, of frames in a form that is wanted."""
-    stored = found.image.transfer_syntax_uid
+    stored = stored_instance.image.transfer_syntax_uid
     kind = _COMPRESSED.get(stored, OCTETS)
-    anything = wanted.transfer_syntax == "*"
-    if wanted.allows(kind) and wanted.transfer_syntax in {None, "*", stored}:
+    any_syntax = accepted_form.transfer_syntax == "*"
+    if accepted_form.allows(kind) and accepted_form.transfer_syntax in {None, "*", stored}:
         return kind, stored, "stored"
-    if wanted.allows(OCTETS):
-        if anything or wanted.transfer_syntax == stored:
+    if accepted_form.allows(OCTETS):
+        if any_syntax or accepted_form.transfer_syntax == stored:
             return kind, stored, "stored"
-        return (OCTETS, EXPLICIT, "raw") if wanted.transfer_syntax in {None, EXPLICIT} else None
-    shallow = int((found.image.attributes.get("BitsAllocated") or ["8"])[0]) <= 8
-    if wanted.allows("image/jpeg") and shallow and wanted.transfer_syntax in {None, "*", JPEG_BASELINE}:
+        return (OCTETS, EXPLICIT, "raw") if accepted_form.transfer_syntax in {None, EXPLICIT} else None
+    shallow = int((stored_instance.image.attributes.get("BitsAllocated") or ["8"])[0]) <= 8
+    if accepted_form.allows("image/jpeg") and shallow and accepted_form.transfer_syntax in {None, "*", JPEG_BASELINE}:
         return "image/jpeg", JPEG_BASELINE, "jpeg"
-    return ("image/png", "", "png") if wanted.allows("image/png") else None
+    return ("image/png", "", "png") if accepted_form.allows("image/png") else None
 
 
-def _source(app: AppContext, found: StoredInstance, number: int, how: str) -> Any:
+def _frame_source(app: AppContext, stored: StoredInstance, number: int, method: str) -> Any:
     """Where a frame lies, or what makes it when it is due."""
-    image = found.image
+    image = stored.image
     native = not UID(image.transfer_syntax_uid).is_encapsulated
-    if how == "stored" or (how == "raw" and native):
+    if method == "stored" or (method == "raw" and native):
         spans = service.stored_frame(app, image, number)
         if spans:
             return spans
         if not native:
             return lambda: app.isolation.run(dicomweb_payloads.stored, app.blobs.get(image.blob), number)
-        how = "raw"
-    return lambda: service.frame_values(app, image, number, how)
+        method = "raw"
+    return lambda: service.frame_values(app, image, number, method)
 
 
-def _made(source: Callable[[], bytes]) -> bytes:
+def _render_or_refuse(source: Callable[[], bytes]) -> bytes:
     try:
         return source()
     except Unacceptable as refusal:
         raise HTTPException(406, refusal.message) from refusal
 
 
-def _alone(source: Any, media_type: str) -> Response:
+def _single_response(source: Any, media_type: str) -> Response:
     if not isinstance(source, bytes):
-        pieces = []
+        chunks = []
         for span in source:
             with span.path.open("rb", buffering=0) as file:
                 file.seek(span.start)
-                pieces.append(file.read(span.length))
-        source = b"".join(pieces)
+                chunks.append(file.read(span.length))
+        source = b"".join(chunks)
     headers = {"Cache-Control": "private, no-cache", "Vary": "Accept", "X-Content-Type-Options": "nosniff"}
     return Response(source, media_type=media_type, headers=headers)
 
@@ -151,8 +152,8 @@ def render_instance(
     request: Request, call: Annotated[Call, allow("image.read")], study: Uid, series: Uid, instance: Uid
 ) -> Response:
     """The first frame as a picture, by window, viewport and quality."""
-    found, _ = read_instance(request, call, "rendered", study, series, instance)
-    return _picture(request, call, found, 1, _view(request))
+    stored, _ = read_instance(request, call, "rendered", study, series, instance)
+    return _render_response(request, call, stored, 1, _parse_view(request))
 
 
 @rendering.get(f"{_INSTANCE}/frames/{{number}}/rendered", summary="A picture of a frame", response_class=Response)
@@ -165,14 +166,14 @@ def render_frame(
     number: Annotated[str, Path(pattern=r"^[0-9]{1,9}$", description="Number of the frame, from 1.")],
 ) -> Response:
     """One frame as a picture."""
-    found, _ = read_instance(request, call, "rendered", study, series, instance)
-    return _picture(request, call, found, int(number), _view(request))
+    stored, _ = read_instance(request, call, "rendered", study, series, instance)
+    return _render_response(request, call, stored, int(number), _parse_view(request))
 
 
 @rendering.get("/studies/{study}/thumbnail", summary="A small picture of a study", response_class=Response)
 def thumbnail_of_study(request: Request, call: Annotated[Call, allow("image.read")], study: Uid) -> Response:
     """A small picture of the first image of a study."""
-    return _thumbnail(request, call, study)
+    return _thumbnail_response(request, call, study)
 
 
 @rendering.get(
@@ -182,7 +183,7 @@ def thumbnail_of_series(
     request: Request, call: Annotated[Call, allow("image.read")], study: Uid, series: Uid
 ) -> Response:
     """A small picture of the image in the middle of a series."""
-    return _thumbnail(request, call, study, series)
+    return _thumbnail_response(request, call, study, series)
 
 
 @rendering.get(f"{_INSTANCE}/thumbnail", summary="A small picture of an instance", response_class=Response)
@@ -190,67 +191,67 @@ def thumbnail_of_instance(
     request: Request, call: Annotated[Call, allow("image.read")], study: Uid, series: Uid, instance: Uid
 ) -> Response:
     """A small picture of the first frame."""
-    return _thumbnail(request, call, study, series, instance)
+    return _thumbnail_response(request, call, study, series, instance)
 
 
-def _thumbnail(
+def _thumbnail_response(
     request: Request, call: Call, study: str, series: str | None = None, instance: str | None = None
 ) -> Response:
-    found = read_instances(request, call, "thumbnail", study, series, instance)
-    shown = [one for one in found if one.image.frames] or found
-    middle = shown[len(shown) // 2] if series is not None else shown[0]
-    return _picture(request, call, middle, 1, _view(request, _THUMBNAIL))
+    instances = read_instances(request, call, "thumbnail", study, series, instance)
+    with_frames = [instance for instance in instances if instance.image.frames] or instances
+    middle = with_frames[len(with_frames) // 2] if series is not None else with_frames[0]
+    return _render_response(request, call, middle, 1, _parse_view(request, _THUMBNAIL))
 
 
-def _picture(request: Request, call: Call, found: StoredInstance, number: int, view: View) -> Response:
+def _render_response(request: Request, call: Call, stored: StoredInstance, number: int, view: View) -> Response:
     media_type = f"image/{view.form}"
-    if not found.image.frames:
+    if not stored.image.frames:
         raise HTTPException(406, "This object has no pixels that could be shown. Retrieve it, or its metadata.")
-    if not 1 <= number <= found.image.frames:
-        raise NothingThere(f"This object has {found.image.frames} frames, numbered from 1.")
-    etag = f"{found.image.blob[:32]}-{number}-{view.key}"
+    if not 1 <= number <= stored.image.frames:
+        raise NothingThere(f"This object has {stored.image.frames} frames, numbered from 1.")
+    etag = f"{stored.image.blob[:32]}-{number}-{view.key}"
     content = None
     if not is_unchanged(request, etag):
-        content = _made(lambda: service.view(call.app, found.image, number - 1, view))
+        content = _render_or_refuse(lambda: service.view(call.app, stored.image, number - 1, view))
     response = cacheable_response(request, etag, content, media_type)
     response.headers["Vary"] = "Accept"
     return response
 
 
-def _view(request: Request, side: int = 0) -> View:
+def _parse_view(request: Request, side: int = 0) -> View:
     """What the query parameters say of a picture; annotation is taken and has none to show."""
-    given = request.query_params
+    parameters = request.query_params
     form = PICTURES[choose(request, tuple(PICTURES))]
-    quality = given.get("quality", "90")
+    quality = parameters.get("quality", "90")
     if not re.fullmatch(r"[0-9]{1,3}", quality) or not 1 <= int(quality) <= 100:
         raise HTTPException(400, "quality must be a whole number from 1 to 100.")
     view: dict[str, Any] = {"form": form, "quality": int(quality) if form != "png" else 90, "enlarge": not side}
     view |= {"across": side, "down": side}
-    if "window" in given:
-        view |= _window(given["window"])
-    if "viewport" in given:
-        view |= _viewport(given["viewport"])
+    if "window" in parameters:
+        view |= _parse_window(parameters["window"])
+    if "viewport" in parameters:
+        view |= _parse_viewport(parameters["viewport"])
     return View(**cast(Any, view))
 
 
-def _window(text: str) -> dict[str, Any]:
-    center, width, function, *rest = [one.strip() for one in f"{text},,".split(",")]
+def _parse_window(text: str) -> dict[str, Any]:
+    center, width, function, *rest = [part.strip() for part in f"{text},,".split(",")]
     number = r"[+-]?[0-9]{1,9}(\.[0-9]{1,6})?([eE][+-]?[0-9]{1,2})?"
     function = function.lower() or "linear"
-    good = re.fullmatch(number, center) and re.fullmatch(number, width) and function in FUNCTIONS and not any(rest)
-    if not good or float(width) < (1.0 if function == "linear" else 1e-6):
+    valid = re.fullmatch(number, center) and re.fullmatch(number, width) and function in FUNCTIONS and not any(rest)
+    if not valid or float(width) < (1.0 if function == "linear" else 1e-6):
         raise HTTPException(
             400, f"window is written CENTER,WIDTH,FUNCTION; the function is one of {', '.join(FUNCTIONS)}."
         )
     return {"center": float(center), "width": float(width), "function": FUNCTIONS[function]}
 
 
-def _viewport(text: str) -> dict[str, Any]:
+def _parse_viewport(text: str) -> dict[str, Any]:
     """Width and height of the place, then left, top, width and height of the part of the frame."""
-    values = [one.strip() for one in text.split(",")]
-    if len(values) not in {2, 6} or any(not re.fullmatch(r"(-?[0-9]{1,6}(\.[0-9]{1,3})?)?", one) for one in values):
+    values = [part.strip() for part in text.split(",")]
+    if len(values) not in {2, 6} or any(not re.fullmatch(r"(-?[0-9]{1,6}(\.[0-9]{1,3})?)?", part) for part in values):
         raise HTTPException(400, "viewport is written WIDTH,HEIGHT or WIDTH,HEIGHT,LEFT,TOP,WIDTH,HEIGHT.")
-    across, down, left, top, width, height = [int(float(one or "0")) for one in (*values, "", "", "", "")[:6]]
+    across, down, left, top, width, height = [int(float(part or "0")) for part in (*values, "", "", "", "")[:6]]
     if not (1 <= across <= _WIDEST and 1 <= down <= _WIDEST and left >= 0 and top >= 0):
         raise HTTPException(400, f"A viewport is 1 to {_WIDEST} pixels wide and high, and begins within the frame.")
     return {
