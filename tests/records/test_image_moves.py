@@ -200,7 +200,7 @@ def test_nothing_goes_to_another_patient(
         lambda: image_moves.move_series(app, technologist, series_id, other),
     ]
     for act in acts:
-        with pytest.raises(image_moves.PatientMismatch, match="Upload the original files for P-"):
+        with pytest.raises(image_moves.PatientsDiffer, match="Upload the original files for P-"):
             act()
     assert set(app.blobs.digests()) == blobs
 

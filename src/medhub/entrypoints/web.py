@@ -20,7 +20,7 @@ from medhub.accounts.passwords import CONCURRENT_HASHES
 from medhub.audit.service import Recorder
 from medhub.classification import routes as classification
 from medhub.entrypoints import health, problems, web_assets
-from medhub.entrypoints.dicomweb.deletion import deleting
+from medhub.entrypoints.dicomweb.delete_routes import deleting
 from medhub.entrypoints.dicomweb.project_paths import ProjectPaths
 from medhub.entrypoints.dicomweb.qido import searching
 from medhub.entrypoints.dicomweb.stow import storing

@@ -33,7 +33,7 @@ MoveCheck = Callable[[Session, Collection[str]], None]
 MAX_SERIES_IMAGES = 2_000
 
 
-class PatientMismatch(Conflict):
+class PatientsDiffer(Conflict):
     """Images of one patient cannot be moved to another."""
 
     code = "another-patient"
@@ -184,9 +184,9 @@ def _check_move(session: Session, images: Sequence[Image], target: Study, from_s
             move_check(session, study_ids | {target.id})
 
 
-def _another_patient(session: Session, from_id: str, to_id: str) -> PatientMismatch:
+def _another_patient(session: Session, from_id: str, to_id: str) -> PatientsDiffer:
     codes = dict(session.execute(select(Patient.id, Patient.code).where(Patient.id.in_([from_id, to_id]))).all())
-    return PatientMismatch(
+    return PatientsDiffer(
         f"This belongs to {codes[from_id]} and would be moved to {codes[to_id]}. Its identifiers and dates were made "
         f"for {codes[from_id]} when it was de-identified, so it cannot be reassigned. Upload the original files for "
         f"{codes[to_id]}, then delete these. Nothing was moved."
