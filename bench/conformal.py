@@ -31,9 +31,9 @@ def main() -> None:
     options = parser.parse_args()
     classifier = Classifier.load(options.classifier)
     rows = [row for row in read_listing(options.data) if row.split in ("val", "test")]
-    found = measure(classifier, rows)
-    confidence, right = found.readings.confidence, found.right
-    groups = np.array([row.group for row in found.rows])
+    measurement = measure(classifier, rows)
+    confidence, right = measurement.readings.confidence, measurement.right
+    groups = np.array([row.group for row in measurement.rows])
     _, members = np.unique(groups, return_inverse=True)
     chance = np.random.default_rng(42)
     n = options.divisions
@@ -49,9 +49,9 @@ def main() -> None:
             if limit is None:
                 continue
             limits += 1
-            said = ~side & (confidence >= limit.threshold)
-            wrong = float((~right[said]).mean()) if said.any() else 0.0
-            answered.append(said.sum() / (~side).sum())
+            accepted = ~side & (confidence >= limit.threshold)
+            wrong = float((~right[accepted]).mean()) if accepted.any() else 0.0
+            answered.append(accepted.sum() / (~side).sum())
             errors.append(wrong)
             exceeded += wrong > target
         share = exceeded / n

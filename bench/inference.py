@@ -60,7 +60,7 @@ def with_random_weights(name: str, folder: Path) -> tuple[Classifier, Graph]:
     preprocessing = Preprocessing(size=224, mean=(127.5,) * 3, std=(127.5,) * 3)
     network = build_network(name, len(LABELS)).eval()
     with torch.inference_mode():
-        widths = [one.shape[1] for one in network.maps(torch.zeros(1, 3, 224, 224))]
+        widths = [output.shape[1] for output in network.maps(torch.zeros(1, 3, 224, 224))]
     targets = np.arange(200) % len(LABELS)
     distance = Distance(
         [fit_gaussians(chance.normal(size=(200, width)), targets, 32) for width in widths], [1.0] * len(widths)
@@ -160,8 +160,8 @@ def main() -> None:
             model = Path(folder) / name / MODEL_FILE
             many |= {f"{name} | {by}": way for by, way in batches(model, graph).items()}
             if find_spec("openvino") is not None:
-                one, batch = by_openvino(model, classifier.card.preprocessing)
-                ways[f"{name} | OpenVINO"], many[f"{name} | OpenVINO"] = one, batch
+                output, batch = by_openvino(model, classifier.card.preprocessing)
+                ways[f"{name} | OpenVINO"], many[f"{name} | OpenVINO"] = output, batch
         for path in sorted((ROOT / "models").glob(f"*/{CARD_FILE}")):
             shipped = Classifier.load(path.parent)
             title = f"{shipped.card.name} as it ships, {shipped.card.preprocessing.size} px"
@@ -177,14 +177,14 @@ def main() -> None:
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}.\n")
     print("| network | run by | median ms | 10 % | 90 % | target ms |")
     print("|---|---|---|---|---|---|")
-    for name, found in times.items():
-        deciles = statistics.quantiles(found, n=10)
+    for name, timings in times.items():
+        deciles = statistics.quantiles(timings, n=10)
         target = TARGETS_MS.get(name.split(" | ")[0])
         limit = f"< {target:g}" if target and "ONNX" in name else ""
-        print(f"| {name} | {statistics.median(found):.1f} | {deciles[0]:.1f} | {deciles[-1]:.1f} | {limit} |")
+        print(f"| {name} | {statistics.median(timings):.1f} | {deciles[0]:.1f} | {deciles[-1]:.1f} | {limit} |")
     print(f"\nBatches of {BATCH} prepared images:\n\n| network | run by | median ms |\n|---|---|---|")
-    for name, found in batch_times.items():
-        print(f"| {name} | {statistics.median(found):.0f} |")
+    for name, timings in batch_times.items():
+        print(f"| {name} | {statistics.median(timings):.0f} |")
     print()
     for name in TARGETS_MS:
         for kind, measured in (("single", times), ("batch", batch_times)):

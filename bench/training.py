@@ -50,7 +50,7 @@ class Varied(Dataset[tuple[Tensor, int]]):
         )
 
 
-def whole(images: ImageSet, index: int) -> Tensor:
+def to_tensor(images: ImageSet, index: int) -> Tensor:
     return torch.from_numpy(images.images[index]).permute(2, 0, 1).float() / 127.5 - 1
 
 
@@ -73,7 +73,7 @@ def plain(name: str, images: ImageSet) -> float:
             seen += len(targets)
         network.eval()
         with torch.inference_mode():
-            network(torch.stack([whole(images, index) for index in range(VALIDATED)]))
+            network(torch.stack([to_tensor(images, index) for index in range(VALIDATED)]))
         network.train()
         del epoch
     return seen / (time.perf_counter() - start)
@@ -112,12 +112,12 @@ def main() -> None:
         images = ImageSet(
             chance.integers(0, 256, (count, side, side, 3), np.uint8), np.arange(count, dtype=np.int64) % CLASSES
         )
-        found: list[tuple[float, float, float]] = []
+        rates: list[tuple[float, float, float]] = []
         for _ in range(options.rounds):
             theirs = plain(name, images)
-            found.append((theirs, *ours(name, images)))
-        theirs, mine, waited = (statistics.median(values) for values in zip(*found, strict=True))
-        ratio = statistics.median(b / a for a, b, _ in found)
+            rates.append((theirs, *ours(name, images)))
+        theirs, mine, waited = (statistics.median(values) for values in zip(*rates, strict=True))
+        ratio = statistics.median(b / a for a, b, _ in rates)
         print(f"| {name} | {side} | {theirs:.1f} | {mine:.1f} | {ratio:.2f} | {waited:.1%} |")
         verdicts.append(
             f"- {name}: at least as fast as the plain loop: {'met' if ratio >= 1 else 'NOT met'} ({ratio:.2f})"

@@ -46,8 +46,8 @@ def test_the_classifiers_that_ship_are_found_without_a_setting() -> None:
 
 
 def test_a_classifier_is_loaded_once_whoever_asks(settings: Settings, loads: list[Path]) -> None:
-    found = together(*[lambda: get_classifier(settings, "blood-cells")] * 4)
-    assert len({id(one) for one in found}) == len(loads) == 1
+    classifiers = together(*[lambda: get_classifier(settings, "blood-cells")] * 4)
+    assert len({id(classifier) for classifier in classifiers}) == len(loads) == 1
 
 
 def test_a_classifier_whose_card_changed_is_loaded_anew(settings: Settings, loads: list[Path]) -> None:

@@ -52,12 +52,17 @@ def state(app: AppContext, image_id: str) -> str:
 def test_what_a_classifier_said_is_kept_whole(app: AppContext, image_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
     use_classifier(monkeypatch, 0.97)
     run_jobs(app)
-    (said,) = predictions(app, image_id)
-    assert (said.classifier, said.version, said.digest) == ("blood-cells", "0", "c" * 64)
-    assert (said.label, said.likeliest, said.uncertain, said.reason) == ("neutrophil", "neutrophil", False, None)
-    assert (said.confidence, said.threshold, said.milliseconds) == (0.97, 0.75, 1.0)
-    assert set(said.probabilities) == set(LABELS)
-    assert sum(said.probabilities.values()) == pytest.approx(1)
+    (prediction,) = predictions(app, image_id)
+    assert (prediction.classifier, prediction.version, prediction.digest) == ("blood-cells", "0", "c" * 64)
+    assert (prediction.label, prediction.likeliest, prediction.uncertain, prediction.reason) == (
+        "neutrophil",
+        "neutrophil",
+        False,
+        None,
+    )
+    assert (prediction.confidence, prediction.threshold, prediction.milliseconds) == (0.97, 0.75, 1.0)
+    assert set(prediction.probabilities) == set(LABELS)
+    assert sum(prediction.probabilities.values()) == pytest.approx(1)
     assert state(app, image_id) == "read"
 
 
@@ -67,21 +72,21 @@ def test_below_the_pathways_threshold_it_abstains_with_the_reason(
 ) -> None:
     use_classifier(monkeypatch, confidence)
     run_jobs(app)
-    (said,) = predictions(app, image_id)
-    assert (said.label, said.uncertain, said.likeliest) == (label, label == "Uncertain", "neutrophil")
-    assert said.confidence == pytest.approx(confidence)
-    assert bool(said.reason) == said.uncertain
+    (prediction,) = predictions(app, image_id)
+    assert (prediction.label, prediction.uncertain, prediction.likeliest) == (label, label == "Uncertain", "neutrophil")
+    assert prediction.confidence == pytest.approx(confidence)
+    assert bool(prediction.reason) == prediction.uncertain
 
 
 def test_reading_twice_keeps_it_once(app: AppContext, image_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
     use_classifier(monkeypatch, 0.97, 0.5)
     classify(app, image_id)
     classify(app, image_id)
-    (said,) = predictions(app, image_id)
-    assert said.confidence == 0.97
+    (prediction,) = predictions(app, image_id)
+    assert prediction.confidence == 0.97
     with app.database.reading() as session:
-        made = session.scalars(select(AuditEntry).where(AuditEntry.action == "prediction.make")).all()
-    assert [entry.object_id for entry in made] == [image_id]
+        created = session.scalars(select(AuditEntry).where(AuditEntry.action == "prediction.make")).all()
+    assert [entry.object_id for entry in created] == [image_id]
 
 
 def test_reading_at_the_same_moment_keeps_it_once(
@@ -101,7 +106,7 @@ def test_another_classifier_says_anew_and_its_word_is_the_latest(
     newer = use_classifier(monkeypatch, 0.5)
     monkeypatch.setattr(newer, "digest", "d" * 64, raising=False)
     classify(app, image_id)
-    assert [said.digest[0] for said in predictions(app, image_id)] == ["d", "c"]
+    assert [prediction.digest[0] for prediction in predictions(app, image_id)] == ["d", "c"]
     with app.database.reading() as session:
         assert latest(session, [image_id, "no such"])[image_id].digest == "d" * 64
         assert latest(session, []) == {}
@@ -217,8 +222,8 @@ def test_the_evidence_map_comes_back_as_it_was(
         image, evidence, digest = evidence_of(session, app, physician, image_id)
     assert image.id == image_id
     assert app.blobs.has(digest)
-    said = np.linspace(0, 1, 25, dtype=np.float32).reshape(5, 5)
-    assert np.abs(evidence - said).max() <= 0.5 / 255 + 1e-6
+    prediction = np.linspace(0, 1, 25, dtype=np.float32).reshape(5, 5)
+    assert np.abs(evidence - prediction).max() <= 0.5 / 255 + 1e-6
     outsider = people.outsider(app)
     with pytest.raises(NotFound), app.database.reading() as session:
         evidence_of(session, app, outsider, image_id)

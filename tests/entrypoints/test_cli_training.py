@@ -59,17 +59,19 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, listing: Path, recipe: Path) -> tuple[Path, list[dict[str, Any]]]:
     out = tmp_path_factory.mktemp("trained") / "my-cells"
-    told = out.parent / "progress.jsonl"
-    ended = _run("train", recipe, "--data", listing, "--root", DEMO, "--out", out, "--progress", told, "--threads", "1")
+    progress = out.parent / "progress.jsonl"
+    ended = _run(
+        "train", recipe, "--data", listing, "--root", DEMO, "--out", out, "--progress", progress, "--threads", "1"
+    )
     assert ended.returncode == 0, ended.stderr
-    events = [json.loads(line) for line in told.read_text().splitlines()]
+    events = [json.loads(line) for line in progress.read_text().splitlines()]
     assert ended.stdout.strip() == events[-1]["digest"]
     return out, events
 
 
 def test_training_tells_what_happens_and_leaves_a_whole_classifier(trained: tuple[Path, list[dict[str, Any]]]) -> None:
     out, events = trained
-    assert [one["name"] for one in events if one["event"] == "stage"] == [
+    assert [item["name"] for item in events if item["event"] == "stage"] == [
         "reading",
         "checking",
         "learning",
@@ -77,10 +79,10 @@ def test_training_tells_what_happens_and_leaves_a_whole_classifier(trained: tupl
         "exporting",
         "measuring",
     ]
-    epochs = [one for one in events if one["event"] == "epoch"]
-    assert [(one["epoch"], one["of"]) for one in epochs] == [(1, 2), (2, 2)]
+    epochs = [item for item in events if item["event"] == "epoch"]
+    assert [(item["epoch"], item["of"]) for item in epochs] == [(1, 2), (2, 2)]
     assert {"loss", "validation_loss", "validation_accuracy", "learning_rate", "seconds"} <= set(epochs[0])
-    assert any(one["event"] == "step" for one in events)
+    assert any(item["event"] == "step" for item in events)
     assert {path.name for path in out.iterdir()} == {"model.onnx", "card.toml", "run.json", "report"}
     shown = _run("card", out, "--json")
     assert shown.returncode == 0
@@ -111,13 +113,13 @@ def test_a_classifier_is_measured_and_unknown_labels_are_left_out_by_name(listin
     more.write_text("\n".join([*lines[:1], *lines[2:], f"basophil/{odd.name},werewolf"]) + "\n")
     ended = _run("evaluate", "blood-cells", "--data", more, "--root", DEMO, "--json")
     assert ended.returncode == 0, ended.stderr
-    found = json.loads(ended.stdout)
-    assert found["n"] == len(lines) - 2
-    assert found["left_out"] == {"werewolf": 1}
-    accuracy = found["accuracy"]
+    values = json.loads(ended.stdout)
+    assert values["n"] == len(lines) - 2
+    assert values["left_out"] == {"werewolf": 1}
+    accuracy = values["accuracy"]
     assert 0.8 < accuracy["value"] <= 1
     assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
-    assert set(found["per_class"]["basophil"]) == {
+    assert set(values["per_class"]["basophil"]) == {
         "n",
         "sensitivity",
         "specificity",
@@ -126,10 +128,10 @@ def test_a_classifier_is_measured_and_unknown_labels_are_left_out_by_name(listin
         "auroc",
         "auprc",
     }
-    assert set(found["answered"]) >= {"share", "accuracy"}
-    assert sum(map(sum, found["confusion"]["rows"])) == found["n"]
-    assert "ece" in found
-    assert "balanced_accuracy" in found
+    assert set(values["answered"]) >= {"share", "accuracy"}
+    assert sum(map(sum, values["confusion"]["rows"])) == values["n"]
+    assert "ece" in values
+    assert "balanced_accuracy" in values
     shown = _run("evaluate", "blood-cells", "--data", more, "--root", DEMO)
     assert "werewolf (1)" in shown.stdout
 
@@ -148,10 +150,10 @@ def test_a_file_that_is_no_image_is_named_and_the_rest_measured(tmp_path: Path) 
 def test_two_classifiers_are_compared(trained: tuple[Path, list[dict[str, Any]]], listing: Path) -> None:
     ended = _run("compare", trained[0], "blood-cells", "--data", listing, "--root", DEMO, "--json")
     assert ended.returncode == 0, ended.stderr
-    found = json.loads(ended.stdout)
-    assert found["difference"]["value"] > 0.3  # an hour's training against seconds'
-    assert found["only_second_right"] > found["only_first_right"]
-    assert 0 <= found["mcnemar_p"] < 0.05
+    values = json.loads(ended.stdout)
+    assert values["difference"]["value"] > 0.3  # an hour's training against seconds'
+    assert values["only_second_right"] > values["only_first_right"]
+    assert 0 <= values["mcnemar_p"] < 0.05
 
 
 @pytest.mark.parametrize(
@@ -187,7 +189,7 @@ def test_what_is_not_there_is_said(tmp_path: Path, listing: Path) -> None:
 def test_a_training_that_is_ended_goes_on_where_it_was(tmp_path: Path, listing: Path, recipe: Path) -> None:
     longer = tmp_path / "longer.toml"
     longer.write_text(recipe.read_text().replace("epochs = 2", "epochs = 6"))
-    out, told = tmp_path / "out", tmp_path / "told.jsonl"
+    out, events = tmp_path / "out", tmp_path / "told.jsonl"
     arguments: list[str | Path] = [
         "train",
         longer,
@@ -198,26 +200,26 @@ def test_a_training_that_is_ended_goes_on_where_it_was(tmp_path: Path, listing: 
         "--out",
         out,
         "--progress",
-        told,
+        events,
         "--threads",
         "1",
     ]
     with subprocess.Popen([*COMMAND, *map(str, arguments)], stderr=subprocess.PIPE, cwd=ROOT) as running:
         deadline = time.monotonic() + 120
-        while '"epoch": 2,' not in (told.read_text() if told.exists() else "") and time.monotonic() < deadline:
+        while '"epoch": 2,' not in (events.read_text() if events.exists() else "") and time.monotonic() < deadline:
             time.sleep(0.05)
         running.send_signal(signal.SIGTERM)
         running.communicate(timeout=120)
         assert running.returncode == 143
-    assert json.loads(told.read_text().splitlines()[-1])["event"] == "stopped"
+    assert json.loads(events.read_text().splitlines()[-1])["event"] == "stopped"
     assert not (out / "card.toml").exists()
     ended = _run(*arguments)
     assert ended.returncode == 4
     assert "--resume" in ended.stderr
-    told.unlink()
+    events.unlink()
     ended = _run(*arguments, "--resume")
     assert ended.returncode == 0, ended.stderr
-    epochs = [json.loads(line) for line in told.read_text().splitlines() if '"epoch"' in line]
+    epochs = [json.loads(line) for line in events.read_text().splitlines() if '"epoch"' in line]
     assert epochs[0]["epoch"] >= 2
     assert epochs[-1]["epoch"] == 6
     assert (out / "card.toml").exists()

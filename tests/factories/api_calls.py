@@ -278,7 +278,7 @@ class World:
         """A training that waits."""
         researcher = self.people.actor(self.app, Role.RESEARCHER)
         with self.app.database.writing() as session:
-            return runs.start(
+            return runs.start_run(
                 session,
                 self.app.settings,
                 researcher,
@@ -326,7 +326,7 @@ class World:
                 digest = next(
                     candidate for name, candidate in self.digests.items() if name in COLORED and candidate != in_use
                 )
-                promotions.begin_shadow(session, self.app, researcher, pathway, digest)
+                promotions.start_shadow(session, self.app, researcher, pathway, digest)
 
     def no_shadow(self) -> str:
         """Have none read in the shadow; the digest of one that could."""
@@ -357,7 +357,9 @@ class World:
             promotions.fix_limits(session, actor, pathway, generous)
             session.flush()
             digest = self.digests["second"]
-            return promotions.request(session, self.app, actor, digest=digest, pathway_name=COLORS, margin=None).id
+            return promotions.request_promotion(
+                session, self.app, actor, digest=digest, pathway_name=COLORS, margin=None
+            ).id
 
     def _read_colors(self) -> None:
         """Have both classifiers of colors have read two signed images, and be right."""
@@ -390,7 +392,7 @@ class World:
         administrator = self.people.actor(self.app, Role.ADMINISTRATOR)
         with self.app.database.writing() as session:
             for promotion in session.scalars(select(Promotion).where(Promotion.state == "waiting")):
-                promotions.reject(session, administrator, promotion.id, "Another one comes.")
+                promotions.reject_promotion(session, administrator, promotion.id, "Another one comes.")
 
     def _researcher_and_colors(self) -> tuple[Actor, Pathway]:
         return self.people.actor(self.app, Role.RESEARCHER), get_pathway(self.app.settings, COLORS)

@@ -19,9 +19,9 @@ from medhub.foundation.safe_zip import ArchiveRefused
 from medhub.records.erasure import erase_patient
 from medhub.review import service as review
 from medhub.training import datasets
-from medhub.training.dataset_contents import NothingToLearn, OneLabelOnly
+from medhub.training.dataset_contents import NothingToLearn, SingleLabel
 from medhub.training.models import DataSet, DataSetRow
-from medhub.training.tasks import destroy_forgotten_pictures
+from medhub.training.tasks import delete_orphaned_pictures
 from tests.factories.accounts import People
 from tests.factories.colors import COLORS, bring_in, packed, picture, sign_case
 from tests.factories.images import in_doubt
@@ -44,11 +44,11 @@ def test_a_version_holds_what_was_signed_and_says_who_says_so(
     signed = sign_case(app, people, {"red": "red", "green": "green", "blue": "gray"}, 1)
     waiting = sign_case(app, people, ["red", "green"], 2)
     bring_in(app, people, waiting.patient_id, picture("red", 77))  # of an open case: nobody has said anything
-    made = make(app, researcher, people.project_id)
-    assert (made.name, made.version, made.origin, made.images) == (COLORS, 1, "verdicts", 4)
-    assert made.left_out == {"not counted": 1}
-    assert {label: sum(parts.values()) for label, parts in made.counts.items()} == {"red": 2, "green": 2}
-    rows = rows_of(app, made.id)
+    dataset = make(app, researcher, people.project_id)
+    assert (dataset.name, dataset.version, dataset.origin, dataset.images) == (COLORS, 1, "verdicts", 4)
+    assert dataset.left_out == {"not counted": 1}
+    assert {label: sum(parts.values()) for label, parts in dataset.counts.items()} == {"red": 2, "green": 2}
+    rows = rows_of(app, dataset.id)
     assert {row.image_id for row in rows} == {*signed.image_ids[:2], *waiting.image_ids}
     (first,) = [row for row in rows if row.image_id == signed.image_ids[0]]
     assert (first.label, first.patient_id, first.case_id, first.case_version) == (
@@ -57,11 +57,11 @@ def test_a_version_holds_what_was_signed_and_says_who_says_so(
         signed.case_id,
         1,
     )
-    assert first.said_by == "The physician"
-    assert first.said_at is not None
+    assert first.labeled_by == "The physician"
+    assert first.labeled_at is not None
     with app.database.reading() as session:
         entry = session.scalars(select(AuditEntry).where(AuditEntry.action == "dataset.create")).one()
-    assert (entry.object_id, entry.actor, entry.project_id) == (made.id, "The researcher", people.project_id)
+    assert (entry.object_id, entry.actor, entry.project_id) == (dataset.id, "The researcher", people.project_id)
 
 
 def test_a_case_under_correction_is_left_out_and_its_newer_version_counts(
@@ -98,35 +98,35 @@ def test_a_later_version_never_moves_a_patient(app: AppContext, people: People, 
 
 def test_the_same_verdicts_have_the_same_digest(app: AppContext, people: People, researcher: Actor) -> None:
     sign_case(app, people, ["red", "green"], 1)
-    one, two = make(app, researcher, people.project_id), make(app, researcher, people.project_id, "other")
-    assert one.digest == two.digest
+    row, two = make(app, researcher, people.project_id), make(app, researcher, people.project_id, "other")
+    assert row.digest == two.digest
     sign_case(app, people, ["red"], 2)
-    assert make(app, researcher, people.project_id).digest != one.digest
+    assert make(app, researcher, people.project_id).digest != row.digest
 
 
 def test_an_erased_patients_images_vanish_and_the_version_says_so(
     app: AppContext, people: People, researcher: Actor, administrator: Actor
 ) -> None:
-    kept, gone = sign_case(app, people, ["red", "green"], 1), sign_case(app, people, ["red", "green"], 2)
-    made = make(app, researcher, people.project_id)
+    remaining, gone = sign_case(app, people, ["red", "green"], 1), sign_case(app, people, ["red", "green"], 2)
+    dataset = make(app, researcher, people.project_id)
     with app.database.writing() as session:
         erase_patient(session, app, administrator, gone.patient_id)
     with app.database.reading() as session:
-        assert datasets.erased(session, [made.id]) == {made.id: 2}
-        files = datasets.files_of(session, made.id)
-        facts = datasets.list_rows(session, made, offset=0, limit=10)
-        assert session.get_one(DataSet, made.id).digest == made.digest
-    assert {file.group for file in files} == {kept.patient_id}
-    told = str([[vars(one.row), one.patient_code] for one in facts])
-    assert gone.patient_id not in told
-    assert not [image_id for image_id in gone.image_ids if image_id in told]
+        assert datasets.count_erased(session, [dataset.id]) == {dataset.id: 2}
+        files = datasets.files_of(session, dataset.id)
+        facts = datasets.list_rows(session, dataset, offset=0, limit=10)
+        assert session.get_one(DataSet, dataset.id).digest == dataset.digest
+    assert {file.group for file in files} == {remaining.patient_id}
+    text = str([[vars(row.row), row.patient_code] for row in facts])
+    assert gone.patient_id not in text
+    assert not [image_id for image_id in gone.image_ids if image_id in text]
 
 
 def test_nothing_signed_makes_no_version(app: AppContext, people: People, researcher: Actor) -> None:
     with pytest.raises(NothingToLearn):
         make(app, researcher, people.project_id)
     sign_case(app, people, ["red"], 1)
-    with pytest.raises(OneLabelOnly):
+    with pytest.raises(SingleLabel):
         make(app, researcher, people.project_id)
     with app.database.reading() as session:
         assert session.scalars(select(DataSet)).all() == []
@@ -138,10 +138,10 @@ def test_who_may_make_and_see_a_version(app: AppContext, people: People, researc
         make(app, people.actor(app, Role.PHYSICIAN), people.project_id)
     with pytest.raises(NotFound):
         make(app, people.outsider(app), people.project_id)
-    made = make(app, researcher, people.project_id)
+    dataset = make(app, researcher, people.project_id)
     with app.database.reading() as session:
         with pytest.raises(NotFound):
-            datasets.get_dataset(session, people.outsider(app), made.id)
+            datasets.get_dataset(session, people.outsider(app), dataset.id)
         given = {"project_id": None, "query": None, "sort": None, "offset": 0, "limit": 10}
         assert datasets.list_datasets(session, people.outsider(app), **given)[1] == 0  # type: ignore[arg-type]
         assert datasets.list_datasets(session, researcher, **given)[1] == 1  # type: ignore[arg-type]
@@ -167,23 +167,23 @@ def test_an_uploaded_version_keeps_pixels_and_nothing_else(
             "d.png": b"no picture",
         }
     )
-    made = datasets.make_from_zip(app, researcher, project_id=people.project_id, name="bench", data=data)
-    rows = rows_of(app, made)
+    dataset_id = datasets.make_from_zip(app, researcher, project_id=people.project_id, name="bench", data=data)
+    rows = rows_of(app, dataset_id)
     assert [row.label for row in rows] == ["red", "green", "blue"]
     assert rows[0].group_key == rows[1].group_key != rows[2].group_key
     assert rows[0].part == rows[1].part
     with app.database.reading() as session:
-        dataset = session.get_one(DataSet, made)
+        dataset = session.get_one(DataSet, dataset_id)
         assert (dataset.origin, dataset.images, dataset.left_out) == ("uploaded", 3, {"unreadable": 1})
-        files = datasets.files_of(session, made)
+        files = datasets.files_of(session, dataset_id)
     stored = [path for path in (app.settings.data / "datasets").rglob("*") if path.is_file()]
     assert {path.name for path in stored} == {file.blob for file in files}
     for path in stored:
-        with Picture.open(path) as kept:
-            assert (kept.format, kept.info) == ("PNG", {})
-    told = b"".join(path.read_bytes() for path in app.settings.data.rglob("*") if path.is_file())
-    assert b"Siti" not in told
-    assert b"H-100234" not in told
+        with Picture.open(path) as opened:
+            assert (opened.format, opened.info) == ("PNG", {})
+    content = b"".join(path.read_bytes() for path in app.settings.data.rglob("*") if path.is_file())
+    assert b"Siti" not in content
+    assert b"H-100234" not in content
 
 
 def test_the_same_picture_counts_once_and_a_disputed_one_not_at_all(
@@ -191,9 +191,9 @@ def test_the_same_picture_counts_once_and_a_disputed_one_not_at_all(
 ) -> None:
     red, green, both = picture("red", 1), picture("green", 2), picture("blue", 3)
     data = packed({"red/1.png": red, "red/2.png": red, "green/1.png": green, "red/3.png": both, "green/3.png": both})
-    made = datasets.make_from_zip(app, researcher, project_id=people.project_id, name="bench", data=data)
+    dataset_id = datasets.make_from_zip(app, researcher, project_id=people.project_id, name="bench", data=data)
     with app.database.reading() as session:
-        dataset = session.get_one(DataSet, made)
+        dataset = session.get_one(DataSet, dataset_id)
     assert dataset.images == 2
     assert dataset.left_out == {"the same picture again": 1, "the same picture under another label": 2}
 
@@ -205,12 +205,12 @@ def test_writing_in_uploaded_pictures_is_black_before_they_are_kept(
     dataset_id = datasets.make_from_zip(app, researcher, project_id=people.project_id, name="ours", data=packed(files))
     with app.database.reading() as session:
         dataset = session.get_one(DataSet, dataset_id)
-        kept = session.scalars(
+        stored = session.scalars(
             select(DataSetRow.content).where(DataSetRow.dataset_id == dataset_id, DataSetRow.label == "red")
         ).one()
     assert (dataset.images, dataset.left_out) == (2, {"with writing that a person must see": 1})
-    assert kept is not None
-    with Picture.open(io.BytesIO(datasets.pictures_of(app.settings).get(kept))) as shown:
+    assert stored is not None
+    with Picture.open(io.BytesIO(datasets.pictures_of(app.settings).get(stored))) as shown:
         assert np.asarray(shown)[64:84, 125:250].max() <= 30
 
 
@@ -229,17 +229,17 @@ def test_what_is_refused_leaves_nothing(app: AppContext, people: People, researc
     folder = app.settings.data / "datasets"
     before = sorted(path for path in folder.rglob("*") if path.is_file())
     broken = packed({**good, "blue/1.png": picture("blue", 1), "../x.png": b""})
-    for data, error in ((broken, ArchiveRefused), (packed({"red/9.png": picture("red", 9)}), OneLabelOnly)):
+    for data, error in ((broken, ArchiveRefused), (packed({"red/9.png": picture("red", 9)}), SingleLabel)):
         with pytest.raises(error):
             datasets.make_from_zip(app, researcher, project_id=people.project_id, name="bad", data=data)
     assert sorted(path for path in folder.rglob("*") if path.is_file()) == before
     with app.database.reading() as session:
-        assert [one.name for one in session.scalars(select(DataSet))] == ["good"]
+        assert [row.name for row in session.scalars(select(DataSet))] == ["good"]
         assert len(datasets.files_of(session, session.scalars(select(DataSet.id)).one())) == 2
 
 
 def test_one_archive_is_read_at_a_time(app: AppContext, people: People, researcher: Actor) -> None:
-    with datasets._one_zip, pytest.raises(Conflict, match="Another ZIP"):
+    with datasets._zip_lock, pytest.raises(Conflict, match="Another ZIP"):
         datasets.make_from_zip(app, researcher, project_id=people.project_id, name="x", data=b"")
 
 
@@ -248,8 +248,8 @@ def test_pictures_without_a_row_are_destroyed(app: AppContext, people: People, r
     datasets.make_from_zip(app, researcher, project_id=people.project_id, name="good", data=data)
     store = datasets.pictures_of(app.settings)
     lost = store.put(b"written before the server died")
-    assert destroy_forgotten_pictures(app) == 0  # it may be of an upload that is at work
-    assert destroy_forgotten_pictures(app, older_than_s=-1) == 1
+    assert delete_orphaned_pictures(app) == 0  # it may be of an upload that is at work
+    assert delete_orphaned_pictures(app, older_than_s=-1) == 1
     assert not store.has(lost)
     assert len(list(store.digests(older_than_s=-1))) == 2
 

@@ -118,9 +118,9 @@ def test_what_is_no_archive_is_refused(data: bytes) -> None:
 
 
 def test_a_damaged_archive_is_refused_wherever_the_damage_is() -> None:
-    whole = packed({f"red/{n}.png": bytes(range(200)) for n in range(3)}, zipfile.ZIP_DEFLATED)
-    for at in range(0, len(whole), 7):
-        data = bytearray(whole)
+    complete = packed({f"red/{n}.png": bytes(range(200)) for n in range(3)}, zipfile.ZIP_DEFLATED)
+    for at in range(0, len(complete), 7):
+        data = bytearray(complete)
         data[at] ^= 0xFF
         try:
             read(bytes(data))

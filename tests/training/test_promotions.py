@@ -74,7 +74,7 @@ def put(app: AppContext, actor: Actor, pathway: Pathway, digest: str, part: appo
 
 def shadow(app: AppContext, actor: Actor, pathway: Pathway, digest: str) -> None:
     with app.database.writing() as session:
-        promotions.begin_shadow(session, app, actor, pathway, digest)
+        promotions.start_shadow(session, app, actor, pathway, digest)
     run_jobs(app)
 
 
@@ -85,12 +85,12 @@ def fix(app: AppContext, actor: Actor, pathway: Pathway, limits: PromotionCriter
 
 def ask(app: AppContext, actor: Actor, digest: str, margin: float | None = None) -> str:
     with app.database.writing() as session:
-        return promotions.request(session, app, actor, digest=digest, pathway_name=COLORS, margin=margin).id
+        return promotions.request_promotion(session, app, actor, digest=digest, pathway_name=COLORS, margin=margin).id
 
 
 def digests_of(app: AppContext, image_id: str) -> list[str]:
     with app.database.reading() as session:
-        return [one.digest for one in classification.predictions_of(session, image_id)]
+        return [item.digest for item in classification.predictions_of(session, image_id)]
 
 
 # Who reads.
@@ -117,12 +117,12 @@ def test_a_shadow_reads_too_and_nobody_who_reads_images_sees_it(
     image_ids = bring_in(app, people, make_patient(app, people), picture("red", 1), picture("blue", 2))
     own = in_use(app, pathway)
     with app.database.reading() as session:
-        said = session.scalars(select(ShadowPrediction)).all()
-        assert {(one.image_id, one.digest) for one in said} == {(image_id, second) for image_id in image_ids}
-        assert {one.label for one in said} == {"red", "blue"}
+        answers = session.scalars(select(ShadowPrediction)).all()
+        assert {(item.image_id, item.digest) for item in answers} == {(image_id, second) for image_id in image_ids}
+        assert {item.label for item in answers} == {"red", "blue"}
         physician = people.actor(app, Role.PHYSICIAN)
-        found, _ = queries.list_images(session, physician, queries.ImageFilter(), sort=None, offset=0, limit=10)
-        assert {facts.prediction.digest for facts in found if facts.prediction is not None} == {own}
+        rows, _ = queries.list_images(session, physician, queries.ImageFilter(), sort=None, offset=0, limit=10)
+        assert {facts.prediction.digest for facts in rows if facts.prediction is not None} == {own}
         assert session.scalar(select(func.count()).select_from(Prediction)) == 2
         acts = session.scalars(select(AuditEntry).where(AuditEntry.action == "prediction.shadow")).all()
         assert {entry.object_id for entry in acts} == set(image_ids)
@@ -221,18 +221,18 @@ def test_each_roll_back_goes_one_further_back(
     own = in_use(app, pathway)
     for digest in (second, unsure):
         put(app, administrator, pathway, digest, IN_USE)
-    found = []
+    rows = []
     for _ in range(2):
         with app.database.writing() as session:
-            found.append(roll_back(session, administrator, app.settings, pathway).digest)
-    assert found == [second, own]
+            rows.append(roll_back(session, administrator, app.settings, pathway).digest)
+    assert rows == [second, own]
     assert in_use(app, pathway) == own
     with pytest.raises(NothingBefore), app.database.writing() as session:
         roll_back(session, administrator, app.settings, pathway)
     with app.database.reading() as session:
         past = appointments.history(session, COLORS)
-        assert [one.digest for one in past] == [own, second, unsure, second]
-        assert [one.until is None for one in past] == [True, False, False, False]
+        assert [item.digest for item in past] == [own, second, unsure, second]
+        assert [item.until is None for item in past] == [True, False, False, False]
         acts = session.scalars(select(AuditEntry).where(AuditEntry.action == "classifier.roll-back")).all()
     assert [(entry.object_id, entry.actor) for entry in acts] == [(COLORS, "The administrator")] * 2
 
@@ -251,12 +251,12 @@ def test_two_people_take_a_classifier_into_use(
     with app.database.reading() as session:
         promotion = promotions.get_promotion(session, promotion_id)
         assert (promotion.state, promotion.replaces, promotion.classifier) == ("waiting", own, "second")
-        assert {one["name"]: (one["value"], one["met"]) for one in promotion.evidence["requested"]}["margin"] == (
+        assert {item["name"]: (item["value"], item["met"]) for item in promotion.evidence["requested"]}["margin"] == (
             0.0,
             True,
         )
     with app.database.writing() as session:
-        promotions.approve(session, app, administrator, promotion_id)
+        promotions.approve_promotion(session, app, administrator, promotion_id)
     assert in_use(app, pathway) == second
     (image_id,) = bring_in(app, people, make_patient(app, people), picture("green", 5))
     assert digests_of(app, image_id) == [second]
@@ -265,7 +265,7 @@ def test_two_people_take_a_classifier_into_use(
         assert (promotion.state, promotion.decided_by) == ("approved", "The administrator")
         assert current(session, COLORS, SHADOW) is None
     with pytest.raises(Conflict, match="decided already"), app.database.writing() as session:
-        promotions.approve(session, app, administrator, promotion_id)
+        promotions.approve_promotion(session, app, administrator, promotion_id)
 
 
 def test_who_asks_does_not_approve(
@@ -276,7 +276,7 @@ def test_who_asks_does_not_approve(
     shadow(app, administrator, pathway, second)
     promotion_id = ask(app, administrator, second)
     with pytest.raises(promotions.SecondPersonNeeded), app.database.writing() as session:
-        promotions.approve(session, app, administrator, promotion_id)
+        promotions.approve_promotion(session, app, administrator, promotion_id)
     assert in_use(app, pathway) != second
 
 
@@ -287,11 +287,11 @@ def test_one_that_fails_a_limit_cannot_be_approved(
     fix(app, administrator, pathway)
     shadow(app, researcher, pathway, unsure)
     promotion_id = ask(app, researcher, unsure)
-    with pytest.raises(promotions.LimitsNotKept, match="abstains: 1 ") as told, app.database.writing() as session:
-        promotions.approve(session, app, administrator, promotion_id)
-    assert told.value.facts["failed"] == ["abstention"]
+    with pytest.raises(promotions.LimitsNotMet, match="abstains: 1 ") as error, app.database.writing() as session:
+        promotions.approve_promotion(session, app, administrator, promotion_id)
+    assert error.value.facts["failed"] == ["abstention"]
     with app.database.writing() as session:
-        promotions.reject(session, administrator, promotion_id, "It is never sure.")
+        promotions.reject_promotion(session, administrator, promotion_id, "It is never sure.")
     with app.database.reading() as session:
         promotion = promotions.get_promotion(session, promotion_id)
         assert (promotion.state, promotion.reason) == ("rejected", "It is never sure.")
@@ -312,8 +312,8 @@ def test_limits_are_fixed_beforehand(
     with pytest.raises(promotions.PromotionWaiting):
         ask(app, researcher, second)
     fix(app, administrator, pathway)  # too late for the request that waits
-    with pytest.raises(promotions.LimitsNotKept, match="limit 100"), app.database.writing() as session:
-        promotions.approve(session, app, administrator, promotion_id)
+    with pytest.raises(promotions.LimitsNotMet, match="limit 100"), app.database.writing() as session:
+        promotions.approve_promotion(session, app, administrator, promotion_id)
 
 
 def test_a_request_is_held_against_the_one_that_was_in_use(
@@ -331,7 +331,7 @@ def test_a_request_is_held_against_the_one_that_was_in_use(
     promotion_id = ask(app, researcher, second)
     put(app, administrator, pathway, unsure, IN_USE)
     with pytest.raises(Conflict, match="Another classifier is in use"), app.database.writing() as session:
-        promotions.approve(session, app, administrator, promotion_id)
+        promotions.approve_promotion(session, app, administrator, promotion_id)
 
 
 def test_images_of_patients_that_it_learned_from_do_not_count(
@@ -352,18 +352,18 @@ def test_images_of_patients_that_it_learned_from_do_not_count(
             session, app, researcher, project_id=people.project_id, pathway=COLORS, name=None
         ).id
     run_id = start(app, researcher, dataset_id)
-    tasks.train(app, run_id, trainer=trainer())
+    tasks.run_training(app, run_id, trainer=trainer())
     digest = str(run_of(app, run_id).digest)
     shadow(app, researcher, pathway, digest)
     later = sign_case(app, people, ["red"], 9, patient_id=signed[0].patient_id)
     with app.database.reading() as session:
         in_test = next(row for row, part in known.items() if part == "test")
         own = appointments.digest_in_use(session, app.settings, pathway)
-        found = live_metrics.signed_images(session, app.settings, digest, own, pathway=COLORS)
-        patients = {session.get_one(Image, one.image_id).patient_id for one in found}
+        rows = live_metrics.signed_images(session, app.settings, digest, own, pathway=COLORS)
+        patients = {session.get_one(Image, item.image_id).patient_id for item in rows}
         assert patients == {in_test}
         read = set(session.scalars(select(ShadowPrediction.image_id)))
-    of_test = next(one for one in signed if one.patient_id == in_test)
+    of_test = next(item for item in signed if item.patient_id == in_test)
     assert read == {*of_test.image_ids, *later.image_ids}  # what comes in is read all the same
 
 
@@ -377,14 +377,14 @@ def test_agreement_is_with_what_was_signed_week_by_week(
     shadow(app, researcher, pathway, unsure)
     own = in_use(app, pathway)
     with app.database.reading() as session:
-        found = live_metrics.signed_images(
+        rows = live_metrics.signed_images(
             session, app.settings, unsure, own, pathway=COLORS, projects=[people.project_id]
         )
-        (week,) = live_metrics.agreement(found)
+        (week,) = live_metrics.weekly_agreement(rows)
         elsewhere = live_metrics.signed_images(session, app.settings, unsure, own, projects=[people.other_project_id])
     assert (week.n, week.in_use, week.shadow) == (2, 0.5, 0.0)  # gray is not counted; the shadow is never sure
     assert (week.in_use_uncertain, week.shadow_uncertain) == (0.0, 1.0)
-    assert week.begins.weekday() == 0
+    assert week.starts.weekday() == 0
     assert elsewhere == []
 
 
@@ -395,15 +395,15 @@ def test_drift_is_of_the_pathway_the_classifier_and_the_projects(
     bring_in(app, people, patient_id, *(picture("red", seed) for seed in range(3)))
     own = in_use(app, pathway)
     with app.database.reading() as session:
-        found = live_metrics.drift(session, pathway, own, [people.project_id], "day")
-        nothing = live_metrics.drift(session, pathway, own, [people.other_project_id], "day")
-    assert found.reference is not None
-    assert found.reference.labels == {"red": 3}
-    assert (found.spans, found.alarm, nothing.reference) == ([], None, None)
+        rows = live_metrics.measure_drift(session, pathway, own, [people.project_id], "day")
+        nothing = live_metrics.measure_drift(session, pathway, own, [people.other_project_id], "day")
+    assert rows.reference is not None
+    assert rows.reference.labels == {"red": 3}
+    assert (rows.spans, rows.alarm, nothing.reference) == ([], None, None)
     assert FEWEST > 3
 
 
 def test_a_run_of_a_data_set_is_known_by_the_digest_that_it_made(app: AppContext) -> None:
     with app.database.reading() as session:
         assert session.scalars(select(TrainingRun)).all() == []
-        assert live_metrics._learned_from(session, {"0" * 64}) == set()
+        assert live_metrics._training_patients(session, {"0" * 64}) == set()

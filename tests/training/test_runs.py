@@ -35,7 +35,7 @@ from tests.training.conftest import Trainer
 def start(app: AppContext, actor: Actor, dataset_id: str, **more: Any) -> str:
     given = {"name": "ours", "recipe": "quick", "init": None, "overrule": None} | more
     with app.database.writing() as session:
-        return runs.start(session, app.settings, actor, dataset_id=dataset_id, **given).id
+        return runs.start_run(session, app.settings, actor, dataset_id=dataset_id, **given).id
 
 
 def run_of(app: AppContext, run_id: str) -> TrainingRun:
@@ -55,8 +55,8 @@ def seen(tmp_path: Path) -> Callable[[], dict[str, Any]]:
     """What the trainer was given."""
 
     def read() -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((tmp_path / "seen.json").read_text())
-        return found
+        offered_run: dict[str, Any] = json.loads((tmp_path / "seen.json").read_text())
+        return offered_run
 
     return read
 
@@ -69,10 +69,10 @@ def test_a_training_ends_in_a_classifier_that_is_found(
     seen: Callable[[], dict[str, Any]],
 ) -> None:
     run_id = start(app, researcher, dataset_id, init="timm:hrnet_w18_small", overrule="The same slide twice.")
-    tasks.train(app, run_id, trainer=trainer())
+    tasks.run_training(app, run_id, trainer=trainer())
     run = run_of(app, run_id)
     assert (run.state, run.failure, run.stage) == ("done", None, "learning")
-    assert [one["validation_accuracy"] for one in run.epochs["curve"]] == [0.5, 0.9]
+    assert [item["validation_accuracy"] for item in run.epochs["curve"]] == [0.5, 0.9]
     assert run.digest is not None
     installed = find_installed(app.settings, run.digest)
     assert installed.folder == (app.settings.data / "classifiers" / f"ours-{run.digest[:8]}").resolve()
@@ -103,12 +103,12 @@ def test_a_training_that_fails_says_why(app: AppContext, researcher: Actor, data
         ("lies", "not the one that the trainer says"),
     ):
         run_id = start(app, researcher, dataset_id)
-        tasks.train(app, run_id, trainer=trainer(mode))
+        tasks.run_training(app, run_id, trainer=trainer(mode))
         run = run_of(app, run_id)
         assert run.state == "failed"
         assert words in str(run.failure)
         assert not (app.settings.data / "training" / run_id).exists()
-    assert [one.card.name for one in all_installed(app.settings)] == ["tiny"]
+    assert [item.card.name for item in all_installed(app.settings)] == ["tiny"]
 
 
 @pytest.mark.parametrize("stop_code", [3, 143])
@@ -117,19 +117,19 @@ def test_a_training_stops_when_it_is_asked_to(
 ) -> None:
     run_id = start(app, researcher, dataset_id)
     at_work = threading.Thread(
-        target=tasks.train, args=(app, run_id), kwargs={"trainer": trainer("hangs", stop_code)}, daemon=True
+        target=tasks.run_training, args=(app, run_id), kwargs={"trainer": trainer("hangs", stop_code)}, daemon=True
     )
     at_work.start()
     wait_for(lambda: run_of(app, run_id).epochs["curve"])
     assert run_of(app, run_id).state == "running"
     with app.database.writing() as session:
-        runs.stop(session, researcher, run_id)
+        runs.stop_run(session, researcher, run_id)
     at_work.join(60)
     run = run_of(app, run_id)
     assert (run.state, run.digest) == ("stopped", None)
     assert not (app.settings.data / "training" / run_id).exists()
     with pytest.raises(Conflict, match="ended already"), app.database.writing() as session:
-        runs.stop(session, researcher, run_id)
+        runs.stop_run(session, researcher, run_id)
 
 
 def test_one_that_waits_stops_at_once_and_never_runs(
@@ -137,8 +137,8 @@ def test_one_that_waits_stops_at_once_and_never_runs(
 ) -> None:
     run_id = start(app, researcher, dataset_id)
     with app.database.writing() as session:
-        runs.stop(session, researcher, run_id)
-    tasks.train(app, run_id, trainer=trainer("fails"))
+        runs.stop_run(session, researcher, run_id)
+    tasks.run_training(app, run_id, trainer=trainer("fails"))
     assert run_of(app, run_id).state == "stopped"
 
 
@@ -152,7 +152,7 @@ def test_a_runner_that_stops_leaves_off_and_the_next_goes_on(
     run_id = start(app, researcher, dataset_id)
 
     def runner() -> Runner:
-        return Runner(app.database, {"train": LongHandler(partial(tasks.train, app, trainer=trainer("hangs")))})
+        return Runner(app.database, {"train": LongHandler(partial(tasks.run_training, app, trainer=trainer("hangs")))})
 
     first = runner()
     first.start()
@@ -180,7 +180,7 @@ from medhub.foundation.settings import Settings
 from medhub.training import tasks
 app = build(Settings(data=Path(sys.argv[1]), database_url=sys.argv[2] or None, pathways=Path(sys.argv[3]),
                        classifiers=Path(sys.argv[4]), master_key="07" * 32), migrate=False)
-tasks.train(app, sys.argv[5], trainer=tuple(sys.argv[6:]))
+tasks.run_training(app, sys.argv[5], trainer=tuple(sys.argv[6:]))
 """
 
 
@@ -193,9 +193,9 @@ def test_a_server_that_is_killed_takes_its_trainer_along_and_the_next_goes_on(
 ) -> None:
     run_id = start(app, researcher, dataset_id)
     settings = app.settings
-    places = (settings.data, settings.database_url or "", settings.pathways, settings.classifiers)
+    paths = (settings.data, settings.database_url or "", settings.pathways, settings.classifiers)
     server = subprocess.Popen(
-        [sys.executable, "-c", KILLED, *map(str, places), run_id, *trainer("hangs")],
+        [sys.executable, "-c", KILLED, *map(str, paths), run_id, *trainer("hangs")],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     wait_for(lambda: run_of(app, run_id).epochs["curve"])
@@ -203,33 +203,33 @@ def test_a_server_that_is_killed_takes_its_trainer_along_and_the_next_goes_on(
     server.wait(10)
     folder = settings.data / "training" / run_id
     wait_for(lambda: not trainers(folder))
-    tasks.sweep(app)
+    tasks.remove_old_folders(app)
     assert folder.is_dir()  # it is still to be finished
     (folder / "classifier" / "go").touch()
-    tasks.train(app, run_id, trainer=trainer("hangs"))
+    tasks.run_training(app, run_id, trainer=trainer("hangs"))
     assert seen()["resumed"] is True
     assert run_of(app, run_id).state == "done"
 
 
 def trainers(folder: Path) -> list[int]:
     """The processes that were given a folder."""
-    found = []
+    offered_run = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if str(folder).encode() in (process / "cmdline").read_bytes():
-                found.append(int(process.name))
+                offered_run.append(int(process.name))
         except OSError:
             continue
-    return found
+    return offered_run
 
 
 def test_what_nobody_works_at_is_swept(app: AppContext, researcher: Actor, dataset_id: str) -> None:
     folders = app.settings.data / "training"
-    tasks.sweep(app)  # before there was any
+    tasks.remove_old_folders(app)  # before there was any
     run_id = start(app, researcher, dataset_id)
     for name in (run_id, "left-behind"):
         (folders / name / "images").mkdir(parents=True)
-    tasks.sweep(app)
+    tasks.remove_old_folders(app)
     assert [path.name for path in folders.iterdir()] == [run_id]
 
 
@@ -245,7 +245,7 @@ def test_an_erased_patient_ends_the_training(
     monkeypatch.setattr(tasks, "ERASED_S", 0.1)
     run_id = start(app, researcher, dataset_id)
     at_work = threading.Thread(
-        target=tasks.train, args=(app, run_id), kwargs={"trainer": trainer("hangs")}, daemon=True
+        target=tasks.run_training, args=(app, run_id), kwargs={"trainer": trainer("hangs")}, daemon=True
     )
     at_work.start()
     wait_for(lambda: run_of(app, run_id).epochs["curve"])
@@ -258,7 +258,7 @@ def test_an_erased_patient_ends_the_training(
     assert "was erased" in str(run.failure)
     assert not (app.settings.data / "training" / run_id).exists()
     again = start(app, researcher, dataset_id)
-    tasks.train(app, again, trainer=trainer())
+    tasks.run_training(app, again, trainer=trainer())
     assert run_of(app, again).state == "done"
     assert len(seen()["rows"]) == 15
 
@@ -275,7 +275,7 @@ def test_long_jobs_hold_up_no_other(app: AppContext, researcher: Actor, dataset_
     ran = threading.Event()
     run_id = start(app, researcher, dataset_id)
     handlers: dict[str, Handler] = {
-        "train": LongHandler(partial(tasks.train, app, trainer=trainer("hangs"))),
+        "train": LongHandler(partial(tasks.run_training, app, trainer=trainer("hangs"))),
         "note": lambda: ran.set(),
     }
     runner = Runner(app.database, handlers)
@@ -307,18 +307,18 @@ def test_long_jobs_hold_up_no_other(app: AppContext, researcher: Actor, dataset_
 )
 def test_a_recipe_that_cannot_be_followed_is_told(recipe: str, tmp_path: Path) -> None:
     with pytest.raises(Invalid):
-        run_requests.check_order(Settings(data=tmp_path), recipe, None)
+        run_requests.check_request(Settings(data=tmp_path), recipe, None)
 
 
 def test_each_recipe_that_is_offered_can_be_followed(tmp_path: Path) -> None:
     settings = Settings(data=tmp_path)
     offered = run_requests.shipped_recipes()
-    assert "quick" in [one.name for one in offered]
-    for one in offered:
-        if one.needs_start:
+    assert "quick" in [item.name for item in offered]
+    for item in offered:
+        if item.needs_start:
             with pytest.raises(Invalid, match="starts from"):
-                run_requests.check_order(settings, one.name, None)
-        assert run_requests.check_order(settings, one.name, "none") == (one.name, None, "none")
+                run_requests.check_request(settings, item.name, None)
+        assert run_requests.check_request(settings, item.name, "none") == (item.name, None, "none")
 
 
 def test_a_recipe_of_ones_own_is_handed_over(
@@ -326,7 +326,7 @@ def test_a_recipe_of_ones_own_is_handed_over(
 ) -> None:
     text = "[preprocessing]\nsize = 64\nmean = [0,0,0]\nstd = [1,1,1]\n"
     run_id = start(app, researcher, dataset_id, recipe=text)
-    tasks.train(app, run_id, trainer=trainer())
+    tasks.run_training(app, run_id, trainer=trainer())
     assert run_of(app, run_id).state == "done"
     assert seen()["recipe"].endswith(f"{run_id}/recipe.toml")
 
@@ -335,13 +335,16 @@ def test_a_starting_point_is_published_or_lies_in_the_folder_of_weights(app: App
     folder = run_requests.weights_folder_of(app.settings)
     folder.mkdir()
     (folder / "base.safetensors").touch()
-    assert run_requests.check_start(app.settings, None) is None
-    assert run_requests.check_start(app.settings, " none ") == "none"
-    assert run_requests.check_start(app.settings, "timm:mobilenetv2_100.ra_in1k") == "timm:mobilenetv2_100.ra_in1k"
-    assert run_requests.check_start(app.settings, "base.safetensors") == "base.safetensors"
+    assert run_requests.check_initialization(app.settings, None) is None
+    assert run_requests.check_initialization(app.settings, " none ") == "none"
+    assert (
+        run_requests.check_initialization(app.settings, "timm:mobilenetv2_100.ra_in1k")
+        == "timm:mobilenetv2_100.ra_in1k"
+    )
+    assert run_requests.check_initialization(app.settings, "base.safetensors") == "base.safetensors"
     for init in ("other.safetensors", "../medhub.sqlite", "base.pt", "timm:../x", "/etc/passwd", "--out"):
         with pytest.raises(Invalid):
-            run_requests.check_start(app.settings, init)
+            run_requests.check_initialization(app.settings, init)
 
 
 def test_who_may_start_see_and_stop(app: AppContext, people: People, researcher: Actor, dataset_id: str) -> None:
@@ -351,7 +354,7 @@ def test_who_may_start_see_and_stop(app: AppContext, people: People, researcher:
         start(app, people.outsider(app), dataset_id)
     run_id, outsider = start(app, researcher, dataset_id), people.outsider(app)
     with app.database.writing() as session:
-        for act in (runs.get_run, runs.stop):
+        for act in (runs.get_run, runs.stop_run):
             with pytest.raises(NotFound):
                 act(session, outsider, run_id)
 
@@ -362,4 +365,4 @@ def test_a_stopping_runner_ends_the_writing_of_images(
     stopping = threading.Event()
     stopping.set()
     with pytest.raises(JobInterrupted):
-        tasks.train(app, start(app, researcher, dataset_id), stopping=stopping, trainer=trainer())
+        tasks.run_training(app, start(app, researcher, dataset_id), stopping=stopping, trainer=trainer())

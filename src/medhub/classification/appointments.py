@@ -68,7 +68,7 @@ def digest_in_use(session: Session, settings: Settings, pathway: Pathway) -> str
 
 def by_digest(session: Session, settings: Settings) -> dict[tuple[str, Part], list[str]]:
     """The pathways on which each classifier has each part now."""
-    found: dict[tuple[str, Part], list[str]] = {}
+    pathways: dict[tuple[str, Part], list[str]] = {}
     parts: tuple[Part, Part] = (IN_USE, SHADOW)
     for pathway in all_pathways(settings).values():
         for part in parts:
@@ -77,13 +77,15 @@ def by_digest(session: Session, settings: Settings) -> dict[tuple[str, Part], li
             if part == IN_USE and digest is None:
                 digest = _own_digest(settings, pathway)
             if digest is not None:
-                found.setdefault((digest, part), []).append(pathway.name)
-    return found
+                pathways.setdefault((digest, part), []).append(pathway.name)
+    return pathways
 
 
 def _own_digest(settings: Settings, pathway: Pathway) -> str | None:
     """The digest of the pathway's own classifier, if it is installed; it need not be loaded for that."""
-    return next((one.digest for one in all_installed(settings) if one.folder.name == pathway.classifier), None)
+    return next(
+        (installed.digest for installed in all_installed(settings) if installed.folder.name == pathway.classifier), None
+    )
 
 
 def check_labels(pathway: Pathway, labels: tuple[str, ...]) -> None:

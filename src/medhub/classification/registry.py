@@ -64,7 +64,7 @@ def find_folder(settings: Settings, name: str) -> Path:
     for folder in (folder_of(settings) / name, trained_folder_of(settings) / name, Path(name)):
         if (folder / CARD_FILE).is_file():
             return folder.resolve()
-    names = [one.folder.name for one in all_installed(settings)]
+    names = [installed.folder.name for installed in all_installed(settings)]
     raise ClassifierNotFound(
         f"There is no classifier “{name}”. There are: {', '.join(names) or 'none'}.", classifier=name
     )
@@ -84,20 +84,20 @@ def all_installed(settings: Settings) -> list[Installed]:
     folders = [folder_of(settings), trained_folder_of(settings)]
     if folders[0].resolve() == folders[1].resolve():
         folders.pop()
-    found = []
+    classifiers = []
     for path in (path for folder in folders for path in sorted(folder.glob(f"*/{CARD_FILE}"))):
         try:
-            found.append(_installed(path.parent.resolve()))
+            classifiers.append(_installed(path.parent.resolve()))
         except (ClassifierBroken, FileNotFoundError) as error:  # one that is not whole hides no other
             log.warning("classifier.left_out", folder=path.parent.name, error=type(error).__name__)
-    return found
+    return classifiers
 
 
 def find_installed(settings: Settings, digest: str) -> Installed:
     """The classifier of a digest."""
-    for one in all_installed(settings):
-        if one.digest == digest:
-            return one
+    for installed in all_installed(settings):
+        if installed.digest == digest:
+            return installed
     raise ClassifierNotFound(
         f"The classifier with the digest {digest[:8]} is not installed (any more). Restore its folder.",
         classifier=digest,

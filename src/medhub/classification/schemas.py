@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
 from medhub.classification.models import Prediction
 from medhub.classification.registry import Installed
 from medhub.foundation.http import Moment, Schema
@@ -75,7 +79,7 @@ class ClassifierOut(Schema):
     not_for: list[str]
     limitations: list[str]
     per_label: list[LabelFigure]
-    strangers: list[OutOfDistributionSet]
+    out_of_distribution: Annotated[list[OutOfDistributionSet], Field(serialization_alias="strangers")]
     data: list[DataSource]
     trained_here: bool
     in_use_on: list[str]
@@ -104,7 +108,7 @@ class ClassifierOut(Schema):
             not_for=list(card.not_for),
             limitations=list(card.limitations),
             per_label=list(card.per_label),
-            strangers=list(card.out_of_distribution),
+            out_of_distribution=list(card.out_of_distribution),
             data=list(card.data),
             trained_here=trained_here,
             in_use_on=in_use_on,

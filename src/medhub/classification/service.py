@@ -62,7 +62,7 @@ def classify_image(app: AppContext, image_id: str, pixels: NDArray[np.uint8]) ->
             return
         session.add(
             Prediction(
-                **_what_was_said(image_id, classifier, reading, decision, pathway),
+                **_prediction_values(image_id, classifier, reading, decision, pathway),
                 project_id=image.project_id,
                 imaged_at=image.created_at,
                 reason=decision.reason,
@@ -84,7 +84,7 @@ def _limit(classifier: Classifier, pathway: Pathway) -> float:
     return limit_of(classifier.card, pathway.threshold, learned=pathway.limit == "learned")
 
 
-def _what_was_said(
+def _prediction_values(
     image_id: str, classifier: Classifier, reading: ClassifierOutput, decision: Decision, pathway: Pathway
 ) -> dict[str, Any]:
     return {
@@ -121,13 +121,13 @@ def wanted_in_shadow(app: AppContext, image_id: str) -> list[tuple[Appointment |
         pathway = get_pathway(app.settings, study.pathway)
         in_use = appointments.current(session, study.pathway, appointments.IN_USE)
         digest = appointments.digest_in_use(session, app.settings, pathway)
-        said = set(session.scalars(select(Prediction.digest).where(Prediction.image_id == image_id))) | set(
+        digests = set(session.scalars(select(Prediction.digest).where(Prediction.image_id == image_id))) | set(
             session.scalars(select(ShadowPrediction.digest).where(ShadowPrediction.image_id == image_id))
         )
     wanted: list[tuple[Appointment | None, Pathway]] = []
-    if shadow.digest not in said:
+    if shadow.digest not in digests:
         wanted.append((shadow, pathway))
-    if digest not in said:
+    if digest not in digests:
         wanted.append((in_use, pathway))
     return wanted
 
@@ -149,7 +149,7 @@ def classify_in_shadow(
         )
         if session.get(Image, image_id) is None or session.scalar(known) is not None:
             return
-        session.add(ShadowPrediction(**_what_was_said(image_id, classifier, reading, decision, pathway)))
+        session.add(ShadowPrediction(**_prediction_values(image_id, classifier, reading, decision, pathway)))
         record(
             session,
             AuditAct(
@@ -212,9 +212,9 @@ def predictions_of(session: Session, image_id: str) -> list[Prediction]:
 
 def latest(session: Session, image_ids: Collection[str]) -> dict[str, Prediction]:
     """The latest prediction of each image."""
-    chosen = select(Prediction).where(pagination.in_ids(session, Prediction.image_id, image_ids))
-    found = session.scalars(chosen.order_by(Prediction.created_at, Prediction.id))
-    return {prediction.image_id: prediction for prediction in found}
+    statement = select(Prediction).where(pagination.in_ids(session, Prediction.image_id, image_ids))
+    predictions = session.scalars(statement.order_by(Prediction.created_at, Prediction.id))
+    return {prediction.image_id: prediction for prediction in predictions}
 
 
 def label_counts(session: Session, project_ids: Iterable[str]) -> list[tuple[str, int]]:

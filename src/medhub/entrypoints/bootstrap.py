@@ -45,8 +45,8 @@ def build(settings: Settings, *, migrate: bool = True) -> AppContext:
         ),
     )
     if migrate:
-        training.sweep(app)
-        training.destroy_forgotten_pictures(app)
+        training.remove_old_folders(app)
+        training.delete_orphaned_pictures(app)
     return app
 
 

@@ -33,18 +33,18 @@ def _settings_of(data: Path | None) -> Settings:
 
 def files_in(paths: list[Path]) -> list[Path]:
     """The files that are named, and the images in the folders that are named, in their order."""
-    found: list[Path] = []
+    files: list[Path] = []
     for path in paths:
         if path.is_dir():
             inside = (p for p in sorted(path.rglob("*")) if p.is_file() and not p.name.startswith("."))
-            found += [p for p in inside if p.suffix.lower() in ENDINGS]
+            files += [p for p in inside if p.suffix.lower() in ENDINGS]
         elif path.exists():
-            found.append(path)
+            files.append(path)
         else:
             raise NotFound(f"There is no file {path}.")
-    if not found:
+    if not files:
         raise NotFound("There are no images in what was named.")
-    return found
+    return files
 
 
 def _with_bar(files: list[Path], doing: str, quiet: bool) -> Iterator[Path]:

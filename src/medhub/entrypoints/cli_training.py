@@ -27,10 +27,10 @@ from medhub.science.learning.recipe import About, Distillation, Recipe, find_rec
 
 if TYPE_CHECKING:
     from medhub.science.learning.training_job import TrainedClassifier
-    from medhub.science.learning.training_loop import Epoch
+    from medhub.science.learning.training_progress import Epoch
 
-NEEDED = ("torch", "onnx", "safetensors", "matplotlib")
-STOPPED = 143  # as a process that SIGTERM has ended
+REQUIRED_PACKAGES = ("torch", "onnx", "safetensors", "matplotlib")
+EXIT_STOPPED = 143  # as a process that SIGTERM has ended
 _BARS = "▁▂▃▄▅▆▇█"
 
 Classifier = Annotated[str, typer.Argument(help="Name of a classifier, or its folder.")]
@@ -74,32 +74,32 @@ def train_command(
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
 ) -> None:
     """Make a classifier from labeled images. Needs the extra "train"; ends with 143 when it was stopped."""
-    if absent := [one for one in NEEDED if find_spec(one) is None]:
+    if missing := [package for package in REQUIRED_PACKAGES if find_spec(package) is None]:
         raise Unavailable(
-            f"Training needs packages that are not installed: {', '.join(absent)}. Install the extra: "
+            f"Training needs packages that are not installed: {', '.join(missing)}. Install the extra: "
             "pip install 'medhub[train]' (for torch without CUDA, take it from PyTorch's CPU index first)."
         )
-    from medhub.science.learning.distributed import joined
+    from medhub.science.learning.distributed import join_processes
     from medhub.science.learning.training_job import TrainingJob, run_training
-    from medhub.science.learning.training_loop import Stopped
+    from medhub.science.learning.training_progress import Stopped
 
     path = find_recipe(recipe)
-    wanted = _named(load_recipe(path), name, out)
+    settings = _name_classifier(load_recipe(path), name, out)
     if init is not None:
         # What the recipe says of its own starting weights holds for a file of that name, wherever it lies.
-        same = wanted.start_from is not None and Path(init).name == Path(wanted.start_from).name
-        start = wanted.start if same else None
-        wanted = wanted.model_copy(update={"start_from": None if init == "none" else init, "start": start})
+        same = settings.start_from is not None and Path(init).name == Path(settings.start_from).name
+        start = settings.start if same else None
+        settings = settings.model_copy(update={"start_from": None if init == "none" else init, "start": start})
     if teacher is not None:
-        if wanted.distillation is None:
+        if settings.distillation is None:
             raise Invalid("The recipe has no distillation: there is nothing for a teacher to do.", field="teacher")
-        values = wanted.distillation.model_dump() | {"teacher": str(teacher.resolve())}
-        wanted = wanted.model_copy(update={"distillation": Distillation.model_validate(values)})
+        values = settings.distillation.model_dump() | {"teacher": str(teacher.resolve())}
+        settings = settings.model_copy(update={"distillation": Distillation.model_validate(values)})
     console = Console(stderr=True)
-    with _Watcher(console, progress, quiet=int(os.environ.get("RANK", "0")) > 0) as watch:
+    with _ConsoleObserver(console, progress, quiet=int(os.environ.get("RANK", "0")) > 0) as observer:
         try:
             job = TrainingJob(
-                recipe=wanted,
+                recipe=settings,
                 rows=read_listing(data, root),
                 folder=path.resolve().parent if init is None else Path.cwd(),
                 out=out,
@@ -107,47 +107,49 @@ def train_command(
                 data=strangers,
                 overrule=overrule_leakage,
             )
-            with joined(device, threads) as world:
-                made = run_training(job, resume=resume, watch=watch, world=world, say=watch.say)
+            with join_processes(device, threads) as processes:
+                trained = run_training(
+                    job, resume=resume, observer=observer, processes=processes, report=observer.print_line
+                )
         except Stopped as stopped:
-            watch.tell({"event": "stopped", "message": stopped.message})
-            watch.say(stopped.message)
-            raise typer.Exit(STOPPED) from None
+            observer.write_event({"event": "stopped", "message": stopped.message})
+            observer.print_line(stopped.message)
+            raise typer.Exit(EXIT_STOPPED) from None
         except MedhubError as error:
-            watch.tell({"event": "failed", "message": error.message})
+            observer.write_event({"event": "failed", "message": error.message})
             raise
         except Exception as error:
-            watch.tell({"event": "failed", "message": f"A fault of Medhub: {type(error).__name__}."})
+            observer.write_event({"event": "failed", "message": f"A fault of Medhub: {type(error).__name__}."})
             raise
-        if made is not None:
-            watch.tell({"event": "done", "digest": made.classifier.digest})
-    if made is not None:
-        _show_made(made, out)
+        if trained is not None:
+            observer.write_event({"event": "done", "digest": trained.classifier.digest})
+    if trained is not None:
+        _print_trained(trained, out)
 
 
-def _named(recipe: Recipe, name: str | None, out: Path) -> Recipe:
-    chosen = name
-    if chosen is None and recipe.about.name == About().name:
-        chosen = out.name
-    if chosen is None:
+def _name_classifier(recipe: Recipe, name: str | None, out: Path) -> Recipe:
+    new_name = name
+    if new_name is None and recipe.about.name == About().name:
+        new_name = out.name
+    if new_name is None:
         return recipe
-    values = recipe.about.model_dump() | {"name": chosen}
+    values = recipe.about.model_dump() | {"name": new_name}
     try:
         return recipe.model_copy(update={"about": About.model_validate(values)})
     except ValueError as error:
         raise Invalid(
-            f'"{chosen}" cannot be the name of a classifier: small letters, digits and hyphens. Give one by --name.',
+            f'"{new_name}" cannot be the name of a classifier: small letters, digits and hyphens. Give one by --name.',
             field="name",
         ) from error
 
 
-class _Watcher:
+class _ConsoleObserver:
     """Shows progress, writes it to a file, and asks for an end when the process is asked to end."""
 
     def __init__(self, console: Console, file: Path | None, *, quiet: bool) -> None:
         self._console = console
         self._file: TextIO | None = file.open("a", encoding="utf-8") if file is not None and not quiet else None
-        self._end = threading.Event()
+        self._stop_requested = threading.Event()
         self._quiet = quiet
         columns = (
             TextColumn("{task.description}"),
@@ -158,47 +160,47 @@ class _Watcher:
         )
         self._bar = Progress(*columns, console=console, disable=quiet, transient=True)
         self._task = self._bar.add_task("reading", total=None)
-        self._began = self._told = 0.0
+        self._started = self._last_written = 0.0
         self._first: int | None = None
         self._losses: list[float] = []
         self._accuracies: list[float] = []
 
-    def __enter__(self) -> _Watcher:
-        self._before = {one: signal.signal(one, self._asked) for one in (signal.SIGTERM, signal.SIGINT)}
+    def __enter__(self) -> _ConsoleObserver:
+        self._before = {number: signal.signal(number, self._request_stop) for number in (signal.SIGTERM, signal.SIGINT)}
         self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
-        for one, handler in self._before.items():
-            signal.signal(one, handler)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
         if self._file is not None:
             self._file.close()
 
-    def _asked(self, number: int, _frame: object) -> None:
-        if self._end.is_set():  # asked twice: at once
+    def _request_stop(self, number: int, _frame: object) -> None:
+        if self._stop_requested.is_set():  # asked twice: at once
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
-        self._end.set()
+        self._stop_requested.set()
 
     def stop(self) -> bool:
         """Whether the process was asked to end."""
-        return self._end.is_set()
+        return self._stop_requested.is_set()
 
-    def tell(self, event: dict[str, Any]) -> None:
+    def write_event(self, event: dict[str, Any]) -> None:
         """Write a line to the file."""
         if self._file is not None:
             self._file.write(json.dumps(event, ensure_ascii=False) + "\n")
             self._file.flush()
 
-    def say(self, line: str) -> None:
+    def print_line(self, line: str) -> None:
         """Print a sentence."""
         if not self._quiet:
             self._bar.print(line, highlight=False, soft_wrap=True)
 
     def stage(self, name: str) -> None:
         """Another stage has begun."""
-        self.tell({"event": "stage", "name": name})
+        self.write_event({"event": "stage", "name": name})
         self._bar.update(self._task, description=name, total=None, completed=0)
 
     def prepared(self, images: int, of: int) -> None:
@@ -209,17 +211,17 @@ class _Watcher:
         """One step of learning is done."""
         now = time.monotonic()
         if self._first is None:
-            self._first, self._began = step, now
+            self._first, self._started = step, now
         self._bar.update(self._task, description=f"learning, loss {loss:.3f}", total=of, completed=step)
-        if now - self._told >= 1 or step == of:
-            self._told = now
+        if now - self._last_written >= 1 or step == of:
+            self._last_written = now
             done = step - self._first
-            eta = (now - self._began) / done * (of - step) if done else None
-            self.tell({"event": "step", "step": step, "of": of, "loss": loss, "eta_s": eta})
+            eta = (now - self._started) / done * (of - step) if done else None
+            self.write_event({"event": "step", "step": step, "of": of, "loss": loss, "eta_s": eta})
 
     def epoch(self, epoch: Epoch) -> None:
         """One epoch is done."""
-        self.tell(
+        self.write_event(
             {
                 "event": "epoch",
                 "epoch": epoch.number,
@@ -234,35 +236,35 @@ class _Watcher:
         )
         self._losses.append(epoch.validation_loss)
         self._accuracies.append(epoch.validation_accuracy)
-        self.say(
+        self.print_line(
             f"{'head ' if epoch.stage == 'head' else ''}epoch {epoch.number}/{epoch.of}: loss {epoch.loss:.4f}, "
-            f"validation loss {epoch.validation_loss:.4f} {_spark(self._losses)}, accuracy "
-            f"{epoch.validation_accuracy:.4f} {_spark(self._accuracies)}, {epoch.seconds:.0f} s, waited for data "
+            f"validation loss {epoch.validation_loss:.4f} {_sparkline(self._losses)}, accuracy "
+            f"{epoch.validation_accuracy:.4f} {_sparkline(self._accuracies)}, {epoch.seconds:.0f} s, waited for data "
             f"{epoch.waited:.1%}"
         )
 
 
-def _spark(values: list[float]) -> str:
-    shown = values[-12:]
-    low, high = min(shown), max(shown)
+def _sparkline(values: list[float]) -> str:
+    recent = values[-12:]
+    low, high = min(recent), max(recent)
     width = (high - low) or 1.0
-    return "".join(_BARS[min(7, int((value - low) / width * 8))] for value in shown)
+    return "".join(_BARS[min(7, int((value - low) / width * 8))] for value in recent)
 
 
-def _show_made(made: TrainedClassifier, out: Path) -> None:
+def _print_trained(trained: TrainedClassifier, out: Path) -> None:
     console = Console(stderr=True)
-    card = made.classifier.card
+    card = trained.classifier.card
     console.print(
-        f"[bold]{card.name} {card.version}[/bold] is in {out}: accuracy {made.reached.accuracy.value:.2%} on "
-        f"{made.reached.n} test images ({made.reached.accuracy.low:.2%} to {made.reached.accuracy.high:.2%}), "
-        f"expected calibration error {made.reached.ece:.4f}. Its card: medhub card {out}",
+        f"[bold]{card.name} {card.version}[/bold] is in {out}: accuracy {trained.results.accuracy.value:.2%} on "
+        f"{trained.results.n} test images ({trained.results.accuracy.low:.2%} to {trained.results.accuracy.high:.2%}), "
+        f"expected calibration error {trained.results.ece:.4f}. Its card: medhub card {out}",
         highlight=False,
         soft_wrap=True,
     )
-    print(made.classifier.digest)
+    print(trained.classifier.digest)
 
 
-def _chosen(data: Path, root: Path | None, split: str | None) -> tuple[tuple[ListingRow, ...], str]:
+def _select_rows(data: Path, root: Path | None, split: str | None) -> tuple[tuple[ListingRow, ...], str]:
     rows = read_listing(data, root)
     if split not in (None, "all", "train", "val", "test"):
         raise Invalid(f'There is no part "{split}"; there are train, val, test and all.', field="split")
@@ -270,13 +272,13 @@ def _chosen(data: Path, root: Path | None, split: str | None) -> tuple[tuple[Lis
         split = "test"
     if split in (None, "all"):
         return rows, "all"
-    chosen = part_of(rows, split)  # type: ignore[arg-type]
-    if not chosen:
+    selected = part_of(rows, split)  # type: ignore[arg-type]
+    if not selected:
         raise Invalid(f"{data.name} has no images of the part {split}.", field="split")
-    return chosen, str(split)
+    return selected, str(split)
 
 
-def _bar(quiet: bool) -> Progress:
+def _progress_bar(quiet: bool) -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True)
 
@@ -303,48 +305,48 @@ def evaluate_command(
     if threshold is not None and not 0 < threshold <= 1:
         raise Invalid("A threshold lies above 0 and is at most 1.", field="threshold")
     reader = get_classifier(Settings(), classifier)
-    rows, part = _chosen(data, root, split)
-    wanted = load_recipe(find_recipe(recipe)) if recipe is not None else None
-    if wanted is not None:
-        rows = with_sources(rows, wanted.source_of)
-    with _bar(as_json) as bar:
+    rows, part = _select_rows(data, root, split)
+    settings = load_recipe(find_recipe(recipe)) if recipe is not None else None
+    if settings is not None:
+        rows = with_sources(rows, settings.source_of)
+    with _progress_bar(as_json) as bar:
         task = bar.add_task("Reading", total=len(rows))
-        found = evaluation.measure(reader, rows, threshold, done=lambda: bar.advance(task))
-    reached = evaluation.results(found)
-    value = {"part": part, **evaluation.as_json(found, reached, reader.card, reader.digest)}
-    wrong: list[str] = []
-    if wanted is not None:
-        parts = evaluation.card_parts(found, reached, evaluation.COMMAND.format(name=reader.card.name))
+        measurement = evaluation.measure(reader, rows, threshold, done=lambda: bar.advance(task))
+    results = evaluation.compute_results(measurement)
+    value = {"part": part, **evaluation.as_json(measurement, results, reader.card, reader.digest)}
+    differences: list[str] = []
+    if settings is not None:
+        parts = evaluation.card_parts(measurement, results, evaluation.COMMAND.format(name=reader.card.name))
         if strangers is not None:
             command = evaluation.COMMAND.format(name=reader.card.name)
-            parts["figures"] = (*parts["figures"], *evaluation.changes(reader, rows, threshold, command))
+            parts["figures"] = (*parts["figures"], *evaluation.measure_changes(reader, rows, threshold, command))
             kinds = evaluation.measure_out_of_distribution(
-                reader, wanted.out_of_distribution, strangers, found.readings, threshold
+                reader, settings.out_of_distribution, strangers, measurement.readings, threshold
             )
             parts["out_of_distribution"] = kinds
-            value["variations"] = [one.model_dump(exclude={"command"}) for one in parts["figures"][5:]]
-            value["strangers"] = [one.model_dump() for one in parts["out_of_distribution"]]
-        wrong = evaluation.differences(reader.card, parts)
-        value["differs_from_card"] = wrong
+            value["variations"] = [figure.model_dump(exclude={"command"}) for figure in parts["figures"][5:]]
+            value["strangers"] = [figure.model_dump() for figure in parts["out_of_distribution"]]
+        differences = evaluation.differences(reader.card, parts)
+        value["differs_from_card"] = differences
     if charts is not None:
         from medhub.science.learning.charts import draw_all
 
-        draw_all(charts, [], found, reached)
+        draw_all(charts, [], measurement, results)
     if as_json:
         print(json.dumps(value, ensure_ascii=False, indent=2))
     else:
-        _show(value, recipe is not None)
-    if found.unreadable or wrong:
+        _print_evaluation(value, recipe is not None)
+    if measurement.unreadable or differences:
         raise typer.Exit(1)
 
 
-def _show(value: dict[str, Any], checked: bool) -> None:
+def _print_evaluation(value: dict[str, Any], checked: bool) -> None:
     console = Console()
 
-    def ranged(one: dict[str, float | None] | None) -> str:
-        if one is None or one["value"] is None:
+    def ranged(figure: dict[str, float | None] | None) -> str:
+        if figure is None or figure["value"] is None:
             return "-"
-        return f"{one['value']:.4f} ({one['low']:.4f} to {one['high']:.4f})"
+        return f"{figure['value']:.4f} ({figure['low']:.4f} to {figure['high']:.4f})"
 
     console.print(
         f"[bold]{value['classifier']} {value['version']}[/bold] on {value['n']} images ({value['part']}); "
@@ -361,15 +363,15 @@ def _show(value: dict[str, Any], checked: bool) -> None:
     table.add_row("unlike the training data", ranged(value["unlike_training_data"]))
     for point in value["curve"]:
         table.add_row(f"accuracy of the surest {point['answered']:.0%}", f"{point['accuracy']:.4f}")
-    for name, one in value["per_source"].items():
-        table.add_row(f"accuracy, source {name} (n = {one['n']})", ranged(one))
-    for one in value.get("variations", ()):
-        table.add_row(one["name"], ranged(one))
+    for name, figure in value["per_source"].items():
+        table.add_row(f"accuracy, source {name} (n = {figure['n']})", ranged(figure))
+    for figure in value.get("variations", ()):
+        table.add_row(figure["name"], ranged(figure))
     console.print(table)
     names = ("sensitivity", "specificity", "precision", "f1", "auroc", "auprc")
     table = Table("label", "n", *names)
-    for label, one in value["per_class"].items():
-        table.add_row(label, str(one["n"]), *(ranged(one[name]).replace(" (", "\n(") for name in names))
+    for label, figure in value["per_class"].items():
+        table.add_row(label, str(figure["n"]), *(ranged(figure[name]).replace(" (", "\n(") for name in names))
     console.print(table)
     labels = value["confusion"]["labels"]
     table = Table("label \\ said", *labels)
@@ -378,9 +380,13 @@ def _show(value: dict[str, Any], checked: bool) -> None:
     console.print(table)
     if value.get("strangers"):
         table = Table("not made for", "n", "Uncertain", "unlike the training data", "AUROC")
-        for one in value["strangers"]:
+        for figure in value["strangers"]:
             table.add_row(
-                one["name"], str(one["n"]), f"{one['uncertain']:.4f}", f"{one['novel']:.4f}", f"{one['auroc']:.4f}"
+                figure["name"],
+                str(figure["n"]),
+                f"{figure['uncertain']:.4f}",
+                f"{figure['novel']:.4f}",
+                f"{figure['auroc']:.4f}",
             )
         console.print(table)
     if value["left_out"]:
@@ -408,44 +414,43 @@ def calibrate_command(
     strangers: Annotated[Path | None, typer.Option(help="Folder that the recipe's patterns are relative to.")] = None,
 ) -> None:
     """Learn anew, on images of your own, how sure a classifier may be and when it must say nothing."""
-    from medhub.science.learning.recalibration import divided_for, promise_of, recalibrate
+    from medhub.science.learning.recalibration import recalibrate, split_for_calibration, target_of
 
     folder = find_folder(Settings(), classifier)
-    wanted = load_recipe(find_recipe(recipe)) if recipe is not None else None
+    settings = load_recipe(find_recipe(recipe)) if recipe is not None else None
     rows = read_listing(data, root)
-    if wanted is not None:
-        rows = with_sources(rows, wanted.source_of)
+    if settings is not None:
+        rows = with_sources(rows, settings.source_of)
     card = load_card(folder)
-    rows = divided_for(card, rows)
-    promise = promise_of(card, target_error, confidence)
-    with _bar(False) as bar:
+    rows = split_for_calibration(card, rows)
+    promise = target_of(card, target_error, confidence)
+    with _progress_bar(False) as bar:
         task = bar.add_task("Reading", total=sum(row.split == "val" for row in rows))
-        made = recalibrate(
+        calibrated = recalibrate(
             folder,
             rows,
             out,
             version=version,
-            wanted=promise,
+            target=promise,
             note=note,
-            strangers=wanted.out_of_distribution if wanted is not None else (),
+            out_of_distribution=settings.out_of_distribution if settings is not None else (),
             data=strangers,
             done=lambda: bar.advance(task),
         )
-    card, console = made.classifier.card, Console(stderr=True)
+    card, results, console = calibrated.classifier.card, calibrated.results, Console(stderr=True)
     limit = card.abstention
-    said = (
+    outcome = (
         "no limit could be learned"
         if limit is None
         else f"it answers from {limit.threshold:.4f} on, {limit.answered:.1%} of the {limit.n} images it was learned on"
     )
     console.print(
-        f"[bold]{card.name} {card.version}[/bold] is in {out}: {said}; on {made.reached.n} test images accuracy "
-        f"{made.reached.accuracy.value:.2%}, expected calibration error {made.reached.ece:.4f}. Its card: medhub card "
-        f"{out}",
+        f"[bold]{card.name} {card.version}[/bold] is in {out}: {outcome}; on {results.n} test images accuracy "
+        f"{results.accuracy.value:.2%}, expected calibration error {results.ece:.4f}. Its card: medhub card {out}",
         highlight=False,
         soft_wrap=True,
     )
-    print(made.classifier.digest)
+    print(calibrated.classifier.digest)
 
 
 def compare_command(
@@ -459,19 +464,19 @@ def compare_command(
     """Compare two classifiers on the same images: McNemar's exact test and a paired bootstrap over groups."""
     from medhub.science.learning.comparison import compare
 
-    one, other = (get_classifier(Settings(), name) for name in (first, second))
-    rows, part = _chosen(data, root, split)
-    with _bar(as_json) as bar:
+    left, right = (get_classifier(Settings(), name) for name in (first, second))
+    rows, part = _select_rows(data, root, split)
+    with _progress_bar(as_json) as bar:
         task = bar.add_task("Reading", total=2 * len(rows))
-        value = {"part": part, **compare(one, other, rows, done=lambda: bar.advance(task))}
+        value = {"part": part, **compare(left, right, rows, done=lambda: bar.advance(task))}
     if as_json:
         print(json.dumps(value, ensure_ascii=False, indent=2))
         return
     console = Console()
     table = Table("figure", "value (95 % interval)")
 
-    def ranged(found: dict[str, float]) -> str:
-        return f"{found['value']:.4f} ({found['low']:.4f} to {found['high']:.4f})"
+    def ranged(interval: dict[str, float]) -> str:
+        return f"{interval['value']:.4f} ({interval['low']:.4f} to {interval['high']:.4f})"
 
     table.add_row(f"accuracy of {first}", ranged(value["first"]["accuracy"]))
     table.add_row(f"accuracy of {second}", ranged(value["second"]["accuracy"]))

@@ -88,7 +88,7 @@ def job_handlers(app: AppContext) -> Mapping[str, Handler]:
         "send-export": partial(send_export, app),
         "finish-erasure": partial(finish_erasure, app),
         "destroy-exports": partial(export.destroy_exports_of_patient, app),
-        "train": LongHandler(partial(training.train, app)),
+        "train": LongHandler(partial(training.run_training, app)),
     }
 
 

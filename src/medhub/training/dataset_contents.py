@@ -23,7 +23,7 @@ class NothingToLearn(Conflict):
     code = "nothing-to-learn"
 
 
-class OneLabelOnly(Invalid):
+class SingleLabel(Invalid):
     """All images have the same label."""
 
     code = "one-label-only"
@@ -40,24 +40,33 @@ class Entry:
     patient_id: str | None = None
     case_id: str | None = None
     case_version: int | None = None
-    said_by: str | None = None
-    said_at: datetime | None = None
+    labeled_by: str | None = None
+    labeled_at: datetime | None = None
 
     def line(self, part: Part, group_key: str) -> str:
         """The row as it is hashed."""
-        said_at = clock.iso(self.said_at) if self.said_at is not None else None
-        facts = [self.content, self.label, group_key, part, self.case_id, self.case_version, self.said_by, said_at]
+        labeled_at = clock.iso(self.labeled_at) if self.labeled_at is not None else None
+        facts = [
+            self.content,
+            self.label,
+            group_key,
+            part,
+            self.case_id,
+            self.case_version,
+            self.labeled_by,
+            labeled_at,
+        ]
         return json.dumps(facts, ensure_ascii=False, separators=(",", ":"))
 
 
 def check_labels(labels: Iterable[str]) -> None:
     """Refuse a version from which nothing can be learned."""
-    found = sorted(set(labels))
-    if not found:
+    names = sorted(set(labels))
+    if not names:
         raise NothingToLearn("There are no labeled images here. Nothing was made.")
-    if len(found) < FEWEST_LABELS:
-        raise OneLabelOnly(
-            f"All images have the label “{found[0]}”. A classifier tells labels apart: it needs at least two."
+    if len(names) < FEWEST_LABELS:
+        raise SingleLabel(
+            f"All images have the label “{names[0]}”. A classifier tells labels apart: it needs at least two."
         )
 
 
@@ -66,30 +75,30 @@ def part_of(key: bytes, entry: Entry) -> Part:
     return part_of_group(key, entry.group)
 
 
-def counts(labels: Sequence[str], parts: Sequence[str]) -> dict[str, dict[str, int]]:
+def count_labels(labels: Sequence[str], parts: Sequence[str]) -> dict[str, dict[str, int]]:
     """How many images of each label are in each part."""
-    found = Counter(zip(labels, parts, strict=True))
-    return {label: {part: found[label, part] for part in PARTS} for label in sorted(set(labels))}
+    pairs = Counter(zip(labels, parts, strict=True))
+    return {label: {part: pairs[label, part] for part in PARTS} for label in sorted(set(labels))}
 
 
-def gaps(counted: Mapping[str, Mapping[str, int]]) -> list[str]:
+def describe_gaps(counted: Mapping[str, Mapping[str, int]]) -> list[str]:
     """What a training from these counts cannot do, in words."""
     words = {"train": "learned", "val": "tuned and calibrated", "test": "measured"}
-    found = []
+    sentences = []
     for part in PARTS:
         missing = [label for label, of in counted.items() if not of.get(part)]
         if missing:
-            found.append(
+            sentences.append(
                 f"No image of {', '.join(missing)} is in the part “{part}”: it cannot be {words[part]} there. "
                 "More patients fill the gap; which part a patient belongs to never changes."
             )
-    return found
+    return sentences
 
 
-def digest(lines: Iterable[str]) -> str:
+def digest_of_rows(lines: Iterable[str]) -> str:
     """SHA-256 over the sorted rows, each ended by a line feed."""
-    whole = hashlib.sha256()
+    hasher = hashlib.sha256()
     for line in sorted(lines):
-        whole.update(line.encode())
-        whole.update(b"\n")
-    return whole.hexdigest()
+        hasher.update(line.encode())
+        hasher.update(b"\n")
+    return hasher.hexdigest()

@@ -18,7 +18,7 @@ from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
 from medhub.accounts.actor import Actor
-from medhub.errors import Conflict, NotFound
+from medhub.errors import Conflict, Invalid, NotFound
 from medhub.foundation import clock, ids, pagination
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.blobs import BlobStore
@@ -37,7 +37,7 @@ from medhub.training.labeled_zip import LabeledZipLimits, read_archive
 from medhub.training.models import DataSet, DataSetRow
 
 # One ZIP at a time: each lies in memory, and the decoding processes are there for uploads of patients too.
-_one_zip = threading.Lock()
+_zip_lock = threading.Lock()
 
 
 class DataSetNotFound(NotFound):
@@ -46,10 +46,20 @@ class DataSetNotFound(NotFound):
     code = "dataset-not-found"
 
 
+LONGEST_NAME = 100
+
+
 class ZipBusy(Conflict):
     """Another ZIP is being read."""
 
     code = "zip-busy"
+
+
+def check_name(name: str) -> str:
+    """Refuse a name that is empty, too long or not printable."""
+    if not name or len(name) > LONGEST_NAME or not name.isprintable():
+        raise Invalid(f"Give the data set a name of at most {LONGEST_NAME} characters.", field="name")
+    return name
 
 
 def pictures_of(settings: Settings) -> BlobStore:
@@ -62,15 +72,15 @@ def make_from_verdicts(
 ) -> DataSet:
     """Make a version of what was signed in a project along a pathway, as it stands now."""
     actor.require("dataset.create", project_id, "project")
-    known = get_pathway(app.settings, pathway)
-    counted = set(known.labels) - set(known.not_counted)
+    definition = get_pathway(app.settings, pathway)
+    counted = set(definition.labels) - set(definition.not_counted)
     left_out: Counter[str] = Counter()
     entries = []
-    for verdict, case, image in session.execute(_signed(project_id, known.name)):
+    for verdict, case, image in session.execute(_select_verdicts(project_id, definition.name)):
         if case.signed_at is None:
             left_out["under correction"] += 1
         elif verdict.label not in counted:
-            left_out["not counted" if verdict.label in known.not_counted else "unknown label"] += 1
+            left_out["not counted" if verdict.label in definition.not_counted else "unknown label"] += 1
         elif image.state == "unreadable":
             left_out["unreadable"] += 1
         else:
@@ -83,16 +93,18 @@ def make_from_verdicts(
                     patient_id=image.patient_id,
                     case_id=case.id,
                     case_version=case.version,
-                    said_by=verdict.by,
-                    said_at=verdict.at,
+                    labeled_by=verdict.by,
+                    labeled_at=verdict.at,
                 )
             )
-    made = _write(session, app, actor, project_id, name or known.name, "verdicts", known.name, entries, left_out)
-    actor.record(session, "dataset.create", "dataset", made.id, project_id=project_id, images=made.images)
-    return made
+    dataset = _write_version(
+        session, app, actor, project_id, name or definition.name, "verdicts", definition.name, entries, left_out
+    )
+    actor.record(session, "dataset.create", "dataset", dataset.id, project_id=project_id, images=dataset.images)
+    return dataset
 
 
-def _signed(project_id: str, pathway: str) -> Any:
+def _select_verdicts(project_id: str, pathway: str) -> Any:
     """The verdicts of signed cases, and of those under correction, which are left out and counted."""
     return (
         select(Verdict, Case, Image)
@@ -107,42 +119,42 @@ def _signed(project_id: str, pathway: str) -> Any:
 def make_from_zip(app: AppContext, actor: Actor, *, project_id: str, name: str, data: bytes) -> str:
     """Make a version of the labeled images in a ZIP; only their pixels are kept. Returns the id."""
     actor.require("dataset.create", project_id, "project")
-    if not _one_zip.acquire(blocking=False):
+    if not _zip_lock.acquire(blocking=False):
         raise ZipBusy("Another ZIP is being read. Try again when it is done; nothing was stored.")
     store = pictures_of(app.settings)
     new: list[str] = []
     try:
-        entries, left_out = _take_in(app, store, project_id, data, new)
+        entries, left_out = _read_labeled_images(app, store, project_id, data, new)
         with app.database.writing() as session:
-            made = _write(session, app, actor, project_id, name, "uploaded", None, entries, left_out)
-            actor.record(session, "dataset.create", "dataset", made.id, project_id=project_id, images=made.images)
-            return made.id
+            dataset = _write_version(session, app, actor, project_id, name, "uploaded", None, entries, left_out)
+            actor.record(session, "dataset.create", "dataset", dataset.id, project_id=project_id, images=dataset.images)
+            return dataset.id
     except BaseException:
         for digest in new:
             store.delete(digest)
         raise
     finally:
-        _one_zip.release()
+        _zip_lock.release()
 
 
-def _take_in(
+def _read_labeled_images(
     app: AppContext, store: BlobStore, project_id: str, data: bytes, new: list[str]
 ) -> tuple[list[Entry], Counter[str]]:
     settings = app.settings
     limits = LabeledZipLimits(max_file_bytes=settings.upload_max_bytes)
-    taken = DecodingLimits(max_bytes=settings.upload_max_bytes, max_pixels=settings.upload_max_pixels)
+    decoding = DecodingLimits(max_bytes=settings.upload_max_bytes, max_pixels=settings.upload_max_pixels)
     left_out: Counter[str] = Counter()
     entries: dict[str, Entry] = {}
     disputed: set[str] = set()
     reading = app.reading or app.isolation
     for file in read_archive(data, limits):
         try:
-            pixels = reading.run(decode_without_writing, file.data, taken)
+            pixels = reading.run(decode_without_writing, file.data, decoding)
         except (Unacceptable, DecoderFailed) as refusal:
             writing = refusal.facts.get("reason") == "writing"
             left_out["with writing that a person must see" if writing else "unreadable"] += 1
             continue
-        content = _keep(store, pixels, new)
+        content = _store_pixels(store, pixels, new)
         group = app.keys.fingerprint("dataset-groups", f"{project_id}:{file.group or content}".encode())[:32]
         known = entries.get(content)
         if known is None:
@@ -156,7 +168,7 @@ def _take_in(
     return [entry for content, entry in entries.items() if content not in disputed], left_out
 
 
-def _keep(store: BlobStore, pixels: NDArray[np.uint8], new: list[str]) -> str:
+def _store_pixels(store: BlobStore, pixels: NDArray[np.uint8], new: list[str]) -> str:
     """Keep the pixels alone, and note what was not there before."""
     buffer = io.BytesIO()
     Picture.fromarray(pixels).save(buffer, "PNG", compress_level=4)
@@ -168,7 +180,7 @@ def _keep(store: BlobStore, pixels: NDArray[np.uint8], new: list[str]) -> str:
     return digest
 
 
-def _write(
+def _write_version(
     session: Session,
     app: AppContext,
     actor: Actor,
@@ -187,27 +199,27 @@ def _write(
         for entry, part in zip(entries, parts, strict=True)
     )
     serialize_writers(session, f"data set {project_id} {name}")
-    newest = select(func.max(DataSet.version)).where(DataSet.project_id == project_id, DataSet.name == name)
-    made = DataSet(
+    latest = select(func.max(DataSet.version)).where(DataSet.project_id == project_id, DataSet.name == name)
+    dataset = DataSet(
         id=ids.new_id(),
         project_id=project_id,
         name=name,
-        version=(session.scalar(newest) or 0) + 1,
+        version=(session.scalar(latest) or 0) + 1,
         origin=origin,
         pathway=pathway,
-        digest=dataset_contents.digest(lines),
+        digest=dataset_contents.digest_of_rows(lines),
         images=len(entries),
-        counts=dataset_contents.counts([entry.label for entry in entries], parts),
+        counts=dataset_contents.count_labels([entry.label for entry in entries], parts),
         left_out={reason: count for reason, count in sorted(left_out.items()) if count},
         created_at=clock.now(),
         created_by_id=actor.user_id,
         created_by=actor.name,
     )
-    session.add(made)
+    session.add(dataset)
     session.flush()
     rows = [
         {
-            "dataset_id": made.id,
+            "dataset_id": dataset.id,
             "number": number,
             "image_id": entry.image_id,
             "patient_id": entry.patient_id,
@@ -217,22 +229,22 @@ def _write(
             "part": part,
             "case_id": entry.case_id,
             "case_version": entry.case_version,
-            "said_by": entry.said_by,
-            "said_at": entry.said_at,
+            "labeled_by": entry.labeled_by,
+            "labeled_at": entry.labeled_at,
         }
         for number, (entry, part) in enumerate(zip(entries, parts, strict=True), 1)
     ]
     session.execute(insert(DataSetRow), rows)
-    return made
+    return dataset
 
 
 def get_dataset(session: Session, actor: Actor, dataset_id: str, action: str = "dataset.read") -> DataSet:
     """A data set in a project of the actor's."""
-    found = session.get(DataSet, dataset_id)
-    if found is None:
+    dataset = session.get(DataSet, dataset_id)
+    if dataset is None:
         raise DataSetNotFound("There is no such data set, or not in a project of yours.")
-    actor.require(action, found.project_id, "data set")
-    return found
+    actor.require(action, dataset.project_id, "data set")
+    return dataset
 
 
 def list_datasets(
@@ -246,16 +258,16 @@ def list_datasets(
     limit: int,
 ) -> tuple[list[DataSet], int]:
     """A page of the data sets in the actor's projects, the latest first."""
-    chosen = select(DataSet).where(DataSet.project_id.in_(actor.projects("dataset.read", project_id)))
+    statement = select(DataSet).where(DataSet.project_id.in_(actor.projects("dataset.read", project_id)))
     if query:
-        chosen = chosen.where(func.lower(DataSet.name).contains(query.lower(), autoescape=True))
+        statement = statement.where(func.lower(DataSet.name).contains(query.lower(), autoescape=True))
     columns = {"created_at": DataSet.created_at, "name": DataSet.name, "images": DataSet.images}
-    page = chosen.order_by(sort_clause(sort, columns, "-created_at"), DataSet.id).offset(offset).limit(limit)
-    found = list(session.scalars(page))
-    return found, pagination.total_rows(session, chosen, offset=offset, limit=limit, page_rows=len(found))
+    page = statement.order_by(sort_clause(sort, columns, "-created_at"), DataSet.id).offset(offset).limit(limit)
+    datasets = list(session.scalars(page))
+    return datasets, pagination.total_rows(session, statement, offset=offset, limit=limit, page_rows=len(datasets))
 
 
-def erased(session: Session, dataset_ids: Sequence[str]) -> dict[str, int]:
+def count_erased(session: Session, dataset_ids: Sequence[str]) -> dict[str, int]:
     """How many rows of each data set are of patients who were erased since."""
     rows = session.execute(
         select(DataSetRow.dataset_id, func.count())
@@ -314,10 +326,10 @@ def files_of(session: Session, dataset_id: str) -> list[File]:
         .where(DataSetRow.dataset_id == dataset_id)
         .order_by(DataSetRow.number)
     )
-    found = []
+    files = []
     for row, blob in rows:
         if row.content is not None:
-            found.append(File(row.number, row.content, True, row.label, row.group_key or row.content, row.part))
+            files.append(File(row.number, row.content, True, row.label, row.group_key or row.content, row.part))
         elif blob is not None and row.patient_id is not None:
-            found.append(File(row.number, blob, False, row.label, row.patient_id, row.part))
-    return found
+            files.append(File(row.number, blob, False, row.label, row.patient_id, row.part))
+    return files

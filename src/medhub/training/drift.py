@@ -25,7 +25,7 @@ _QUANTILE = 2.326347874  # of the normal distribution at 0.99
 
 
 @dataclass(frozen=True)
-class Point:
+class PredictionPoint:
     """What is known of one prediction."""
 
     at: datetime
@@ -39,7 +39,7 @@ class Point:
 class DriftPeriod:
     """The predictions of a day or a week."""
 
-    begins: date
+    starts: date
     n: int
     labels: dict[str, int]
     confidence: float | None
@@ -58,30 +58,30 @@ class Drift:
     alarm: str | None
 
 
-def begin_of(moment: datetime, step: Step) -> date:
+def start_of(moment: datetime, step: Step) -> date:
     """The day, or the Monday of the week, of a moment (in UTC)."""
     day = moment.date()
     return day if step == "day" else day - timedelta(days=day.weekday())
 
 
-def measure(points: Sequence[Point], step: Step, *, reference: int = REFERENCE) -> Drift:
+def measure(points: Sequence[PredictionPoint], step: Step, *, reference: int = REFERENCE) -> Drift:
     """Hold what came later against the first so many predictions of a classifier; points come oldest first."""
     if not points:
         return Drift(None, [], None)
     first, later = points[:reference], points[reference:]
-    base = _span(first[0].at.date(), first)
-    grouped: dict[date, list[Point]] = {}
+    base = _make_period(first[0].at.date(), first)
+    grouped: dict[date, list[PredictionPoint]] = {}
     for point in later:
-        grouped.setdefault(begin_of(point.at, step), []).append(point)
-    spans = [_judged(_span(begins, of), base, step) for begins, of in sorted(grouped.items())]
+        grouped.setdefault(start_of(point.at, step), []).append(point)
+    spans = [_judge_period(_make_period(starts, of), base, step) for starts, of in sorted(grouped.items())]
     enough = [span for span in spans if span.n >= FEWEST]
     return Drift(base, spans, enough[-1].alarm if enough else None)
 
 
-def _span(begins: date, points: Sequence[Point]) -> DriftPeriod:
+def _make_period(starts: date, points: Sequence[PredictionPoint]) -> DriftPeriod:
     n = len(points)
     return DriftPeriod(
-        begins=begins,
+        starts=starts,
         n=n,
         labels=dict(sorted(Counter(point.label for point in points).items())),
         confidence=sum(point.confidence for point in points) / n,
@@ -90,12 +90,12 @@ def _span(begins: date, points: Sequence[Point]) -> DriftPeriod:
     )
 
 
-def _judged(span: DriftPeriod, base: DriftPeriod, step: Step) -> DriftPeriod:
-    index = psi(base.labels, span.labels)
+def _judge_period(span: DriftPeriod, base: DriftPeriod, step: Step) -> DriftPeriod:
+    index = stability_index(base.labels, span.labels)
     alarms = []
     if span.n >= FEWEST and base.n >= FEWEST:
         labels = len(base.labels.keys() | span.labels.keys())
-        if index > PSI_LIMIT and index > by_chance(labels, base.n, span.n):
+        if index > PSI_LIMIT and index > critical_index(labels, base.n, span.n):
             most = _most_changed(base, span)
             alarms.append(
                 f"The labels are no longer spread as at the beginning (stability index {index:.2f}, limit "
@@ -106,7 +106,7 @@ def _judged(span: DriftPeriod, base: DriftPeriod, step: Step) -> DriftPeriod:
                 f"{span.novel:.0%} of the images are unlike those that the classifier was trained on; "
                 f"at the beginning it was {base.novel:.0%}."
             )
-    alarm = f"In the {step} from {span.begins.isoformat()}: {' '.join(alarms)}" if alarms else None
+    alarm = f"In the {step} from {span.starts.isoformat()}: {' '.join(alarms)}" if alarms else None
     return DriftPeriod(**{**vars(span), "psi": index, "alarm": alarm})
 
 
@@ -119,18 +119,18 @@ def _most_changed(base: DriftPeriod, span: DriftPeriod) -> str:
     return max(labels, key=lambda label: abs(_share(base, label) - _share(span, label)))
 
 
-def psi(expected: Mapping[str, int], found: Mapping[str, int]) -> float:
+def stability_index(expected: Mapping[str, int], observed: Mapping[str, int]) -> float:
     """Population stability index of two counts over the same labels; half an image is added to each, so none is 0."""
-    labels = expected.keys() | found.keys()
-    total = sum(expected.values()) + len(labels) / 2, sum(found.values()) + len(labels) / 2
+    labels = expected.keys() | observed.keys()
+    total = sum(expected.values()) + len(labels) / 2, sum(observed.values()) + len(labels) / 2
     index = 0.0
     for label in labels:
-        before, now = (expected.get(label, 0) + 0.5) / total[0], (found.get(label, 0) + 0.5) / total[1]
+        before, now = (expected.get(label, 0) + 0.5) / total[0], (observed.get(label, 0) + 0.5) / total[1]
         index += (now - before) * math.log(now / before)
     return index
 
 
-def by_chance(labels: int, n: int, m: int) -> float:
+def critical_index(labels: int, n: int, m: int) -> float:
     """The index that chance alone exceeds once in a hundred, by the approximation of Wilson and Hilferty (1931)."""
     freedom = max(labels - 1, 1)
     spread = 2 / (9 * freedom)

@@ -38,12 +38,12 @@ class LabeledFile:
 def read_archive(data: bytes, limits: LabeledZipLimits) -> Iterator[LabeledFile]:
     """The labeled files of a ZIP, one at a time; ``ArchiveRefused`` at the first thing that is not as it should be."""
     with safe_zip.open_zip(io.BytesIO(data), limits) as (archive, members):
-        labels = _labels(archive, members, limits)
+        labels = _read_labels(archive, members, limits)
         for info, path in members:
             if path[-1].lower() == LABELS_FILE:
                 continue
             label, group = labels[path] if labels is not None else (_folder_of(path), None)
-            yield LabeledFile(unpack_member(archive, info, limits), _checked(label), group)
+            yield LabeledFile(unpack_member(archive, info, limits), _check_label(label), group)
 
 
 def _folder_of(path: Path) -> str:
@@ -55,7 +55,7 @@ def _folder_of(path: Path) -> str:
     return path[-2]
 
 
-def _labels(
+def _read_labels(
     archive: zipfile.ZipFile,
     members: list[Member],
     limits: LabeledZipLimits,
@@ -69,34 +69,34 @@ def _labels(
         return None
     if len(lists) > 1:
         raise ArchiveRefused(f"The ZIP has more than one {LABELS_FILE}.")
-    (info, place), known = lists[0], {path for _, path in members}
+    (info, list_path), known = lists[0], {path for _, path in members}
     try:
         rows = list(csv.DictReader(io.StringIO(unpack_member(archive, info, limits).decode("utf-8-sig")), strict=True))
     except (csv.Error, UnicodeDecodeError) as error:
         raise ArchiveRefused(f"{LABELS_FILE} is not a CSV in UTF-8.") from error
-    found: dict[Path, tuple[str, str | None]] = {}
+    labels_by_path: dict[Path, tuple[str, str | None]] = {}
     for number, row in enumerate(rows, 2):
         if row.get("path") is None or row.get("label") is None:
             raise ArchiveRefused(
                 f"Line {number} of {LABELS_FILE} has no path or no label. The first line names the columns."
             )
-        path = (*place[:-1], *(part for part in row["path"].replace("\\", "/").split("/") if part not in {"", "."}))
+        path = (*list_path[:-1], *(part for part in row["path"].replace("\\", "/").split("/") if part not in {"", "."}))
         if path not in known:
             raise ArchiveRefused(f"Line {number} of {LABELS_FILE} names a file that is not in the ZIP.")
-        if path in found:
+        if path in labels_by_path:
             raise ArchiveRefused(f"Line {number} of {LABELS_FILE} names a file for the second time.")
-        found[path] = (row["label"], (row.get("group") or "").strip() or None)
-    if len({label for label, _ in found.values()}) > limits.max_labels:
+        labels_by_path[path] = (row["label"], (row.get("group") or "").strip() or None)
+    if len({label for label, _ in labels_by_path.values()}) > limits.max_labels:
         raise ArchiveRefused(f"{LABELS_FILE} has more than {limits.max_labels} labels.")
-    unnamed = len(known) - 1 - len(found)
+    unnamed = len(known) - 1 - len(labels_by_path)
     if unnamed:
         raise ArchiveRefused(
             f"{unnamed} files of the ZIP are not in {LABELS_FILE}. Name each, or leave it out of the ZIP."
         )
-    return found
+    return labels_by_path
 
 
-def _checked(label: str) -> str:
+def _check_label(label: str) -> str:
     label = label.strip()
     if not label or len(label) > _LONGEST_LABEL or not label.isprintable():
         raise ArchiveRefused(f"A label is empty, longer than {_LONGEST_LABEL} characters, or cannot be printed.")

@@ -16,12 +16,12 @@ from medhub.foundation.settings import Settings
 from medhub.records.models import Image, Study
 from medhub.records.pathway import Pathway, get_pathway
 from medhub.review.models import Case, Verdict
-from medhub.training.drift import Drift, Point, Step, begin_of, measure
+from medhub.training.drift import Drift, PredictionPoint, Step, measure, start_of
 from medhub.training.models import DataSetRow, TrainingRun
 from medhub.training.promotion_criteria import ClassifierAnswers, Pair
 
 
-def _said_by(digest: str) -> Any:
+def _answers_of(digest: str) -> Any:
     """What a classifier said of images, shown or in the shadow."""
     columns = ("image_id", "label", "likeliest", "confidence", "uncertain", "novel", "created_at")
     parts: list[Select[Any]] = [
@@ -54,32 +54,32 @@ def signed_images(
     projects: Collection[str] | None = None,
 ) -> list[Signed]:
     """The images with a signed verdict that both classifiers have read; none of what either learned from."""
-    one, other = _said_by(first), _said_by(second)
-    chosen = (
-        select(Verdict, Case, Image.patient_id, one, other)
+    first_answers, second_answers = _answers_of(first), _answers_of(second)
+    statement = (
+        select(Verdict, Case, Image.patient_id, first_answers, second_answers)
         .join(Case, (Case.id == Verdict.case_id) & Case.superseded.is_(False) & Case.signed_at.is_not(None))
         .join(Image, Image.id == Verdict.image_id)
-        .join(one, one.c.image_id == Verdict.image_id)
-        .join(other, other.c.image_id == Verdict.image_id)
+        .join(first_answers, first_answers.c.image_id == Verdict.image_id)
+        .join(second_answers, second_answers.c.image_id == Verdict.image_id)
         .order_by(Case.signed_at, Verdict.image_id)
     )
     if pathway is not None:
-        chosen = chosen.where(Case.pathway == pathway)
+        statement = statement.where(Case.pathway == pathway)
     if projects is not None:
-        chosen = chosen.where(Case.project_id.in_(projects))
-    learned = _learned_from(session, {first, second})
+        statement = statement.where(Case.project_id.in_(projects))
+    learned_from = _training_patients(session, {first, second})
     not_counted: dict[str, Collection[str]] = {}
-    found: dict[str, Signed] = {}
-    for row in session.execute(chosen):
+    signed: dict[str, Signed] = {}
+    for row in session.execute(statement):
         verdict, case = row[0], row[1]
-        if row[2] in learned or case.signed_at is None:
+        if row[2] in learned_from or case.signed_at is None:
             continue
         if case.pathway not in not_counted:
             not_counted[case.pathway] = get_pathway(settings, case.pathway).not_counted
         if verdict.label in not_counted[case.pathway]:
             continue
         a, b = row[3:10], row[10:17]
-        found[verdict.image_id] = Signed(
+        signed[verdict.image_id] = Signed(
             verdict.image_id,
             verdict.label,
             case.signed_at,
@@ -88,10 +88,10 @@ def signed_images(
             a[1],
             b[1],
         )
-    return list(found.values())
+    return list(signed.values())
 
 
-def _learned_from(session: Session, digests: Collection[str]) -> set[str]:
+def _training_patients(session: Session, digests: Collection[str]) -> set[str]:
     """The patients from whose images one of some classifiers was learned or tuned."""
     rows = session.scalars(
         select(DataSetRow.patient_id)
@@ -104,14 +104,14 @@ def _learned_from(session: Session, digests: Collection[str]) -> set[str]:
 
 def pairs_of(signed: Collection[Signed]) -> list[Pair]:
     """The images as pairs of what two classifiers said."""
-    return [Pair(one.truth, one.first, one.second) for one in signed]
+    return [Pair(image.truth, image.first, image.second) for image in signed]
 
 
 @dataclass(frozen=True)
 class Agreement:
     """In a week of signatures: how often each classifier said what was signed, and how often it abstained."""
 
-    begins: date
+    starts: date
     n: int
     in_use: float
     shadow: float
@@ -119,25 +119,25 @@ class Agreement:
     shadow_uncertain: float
 
 
-def agreement(signed: Collection[Signed]) -> list[Agreement]:
+def weekly_agreement(signed: Collection[Signed]) -> list[Agreement]:
     """Agreement with the signed verdicts week by week; the first classifier is the one in the shadow."""
     weeks: dict[date, list[Signed]] = {}
-    for one in signed:
-        weeks.setdefault(begin_of(one.signed_at, "week"), []).append(one)
+    for image in signed:
+        weeks.setdefault(start_of(image.signed_at, "week"), []).append(image)
     return [
         Agreement(
-            begins=begins,
-            n=len(of),
-            in_use=sum(one.second_label == one.truth for one in of) / len(of),
-            shadow=sum(one.first_label == one.truth for one in of) / len(of),
-            in_use_uncertain=sum(one.second.uncertain for one in of) / len(of),
-            shadow_uncertain=sum(one.first.uncertain for one in of) / len(of),
+            starts=starts,
+            n=len(week),
+            in_use=sum(image.second_label == image.truth for image in week) / len(week),
+            shadow=sum(image.first_label == image.truth for image in week) / len(week),
+            in_use_uncertain=sum(image.second.uncertain for image in week) / len(week),
+            shadow_uncertain=sum(image.first.uncertain for image in week) / len(week),
         )
-        for begins, of in sorted(weeks.items())
+        for starts, week in sorted(weeks.items())
     ]
 
 
-def drift(session: Session, pathway: Pathway, digest: str, projects: Collection[str], step: Step) -> Drift:
+def measure_drift(session: Session, pathway: Pathway, digest: str, projects: Collection[str], step: Step) -> Drift:
     """Hold what a classifier says of the images of a pathway against the first that it read."""
     rows = session.execute(
         select(Prediction.created_at, Prediction.label, Prediction.confidence, Prediction.uncertain, Prediction.novel)
@@ -146,10 +146,10 @@ def drift(session: Session, pathway: Pathway, digest: str, projects: Collection[
         .where(Prediction.digest == digest, Study.pathway == pathway.name, Image.project_id.in_(projects))
         .order_by(Prediction.created_at, Prediction.id)
     )
-    return measure([Point(*row) for row in rows], step)
+    return measure([PredictionPoint(*row) for row in rows], step)
 
 
-def to_read_in_shadow(session: Session, pathway: str, digest: str, most: int) -> list[str]:
+def images_for_shadow(session: Session, pathway: str, digest: str, most: int) -> list[str]:
     """The latest signed images of a pathway that a classifier did not learn from: what it is first measured with."""
     rows = session.execute(
         select(Verdict.image_id, Image.patient_id)
@@ -158,5 +158,5 @@ def to_read_in_shadow(session: Session, pathway: str, digest: str, most: int) ->
         .where(Case.pathway == pathway)
         .order_by(Case.signed_at.desc(), Verdict.image_id)
     )
-    learned = _learned_from(session, {digest})
+    learned = _training_patients(session, {digest})
     return [image_id for image_id, patient_id in rows if patient_id not in learned][:most]

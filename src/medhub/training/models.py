@@ -57,8 +57,8 @@ class DataSetRow(Base):
     # Where the label comes from: of uploaded images nothing but who uploaded them, which the version says.
     case_id: Mapped[str | None] = mapped_column(ForeignKey("cases.id", ondelete="SET NULL"))
     case_version: Mapped[int | None]
-    said_by: Mapped[str | None] = mapped_column(String(200))
-    said_at: Mapped[datetime | None]
+    labeled_by: Mapped[str | None] = mapped_column("said_by", String(200))
+    labeled_at: Mapped[datetime | None] = mapped_column("said_at")
 
 
 class TrainingRun(Base):

@@ -69,7 +69,7 @@ class CriterionCheck:
         return vars(self)
 
 
-def check(limits: PromotionCriteria, pairs: Sequence[Pair]) -> list[CriterionCheck]:
+def check_criteria(limits: PromotionCriteria, pairs: Sequence[Pair]) -> list[CriterionCheck]:
     """Hold a classifier (the first of each pair) against the one in use (the second); all must be met."""
     first, second = [pair.first for pair in pairs], [pair.second for pair in pairs]
     truths = [pair.truth for pair in pairs]
@@ -108,38 +108,40 @@ def check(limits: PromotionCriteria, pairs: Sequence[Pair]) -> list[CriterionChe
     ]
 
 
-def balanced_accuracy(truths: Sequence[str], said: Sequence[ClassifierAnswers]) -> float | None:
+def balanced_accuracy(truths: Sequence[str], answers: Sequence[ClassifierAnswers]) -> float | None:
     """Mean over the labels that occur of the share found, by the likeliest label; none without images."""
-    found: dict[str, list[bool]] = {}
-    for truth, one in zip(truths, said, strict=True):
-        found.setdefault(truth, []).append(one.likeliest == truth)
-    return sum(sum(right) / len(right) for right in found.values()) / len(found) if found else None
+    by_label: dict[str, list[bool]] = {}
+    for truth, answer in zip(truths, answers, strict=True):
+        by_label.setdefault(truth, []).append(answer.likeliest == truth)
+    return sum(sum(right) / len(right) for right in by_label.values()) / len(by_label) if by_label else None
 
 
-def accuracy(truths: Sequence[str], said: Sequence[ClassifierAnswers]) -> float | None:
+def accuracy(truths: Sequence[str], answers: Sequence[ClassifierAnswers]) -> float | None:
     """Share of images whose likeliest label is the true one; none without images."""
-    right = [one.likeliest == truth for truth, one in zip(truths, said, strict=True)]
+    right = [answer.likeliest == truth for truth, answer in zip(truths, answers, strict=True)]
     return sum(right) / len(right) if right else None
 
 
-def abstention(said: Sequence[ClassifierAnswers]) -> float | None:
+def abstention(answers: Sequence[ClassifierAnswers]) -> float | None:
     """Share of images on which a classifier abstained; none without images."""
-    return sum(one.uncertain for one in said) / len(said) if said else None
+    return sum(answer.uncertain for answer in answers) / len(answers) if answers else None
 
 
-def calibration_error(truths: Sequence[str], said: Sequence[ClassifierAnswers]) -> float | None:
+def calibration_error(truths: Sequence[str], answers: Sequence[ClassifierAnswers]) -> float | None:
     """Expected calibration error over 15 bins of equal width (Guo et al., ICML 2017); none without images."""
-    if not said:
+    if not answers:
         return None
-    confidence = np.array([one.confidence for one in said])
-    right = np.array([one.likeliest == truth for truth, one in zip(truths, said, strict=True)], dtype=np.float64)
+    confidence = np.array([answer.confidence for answer in answers])
+    right = np.array(
+        [answer.likeliest == truth for truth, answer in zip(truths, answers, strict=True)], dtype=np.float64
+    )
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    apart = 0.0
+    error = 0.0
     for number in range(BINS):
         inside = bins == number
         if inside.any():
-            apart += float(inside.mean()) * abs(float(confidence[inside].mean()) - float(right[inside].mean()))
-    return apart
+            error += float(inside.mean()) * abs(float(confidence[inside].mean()) - float(right[inside].mean()))
+    return error
 
 
 @dataclass(frozen=True)
@@ -169,8 +171,8 @@ def compare(pairs: Sequence[Pair]) -> Comparison:
 
     return Comparison(
         n=len(pairs),
-        accuracy=both(lambda said: accuracy(truths, said)),
-        balanced_accuracy=both(lambda said: balanced_accuracy(truths, said)),
+        accuracy=both(lambda answers: accuracy(truths, answers)),
+        balanced_accuracy=both(lambda answers: balanced_accuracy(truths, answers)),
         abstention=both(abstention),
         both_right=right.count((True, True)),
         only_first=only_first,

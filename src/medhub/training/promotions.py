@@ -23,7 +23,7 @@ from medhub.foundation.sorting import sort_clause
 from medhub.records.pathway import Pathway, get_pathway
 from medhub.training import live_metrics
 from medhub.training.models import Promotion, PromotionLimits
-from medhub.training.promotion_criteria import CriterionCheck, PromotionCriteria, check
+from medhub.training.promotion_criteria import CriterionCheck, PromotionCriteria, check_criteria
 
 # So many images with a signed verdict are read in the shadow at once, so that there is something to measure with.
 READ_FIRST = 500
@@ -41,7 +41,7 @@ class LimitsNotFixed(Conflict):
     code = "limits-not-fixed"
 
 
-class LimitsNotKept(Conflict):
+class LimitsNotMet(Conflict):
     """The classifier does not keep a limit."""
 
     code = "limits-not-kept"
@@ -83,11 +83,11 @@ def fix_limits(session: Session, actor: Actor, pathway: Pathway, limits: Promoti
     return row
 
 
-def begin_shadow(session: Session, app: AppContext, actor: Actor, pathway: Pathway, digest: str) -> Appointment:
+def start_shadow(session: Session, app: AppContext, actor: Actor, pathway: Pathway, digest: str) -> Appointment:
     """Have a classifier read in the shadow from now on, and what was signed lately at once."""
     appointed, installed = appointments.appoint(session, actor, app.settings, pathway, digest, appointments.SHADOW)
-    wanted = live_metrics.to_read_in_shadow(session, pathway.name, digest, READ_FIRST)
-    for image_id in wanted:
+    image_ids = live_metrics.images_for_shadow(session, pathway.name, digest, READ_FIRST)
+    for image_id in image_ids:
         publish(session, ShadowWanted(image_id=image_id))
     actor.record(
         session,
@@ -96,21 +96,31 @@ def begin_shadow(session: Session, app: AppContext, actor: Actor, pathway: Pathw
         pathway.name,
         digest=digest,
         classifier=installed.card.name,
-        images=len(wanted),
+        images=len(image_ids),
     )
     return appointed
 
 
-def measured(
+def measure_criteria(
     session: Session, settings: Settings, pathway: Pathway, digest: str, limits: PromotionCriteria
 ) -> list[CriterionCheck]:
     """Hold a classifier against the one in use on the images of a pathway."""
     in_use = appointments.digest_in_use(session, settings, pathway)
     signed = live_metrics.signed_images(session, settings, digest, in_use, pathway=pathway.name)
-    return check(limits, live_metrics.pairs_of(signed))
+    return check_criteria(limits, live_metrics.pairs_of(signed))
 
 
-def request(
+def measure_shadow(session: Session, settings: Settings, pathway: Pathway) -> list[CriterionCheck] | None:
+    """Measure the classifier in the shadow of a pathway; none without one, or without limits."""
+    shadow = appointments.current(session, pathway.name, appointments.SHADOW)
+    fixed = limits_of(session, pathway.name)
+    if shadow is None or fixed is None:
+        return None
+    limits = PromotionCriteria(fixed.margin, fixed.ece, fixed.abstention, fixed.images)
+    return measure_criteria(session, settings, pathway, shadow.digest, limits)
+
+
+def request_promotion(
     session: Session, app: AppContext, actor: Actor, *, digest: str, pathway_name: str, margin: float | None
 ) -> Promotion:
     """Ask for a classifier to be taken into use; the limits of this moment are kept with the request."""
@@ -128,14 +138,14 @@ def request(
         raise Invalid(
             f"The margin of this pathway is {fixed.margin:g}; a request may only ask for less.", field="margin"
         )
-    open_one = select(Promotion.id).where(Promotion.pathway == pathway.name, Promotion.state == "waiting")
-    if session.scalar(open_one.limit(1)) is not None:
+    waiting = select(Promotion.id).where(Promotion.pathway == pathway.name, Promotion.state == "waiting")
+    if session.scalar(waiting.limit(1)) is not None:
         raise PromotionWaiting("Another promotion of this pathway waits for its answer. Have it decided first.")
     in_use = appointments.digest_in_use(session, app.settings, pathway)
     if in_use == digest:
         raise appointments.AlreadyAppointed(f"{installed.card.name} is in use on {pathway.title} already.")
     limits = PromotionCriteria(fixed.margin if margin is None else margin, fixed.ece, fixed.abstention, fixed.images)
-    checks = measured(session, app.settings, pathway, digest, limits)
+    checks = measure_criteria(session, app.settings, pathway, digest, limits)
     promotion = Promotion(
         id=ids.new_id(),
         pathway=pathway.name,
@@ -148,7 +158,7 @@ def request(
             "limits": vars(limits),
             "fixed_at": clock.iso(fixed.changed_at),
             "fixed_by": fixed.changed_by,
-            "requested": [one.as_json() for one in checks],
+            "requested": [check.as_json() for check in checks],
         },
         requested_at=clock.now(),
         requested_by_id=actor.user_id,
@@ -171,24 +181,26 @@ def list_promotions(
     session: Session, *, pathway: str | None, state: str | None, sort: str | None, offset: int, limit: int
 ) -> tuple[list[Promotion], int]:
     """A page of promotions, the latest first."""
-    chosen = select(Promotion)
+    statement = select(Promotion)
     if pathway is not None:
-        chosen = chosen.where(Promotion.pathway == pathway)
+        statement = statement.where(Promotion.pathway == pathway)
     if state is not None:
-        chosen = chosen.where(Promotion.state == state)
+        statement = statement.where(Promotion.state == state)
     columns = {"requested_at": Promotion.requested_at, "state": Promotion.state}
-    page = chosen.order_by(sort_clause(sort, columns, "-requested_at"), Promotion.id).offset(offset).limit(limit)
-    found = list(session.scalars(page))
-    return found, pagination.total_rows(session, chosen, offset=offset, limit=limit, page_rows=len(found))
+    page = statement.order_by(sort_clause(sort, columns, "-requested_at"), Promotion.id).offset(offset).limit(limit)
+    promotions = list(session.scalars(page))
+    return promotions, pagination.total_rows(session, statement, offset=offset, limit=limit, page_rows=len(promotions))
 
 
-def checks_now(session: Session, settings: Settings, promotion: Promotion) -> list[CriterionCheck]:
+def measure_now(session: Session, settings: Settings, promotion: Promotion) -> list[CriterionCheck]:
     """What the limits of a request say of what is known now."""
     pathway = get_pathway(settings, promotion.pathway)
-    return measured(session, settings, pathway, promotion.digest, PromotionCriteria(**promotion.evidence["limits"]))
+    return measure_criteria(
+        session, settings, pathway, promotion.digest, PromotionCriteria(**promotion.evidence["limits"])
+    )
 
 
-def _waiting(session: Session, promotion_id: str) -> Promotion:
+def _get_waiting(session: Session, promotion_id: str) -> Promotion:
     promotion = get_promotion(session, promotion_id)
     serialize_writers(session, f"pathway {promotion.pathway}")
     session.refresh(promotion)
@@ -197,9 +209,9 @@ def _waiting(session: Session, promotion_id: str) -> Promotion:
     return promotion
 
 
-def approve(session: Session, app: AppContext, actor: Actor, promotion_id: str) -> Promotion:
+def approve_promotion(session: Session, app: AppContext, actor: Actor, promotion_id: str) -> Promotion:
     """Take the classifier into use; what is uploaded from now on is read by it."""
-    promotion = _waiting(session, promotion_id)
+    promotion = _get_waiting(session, promotion_id)
     if promotion.requested_by_id == actor.user_id:
         raise SecondPersonNeeded(
             "You asked for this promotion; another administrator approves it.", action="promotion.decide"
@@ -210,11 +222,11 @@ def approve(session: Session, app: AppContext, actor: Actor, promotion_id: str) 
             "Another classifier is in use than at the request. Reject this promotion and ask again: what was measured "
             "against the old one says nothing of the new one."
         )
-    checks = checks_now(session, app.settings, promotion)
-    if failed := [one for one in checks if not one.met]:
-        raise LimitsNotKept(
-            "The classifier does not keep every limit: " + "; ".join(_told(one) for one in failed) + ".",
-            failed=[one.name for one in failed],
+    checks = measure_now(session, app.settings, promotion)
+    if failed := [check for check in checks if not check.met]:
+        raise LimitsNotMet(
+            "The classifier does not keep every limit: " + "; ".join(_describe_check(check) for check in failed) + ".",
+            failed=[check.name for check in failed],
         )
     appointments.appoint(session, actor, app.settings, pathway, promotion.digest, appointments.IN_USE)
     _decide(promotion, actor, "approved", None, checks)
@@ -230,14 +242,14 @@ def approve(session: Session, app: AppContext, actor: Actor, promotion_id: str) 
     return promotion
 
 
-def _told(one: CriterionCheck) -> str:
-    value = "not known" if one.value is None else f"{one.value:.4g}"
-    return f"{one.words.removesuffix(', at most')}: {value} (limit {one.limit:g})"
+def _describe_check(check: CriterionCheck) -> str:
+    value = "not known" if check.value is None else f"{check.value:.4g}"
+    return f"{check.words.removesuffix(', at most')}: {value} (limit {check.limit:g})"
 
 
-def reject(session: Session, actor: Actor, promotion_id: str, reason: str) -> Promotion:
+def reject_promotion(session: Session, actor: Actor, promotion_id: str, reason: str) -> Promotion:
     """Say no to a promotion, and why."""
-    promotion = _waiting(session, promotion_id)
+    promotion = _get_waiting(session, promotion_id)
     if not reason.strip():
         raise Invalid("Say why the promotion is rejected.", field="reason")
     _decide(promotion, actor, "rejected", reason.strip(), None)
@@ -251,5 +263,5 @@ def _decide(
     promotion.state, promotion.reason = state, reason
     promotion.decided_at, promotion.decided_by_id, promotion.decided_by = clock.now(), actor.user_id, actor.name
     if checks is not None:
-        evidence: dict[str, Any] = {**promotion.evidence, "decided": [one.as_json() for one in checks]}
+        evidence: dict[str, Any] = {**promotion.evidence, "decided": [check.as_json() for check in checks]}
         promotion.evidence = evidence

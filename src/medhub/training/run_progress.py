@@ -25,36 +25,39 @@ class Progress:
     digest: str | None = None
     failure: str | None = None
 
-    def heard(self, line: str) -> Progress:
+    def after_line(self, line: str) -> Progress:
         """What is known after one more line; what makes no sense changes nothing."""
         try:
-            said = json.loads(line) if len(line) <= LONGEST_LINE else None
+            event = json.loads(line) if len(line) <= LONGEST_LINE else None
         except ValueError:
             return self
-        if not isinstance(said, dict):
+        if not isinstance(event, dict):
             return self
-        match said.get("event"):
+        match event.get("event"):
             case "stage":
-                return replace(self, stage=str(said.get("name"))[:40], step=None, steps=None, eta_s=None)
+                return replace(self, stage=str(event.get("name"))[:40], step=None, steps=None, eta_s=None)
             case "step":
                 return replace(
-                    self, step=_whole(said.get("step")), steps=_whole(said.get("of")), eta_s=_number(said.get("eta_s"))
+                    self,
+                    step=_count(event.get("step")),
+                    steps=_count(event.get("of")),
+                    eta_s=_number(event.get("eta_s")),
                 )
             case "epoch" if len(self.curve) < MOST_EPOCHS:
-                return replace(self, curve=_joined(self.curve, said))
+                return replace(self, curve=_add_epoch(self.curve, event))
             case "done":
-                return replace(self, digest=str(said.get("digest")), step=None, steps=None, eta_s=None)
+                return replace(self, digest=str(event.get("digest")), step=None, steps=None, eta_s=None)
             case "failed":
-                return replace(self, failure=str(said.get("message"))[:2000])
+                return replace(self, failure=str(event.get("message"))[:2000])
         return self
 
 
-def _joined(curve: tuple[dict[str, Any], ...], said: dict[str, Any]) -> tuple[dict[str, Any], ...]:
+def _add_epoch(curve: tuple[dict[str, Any], ...], event: dict[str, Any]) -> tuple[dict[str, Any], ...]:
     """The curve with one more epoch; a training that was resumed tells some epochs again."""
-    epoch: dict[str, Any] = {name: _number(said.get(name)) for name in _EPOCH}
-    epoch["stage"] = str(said.get("stage") or "")[:20]
-    place = (epoch["stage"], epoch["epoch"])
-    return (*(one for one in curve if (one["stage"], one["epoch"]) != place), epoch)
+    epoch: dict[str, Any] = {name: _number(event.get(name)) for name in _EPOCH}
+    epoch["stage"] = str(event.get("stage") or "")[:20]
+    key = (epoch["stage"], epoch["epoch"])
+    return (*(entry for entry in curve if (entry["stage"], entry["epoch"]) != key), epoch)
 
 
 def _number(value: object) -> float | None:
@@ -63,6 +66,6 @@ def _number(value: object) -> float | None:
     return value
 
 
-def _whole(value: object) -> int | None:
+def _count(value: object) -> int | None:
     number = _number(value)
     return min(int(number), 2**31 - 1) if number is not None and number >= 0 else None

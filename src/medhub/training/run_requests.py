@@ -22,7 +22,7 @@ class RecipeRefused(Invalid):
     code = "recipe-refused"
 
 
-class StartUnknown(Invalid):
+class InitializationUnknown(Invalid):
     """There is no such starting point."""
 
     code = "start-unknown"
@@ -45,33 +45,33 @@ class ShippedRecipe:
 
 def shipped_recipes() -> list[ShippedRecipe]:
     """The recipes that ship, without those that learn from a teacher: that is a folder of the server."""
-    found = []
+    recipes = []
     for name, title in named_recipes().items():
         path = find_recipe(name)
         recipe = load_recipe(path)
         if recipe.distillation is None:
             needs_start = not _is_published(recipe.start_from)
-            found.append(ShippedRecipe(name, title, path.read_text(encoding="utf-8"), needs_start))
-    return found
+            recipes.append(ShippedRecipe(name, title, path.read_text(encoding="utf-8"), needs_start))
+    return recipes
 
 
-def check_order(settings: Settings, recipe: str, init: str | None) -> tuple[str, str | None, str | None]:
+def check_request(settings: Settings, recipe: str, init: str | None) -> tuple[str, str | None, str | None]:
     """The name of a recipe that ships, or none and the text of one that was given; and the starting point."""
-    start = check_start(settings, init)
+    start = check_initialization(settings, init)
     shipped = recipe in named_recipes()
     if not shipped and "\n" not in recipe and "=" not in recipe:
-        names = ", ".join(one.name for one in shipped_recipes())
+        names = ", ".join(shipped_recipe.name for shipped_recipe in shipped_recipes())
         raise RecipeRefused(f"There is no recipe “{recipe}”. There are: {names}.", field="recipe")
-    wanted = load_recipe(find_recipe(recipe)) if shipped else read_recipe(recipe)
-    if wanted.distillation is not None or (wanted.out_of_distribution and not shipped):
+    requested = load_recipe(find_recipe(recipe)) if shipped else read_recipe(recipe)
+    if requested.distillation is not None or (requested.out_of_distribution and not shipped):
         raise RecipeRefused(
             "A recipe in the app learns from no teacher and is measured with no strangers: both name folders of the "
             "server. Use `medhub train` for them.",
             field="recipe",
         )
-    if start is None and not _is_published(wanted.start_from):
+    if start is None and not _is_published(requested.start_from):
         raise RecipeRefused(
-            f"This recipe starts from {Path(str(wanted.start_from)).name}. Lay that file into the folder of weights "
+            f"This recipe starts from {Path(str(requested.start_from)).name}. Lay that file into the folder of weights "
             "below the data folder and name it as the starting point; or start from timm:NAME, or from none.",
             field="init",
         )
@@ -82,7 +82,7 @@ def _is_published(start_from: str | None) -> bool:
     return start_from is None or _PUBLISHED.fullmatch(start_from) is not None
 
 
-def check_start(settings: Settings, init: str | None) -> str | None:
+def check_initialization(settings: Settings, init: str | None) -> str | None:
     """A starting point as the trainer takes it: published weights, a file in the folder of weights, or none."""
     if init is None or not init.strip() or init.strip() == "none":
         return "none" if init is not None and init.strip() == "none" else None
@@ -91,7 +91,7 @@ def check_start(settings: Settings, init: str | None) -> str | None:
         return init
     if _WEIGHTS.fullmatch(init) and (weights_folder_of(settings) / init).is_file():
         return init
-    raise StartUnknown(
+    raise InitializationUnknown(
         "Start from published weights (timm:NAME), from a .safetensors or .tflite file in the folder of weights "
         "below the data folder, or from none.",
         field="init",

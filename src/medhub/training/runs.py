@@ -19,7 +19,7 @@ from medhub.training.events import TrainingAsked
 from medhub.training.models import TrainingRun
 from medhub.training.run_progress import Progress
 
-AT_WORK = ("waiting", "running")
+ACTIVE_STATES = ("waiting", "running")
 
 
 class RunNotFound(NotFound):
@@ -34,7 +34,7 @@ class RunEnded(Conflict):
     code = "run-ended"
 
 
-def start(
+def start_run(
     session: Session,
     settings: Settings,
     actor: Actor,
@@ -48,7 +48,7 @@ def start(
     """Have a classifier trained; it waits until a runner is free."""
     dataset = get_dataset(session, actor, dataset_id)
     actor.require("training.run", dataset.project_id, "data set")
-    recipe_name, text, start_from = run_requests.check_order(settings, recipe, init)
+    recipe_name, text, start_from = run_requests.check_request(settings, recipe, init)
     if not files_of(session, dataset.id):
         raise Conflict("All patients of this data set were erased. Make a new version.")
     run = TrainingRun(
@@ -102,23 +102,23 @@ def list_runs(
     limit: int,
 ) -> tuple[list[TrainingRun], int]:
     """A page of the trainings in the actor's projects, the latest first."""
-    chosen = select(TrainingRun).where(TrainingRun.project_id.in_(actor.projects("training.read", project_id)))
+    statement = select(TrainingRun).where(TrainingRun.project_id.in_(actor.projects("training.read", project_id)))
     if dataset_id is not None:
-        chosen = chosen.where(TrainingRun.dataset_id == dataset_id)
+        statement = statement.where(TrainingRun.dataset_id == dataset_id)
     if query:
-        chosen = chosen.where(func.lower(TrainingRun.name).contains(query.lower(), autoescape=True))
+        statement = statement.where(func.lower(TrainingRun.name).contains(query.lower(), autoescape=True))
     columns = {"created_at": TrainingRun.created_at, "name": TrainingRun.name, "state": TrainingRun.state}
-    page = chosen.order_by(sort_clause(sort, columns, "-created_at"), TrainingRun.id).offset(offset).limit(limit)
-    found = list(session.scalars(page))
-    return found, pagination.total_rows(session, chosen, offset=offset, limit=limit, page_rows=len(found))
+    page = statement.order_by(sort_clause(sort, columns, "-created_at"), TrainingRun.id).offset(offset).limit(limit)
+    runs = list(session.scalars(page))
+    return runs, pagination.total_rows(session, statement, offset=offset, limit=limit, page_rows=len(runs))
 
 
-def stop(session: Session, actor: Actor, run_id: str) -> TrainingRun:
+def stop_run(session: Session, actor: Actor, run_id: str) -> TrainingRun:
     """Have a training end; one that waits ends at once, one at work within seconds."""
     serialize_writers(session, f"training {run_id}")
     run = get_run(session, actor, run_id)
     actor.require("training.run", run.project_id, "training")
-    if run.state not in AT_WORK:
+    if run.state not in ACTIVE_STATES:
         raise RunEnded(f"This training has ended already: it is {run.state}.")
     run.stop_asked = True
     if run.state == "waiting":
@@ -127,13 +127,13 @@ def stop(session: Session, actor: Actor, run_id: str) -> TrainingRun:
     return run
 
 
-def made_by(session: Session, digest: str) -> TrainingRun | None:
+def run_of_classifier(session: Session, digest: str) -> TrainingRun | None:
     """The training that made a classifier, if it was made here."""
-    chosen = select(TrainingRun).where(TrainingRun.digest == digest).order_by(TrainingRun.finished_at.desc())
-    return session.scalars(chosen.limit(1)).one_or_none()
+    statement = select(TrainingRun).where(TrainingRun.digest == digest).order_by(TrainingRun.finished_at.desc())
+    return session.scalars(statement.limit(1)).one_or_none()
 
 
-def note(run: TrainingRun, progress: Progress) -> None:
+def record_progress(run: TrainingRun, progress: Progress) -> None:
     """Write down how far a training is."""
     run.stage, run.step, run.steps, run.eta_s = progress.stage, progress.step, progress.steps, progress.eta_s
     run.epochs = {"curve": list(progress.curve)}

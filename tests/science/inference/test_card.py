@@ -36,10 +36,10 @@ def test_a_card_says_what_its_file_says() -> None:
         ({"model_sha256": '"abc"'}, "model_sha256"),
     ],
 )
-def test_a_card_that_cannot_be_used_says_where(changes: dict[str, str], place: str) -> None:
+def test_a_card_that_cannot_be_used_says_where(changes: dict[str, str], field: str) -> None:
     with pytest.raises(ClassifierBroken) as caught:
         read_card(card_text(SHA256, **changes))
-    assert place in caught.value.message
+    assert field in caught.value.message
 
 
 def test_a_figure_lies_within_its_interval() -> None:

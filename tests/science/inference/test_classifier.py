@@ -84,10 +84,10 @@ def test_the_same_image_reads_the_same_again_and_in_threads(classifier: Classifi
     alone = [classifier.classify(image) for image in images]
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(classifier.classify, images))
-    for one, other in zip(alone, together, strict=True):
-        assert one.probabilities == other.probabilities
-        assert one.novelty == other.novelty
-        np.testing.assert_array_equal(one.evidence, other.evidence)
+    for item, other in zip(alone, together, strict=True):
+        assert item.probabilities == other.probabilities
+        assert item.novelty == other.novelty
+        np.testing.assert_array_equal(item.evidence, other.evidence)
 
 
 def test_an_image_without_three_channels_is_refused(classifier: Classifier) -> None:
@@ -151,5 +151,5 @@ def test_reading_images_loads_neither_torch_nor_onnx() -> None:
         "import sys, medhub.science.inference.decision, medhub.science.inference.explanation;"
         "print(sorted({'torch', 'onnx', 'tflite'} & set(sys.modules)))"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "[]"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert output.stdout.strip() == "[]"

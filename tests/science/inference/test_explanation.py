@@ -38,8 +38,8 @@ def test_nothing_is_laid_over_where_there_is_no_evidence() -> None:
 
 def test_full_evidence_at_full_opacity_is_the_last_color() -> None:
     image = np.zeros((30, 30, 3), np.uint8)
-    found = overlay(image, np.ones((3, 3), np.float32), 1.0)
-    np.testing.assert_array_equal(found, np.broadcast_to(color_table()[255], found.shape))
+    picture = overlay(image, np.ones((3, 3), np.float32), 1.0)
+    np.testing.assert_array_equal(picture, np.broadcast_to(color_table()[255], picture.shape))
 
 
 def test_evidence_is_shown_where_it_is() -> None:
@@ -56,9 +56,9 @@ def test_evidence_is_shown_where_it_is() -> None:
 
 def test_the_image_shows_through_half_opacity() -> None:
     image = np.full((10, 10, 3), 200, np.uint8)
-    found = overlay(image, np.ones((2, 2), np.float32), 0.5).astype(int)
+    picture = overlay(image, np.ones((2, 2), np.float32), 0.5).astype(int)
     expected = (200 + color_table()[255].astype(int)) / 2
-    assert np.abs(found - expected).max() <= 1
+    assert np.abs(picture - expected).max() <= 1
 
 
 @pytest.mark.parametrize("opacity", [-0.1, 1.1])

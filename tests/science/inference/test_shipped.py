@@ -33,8 +33,8 @@ def _read(path: Path) -> Picture:
 
 
 def _share_right(classifier: Classifier, images: list[Picture]) -> float:
-    said = [decide(classifier.classify(image), THRESHOLD).label for image in images]
-    return float(np.mean([label == path.parent.name for label, path in zip(said, DEMO, strict=True)]))
+    decision = [decide(classifier.classify(image), THRESHOLD).label for image in images]
+    return float(np.mean([label == path.parent.name for label, path in zip(decision, DEMO, strict=True)]))
 
 
 def test_it_names_the_demonstrations_cells(classifier: Classifier) -> None:
@@ -63,7 +63,7 @@ def _mosaic() -> Picture:
     return np.concatenate([np.concatenate(cells[row * 4 : row * 4 + 4], axis=1) for row in range(3)])
 
 
-def _strangers() -> dict[str, Picture]:
+def _out_of_distribution() -> dict[str, Picture]:
     chance = np.random.default_rng(7)
     ramp = np.linspace(0, 255, 300).astype(np.uint8)
     return {
@@ -78,9 +78,9 @@ def _strangers() -> dict[str, Picture]:
     }
 
 
-@pytest.mark.parametrize("name", _strangers())
+@pytest.mark.parametrize("name", _out_of_distribution())
 def test_what_it_was_not_made_for_comes_out_uncertain(classifier: Classifier, name: str) -> None:
-    decision = decide(classifier.classify(_strangers()[name]), THRESHOLD)
+    decision = decide(classifier.classify(_out_of_distribution()[name]), THRESHOLD)
     assert decision.label == "Uncertain"
     assert decision.reason
 

@@ -46,10 +46,10 @@ def model(*, labels: tuple[str, ...] = LABELS, side: int = SIDE, outputs: int = 
     ]
     image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, side, side])
     graph = helper.make_graph(nodes, "tiny", [image], given[:outputs], constants)
-    whole = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    helper.set_model_props(whole, {"labels": "\n".join(labels)})
-    onnx.checker.check_model(whole)
-    data: bytes = whole.SerializeToString()
+    graph_model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    helper.set_model_props(graph_model, {"labels": "\n".join(labels)})
+    onnx.checker.check_model(graph_model)
+    data: bytes = graph_model.SerializeToString()
     return data
 
 

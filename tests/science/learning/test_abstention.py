@@ -52,9 +52,9 @@ def test_with_too_few_images_nothing_is_promised() -> None:
     assert fewest_images(0.02, 0.9) == 150
     assert fewest_images(0.05, 0.95) == 80
     assert learn_limit(np.full(149, 0.99), np.ones(149, bool), 0.02) is None
-    found = learn_limit(np.full(150, 0.99), np.ones(150, bool), 0.02)
-    assert found is not None
-    assert (found.threshold, found.answered, found.error, found.n, found.groups) == (0.99, 1.0, 0.0, 150, 150)
+    limit = learn_limit(np.full(150, 0.99), np.ones(150, bool), 0.02)
+    assert limit is not None
+    assert (limit.threshold, limit.answered, limit.error, limit.n, limit.groups) == (0.99, 1.0, 0.0, 150, 150)
 
 
 def test_one_patient_promises_nothing_about_another() -> None:
@@ -71,10 +71,10 @@ def test_if_the_surest_are_wrong_nothing_is_promised() -> None:
 
 def test_an_image_unlike_the_training_data_is_never_answered() -> None:
     confidence = np.r_[np.full(200, 0.9), np.zeros(50)]
-    found = learn_limit(confidence, np.ones(250, bool), 0.02)
-    assert found is not None
-    assert found.threshold == 0.9
-    assert found.answered == pytest.approx(0.8)
+    limit = learn_limit(confidence, np.ones(250, bool), 0.02)
+    assert limit is not None
+    assert limit.threshold == 0.9
+    assert limit.answered == pytest.approx(0.8)
 
 
 def test_errors_that_come_together_count_less_than_their_number() -> None:
@@ -99,12 +99,12 @@ def test_a_further_set_keeps_the_promise_as_often_as_is_said(
     groups = [str(patient) for patient in range(patients) for _ in range(images)]
     broken = promised = 0
     for _ in range(300):
-        found = learn_limit(*_world(chance, patients, images, apart), target, groups=groups)
+        limit = learn_limit(*_world(chance, patients, images, apart), target, groups=groups)
         confidence, right = _world(chance, patients, images, apart)
-        if found is None:
+        if limit is None:
             continue
         promised += 1
-        answered = confidence >= found.threshold
+        answered = confidence >= limit.threshold
         broken += bool(answered.any()) and (~right[answered]).mean() > target
     assert promised > 20
     # At most a tenth, and what chance adds to a tenth of 300 (two standard deviations).

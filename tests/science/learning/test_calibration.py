@@ -16,7 +16,7 @@ from medhub.science.learning.calibration import (
 from medhub.science.learning.metrics import calibration_error
 
 
-def _said(
+def _probabilities(
     temperature: float, offsets: tuple[float, ...], n: int = 1200, seed: int = 5
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Logits of a network whose probabilities are right after this calibration; three images a group."""
@@ -28,14 +28,14 @@ def _said(
 
 
 def test_temperature_and_offsets_are_found_again() -> None:
-    found = fit_calibrator(*_said(2.0, (1.0, -0.6, -0.4), 3000))
-    assert found.temperature == pytest.approx(2.0, rel=0.1)
-    assert found.offsets == pytest.approx((1.0, -0.6, -0.4), abs=0.2)
+    calibrator = fit_calibrator(*_probabilities(2.0, (1.0, -0.6, -0.4), 3000))
+    assert calibrator.temperature == pytest.approx(2.0, rel=0.1)
+    assert calibrator.offsets == pytest.approx((1.0, -0.6, -0.4), abs=0.2)
 
 
 def test_offsets_make_confidence_mean_what_it_says_where_a_temperature_cannot() -> None:
-    logits, targets, groups = _said(1.5, (1.5, -1.0, -0.5))
-    fresh, truth, _ = _said(1.5, (1.5, -1.0, -0.5), 6000, seed=6)
+    logits, targets, groups = _probabilities(1.5, (1.5, -1.0, -0.5))
+    fresh, truth, _ = _probabilities(1.5, (1.5, -1.0, -0.5), 6000, seed=6)
     with_offsets = fit_calibrator(logits, targets, groups).probabilities(fresh)
     alone = Calibrator(fit_temperature(logits, targets)).probabilities(fresh)
     assert (with_offsets.argmax(1) == truth).mean() > (alone.argmax(1) == truth).mean() + 0.02
@@ -43,13 +43,13 @@ def test_offsets_make_confidence_mean_what_it_says_where_a_temperature_cannot() 
 
 
 def test_where_no_label_is_said_too_seldom_offsets_stay_small() -> None:
-    found = fit_calibrator(*_said(2.0, (0.0, 0.0, 0.0)))
-    assert all(abs(offset) < 0.15 for offset in found.offsets)
-    assert found.temperature == pytest.approx(2.0, rel=0.1)
+    calibrator = fit_calibrator(*_probabilities(2.0, (0.0, 0.0, 0.0)))
+    assert all(abs(offset) < 0.15 for offset in calibrator.offsets)
+    assert calibrator.temperature == pytest.approx(2.0, rel=0.1)
 
 
 def test_the_strength_is_that_of_the_least_loss_on_groups_that_were_left_out() -> None:
-    logits, targets, groups = _said(1.0, (1.0, 0.0, -1.0), 300)
+    logits, targets, groups = _probabilities(1.0, (1.0, 0.0, -1.0), 300)
     members = np.unique(groups, return_inverse=True)[1]
     losses = cross_validated_losses(logits, targets, members)
     assert len(losses) == len(STRENGTHS)
@@ -59,13 +59,13 @@ def test_the_strength_is_that_of_the_least_loss_on_groups_that_were_left_out() -
 
 
 def test_few_groups_get_a_temperature_alone() -> None:
-    logits, targets, _ = _said(1.0, (2.0, 0.0, -2.0), 300)
+    logits, targets, _ = _probabilities(1.0, (2.0, 0.0, -2.0), 300)
     few = [str(index % (FEWEST_GROUPS - 1)) for index in range(300)]
     assert fit_calibrator(logits, targets, few).offsets == ()
 
 
 def test_a_network_that_is_never_wrong_is_calibrated_too() -> None:
     targets = np.arange(90) % 3
-    found = fit_calibrator(np.eye(3)[targets] * 4, targets, [str(index) for index in range(90)])
-    assert 0.05 <= found.temperature <= 20
-    assert np.isfinite(found.probabilities(np.eye(3))).all()
+    calibrator = fit_calibrator(np.eye(3)[targets] * 4, targets, [str(index) for index in range(90)])
+    assert 0.05 <= calibrator.temperature <= 20
+    assert np.isfinite(calibrator.probabilities(np.eye(3))).all()

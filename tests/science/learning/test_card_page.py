@@ -25,13 +25,13 @@ def test_the_page_of_each_shipped_classifier_is_current(name: str) -> None:
 @pytest.mark.parametrize("name", SHIPPED)
 def test_what_was_learned_from_images_that_may_not_be_republished_says_so(name: str) -> None:
     card = load_card(ROOT / "models" / name)
-    learned = [one for one in card.data if one.use.startswith("learned from")]
+    learned = [item for item in card.data if item.use.startswith("learned from")]
     assert learned
-    assert card.research_demonstration == any("research demonstration" in one.licence for one in learned)
+    assert card.research_demonstration == any("research demonstration" in item.licence for item in learned)
 
 
 def test_a_written_card_reads_back_as_it_was() -> None:
     card = load_card(ROOT / "models" / "blood-cells")
     odd = card.model_copy(update={"title": 'quotes " and \\ and \x7f and\nlines', "limitations": ("ü" * 200, "b")})
-    for one in (card, odd):
-        assert read_card(card_text(one)) == one
+    for item in (card, odd):
+        assert read_card(card_text(item)) == item

@@ -42,8 +42,8 @@ def test_a_listing_is_read_by_part_and_its_labels_by_name(tmp_path: Path) -> Non
 def test_group_part_and_source_may_be_left_out(tmp_path: Path) -> None:
     rows = read_listing(_listing(tmp_path, "a.png,x", "b.png,y", head="path,label"))
     assert [(row.group, row.split, row.source) for row in rows] == [("a.png", "", ""), ("b.png", "", "")]
-    (one,) = read_listing(_listing(tmp_path, "a.png,x,lab 2", head="path,label,source"))
-    assert one.source == "lab 2"
+    (row,) = read_listing(_listing(tmp_path, "a.png,x,lab 2", head="path,label,source"))
+    assert row.source == "lab 2"
 
 
 def test_a_folder_for_each_label_is_a_listing_too(tmp_path: Path) -> None:
@@ -186,9 +186,9 @@ def test_near_duplicates_are_found_across_parts_only(tmp_path: Path) -> None:
         darker.resize((64, 90)).save(tmp_path / "25.jpg", quality=70)
         image.save(tmp_path / "7.png")  # in the same part: no harm
     lines[25] = "25.jpg,x,25,test"
-    (found,) = [leak for leak in find_leaks(read_listing(_listing(tmp_path, *lines))) if leak.first == "3.png"]
-    assert (found.second, found.first_part, found.second_part) == ("25.jpg", "train", "test")
-    assert found.correlation > 0.98
+    (parts,) = [leak for leak in find_leaks(read_listing(_listing(tmp_path, *lines))) if leak.first == "3.png"]
+    assert (parts.second, parts.first_part, parts.second_part) == ("25.jpg", "train", "test")
+    assert parts.correlation > 0.98
 
 
 def test_the_perceptual_hash_changes_little_with_the_image() -> None:

@@ -16,7 +16,7 @@ need("torch", "safetensors")
 import torch  # noqa: E402
 
 from medhub.errors import Invalid  # noqa: E402
-from medhub.science.learning.distributed import ProcessGroup, joined  # noqa: E402
+from medhub.science.learning.distributed import ProcessGroup, join_processes  # noqa: E402
 from medhub.science.learning.safetensors_file import read_safetensors  # noqa: E402
 from tests.science.learning.discs import draw_discs  # noqa: E402
 
@@ -42,7 +42,7 @@ def _learn(data: Path, weights: Path, processes: int) -> dict[str, torch.Tensor]
         )
         for rank in range(processes)
     ]
-    assert [one.wait(180) for one in running] == [0] * processes
+    assert [process.wait(180) for process in running] == [0] * processes
     return read_safetensors(weights)
 
 
@@ -63,10 +63,10 @@ def test_a_batch_is_shared_out_in_pairs() -> None:
 
 
 def test_alone_nothing_is_shared() -> None:
-    with joined("cpu") as world:
+    with join_processes("cpu") as world:
         assert (world.rank, world.size, world.leads) == (0, 1, True)
         assert world.agree(True)
         assert world.mean(0.5) == 0.5
     if not torch.cuda.is_available():
-        with pytest.raises(Invalid, match="CUDA"), joined("cuda"):
+        with pytest.raises(Invalid, match="CUDA"), join_processes("cuda"):
             pass

@@ -59,16 +59,16 @@ def test_the_same_seed_varies_the_same_way() -> None:
 def test_a_batch_that_is_shared_out_is_varied_as_one() -> None:
     images = _images()
     draws = draw(16, EVERYTHING, torch.Generator().manual_seed(6))
-    whole = apply(images, EVERYTHING, draws)
+    full = apply(images, EVERYTHING, draws)
     half = apply(images[8:], EVERYTHING, {name: value[8:] for name, value in draws.items()})
-    torch.testing.assert_close(whole[8:], half, rtol=0, atol=1e-6)
+    torch.testing.assert_close(full[8:], half, rtol=0, atol=1e-6)
 
 
 def test_what_is_given_is_left_as_it_is() -> None:
     images = _images()
-    kept = images.clone()
+    unchanged = images.clone()
     vary(images, EVERYTHING, torch.Generator().manual_seed(3))
-    torch.testing.assert_close(images, kept, rtol=0, atol=0)
+    torch.testing.assert_close(images, unchanged, rtol=0, atol=0)
 
 
 def test_a_heart_stays_on_its_side() -> None:

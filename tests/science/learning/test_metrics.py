@@ -32,15 +32,15 @@ def test_wilsons_interval_has_the_published_values() -> None:
         (0, 20, 0.0, 0.1611),
         (1, 29, 0.0061, 0.1718),
     ):
-        found = wilson(hits, n)
-        assert found.low == pytest.approx(low, abs=5e-5)
-        assert found.high == pytest.approx(high, abs=5e-5)
+        result = wilson(hits, n)
+        assert result.low == pytest.approx(low, abs=5e-5)
+        assert result.high == pytest.approx(high, abs=5e-5)
 
 
 def test_the_value_lies_in_its_interval_also_at_the_ends() -> None:
     for hits in (0, 1, 19, 20):
-        found = wilson(hits, 20)
-        assert 0 <= found.low <= found.value <= found.high <= 1
+        result = wilson(hits, 20)
+        assert 0 <= result.low <= result.value <= result.high <= 1
     with pytest.raises(ValueError, match="hits"):
         wilson(3, 2)
 
@@ -49,10 +49,10 @@ def test_with_a_group_for_each_image_the_bootstrap_agrees_with_the_binomial() ->
     right = np.arange(400) >= 40
     targets = np.zeros(400, np.int64)
     drawn = draw_groups([str(index) for index in range(400)])
-    found = accuracy(np.where(right, 0, 1), targets, drawn)
-    assert found.value == 0.9
-    assert found.low == pytest.approx(0.87, abs=0.006)
-    assert found.high == pytest.approx(0.93, abs=0.006)
+    result = accuracy(np.where(right, 0, 1), targets, drawn)
+    assert result.value == 0.9
+    assert result.low == pytest.approx(0.87, abs=0.006)
+    assert result.high == pytest.approx(0.93, abs=0.006)
 
 
 def test_images_of_one_patient_promise_less_than_images_of_many() -> None:
@@ -88,12 +88,12 @@ def test_figures_of_each_label_are_counted() -> None:
     assert confusion(predicted, targets, 3).tolist() == [[2, 1, 0], [0, 2, 0], [1, 0, 0]]
     probabilities = np.eye(3)[predicted]
     first, second, third = per_label(probabilities, targets, draw_groups(list("abcdef"), 20))
-    assert [one.n for one in (first, second, third)] == [3, 2, 1]
-    assert [one.sensitivity.value for one in (first, second, third)] == pytest.approx([2 / 3, 1, 0])
-    assert [one.specificity.value for one in (first, second, third)] == pytest.approx([2 / 3, 3 / 4, 1])
-    assert [one.precision.value for one in (first, second)] == pytest.approx([2 / 3, 2 / 3])
+    assert [row.n for row in (first, second, third)] == [3, 2, 1]
+    assert [row.sensitivity.value for row in (first, second, third)] == pytest.approx([2 / 3, 1, 0])
+    assert [row.specificity.value for row in (first, second, third)] == pytest.approx([2 / 3, 3 / 4, 1])
+    assert [row.precision.value for row in (first, second)] == pytest.approx([2 / 3, 2 / 3])
     assert np.isnan(third.precision.value)  # never said: there is no such figure
-    assert [one.f1.value for one in (first, second, third)] == pytest.approx([2 / 3, 4 / 5, 0])
+    assert [row.f1.value for row in (first, second, third)] == pytest.approx([2 / 3, 4 / 5, 0])
     everything = draw_groups(list("abcdef"), 5)
     assert balanced_accuracy(predicted, targets, 3, everything).value == pytest.approx((2 / 3 + 1 + 0) / 3)
 
@@ -131,11 +131,11 @@ def test_mcnemars_test_has_the_values_of_the_binomial() -> None:
 def test_two_classifiers_are_compared_image_by_image() -> None:
     first = np.array([True] * 80 + [False] * 20)
     second = np.array([True] * 90 + [False] * 10)
-    found = metrics.compare(first, second, draw_groups([str(index) for index in range(100)]))
-    assert (found.only_first, found.only_second) == (0, 10)
-    assert found.difference.value == pytest.approx(0.1)
-    assert 0 < found.difference.low < 0.1 < found.difference.high
-    assert found.p_value == pytest.approx(2 / 1024)
+    result = metrics.compare(first, second, draw_groups([str(index) for index in range(100)]))
+    assert (result.only_first, result.only_second) == (0, 10)
+    assert result.difference.value == pytest.approx(0.1)
+    assert 0 < result.difference.low < 0.1 < result.difference.high
+    assert result.p_value == pytest.approx(2 / 1024)
 
 
 def test_the_calibration_error_is_the_distance_of_confidence_and_accuracy() -> None:

@@ -38,9 +38,9 @@ def test_the_graph_computes_the_same_in_units_of_its_scales() -> None:
     depths = [fit_gaussians(features, targets, 4), fit_gaussians(other, targets, 2)]
     scales = [0.8, 1.7]
     novelty = Novelty(depths, scales)
-    found = novelty((torch.from_numpy(features).float(), torch.from_numpy(other).float())).numpy()
+    distances = novelty((torch.from_numpy(features).float(), torch.from_numpy(other).float())).numpy()
     expected = np.maximum(depths[0].distances(features) / 0.8, depths[1].distances(other) / 1.7)
-    np.testing.assert_allclose(found, expected, rtol=2e-3)
+    np.testing.assert_allclose(distances, expected, rtol=2e-3)
 
 
 def test_images_may_be_longer_than_those_that_were_learned_from_by_half() -> None:
@@ -68,7 +68,7 @@ def test_generated_strangers_are_the_same_every_time() -> None:
     first, second = generated(2), generated(2)
     assert len(first) == 7
     for name, images in first.items():
-        for one, other in zip(images, second[name], strict=True):
-            assert one.dtype == np.uint8
-            assert one.shape == (256, 256, 3)
-            np.testing.assert_array_equal(one, other)
+        for item, other in zip(images, second[name], strict=True):
+            assert item.dtype == np.uint8
+            assert item.shape == (256, 256, 3)
+            np.testing.assert_array_equal(item, other)

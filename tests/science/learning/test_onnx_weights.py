@@ -52,8 +52,8 @@ def test_the_network_computes_what_the_classifier_does(name: str, with_images: b
     session = onnxruntime.InferenceSession(str(_folder(name) / "model.onnx"), providers=["CPUExecutionProvider"])
     (expected,) = session.run(["features"], {INPUT: batch})
     with torch.inference_mode():
-        found = network.maps(torch.from_numpy(batch))[-1].mean((2, 3)).numpy()
-    assert np.abs(found - expected).max() <= 1e-4 * max(1.0, np.abs(expected).max())
+        computed = network.maps(torch.from_numpy(batch))[-1].mean((2, 3)).numpy()
+    assert np.abs(computed - expected).max() <= 1e-4 * max(1.0, np.abs(expected).max())
 
 
 def test_learning_goes_on_from_about_the_same_place() -> None:
@@ -66,8 +66,8 @@ def test_learning_goes_on_from_about_the_same_place() -> None:
         network = _started("blood-cells", known)
         with torch.no_grad():
             expected = network.maps(batch)[-1].mean((2, 3))
-            found = network.train().maps(batch)[-1].mean((2, 3))
-        apart[known is not None] = float((found - expected).square().mean() / expected.square().mean())
+            computed = network.train().maps(batch)[-1].mean((2, 3))
+        apart[known is not None] = float((computed - expected).square().mean() / expected.square().mean())
     assert apart[True] < 1e-3
     assert apart[False] > 100 * apart[True]
 

@@ -35,9 +35,9 @@ def test_the_float_network_says_what_the_int8_interpreter_says() -> None:
     images = [np.asarray(Image.open(path).convert("RGB")) for path in sorted(ROOT.glob("demo/blood-cells/*/*.jpg"))]
     batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
     with torch.inference_mode():
-        found = network(batch).argmax(1).tolist()
+        predicted = network(batch).argmax(1).tolist()
     # All 30 agreed when this was written; with symmetric padding it would be about a third.
-    assert sum(ours == theirs for ours, theirs in zip(found, INTERPRETED, strict=True)) >= 27
+    assert sum(ours == theirs for ours, theirs in zip(predicted, INTERPRETED, strict=True)) >= 27
 
 
 @with_weights

@@ -112,8 +112,8 @@ class Classifier:
             session = onnxruntime.InferenceSession(path, session_options(), providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's errors have no common base below Exception.
             raise ClassifierBroken(f"{MODEL_FILE} cannot be loaded by ONNX Runtime.", classifier=folder.name) from error
-        _check(session, card)
-        _give_memory_back()
+        _check_graph(session, card)
+        _release_memory()
         return cls(card, digest(folder), session)
 
     def classify(self, image: NDArray[np.uint8]) -> ClassifierOutput:
@@ -243,7 +243,7 @@ def evidence_of(activation: NDArray[np.float32], index: int) -> NDArray[np.float
     return evidence
 
 
-def _give_memory_back() -> None:
+def _release_memory() -> None:
     """Have the C library give back what reading a model left free: of HRNet-W18-small twice the size of its file."""
     with suppress(OSError, AttributeError):  # other C libraries than glibc have no such function
         ctypes.CDLL(None).malloc_trim(0)
@@ -261,7 +261,7 @@ def session_options() -> onnxruntime.SessionOptions:
     return options
 
 
-def _check(session: onnxruntime.InferenceSession, card: ModelCard) -> None:
+def _check_graph(session: onnxruntime.InferenceSession, card: ModelCard) -> None:
     inputs = {item.name: item for item in session.get_inputs()}
     outputs = {item.name: item for item in session.get_outputs()}
     if set(inputs) != {INPUT}:
@@ -272,9 +272,9 @@ def _check(session: onnxruntime.InferenceSession, card: ModelCard) -> None:
         if len(outputs[name].shape) != rank:
             raise ClassifierBroken(f'Output "{name}" of {MODEL_FILE} has {len(outputs[name].shape)} axes, not {rank}.')
     side, count = card.preprocessing.size, len(card.labels)
-    _expect(inputs[INPUT], {1: 3, 2: side, 3: side}, "the card's preprocessing")
-    _expect(outputs["logits"], {1: count}, "the card's labels")
-    _expect(outputs["activation"], {1: count}, "the card's labels")
+    _check_axes(inputs[INPUT], {1: 3, 2: side, 3: side}, "the card's preprocessing")
+    _check_axes(outputs["logits"], {1: count}, "the card's labels")
+    _check_axes(outputs["activation"], {1: count}, "the card's labels")
     if inputs[INPUT].type != "tensor(float)":
         raise ClassifierBroken(f'Input "{INPUT}" of {MODEL_FILE} is {inputs[INPUT].type}, not tensor(float).')
     written = session.get_modelmeta().custom_metadata_map.get("labels")
@@ -282,11 +282,11 @@ def _check(session: onnxruntime.InferenceSession, card: ModelCard) -> None:
         raise ClassifierBroken(f"The labels in {MODEL_FILE} are not those of {CARD_FILE}.")
 
 
-def _expect(node: Any, sizes: dict[int, int], owner: str) -> None:
+def _check_axes(node: Any, sizes: dict[int, int], owner: str) -> None:
     for axis, size in sizes.items():
-        found = node.shape[axis] if axis < len(node.shape) else None
+        actual = node.shape[axis] if axis < len(node.shape) else None
         # A name instead of a number is an axis that the graph leaves open.
-        if not isinstance(found, str) and found != size:
+        if not isinstance(actual, str) and actual != size:
             raise ClassifierBroken(
-                f'"{node.name}" of {MODEL_FILE} has {found} on axis {axis}; by {owner} it is {size}.'
+                f'"{node.name}" of {MODEL_FILE} has {actual} on axis {axis}; by {owner} it is {size}.'
             )

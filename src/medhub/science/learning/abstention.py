@@ -109,15 +109,15 @@ def learn_limit(
     ordered, wrong, members = confidence[order], ~right[order], members[order]
     # Only where the next image is less sure can a limit lie; equal ones are answered together.
     ends = np.flatnonzero(np.diff(ordered, append=-1.0))
-    found: Limit | None = None
-    tried = _tried(int((ordered > 0).sum()), target_error, trust)
-    for answered in dict.fromkeys(int(ends[np.searchsorted(ends, at)]) + 1 for at in tried):
+    limit: Limit | None = None
+    candidates = _tried(int((ordered > 0).sum()), target_error, trust)
+    for answered in dict.fromkeys(int(ends[np.searchsorted(ends, index)]) + 1 for index in candidates):
         errors = int(wrong[:answered].sum())
         effect = design_effect(wrong[:answered], members[:answered], trust)
         if chance_of_luck(errors, answered, target_error, effect) > 1 - trust + 1e-12:
             break
-        found = Limit(float(ordered[answered - 1]), answered / n, errors / answered, n, int(members.max()) + 1)
-    return found
+        limit = Limit(float(ordered[answered - 1]), answered / n, errors / answered, n, int(members.max()) + 1)
+    return limit
 
 
 def chance_of_luck(errors: int, answered: int, target_error: float, effect: float = 1.0) -> float:

@@ -20,7 +20,7 @@ from medhub.science.inference.card import ExplanationCheck
 from medhub.science.inference.classifier import evidence_of
 from medhub.science.inference.preprocessing import Preprocessing
 from medhub.science.learning.network import Network
-from medhub.science.learning.training_loop import normalized
+from medhub.science.learning.network_outputs import normalize_batch
 
 STEPS = 10
 IMAGES = 60
@@ -47,8 +47,8 @@ def grad_cam(network: Network, batch: Tensor, label: int) -> Maps:
     last = network.maps(batch)[-1].detach().requires_grad_()
     (gradient,) = torch.autograd.grad(network.head(last.mean((2, 3)))[0, label], last)
     weight = gradient.sum((2, 3), keepdim=True)
-    found: Maps = (weight * last).sum(1)[0].detach().numpy()
-    return found
+    heatmap: Maps = (weight * last).sum(1)[0].detach().numpy()
+    return heatmap
 
 
 def explain(
@@ -72,14 +72,14 @@ def explain(
     ExplanationCheck
     """
     network.eval()
-    chosen = images[:: max(1, len(images) // IMAGES)][:IMAGES]
-    random = _with_random_weights(network, seed)
-    chance = np.random.default_rng(seed)
+    samples = images[:: max(1, len(images) // IMAGES)][:IMAGES]
+    random = _copy_with_random_weights(network, seed)
+    generator = np.random.default_rng(seed)
     agreement, sanity = [], []
     scores: dict[str, list[float]] = {"deletion": [], "insertion": [], "deletion 0": [], "insertion 0": []}
-    for image in chosen:
-        raw = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
-        batch = normalized(raw, preprocessing)
+    for image in samples:
+        pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
+        batch = normalize_batch(pixels, preprocessing)
         with torch.inference_mode():
             last = network.maps(batch)[-1]
             activation = network.activation(last)[0].numpy()
@@ -88,14 +88,18 @@ def explain(
         agreement.append(_correlation(activation[label], grad_cam(network, batch, label)))
         sanity.append(_correlation(evidence_of(activation, label), evidence_of(other, label)))
         order = np.argsort(-evidence_of(activation, label), axis=None)
-        shuffled = chance.permutation(order)
+        shuffled = generator.permutation(order)
         shape = activation.shape[1:]
-        for name, places in (("", order), (" 0", shuffled)):
-            scores["deletion" + name].append(_covered(network, raw, places, shape, label, preprocessing, uncover=False))
-            scores["insertion" + name].append(_covered(network, raw, places, shape, label, preprocessing, uncover=True))
+        for name, cells in (("", order), (" 0", shuffled)):
+            scores["deletion" + name].append(
+                _probe_probability(network, pixels, cells, shape, label, preprocessing, uncover=False)
+            )
+            scores["insertion" + name].append(
+                _probe_probability(network, pixels, cells, shape, label, preprocessing, uncover=True)
+            )
     means = {name: round(float(np.mean(values)), 4) for name, values in scores.items()}
     return ExplanationCheck(
-        n=len(chosen),
+        n=len(samples),
         grad_cam=round(float(np.mean(agreement)), 4),
         random_weights=round(float(np.mean(sanity)), 4),
         deletion=means["deletion"],
@@ -105,7 +109,7 @@ def explain(
     )
 
 
-def _with_random_weights(network: Network, seed: int) -> Network:
+def _copy_with_random_weights(network: Network, seed: int) -> Network:
     other = copy.deepcopy(network)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -117,16 +121,16 @@ def _with_random_weights(network: Network, seed: int) -> Network:
 
 
 def _correlation(first: Maps, second: Maps) -> float:
-    a, b = (one.ravel().astype(np.float64) for one in (first, second))
+    a, b = (heatmap.ravel().astype(np.float64) for heatmap in (first, second))
     a, b = a - a.mean(), b - b.mean()
     length = float(np.linalg.norm(a) * np.linalg.norm(b))
     return float(np.clip(a @ b / length, -1, 1)) if length > 1e-12 else 0.0
 
 
-def _covered(
+def _probe_probability(
     network: Network,
-    raw: Tensor,
-    places: NDArray[np.intp],
+    pixels: Tensor,
+    cells: NDArray[np.intp],
     shape: tuple[int, ...],
     label: int,
     preprocessing: Preprocessing,
@@ -134,17 +138,17 @@ def _covered(
     uncover: bool,
 ) -> float:
     """Mean probability of the label while place after place is covered by, or uncovered from, the blurred image."""
-    side = raw.shape[2]
-    small = functional.interpolate(raw, (max(1, side // 16), max(1, side // 16)), mode="area")
+    side = pixels.shape[2]
+    small = functional.interpolate(pixels, (max(1, side // 16), max(1, side // 16)), mode="area")
     blurred = functional.interpolate(small, (side, side), mode="bilinear")
-    steps = np.linspace(0, len(places), min(STEPS, len(places)) + 1).round().astype(int)
+    steps = np.linspace(0, len(cells), min(STEPS, len(cells)) + 1).round().astype(int)
     masks = torch.zeros(len(steps), 1, *shape)
     for index, count in enumerate(steps):
-        masks[index].view(-1)[torch.from_numpy(places[:count].copy())] = 1
+        masks[index].view(-1)[torch.from_numpy(cells[:count].copy())] = 1
     masks = functional.interpolate(masks, (side, side), mode="nearest")
     if not uncover:
         masks = 1 - masks
-    batch = normalized(raw * masks + blurred * (1 - masks), preprocessing)
+    batch = normalize_batch(pixels * masks + blurred * (1 - masks), preprocessing)
     with torch.inference_mode():
         probability = functional.softmax(network(batch), 1)[:, label]
     return float(probability.mean())

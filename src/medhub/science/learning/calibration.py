@@ -70,12 +70,12 @@ def fit_calibrator(logits: Floats, targets: Indices, groups: Sequence[str]) -> C
         images that were left out no better.
     """
     _, members = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
-    chosen = 0
+    strength_index = 0
     if members.max() + 1 >= FEWEST_GROUPS:
         # The first of equals is taken: no offsets, or the smallest.
-        chosen = int(np.argmin(cross_validated_losses(logits, targets, members)))
-    found = _path(logits, targets)[chosen]
-    return Calibrator(round(found.temperature, 6), tuple(round(one, 4) for one in found.offsets))
+        strength_index = int(np.argmin(cross_validated_losses(logits, targets, members)))
+    calibrator = _fit_path(logits, targets)[strength_index]
+    return Calibrator(round(calibrator.temperature, 6), tuple(round(offset, 4) for offset in calibrator.offsets))
 
 
 def cross_validated_losses(logits: Floats, targets: Indices, members: Indices) -> Floats:
@@ -97,8 +97,8 @@ def cross_validated_losses(logits: Floats, targets: Indices, members: Indices) -
     for repeat in range(_REPEATS):
         fold = (np.random.default_rng(repeat).permutation(count) % _FOLDS)[members]
         for left_out in (fold == index for index in range(_FOLDS)):
-            for index, one in enumerate(_path(logits[~left_out], targets[~left_out])):
-                total[index] += _losses(one.probabilities(logits[left_out]), targets[left_out]).sum()
+            for index, calibrator in enumerate(_fit_path(logits[~left_out], targets[~left_out])):
+                total[index] += _losses(calibrator.probabilities(logits[left_out]), targets[left_out]).sum()
     return total / len(targets) / _REPEATS
 
 
@@ -134,48 +134,48 @@ def log_loss(logits: Floats, targets: Indices, temperature: float) -> float:
 
 
 def _losses(probabilities: Floats, targets: Indices) -> Floats:
-    chosen: Floats = np.maximum(probabilities[np.arange(len(targets)), targets], 1e-300)
-    return -np.log(chosen)
+    likelihoods: Floats = np.maximum(probabilities[np.arange(len(targets)), targets], 1e-300)
+    return -np.log(likelihoods)
 
 
-def _path(logits: Floats, targets: Indices) -> list[Calibrator]:
+def _fit_path(logits: Floats, targets: Indices) -> list[Calibrator]:
     """Fit with each of ``STRENGTHS``, each from where the one before it ended."""
-    at = np.r_[1 / fit_temperature(logits, targets), np.zeros(logits.shape[1])]
-    found = [Calibrator(float(1 / at[0]))]
+    solution = np.r_[1 / fit_temperature(logits, targets), np.zeros(logits.shape[1])]
+    calibrators = [Calibrator(float(1 / solution[0]))]
     for strength in STRENGTHS[1:]:
-        at = _newton(logits, targets, strength, at)
-        found.append(Calibrator(float(1 / at[0]), tuple(at[1:].tolist())))
-    return found
+        solution = _minimize(logits, targets, strength, solution)
+        calibrators.append(Calibrator(float(1 / solution[0]), tuple(solution[1:].tolist())))
+    return calibrators
 
 
-def _newton(logits: Floats, targets: Indices, strength: float, at: Floats) -> Floats:
+def _minimize(logits: Floats, targets: Indices, strength: float, at: Floats) -> Floats:
     """Find the inverse of the temperature, and the offsets; the loss is convex in them together."""
     n, classes = logits.shape
-    aims = np.eye(classes)[targets]
+    target_matrix = np.eye(classes)[targets]
 
     def loss(at: Floats) -> float:
         ridge = strength * float((at[1:] ** 2).sum())
         return float(_losses(softmax(at[0] * logits + at[1:]), targets).mean()) + ridge
 
-    now = loss(at)
+    current = loss(at)
     for _ in range(_STEPS):
-        said = softmax(at[0] * logits + at[1:])
-        apart, centered = said - aims, logits - (said * logits).sum(1, keepdims=True)
-        slope = np.r_[(apart * logits).sum(1).mean(), apart.mean(0) + 2 * strength * at[1:]]
-        bend = np.empty((classes + 1, classes + 1))
-        bend[0, 0] = (said * centered**2).sum(1).mean()
-        bend[0, 1:] = bend[1:, 0] = (said * centered).mean(0)
-        bend[1:, 1:] = np.diag(said.mean(0) + 2 * strength) - said.T @ said / n
-        step = np.linalg.solve(bend + 1e-9 * np.eye(classes + 1), slope)
-        length, tried, better = 1.0, at, now
+        probabilities = softmax(at[0] * logits + at[1:])
+        residuals, centered = probabilities - target_matrix, logits - (probabilities * logits).sum(1, keepdims=True)
+        gradient = np.r_[(residuals * logits).sum(1).mean(), residuals.mean(0) + 2 * strength * at[1:]]
+        hessian = np.empty((classes + 1, classes + 1))
+        hessian[0, 0] = (probabilities * centered**2).sum(1).mean()
+        hessian[0, 1:] = hessian[1:, 0] = (probabilities * centered).mean(0)
+        hessian[1:, 1:] = np.diag(probabilities.mean(0) + 2 * strength) - probabilities.T @ probabilities / n
+        step = np.linalg.solve(hessian + 1e-9 * np.eye(classes + 1), gradient)
+        length, candidate, reduced = 1.0, at, current
         while length > 1e-6:  # halved until the loss falls
-            tried = at - length * step
-            tried[0] = np.clip(tried[0], 1 / _RANGE[1], 1 / _RANGE[0])
-            better = loss(tried)
-            if better <= now:
+            candidate = at - length * step
+            candidate[0] = np.clip(candidate[0], 1 / _RANGE[1], 1 / _RANGE[0])
+            reduced = loss(candidate)
+            if reduced <= current:
                 break
             length /= 2
-        if now - better < 1e-10:
+        if current - reduced < 1e-10:
             break
-        at, now = tried, better
+        at, current = candidate, reduced
     return at

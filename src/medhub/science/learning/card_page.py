@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from medhub.science.inference.card import Estimate, ModelCard
 
-MADE_BY = "medhub card models/{name} --out docs/model-cards/{name}.md"
+COMMAND = "medhub card models/{name} --out docs/model-cards/{name}.md"
 
 
 def page(card: ModelCard) -> str:
@@ -27,7 +27,7 @@ def page(card: ModelCard) -> str:
         The page, with an end of line at its end.
     """
     parts = [
-        f"<!-- Written by `{MADE_BY.format(name=card.name)}`; do not change it here. -->",
+        f"<!-- Written by `{COMMAND.format(name=card.name)}`; do not change it here. -->",
         f"# {card.name} {card.version}: {card.title}",
         "**Research demonstration.** It was trained on images whose terms allow no more." * card.research_demonstration,
         _facts(card),
@@ -159,11 +159,11 @@ def _labels(card: ModelCard) -> str:
         return "" if value is None else _ranged(value)
 
     names = card.display_names()
-    whole = any(p.specificity is not None for p in card.per_label)
-    head = ("label", "means", "test images", "sensitivity (recall)", "precision")
-    more = ("specificity", "F1", "AUROC", "AUPRC") if whole else ()
+    detailed = any(p.specificity is not None for p in card.per_label)
+    columns = ("label", "means", "test images", "sensitivity (recall)", "precision")
+    details = ("specificity", "F1", "AUROC", "AUPRC") if detailed else ()
     return _table(
-        (*head, *more),
+        (*columns, *details),
         (
             (
                 p.label,
@@ -171,7 +171,7 @@ def _labels(card: ModelCard) -> str:
                 p.n,
                 with_interval(p.recall, p.recall_interval),
                 with_interval(p.precision, p.precision_interval),
-                *((or_none(p.specificity), or_none(p.f1), or_none(p.auroc), or_none(p.auprc)) if whole else ()),
+                *((or_none(p.specificity), or_none(p.f1), or_none(p.auroc), or_none(p.auprc)) if detailed else ()),
             )
             for p in card.per_label
         ),

@@ -16,22 +16,22 @@ from medhub.science.learning.evaluation import Measurement, Results
 from medhub.science.learning.metrics import reliability
 
 if TYPE_CHECKING:
-    from medhub.science.learning.training_loop import Epoch
+    from medhub.science.learning.training_progress import Epoch
 
 _BLUE, _ORANGE, _GREY = "#1c6dd0", "#d9730d", "#868e96"
 _WORST = 24
 _CELL = 176
 
 
-def draw_all(folder: Path, curves: Sequence[Epoch], found: Measurement, reached: Results) -> None:
+def draw_all(folder: Path, curves: Sequence[Epoch], measurement: Measurement, results: Results) -> None:
     """Draw every chart as a PNG into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     if curves:
         draw_curves(curves, folder / "curves.png")
-    draw_confusion(reached.confusion, found.labels, folder / "confusion.png")
-    draw_reliability(found, folder / "reliability.png")
-    draw_abstention(found, folder / "abstention.png")
-    draw_worst(found, folder / "worst.png")
+    draw_confusion(results.confusion, measurement.labels, folder / "confusion.png")
+    draw_reliability(measurement, folder / "reliability.png")
+    draw_abstention(measurement, folder / "abstention.png")
+    draw_worst(measurement, folder / "worst.png")
 
 
 def _axes(width: float = 6.4, height: float = 4.2) -> tuple[Any, Any]:
@@ -47,13 +47,13 @@ def _axes(width: float = 6.4, height: float = 4.2) -> tuple[Any, Any]:
 def draw_curves(curves: Sequence[Epoch], path: Path) -> None:
     """Draw loss and accuracy over the epochs."""
     figure, axes = _axes()
-    shown = [one for one in curves if one.stage == "all"] or list(curves)
-    epochs = [one.number for one in shown]
-    axes.plot(epochs, [one.loss for one in shown], color=_GREY, label="training loss")
-    axes.plot(epochs, [one.validation_loss for one in shown], color=_ORANGE, label="validation loss")
+    plotted = [epoch for epoch in curves if epoch.stage == "all"] or list(curves)
+    epochs = [epoch.number for epoch in plotted]
+    axes.plot(epochs, [epoch.loss for epoch in plotted], color=_GREY, label="training loss")
+    axes.plot(epochs, [epoch.validation_loss for epoch in plotted], color=_ORANGE, label="validation loss")
     axes.set(xlabel="epoch", ylabel="loss", ylim=(0, None))
     other = axes.twinx()
-    other.plot(epochs, [one.validation_accuracy * 100 for one in shown], color=_BLUE, label="validation accuracy")
+    other.plot(epochs, [epoch.validation_accuracy * 100 for epoch in plotted], color=_BLUE, label="validation accuracy")
     other.set(ylabel="accuracy, %", ylim=(None, 100))
     other.spines["top"].set_visible(False)
     lines = [*axes.get_lines(), *other.get_lines()]
@@ -81,15 +81,15 @@ def draw_confusion(table: NDArray[np.int64], labels: Sequence[str], path: Path) 
     figure.savefig(path, dpi=120)
 
 
-def draw_reliability(found: Measurement, path: Path) -> None:
+def draw_reliability(measurement: Measurement, path: Path) -> None:
     """Draw accuracy over confidence; on the diagonal, a confidence means what it says."""
     figure, axes = _axes(5.2, 4.6)
-    bins = reliability(found.readings.probabilities, found.targets)
+    bins = reliability(measurement.readings.probabilities, measurement.targets)
     axes.plot([0, 1], [0, 1], color=_GREY, linestyle="--", linewidth=1)
     axes.scatter(
-        [one.confidence for one in bins],
-        [one.accuracy for one in bins],
-        s=[30 + 600 * one.share for one in bins],
+        [bin_.confidence for bin_ in bins],
+        [bin_.accuracy for bin_ in bins],
+        s=[30 + 600 * bin_.share for bin_ in bins],
         color=_BLUE,
         alpha=0.7,
         clip_on=False,
@@ -99,22 +99,22 @@ def draw_reliability(found: Measurement, path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def draw_abstention(found: Measurement, path: Path) -> None:
+def draw_abstention(measurement: Measurement, path: Path) -> None:
     """Draw the accuracy among the surest over how many are answered."""
     figure, axes = _axes()
-    ordered = found.right[np.argsort(-found.readings.confidence, kind="stable")]
+    ordered = measurement.right[np.argsort(-measurement.readings.confidence, kind="stable")]
     count = np.arange(1, len(ordered) + 1)
     axes.plot(count / len(ordered) * 100, np.cumsum(ordered) / count * 100, color=_BLUE)
-    axes.axvline(float(found.answered.mean()) * 100, color=_ORANGE, linestyle="--", linewidth=1)
+    axes.axvline(float(measurement.answered.mean()) * 100, color=_ORANGE, linestyle="--", linewidth=1)
     axes.set(xlabel="answered, % (the dashed line is the limit in use)", ylabel="accuracy among the answered, %")
     axes.set_ylim(min(90, axes.get_ylim()[0]), 100.5)
     figure.savefig(path, dpi=120)
 
 
-def draw_worst(found: Measurement, path: Path) -> None:
+def draw_worst(measurement: Measurement, path: Path) -> None:
     """Put the surest wrong answers on a page, each with its label and what was said."""
-    probabilities = found.readings.probabilities
-    wrong = np.flatnonzero(~found.right)
+    probabilities = measurement.readings.probabilities
+    wrong = np.flatnonzero(~measurement.right)
     worst = wrong[np.argsort(-probabilities[wrong].max(1))][:_WORST]
     columns = 6
     lines = max(1, -(-len(worst) // columns))
@@ -123,15 +123,15 @@ def draw_worst(found: Measurement, path: Path) -> None:
     font = ImageFont.load_default(13)
     if not len(worst):
         pen.text((16, 16), "No image was labeled wrongly.", fill="#222", font=font)
-    for place, index in enumerate(worst):
-        left, top = 12 + place % columns * (_CELL + 12), 12 + place // columns * (_CELL + 66)
-        picture = Image.fromarray(read_image(found.rows[index].path))
+    for cell, index in enumerate(worst):
+        left, top = 12 + cell % columns * (_CELL + 12), 12 + cell // columns * (_CELL + 66)
+        picture = Image.fromarray(read_image(measurement.rows[index].path))
         picture.thumbnail((_CELL, _CELL))
         page.paste(picture, (left, top))
-        said = found.labels[int(probabilities[index].argmax())]
-        mark = "" if found.answered[index] else "Uncertain"
-        pen.text((left, top + _CELL + 4), f"{found.labels[found.targets[index]]}", fill="#222", font=font)
-        text = f"said {said} {probabilities[index].max():.2f}"
+        predicted = measurement.labels[int(probabilities[index].argmax())]
+        mark = "" if measurement.answered[index] else "Uncertain"
+        pen.text((left, top + _CELL + 4), f"{measurement.labels[measurement.targets[index]]}", fill="#222", font=font)
+        text = f"said {predicted} {probabilities[index].max():.2f}"
         pen.text((left, top + _CELL + 21), text, fill=_ORANGE, font=font)
         pen.text((left, top + _CELL + 38), mark, fill=_GREY, font=font)
     page.save(path)

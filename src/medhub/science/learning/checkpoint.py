@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a training can be taken up again: one file, without anything in it that could run as code.
+"""The checkpoint of a training: one file that cannot carry a program.
 
-``state.safetensors`` holds every tensor (network, average, best, optimizer), and in its head, as JSON, the rest: epoch,
-curves, and what the training was of. It is written after each epoch, whole or not at all.
+``state.safetensors`` holds every tensor (network, average, best weights, optimizer), and in its metadata, as JSON, the
+epoch, the curves, and the fingerprint of the training. It is written after each epoch, completely or not at all.
 """
 
 from __future__ import annotations
@@ -25,31 +25,32 @@ Tensors = dict[str, Tensor]
 
 @dataclass
 class State:
-    """A training after a whole epoch.
+    """A training after an epoch.
 
     Attributes
     ----------
-    made_of
-        Digest of recipe, data and starting point: another training does not go on from here.
+    fingerprint
+        Digest of recipe, data and initial weights; no other training may continue from here.
     epoch
-        Whole epochs behind it.
+        Number of complete epochs.
     curves
-        What each epoch gave.
+        Figures of each epoch.
     best
         The least validation loss, and its epoch.
     """
 
-    made_of: str
+    fingerprint: str
     epoch: int
     curves: list[dict[str, Any]] = field(default_factory=list)
     best: tuple[float, int] = (float("inf"), 0)
     network: Tensors = field(default_factory=dict)
     average: Tensors = field(default_factory=dict)
-    chosen: Tensors = field(default_factory=dict)
+    best_weights: Tensors = field(default_factory=dict)
     optimizer: Tensors = field(default_factory=dict)
 
 
-_GROUPS = ("network", "average", "chosen", "optimizer")
+# Prefix of the tensors in the file: attribute of the state.
+_GROUPS = {"network": "network", "average": "average", "chosen": "best_weights", "optimizer": "optimizer"}
 
 
 def save(folder: Path, state: State) -> None:
@@ -58,25 +59,28 @@ def save(folder: Path, state: State) -> None:
     Raises
     ------
     Unavailable
-        The disk is full; the one before is still there.
+        The disk is full; the previous checkpoint is unchanged.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {f"{group}/{name}": value for group in _GROUPS for name, value in getattr(state, group).items()}
-    # Tensors that share their memory (before the first average differs, say) must be written each for itself.
-    tensors = {name: value.clone() for name, value in tensors.items()}
-    facts = {"made_of": state.made_of, "epoch": state.epoch, "curves": state.curves, "best": list(state.best)}
+    tensors = {
+        # Cloned: tensors may share memory (before the first average differs, for example), which the format forbids.
+        f"{group}/{name}": value.clone()
+        for group, attribute in _GROUPS.items()
+        for name, value in getattr(state, attribute).items()
+    }
+    facts = {"made_of": state.fingerprint, "epoch": state.epoch, "curves": state.curves, "best": list(state.best)}
     write_safetensors(folder / STATE_FILE, tensors, {"training": json.dumps(facts)})
 
 
-def load(folder: Path, made_of: str) -> State | None:
+def load(folder: Path, fingerprint: str) -> State | None:
     """Read the checkpoint of a training, if there is one.
 
     Parameters
     ----------
     folder
-        Where it lies.
-    made_of
-        What the training that wants to go on is of.
+        Folder of the checkpoint.
+    fingerprint
+        Digest of the training that is to continue.
 
     Returns
     -------
@@ -85,7 +89,7 @@ def load(folder: Path, made_of: str) -> State | None:
     Raises
     ------
     Invalid
-        The checkpoint is damaged, or belongs to another recipe, other data or another start.
+        The checkpoint is damaged, or belongs to another recipe, other data or other initial weights.
     """
     path = folder / STATE_FILE
     if not path.is_file():
@@ -97,17 +101,17 @@ def load(folder: Path, made_of: str) -> State | None:
             facts = json.loads(json.loads(file.read(length))["__metadata__"]["training"])
         state = State(facts["made_of"], int(facts["epoch"]), facts["curves"], (facts["best"][0], facts["best"][1]))
     except (KeyError, ValueError, TypeError, IndexError, struct.error) as error:
-        raise Invalid(f"{STATE_FILE} is damaged. Delete it to begin anew.") from error
-    if state.made_of != made_of:
+        raise Invalid(f"{STATE_FILE} is damaged. Delete it to start again.") from error
+    if state.fingerprint != fingerprint:
         raise Invalid(
-            "The checkpoint in this folder is of another training: the recipe, the data or the starting point differ. "
-            "Take another folder, or delete it to begin anew."
+            "The checkpoint in this folder belongs to another training: the recipe, the data or the initial weights "
+            "differ. Use another folder, or delete the checkpoint to start again."
         )
     for name, value in tensors.items():
         group, _, rest = name.partition("/")
         if group not in _GROUPS:
-            raise Invalid(f"{STATE_FILE} is damaged. Delete it to begin anew.")
-        getattr(state, group)[rest] = value
+            raise Invalid(f"{STATE_FILE} is damaged. Delete it to start again.")
+        getattr(state, _GROUPS[group])[rest] = value
     return state
 
 
@@ -122,7 +126,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> Tensors:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Tensors) -> None:
-    """Give an optimizer its state back."""
+    """Restore the state of an optimizer."""
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         index, _, name = key.partition(".")
@@ -130,6 +134,6 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Tensors) -> Non
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def copied(network: nn.Module) -> Tensors:
-    """The weights of a network as they are now."""
+def copy_weights(network: nn.Module) -> Tensors:
+    """Copy the present weights of a network."""
     return {name: value.detach().clone() for name, value in network.state_dict().items()}

@@ -38,35 +38,35 @@ def compare(
         No image has a label that both know.
     """
     shared = set(first.card.labels) & set(second.card.labels)
-    known = [row for row in rows if row.label in shared]
-    if not known:
+    shared_rows = [row for row in rows if row.label in shared]
+    if not shared_rows:
         raise Invalid(
             f"No image has a label that both know. {first.card.name} knows {', '.join(first.card.labels)}; "
             f"{second.card.name} knows {', '.join(second.card.labels)}."
         )
-    one, other = (measure(classifier, known, done=done) for classifier in (first, second))
-    drawn = metrics.draw_groups([row.group for row in one.rows])
-    found = metrics.compare(one.right, other.right, drawn)
+    left, right = (measure(classifier, shared_rows, done=done) for classifier in (first, second))
+    draws = metrics.draw_groups([row.group for row in left.rows])
+    comparison = metrics.compare(left.right, right.right, draws)
 
     def ranged(value: metrics.Interval) -> dict[str, float]:
         return {"value": round(value.value, 6), "low": round(value.low, 6), "high": round(value.high, 6)}
 
     return {
-        "n": len(one.targets),
-        "left_out": len(rows) - len(known),
-        "first": {"name": first.card.name, "digest": first.digest, "accuracy": ranged(found.first)},
-        "second": {"name": second.card.name, "digest": second.digest, "accuracy": ranged(found.second)},
-        "difference": ranged(found.difference),
-        "only_first_right": found.only_first,
-        "only_second_right": found.only_second,
-        "mcnemar_p": round(found.p_value, 6),
+        "n": len(left.targets),
+        "left_out": len(rows) - len(shared_rows),
+        "first": {"name": first.card.name, "digest": first.digest, "accuracy": ranged(comparison.first)},
+        "second": {"name": second.card.name, "digest": second.digest, "accuracy": ranged(comparison.second)},
+        "difference": ranged(comparison.difference),
+        "only_first_right": comparison.only_first,
+        "only_second_right": comparison.only_second,
+        "mcnemar_p": round(comparison.p_value, 6),
         "agreement": round(
             float(
                 sum(
                     first.card.labels[a] == second.card.labels[b]
-                    for a, b in zip(one.predicted, other.predicted, strict=True)
+                    for a, b in zip(left.predicted, right.predicted, strict=True)
                 )
-                / len(one.targets)
+                / len(left.targets)
             ),
             6,
         ),

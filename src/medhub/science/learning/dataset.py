@@ -101,7 +101,7 @@ def read_listing(path: Path, root: Path | None = None) -> tuple[ListingRow, ...]
     if path.is_dir():
         rows = tuple(
             ListingRow(file, file.relative_to(path).as_posix(), folder.name, file.relative_to(path).as_posix())
-            for folder in sorted(one for one in path.iterdir() if one.is_dir() and not one.name.startswith("."))
+            for folder in sorted(child for child in path.iterdir() if child.is_dir() and not child.name.startswith("."))
             for file in sorted(folder.rglob("*"))
             if file.suffix.lower() in PHOTOGRAPH_EXTENSIONS and not file.name.startswith(".")
         )
@@ -113,12 +113,12 @@ def read_listing(path: Path, root: Path | None = None) -> tuple[ListingRow, ...]
     lines = _lines(path)
     folder = root if root is not None else _root_of(path, lines[0]["path"].strip())
     rows = tuple(_row(path, folder, number, line) for number, line in enumerate(lines, start=2))
-    if twice := [name for name, count in Counter(row.path for row in rows).items() if count > 1]:
-        raise Invalid(f"{path.name} names {_some(str(name) for name in twice)} twice.")
-    if absent := [row.name for row in rows if not row.path.is_file()]:
+    if duplicates := [name for name, count in Counter(row.path for row in rows).items() if count > 1]:
+        raise Invalid(f"{path.name} names {_some(str(name) for name in duplicates)} twice.")
+    if missing := [row.name for row in rows if not row.path.is_file()]:
         raise Invalid(
-            f"{len(absent)} of the {len(rows)} files that {path.name} names are not there: {_some(absent)}. Paths are "
-            f"relative to {folder}; name another folder by --root."
+            f"{len(missing)} of the {len(rows)} files that {path.name} names are not there: {_some(missing)}. Paths "
+            f"are relative to {folder}; name another folder by --root."
         )
     parts: dict[str, str] = {}
     for row in rows:
@@ -215,11 +215,11 @@ def part_of(rows: Iterable[ListingRow], part: Part) -> tuple[ListingRow, ...]:
 
 def digest_of(rows: Iterable[ListingRow]) -> str:
     """Compute what names a data set: the SHA-256 over the digest, label, group and part of each image, in order."""
-    whole = hashlib.sha256()
+    digest = hashlib.sha256()
     lines = sorted((hashlib.sha256(row.path.read_bytes()).hexdigest(), row.label, row.group, row.split) for row in rows)
     for line in lines:
-        whole.update("\t".join(line).encode() + b"\n")
-    return whole.hexdigest()
+        digest.update("\t".join(line).encode() + b"\n")
+    return digest.hexdigest()
 
 
 def load_images(

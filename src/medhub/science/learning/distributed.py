@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several processes that learn as one: ``torchrun --nproc-per-node N -m medhub.entrypoints.cli train ...``.
+"""Training by several processes: ``torchrun --nproc-per-node N -m medhub.entrypoints.cli train ...``.
 
 Each process takes its share of every batch; gradients and the statistics of batch normalization are averaged over all,
 so the result is that of one process with the whole batch, up to the rounding of sums in another order.
@@ -21,14 +21,14 @@ from medhub.errors import Invalid
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """The processes that learn together.
+    """The processes that train together.
 
     Attributes
     ----------
     rank, size
-        Which of how many this one is.
+        Index of this process, and number of processes.
     device
-        Where it computes.
+        Device that this process computes on.
     """
 
     rank: int = 0
@@ -41,7 +41,7 @@ class ProcessGroup:
         return self.rank == 0
 
     def share(self, batch_size: int) -> slice:
-        """Which part of a batch is this process's.
+        """Select this process's part of a batch.
 
         Raises
         ------
@@ -58,15 +58,15 @@ class ProcessGroup:
         return slice(self.rank * part, (self.rank + 1) * part)
 
     def agree(self, value: bool) -> bool:
-        """Whether any process says so; all of them must ask."""
+        """Whether the value is true in any process; all processes must call this."""
         if self.size == 1:
             return value
-        said = torch.tensor([int(value)], device=self.device)
-        distributed.all_reduce(said, distributed.ReduceOp.MAX)
-        return bool(said.item())
+        flag = torch.tensor([int(value)], device=self.device)
+        distributed.all_reduce(flag, distributed.ReduceOp.MAX)
+        return bool(flag.item())
 
     def mean(self, value: float) -> float:
-        """The mean over the processes; all of them must ask."""
+        """The mean over the processes; all processes must call this."""
         if self.size == 1:
             return value
         total = torch.tensor([value], dtype=torch.float64, device=self.device)
@@ -75,19 +75,19 @@ class ProcessGroup:
 
 
 @contextmanager
-def joined(device: str = "auto", threads: int | None = None) -> Iterator[ProcessGroup]:
-    """Join the processes that ``torchrun`` started, or be alone.
+def join_processes(device: str = "auto", threads: int | None = None) -> Iterator[ProcessGroup]:
+    """Join the processes that ``torchrun`` started; without it, the group has one process.
 
     Parameters
     ----------
     device
         ``auto``, ``cpu`` or ``cuda``.
     threads
-        How many to compute with; as torch decides if not given.
+        Number of threads; the default of torch if not given.
 
     Yields
     ------
-    World
+    ProcessGroup
     """
     if threads is not None:
         torch.set_num_threads(threads)
@@ -95,21 +95,21 @@ def joined(device: str = "auto", threads: int | None = None) -> Iterator[Process
     if cuda and not torch.cuda.is_available():
         raise Invalid("There is no CUDA device here.", field="device")
     size = int(os.environ.get("WORLD_SIZE", "1"))
-    place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if cuda else torch.device("cpu")
+    target = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if cuda else torch.device("cpu")
     if cuda:
-        torch.cuda.set_device(place)
+        torch.cuda.set_device(target)
     if size == 1:
-        yield ProcessGroup(device=place)
+        yield ProcessGroup(device=target)
         return
     distributed.init_process_group("nccl" if cuda else "gloo")
     try:
-        yield ProcessGroup(distributed.get_rank(), size, place)
+        yield ProcessGroup(distributed.get_rank(), size, target)
     finally:
         distributed.destroy_process_group()
 
 
-def wrapped(network: nn.Module, world: ProcessGroup) -> nn.Module:
-    """Have the gradients of a network averaged over the processes."""
+def average_gradients(network: nn.Module, world: ProcessGroup) -> nn.Module:
+    """Average the gradients of a network over the processes."""
     if world.size == 1:
         return network
     return nn.parallel.DistributedDataParallel(
@@ -118,7 +118,7 @@ def wrapped(network: nn.Module, world: ProcessGroup) -> nn.Module:
 
 
 def synchronize(network: nn.Module, world: ProcessGroup) -> None:
-    """Have batch normalization see the whole batch; torch's own does so on GPUs only."""
+    """Let batch normalization use the whole batch; torch's own SyncBatchNorm works on GPUs only."""
     if world.size == 1:
         return
     for parent in list(network.modules()):
@@ -130,7 +130,7 @@ def synchronize(network: nn.Module, world: ProcessGroup) -> None:
 
 
 class _Sum(torch.autograd.Function):
-    """The sum over all processes; each process's part of it bears on the losses of all."""
+    """The sum over all processes; the gradient of each part is the sum over the losses of all processes."""
 
     @staticmethod
     def forward(_context: Any, value: Tensor) -> Tensor:
@@ -146,7 +146,7 @@ class _Sum(torch.autograd.Function):
 
 
 class SharedBatchNorm2d(nn.BatchNorm2d):
-    """Batch normalization (Ioffe & Szegedy 2015) whose statistics are those of all processes' images together."""
+    """Batch normalization (Ioffe & Szegedy 2015) with statistics over the images of all processes."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize N x C x h x w."""

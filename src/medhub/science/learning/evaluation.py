@@ -61,8 +61,8 @@ class Readings:
     @property
     def confidence(self) -> NDArray[np.float64]:
         """N: probability of the likeliest label, 0 where the image is unlike the training data."""
-        found: NDArray[np.float64] = np.where(self.novel, 0.0, self.probabilities.max(1))
-        return found
+        confidence: NDArray[np.float64] = np.where(self.novel, 0.0, self.probabilities.max(1))
+        return confidence
 
 
 @dataclass(frozen=True)
@@ -94,29 +94,29 @@ class Measurement:
     @property
     def predicted(self) -> NDArray[np.int64]:
         """N indices of the likeliest labels."""
-        found: NDArray[np.int64] = self.readings.probabilities.argmax(1).astype(np.int64)
-        return found
+        indices: NDArray[np.int64] = self.readings.probabilities.argmax(1).astype(np.int64)
+        return indices
 
     @property
     def right(self) -> NDArray[np.bool_]:
         """N: whether the likeliest label is right."""
-        found: NDArray[np.bool_] = self.predicted == self.targets
-        return found
+        matches: NDArray[np.bool_] = self.predicted == self.targets
+        return matches
 
     @property
     def answered(self) -> NDArray[np.bool_]:
         """N: whether a label is said."""
-        found: NDArray[np.bool_] = self.readings.confidence >= self.threshold
-        return found
+        answered: NDArray[np.bool_] = self.readings.confidence >= self.threshold
+        return answered
 
 
-def read(classifier: Classifier, images: Iterable[Picture]) -> Readings:
+def read_images(classifier: Classifier, images: Iterable[Picture]) -> Readings:
     """Read images with a classifier."""
-    found = [classifier.classify(image) for image in images]
+    outputs = [classifier.classify(image) for image in images]
     return Readings(
-        np.array([list(one.probabilities.values()) for one in found]).reshape(len(found), -1),
-        np.array([one.novelty for one in found], np.float64),
-        np.array([one.novel for one in found], bool),
+        np.array([list(output.probabilities.values()) for output in outputs]).reshape(len(outputs), -1),
+        np.array([output.novelty for output in outputs], np.float64),
+        np.array([output.novel for output in outputs], bool),
     )
 
 
@@ -161,31 +161,31 @@ def measure(
     labels = classifier.card.labels
     left_out: dict[str, int] = {}
     unreadable: list[str] = []
-    kept: list[ListingRow] = []
-    found: list[Readings] = []
+    readable: list[ListingRow] = []
+    readings: list[Readings] = []
     for row in rows:
         if row.label not in labels:
             left_out[row.label] = left_out.get(row.label, 0) + 1
             continue
         try:
-            found.append(read(classifier, [change(read_image(row.path))]))
-            kept.append(row)
+            readings.append(read_images(classifier, [change(read_image(row.path))]))
+            readable.append(row)
         except (Unacceptable, OSError):
             unreadable.append(row.name)
         done()
-    if not kept:
+    if not readable:
         raise Invalid(
             f"No image is left to measure with: {len(unreadable)} cannot be read, and {sum(left_out.values())} have "
             f"labels that the classifier does not know. It knows {', '.join(labels)}."
         )
     return Measurement(
-        rows=tuple(kept),
+        rows=tuple(readable),
         readings=Readings(
-            np.concatenate([one.probabilities for one in found]),
-            np.concatenate([one.novelty for one in found]),
-            np.concatenate([one.novel for one in found]),
+            np.concatenate([reading.probabilities for reading in readings]),
+            np.concatenate([reading.novelty for reading in readings]),
+            np.concatenate([reading.novel for reading in readings]),
         ),
-        targets=np.array([labels.index(row.label) for row in kept], np.int64),
+        targets=np.array([labels.index(row.label) for row in readable], np.int64),
         labels=labels,
         left_out=left_out,
         unreadable=tuple(unreadable),
@@ -210,146 +210,158 @@ class Results:
     confusion: NDArray[np.int64]
 
 
-def results(found: Measurement, draws: int = metrics.DRAWS) -> Results:
+def compute_results(measurement: Measurement, draws: int = metrics.DRAWS) -> Results:
     """Compute every figure of a measurement."""
-    drawn = metrics.draw_groups([row.group for row in found.rows], draws)
-    right, said, n = found.right, found.answered, len(found.targets)
-    sources = sorted({row.source for row in found.rows} - {""})
+    weights = metrics.draw_groups([row.group for row in measurement.rows], draws)
+    correct, answered, n = measurement.right, measurement.answered, len(measurement.targets)
+    sources = sorted({row.source for row in measurement.rows} - {""})
 
     def share(part: NDArray[np.bool_], of: NDArray[np.bool_]) -> Interval:
-        return metrics.share(part, of, drawn)
+        return metrics.share(part, of, weights)
 
     everything = np.ones(n, bool)
     return Results(
         n=n,
-        accuracy=share(right, everything),
-        balanced_accuracy=metrics.balanced_accuracy(found.predicted, found.targets, len(found.labels), drawn),
-        per_label=metrics.per_label(found.readings.probabilities, found.targets, drawn),
-        sources={one: share(right, np.array([row.source == one for row in found.rows])) for one in sources},
-        ece=metrics.calibration_error(found.readings.probabilities, found.targets),
-        answered=share(said, everything),
-        answered_accuracy=share(right, said) if said.any() else None,
-        novel=share(found.readings.novel, everything),
-        curve=curve(found.readings.confidence, right, ANSWERED),
-        confusion=metrics.confusion(found.predicted, found.targets, len(found.labels)),
+        accuracy=share(correct, everything),
+        balanced_accuracy=metrics.balanced_accuracy(
+            measurement.predicted, measurement.targets, len(measurement.labels), weights
+        ),
+        per_label=metrics.per_label(measurement.readings.probabilities, measurement.targets, weights),
+        sources={
+            source: share(correct, np.array([row.source == source for row in measurement.rows])) for source in sources
+        },
+        ece=metrics.calibration_error(measurement.readings.probabilities, measurement.targets),
+        answered=share(answered, everything),
+        answered_accuracy=share(correct, answered) if answered.any() else None,
+        novel=share(measurement.readings.novel, everything),
+        curve=curve(measurement.readings.confidence, correct, ANSWERED),
+        confusion=metrics.confusion(measurement.predicted, measurement.targets, len(measurement.labels)),
     )
 
 
-def as_json(found: Measurement, reached: Results, card: ModelCard, digest: str) -> dict[str, Any]:
+def as_json(measurement: Measurement, results: Results, card: ModelCard, digest: str) -> dict[str, Any]:
     """The figures as ``medhub evaluate --json`` prints them; what cannot be measured is null."""
     return {
         "classifier": card.name,
         "version": card.version,
         "digest": digest,
-        "n": reached.n,
-        "labels": list(found.labels),
-        "accuracy": _ranged(reached.accuracy),
-        "balanced_accuracy": _ranged(reached.balanced_accuracy),
+        "n": results.n,
+        "labels": list(measurement.labels),
+        "accuracy": _ranged(results.accuracy),
+        "balanced_accuracy": _ranged(results.balanced_accuracy),
         "per_class": {
             label: {
-                "n": one.n,
+                "n": figure.n,
                 **{
-                    name: _ranged(getattr(one, name))
+                    name: _ranged(getattr(figure, name))
                     for name in ("sensitivity", "specificity", "precision", "f1", "auroc", "auprc")
                 },
             }
-            for label, one in zip(found.labels, reached.per_label, strict=True)
+            for label, figure in zip(measurement.labels, results.per_label, strict=True)
         },
-        "per_source": {name: {"n": one.n, **_ranged(one)} for name, one in reached.sources.items()},
-        "ece": round(reached.ece, 6),
+        "per_source": {name: {"n": figure.n, **_ranged(figure)} for name, figure in results.sources.items()},
+        "ece": round(results.ece, 6),
         "answered": {
-            "threshold": found.threshold,
-            "share": _number(reached.answered.value),
-            "share_interval": _ranged(reached.answered),
-            "accuracy": None if reached.answered_accuracy is None else _number(reached.answered_accuracy.value),
-            "accuracy_interval": None if reached.answered_accuracy is None else _ranged(reached.answered_accuracy),
+            "threshold": measurement.threshold,
+            "share": _number(results.answered.value),
+            "share_interval": _ranged(results.answered),
+            "accuracy": None if results.answered_accuracy is None else _number(results.answered_accuracy.value),
+            "accuracy_interval": None if results.answered_accuracy is None else _ranged(results.answered_accuracy),
         },
-        "unlike_training_data": _ranged(reached.novel),
-        "curve": [{"answered": share, "accuracy": round(value, 6)} for share, value in reached.curve],
-        "confusion": {"labels": list(found.labels), "rows": reached.confusion.tolist()},
+        "unlike_training_data": _ranged(results.novel),
+        "curve": [{"answered": share, "accuracy": round(value, 6)} for share, value in results.curve],
+        "confusion": {"labels": list(measurement.labels), "rows": results.confusion.tolist()},
         "interval": INTERVAL,
-        "left_out": found.left_out,
-        "unreadable": list(found.unreadable),
+        "left_out": measurement.left_out,
+        "unreadable": list(measurement.unreadable),
     }
 
 
-def _ranged(one: Interval) -> dict[str, float | None]:
-    return {"value": _number(one.value), "low": _number(one.low), "high": _number(one.high)}
+def _ranged(interval: Interval) -> dict[str, float | None]:
+    return {"value": _number(interval.value), "low": _number(interval.low), "high": _number(interval.high)}
 
 
 def _number(value: float) -> float | None:
     return round(value, 6) if math.isfinite(value) else None
 
 
-def card_parts(found: Measurement, reached: Results, command: str) -> dict[str, Any]:
+def card_parts(measurement: Measurement, results: Results, command: str) -> dict[str, Any]:
     """The figures of a measurement as a card says them."""
     figures = [
-        _figure("accuracy on the test images", reached.accuracy, command),
-        _figure("balanced accuracy on the test images", reached.balanced_accuracy, command),
-        _figure(f"test images that get a label at {found.threshold:.4g}", reached.answered, command),
-        _figure("test images taken for unlike the training data", reached.novel, command),
+        _figure("accuracy on the test images", results.accuracy, command),
+        _figure("balanced accuracy on the test images", results.balanced_accuracy, command),
+        _figure(f"test images that get a label at {measurement.threshold:.4g}", results.answered, command),
+        _figure("test images taken for unlike the training data", results.novel, command),
     ]
-    if reached.answered_accuracy is not None:
+    if results.answered_accuracy is not None:
         figures.append(
-            _figure(f"accuracy where a label is said at {found.threshold:.4g}", reached.answered_accuracy, command)
+            _figure(
+                f"accuracy where a label is said at {measurement.threshold:.4g}", results.answered_accuracy, command
+            )
         )
     return {
         "figures": tuple(figures),
         "measures": (
             Measure(
                 name="expected calibration error, 15 bins, test images",
-                value=round(reached.ece, 4),
-                n=reached.n,
+                value=round(results.ece, 4),
+                n=results.n,
                 command=command,
             ),
         ),
         "per_label": tuple(
-            _label_figure(label, one) for label, one in zip(found.labels, reached.per_label, strict=True)
+            _label_figure(label, figure) for label, figure in zip(measurement.labels, results.per_label, strict=True)
         ),
         "sources": tuple(
-            SourceFigure(source=name, n=one.n, accuracy=_triple(one)) for name, one in reached.sources.items()
+            SourceFigure(source=name, n=figure.n, accuracy=_triple(figure)) for name, figure in results.sources.items()
         ),
-        "curve": tuple(CurvePoint(answered=share, accuracy=round(value, 4)) for share, value in reached.curve),
-        "confusion": tuple(tuple(int(value) for value in line) for line in reached.confusion),
+        "curve": tuple(CurvePoint(answered=share, accuracy=round(value, 4)) for share, value in results.curve),
+        "confusion": tuple(tuple(int(value) for value in line) for line in results.confusion),
     }
 
 
-def _label_figure(label: str, one: metrics.PerLabel) -> LabelFigure:
-    precision = one.precision if math.isfinite(one.precision.value) else Interval(0.0, 0.0, 0.0, one.precision.n)
-    found = _triple(one.sensitivity) if one.n else (0.0, 0.0, 0.0)
+def _label_figure(label: str, metrics_of_label: metrics.PerLabel) -> LabelFigure:
+    precision = (
+        metrics_of_label.precision
+        if math.isfinite(metrics_of_label.precision.value)
+        else Interval(0.0, 0.0, 0.0, metrics_of_label.precision.n)
+    )
+    sensitivity = _triple(metrics_of_label.sensitivity) if metrics_of_label.n else (0.0, 0.0, 0.0)
     return LabelFigure(
         label=label,
-        n=one.n,
-        recall=found[0],
+        n=metrics_of_label.n,
+        recall=sensitivity[0],
         precision=_triple(precision)[0],
-        recall_interval=found[1:] if one.n else None,
+        recall_interval=sensitivity[1:] if metrics_of_label.n else None,
         precision_interval=_triple(precision)[1:],
-        specificity=_optional(one.specificity),
-        f1=_optional(one.f1),
-        auroc=_optional(one.auroc),
-        auprc=_optional(one.auprc),
+        specificity=_optional(metrics_of_label.specificity),
+        f1=_optional(metrics_of_label.f1),
+        auroc=_optional(metrics_of_label.auroc),
+        auprc=_optional(metrics_of_label.auprc),
     )
 
 
-def _optional(one: Interval) -> tuple[float, float, float] | None:
-    return _triple(one) if math.isfinite(one.value) else None
+def _optional(interval: Interval) -> tuple[float, float, float] | None:
+    return _triple(interval) if math.isfinite(interval.value) else None
 
 
-def _triple(one: Interval) -> tuple[float, float, float]:
-    return round(one.value, 4), round(one.low, 4), round(one.high, 4)
+def _triple(interval: Interval) -> tuple[float, float, float]:
+    return round(interval.value, 4), round(interval.low, 4), round(interval.high, 4)
 
 
-def changes(
+def measure_changes(
     classifier: Classifier, rows: Sequence[ListingRow], threshold: float | None, command: str
 ) -> tuple[Figure, ...]:
     """Measure the test images as users might send them: of other sizes, compressed, turned, without color."""
     figures = []
     for name, change in CHANGES.items():
-        found = measure(classifier, rows, threshold, change)
-        drawn = metrics.draw_groups([row.group for row in found.rows], 200)
-        figures.append(_figure(f"accuracy, {name}", metrics.accuracy(found.predicted, found.targets, drawn), command))
-        silent = metrics.share(~found.answered, np.ones(len(found.targets), bool), drawn)
-        figures.append(_figure(f"Uncertain, {name}", silent, command))
+        measurement = measure(classifier, rows, threshold, change)
+        weights = metrics.draw_groups([row.group for row in measurement.rows], 200)
+        figures.append(
+            _figure(f"accuracy, {name}", metrics.accuracy(measurement.predicted, measurement.targets, weights), command)
+        )
+        uncertain = metrics.share(~measurement.answered, np.ones(len(measurement.targets), bool), weights)
+        figures.append(_figure(f"Uncertain, {name}", uncertain, command))
     return tuple(figures)
 
 
@@ -357,7 +369,7 @@ def measure_out_of_distribution(
     classifier: Classifier,
     kinds: Sequence[OutOfDistributionRecipe],
     data: Path,
-    known: Readings,
+    reference: Readings,
     threshold: float | None = None,
 ) -> tuple[OutOfDistributionSet, ...]:
     """Measure how much of what a classifier was not made for comes out Uncertain.
@@ -380,42 +392,42 @@ def measure_out_of_distribution(
     tuple[Stranger, ...]
     """
     limit = limit_of(classifier.card, threshold)
-    found = [
-        _stranger(kind.name, read(classifier, stored(data, kind)), known, limit)
+    sets = [
+        _measure_set(kind.name, read_images(classifier, stored(data, kind)), reference, limit)
         for kind in kinds
         if any(data.glob(kind.pattern))
     ]
     for name, images in generated(GENERATED_OF_EACH_KIND).items():
-        found.append(_stranger(f"generated: {name}", read(classifier, images), known, limit))
-    return tuple(found)
+        sets.append(_measure_set(f"generated: {name}", read_images(classifier, images), reference, limit))
+    return tuple(sets)
 
 
-def _stranger(name: str, strange: Readings, known: Readings, limit: float) -> OutOfDistributionSet:
-    both = np.concatenate([strange.novelty, known.novelty])
-    positive = np.arange(len(both)) < len(strange.novelty)
+def _measure_set(name: str, readings: Readings, reference: Readings, limit: float) -> OutOfDistributionSet:
+    both = np.concatenate([readings.novelty, reference.novelty])
+    positive = np.arange(len(both)) < len(readings.novelty)
     area = float(metrics.auroc(both, positive, np.ones((1, len(both))))[0])
     return OutOfDistributionSet(
         name=name,
-        n=len(strange.novel),
-        uncertain=round(float((strange.confidence < limit).mean()), 4),
-        novel=round(float(strange.novel.mean()), 4),
+        n=len(readings.novel),
+        uncertain=round(float((readings.confidence < limit).mean()), 4),
+        novel=round(float(readings.novel.mean()), 4),
         auroc=round(area, 4),
     )
 
 
-def _figure(name: str, one: Interval, command: str) -> Figure:
-    value, low, high = _triple(one)
-    return Figure(name=name, value=value, low=low, high=high, n=one.n, interval=INTERVAL, command=command)
+def _figure(name: str, interval: Interval, command: str) -> Figure:
+    value, low, high = _triple(interval)
+    return Figure(name=name, value=value, low=low, high=high, n=interval.n, interval=INTERVAL, command=command)
 
 
-def _resized(height: int, width: int) -> Callable[[Picture], Picture]:
+def _resize_to(height: int, width: int) -> Callable[[Picture], Picture]:
     def change(image: Picture) -> Picture:
         return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
 
     return change
 
 
-def _recompressed(quality: int) -> Callable[[Picture], Picture]:
+def _recompress_at(quality: int) -> Callable[[Picture], Picture]:
     def change(image: Picture) -> Picture:
         buffer = io.BytesIO()
         Image.fromarray(image).save(buffer, "JPEG", quality=quality)
@@ -424,31 +436,31 @@ def _recompressed(quality: int) -> Callable[[Picture], Picture]:
     return change
 
 
-def _sharpened(image: Picture) -> Picture:
+def _sharpen(image: Picture) -> Picture:
     return np.asarray(Image.fromarray(image).filter(ImageFilter.UnsharpMask(radius=1.5, percent=80, threshold=0)))
 
 
-def _noisy(image: Picture) -> Picture:
+def _add_noise(image: Picture) -> Picture:
     noise = np.random.default_rng(0).normal(0, 4, (*image.shape[:2], 1))
     return (image + noise).round().clip(0, 255).astype(np.uint8)
 
 
-def _turned(image: Picture) -> Picture:
+def _turn(image: Picture) -> Picture:
     return np.ascontiguousarray(np.rot90(image))
 
 
-def _without_color(image: Picture) -> Picture:
+def _remove_color(image: Picture) -> Picture:
     return np.repeat(image.mean(2, keepdims=True), 3, 2).astype(np.uint8)
 
 
 CHANGES: dict[str, Callable[[Picture], Picture]] = {
-    "images of 100 x 100 px": _resized(100, 100),
-    "images of 512 x 512 px": _resized(512, 512),
-    "JPEG again at quality 50": _recompressed(50),
-    "sharpened": _sharpened,
-    "with fine noise": _noisy,
-    "a quarter turned": _turned,
-    "colors taken away": _without_color,
+    "images of 100 x 100 px": _resize_to(100, 100),
+    "images of 512 x 512 px": _resize_to(512, 512),
+    "JPEG again at quality 50": _recompress_at(50),
+    "sharpened": _sharpen,
+    "with fine noise": _add_noise,
+    "a quarter turned": _turn,
+    "colors taken away": _remove_color,
 }
 
 

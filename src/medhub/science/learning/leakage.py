@@ -82,8 +82,8 @@ def perceptual_hash(images: NDArray[np.float32]) -> NDArray[np.uint64]:
         N hashes: the signs of the 64 lowest frequencies of the discrete cosine transform against their median.
     """
     side = images.shape[1]
-    places = np.arange(side)
-    basis = np.cos(np.pi / side * (places[None] + 0.5) * np.arange(1, 9)[:, None])
+    positions = np.arange(side)
+    basis = np.cos(np.pi / side * (positions[None] + 0.5) * np.arange(1, 9)[:, None])
     low = basis @ images @ basis.T
     bits = low.reshape(len(images), 64) > np.median(low.reshape(len(images), 64), axis=1, keepdims=True)
     powers = np.uint64(1) << np.arange(64, dtype=np.uint64)

@@ -121,12 +121,12 @@ def share(part: NDArray[np.bool_], of: NDArray[np.bool_], draws: Draws) -> Inter
     Interval
     """
     n = int(of.sum())
-    found = interval(_ratio(draws @ (part & of).astype(float), draws @ of.astype(float)), n)
-    if not n or found.low < found.high or found.value not in (0.0, 1.0):
-        return found
+    estimate = interval(_ratio(draws @ (part & of).astype(float), draws @ of.astype(float)), n)
+    if not n or estimate.low < estimate.high or estimate.value not in (0.0, 1.0):
+        return estimate
     groups = len({draws[:, index].tobytes() for index in np.flatnonzero(of)})
-    bounds = wilson(int(found.value) * groups, groups)
-    return Interval(found.value, bounds.low, bounds.high, n)
+    bounds = wilson(int(estimate.value) * groups, groups)
+    return Interval(estimate.value, bounds.low, bounds.high, n)
 
 
 @dataclass(frozen=True)
@@ -144,10 +144,10 @@ class PerLabel:
 
 def confusions(predicted: Indices, targets: Indices, classes: int, draws: Draws) -> Floats:
     """Count images by true label (row) and predicted label (column), for each draw: draws x C x C."""
-    place = targets * classes + predicted
-    cells = np.zeros((len(place), classes * classes))
-    cells[np.arange(len(place)), place] = 1
-    return (draws @ cells).reshape(len(draws), classes, classes)
+    cell = targets * classes + predicted
+    indicators = np.zeros((len(cell), classes * classes))
+    indicators[np.arange(len(cell)), cell] = 1
+    return (draws @ indicators).reshape(len(draws), classes, classes)
 
 
 def confusion(predicted: Indices, targets: Indices, classes: int) -> Indices:
@@ -175,24 +175,24 @@ def per_label(probabilities: Floats, targets: Indices, draws: Draws) -> tuple[Pe
     """
     classes = probabilities.shape[1]
     tables = confusions(probabilities.argmax(1), targets, classes, draws)
-    found = []
+    labels = []
     for label in range(classes):
         hit = tables[:, label, label]
-        actual, said = tables[:, label].sum(1), tables[:, :, label].sum(1)
-        positive, given = targets == label, probabilities.argmax(1) == label
+        actual, predicted = tables[:, label].sum(1), tables[:, :, label].sum(1)
+        positive, predicted_positive = targets == label, probabilities.argmax(1) == label
         scores = probabilities[:, label]
-        found.append(
+        labels.append(
             PerLabel(
                 n=int(positive.sum()),
-                sensitivity=share(given, positive, draws),
-                specificity=share(~given, ~positive, draws),
-                precision=share(positive, given, draws),
-                f1=interval(_ratio(2 * hit, actual + said), len(targets)),
+                sensitivity=share(predicted_positive, positive, draws),
+                specificity=share(~predicted_positive, ~positive, draws),
+                precision=share(positive, predicted_positive, draws),
+                f1=interval(_ratio(2 * hit, actual + predicted), len(targets)),
                 auroc=interval(auroc(scores, positive, draws), len(targets)),
                 auprc=interval(average_precision(scores, positive, draws), len(targets)),
             )
         )
-    return tuple(found)
+    return tuple(labels)
 
 
 def accuracy(predicted: Indices, targets: Indices, draws: Draws) -> Interval:
@@ -270,10 +270,12 @@ def reliability(probabilities: Floats, targets: Indices, bins: int = 15) -> list
     """Compute the points of a reliability diagram (DeGroot & Fienberg 1983); bins without images are left out."""
     confidence = probabilities.max(1)
     right = probabilities.argmax(1) == targets
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
-    inside = [place == index for index in range(bins)]
+    bin_index = np.minimum((confidence * bins).astype(int), bins - 1)
+    bin_members = [bin_index == index for index in range(bins)]
     return [
-        Bin(float(one.mean()), float(confidence[one].mean()), float(right[one].mean())) for one in inside if one.any()
+        Bin(float(members.mean()), float(confidence[members].mean()), float(right[members].mean()))
+        for members in bin_members
+        if members.any()
     ]
 
 
@@ -316,7 +318,7 @@ def compare(first: NDArray[np.bool_], second: NDArray[np.bool_], draws: Draws) -
     Compared
     """
     n = len(first)
-    a, b = (_ratio(draws @ one.astype(float), draws.sum(1)) for one in (first, second))
+    a, b = (_ratio(draws @ correct.astype(float), draws.sum(1)) for correct in (first, second))
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     return Compared(
         interval(a, n),

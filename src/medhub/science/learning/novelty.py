@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from medhub.science.inference.preprocessing import Preprocessing
 from medhub.science.learning.dataset import ImageSet
 from medhub.science.learning.network import Network
+from medhub.science.learning.network_outputs import predict, vary_images
 from medhub.science.learning.recipe import Augmentation, NoveltyRecipe
-from medhub.science.learning.training_loop import predict, varied_images
 
 METHOD = (
     "Mahalanobis distance of the pooled feature maps of several depths to the nearest label "
@@ -61,10 +61,10 @@ class Gaussians:
 
     def distances(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Compute the distance of each of N x D features to the nearest mean, divided by the root of D."""
-        apart = features[:, None, :] - self.means[None]
-        along = apart @ self.axes
-        beside = apart - along @ self.axes.T
-        square = ((along / self.spreads) ** 2).sum(-1) + ((beside / self.rest) ** 2).sum(-1)
+        deviations = features[:, None, :] - self.means[None]
+        projections = deviations @ self.axes
+        residuals = deviations - projections @ self.axes.T
+        square = ((projections / self.spreads) ** 2).sum(-1) + ((residuals / self.rest) ** 2).sum(-1)
         nearest: NDArray[np.float64] = np.sqrt(square.min(1) / features.shape[1])
         return nearest
 
@@ -95,11 +95,11 @@ def fit_gaussians(
     covariance = centered.T @ centered / max(1, len(features) - classes)
     values, vectors = np.linalg.eigh(covariance)
     values, vectors = values[::-1], vectors[:, ::-1]
-    kept = min(components, len(values) - 1)
+    rank = min(components, len(values) - 1)
     # Below this share of the features' size, a spread is the rounding of 32-bit numbers and no property of images.
     floor = max(smallest**2 * float((features**2).mean()), 1e-12)
-    rest = max(float(values[kept:].mean()), floor)
-    return Gaussians(means, vectors[:, :kept], np.sqrt(np.maximum(values[:kept], floor)), float(np.sqrt(rest)))
+    rest = max(float(values[rank:].mean()), floor)
+    return Gaussians(means, vectors[:, :rank], np.sqrt(np.maximum(values[:rank], floor)), float(np.sqrt(rest)))
 
 
 def shape_limits(images: ImageSet) -> tuple[float, float] | None:
@@ -148,12 +148,13 @@ def fit_novelty(
         The distance, and the limit above which an image counts as novel.
     """
     generator = torch.Generator().manual_seed(seed)
-    whole = augmentation.model_copy(update={"mixup": 0.0, "erasing_share": 0.0})
-    known, held_out = (
-        _pooled(network, recipe.passes, whole, preprocessing, images, generator) for images in (learn, validate)
+    unmixed = augmentation.model_copy(update={"mixup": 0.0, "erasing_share": 0.0})
+    learned, held_out = (
+        _pool_features(network, recipe.passes, unmixed, preprocessing, images, generator)
+        for images in (learn, validate)
     )
     targets = np.tile(learn.targets, recipe.passes + 1)
-    depths = [fit_gaussians(features, targets, recipe.components, smallest) for features in known]
+    depths = [fit_gaussians(features, targets, recipe.components, smallest) for features in learned]
     scales = [
         # About 1 for features that tell images apart; far below, they differ by the rounding of 32-bit numbers.
         max(float(np.quantile(gaussians.distances(features), recipe.quantile)), SMALLEST_SCALE)
@@ -165,7 +166,7 @@ def fit_novelty(
     return novelty, max(float(np.quantile(distances.numpy(), recipe.quantile)), 1e-6)
 
 
-def _pooled(
+def _pool_features(
     network: Network,
     passes: int,
     augmentation: Augmentation,
@@ -173,10 +174,10 @@ def _pooled(
     images: ImageSet,
     generator: torch.Generator,
 ) -> list[NDArray[np.float64]]:
-    found = [predict(network, images.images, preprocessing)[1]]
+    features = [predict(network, images.images, preprocessing)[1]]
     for _ in range(passes):
-        found.append(predict(network, varied_images(images.images, augmentation, generator), preprocessing)[1])
-    return [np.concatenate(depth) for depth in zip(*found, strict=True)]
+        features.append(predict(network, vary_images(images.images, augmentation, generator), preprocessing)[1])
+    return [np.concatenate(depth) for depth in zip(*features, strict=True)]
 
 
 class Novelty(nn.Module):
@@ -200,14 +201,14 @@ class Novelty(nn.Module):
 
     def forward(self, pooled: tuple[Tensor, ...]) -> Tensor:
         """Map pooled features, each N x D, to N distances."""
-        found = []
+        squares = []
         for index, features in enumerate(pooled):
             center, means, axes, per_axis, per_rest = (
                 getattr(self, f"{name}{index}") for name in ("center", "means", "axes", "along", "beside")
             )
-            apart = (features - center).unsqueeze(1) - means
-            along = apart @ axes
-            beside = (apart - along @ axes.T) * per_rest
-            square = (along * per_axis).square().sum(-1) + beside.square().sum(-1)
-            found.append(square.amin(1))
-        return torch.stack(found).amax(0).sqrt()
+            deviations = (features - center).unsqueeze(1) - means
+            projections = deviations @ axes
+            residuals = (deviations - projections @ axes.T) * per_rest
+            square = (projections * per_axis).square().sum(-1) + residuals.square().sum(-1)
+            squares.append(square.amin(1))
+        return torch.stack(squares).amax(0).sqrt()

@@ -54,7 +54,7 @@ class Graph(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Compute the four outputs named in ``science.inference.classifier``."""
         maps = self.network.maps(image)
-        pooled = tuple(one.mean((2, 3)) for one in maps)
+        pooled = tuple(feature_map.mean((2, 3)) for feature_map in maps)
         # The mean of the class activation maps is the logits.
         activation = self.network.activation(maps[-1])
         return activation.mean((2, 3)), pooled[-1], activation, self.novelty(pooled)
@@ -99,17 +99,17 @@ def export(
     graph = Graph(network, novelty).eval()
     graph.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # torch's own stub lacks it.
     batch = torch.from_numpy(normalize(images, preprocessing))
-    traced = _traced(graph, batch[:1])
+    traced = _trace_graph(graph, batch[:1])
     if half:
-        _halved(traced)
-    model = _labeled(traced, labels)
+        _store_halves(traced)
+    model = _add_labels(traced, labels)
     difference = compare(graph, model, batch)
     if difference > TOLERANCE:
         raise ExportDiffers(f"The exported model differs from the trained one by {difference:.2g}.")
     return Exported(model, hashlib.sha256(model).hexdigest(), difference)
 
 
-def rounded(network: Network) -> None:
+def round_weights(network: Network) -> None:
     """Round the weights of the convolutions and the head to what 16 bits hold."""
     with torch.no_grad():
         for module in network.modules():
@@ -117,7 +117,7 @@ def rounded(network: Network) -> None:
                 module.weight.copy_(module.weight.half().float())
 
 
-def _halved(model: onnx.ModelProto) -> None:
+def _store_halves(model: onnx.ModelProto) -> None:
     """Store large weights with 16 bits, each widened by a cast that is computed once, when the file is loaded."""
     casts = []
     for weight in list(model.graph.initializer):
@@ -135,7 +135,7 @@ def _halved(model: onnx.ModelProto) -> None:
         model.graph.node.insert(0, node)
 
 
-def _traced(graph: Graph, example: Tensor) -> onnx.ModelProto:
+def _trace_graph(graph: Graph, example: Tensor) -> onnx.ModelProto:
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         path = Path(folder) / "model.onnx"
         # The exporter by tracing says of itself that it is the older one; the newer one breaks HRNet's quantization.
@@ -156,7 +156,7 @@ def _traced(graph: Graph, example: Tensor) -> onnx.ModelProto:
         return onnx.load_model(path)
 
 
-def _labeled(model: onnx.ModelProto, labels: tuple[str, ...]) -> bytes:
+def _add_labels(model: onnx.ModelProto, labels: tuple[str, ...]) -> bytes:
     onnx.helper.set_model_props(model, {"labels": "\n".join(labels)})
     model.producer_name = "medhub"
     onnx.checker.check_model(model, full_check=True)

@@ -18,11 +18,11 @@ from medhub.science.learning.evaluation import (
     Measurement,
     Results,
     card_parts,
-    changes,
+    compute_results,
     limit_of,
     measure,
+    measure_changes,
     measure_out_of_distribution,
-    results,
 )
 from medhub.science.learning.recipe import OutOfDistributionRecipe
 
@@ -34,8 +34,8 @@ class Shipped:
     """A classifier folder that is whole, and what it reached on the test images."""
 
     classifier: Classifier
-    found: Measurement
-    reached: Results
+    measurement: Measurement
+    results: Results
 
 
 def ship(
@@ -44,9 +44,9 @@ def ship(
     files: Mapping[str, bytes],
     rows: Sequence[ListingRow],
     *,
-    strangers: Sequence[OutOfDistributionRecipe] = (),
+    out_of_distribution: Sequence[OutOfDistributionRecipe] = (),
     data: Path | None = None,
-    draw: Callable[[Path, Measurement, Results], None] = lambda folder, found, reached: None,
+    draw: Callable[[Path, Measurement, Results], None] = lambda folder, measurement, results: None,
 ) -> Shipped:
     """Measure the files that will ship, complete the card, and move all of it into place at once.
 
@@ -75,33 +75,33 @@ def ship(
     Unavailable
         The disk is full or cannot be written.
     """
-    made = out / ".made"
-    shutil.rmtree(made, ignore_errors=True)
-    made.mkdir(parents=True)
+    staging = out / ".made"
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
     for name, content in files.items():
-        write_atomically(made / name, content)
-    write_atomically(made / CARD_FILE, card_text(card).encode())
-    classifier = Classifier.load(made)
-    found = measure(classifier, rows)
-    reached = results(found)
+        write_atomically(staging / name, content)
+    write_atomically(staging / CARD_FILE, card_text(card).encode())
+    classifier = Classifier.load(staging)
+    measurement = measure(classifier, rows)
+    results = compute_results(measurement)
     command = COMMAND.format(name=card.name)
-    parts = card_parts(found, reached, command)
+    parts = card_parts(measurement, results, command)
     if data is not None:
-        parts["figures"] = (*parts["figures"], *changes(classifier, rows, None, command))
+        parts["figures"] = (*parts["figures"], *measure_changes(classifier, rows, None, command))
         parts["out_of_distribution"] = measure_out_of_distribution(
-            classifier, strangers, data, found.readings, limit_of(card)
+            classifier, out_of_distribution, data, measurement.readings, limit_of(card)
         )
-    write_atomically(made / CARD_FILE, card_text(card.model_copy(update=parts)).encode())
-    draw(made / REPORT, found, reached)
-    for part in sorted(made.iterdir()):
+    write_atomically(staging / CARD_FILE, card_text(card.model_copy(update=parts)).encode())
+    draw(staging / REPORT, measurement, results)
+    for part in sorted(staging.iterdir()):
         if part.name != CARD_FILE:
-            _moved(part, out / part.name)
-    _moved(made / CARD_FILE, out / CARD_FILE)  # last: a folder without a card is no classifier
-    made.rmdir()
-    return Shipped(Classifier.load(out), found, reached)
+            _move(part, out / part.name)
+    _move(staging / CARD_FILE, out / CARD_FILE)  # last: a folder without a card is no classifier
+    staging.rmdir()
+    return Shipped(Classifier.load(out), measurement, results)
 
 
-def _moved(source: Path, target: Path) -> None:
+def _move(source: Path, target: Path) -> None:
     if target.is_dir():
         shutil.rmtree(target)
     source.replace(target)

@@ -43,10 +43,10 @@ def part_of_group(key: bytes, group: str, shares: tuple[float, float, float] = S
         raise ValueError("a key has at least 16 bytes")
     if min(shares) < 0 or abs(sum(shares) - 1) > 1e-9:
         raise ValueError("the shares are not negative and their sum is 1")
-    place = int.from_bytes(hmac.new(key, group.encode(), hashlib.sha256).digest()[:8]) / 2**64
-    if place < shares[0]:
+    position = int.from_bytes(hmac.new(key, group.encode(), hashlib.sha256).digest()[:8]) / 2**64
+    if position < shares[0]:
         return "train"
-    return "val" if place < shares[0] + shares[1] else "test"
+    return "val" if position < shares[0] + shares[1] else "test"
 
 
 def missing_labels(labels: Sequence[str], parts: Sequence[str]) -> list[tuple[str, str]]:
@@ -89,30 +89,30 @@ def assign(groups: Iterable[tuple[str, str]], key: bytes, locked: Mapping[str, P
     if len(key) < 16:
         raise ValueError("a key has at least 16 bytes")
     locked = locked or {}
-    seen: dict[str, Counter[str]] = {}
+    label_counts: dict[str, Counter[str]] = {}
     for group, label in groups:
-        seen.setdefault(group, Counter())[label] += 1
+        label_counts.setdefault(group, Counter())[label] += 1
     by_label: dict[str, list[str]] = {}
-    for group, labels in seen.items():
+    for group, labels in label_counts.items():
         by_label.setdefault(min(labels, key=lambda label: (-labels[label], label)), []).append(group)
     parts: dict[str, Part] = {}
     for members in by_label.values():
-        held: Counter[Part] = Counter()
+        part_counts: Counter[Part] = Counter()
         for group in members:
             if group in locked:
                 parts[group] = locked[group]
-                held[locked[group]] += 1
-        new = [group for group in members if group not in locked]
-        for group in sorted(new, key=lambda group: hmac.new(key, group.encode(), hashlib.sha256).digest()):
-            total = sum(held.values()) + 1
-            behind = {part: share * total - held[part] for part, share in zip(PARTS, SHARES, strict=True)}
+                part_counts[locked[group]] += 1
+        added = [group for group in members if group not in locked]
+        for group in sorted(added, key=lambda group: hmac.new(key, group.encode(), hashlib.sha256).digest()):
+            total = sum(part_counts.values()) + 1
+            deficits = {part: share * total - part_counts[part] for part, share in zip(PARTS, SHARES, strict=True)}
             # The second and the third of a label are validated and measured with: better few than none.
-            if held["train"] and not held["val"]:
+            if part_counts["train"] and not part_counts["val"]:
                 part: Part = "val"
-            elif held["train"] and not held["test"]:
+            elif part_counts["train"] and not part_counts["test"]:
                 part = "test"
             else:
-                part = max(PARTS, key=lambda one: behind[one])
+                part = max(PARTS, key=lambda part_name: deficits[part_name])
             parts[group] = part
-            held[part] += 1
+            part_counts[part] += 1
     return parts

@@ -38,26 +38,26 @@ def quantize(model: bytes, images: NDArray[np.uint8], preprocessing: Preprocessi
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    chosen = images[:: max(1, len(images) // _OBSERVED)]
+    samples = images[:: max(1, len(images) // _OBSERVED)]
 
     class Observed(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime publishes no types.
         def __init__(self) -> None:
             self.batches: Iterator[dict[str, NDArray[np.float32]]] = (
-                {INPUT: normalize(chosen[first : first + _BATCH], preprocessing)}
-                for first in range(0, len(chosen), _BATCH)
+                {INPUT: normalize(samples[first : first + _BATCH], preprocessing)}
+                for first in range(0, len(samples), _BATCH)
             )
 
         def get_next(self) -> dict[str, NDArray[np.float32]] | None:
             return next(self.batches, None)
 
     with tempfile.TemporaryDirectory() as folder:
-        whole, prepared, small = (Path(folder) / name for name in ("model.onnx", "prepared.onnx", INT8_FILE))
-        whole.write_bytes(model)
+        original, preprocessed, quantized = (Path(folder) / name for name in ("model.onnx", "prepared.onnx", INT8_FILE))
+        original.write_bytes(model)
         # Symbolic shapes break on HRNet's sums; ordinary inference of shapes is enough.
-        quant_pre_process(str(whole), str(prepared), skip_symbolic_shape=True)
+        quant_pre_process(str(original), str(preprocessed), skip_symbolic_shape=True)
         quantize_static(
-            str(prepared),
-            str(small),
+            str(preprocessed),
+            str(quantized),
             Observed(),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv"],
@@ -65,15 +65,15 @@ def quantize(model: bytes, images: NDArray[np.uint8], preprocessing: Preprocessi
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
         )
-        return small.read_bytes()
+        return quantized.read_bytes()
 
 
 def logits_of(model: bytes, images: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float64]:
     """Compute the logits of a graph, N x C."""
     session = onnxruntime.InferenceSession(model, session_options(), providers=["CPUExecutionProvider"])
-    found = [
+    batches = [
         session.run(["logits"], {INPUT: normalize(images[first : first + _BATCH], preprocessing)})[0]
         for first in range(0, len(images), _BATCH)
     ]
-    result: NDArray[np.float64] = np.concatenate(found).astype(np.float64)
+    result: NDArray[np.float64] = np.concatenate(batches).astype(np.float64)
     return result

@@ -38,23 +38,23 @@ from medhub.science.learning.packaging import REPORT, Shipped, ship
 from medhub.science.learning.quantization import INT8_FILE
 from medhub.science.learning.recipe import AbstentionRecipe, OutOfDistributionRecipe
 
-_WITHOUT = "No limit could be learned"
-_KEPT_AS_THEY_ARE = (MODEL_FILE, INT8_FILE, "weights.safetensors", "run.json")
+_NO_LIMIT = "No limit could be learned"
+_UNCHANGED_FILES = (MODEL_FILE, INT8_FILE, "weights.safetensors", "run.json")
 
 
-class InTheWay(Conflict):
+class ClassifierExists(Conflict):
     """There is a classifier of that folder or version already; a card that was written is never changed."""
 
     code = "classifier-exists"
     title = "There is a classifier already"
 
 
-def settle(
+def calibrate(
     logits: NDArray[np.float64],
     novel: NDArray[np.bool_],
     targets: NDArray[np.int64],
     groups: Sequence[str],
-    wanted: AbstentionRecipe,
+    target: AbstentionRecipe,
 ) -> tuple[Calibrator, Calibration, Abstention | None]:
     """Find temperature, offsets and the limit of abstention.
 
@@ -77,43 +77,43 @@ def settle(
         No limit where none could be learned.
     """
     calibrator = fit_calibrator(logits, targets, groups)
-    before, after = softmax(logits), calibrator.probabilities(logits)
+    uncalibrated, calibrated = softmax(logits), calibrator.probabilities(logits)
     calibration = Calibration(
-        error_before=round(metrics.calibration_error(before, targets), 4),
-        error_after=round(metrics.calibration_error(after, targets), 4),
+        error_before=round(metrics.calibration_error(uncalibrated, targets), 4),
+        error_after=round(metrics.calibration_error(calibrated, targets), 4),
         n=len(targets),
     )
-    confidence = np.where(novel, 0.0, after.max(1))
-    found = learn_limit(confidence, after.argmax(1) == targets, wanted.target_error, wanted.confidence, groups)
-    if found is None:
+    confidence = np.where(novel, 0.0, calibrated.max(1))
+    limit = learn_limit(confidence, calibrated.argmax(1) == targets, target.target_error, target.confidence, groups)
+    if limit is None:
         return calibrator, calibration, None
     return (
         calibrator,
         calibration,
         Abstention(
             # Cut, not rounded, so that the image on the limit stays above it.
-            threshold=int(found.threshold * 1e6) / 1e6,
-            target_error=wanted.target_error,
-            confidence=wanted.confidence,
-            answered=round(found.answered, 4),
-            error=round(found.error, 4),
-            n=found.n,
-            groups=found.groups,
+            threshold=int(limit.threshold * 1e6) / 1e6,
+            target_error=target.target_error,
+            confidence=target.confidence,
+            answered=round(limit.answered, 4),
+            error=round(limit.error, 4),
+            n=limit.n,
+            groups=limit.groups,
             method=METHOD,
         ),
     )
 
 
-def without_limit(wanted: AbstentionRecipe) -> str:
+def no_limit_note(target: AbstentionRecipe) -> str:
     """Say on the card that there is no learned limit."""
-    needed = fewest_images(wanted.target_error, wanted.confidence)
+    needed = fewest_images(target.target_error, target.confidence)
     return (
-        f"{_WITHOUT} at which at most {wanted.target_error:g} of the answers are wrong: {needed} validation images at "
+        f"{_NO_LIMIT} at which at most {target.target_error:g} of the answers are wrong: {needed} validation images at "
         "least, and fewer errors among the surest, would be needed."
     )
 
 
-def promise_of(card: ModelCard, target_error: float | None = None, confidence: float | None = None) -> AbstentionRecipe:
+def target_of(card: ModelCard, target_error: float | None = None, confidence: float | None = None) -> AbstentionRecipe:
     """What a learned limit is to promise: what is given, or what the card's own promises, or the usual.
 
     Raises
@@ -121,16 +121,18 @@ def promise_of(card: ModelCard, target_error: float | None = None, confidence: f
     Invalid
         A share is out of range.
     """
-    given = {"target_error": target_error, "confidence": confidence}
-    before = card.abstention
-    known = {} if before is None else {"target_error": before.target_error, "confidence": before.confidence}
+    explicit = {"target_error": target_error, "confidence": confidence}
+    abstention = card.abstention
+    learned = (
+        {} if abstention is None else {"target_error": abstention.target_error, "confidence": abstention.confidence}
+    )
     try:
-        return AbstentionRecipe(**known | {name: value for name, value in given.items() if value is not None})
+        return AbstentionRecipe(**learned | {name: value for name, value in explicit.items() if value is not None})
     except ValueError as error:
         raise Invalid("The share of wrong answers and the confidence lie between 0 and 1.") from error
 
 
-def divided_for(card: ModelCard, rows: Sequence[ListingRow]) -> tuple[ListingRow, ...]:
+def split_for_calibration(card: ModelCard, rows: Sequence[ListingRow]) -> tuple[ListingRow, ...]:
     """Divide images into those to calibrate with (val) and to measure with (test), as the listing says or by group.
 
     Where the listing has no parts, the classifier learned from none of them: what would be learned from calibrates.
@@ -147,9 +149,9 @@ def recalibrate(
     out: Path,
     *,
     version: str,
-    wanted: AbstentionRecipe,
+    target: AbstentionRecipe,
     note: str = "",
-    strangers: Sequence[OutOfDistributionRecipe] = (),
+    out_of_distribution: Sequence[OutOfDistributionRecipe] = (),
     data: Path | None = None,
     done: Callable[[], None] = lambda: None,
 ) -> Shipped:
@@ -189,28 +191,30 @@ def recalibrate(
     classifier = Classifier.load(folder)
     card = classifier.card
     if (out / CARD_FILE).exists():
-        raise InTheWay(f"{out} holds a classifier already, and a card that was written is never changed.")
+        raise ClassifierExists(f"{out} holds a classifier already, and a card that was written is never changed.")
     if version == card.version:
-        raise InTheWay(f"{card.name} {version} is the one that is there: another calibration is another version.")
+        raise ClassifierExists(
+            f"{card.name} {version} is the one that is there: another calibration is another version."
+        )
     parts: dict[str, tuple[ListingRow, ...]] = {"val": part_of(rows, "val"), "test": part_of(rows, "test")}
     for name, part in parts.items():
         if not part:
             raise Invalid(f"There are no images of the part {name}: to calibrate takes val, to measure takes test.")
         if unknown := sorted({row.label for row in part} - set(card.labels)):
             raise Invalid(f"{card.name} does not know the labels {unknown}. It knows {list(card.labels)}.")
-    logits, novel = _read(classifier, parts["val"], done)
+    logits, novel = _predict(classifier, parts["val"], done)
     targets = np.array([card.labels.index(row.label) for row in parts["val"]], np.int64)
-    calibrator, calibration, limit = settle(logits, novel, targets, [row.group for row in parts["val"]], wanted)
+    calibrator, calibration, limit = calibrate(logits, novel, targets, [row.group for row in parts["val"]], target)
     both = (*parts["val"], *parts["test"])
-    limitations = tuple(one for one in card.limitations if not one.startswith(_WITHOUT))
-    anew = card.model_copy(
+    limitations = tuple(limitation for limitation in card.limitations if not limitation.startswith(_NO_LIMIT))
+    recalibrated = card.model_copy(
         update={
             "version": version,
             "temperature": calibrator.temperature,
             "offsets": calibrator.offsets,
             "calibration": calibration,
             "abstention": limit,
-            "limitations": limitations if limit is not None else (*limitations, without_limit(wanted)),
+            "limitations": limitations if limit is not None else (*limitations, no_limit_note(target)),
             # What was measured of the version before does not hold for this one.
             "out_of_distribution": (),
             "recalibrated": Recalibration(
@@ -223,33 +227,33 @@ def recalibrate(
             ),
         }
     )
-    files = {name: (folder / name).read_bytes() for name in _KEPT_AS_THEY_ARE if (folder / name).is_file()}
+    files = {name: (folder / name).read_bytes() for name in _UNCHANGED_FILES if (folder / name).is_file()}
 
-    def draw(report: Path, found: Measurement, reached: Results) -> None:
+    def draw(report: Path, measurement: Measurement, results: Results) -> None:
         if find_spec("matplotlib") is None:
             return
         from medhub.science.learning.charts import draw_all
 
-        draw_all(report, (), found, reached)
+        draw_all(report, (), measurement, results)
         if card.research_demonstration:  # its images may not be passed on, and this picture is made of them
             (report / "worst.png").unlink()
         if (curves := folder / REPORT / "curves.png").is_file():
             (report / curves.name).write_bytes(curves.read_bytes())
 
-    checked = ModelCard.model_validate(anew.model_dump())
-    return ship(out, checked, files, parts["test"], strangers=strangers, data=data, draw=draw)
+    checked = ModelCard.model_validate(recalibrated.model_dump())
+    return ship(out, checked, files, parts["test"], out_of_distribution=out_of_distribution, data=data, draw=draw)
 
 
-def _read(
+def _predict(
     classifier: Classifier, rows: Sequence[ListingRow], done: Callable[[], None]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     logits, novel = [], []
     for row in rows:
         try:
-            said, _, distance = classifier.run(read_image(row.path))
+            scores, _, distance = classifier.run(read_image(row.path))
         except (Unacceptable, OSError) as error:
             raise Invalid(f"{row.name} cannot be read as an image. Mend it, or take it out of the list.") from error
-        logits.append(said)
+        logits.append(scores)
         novel.append(not distance <= classifier.card.novelty.limit)
         done()
     return np.stack(logits), np.array(novel)
@@ -258,8 +262,8 @@ def _read(
 def code_version() -> str:
     """The version of Medhub, and a digest of the code that trains and serves."""
     folder = Path(__file__).resolve().parents[1]
-    whole = hashlib.sha256()
+    digest = hashlib.sha256()
     for part in ("inference", "learning"):
         for path in sorted((folder / part).glob("*.py")):
-            whole.update(f"{part}/{path.name}\0".encode() + path.read_bytes())
-    return f"medhub {__version__}, science {whole.hexdigest()[:16]}"
+            digest.update(f"{part}/{path.name}\0".encode() + path.read_bytes())
+    return f"medhub {__version__}, science {digest.hexdigest()[:16]}"

@@ -313,7 +313,7 @@ class Recipe(_RecipePart):
 
     def source_of(self, path: str) -> str:
         """The source of an image, by its path; empty where no pattern fits."""
-        return next((one.name for one in self.sources if fnmatch.fnmatchcase(path, one.pattern)), "")
+        return next((source.name for source in self.sources if fnmatch.fnmatchcase(path, source.pattern)), "")
 
 
 RECIPES = Path(__file__).with_name("recipes")
@@ -338,7 +338,7 @@ def find_recipe(name: str | Path) -> Path:
     shipped = RECIPES / f"{name}.toml"
     if len(path.parts) == 1 and shipped.is_file():
         return shipped
-    names = ", ".join(sorted(one.stem for one in RECIPES.glob("*.toml")))
+    names = ", ".join(sorted(recipe.stem for recipe in RECIPES.glob("*.toml")))
     raise NotFound(f"There is no recipe {name}. Name a TOML file, or one of: {names}.")
 
 
@@ -381,5 +381,5 @@ def read_recipe(text: str, name: str = "The recipe") -> Recipe:
         raise Invalid(f"{name} is not valid TOML: {error}.") from error
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the recipe as a whole"
-        raise Invalid(f"{name} cannot be used: {place}: {first['msg']}.", field=place) from error
+        field = ".".join(str(part) for part in first["loc"]) or "the recipe as a whole"
+        raise Invalid(f"{name} cannot be used: {field}: {first['msg']}.", field=field) from error

@@ -60,11 +60,13 @@ class Teacher:
 
     def __call__(self, images: Tensor) -> TeacherTargets:
         """Read N x 3 x S x S, 0..1; the logits are in the order of the labels."""
-        wanted = self._preprocessing
-        side = (wanted.size, wanted.size)
+        preprocessing = self._preprocessing
+        side = (preprocessing.size, preprocessing.size)
         if images.shape[2:] != side:
             images = functional.interpolate(images, side, mode="bilinear", antialias=True)
-        mean, std = (np.asarray(one, np.float32).reshape(1, 3, 1, 1) for one in (wanted.mean, wanted.std))
+        mean, std = (
+            np.asarray(values, np.float32).reshape(1, 3, 1, 1) for values in (preprocessing.mean, preprocessing.std)
+        )
         batch = (images.numpy() * 255 - mean) / std
         with self._guard:
             logits, features = self._session.run(
