@@ -81,7 +81,7 @@ def test_a_folder_is_uploaded_into_a_place_and_its_images_are_sorted(
     expect(page.get_by_text("No studies here yet")).to_be_visible()
     page.get_by_role("button", name="New study").click()
     page.get_by_role("textbox", name="Description").fill("Smear of day 1")
-    page.get_by_role("button", name="Make study").click()
+    page.get_by_role("button", name="Create study").click()
     page.get_by_role("link", name="Smear of day 1").click()
     expect(page.get_by_role("heading", name=re.compile("Smear of day 1"))).to_be_visible()
     assert violations(page) == []
@@ -101,24 +101,24 @@ def test_a_folder_is_uploaded_into_a_place_and_its_images_are_sorted(
     # Chosen by click and Shift, by Ctrl, and by the keyboard alone.
     cells(page).nth(0).click()
     cells(page).nth(3).click(modifiers=["Shift"])
-    expect(page.get_by_text("4 images chosen")).to_be_visible()
+    expect(page.get_by_text("4 images selected")).to_be_visible()
     cells(page).nth(1).click(modifiers=["Control"])
-    expect(page.get_by_text("3 images chosen")).to_be_visible()
+    expect(page.get_by_text("3 images selected")).to_be_visible()
     grid = page.get_by_role("grid")
     grid.focus()
     page.keyboard.press("Escape")
-    expect(page.get_by_text("images chosen")).to_be_hidden()
+    expect(page.get_by_text("images selected")).to_be_hidden()
     page.keyboard.press("Home")
     page.keyboard.press("Shift+ArrowRight")
-    expect(page.get_by_text("2 images chosen")).to_be_visible()
+    expect(page.get_by_text("2 images selected")).to_be_visible()
     page.keyboard.press("Control+a")
-    expect(page.get_by_text("5 images chosen")).to_be_visible()
+    expect(page.get_by_text("5 images selected")).to_be_visible()
     page.keyboard.press("Escape")
     page.keyboard.press("End")
     page.keyboard.press("Space")
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("Space")
-    expect(page.get_by_text("2 images chosen")).to_be_visible()
+    expect(page.get_by_text("2 images selected")).to_be_visible()
     assert violations(page) == []
 
     # Moved into a new series of the same study.
@@ -189,7 +189,7 @@ def test_files_that_are_dropped_go_where_they_are_let_go(browser: Browser, serve
     page = browser.new_page()
     sign_in(page, server, Role.TECHNOLOGIST)
     page.goto(f"{server.url}/images?study_id={study['id']}")
-    page.get_by_text("Drop files, a whole folder or a ZIP here.").wait_for()
+    page.get_by_text("Drop files, a folder or a ZIP here.").wait_for()
     dropped = page.evaluate_handle(
         "bytes => { const all = new DataTransfer();"
         "all.items.add(new File([new Uint8Array(bytes)], 'a.jpg', {type: 'image/jpeg'})); return all; }",
@@ -197,7 +197,7 @@ def test_files_that_are_dropped_go_where_they_are_let_go(browser: Browser, serve
     )
     target = page.get_by_text("No series here yet")
     target.dispatch_event("dragover", {"dataTransfer": dropped})
-    expect(page.get_by_text("Let go to upload into Dropped upon")).to_be_visible()
+    expect(page.get_by_text("Drop to upload into Dropped upon")).to_be_visible()
     target.dispatch_event("drop", {"dataTransfer": dropped})
     # There is one pathway only: nothing is to be asked.
     expect(page.get_by_text("1 of 1 file answered, 1 accepted")).to_be_visible()
@@ -226,7 +226,7 @@ def test_on_a_phone_a_tap_opens_and_boxes_choose(browser: Browser, server: Serve
     expect(page.get_by_label("2 images here")).to_be_visible()
     cells(page).nth(0).get_by_role("checkbox").tap()
     cells(page).nth(1).tap()
-    expect(page.get_by_text("2 images chosen")).to_be_visible()
+    expect(page.get_by_text("2 images selected")).to_be_visible()
     assert violations(page) == []
     found = visit(page, server, f"/images?patient_id={patient_id}&show=images&view=list")
     assert found == []

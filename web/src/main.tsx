@@ -11,7 +11,7 @@ import { createRoot } from 'react-dom/client';
 import { onSignedOut } from './api/http';
 import { Problem } from './api/problem';
 import { meQuery } from './api/session';
-import { makeRouter } from './routes/router';
+import { createAppRouter } from './routes/router';
 import { theme } from './theme';
 
 const client = new QueryClient({
@@ -26,7 +26,7 @@ const client = new QueryClient({
   },
 });
 
-const router = makeRouter(client);
+const router = createAppRouter(client);
 
 onSignedOut(() => {
   if (router.state.location.pathname === '/sign-in') return;

@@ -1,54 +1,54 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, it } from 'vitest';
-import { BitmapCache, type Picture } from '@/viewer/bitmapCache';
+import { BitmapCache, type CachedBitmap } from '@/viewer/bitmapCache';
 
-type Fake = Picture & { url: string; closed: boolean };
+type Fake = CachedBitmap & { url: string; closed: boolean };
 
-function make(limit: number) {
-  const asked: string[] = [];
-  const made: Fake[] = [];
+function createCache(limit: number) {
+  const urls: string[] = [];
+  const bitmaps: Fake[] = [];
   const cache = new BitmapCache<Fake>(limit, (url) => {
-    asked.push(url);
+    urls.push(url);
     if (url.includes('broken')) return Promise.reject(new Error('404'));
     const picture: Fake = { url, width: 1, height: 1, closed: false, close: () => (picture.closed = true) };
-    made.push(picture);
+    bitmaps.push(picture);
     return Promise.resolve(picture);
   });
-  return { cache, asked, made };
+  return { cache, urls: urls, bitmaps: bitmaps };
 }
 
 describe('the cache of decoded pictures', () => {
   it('fetches each picture once', async () => {
-    const { cache, asked } = make(4);
+    const { cache, urls: urls } = createCache(4);
     await Promise.all([cache.load('a'), cache.load('a')]);
     await cache.load('a');
-    expect(asked).toEqual(['a']);
+    expect(urls).toEqual(['a']);
     expect(cache.ready('a')?.url).toBe('a');
     expect(cache.ready('b')).toBeNull();
   });
 
   it('lets go of the oldest that nobody wants, and closes it', async () => {
-    const { cache, made } = make(3);
+    const { cache, bitmaps: bitmaps } = createCache(3);
     for (const url of ['a', 'b', 'c']) await cache.load(url);
     await cache.load('a');
     cache.prefer(['d', 'c']);
     await cache.load('d');
-    expect(made.filter((picture) => picture.closed).map((picture) => picture.url)).toEqual(['b']);
+    expect(bitmaps.filter((picture) => picture.closed).map((picture) => picture.url)).toEqual(['b']);
     expect(cache.ready('a')).not.toBeNull();
   });
 
   it('tries again what has failed', async () => {
-    const { cache, asked } = make(3);
+    const { cache, urls: urls } = createCache(3);
     await expect(cache.load('broken')).rejects.toThrow('404');
     await expect(cache.load('broken')).rejects.toThrow('404');
-    expect(asked).toEqual(['broken', 'broken']);
+    expect(urls).toEqual(['broken', 'broken']);
   });
 
   it('closes a picture that arrives after it was let go', async () => {
-    const { cache, made } = make(1);
+    const { cache, bitmaps: bitmaps } = createCache(1);
     const late = cache.load('a');
     cache.clear();
     await expect(late).rejects.toThrow('Stopped');
-    expect(made[0]?.closed).toBe(true);
+    expect(bitmaps[0]?.closed).toBe(true);
   });
 });

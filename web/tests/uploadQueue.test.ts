@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { networkProblem, problemOf } from '@/api/problem';
 import type { UploadAnswer } from '@/api/types';
-import { isDone, makeUploadQueue, overallProgress, sourceOf, type Send } from '@/features/ingest/uploadQueue';
+import { isDone, createUploadQueue, overallProgress, sourceOf, type SendFiles } from '@/components/upload/uploadQueue';
 
 const facts = { patientId: 'p', pathway: 'smear-review' };
 const file = (name: string, size = 10) => sourceOf(new File([new Uint8Array(size)], name));
@@ -10,44 +10,44 @@ const accepted = (...names: string[]): UploadAnswer => ({
   items: names.map((name) => ({ filename: name, outcome: 'accepted', reason: null, image_id: `id-${name}` })),
 });
 
-async function settled(queue: ReturnType<typeof makeUploadQueue>) {
+async function waitUntilDone(queue: ReturnType<typeof createUploadQueue>) {
   for (let turn = 0; turn < 200 && !queue.snapshot().every((upload) => isDone(upload.state)); turn += 1)
     await Promise.resolve();
   return queue.snapshot();
 }
 
 /** A server that is asked for each file by itself, whatever files come together. */
-function make(send: (name: string, call: number) => Promise<UploadAnswer>) {
+function createQueue(send: (name: string, call: number) => Promise<UploadAnswer>) {
   const waits: number[] = [];
-  const together: number[] = [];
+  const batchSizes: number[] = [];
   let running = 0;
   let most = 0;
   const calls = new Map<string, number>();
-  const sender: Send = async (files) => {
+  const sender: SendFiles = async (files) => {
     running += 1;
     most = Math.max(most, running);
-    together.push(files.length);
+    batchSizes.push(files.length);
     try {
-      const answers = files.map((one) => {
-        const call = (calls.get(one.name) ?? 0) + 1;
-        calls.set(one.name, call);
-        return send(one.name, call);
+      const answers = files.map((entry) => {
+        const call = (calls.get(entry.name) ?? 0) + 1;
+        calls.set(entry.name, call);
+        return send(entry.name, call);
       });
       return { items: (await Promise.all(answers)).flatMap((answer) => answer.items) };
     } finally {
       running -= 1;
     }
   };
-  const queue = makeUploadQueue(sender, (milliseconds) => {
+  const queue = createUploadQueue(sender, (milliseconds) => {
     waits.push(milliseconds);
     return Promise.resolve();
   });
-  return { queue, waits, together, most: () => most };
+  return { queue, waits, batchSizes: batchSizes, most: () => most };
 }
 
 describe('the upload queue', () => {
   it('sends every file, three at a time, each with its own answer', async () => {
-    const { queue, most } = make(async (name) => {
+    const { queue, most } = createQueue(async (name) => {
       await Promise.resolve();
       return name === 'b.txt'
         ? { items: [{ filename: name, outcome: 'quarantined', reason: 'Not an image.', image_id: null }] }
@@ -57,7 +57,7 @@ describe('the upload queue', () => {
       ['a', 'b.txt', 'c', 'd', 'e', 'f'].map((name) => file(name)),
       facts,
     );
-    const uploads = await settled(queue);
+    const uploads = await waitUntilDone(queue);
     expect(uploads.map((upload) => upload.state)).toEqual([
       'accepted',
       'quarantined',
@@ -72,15 +72,15 @@ describe('the upload queue', () => {
   });
 
   it('tries again when the network fails, and no more often than it says', async () => {
-    const { queue, waits } = make((name, call) =>
+    const { queue, waits } = createQueue((name, call) =>
       call < 3 ? Promise.reject(networkProblem()) : Promise.resolve(accepted(name)),
     );
     queue.add([file('a')], facts);
-    expect((await settled(queue))[0]?.state).toBe('accepted');
+    expect((await waitUntilDone(queue))[0]?.state).toBe('accepted');
     expect(waits).toEqual([1200, 2400]);
-    const down = make(() => Promise.reject(networkProblem()));
+    const down = createQueue(() => Promise.reject(networkProblem()));
     down.queue.add([file('a')], facts);
-    const [failed] = await settled(down.queue);
+    const [failed] = await waitUntilDone(down.queue);
     expect(failed?.state).toBe('failed');
     expect(failed?.reason).toContain('cannot be reached');
     expect(down.waits).toHaveLength(3);
@@ -88,21 +88,21 @@ describe('the upload queue', () => {
 
   it('does not repeat what the server refused, and sends it again when asked', async () => {
     let refuse = true;
-    const { queue, waits } = make((name) =>
+    const { queue, waits } = createQueue((name) =>
       refuse ? Promise.reject(problemOf(413, null)) : Promise.resolve(accepted(name)),
     );
     queue.add([file('a')], facts);
-    expect((await settled(queue))[0]?.reason).toContain('too large');
+    expect((await waitUntilDone(queue))[0]?.reason).toContain('too large');
     expect(waits).toEqual([]);
     refuse = false;
     queue.retry();
-    expect((await settled(queue))[0]?.state).toBe('accepted');
+    expect((await waitUntilDone(queue))[0]?.state).toBe('accepted');
     queue.clear();
     expect(queue.snapshot()).toEqual([]);
   });
 
   it('sends ten thousand files in few requests, and small files of different places apart', async () => {
-    const { queue, together } = make((name) => Promise.resolve(accepted(name)));
+    const { queue, batchSizes: batchSizes } = createQueue((name) => Promise.resolve(accepted(name)));
     const elsewhere = { ...facts, studyId: 's' };
     queue.add(
       Array.from({ length: 9_000 }, (_, number) => file(`${number}`)),
@@ -112,49 +112,49 @@ describe('the upload queue', () => {
     let turns = 0;
     while (!queue.snapshot().every((upload) => isDone(upload.state)) && (turns += 1) < 500_000) await Promise.resolve();
     expect(queue.snapshot().filter((upload) => upload.state === 'accepted')).toHaveLength(9_002);
-    expect(Math.max(...together)).toBe(20);
-    expect(together.length).toBeLessThan(9_000 / 20 + 10);
-    expect(together.slice(-2)).toEqual([1, 1]);
+    expect(Math.max(...batchSizes)).toBe(20);
+    expect(batchSizes.length).toBeLessThan(9_000 / 20 + 10);
+    expect(batchSizes.slice(-2)).toEqual([1, 1]);
   });
 
   it('finds out by itself which file of several is refused', async () => {
-    const { queue } = make((name) =>
+    const { queue } = createQueue((name) =>
       name === 'd' ? Promise.reject(problemOf(413, null)) : Promise.resolve(accepted(name)),
     );
     queue.add(
       'abcdef'.split('').map((name) => file(name)),
       facts,
     );
-    const uploads = await settled(queue);
+    const uploads = await waitUntilDone(queue);
     expect(uploads.map((upload) => upload.state).filter((state) => state !== 'accepted')).toEqual(['failed']);
     expect(uploads[3]?.state).toBe('failed');
   });
 
   it('sends nothing while it is paused, and all of it afterwards', async () => {
-    const { queue, together } = make((name) => Promise.resolve(accepted(name)));
+    const { queue, batchSizes: batchSizes } = createQueue((name) => Promise.resolve(accepted(name)));
     queue.pause(true);
     queue.add([file('a'), file('b')], facts);
     await Promise.resolve();
-    expect(together).toEqual([]);
+    expect(batchSizes).toEqual([]);
     queue.pause(false);
-    expect((await settled(queue)).map((upload) => upload.state)).toEqual(['accepted', 'accepted']);
+    expect((await waitUntilDone(queue)).map((upload) => upload.state)).toEqual(['accepted', 'accepted']);
   });
 
   it('says of a file that cannot be opened why, and sends the others', async () => {
-    const { queue } = make((name) => Promise.resolve(accepted(name)));
+    const { queue } = createQueue((name) => Promise.resolve(accepted(name)));
     const broken = { name: 'x', size: 1, open: () => Promise.reject(problemOf(422, { title: 'Locked', detail: '' })) };
     queue.add([broken, file('a')], facts);
-    const uploads = await settled(queue);
+    const uploads = await waitUntilDone(queue);
     expect(uploads.map((upload) => upload.state)).toEqual(['failed', 'accepted']);
     expect(uploads[0]?.reason).toContain('Locked');
   });
 
   it('waits as long as the server says', async () => {
-    const { queue, waits } = make((name, call) =>
+    const { queue, waits } = createQueue((name, call) =>
       call === 1 ? Promise.reject(problemOf(429, null, '7')) : Promise.resolve(accepted(name)),
     );
     queue.add([file('a')], facts);
-    await settled(queue);
+    await waitUntilDone(queue);
     expect(waits).toEqual([7000]);
   });
 });

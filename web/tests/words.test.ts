@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, it } from 'vitest';
 import { asProblem, networkProblem, problemOf } from '@/api/problem';
-import { checkPatient, EMPTY_DRAFT } from '@/features/records/checkPatient';
+import { validatePatient, EMPTY_DRAFT } from '@/features/records/patientDraft';
 import { fieldKey } from '@/features/records/fieldKey';
-import { detailText } from '@/lib/details';
+import { eventText } from '@/lib/eventText';
 import { withoutHidden } from '@/lib/droppedFiles';
 import { ago, bytes, plural } from '@/lib/format';
 import { abilitiesOf } from '@/lib/roles';
-import { parseSearch, safeNext, stringifySearch } from '@/lib/search';
+import { parseSearch, safeNext, stringifySearch } from '@/lib/searchParams';
 import { niceTicks } from '@/lib/ticks';
 
 describe('what goes wrong', () => {
@@ -72,10 +72,10 @@ describe('words for people', () => {
   });
 
   it('the facts of an event become one line', () => {
-    expect(detailText({ of_version: 1, note: null, tags: ['a', 'b'], deep: { yes: true } })).toBe(
+    expect(eventText({ of_version: 1, note: null, tags: ['a', 'b'], deep: { yes: true } })).toBe(
       'Of version: 1. Tags: a, b. Deep: Yes: yes',
     );
-    expect(detailText({ label: 'ig' }, ['label'])).toBe('');
+    expect(eventText({ label: 'ig' }, ['label'])).toBe('');
   });
 
   it('marks of an axis are round and reach the top', () => {
@@ -108,9 +108,9 @@ describe('a patient that is typed in', () => {
   } as const;
   it('is checked before it is sent', () => {
     expect(
-      checkPatient({ ...EMPTY_DRAFT, birth_year: 1980, fields: { ward: 'B' } }, [{ ...ward, choices: [] }], 2026),
+      validatePatient({ ...EMPTY_DRAFT, birth_year: 1980, fields: { ward: 'B' } }, [{ ...ward, choices: [] }], 2026),
     ).toEqual({});
-    const errors = checkPatient(
+    const errors = validatePatient(
       { ...EMPTY_DRAFT, birth_year: 19, identity: { email: 'nobody' } },
       [{ ...ward, choices: [] }],
       2026,

@@ -27,17 +27,17 @@ server.use({
   },
 });
 
-/** What a query holds, without the empty parts. */
-export function filled(query: Query): Record<string, string | number | boolean> {
-  return Object.fromEntries(
-    Object.entries(query).filter(
-      (entry): entry is [string, string | number | boolean] => ![undefined, null, ''].includes(entry[1] as never),
-    ),
-  );
+/** A query as it stands in an address, without its empty values. */
+export function queryText(query: Query): string {
+  const parameters = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== undefined && value !== null && value !== '') parameters.set(name, String(value));
+  }
+  return parameters.toString();
 }
 
 /** The body of an answer; a refusal or a missing answer becomes a problem. */
-export async function answered<T>(
+export async function unwrap<T>(
   call: Promise<{ data?: T; error?: unknown; response: Response }>,
   quiet = false,
 ): Promise<T> {
@@ -52,6 +52,14 @@ export async function answered<T>(
   if (response.ok) return data as T;
   if (response.status === 401 && !quiet) signedOut();
   throw problemOf(response.status, error, response.headers.get('Retry-After'));
+}
+
+function parseJSON(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
 }
 
 /** Sends files with progress, which fetch cannot tell. */
@@ -73,12 +81,7 @@ export function sendFiles<T>(
     request.onerror = () => reject(networkProblem());
     request.onabort = () => reject(new DOMException('Stopped', 'AbortError'));
     request.onload = () => {
-      let body: unknown = null;
-      try {
-        body = JSON.parse(request.responseText);
-      } catch {
-        body = null;
-      }
+      const body = parseJSON(request.responseText);
       if (request.status >= 200 && request.status < 300 && body !== null) {
         resolve(body as T);
         return;

@@ -3,7 +3,7 @@
 /** Whether the server answers at all. */
 export function isReachable(): Promise<boolean> {
   return fetch('/api/health').then(
-    (answer) => answer.ok,
+    (response) => response.ok,
     () => false,
   );
 }

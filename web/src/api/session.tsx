@@ -2,7 +2,7 @@
 // Who is here, in which project, and what that role finds in the app.
 import { queryOptions, useQuery, useQueryClient, useSuspenseQuery } from '@tanstack/react-query';
 import { createContext, useContext, useMemo, useState, type ReactNode } from 'react';
-import { remember, remembered } from '@/lib/remembered';
+import { writePreference, readPreference } from '@/lib/preferences';
 import { abilitiesOf, type Ability, type StageAct } from '@/lib/roles';
 import { accounts } from './calls';
 import { setCsrfToken } from './http';
@@ -44,7 +44,9 @@ export function SessionProvider({ children }: { children: ReactNode }) {
   const { data: me } = useSuspenseQuery(meQuery);
   const { data: pathways } = useQuery({ ...pathwaysQuery, enabled: Boolean(me) });
   const client = useQueryClient();
-  const [chosen, setChosen] = useState<string | undefined>(() => remembered<string | undefined>('project', undefined));
+  const [chosen, setChosen] = useState<string | undefined>(() =>
+    readPreference<string | undefined>('project', undefined),
+  );
 
   const session = useMemo<Session | null>(() => {
     if (!me) return null;
@@ -60,7 +62,7 @@ export function SessionProvider({ children }: { children: ReactNode }) {
       projectId: memberships.length > 1 ? projectId : undefined,
       homeProjectId: projectId ?? memberships[0]?.project_id,
       chooseProject: (id) => {
-        remember('project', id ?? null);
+        writePreference('project', id ?? null);
         setChosen(id);
         void client.invalidateQueries({ predicate: (query) => query.queryKey[0] !== 'me' });
       },

@@ -4,7 +4,7 @@ import type { components } from './schema';
 
 type Schemas = components['schemas'];
 
-export type Page<T> = { items: T[]; total: number; page: number; page_size: number };
+export type Paginated<T> = { items: T[]; total: number; page: number; page_size: number };
 
 export type Role = Schemas['Role'];
 export type Membership = Schemas['MembershipOut'];
@@ -16,7 +16,7 @@ export type UserChange = Schemas['UserChange'];
 
 export type Field = Schemas['FieldOut'];
 export type FieldKind = Field['kind'];
-export type FieldInput = Schemas['FieldCreate'];
+export type FieldCreate = Schemas['FieldCreate'];
 export type FieldChange = Schemas['FieldChange'];
 export type FieldValue = string | number | boolean | null;
 
@@ -48,7 +48,7 @@ export type UploadItem = Schemas['UploadItem'];
 export type UploadAnswer = Schemas['UploadAnswer'];
 export type Outcome = UploadItem['outcome'];
 export type Arrival = Schemas['ArrivalOut'];
-export type PersonSaid = Schemas['PersonSaid'];
+export type PatientClaim = Schemas['PersonSaid'];
 export type Archive = Schemas['ArchiveOut'];
 export type ArchiveChoice = Schemas['ArchiveChoice'];
 export type Assign = Schemas['Assign'];

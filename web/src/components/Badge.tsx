@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ReactNode } from 'react';
-import classes from './small.module.css';
+import classes from './shared.module.css';
 
 export type Tone = 'green' | 'amber' | 'red' | 'blue' | 'gray';
 

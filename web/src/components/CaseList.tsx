@@ -3,7 +3,7 @@ import type { CaseRow } from '@/api/types';
 import { capital, plural, words } from '@/lib/format';
 import { Badge, type Tone } from './Badge';
 import classes from './CaseList.module.css';
-import { Go } from './Go';
+import { AppLink } from './AppLink';
 import { IconLock } from './icons';
 import { TimeAgo } from './TimeAgo';
 
@@ -25,7 +25,7 @@ export function CaseList({ cases, showPatient = false }: { cases: CaseRow[]; sho
     <ul className={classes.list}>
       {cases.map((row) => (
         <li key={row.id}>
-          <Go to={`/cases/${row.id}`} className={classes.row}>
+          <AppLink to={`/cases/${row.id}`} className={classes.row}>
             <span className={classes.title}>
               {showPatient && <code>{row.patient_code}</code>} {capital(words(row.pathway))}
               {row.version > 1 && `, version ${row.version}`}
@@ -40,7 +40,7 @@ export function CaseList({ cases, showPatient = false }: { cases: CaseRow[]; sho
                 <TimeAgo at={row.signed_at ?? row.opened_at} />
               </span>
             </span>
-          </Go>
+          </AppLink>
         </li>
       ))}
     </ul>

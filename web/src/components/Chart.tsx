@@ -11,13 +11,13 @@ import { Panel } from './Page';
 type Frame = {
   title: string;
   n: string;
-  head: string[];
+  headers: string[];
   rows: string[][];
   summary: string;
   children: ReactNode;
 };
 
-export function ChartPanel({ title, n, head, rows, summary, children }: Frame) {
+export function ChartPanel({ title, n, headers, rows, summary, children }: Frame) {
   const [table, setTable] = useState(false);
   return (
     <Panel
@@ -36,7 +36,7 @@ export function ChartPanel({ title, n, head, rows, summary, children }: Frame) {
           <table className={classes.table}>
             <thead>
               <tr>
-                {head.map((cell) => (
+                {headers.map((cell) => (
                   <th key={cell} scope="col">
                     {cell}
                   </th>
@@ -48,7 +48,7 @@ export function ChartPanel({ title, n, head, rows, summary, children }: Frame) {
                 <tr key={name}>
                   <th scope="row">{name}</th>
                   {values.map((value, index) => (
-                    <td key={head[index + 1]}>{value}</td>
+                    <td key={headers[index + 1]}>{value}</td>
                   ))}
                 </tr>
               ))}
@@ -90,7 +90,7 @@ export function DailyChart({
     <ChartPanel
       title={title}
       n={`n = ${count(total)}`}
-      head={['Day', unit]}
+      headers={['Day', unit]}
       rows={days.map((entry) => [day(`${entry.date}T12:00:00`), count(entry.count)])}
       summary={
         total === 0
@@ -182,7 +182,7 @@ export function LabelChart({
     <ChartPanel
       title={title}
       n={`n = ${count(total)}`}
-      head={[axis, unit]}
+      headers={[axis, unit]}
       rows={sorted.map((entry) => [entry.label, count(entry.count)])}
       summary={
         first && total > 0

@@ -5,15 +5,15 @@ import { viewing } from '@/api/calls';
 import type { ImageRow } from '@/api/types';
 import { probability } from '@/lib/format';
 import classes from './ImageTile.module.css';
-import { hasPicture, KindIcon, kindWord } from './kinds';
-import { MarkIcon, markOf, markWords } from './Mark';
+import { hasPicture, ContentKindIcon, contentKindName } from './contentKinds';
+import { StatusIcon, statusOf, statusText } from './StatusMark';
 import { sortedProbabilities } from './Probabilities';
 
 /** What is known of an image, in one line: the verdict, else the prediction. */
 export function labelLine(image: ImageRow): string {
   if (image.verdict) return image.verdict.label;
   if (image.state === 'unreadable') return 'Not readable';
-  if (image.shown_as !== 'image') return kindWord(image.shown_as);
+  if (image.shown_as !== 'image') return contentKindName(image.shown_as);
   if (image.state === 'archived') return 'Archived';
   if (!image.prediction) return 'Waiting';
   const top = sortedProbabilities(image.prediction)[0];
@@ -25,7 +25,7 @@ type Pictured = Pick<ImageRow, 'id' | 'state' | 'shown_as' | 'frames'>;
 /** What stands in place of a picture where there is none: what the object is. */
 export function wordsWithoutPicture(image: Pick<ImageRow, 'state' | 'shown_as'>): string {
   if (image.state === 'unreadable') return 'Not readable';
-  return image.shown_as === 'image' || image.shown_as === 'other' ? 'No picture' : kindWord(image.shown_as);
+  return image.shown_as === 'image' || image.shown_as === 'other' ? 'No picture' : contentKindName(image.shown_as);
 }
 
 export function Thumbnail({ image, alt = '' }: { image: Pictured; alt?: string }) {
@@ -34,7 +34,7 @@ export function Thumbnail({ image, alt = '' }: { image: Pictured; alt?: string }
   if (!hasPicture(image))
     return (
       <span className={classes.none}>
-        <KindIcon shownAs={image.shown_as} size={44} />
+        <ContentKindIcon shownAs={image.shown_as} size={44} />
       </span>
     );
   return (
@@ -51,16 +51,16 @@ export function Thumbnail({ image, alt = '' }: { image: Pictured; alt?: string }
 }
 
 export function ImageTile({ image, to, showPatient = true }: { image: ImageRow; to?: string; showPatient?: boolean }) {
-  const mark = markOf(image);
+  const mark = statusOf(image);
   return (
     <Link to={to ?? `/images/${image.id}`} className={classes.tile} data-row-link>
       <span className={classes.ground}>
         <Thumbnail image={image} />
       </span>
       <span className={classes.line}>
-        <MarkIcon mark={mark} />
+        <StatusIcon mark={mark} />
         <span className={classes.label}>{labelLine(image)}</span>
-        <span className="mh-visually-hidden">, {markWords(mark)}, </span>
+        <span className="mh-visually-hidden">, {statusText(mark)}, </span>
       </span>
       <span className={classes.sub}>
         {showPatient && <span className="mh-code">{image.patient_code}</span>}{' '}

@@ -29,6 +29,8 @@ const TOP = 12;
 const BOTTOM = 44;
 const MARKS = ['circle', 'square', 'diamond', 'circle'] as const;
 
+const markOf = (line: number) => MARKS[line % MARKS.length] ?? 'circle';
+
 /** Round marks that enclose the values, or fill the range that is given. */
 function ticksOf(lines: Line[], range: [number, number] | undefined): number[] {
   const values = range ?? lines.flatMap((line) => line.values.filter((value) => value !== null));
@@ -70,7 +72,7 @@ export function LineChart({
       title={title}
       n={n}
       summary={summary}
-      head={[stepTitle, ...lines.map((line) => line.name)]}
+      headers={[stepTitle, ...lines.map((line) => line.name)]}
       rows={steps.map((step, index) => [
         step,
         ...lines.map((line) => {
@@ -85,7 +87,7 @@ export function LineChart({
             <li key={line.name}>
               <svg width={34} height={12}>
                 <line x1={0} x2={34} y1={6} y2={6} className={classes.line} data-line={index} />
-                <Mark kind={MARKS[index % MARKS.length]!} x={17} y={6} index={index} />
+                <Mark kind={markOf(index)} x={17} y={6} index={index} />
               </svg>
               {line.name}
             </li>
@@ -126,7 +128,7 @@ export function LineChart({
                   (value, step) =>
                     value !== null && (
                       <g key={steps[step]}>
-                        <Mark kind={MARKS[index % MARKS.length]!} x={x(step)} y={y(value)} index={index} />
+                        <Mark kind={markOf(index)} x={x(step)} y={y(value)} index={index} />
                         <title>{`${line.name}, ${steps[step]}: ${format(value)}`}</title>
                       </g>
                     ),

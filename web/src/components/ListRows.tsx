@@ -19,8 +19,8 @@ type Props<T> = {
   sort: string;
   dense: boolean;
   stale: boolean;
-  chosen: ReadonlySet<string>;
-  onChoose: (chosen: ReadonlySet<string>) => void;
+  selected: ReadonlySet<string>;
+  onSelect: (selected: ReadonlySet<string>) => void;
   onSort: (sort: string) => void;
 };
 
@@ -37,8 +37,8 @@ export function ListRows<T>(props: Props<T>) {
     sort,
     dense,
     stale,
-    chosen,
-    onChoose,
+    selected,
+    onSelect,
     onSort,
   } = props;
   const navigate = useNavigate();
@@ -58,7 +58,7 @@ export function ListRows<T>(props: Props<T>) {
     else if (rowLink) void navigate({ to: rowLink(row) });
   };
 
-  const all = rows !== undefined && rows.length > 0 && rows.every((row) => chosen.has(rowId(row)));
+  const all = rows !== undefined && rows.length > 0 && rows.every((row) => selected.has(rowId(row)));
 
   return (
     <div
@@ -75,9 +75,9 @@ export function ListRows<T>(props: Props<T>) {
               <th className={classes.check}>
                 <Checkbox
                   size="xs"
-                  aria-label="Choose all rows of this page"
+                  aria-label="Select all rows of this page"
                   checked={all}
-                  onChange={() => onChoose(all ? new Set() : new Set((rows ?? []).map(rowId)))}
+                  onChange={() => onSelect(all ? new Set() : new Set((rows ?? []).map(rowId)))}
                 />
               </th>
             )}
@@ -97,13 +97,13 @@ export function ListRows<T>(props: Props<T>) {
                 <td className={classes.check}>
                   <Checkbox
                     size="xs"
-                    aria-label={`Choose ${rowName?.(row) ?? rowId(row)}`}
-                    checked={chosen.has(rowId(row))}
+                    aria-label={`Select ${rowName?.(row) ?? rowId(row)}`}
+                    checked={selected.has(rowId(row))}
                     onChange={(event) => {
-                      const next = new Set(chosen);
+                      const next = new Set(selected);
                       if (event.currentTarget.checked) next.add(rowId(row));
                       else next.delete(rowId(row));
-                      onChoose(next);
+                      onSelect(next);
                     }}
                   />
                 </td>
@@ -141,11 +141,10 @@ export function ListRows<T>(props: Props<T>) {
 function Head<T>({ column, sort, onSort }: { column: Column<T>; sort: string; onSort: (sort: string) => void }) {
   const descending = sort === `-${column.sort}`;
   const ascending = column.sort !== undefined && sort === column.sort;
-  const first = column.header;
   if (!column.sort) {
     return (
       <th scope="col" data-align={column.align} data-phone={column.phone || undefined}>
-        {first}
+        {column.header}
       </th>
     );
   }
@@ -161,7 +160,7 @@ function Head<T>({ column, sort, onSort }: { column: Column<T>; sort: string; on
         className={classes.sort}
         onClick={() => onSort(ascending ? `-${column.sort}` : (column.sort ?? ''))}
       >
-        {first}
+        {column.header}
         {ascending ? (
           <IconChevronUp size={14} />
         ) : descending ? (

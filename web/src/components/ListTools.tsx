@@ -1,24 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
-// What stands above a list: search, filters, the chips of filters in use, the choice of columns.
-import { ActionIcon, Checkbox, Popover, Select, TextInput } from '@mantine/core';
+// The tools of a list: search, filters, chips of the filters in use, columns, density; and its messages.
+import { ActionIcon, Button, Checkbox, Popover, Select, TextInput, Tooltip } from '@mantine/core';
 import { useDebouncedCallback } from '@mantine/hooks';
-import { useEffect, useState } from 'react';
-import { IconColumns, IconCross, IconSearch } from './icons';
+import { useState } from 'react';
+import { asProblem } from '@/api/problem';
+import { EmptyState } from './EmptyState';
+import { IconColumns, IconCross, IconDensity, IconSearch } from './icons';
 import classes from './ListPage.module.css';
-import type { Column, Filter } from './listTypes';
+import type { Column, Filter, SearchPatch } from './listTypes';
+import { Notice } from './Notice';
 
-export function SearchField({
-  label,
-  value,
-  onChange,
-}: {
-  label: string;
-  value: string;
-  onChange: (text: string) => void;
-}) {
+/** What is being typed; it starts anew when the value itself changes. */
+function useDraft(value: string) {
   const [text, setText] = useState(value);
-  const tell = useDebouncedCallback(onChange, 220);
-  useEffect(() => setText(value), [value]);
+  const [previous, setPrevious] = useState(value);
+  if (previous !== value) {
+    setPrevious(value);
+    setText(value);
+  }
+  return [text, setText] as const;
+}
+
+function SearchField({ label, value, onChange }: { label: string; value: string; onChange: (text: string) => void }) {
+  const [text, setText] = useDraft(value);
+  const report = useDebouncedCallback(onChange, 220);
   return (
     <TextInput
       className={classes.search}
@@ -29,7 +34,7 @@ export function SearchField({
       value={text}
       onChange={(event) => {
         setText(event.currentTarget.value);
-        tell(event.currentTarget.value.trim());
+        report(event.currentTarget.value.trim());
       }}
       onKeyDown={(event) => {
         if (event.key !== 'ArrowDown') return;
@@ -40,7 +45,7 @@ export function SearchField({
   );
 }
 
-export function FilterField({
+function FilterField({
   filter,
   value,
   onChange,
@@ -49,9 +54,8 @@ export function FilterField({
   value: string;
   onChange: (value: string) => void;
 }) {
-  const [text, setText] = useState(value);
-  const tell = useDebouncedCallback(onChange, 300);
-  useEffect(() => setText(value), [value]);
+  const [text, setText] = useDraft(value);
+  const report = useDebouncedCallback(onChange, 300);
   if (filter.options) {
     return (
       <Select
@@ -76,13 +80,13 @@ export function FilterField({
       value={text}
       onChange={(event) => {
         setText(event.currentTarget.value);
-        tell(event.currentTarget.value);
+        report(event.currentTarget.value);
       }}
     />
   );
 }
 
-export function Chips({
+export function FilterChips({
   active,
   filters,
   onRemove,
@@ -115,15 +119,13 @@ export function Chips({
   );
 }
 
-export function ColumnChoice<T>({
-  columns,
-  shown,
-  onChange,
-}: {
+type ColumnMenuProps<T> = {
   columns: Column<T>[];
-  shown: ReadonlySet<string>;
-  onChange: (id: string, on: boolean) => void;
-}) {
+  visible: readonly Column<T>[];
+  onToggle: (id: string, on: boolean) => void;
+};
+
+export function ColumnMenu<T>({ columns, visible, onToggle }: ColumnMenuProps<T>) {
   return (
     <Popover position="bottom-end" trapFocus>
       <Popover.Target>
@@ -137,12 +139,79 @@ export function ColumnChoice<T>({
             <Checkbox
               key={column.id}
               label={column.header}
-              checked={shown.has(column.id)}
-              onChange={(event) => onChange(column.id, event.currentTarget.checked)}
+              checked={visible.includes(column)}
+              onChange={(event) => onToggle(column.id, event.currentTarget.checked)}
             />
           ))}
         </div>
       </Popover.Dropdown>
     </Popover>
+  );
+}
+
+type FiltersProps = {
+  searchLabel?: string;
+  filters: readonly Filter[];
+  search: Readonly<Record<string, string | undefined>>;
+  onChange: (patch: SearchPatch) => void;
+};
+
+/** The search field and the filters of a list; their values are parameters of the address. */
+export function ListFilters({ searchLabel, filters, search, onChange }: FiltersProps) {
+  return (
+    <>
+      {searchLabel && (
+        <SearchField
+          label={searchLabel}
+          value={search.query ?? ''}
+          onChange={(text) => onChange({ query: text || undefined })}
+        />
+      )}
+      {filters.map((filter) => (
+        <FilterField
+          key={filter.id}
+          filter={filter}
+          value={search[filter.id] ?? ''}
+          onChange={(value) => onChange({ [filter.id]: value || undefined })}
+        />
+      ))}
+    </>
+  );
+}
+
+export function DensityButton({ dense, onToggle }: { dense: boolean; onToggle: () => void }) {
+  return (
+    <Tooltip label={dense ? 'Taller rows' : 'Denser rows'}>
+      <ActionIcon variant="default" size={36} aria-label="Dense rows" aria-pressed={dense} onClick={onToggle}>
+        <IconDensity />
+      </ActionIcon>
+    </Tooltip>
+  );
+}
+
+export function ListError({ error, onRetry }: { error: unknown; onRetry: () => void }) {
+  const problem = asProblem(error);
+  return (
+    <Notice tone="red" title={problem.title}>
+      <div>{problem.detail}</div>
+      <Button mt="sm" size="xs" variant="default" onClick={onRetry}>
+        Try again
+      </Button>
+    </Notice>
+  );
+}
+
+export function NoMatches({ title = 'No matches', onClear }: { title?: string; onClear: () => void }) {
+  return (
+    <EmptyState
+      icon={<IconSearch size={32} />}
+      title={title}
+      text="Remove a filter or search for something else."
+      action={
+        <Button variant="default" onClick={onClear}>
+          Clear search and filters
+        </Button>
+      }
+    />
   );
 }

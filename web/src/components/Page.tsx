@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { useDocumentTitle } from '@mantine/hooks';
 import type { ReactNode } from 'react';
-import { Go } from './Go';
+import { AppLink } from './AppLink';
 import { IconChevronRight } from './icons';
 import classes from './Page.module.css';
 
@@ -28,7 +28,7 @@ export function Page({ title, heading, lead, trail = [], tabs, actions, width = 
           <ol className={classes.trail}>
             {trail.map((step) => (
               <li key={step.to}>
-                <Go to={step.to}>{step.title}</Go>
+                <AppLink to={step.to}>{step.title}</AppLink>
                 <IconChevronRight size={14} />
               </li>
             ))}

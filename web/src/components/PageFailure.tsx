@@ -2,7 +2,7 @@
 import { Button } from '@mantine/core';
 import { useRouter, type ErrorComponentProps } from '@tanstack/react-router';
 import { asProblem } from '@/api/problem';
-import { Go } from './Go';
+import { AppLink } from './AppLink';
 import { reloadIfReachable } from '@/api/reload';
 import { EmptyState } from './EmptyState';
 import { IconWarning } from './icons';
@@ -46,7 +46,7 @@ export function PageMissing() {
       text="The address may be mistyped, or what it named has been erased."
       heading
       action={
-        <Button component={Go} to="/">
+        <Button component={AppLink} to="/">
           Go to the start page
         </Button>
       }

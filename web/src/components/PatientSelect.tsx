@@ -24,8 +24,12 @@ export function PatientSelect({ value, code, projectId, onChange, error }: Props
       records.patients({ query: asked, project_id: projectId, page_size: 20, sort: '-created_at' }, signal),
     placeholderData: keepPreviousData,
   });
-  const found = data?.items ?? [];
-  const options = found.map((row) => ({ value: row.id, label: row.code, words: `${sex(row.sex)}, ${age(row.age)}` }));
+  const patients = data?.items ?? [];
+  const options = patients.map((row) => ({
+    value: row.id,
+    label: row.code,
+    words: `${sex(row.sex)}, ${age(row.age)}`,
+  }));
   if (value && code && !options.some((option) => option.value === value))
     options.unshift({ value, label: code, words: '' });
   return (

@@ -8,7 +8,7 @@ export function sortedProbabilities(prediction: Prediction): [string, number][] 
   return Object.entries(prediction.probabilities).sort((a, b) => b[1] - a[1]);
 }
 
-export function Bar({
+export function ProbabilityBar({
   value,
   threshold,
   tone,
@@ -31,7 +31,7 @@ export function Probabilities({ prediction }: { prediction: Prediction }) {
       {sortedProbabilities(prediction).map(([label, value], index) => (
         <li key={label} className={classes.row}>
           <span>{label}</span>
-          <Bar
+          <ProbabilityBar
             value={value}
             threshold={prediction.threshold}
             tone={index > 0 ? 'rest' : prediction.uncertain ? 'unsure' : 'sure'}
@@ -44,7 +44,7 @@ export function Probabilities({ prediction }: { prediction: Prediction }) {
 }
 
 /** Why there is no label: in amber, hatched, and in words. */
-export function UncertainBand({ prediction, noteNeeded = true }: { prediction: Prediction; noteNeeded?: boolean }) {
+export function UncertainNotice({ prediction, noteNeeded = true }: { prediction: Prediction; noteNeeded?: boolean }) {
   if (!prediction.uncertain) return null;
   const top = sortedProbabilities(prediction)[0];
   const sentence =

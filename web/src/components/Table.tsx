@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ReactNode } from 'react';
-import classes from './small.module.css';
+import classes from './shared.module.css';
 
 /** A plain table of facts that scrolls by itself where it is wider than the page. */
-export function Table({ name, heads, rows }: { name: string; heads: string[]; rows: ReactNode[][] }) {
+export function Table({ name, headers, rows }: { name: string; headers: string[]; rows: ReactNode[][] }) {
   return (
     <div className={classes.table} tabIndex={0} role="region" aria-label={name}>
       <table>
         <thead>
           <tr>
-            {heads.map((head) => (
-              <th key={head} scope="col">
-                {head}
+            {headers.map((header) => (
+              <th key={header} scope="col">
+                {header}
               </th>
             ))}
           </tr>
@@ -19,8 +19,8 @@ export function Table({ name, heads, rows }: { name: string; heads: string[]; ro
         <tbody>
           {rows.map((row, index) => (
             <tr key={index}>
-              {row.map((cell, place) => (
-                <td key={place}>{cell}</td>
+              {row.map((cell, column) => (
+                <td key={column}>{cell}</td>
               ))}
             </tr>
           ))}

@@ -4,7 +4,7 @@ import { asProblem } from '@/api/problem';
 import { IconCircleCheck, IconWarning } from './icons';
 import { noticeLog } from './noticeLog';
 
-export function tellSuccess(title: string, message = ''): void {
+export function notifySuccess(title: string, message = ''): void {
   noticeLog.add(title, message, false);
   notifications.show({
     title,
@@ -16,7 +16,7 @@ export function tellSuccess(title: string, message = ''): void {
 }
 
 /** A refusal in the server's own words, kept until it is read. */
-export function tellProblem(error: unknown, what?: string): void {
+export function notifyProblem(error: unknown, what?: string): void {
   const problem = asProblem(error);
   const lines = [what ? problem.title : '', problem.detail, ...problem.errors.map((entry) => entry.message)].filter(
     Boolean,

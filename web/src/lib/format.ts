@@ -22,8 +22,8 @@ export function count(value: number): string {
   return numbers.format(value);
 }
 
-export function plural(value: number, one: string, many = `${one}s`): string {
-  return `${count(value)} ${value === 1 ? one : many}`;
+export function plural(value: number, singular: string, pluralForm = `${singular}s`): string {
+  return `${count(value)} ${value === 1 ? singular : pluralForm}`;
 }
 
 export function dateTime(iso: string): string {
@@ -76,10 +76,15 @@ export function probability(value: number): string {
   return value >= 0.995 && value < 1 ? '>0.99' : value.toFixed(2);
 }
 
-export const SEXES: Record<string, string> = { F: 'Female', M: 'Male', O: 'Other', U: 'Unknown' };
+export const SEX_OPTIONS = [
+  { value: 'F', label: 'Female' },
+  { value: 'M', label: 'Male' },
+  { value: 'O', label: 'Other' },
+  { value: 'U', label: 'Unknown' },
+] as const;
 
 export function sex(value: string): string {
-  return SEXES[value] ?? value;
+  return SEX_OPTIONS.find((option) => option.value === value)?.label ?? value;
 }
 
 export function age(years: number | null): string {

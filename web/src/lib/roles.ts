@@ -72,7 +72,7 @@ export const ROLE_TITLES: Record<string, string> = {
   patient: 'Patient',
 };
 
-export const ROLE_SENTENCES: Record<string, string> = {
+export const ROLE_DESCRIPTIONS: Record<string, string> = {
   technologist: 'Registers patients and uploads images.',
   physician: 'Reads images, gives verdicts, signs cases.',
   administrator: 'Keeps people, fields and the audit log; may erase patients.',

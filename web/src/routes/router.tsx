@@ -4,33 +4,33 @@ import type { QueryClient } from '@tanstack/react-query';
 import { createRootRouteWithContext, createRoute, createRouter, Outlet, redirect } from '@tanstack/react-router';
 import { meQuery } from '@/api/session';
 import { PageFailure, PageMissing } from '@/components/PageFailure';
-import { parseSearch, stringifySearch, type Search } from '@/lib/search';
+import { parseSearch, stringifySearch } from '@/lib/searchParams';
 import { SignInPage } from '@/features/accounts/SignInPage';
 import { lazyPage } from './lazyPage';
+import * as schemas from './searchSchemas';
 
 const rootRoute = createRootRouteWithContext<{ client: QueryClient }>()({
   component: Outlet,
-  validateSearch: (search: Record<string, unknown>): Search =>
-    Object.fromEntries(
-      Object.entries(search)
-        .filter(([, value]) => value !== undefined && value !== null && value !== '')
-        .map(([key, value]) => [key, String(value)]),
-    ),
 });
 
-const signInRoute = createRoute({ getParentRoute: () => rootRoute, path: '/sign-in', component: SignInPage });
+const signInRoute = createRoute({
+  getParentRoute: () => rootRoute,
+  path: '/sign-in',
+  validateSearch: schemas.signInSearch,
+  component: SignInPage,
+});
 
 const shellRoute = createRoute({
   getParentRoute: () => rootRoute,
   id: 'shell',
   beforeLoad: async ({ context, location }) => {
-    const me = await context.client.ensureQueryData(meQuery);
+    const me = await context.client.query({ ...meQuery, staleTime: 'static' });
     if (!me) {
       const next = location.href === '/' ? undefined : location.href;
       throw redirect({ to: '/sign-in', search: next ? { next } : {} });
     }
   },
-  component: lazyPage(() => import('./shell/Shell'), 'Shell'),
+  component: lazyPage(() => import('./shell/Shell').then((module) => module.Shell)),
 });
 
 const page = <P extends string>(path: P) => ({ getParentRoute: () => shellRoute, path });
@@ -38,150 +38,171 @@ const page = <P extends string>(path: P) => ({ getParentRoute: () => shellRoute,
 const pages = [
   createRoute({
     ...page('/'),
-    component: lazyPage(() => import('@/features/review/DashboardPage'), 'DashboardPage'),
+    component: lazyPage(() => import('@/features/review/DashboardPage').then((module) => module.DashboardPage)),
   }),
   createRoute({
     ...page('/worklist'),
-    component: lazyPage(() => import('@/features/review/reading/ReadingRoom'), 'ReadingRoom'),
+    validateSearch: schemas.worklistSearch,
+    component: lazyPage(() => import('@/features/review/reading/ReadingView').then((module) => module.ReadingView)),
   }),
   createRoute({
     ...page('/cases'),
-    component: lazyPage(() => import('@/features/review/CasesPage'), 'CasesPage'),
+    validateSearch: schemas.casesSearch,
+    component: lazyPage(() => import('@/features/review/CasesPage').then((module) => module.CasesPage)),
   }),
   createRoute({
     ...page('/cases/$caseId'),
-    component: lazyPage(() => import('@/features/review/CasePage'), 'CasePage'),
+    component: lazyPage(() => import('@/features/review/CasePage').then((module) => module.CasePage)),
   }),
   createRoute({
     ...page('/patients'),
-    component: lazyPage(() => import('@/features/records/PatientsPage'), 'PatientsPage'),
+    validateSearch: schemas.patientsSearch,
+    component: lazyPage(() => import('@/features/records/PatientsPage').then((module) => module.PatientsPage)),
   }),
   createRoute({
     ...page('/patients/new'),
-    component: lazyPage(() => import('@/features/records/NewPatientPage'), 'NewPatientPage'),
+    component: lazyPage(() => import('@/features/records/NewPatientPage').then((module) => module.NewPatientPage)),
   }),
   createRoute({
     ...page('/patients/$patientId'),
-    component: lazyPage(() => import('@/features/records/PatientPage'), 'PatientPage'),
+    component: lazyPage(() => import('@/features/records/PatientPage').then((module) => module.PatientPage)),
   }),
   createRoute({
     ...page('/erasures'),
-    component: lazyPage(() => import('@/features/records/ErasuresPage'), 'ErasuresPage'),
+    validateSearch: schemas.plainListSearch,
+    component: lazyPage(() => import('@/features/records/ErasuresPage').then((module) => module.ErasuresPage)),
   }),
   createRoute({
     ...page('/erasures/$erasureId'),
-    component: lazyPage(() => import('@/features/records/ErasurePage'), 'ErasurePage'),
+    component: lazyPage(() => import('@/features/records/ErasurePage').then((module) => module.ErasurePage)),
   }),
   createRoute({
     ...page('/studies/$studyId'),
-    component: lazyPage(() => import('@/features/records/StudyPage'), 'StudyPage'),
+    component: lazyPage(() => import('@/features/records/StudyPage').then((module) => module.StudyPage)),
   }),
   createRoute({
     ...page('/upload'),
-    component: lazyPage(() => import('@/features/ingest/UploadPage'), 'UploadPage'),
+    validateSearch: schemas.uploadSearch,
+    component: lazyPage(() => import('@/features/ingest/UploadPage').then((module) => module.UploadPage)),
   }),
   createRoute({
     ...page('/quarantine'),
-    component: lazyPage(() => import('@/features/ingest/QuarantinePage'), 'QuarantinePage'),
+    validateSearch: schemas.plainListSearch,
+    component: lazyPage(() => import('@/features/ingest/QuarantinePage').then((module) => module.QuarantinePage)),
   }),
   createRoute({
     ...page('/quarantine/$arrivalId'),
-    component: lazyPage(() => import('@/features/ingest/QuarantinedFilePage'), 'QuarantinedFilePage'),
+    component: lazyPage(() =>
+      import('@/features/ingest/QuarantinedFilePage').then((module) => module.QuarantinedFilePage),
+    ),
   }),
   createRoute({
     ...page('/images'),
-    component: lazyPage(() => import('@/features/records/explorer/ExplorerPage'), 'ExplorerPage'),
+    validateSearch: schemas.explorerSearch,
+    component: lazyPage(() => import('@/features/records/explorer/ExplorerPage').then((module) => module.ExplorerPage)),
   }),
   createRoute({
     ...page('/images/$imageId'),
-    component: lazyPage(() => import('@/features/viewing/ImagePage'), 'ImagePage'),
+    component: lazyPage(() => import('@/features/viewing/ImagePage').then((module) => module.ImagePage)),
   }),
   createRoute({
     ...page('/reports'),
-    component: lazyPage(() => import('@/features/reports/ReportsPage'), 'ReportsPage'),
+    validateSearch: schemas.plainListSearch,
+    component: lazyPage(() => import('@/features/reports/ReportsPage').then((module) => module.ReportsPage)),
   }),
   createRoute({
     ...page('/classifiers'),
-    component: lazyPage(() => import('@/features/classification/ClassifiersPage'), 'ClassifiersPage'),
+    component: lazyPage(() =>
+      import('@/features/classification/ClassifiersPage').then((module) => module.ClassifiersPage),
+    ),
   }),
   createRoute({
     ...page('/classifiers/$digest'),
-    component: lazyPage(() => import('@/features/classification/ClassifierPage'), 'ClassifierPage'),
+    component: lazyPage(() =>
+      import('@/features/classification/ClassifierPage').then((module) => module.ClassifierPage),
+    ),
   }),
   createRoute({
     ...page('/training'),
-    component: lazyPage(() => import('@/features/training/RunsPage'), 'RunsPage'),
+    validateSearch: schemas.plainListSearch,
+    component: lazyPage(() => import('@/features/training/RunsPage').then((module) => module.RunsPage)),
   }),
   createRoute({
     ...page('/training/new'),
-    component: lazyPage(() => import('@/features/training/NewRunPage'), 'NewRunPage'),
+    validateSearch: schemas.newRunSearch,
+    component: lazyPage(() => import('@/features/training/NewRunPage').then((module) => module.NewRunPage)),
   }),
   createRoute({
     ...page('/training/runs/$runId'),
-    component: lazyPage(() => import('@/features/training/RunPage'), 'RunPage'),
+    component: lazyPage(() => import('@/features/training/RunPage').then((module) => module.RunPage)),
   }),
   createRoute({
     ...page('/training/datasets'),
-    component: lazyPage(() => import('@/features/training/DataSetsPage'), 'DataSetsPage'),
+    validateSearch: schemas.plainListSearch,
+    component: lazyPage(() => import('@/features/training/DataSetsPage').then((module) => module.DataSetsPage)),
   }),
   createRoute({
     ...page('/training/datasets/new'),
-    component: lazyPage(() => import('@/features/training/NewDataSetPage'), 'NewDataSetPage'),
+    component: lazyPage(() => import('@/features/training/NewDataSetPage').then((module) => module.NewDataSetPage)),
   }),
   createRoute({
     ...page('/training/datasets/$datasetId'),
-    component: lazyPage(() => import('@/features/training/DataSetPage'), 'DataSetPage'),
+    component: lazyPage(() => import('@/features/training/DataSetPage').then((module) => module.DataSetPage)),
   }),
   createRoute({
     ...page('/training/use'),
-    component: lazyPage(() => import('@/features/training/InUsePage'), 'InUsePage'),
+    validateSearch: schemas.inUseSearch,
+    component: lazyPage(() => import('@/features/training/InUsePage').then((module) => module.InUsePage)),
   }),
   createRoute({
     ...page('/exports'),
-    component: lazyPage(() => import('@/features/export/ExportsPage'), 'ExportsPage'),
+    validateSearch: schemas.exportsSearch,
+    component: lazyPage(() => import('@/features/export/ExportsPage').then((module) => module.ExportsPage)),
   }),
   createRoute({
     ...page('/exports/$exportId'),
-    component: lazyPage(() => import('@/features/export/ExportPage'), 'ExportPage'),
+    component: lazyPage(() => import('@/features/export/ExportPage').then((module) => module.ExportPage)),
   }),
   createRoute({
     ...page('/people'),
-    component: lazyPage(() => import('@/features/accounts/PeoplePage'), 'PeoplePage'),
+    validateSearch: schemas.peopleSearch,
+    component: lazyPage(() => import('@/features/accounts/PeoplePage').then((module) => module.PeoplePage)),
   }),
   createRoute({
     ...page('/people/$userId'),
-    component: lazyPage(() => import('@/features/accounts/PersonPage'), 'PersonPage'),
+    component: lazyPage(() => import('@/features/accounts/PersonPage').then((module) => module.PersonPage)),
   }),
   createRoute({
     ...page('/audit'),
-    component: lazyPage(() => import('@/features/audit/AuditPage'), 'AuditPage'),
+    validateSearch: schemas.auditSearch,
+    component: lazyPage(() => import('@/features/audit/AuditPage').then((module) => module.AuditPage)),
   }),
   createRoute({
     ...page('/settings'),
-    component: lazyPage(() => import('@/features/accounts/SettingsPage'), 'SettingsPage'),
+    component: lazyPage(() => import('@/features/accounts/SettingsPage').then((module) => module.SettingsPage)),
   }),
   createRoute({
     ...page('/settings/archive'),
-    component: lazyPage(() => import('@/features/ingest/ArchivePage'), 'ArchivePage'),
+    component: lazyPage(() => import('@/features/ingest/ArchivePage').then((module) => module.ArchivePage)),
   }),
   createRoute({
     ...page('/settings/de-identification'),
-    component: lazyPage(() => import('@/features/ingest/ProfilePage'), 'ProfilePage'),
+    component: lazyPage(() => import('@/features/ingest/ProfilePage').then((module) => module.ProfilePage)),
   }),
   createRoute({
     ...page('/settings/nodes'),
-    component: lazyPage(() => import('@/features/ingest/NodesPage'), 'NodesPage'),
+    component: lazyPage(() => import('@/features/ingest/NodesPage').then((module) => module.NodesPage)),
   }),
   createRoute({
     ...page('/settings/fields'),
-    component: lazyPage(() => import('@/features/records/FieldsPage'), 'FieldsPage'),
+    component: lazyPage(() => import('@/features/records/FieldsPage').then((module) => module.FieldsPage)),
   }),
   createRoute({ ...page('$'), component: PageMissing }),
 ] as const;
 
 const routeTree = rootRoute.addChildren([signInRoute, shellRoute.addChildren(pages)]);
 
-export function makeRouter(client: QueryClient) {
+export function createAppRouter(client: QueryClient) {
   return createRouter({
     routeTree,
     context: { client },
@@ -196,6 +217,6 @@ export function makeRouter(client: QueryClient) {
 
 declare module '@tanstack/react-router' {
   interface Register {
-    router: ReturnType<typeof makeRouter>;
+    router: ReturnType<typeof createAppRouter>;
   }
 }

@@ -1,33 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 // Decoded pictures, fetched ahead, so that the next one is drawn and not waited for.
 
-export type Picture = Pick<ImageBitmap, 'width' | 'height' | 'close'>;
-export type Fetch<P extends Picture> = (url: string, signal: AbortSignal) => Promise<P>;
+export type CachedBitmap = Pick<ImageBitmap, 'width' | 'height' | 'close'>;
+export type FetchBitmap<P extends CachedBitmap> = (url: string, signal: AbortSignal) => Promise<P>;
 
 type Entry<P> = { promise: Promise<P>; stop: AbortController; picture: P | null };
 
 /** The server said why there is no picture; its words are for the reader. */
-export class PictureRefused extends Error {}
+export class RenditionError extends Error {}
 
-async function wordsOf(response: Response): Promise<string> {
-  const said = (await response.json().catch(() => null)) as { detail?: unknown } | null;
-  return typeof said?.detail === 'string' && said.detail ? said.detail : `No picture came (${response.status}).`;
+async function errorText(response: Response): Promise<string> {
+  const body = (await response.json().catch(() => null)) as { detail?: unknown } | null;
+  return typeof body?.detail === 'string' && body.detail ? body.detail : `No picture came (${response.status}).`;
 }
 
 async function fetchBitmap(url: string, signal: AbortSignal): Promise<ImageBitmap> {
   const response = await fetch(url, { credentials: 'same-origin', signal });
-  if (!response.ok) throw new PictureRefused(await wordsOf(response));
+  if (!response.ok) throw new RenditionError(await errorText(response));
   return createImageBitmap(await response.blob());
 }
 
-export class BitmapCache<P extends Picture = ImageBitmap> {
+export class BitmapCache<P extends CachedBitmap = ImageBitmap> {
   readonly #entries = new Map<string, Entry<P>>();
-  readonly #fetch: Fetch<P>;
+  readonly #fetch: FetchBitmap<P>;
   readonly #limit: number;
 
-  constructor(limit = 24, fetchPicture?: Fetch<P>) {
+  constructor(limit = 24, fetchPicture?: FetchBitmap<P>) {
     this.#limit = limit;
-    this.#fetch = fetchPicture ?? (fetchBitmap as unknown as Fetch<P>);
+    this.#fetch = fetchPicture ?? (fetchBitmap as unknown as FetchBitmap<P>);
   }
 
   /** The picture if it is decoded already. */
@@ -69,10 +69,10 @@ export class BitmapCache<P extends Picture = ImageBitmap> {
   /** Fetches what will be wanted soon and lets go of what is over the limit, the wanted ones last. */
   prefer(urls: readonly string[]): void {
     for (const url of urls) this.load(url).catch(() => undefined);
-    const wanted = new Set(urls);
+    const preferred = new Set(urls);
     for (const url of [...this.#entries.keys()]) {
       if (this.#entries.size <= this.#limit) break;
-      if (!wanted.has(url)) this.#drop(url);
+      if (!preferred.has(url)) this.#drop(url);
     }
   }
 

@@ -6,7 +6,7 @@ import { fit, keepInSight, pan, zoomAt, type Point, type Size, type View } from 
 export type Light = { brightness: number; contrast: number };
 export const NORMAL_LIGHT: Light = { brightness: 1, contrast: 1 };
 
-type Shown = { key: string; picture: ImageBitmap; size: Size };
+type CurrentImage = { key: string; picture: ImageBitmap; size: Size };
 
 export class ImageCanvas {
   readonly #canvas: HTMLCanvasElement;
@@ -14,7 +14,7 @@ export class ImageCanvas {
   readonly #stop = new AbortController();
   readonly #observer: ResizeObserver;
   readonly #pointers = new Map<number, Point>();
-  #shown: Shown | null = null;
+  #shown: CurrentImage | null = null;
   #evidence: ImageBitmap | null = null;
   #opacity = 0.5;
   #view: View = { scale: 1, x: 0, y: 0 };

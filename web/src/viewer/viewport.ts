@@ -9,8 +9,8 @@ const MARGIN = 12;
 const CLOSEST = 32;
 
 export function fit(image: Size, box: Size): View {
-  const room = { width: Math.max(1, box.width - 2 * MARGIN), height: Math.max(1, box.height - 2 * MARGIN) };
-  const scale = Math.min(room.width / image.width, room.height / image.height);
+  const space = { width: Math.max(1, box.width - 2 * MARGIN), height: Math.max(1, box.height - 2 * MARGIN) };
+  const scale = Math.min(space.width / image.width, space.height / image.height);
   return centered(image, box, scale);
 }
 
@@ -32,9 +32,9 @@ export function pan(view: View, by: Point, image: Size, box: Size): View {
 
 /** At least a quarter of the box, or of the image if that is smaller, stays covered: an image is never lost off screen. */
 export function keepInSight(view: View, image: Size, box: Size): View {
-  const hold = (position: number, length: number, room: number) => {
-    const least = Math.min(length, room) / 4;
-    return Math.min(Math.max(position, least - length), room - least);
+  const hold = (position: number, length: number, space: number) => {
+    const least = Math.min(length, space) / 4;
+    return Math.min(Math.max(position, least - length), space - least);
   };
   return {
     scale: view.scale,

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Button, Modal, Select, TextInput } from '@mantine/core';
 import { useQueryClient } from '@tanstack/react-query';
-import { useState, type FormEvent } from 'react';
+import { useState, type SubmitEvent } from 'react';
 import { accounts } from '@/api/calls';
 import { asProblem, type Problem } from '@/api/problem';
 import { useSession } from '@/api/session';
 import type { Role, UserCreated } from '@/api/types';
-import { Code } from '@/components/Code';
+import { CopyableCode } from '@/components/CopyableCode';
 import { Notice } from '@/components/Notice';
-import { ROLE_SENTENCES, ROLE_TITLES } from '@/lib/roles';
+import { ROLE_DESCRIPTIONS, ROLE_TITLES } from '@/lib/roles';
 import classes from './accounts.module.css';
 
 export function AddPersonDialog({ opened, onClose }: { opened: boolean; onClose: () => void }) {
@@ -35,15 +35,15 @@ export function AddPersonDialog({ opened, onClose }: { opened: boolean; onClose:
     onClose();
   };
 
-  const submit = async (event: FormEvent<HTMLFormElement>) => {
+  const submit = async (event: SubmitEvent<HTMLFormElement>) => {
     event.preventDefault();
     const form = event.currentTarget;
-    const found: Record<string, string> = {};
-    if (!name.trim()) found.name = 'Type the name.';
-    if (!/^\S+@\S+$/.test(email.trim())) found.email = 'Type an e-mail address, such as name@example.org.';
-    setErrors(found);
+    const problems: Record<string, string> = {};
+    if (!name.trim()) problems.name = 'Type the name.';
+    if (!/^\S+@\S+$/.test(email.trim())) problems.email = 'Type an e-mail address, such as name@example.org.';
+    setErrors(problems);
     setProblem(null);
-    if (Object.keys(found).length === 0) {
+    if (Object.keys(problems).length === 0) {
       setBusy(true);
       try {
         setAdded(await accounts.addUser({ name: name.trim(), email: email.trim(), role, project_id: projectId }));
@@ -76,7 +76,7 @@ export function AddPersonDialog({ opened, onClose }: { opened: boolean; onClose:
                 changed after the first sign-in.
               </p>
               <div className={classes.secret} data-testid="generated-password">
-                <Code value={added.generated_password} what="the password" />
+                <CopyableCode value={added.generated_password} label="the password" />
               </div>
             </>
           ) : (
@@ -116,7 +116,7 @@ export function AddPersonDialog({ opened, onClose }: { opened: boolean; onClose:
           )}
           <Select
             label="Role"
-            description={ROLE_SENTENCES[role]}
+            description={ROLE_DESCRIPTIONS[role]}
             data={Object.entries(ROLE_TITLES).map(([value, label]) => ({ value, label }))}
             value={role}
             onChange={(value) => setRole((value as Role | null) ?? role)}

@@ -3,25 +3,25 @@ import { Button, Select, TextInput } from '@mantine/core';
 import { useDisclosure } from '@mantine/hooks';
 import { useQueryClient, useSuspenseQuery } from '@tanstack/react-query';
 import { Link, useNavigate, useParams } from '@tanstack/react-router';
-import { useState, type FormEvent } from 'react';
+import { useState, type SubmitEvent } from 'react';
 import { accounts } from '@/api/calls';
 import { asProblem, type Problem } from '@/api/problem';
 import { useSession } from '@/api/session';
 import type { Membership, Role, User } from '@/api/types';
 import { Badge } from '@/components/Badge';
-import { Facts } from '@/components/Facts';
-import { Go } from '@/components/Go';
+import { DetailList } from '@/components/DetailList';
+import { AppLink } from '@/components/AppLink';
 import { IconTrash } from '@/components/icons';
 import { Notice } from '@/components/Notice';
-import { tellProblem, tellSuccess } from '@/components/notify';
+import { notifyProblem, notifySuccess } from '@/components/notify';
 import { Columns, Page, Panel } from '@/components/Page';
 import { TimeAgo } from '@/components/TimeAgo';
-import { TypedConfirm } from '@/components/TypedConfirm';
+import { ConfirmDialog } from '@/components/ConfirmDialog';
 import { ROLE_TITLES } from '@/lib/roles';
 import classes from './accounts.module.css';
 
 export function PersonPage() {
-  const { userId } = useParams({ strict: false }) as { userId: string };
+  const { userId } = useParams({ from: '/shell/people/$userId' });
   const { data: user } = useSuspenseQuery({
     queryKey: ['users', 'one', userId],
     queryFn: ({ signal }) => accounts.user(userId, signal),
@@ -39,12 +39,12 @@ export function PersonPage() {
     try {
       await accounts.changeUser(user.id, { active });
       await changed();
-      tellSuccess(
+      notifySuccess(
         active ? `${user.name} can sign in again` : `${user.name} is deactivated`,
         active ? '' : 'Open sessions have ended.',
       );
     } catch (error) {
-      tellProblem(error, `The account of ${user.name} is unchanged`);
+      notifyProblem(error, `The account of ${user.name} is unchanged`);
     } finally {
       setBusy(false);
     }
@@ -87,36 +87,36 @@ export function PersonPage() {
         }
         right={
           <Panel title="Facts">
-            <Facts
-              facts={[
+            <DetailList
+              details={[
                 ['E-mail', user.email],
                 ['Added', <TimeAgo key="added" at={user.created_at} />],
                 ['Last seen', <TimeAgo key="seen" at={user.last_seen_at} />],
                 [
                   'Acts',
-                  <Go key="acts" to={`/audit?query=${user.email}`}>
+                  <AppLink key="acts" to={`/audit?query=${user.email}`}>
                     In the audit log
-                  </Go>,
+                  </AppLink>,
                 ],
               ]}
             />
           </Panel>
         }
       />
-      <TypedConfirm
+      <ConfirmDialog
         opened={deleting}
         onClose={remove.close}
         title={`Delete ${user.name}`}
         code={user.email}
         codeName="e-mail"
-        verb="Delete person"
+        confirmLabel="Delete person"
         consequence={`${user.name} can no longer sign in, and the account is gone. What ${user.name} did stays in the audit log and on signed reports.`}
-        act={async () => {
+        onConfirm={async () => {
           await accounts.deleteUser(user.id);
           await navigate({ to: '/people' });
           client.removeQueries({ queryKey: ['users', 'one', user.id] });
           await changed();
-          tellSuccess(`${user.name} is deleted`);
+          notifySuccess(`${user.name} is deleted`);
         }}
       />
     </Page>
@@ -130,7 +130,7 @@ function Roles({ user, locked }: { user: User; locked: boolean }) {
   const shown: Membership[] = [
     ...user.memberships,
     ...mine
-      .filter((entry) => !user.memberships.some((one) => one.project_id === entry.project_id))
+      .filter((entry) => !user.memberships.some((membership) => membership.project_id === entry.project_id))
       .map((entry): Membership => ({ ...entry, role: '' as Role })),
   ];
 
@@ -139,13 +139,13 @@ function Roles({ user, locked }: { user: User; locked: boolean }) {
       if (role === '') await accounts.removeRole(user.id, entry.project_id);
       else await accounts.setRole(user.id, entry.project_id, role as Role);
       await client.invalidateQueries({ queryKey: ['users'] });
-      tellSuccess(
+      notifySuccess(
         role
           ? `${user.name} is ${ROLE_TITLES[role]?.toLowerCase() ?? role} in ${entry.project}`
           : `${user.name} left ${entry.project}`,
       );
     } catch (error) {
-      tellProblem(error, `The role of ${user.name} is unchanged`);
+      notifyProblem(error, `The role of ${user.name} is unchanged`);
     }
   };
 
@@ -157,7 +157,7 @@ function Roles({ user, locked }: { user: User; locked: boolean }) {
             <span className={classes.project}>{entry.project}</span>
             <Select
               aria-label={`Role in ${entry.project}`}
-              disabled={locked || !mine.some((one) => one.project_id === entry.project_id)}
+              disabled={locked || !mine.some((membership) => membership.project_id === entry.project_id)}
               data={[
                 { value: '', label: 'No role' },
                 ...Object.entries(ROLE_TITLES).map(([value, label]) => ({ value, label })),
@@ -180,14 +180,14 @@ function Details({ user }: { user: User }) {
   const [busy, setBusy] = useState(false);
   const same = name.trim() === user.name && email.trim() === user.email;
 
-  const submit = async (event: FormEvent) => {
+  const submit = async (event: SubmitEvent) => {
     event.preventDefault();
     setBusy(true);
     setProblem(null);
     try {
       await accounts.changeUser(user.id, { name: name.trim(), email: email.trim() });
       await client.invalidateQueries({ queryKey: ['users'] });
-      tellSuccess('Changes are saved');
+      notifySuccess('Changes are saved');
     } catch (error) {
       setProblem(asProblem(error));
     } finally {

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Button, PasswordInput, SegmentedControl, useMantineColorScheme, type MantineColorScheme } from '@mantine/core';
-import { useState, type FormEvent } from 'react';
+import { Button, PasswordInput, SegmentedControl, useMantineColorScheme } from '@mantine/core';
+import { useState, type SubmitEvent } from 'react';
 import { accounts } from '@/api/calls';
 import { asProblem, type Problem } from '@/api/problem';
 import { useSession } from '@/api/session';
-import { Facts } from '@/components/Facts';
-import { Go } from '@/components/Go';
+import { DetailList } from '@/components/DetailList';
+import { AppLink } from '@/components/AppLink';
 import { Notice } from '@/components/Notice';
-import { tellSuccess } from '@/components/notify';
+import { notifySuccess } from '@/components/notify';
 import { Page, Panel } from '@/components/Page';
-import { ROLE_SENTENCES, ROLE_TITLES } from '@/lib/roles';
+import { ROLE_DESCRIPTIONS, ROLE_TITLES } from '@/lib/roles';
 import classes from './accounts.module.css';
 
 export function SettingsPage() {
@@ -18,13 +18,13 @@ export function SettingsPage() {
   return (
     <Page title="Settings" width="text">
       <Panel title="Me">
-        <Facts
-          facts={[
+        <DetailList
+          details={[
             ['Name', me.user.name],
             ['E-mail', me.user.email],
             ...memberships.map((entry): [string, string] => [
               entry.project,
-              `${ROLE_TITLES[entry.role] ?? entry.role}. ${ROLE_SENTENCES[entry.role] ?? ''}`,
+              `${ROLE_TITLES[entry.role] ?? entry.role}. ${ROLE_DESCRIPTIONS[entry.role] ?? ''}`,
             ]),
           ]}
         />
@@ -33,7 +33,7 @@ export function SettingsPage() {
         <SegmentedControl
           aria-label="Theme"
           value={colorScheme}
-          onChange={(value) => setColorScheme(value as MantineColorScheme)}
+          onChange={(value) => setColorScheme(value)}
           data={[
             { value: 'auto', label: 'As the device' },
             { value: 'light', label: 'Light' },
@@ -50,7 +50,7 @@ export function SettingsPage() {
             What this project wants to know of each patient and study, besides sex and birth year.
           </p>
           <div style={{ marginBlockStart: 12 }}>
-            <Button component={Go} to="/settings/fields" variant="default">
+            <Button component={AppLink} to="/settings/fields" variant="default">
               Define fields
             </Button>
           </div>
@@ -62,7 +62,7 @@ export function SettingsPage() {
             What this project keeps of the images that arrive, and a preview of what that does to your files.
           </p>
           <div style={{ marginBlockStart: 12 }}>
-            <Button component={Go} to="/settings/de-identification" variant="default">
+            <Button component={AppLink} to="/settings/de-identification" variant="default">
               See the profile
             </Button>
           </div>
@@ -75,7 +75,7 @@ export function SettingsPage() {
             found.
           </p>
           <div style={{ marginBlockStart: 12 }}>
-            <Button component={Go} to="/settings/archive" variant="default">
+            <Button component={AppLink} to="/settings/archive" variant="default">
               See how files are taken in
             </Button>
           </div>
@@ -87,7 +87,7 @@ export function SettingsPage() {
             Which modalities and archives may send to this project or query it, and where they are reached.
           </p>
           <div style={{ marginBlockStart: 12 }}>
-            <Button component={Go} to="/settings/nodes" variant="default">
+            <Button component={AppLink} to="/settings/nodes" variant="default">
               See the nodes
             </Button>
           </div>
@@ -99,7 +99,7 @@ export function SettingsPage() {
             For each person who was erased: what went, and which classifiers had learned from the images.
           </p>
           <div style={{ marginBlockStart: 12 }}>
-            <Button component={Go} to="/erasures" variant="default">
+            <Button component={AppLink} to="/erasures" variant="default">
               See the certificates
             </Button>
           </div>
@@ -120,23 +120,23 @@ function Password() {
   const [problem, setProblem] = useState<Problem | null>(null);
   const [busy, setBusy] = useState(false);
 
-  const submit = async (event: FormEvent<HTMLFormElement>) => {
+  const submit = async (event: SubmitEvent<HTMLFormElement>) => {
     event.preventDefault();
     const form = event.currentTarget;
-    const found: Record<string, string> = {};
-    if (!current) found.current = 'Type your present password.';
-    if (next.length < LEAST) found.new = `Take at least ${LEAST} characters; a few words are easy to remember.`;
-    else if (next !== again) found.again = 'This differs from the new password.';
-    setErrors(found);
+    const problems: Record<string, string> = {};
+    if (!current) problems.current = 'Type your present password.';
+    if (next.length < LEAST) problems.new = `Take at least ${LEAST} characters; a few words are easy to remember.`;
+    else if (next !== again) problems.again = 'This differs from the new password.';
+    setErrors(problems);
     setProblem(null);
-    if (Object.keys(found).length === 0) {
+    if (Object.keys(problems).length === 0) {
       setBusy(true);
       try {
         await accounts.changePassword(current, next);
         setCurrent('');
         setNext('');
         setAgain('');
-        tellSuccess('The password is changed', 'Other sessions of yours have ended.');
+        notifySuccess('The password is changed', 'Other sessions of yours have ended.');
       } catch (error) {
         const refused = asProblem(error);
         setProblem(refused);

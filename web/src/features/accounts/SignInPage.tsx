@@ -3,19 +3,19 @@ import { Button, PasswordInput, TextInput } from '@mantine/core';
 import { useDocumentTitle } from '@mantine/hooks';
 import { useMutation, useQueryClient } from '@tanstack/react-query';
 import { useNavigate, useSearch } from '@tanstack/react-router';
-import { useEffect, useRef, useState, type FormEvent } from 'react';
+import { useEffect, useRef, useState, type SubmitEvent } from 'react';
 import { accounts } from '@/api/calls';
 import { setCsrfToken } from '@/api/http';
 import { asProblem } from '@/api/problem';
 import { meQuery } from '@/api/session';
 import { Logo } from '@/components/Logo';
 import { Notice } from '@/components/Notice';
-import { safeNext } from '@/lib/search';
+import { safeNext } from '@/lib/searchParams';
 import classes from './SignInPage.module.css';
 
 export function SignInPage() {
   useDocumentTitle('Sign in · Medhub');
-  const { next } = useSearch({ strict: false });
+  const { next } = useSearch({ from: '/sign-in' });
   const navigate = useNavigate();
   const client = useQueryClient();
   const [email, setEmail] = useState('');
@@ -37,7 +37,7 @@ export function SignInPage() {
     onError: () => passwordField.current?.select(),
   });
 
-  const submit = (event: FormEvent) => {
+  const submit = (event: SubmitEvent) => {
     event.preventDefault();
     const gaps = {
       ...(email.trim() ? {} : { email: 'Type your e-mail address.' }),

@@ -6,12 +6,12 @@ import { audit } from '@/api/calls';
 import { useSession } from '@/api/session';
 import type { AuditEntry } from '@/api/types';
 import { Badge } from '@/components/Badge';
-import { Code } from '@/components/Code';
-import { Facts } from '@/components/Facts';
-import { Go } from '@/components/Go';
+import { CopyableCode } from '@/components/CopyableCode';
+import { DetailList } from '@/components/DetailList';
+import { AppLink } from '@/components/AppLink';
 import { IconAudit } from '@/components/icons';
 import { ListPage } from '@/components/ListPage';
-import { detailText } from '@/lib/details';
+import { eventText } from '@/lib/eventText';
 import { capital, count, dateTime, dateTimeWithZone, words } from '@/lib/format';
 
 /** A day of the address as the moment at which it begins here; `after` of them later. */
@@ -52,7 +52,7 @@ export function AuditPage() {
           {
             id: 'patient',
             header: 'Patient',
-            cell: (row) => (row.patient_id ? <Go to={`/patients/${row.patient_id}`}>Open</Go> : '–'),
+            cell: (row) => (row.patient_id ? <AppLink to={`/patients/${row.patient_id}`}>Open</AppLink> : '–'),
           },
           {
             id: 'outcome',
@@ -64,7 +64,7 @@ export function AuditPage() {
             id: 'hash',
             header: 'Hash',
             hidden: true,
-            cell: (row) => <Code value={row.hash} what="the hash" shown={10} />,
+            cell: (row) => <CopyableCode value={row.hash} label="the hash" maxLength={10} />,
           },
         ]}
         filters={[
@@ -105,29 +105,29 @@ export function AuditPage() {
         size="md"
       >
         {open && (
-          <Facts
-            facts={[
+          <DetailList
+            details={[
               ['When', dateTimeWithZone(open.at)],
               ['Who', open.actor],
               ['What', capital(words(open.action))],
               [
                 'On',
                 open.object_id ? (
-                  <Code key="object" value={`${open.object_type} ${open.object_id}`} what="the object" />
+                  <CopyableCode key="object" value={`${open.object_type} ${open.object_id}`} label="the object" />
                 ) : (
                   open.object_type
                 ),
               ],
               open.patient_id !== null && [
                 'Patient',
-                <Go key="patient" to={`/patients/${open.patient_id}`}>
+                <AppLink key="patient" to={`/patients/${open.patient_id}`}>
                   Open the patient
-                </Go>,
+                </AppLink>,
               ],
               ['From', open.origin],
               ['Outcome', capital(open.outcome)],
-              ['Detail', detailText(open.detail)],
-              ['Hash', <Code key="hash" value={open.hash} what="the hash" />],
+              ['Detail', eventText(open.detail)],
+              ['Hash', <CopyableCode key="hash" value={open.hash} label="the hash" />],
             ]}
           />
         )}

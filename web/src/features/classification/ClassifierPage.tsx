@@ -6,26 +6,79 @@ import { useState } from 'react';
 import { classification } from '@/api/calls';
 import { asProblem } from '@/api/problem';
 import { useSession } from '@/api/session';
-import type { ModelCard } from '@/api/types';
 import { Badge } from '@/components/Badge';
-import { Code } from '@/components/Code';
-import { Facts } from '@/components/Facts';
+import { CopyableCode } from '@/components/CopyableCode';
+import { DetailList } from '@/components/DetailList';
 import { LineChart } from '@/components/LineChart';
 import { Notice } from '@/components/Notice';
 import { Columns, Page, Panel } from '@/components/Page';
 import { TimeAgo } from '@/components/TimeAgo';
 import { capital, count, share } from '@/lib/format';
-import { CardTable } from './CardTable';
-import classes from './ClassifiersPage.module.css';
+import { RowTable } from '../../components/RowTable';
+import classes from './classification.module.css';
+
+// The card as card.toml holds it; see science/inference/card.py.
+type Ranged = [value: number, low: number, high: number];
+type Card = {
+  name: string;
+  version: string;
+  title: string;
+  architecture: string;
+  licence: string;
+  labels: string[];
+  intended_use: string;
+  not_for: string[];
+  limitations: string[];
+  shortcuts: string[];
+  research_demonstration: boolean;
+  trained_with: string;
+  temperature: number;
+  start: { name: string; source: string; licence: string } | null;
+  figures: { name: string; value: number; low: number; high: number; n: number; interval: string }[];
+  measures: { name: string; value: number; n: number }[];
+  per_label: {
+    label: string;
+    n: number;
+    recall: number;
+    precision: number;
+    specificity?: Ranged | null;
+    f1?: Ranged | null;
+    auroc?: Ranged | null;
+  }[];
+  sources: { source: string; n: number; accuracy: Ranged }[];
+  strangers: { name: string; n: number; uncertain: number; auroc?: number | null }[];
+  curve: { answered: number; accuracy: number }[];
+  confusion: number[][];
+  calibration: { error_before: number; error_after: number; n: number } | null;
+  abstention: {
+    threshold: number;
+    target_error: number;
+    confidence: number;
+    answered: number;
+    error: number;
+    n: number;
+  } | null;
+  data: { name: string; use: string; licence: string; attribution: string; images: number }[];
+  run: {
+    code: string;
+    data_sha256: string;
+    recipe_sha256: string;
+    seed: number;
+    epochs: number;
+    device: string;
+    environment: string;
+    overruled: string;
+  } | null;
+};
 
 export function ClassifierPage() {
-  const { digest } = useParams({ strict: false }) as { digest: string };
+  const { digest } = useParams({ from: '/shell/classifiers/$digest' });
   const { can } = useSession();
   const { data } = useSuspenseQuery({
     queryKey: ['classifiers', 'one', digest],
     queryFn: ({ signal }) => classification.classifier(digest, signal),
   });
-  const { card } = data;
+  const card = data.card as Card;
   return (
     <Page
       title={card.title}
@@ -55,7 +108,7 @@ export function ClassifierPage() {
             <Confusion card={card} />
             <Curve card={card} />
             <Sources card={card} />
-            <Strangers card={card} />
+            <OtherKindsPanel card={card} />
             <Lines title="Limitations" lines={card.limitations} />
             <Lines title="Known shortcuts" lines={card.shortcuts} />
             {can('train') && <Compare digest={digest} name={card.name} />}
@@ -64,8 +117,8 @@ export function ClassifierPage() {
         right={
           <>
             <Panel title="Facts">
-              <Facts
-                facts={[
+              <DetailList
+                details={[
                   ['Name', <code key="name">{card.name}</code>],
                   ['Version', card.version],
                   ['Network', card.architecture],
@@ -74,7 +127,7 @@ export function ClassifierPage() {
                   ['Started from', card.start?.name ?? 'nothing'],
                   ['In use on', data.in_use_on.join(', ') || 'no pathway'],
                   data.shadow_on.length > 0 && ['In the shadow on', data.shadow_on.join(', ')],
-                  ['Digest', <Code key="digest" value={digest} what="the digest" shown={16} />],
+                  ['Digest', <CopyableCode key="digest" value={digest} label="the digest" maxLength={16} />],
                   data.run_id !== null && [
                     'Made by',
                     <Link key="run" to="/training/runs/$runId" params={{ runId: data.run_id }}>
@@ -88,18 +141,18 @@ export function ClassifierPage() {
             {data.appointments.length > 0 && (
               <Panel title="Where it read">
                 <ul className={classes.list}>
-                  {data.appointments.map((one) => (
-                    <li key={`${one.since}${one.part}`}>
-                      {capital(one.part)} on {one.pathway} from <TimeAgo at={one.since} />
-                      {one.until ? (
+                  {data.appointments.map((appointment) => (
+                    <li key={`${appointment.since}${appointment.part}`}>
+                      {capital(appointment.part)} on {appointment.pathway} from <TimeAgo at={appointment.since} />
+                      {appointment.until ? (
                         <>
                           {' '}
-                          until <TimeAgo at={one.until} />
+                          until <TimeAgo at={appointment.until} />
                         </>
                       ) : (
                         ''
                       )}
-                      , by {one.by}
+                      , by {appointment.by}
                     </li>
                   ))}
                 </ul>
@@ -119,8 +172,8 @@ export function ClassifierPage() {
               </Panel>
             )}
             <Panel title="How it was made">
-              <Facts
-                facts={[
+              <DetailList
+                details={[
                   ['With', card.trained_with],
                   card.run !== null && ['Epochs', count(card.run.epochs)],
                   card.run !== null && ['Seed', String(card.run.seed)],
@@ -128,11 +181,21 @@ export function ClassifierPage() {
                   card.run !== null && ['Environment', card.run.environment],
                   card.run !== null && [
                     'Data',
-                    <Code key="data" value={card.run.data_sha256} what="the digest of the data" shown={12} />,
+                    <CopyableCode
+                      key="data"
+                      value={card.run.data_sha256}
+                      label="the digest of the data"
+                      maxLength={12}
+                    />,
                   ],
                   card.run !== null && [
                     'Recipe',
-                    <Code key="recipe" value={card.run.recipe_sha256} what="the digest of the recipe" shown={12} />,
+                    <CopyableCode
+                      key="recipe"
+                      value={card.run.recipe_sha256}
+                      label="the digest of the recipe"
+                      maxLength={12}
+                    />,
                   ],
                 ]}
               />
@@ -157,70 +220,58 @@ function Lines({ title, lines }: { title: string; lines: readonly string[] }) {
   );
 }
 
-/** A value and its interval; the API document describes it as an array of three numbers. */
-type Estimate = [value: number, low: number, high: number];
+const ranged = (value: Ranged | null | undefined) =>
+  value ? `${share(value[0])} (${share(value[1])} to ${share(value[2])})` : '–';
 
-const ranged = (estimate: number[] | null) => {
-  if (!estimate) return '–';
-  const [value, low, high] = estimate as Estimate;
-  return `${share(value)} (${share(low)} to ${share(high)})`;
-};
-
-const valueOf = (estimate: number[]) => (estimate as Estimate)[0];
-
-function Figures({ card }: { card: ModelCard }) {
+function Figures({ card }: { card: Card }) {
   if (card.figures.length === 0) return null;
-  const ways = [...new Set(card.figures.map((one) => one.interval))];
+  const intervals = [...new Set(card.figures.map((figure) => figure.interval))];
   return (
     <Panel title="Figures on test images">
-      {ways.length === 1 && <p className={classes.muted}>Intervals: {ways[0]}.</p>}
-      <CardTable
+      {intervals.length === 1 && <p className={classes.muted}>Intervals: {intervals[0]}.</p>}
+      <RowTable
         name="Figures"
-        head={['Figure', 'Value', '95 % interval', 'n']}
-        rows={card.figures.map((one) => [
-          ways.length > 1 ? `${capital(one.name)} (${one.interval})` : capital(one.name),
-          share(one.value),
-          `${share(one.low)} to ${share(one.high)}`,
-          count(one.n),
+        headers={['Figure', 'Value', '95 % interval', 'n']}
+        rows={card.figures.map((figure) => [
+          intervals.length > 1 ? `${capital(figure.name)} (${figure.interval})` : capital(figure.name),
+          share(figure.value),
+          `${share(figure.low)} to ${share(figure.high)}`,
+          count(figure.n),
         ])}
       />
     </Panel>
   );
 }
 
-type LabelFigure = ModelCard['per_label'][number];
+type LabelFigure = Card['per_label'][number];
 
 /** Older cards have fewer columns; a column that nothing stands in is left out. */
-const LABEL_COLUMNS: [title: string, cell: (one: LabelFigure) => string, known: (one: LabelFigure) => boolean][] = [
-  ['Label', (one) => one.label, () => true],
-  ['Recall', (one) => share(one.recall), () => true],
-  ['Precision', (one) => share(one.precision), () => true],
-  [
-    'Specificity',
-    (one) => (one.specificity ? share(valueOf(one.specificity)) : '–'),
-    (one) => Boolean(one.specificity),
-  ],
-  ['F1', (one) => (one.f1 ? share(valueOf(one.f1)) : '–'), (one) => Boolean(one.f1)],
-  ['AUROC', (one) => (one.auroc ? valueOf(one.auroc).toFixed(3) : '–'), (one) => Boolean(one.auroc)],
-  ['n', (one) => count(one.n), () => true],
+const LABEL_COLUMNS: [title: string, cell: (row: LabelFigure) => string, known: (row: LabelFigure) => boolean][] = [
+  ['Label', (row) => row.label, () => true],
+  ['Recall', (row) => share(row.recall), () => true],
+  ['Precision', (row) => share(row.precision), () => true],
+  ['Specificity', (row) => (row.specificity ? share(row.specificity[0]) : '–'), (row) => Boolean(row.specificity)],
+  ['F1', (row) => (row.f1 ? share(row.f1[0]) : '–'), (row) => Boolean(row.f1)],
+  ['AUROC', (row) => (row.auroc ? row.auroc[0].toFixed(3) : '–'), (row) => Boolean(row.auroc)],
+  ['n', (row) => count(row.n), () => true],
 ];
 
-function ByLabel({ card }: { card: ModelCard }) {
+function ByLabel({ card }: { card: Card }) {
   if (card.per_label.length === 0) return null;
   const columns = LABEL_COLUMNS.filter(([, , known]) => card.per_label.some(known));
   return (
     <Panel title="By label">
-      <CardTable
+      <RowTable
         name="Figures by label"
-        head={columns.map(([title]) => title)}
-        rows={card.per_label.map((one) => columns.map(([, cell]) => cell(one)))}
+        headers={columns.map(([title]) => title)}
+        rows={card.per_label.map((row) => columns.map(([, cell]) => cell(row)))}
       />
     </Panel>
   );
 }
 
 /** True labels as rows, predicted ones as columns; the darker a cell the larger its share of the row. */
-function Confusion({ card }: { card: ModelCard }) {
+function Confusion({ card }: { card: Card }) {
   if (card.confusion.length === 0) return null;
   return (
     <Panel title="Which label was taken for which">
@@ -247,7 +298,7 @@ function Confusion({ card }: { card: ModelCard }) {
                     <td
                       key={card.labels[column]}
                       data-right={at === column || undefined}
-                      style={{ '--part': `${Math.round((60 * value) / total)}%` } as never}
+                      style={{ '--part': `${Math.round((60 * value) / total)}%` }}
                     >
                       {value === 0 ? <span className={classes.none}>0</span> : count(value)}
                     </td>
@@ -262,7 +313,7 @@ function Confusion({ card }: { card: ModelCard }) {
   );
 }
 
-function Curve({ card }: { card: ModelCard }) {
+function Curve({ card }: { card: Card }) {
   const points = [...card.curve].sort((a, b) => a.answered - b.answered);
   const all = points.at(-1);
   const most = points.findLast((point) => point.answered <= 0.9);
@@ -287,39 +338,39 @@ function Curve({ card }: { card: ModelCard }) {
   );
 }
 
-function Sources({ card }: { card: ModelCard }) {
+function Sources({ card }: { card: Card }) {
   if (card.sources.length < 2) return null;
   return (
     <Panel title="By source">
-      <CardTable
+      <RowTable
         name="Accuracy by source"
-        head={['Source', 'Accuracy (95 % interval)', 'n']}
-        rows={card.sources.map((one) => [one.source, ranged(one.accuracy), count(one.n)])}
+        headers={['Source', 'Accuracy (95 % interval)', 'n']}
+        rows={card.sources.map((source) => [source.source, ranged(source.accuracy), count(source.n)])}
       />
     </Panel>
   );
 }
 
-function Strangers({ card }: { card: ModelCard }) {
+function OtherKindsPanel({ card }: { card: Card }) {
   if (card.strangers.length === 0) return null;
   return (
     <Panel title="Images of other kinds">
       <p className={classes.muted}>How many of them come out as Uncertain, as they should.</p>
-      <CardTable
+      <RowTable
         name="Images of other kinds"
-        head={['Kind', 'Uncertain', 'n']}
-        rows={card.strangers.map((one) => [capital(one.name), share(one.uncertain), count(one.n)])}
+        headers={['Kind', 'Uncertain', 'n']}
+        rows={card.strangers.map((entry) => [capital(entry.name), share(entry.uncertain), count(entry.n)])}
       />
     </Panel>
   );
 }
 
-function Certainty({ card }: { card: ModelCard }) {
+function Certainty({ card }: { card: Card }) {
   if (!card.calibration && !card.abstention) return null;
   return (
     <Panel title="Knowing what it does not know">
-      <Facts
-        facts={[
+      <DetailList
+        details={[
           card.calibration !== null && [
             'Calibration error',
             `${card.calibration.error_after.toFixed(3)} (before: ${card.calibration.error_before.toFixed(3)})`,
@@ -346,8 +397,8 @@ function Compare({ digest, name }: { digest: string; name: string }) {
     queryFn: ({ signal }) => classification.compare(digest, other ?? '', signal),
     enabled: other !== null,
   });
-  const others = (classifiers ?? []).filter((one) => one.digest !== digest);
-  const chosen = others.find((one) => one.digest === other);
+  const others = (classifiers ?? []).filter((classifier) => classifier.digest !== digest);
+  const chosen = others.find((classifier) => classifier.digest === other);
   if (others.length === 0) return null;
   const problem = error ? asProblem(error) : null;
   return (
@@ -355,9 +406,9 @@ function Compare({ digest, name }: { digest: string; name: string }) {
       <Select
         label="On images with a signed verdict that both have read and neither learned from"
         placeholder="Choose a classifier"
-        data={others.map((one) => ({
-          value: one.digest,
-          label: `${one.name} ${one.version} (${one.digest.slice(0, 8)})`,
+        data={others.map((classifier) => ({
+          value: classifier.digest,
+          label: `${classifier.name} ${classifier.version} (${classifier.digest.slice(0, 8)})`,
         }))}
         value={other}
         onChange={setOther}
@@ -371,9 +422,9 @@ function Compare({ digest, name }: { digest: string; name: string }) {
       {data && data.n === 0 && <p className={classes.muted}>There is no such image yet. Let one read in the shadow.</p>}
       {data && data.n > 0 && (
         <>
-          <CardTable
+          <RowTable
             name="Comparison"
-            head={['On the same images', name, chosen?.name === name ? 'the other' : (chosen?.name ?? 'the other')]}
+            headers={['On the same images', name, chosen?.name === name ? 'the other' : (chosen?.name ?? 'the other')]}
             rows={[
               ['Accuracy', ...(data.accuracy ?? []).map(share)],
               ['Balanced accuracy', ...(data.balanced_accuracy ?? []).map(share)],

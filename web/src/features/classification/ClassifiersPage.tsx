@@ -5,15 +5,15 @@ import { Link } from '@tanstack/react-router';
 import { classification } from '@/api/calls';
 import { asProblem } from '@/api/problem';
 import type { Classifier } from '@/api/types';
-import { Code } from '@/components/Code';
+import { CopyableCode } from '@/components/CopyableCode';
 import { EmptyState } from '@/components/EmptyState';
-import { Facts } from '@/components/Facts';
+import { DetailList } from '@/components/DetailList';
 import { IconClassifiers } from '@/components/icons';
 import { Notice } from '@/components/Notice';
 import { Columns, Page, Panel } from '@/components/Page';
 import { capital, count, share } from '@/lib/format';
-import { CardTable } from './CardTable';
-import classes from './ClassifiersPage.module.css';
+import { RowTable } from '../../components/RowTable';
+import classes from './classification.module.css';
 
 export function ClassifiersPage() {
   const { data, error } = useQuery({
@@ -41,7 +41,7 @@ export function ClassifiersPage() {
         />
       )}
       {data?.map((entry) => (
-        <Card key={entry.digest} classifier={entry} />
+        <ClassifierSummary key={entry.digest} classifier={entry} />
       ))}
     </Page>
   );
@@ -62,10 +62,10 @@ function Lines({ title, lines }: { title: string; lines: readonly string[] }) {
 
 // The parts of a card that the API document leaves open; their shapes are those of card.toml.
 type LabelFigure = { label: string; n: number; recall: number; precision: number };
-type Stranger = { name: string; n: number; uncertain: number; seen_in_training: boolean };
+type OtherKind = { name: string; n: number; uncertain: number; seen_in_training: boolean };
 type Source = { name: string; use: string; licence: string; attribution: string };
 
-function Card({ classifier }: { classifier: Classifier }) {
+function ClassifierSummary({ classifier }: { classifier: Classifier }) {
   return (
     <Columns
       left={
@@ -82,15 +82,15 @@ function Card({ classifier }: { classifier: Classifier }) {
           </Panel>
           <Lines title="Must not be used for" lines={classifier.not_for} />
           <Figures classifier={classifier} />
-          <Strangers classifier={classifier} />
+          <OtherKindsPanel classifier={classifier} />
           <Lines title="Limitations" lines={classifier.limitations} />
         </>
       }
       right={
         <>
           <Panel title="Facts">
-            <Facts
-              facts={[
+            <DetailList
+              details={[
                 ['Name', <code key="name">{classifier.name}</code>],
                 ['Version', classifier.version],
                 ['Architecture', classifier.architecture],
@@ -98,14 +98,14 @@ function Card({ classifier }: { classifier: Classifier }) {
                 ['Labels', classifier.labels.join(', ')],
                 ['In use on', classifier.in_use_on.join(', ') || 'no pathway'],
                 classifier.shadow_on.length > 0 && ['In the shadow on', classifier.shadow_on.join(', ')],
-                ['Digest', <Code key="digest" value={classifier.digest} what="the digest" shown={16} />],
+                ['Digest', <CopyableCode key="digest" value={classifier.digest} label="the digest" maxLength={16} />],
               ]}
             />
           </Panel>
           <Panel title="By label">
-            <CardTable
+            <RowTable
               name="Recall and precision by label"
-              head={['Label', 'Recall', 'Precision', 'n']}
+              headers={['Label', 'Recall', 'Precision', 'n']}
               rows={(classifier.per_label as LabelFigure[]).map((entry) => [
                 entry.label,
                 share(entry.recall),
@@ -143,9 +143,9 @@ function Figures({ classifier }: { classifier: Classifier }) {
   if (figures.length === 0) return null;
   return (
     <Panel title="Figures">
-      <CardTable
+      <RowTable
         name="Figures"
-        head={['Figure', 'Value', '95 % interval', 'n']}
+        headers={['Figure', 'Value', '95 % interval', 'n']}
         rows={figures.map(([name, figure]) => [
           capital(name),
           shareOf(figure.value),
@@ -158,15 +158,15 @@ function Figures({ classifier }: { classifier: Classifier }) {
 }
 
 /** What comes of images that the classifier was not made for. */
-function Strangers({ classifier }: { classifier: Classifier }) {
+function OtherKindsPanel({ classifier }: { classifier: Classifier }) {
   if (classifier.strangers.length === 0) return null;
   return (
     <Panel title="Images of other kinds">
       <p className={classes.muted}>How many of them come out as Uncertain, as they should.</p>
-      <CardTable
+      <RowTable
         name="Images of other kinds"
-        head={['Kind', 'Uncertain', 'Learned from', 'n']}
-        rows={(classifier.strangers as Stranger[]).map((entry) => [
+        headers={['Kind', 'Uncertain', 'Learned from', 'n']}
+        rows={(classifier.strangers as OtherKind[]).map((entry) => [
           capital(entry.name),
           share(entry.uncertain),
           entry.seen_in_training ? 'Yes' : 'No',

@@ -7,26 +7,26 @@ import { useState } from 'react';
 import { exports } from '@/api/calls';
 import { useSession } from '@/api/session';
 import type { Export } from '@/api/types';
-import { Code } from '@/components/Code';
-import { Facts } from '@/components/Facts';
+import { CopyableCode } from '@/components/CopyableCode';
+import { DetailList } from '@/components/DetailList';
 import { IconDownload, IconTrash } from '@/components/icons';
 import { Notice } from '@/components/Notice';
-import { tellProblem } from '@/components/notify';
+import { notifyProblem } from '@/components/notify';
 import { Columns, Page, Panel } from '@/components/Page';
 import { TimeAgo } from '@/components/TimeAgo';
 import { bytes, capital, count, plural, share } from '@/lib/format';
 import classes from './export.module.css';
 import { Findings } from './Findings';
-import { Sendings } from './Sendings';
-import { columnTitle, ExportState, formTitle, isAtWork, isHeld, selectionTitle } from './state';
+import { NodeTransfers } from './NodeTransfers';
+import { columnTitle, ExportState, formTitle, isExportRunning, isRemovable, selectionTitle } from './exportState';
 
 export function ExportPage() {
-  const { exportId } = useParams({ strict: false }) as { exportId: string };
+  const { exportId } = useParams({ from: '/shell/exports/$exportId' });
   const { can } = useSession();
   const { data: row } = useSuspenseQuery({
     queryKey: ['exports', 'one', exportId],
-    queryFn: ({ signal }) => exports.one(exportId, signal),
-    refetchInterval: (query) => (query.state.data && isAtWork(query.state.data.state) ? 1000 : false),
+    queryFn: ({ signal }) => exports.byId(exportId, signal),
+    refetchInterval: (query) => (query.state.data && isExportRunning(query.state.data.state) ? 1000 : false),
   });
   return (
     <Page
@@ -40,7 +40,7 @@ export function ExportPage() {
       trail={[{ to: '/exports', title: 'Exports' }]}
       actions={
         <>
-          {isHeld(row.state) && <Destroy row={row} />}
+          {isRemovable(row.state) && <DestroyButton row={row} />}
           {row.state === 'ready' && (
             <Button component="a" href={exports.fileUrl(row.id)} download leftSection={<IconDownload size={18} />}>
               Download {row.size_bytes !== null && bytes(row.size_bytes)}
@@ -52,18 +52,18 @@ export function ExportPage() {
       <Columns
         left={
           <>
-            <What row={row} mayClear={can('clear-findings')} />
-            {isAtWork(row.state) && <Progress row={row} />}
+            <StateNotice row={row} mayClear={can('clear-findings')} />
+            {isExportRunning(row.state) && <ExportProgress row={row} />}
             {(row.open_findings > 0 || row.cleared_findings > 0 || row.excluded > 0) && <Findings row={row} />}
-            {row.state === 'ready' && row.form === 'dicom' && <Sendings row={row} />}
+            {row.state === 'ready' && row.form === 'dicom' && <NodeTransfers row={row} />}
             {row.anonymity && <Anonymity row={row} />}
           </>
         }
         right={
           <>
             <Panel title="Facts">
-              <Facts
-                facts={[
+              <DetailList
+                details={[
                   ['Form', formTitle(row)],
                   ['Of', selectionTitle(row)],
                   ['Images', count(row.images)],
@@ -78,15 +78,15 @@ export function ExportPage() {
                   row.size_bytes !== null && ['Size', bytes(row.size_bytes)],
                   row.digest !== null && [
                     'SHA-256',
-                    <Code key="digest" value={row.digest} what="the digest" shown={16} />,
+                    <CopyableCode key="digest" value={row.digest} label="the digest" maxLength={16} />,
                   ],
                 ]}
               />
             </Panel>
             {Object.keys(row.left_out).length > 0 && (
               <Panel title="Left out">
-                <Facts
-                  facts={Object.entries(row.left_out).map(([reason, number]) => [capital(reason), count(number)])}
+                <DetailList
+                  details={Object.entries(row.left_out).map(([reason, number]) => [capital(reason), count(number)])}
                 />
               </Panel>
             )}
@@ -97,7 +97,7 @@ export function ExportPage() {
   );
 }
 
-function What({ row, mayClear }: { row: Export; mayClear: boolean }) {
+function StateNotice({ row, mayClear }: { row: Export; mayClear: boolean }) {
   if (row.state === 'blocked')
     return (
       <Notice title={`${plural(row.open_findings, 'value')} may say who somebody is`}>
@@ -129,7 +129,7 @@ function What({ row, mayClear }: { row: Export; mayClear: boolean }) {
   return null;
 }
 
-function Progress({ row }: { row: Export }) {
+function ExportProgress({ row }: { row: Export }) {
   const title = { waiting: 'Waiting for its turn', looking: 'Looking through', packing: 'Packing' }[
     row.state as 'waiting' | 'looking' | 'packing'
   ];
@@ -190,7 +190,7 @@ function Figure({ value, words }: { value: string; words: string }) {
   );
 }
 
-function Destroy({ row }: { row: Export }) {
+function DestroyButton({ row }: { row: Export }) {
   const [opened, { open, close }] = useDisclosure(false);
   const [busy, setBusy] = useState(false);
   const client = useQueryClient();
@@ -201,7 +201,7 @@ function Destroy({ row }: { row: Export }) {
       await client.invalidateQueries({ queryKey: ['exports'] });
       close();
     } catch (error) {
-      tellProblem(error, 'The export was not destroyed');
+      notifyProblem(error, 'The export was not destroyed');
     } finally {
       setBusy(false);
     }

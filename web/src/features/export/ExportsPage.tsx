@@ -8,18 +8,18 @@ import { IconExport, IconPlus } from '@/components/icons';
 import { ListPage } from '@/components/ListPage';
 import { TimeAgo } from '@/components/TimeAgo';
 import { bytes, count, share } from '@/lib/format';
-import { OrderDialog } from './OrderDialog';
-import { ExportState, formTitle, isAtWork, selectionTitle, STATE_OPTIONS } from './state';
+import { ExportDialog } from '../../components/export/ExportDialog';
+import { ExportState, formTitle, isExportRunning, selectionTitle, STATE_OPTIONS } from './exportState';
 
 export function ExportsPage() {
   const { projectId } = useSession();
-  const { order } = useSearch({ strict: false }) as { order?: string };
+  const { order, study_id: studyId, patient_id: patientId } = useSearch({ from: '/shell/exports' });
   const navigate = useNavigate();
   const open = (opened: boolean) =>
     void navigate({
-      to: '.',
+      to: '/exports',
       replace: !opened,
-      search: (before: Record<string, string | undefined>) => ({
+      search: (before) => ({
         ...before,
         order: opened ? 'project' : undefined,
         study_id: undefined,
@@ -68,7 +68,7 @@ export function ExportsPage() {
         rowId={(row) => row.id}
         rowName={(row) => `${formTitle(row)} of ${count(row.images)} images`}
         rowLink={(row) => `/exports/${row.id}`}
-        refetchInterval={(rows) => (rows?.some((row) => isAtWork(row.state)) ? 1500 : false)}
+        refetchInterval={(rows) => (rows?.some((row) => isExportRunning(row.state)) ? 1500 : false)}
         empty={{
           icon: <IconExport size={32} />,
           title: 'Nothing has left yet',
@@ -76,7 +76,13 @@ export function ExportsPage() {
           action: button,
         }}
       />
-      <OrderDialog key={order} opened={Boolean(order)} onClose={() => open(false)} />
+      <ExportDialog
+        key={order}
+        opened={Boolean(order)}
+        onClose={() => open(false)}
+        studyId={studyId}
+        patientId={patientId}
+      />
     </>
   );
 }

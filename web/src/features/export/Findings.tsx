@@ -2,20 +2,20 @@
 // What the last look found: each value once, with the image in which it stands, and what is to become of it.
 import { Anchor, Button, Checkbox, Modal, Pagination, SegmentedControl, Textarea } from '@mantine/core';
 import { keepPreviousData, useQuery, useQueryClient } from '@tanstack/react-query';
-import { Fragment, useState, type FormEvent } from 'react';
+import { Fragment, useState, type SubmitEvent } from 'react';
 import { exports, viewing } from '@/api/calls';
 import { asProblem, type Problem } from '@/api/problem';
 import { useSession } from '@/api/session';
 import type { Export, ExportFinding } from '@/api/types';
-import { Go } from '@/components/Go';
+import { AppLink } from '@/components/AppLink';
 import { Notice } from '@/components/Notice';
 import { Panel } from '@/components/Page';
 import { TimeAgo } from '@/components/TimeAgo';
 import { capital, plural } from '@/lib/format';
 import classes from './export.module.css';
 
-const SHOWN = 20;
-const ONE_BY_ONE = ['known identity', 'cannot be read', 'bit plane', 'curve'];
+const PAGE_SIZE = 20;
+const SINGLE_ONLY = ['known identity', 'cannot be read', 'bit plane', 'curve'];
 
 export function Findings({ row }: { row: Export }) {
   const { can } = useSession();
@@ -26,10 +26,10 @@ export function Findings({ row }: { row: Export }) {
   const state = open ? 'open' : undefined;
   const { data } = useQuery({
     queryKey: ['exports', 'findings', row.id, state, page, row.open_findings],
-    queryFn: ({ signal }) => exports.findings(row.id, { state, page, page_size: SHOWN }, signal),
+    queryFn: ({ signal }) => exports.findings(row.id, { state, page, page_size: PAGE_SIZE }, signal),
     placeholderData: keepPreviousData,
   });
-  const pages = Math.max(1, Math.ceil((data?.total ?? 0) / SHOWN));
+  const pages = Math.max(1, Math.ceil((data?.total ?? 0) / PAGE_SIZE));
   return (
     <Panel
       title="What the last look found"
@@ -72,7 +72,7 @@ export function Findings({ row }: { row: Export }) {
         />
       )}
       {asked && (
-        <DecideDialog
+        <DecisionDialog
           key={`${asked.finding.id} ${asked.act}`}
           row={row}
           finding={asked.finding}
@@ -100,7 +100,7 @@ function Finding({ finding, blocked, mayClear, ask }: FindingProps) {
   return (
     <li className={classes.finding} data-state={finding.state}>
       {finding.image_id ? (
-        <Anchor component={Go} to={`/images/${finding.image_id}`} className={classes.thumb}>
+        <Anchor component={AppLink} to={`/images/${finding.image_id}`} className={classes.thumb}>
           <img src={viewing.renderedUrl(finding.image_id, 128)} alt={`Image with: ${finding.kinds.join(', ')}`} />
         </Anchor>
       ) : (
@@ -118,7 +118,7 @@ function Finding({ finding, blocked, mayClear, ask }: FindingProps) {
           </span>
         )}
         <span className={classes.note}>
-          In <Places places={finding.places} />
+          In <Locations locations={finding.places} />
           {finding.images > 0 && <> of {plural(finding.images, 'image')}</>}
           {finding.patient_code && finding.images === 1 && (
             <>
@@ -142,7 +142,7 @@ function Finding({ finding, blocked, mayClear, ask }: FindingProps) {
         )}
       </div>
       {finding.state === 'open' && blocked && (
-        <div className={classes.findingActs}>
+        <div className={classes.findingActions}>
           {mayClear && (
             <Button size="sm" variant="default" onClick={() => ask('clear')} aria-label={`Clear: ${title}`}>
               Clear
@@ -159,13 +159,13 @@ function Finding({ finding, blocked, mayClear, ask }: FindingProps) {
   );
 }
 
-function Places({ places }: { places: string[] }) {
+function Locations({ locations: locations }: { locations: string[] }) {
   return (
     <>
-      {places.map((place, index) => (
-        <Fragment key={place}>
+      {locations.map((location, index) => (
+        <Fragment key={location}>
           {index > 0 && ', '}
-          <code>{place}</code>
+          <code>{location}</code>
         </Fragment>
       ))}
     </>
@@ -174,7 +174,7 @@ function Places({ places }: { places: string[] }) {
 
 type DecideProps = { row: Export; finding: ExportFinding; act: 'clear' | 'exclude'; onClose: () => void };
 
-function DecideDialog({ row, finding, act, onClose }: DecideProps) {
+function DecisionDialog({ row, finding, act, onClose }: DecideProps) {
   const client = useQueryClient();
   const [note, setNote] = useState('');
   const [alike, setAlike] = useState(false);
@@ -183,7 +183,7 @@ function DecideDialog({ row, finding, act, onClose }: DecideProps) {
   const [busy, setBusy] = useState(false);
   const clearing = act === 'clear';
 
-  const submit = async (event: FormEvent) => {
+  const submit = async (event: SubmitEvent) => {
     event.preventDefault();
     if (clearing && note.trim().length < 3) {
       setError('Say why this identifies nobody.');
@@ -211,7 +211,7 @@ function DecideDialog({ row, finding, act, onClose }: DecideProps) {
     >
       <form onSubmit={(event) => void submit(event)} noValidate className={classes.form}>
         <p className={classes.text}>
-          {capital(finding.kinds.join(', '))} in <Places places={finding.places} />
+          {capital(finding.kinds.join(', '))} in <Locations locations={finding.places} />
           {finding.excerpt !== null && (
             <>
               : <q className={classes.value}>{finding.excerpt}</q>
@@ -233,7 +233,7 @@ function DecideDialog({ row, finding, act, onClose }: DecideProps) {
           }}
           data-autofocus
         />
-        {clearing && !finding.kinds.some((kind) => ONE_BY_ONE.some((one) => kind.startsWith(one))) && (
+        {clearing && !finding.kinds.some((kind) => SINGLE_ONLY.some((prefix) => kind.startsWith(prefix))) && (
           <Checkbox
             label={`Clear every ${finding.kinds[0]} at this place, whatever it says`}
             checked={alike}

@@ -8,8 +8,8 @@ import { pathwaysQuery } from '@/api/queries';
 import { useSession } from '@/api/session';
 import type { Archive } from '@/api/types';
 import { Notice } from '@/components/Notice';
-import { tellSuccess } from '@/components/notify';
-import { ProjectChoice } from '@/components/ProjectChoice';
+import { notifySuccess } from '@/components/notify';
+import { ProjectSelect } from '@/components/ProjectSelect';
 import { Page, Panel } from '@/components/Page';
 import { TimeAgo } from '@/components/TimeAgo';
 import classes from './boxes.module.css';
@@ -31,7 +31,7 @@ export function ArchivePage() {
       trail={[{ to: '/settings', title: 'Settings' }]}
       lead="What becomes of files that say themselves whose they are: from scanners, DICOMweb, watched folders and the command line."
     >
-      <ProjectChoice value={projectId} onChange={setProjectId} />
+      <ProjectSelect value={projectId} onChange={setProjectId} />
       {problem && (
         <Notice tone="red" title={problem.title}>
           {problem.detail}
@@ -40,23 +40,31 @@ export function ArchivePage() {
       {!data && !problem && <Skeleton height={160} />}
       {data && projectId && (
         <>
-          <Choice
+          <ArchiveForm
             key={`${projectId} ${data.changed_at}`}
             archive={data}
             projectId={projectId}
-            may={can('choose-profile')}
+            editable={can('choose-profile')}
           />
-          <Index archive={data} projectId={projectId} may={can('choose-profile')} />
+          <IndexPanel archive={data} projectId={projectId} editable={can('choose-profile')} />
         </>
       )}
     </Page>
   );
 }
 
-function Choice({ archive, projectId, may }: { archive: Archive; projectId: string; may: boolean }) {
+function ArchiveForm({
+  archive,
+  projectId,
+  editable: editable,
+}: {
+  archive: Archive;
+  projectId: string;
+  editable: boolean;
+}) {
   const { data: pathways = [] } = useQuery(pathwaysQuery);
   const [duplicates, setDuplicates] = useState<Archive['duplicates']>(archive.duplicates);
-  const [settle, setSettle] = useState<number | string>(archive.settle_s);
+  const [completeAfter, setCompleteAfter] = useState<number | string>(archive.settle_s);
   const [rows, setRows] = useState(Object.entries(archive.pathways ?? {}));
   const [attributes, setAttributes] = useState(archive.attributes ?? []);
   const [problem, setProblem] = useState<Problem | null>(null);
@@ -69,12 +77,12 @@ function Choice({ archive, projectId, may }: { archive: Archive; projectId: stri
     try {
       await ingest.changeArchive(projectId, {
         duplicates,
-        settle_s: Number(settle) || 0,
+        settle_s: Number(completeAfter) || 0,
         pathways: Object.fromEntries(rows.filter(([modality, name]) => modality.trim() && name)),
         attributes,
       });
       await client.invalidateQueries({ queryKey: ['archive'] });
-      tellSuccess('The archive goes by this from now on');
+      notifySuccess('The archive goes by this from now on');
     } catch (error) {
       setProblem(asProblem(error));
     } finally {
@@ -83,15 +91,15 @@ function Choice({ archive, projectId, may }: { archive: Archive; projectId: stri
   };
 
   const change = (index: number, entry: [string, string]) =>
-    setRows(rows.map((row, place) => (place === index ? entry : row)));
+    setRows(rows.map((row, position) => (position === index ? entry : row)));
 
   return (
     <Panel title="What arrives">
-      <fieldset className={classes.form} disabled={!may} style={{ border: 0, padding: 0, margin: 0 }}>
+      <fieldset className={classes.form} disabled={!editable} style={{ border: 0, padding: 0, margin: 0 }}>
         <Radio.Group
           label="A file comes with the identifier of an image that is here, but differs"
           value={duplicates}
-          onChange={(value) => setDuplicates(value as Archive['duplicates'])}
+          onChange={(value) => setDuplicates(value)}
         >
           <div style={{ display: 'grid', gap: 8, marginBlockStart: 8 }}>
             <Radio value="keep" label="Keep what is here; the new file waits in quarantine for a person" />
@@ -107,8 +115,8 @@ function Choice({ archive, projectId, may }: { archive: Archive; projectId: stri
           min={0}
           max={86_400}
           maw={280}
-          value={settle}
-          onChange={setSettle}
+          value={completeAfter}
+          onChange={setCompleteAfter}
         />
         <div>
           <p style={{ fontWeight: 600 }}>Pathways</p>
@@ -129,7 +137,7 @@ function Choice({ archive, projectId, may }: { archive: Archive; projectId: stri
               />
               <Select
                 label="Pathway"
-                data={pathways.map((one) => ({ value: one.name, label: one.title }))}
+                data={pathways.map((pathway) => ({ value: pathway.name, label: pathway.title }))}
                 value={name || null}
                 onChange={(value) => change(index, [modality, value ?? ''])}
                 style={{ flex: '1 1 200px', maxInlineSize: 320 }}
@@ -137,13 +145,13 @@ function Choice({ archive, projectId, may }: { archive: Archive; projectId: stri
               <Button
                 variant="default"
                 aria-label={`Remove the pathway of ${modality || 'this modality'}`}
-                onClick={() => setRows(rows.filter((_, place) => place !== index))}
+                onClick={() => setRows(rows.filter((_, position) => position !== index))}
               >
                 Remove
               </Button>
             </div>
           ))}
-          {may && (
+          {editable && (
             <Button variant="default" mt={8} onClick={() => setRows([...rows, ['', '']])}>
               Add a modality
             </Button>
@@ -162,7 +170,7 @@ function Choice({ archive, projectId, may }: { archive: Archive; projectId: stri
             {problem.detail}
           </Notice>
         )}
-        {may && (
+        {editable && (
           <div>
             <Button loading={busy} onClick={() => void save()}>
               Save
@@ -174,7 +182,15 @@ function Choice({ archive, projectId, may }: { archive: Archive; projectId: stri
   );
 }
 
-function Index({ archive, projectId, may }: { archive: Archive; projectId: string; may: boolean }) {
+function IndexPanel({
+  archive,
+  projectId,
+  editable: editable,
+}: {
+  archive: Archive;
+  projectId: string;
+  editable: boolean;
+}) {
   const client = useQueryClient();
   const [problem, setProblem] = useState<Problem | null>(null);
   const running = archive.index_state === 'running';
@@ -211,7 +227,7 @@ function Index({ archive, projectId, may }: { archive: Archive; projectId: strin
             {problem.detail}
           </Notice>
         )}
-        {may && (
+        {editable && (
           <div>
             <Button variant="default" disabled={running} onClick={() => void again()}>
               Index all images anew

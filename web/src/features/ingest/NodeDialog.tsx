@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Button, Checkbox, Modal, NumberInput, TextInput } from '@mantine/core';
-import { useState, type FormEvent } from 'react';
+import { useState, type SubmitEvent } from 'react';
 import { ingest } from '@/api/calls';
 import { asProblem, type Problem } from '@/api/problem';
 import type { DicomNode } from '@/api/types';
 import { Notice } from '@/components/Notice';
-import { tellSuccess } from '@/components/notify';
+import { notifySuccess } from '@/components/notify';
 import classes from './nodes.module.css';
 
 type Props = {
@@ -40,15 +40,15 @@ export function NodeDialog({ node, projectId, ownTitle, onClose, onSaved }: Prop
     },
   });
 
-  const submit = async (event: FormEvent) => {
+  const submit = async (event: SubmitEvent) => {
     event.preventDefault();
-    const found: Record<string, string> = {};
-    if (!title.trim()) found.ae_title = 'Give the AE title by which it calls.';
-    if (!called.trim()) found.called_ae = 'Give the title of ours by which it calls.';
-    if (flags.only_from_host && !host.trim()) found.host = 'Say from where alone it may call.';
-    setErrors(found);
+    const problems: Record<string, string> = {};
+    if (!title.trim()) problems.ae_title = 'Give the AE title by which it calls.';
+    if (!called.trim()) problems.called_ae = 'Give the title of ours by which it calls.';
+    if (flags.only_from_host && !host.trim()) problems.host = 'Say from where alone it may call.';
+    setErrors(problems);
     setProblem(null);
-    if (Object.keys(found).length > 0) return;
+    if (Object.keys(problems).length > 0) return;
     setBusy(true);
     const facts = {
       ...flags,
@@ -61,7 +61,7 @@ export function NodeDialog({ node, projectId, ownTitle, onClose, onSaved }: Prop
       if (node) await ingest.changeNode(node.id, facts);
       else await ingest.addNode({ ...facts, project_id: projectId });
       await onSaved();
-      tellSuccess(`The node ${facts.ae_title} is saved`);
+      notifySuccess(`The node ${facts.ae_title} is saved`);
       onClose();
     } catch (error) {
       const refused = asProblem(error);

@@ -8,12 +8,12 @@ import { useSession } from '@/api/session';
 import type { DicomNode } from '@/api/types';
 import { Badge } from '@/components/Badge';
 import { EmptyState } from '@/components/EmptyState';
-import { Facts } from '@/components/Facts';
+import { DetailList } from '@/components/DetailList';
 import { IconCircleCheck, IconCircleCross, IconDevice, IconPencil, IconPlus, IconTrash } from '@/components/icons';
 import { Notice } from '@/components/Notice';
-import { tellSuccess } from '@/components/notify';
+import { notifySuccess } from '@/components/notify';
 import { Page, Panel } from '@/components/Page';
-import { TypedConfirm } from '@/components/TypedConfirm';
+import { ConfirmDialog } from '@/components/ConfirmDialog';
 import { NodeDialog } from './NodeDialog';
 import classes from './nodes.module.css';
 
@@ -43,8 +43,8 @@ export function NodesPage() {
       <Panel title="What to enter at the node">
         {!here && <Skeleton height={40} />}
         {here && (
-          <Facts
-            facts={[
+          <DetailList
+            details={[
               ['AE title of Medhub', <span className="mh-code">{here.ae_title}</span>],
               [
                 'Address',
@@ -106,18 +106,18 @@ export function NodesPage() {
         />
       )}
       {removing && (
-        <TypedConfirm
+        <ConfirmDialog
           opened
           onClose={() => setRemoving(null)}
           title={`Remove the node ${removing.ae_title}`}
           code={removing.ae_title}
           codeName="AE title"
-          verb="Remove node"
+          confirmLabel="Remove node"
           consequence="It may not send or query any more. What it has sent stays."
-          act={async () => {
+          onConfirm={async () => {
             await ingest.removeNode(removing.id);
             await changed();
-            tellSuccess(`The node ${removing.ae_title} is removed`);
+            notifySuccess(`The node ${removing.ae_title} is removed`);
           }}
         />
       )}
@@ -136,8 +136,8 @@ function NodeItem({ node, onEdit, onRemove }: ItemProps) {
     setBusy(true);
     setAnswer(null);
     try {
-      const told = await ingest.echoNode(node.id);
-      setAnswer({ answers: told.answers, words: told.reason ?? `It answers, after ${told.milliseconds} ms.` });
+      const echo = await ingest.echoNode(node.id);
+      setAnswer({ answers: echo.answers, words: echo.reason ?? `It answers, after ${echo.milliseconds} ms.` });
     } catch (error) {
       setAnswer({ answers: false, words: asProblem(error).detail });
     } finally {

@@ -6,13 +6,13 @@ import { Table } from '@/components/Table';
 import classes from './boxes.module.css';
 
 /** What a profile would do to files: what becomes of each, which texts would remain, what is done to attributes. */
-export function PreviewTables({ found }: { found: Preview }) {
+export function PreviewTables({ preview: preview }: { preview: Preview }) {
   return (
     <>
       <Part
-        title={`What would become of them, by ${found.profile} ${found.version}`}
+        title={`What would become of them, by ${preview.profile} ${preview.version}`}
         heads={['File', 'Outcome', 'Writing']}
-        rows={found.files.map((file) => [
+        rows={preview.files.map((file) => [
           file.filename,
           <span key="outcome">
             <Badge tone={file.outcome === 'cleaned' ? 'green' : 'amber'}>
@@ -26,13 +26,13 @@ export function PreviewTables({ found }: { found: Preview }) {
       <Part
         title="Texts that would remain: read them"
         heads={['Attribute', 'Text', 'Files']}
-        rows={found.remaining_text.map((one) => [one.attribute, one.value, one.files])}
+        rows={preview.remaining_text.map((row) => [row.attribute, row.value, row.files])}
         none="No free text would remain."
       />
       <Part
         title="What would be done to attributes"
         heads={['Attribute', 'Would be', 'By', 'Files']}
-        rows={found.actions.map((one) => [one.attribute, one.done, one.rule, one.files])}
+        rows={preview.actions.map((row) => [row.attribute, row.done, row.rule, row.files])}
         none="Nothing would be done to any attribute."
       />
     </>
@@ -43,7 +43,7 @@ function Part({ title, heads, rows, none }: { title: string; heads: string[]; ro
   return (
     <div>
       <h3 style={{ marginBlock: '4px 8px', fontSize: '1rem' }}>{title}</h3>
-      {rows.length === 0 ? <p className={classes.muted}>{none}</p> : <Table name={title} heads={heads} rows={rows} />}
+      {rows.length === 0 ? <p className={classes.muted}>{none}</p> : <Table name={title} headers={heads} rows={rows} />}
     </div>
   );
 }

@@ -6,15 +6,15 @@ import { ingest } from '@/api/calls';
 import { asProblem, type Problem } from '@/api/problem';
 import { useSession } from '@/api/session';
 import type { Preview, Profiles } from '@/api/types';
-import { Code } from '@/components/Code';
-import { Facts } from '@/components/Facts';
+import { CopyableCode } from '@/components/CopyableCode';
+import { DetailList } from '@/components/DetailList';
 import { Notice } from '@/components/Notice';
-import { tellSuccess } from '@/components/notify';
-import { ProjectChoice } from '@/components/ProjectChoice';
+import { notifySuccess } from '@/components/notify';
+import { ProjectSelect } from '@/components/ProjectSelect';
 import { Page, Panel } from '@/components/Page';
 import { Table } from '@/components/Table';
 import { TimeAgo } from '@/components/TimeAgo';
-import { DropZone } from './DropZone';
+import { DropZone } from '../../components/upload/DropZone';
 import { PreviewTables } from './PreviewTables';
 import classes from './boxes.module.css';
 
@@ -36,7 +36,7 @@ export function ProfilePage() {
       trail={[{ to: '/settings', title: 'Settings' }]}
       lead="What is kept of each image that arrives. It is cleaned in memory by this profile before anything is written; what is here already stays as it is."
     >
-      <ProjectChoice value={projectId} onChange={setProjectId} />
+      <ProjectSelect value={projectId} onChange={setProjectId} />
       {problem && (
         <Notice tone="red" title={problem.title}>
           {problem.detail}
@@ -45,25 +45,27 @@ export function ProfilePage() {
       {!data && !problem && <Skeleton height={160} />}
       {data && projectId && (
         <>
-          <Holding profiles={data} />
-          {can('choose-profile') && <Choice key={`choice-${projectId}`} profiles={data} projectId={projectId} />}
-          {can('preview-profile') && <Previewing key={`preview-${projectId}`} profiles={data} projectId={projectId} />}
-          {data.history.length > 0 && <Before profiles={data} />}
+          <CurrentProfile profiles={data} />
+          {can('choose-profile') && <ProfileForm key={`choice-${projectId}`} profiles={data} projectId={projectId} />}
+          {can('preview-profile') && (
+            <ProfilePreview key={`preview-${projectId}`} profiles={data} projectId={projectId} />
+          )}
+          {data.history.length > 0 && <ProfileHistory profiles={data} />}
         </>
       )}
     </Page>
   );
 }
 
-function Holding({ profiles }: { profiles: Profiles }) {
+function CurrentProfile({ profiles }: { profiles: Profiles }) {
   const { current } = profiles;
   return (
     <Panel title="In force">
-      <Facts
-        facts={[
+      <DetailList
+        details={[
           ['Profile', `${current.title} (${current.name}, version ${current.version})`],
           ['Options of DICOM PS3.15', current.options.length > 0 ? current.options.join(', ') : 'none'],
-          ['Digest', <Code key="digest" value={current.digest} what="the digest" shown={16} />],
+          ['Digest', <CopyableCode key="digest" value={current.digest} label="the digest" maxLength={16} />],
           [
             'What files say of the person',
             current.keep_identity ? 'is added to the encrypted vault' : 'is not kept anywhere',
@@ -77,30 +79,30 @@ function Holding({ profiles }: { profiles: Profiles }) {
 }
 
 /** What is picked of the profiles that ship, or the text of one's own; first the one in force. */
-function usePicked({ current, shipped }: Profiles) {
-  const [value, setValue] = useState(shipped.some((one) => one.text === current.text) ? current.name : OWN);
+function useProfileChoice({ current, shipped }: Profiles) {
+  const [value, setValue] = useState(shipped.some((profile) => profile.text === current.text) ? current.name : OWN);
   const [text, setText] = useState(current.text);
   return { value, setValue, text, setText, profile: value === OWN ? { text } : { name: value } };
 }
 
-function Picker({
+function ProfilePicker({
   label,
   profiles,
   picked,
 }: {
   label: string;
   profiles: Profiles;
-  picked: ReturnType<typeof usePicked>;
+  picked: ReturnType<typeof useProfileChoice>;
 }) {
   const { value, setValue, text, setText } = picked;
-  const shown = profiles.shipped.find((one) => one.name === value)?.text;
+  const shown = profiles.shipped.find((profile) => profile.name === value)?.text;
   return (
     <>
       <Select
         label={label}
         allowDeselect={false}
         data={[
-          ...profiles.shipped.map((one) => ({ value: one.name, label: `${one.title} (${one.name})` })),
+          ...profiles.shipped.map((profile) => ({ value: profile.name, label: `${profile.title} (${profile.name})` })),
           { value: OWN, label: 'Our own profile, as TOML' },
         ]}
         value={value}
@@ -128,8 +130,8 @@ function Picker({
   );
 }
 
-function Choice({ profiles, projectId }: { profiles: Profiles; projectId: string }) {
-  const picked = usePicked(profiles);
+function ProfileForm({ profiles, projectId }: { profiles: Profiles; projectId: string }) {
+  const picked = useProfileChoice(profiles);
   const [keep, setKeep] = useState(profiles.current.keep_identity);
   const [problem, setProblem] = useState<Problem | null>(null);
   const [busy, setBusy] = useState(false);
@@ -144,7 +146,7 @@ function Choice({ profiles, projectId }: { profiles: Profiles; projectId: string
         keep_identity: keep,
       });
       await client.invalidateQueries({ queryKey: ['profiles'] });
-      tellSuccess(`From now on: ${chosen.name}, version ${chosen.version}`);
+      notifySuccess(`From now on: ${chosen.name}, version ${chosen.version}`);
     } catch (error) {
       setProblem(asProblem(error));
     } finally {
@@ -155,7 +157,7 @@ function Choice({ profiles, projectId }: { profiles: Profiles; projectId: string
   return (
     <Panel title="Choose another">
       <div className={classes.form}>
-        <Picker label="Profile to choose" profiles={profiles} picked={picked} />
+        <ProfilePicker label="Profile to choose" profiles={profiles} picked={picked} />
         <Checkbox
           label="Add to the vault what files say of the person: name, number, date of birth"
           description="Only where this project is entitled to know it. It lies encrypted, and nowhere else."
@@ -177,18 +179,18 @@ function Choice({ profiles, projectId }: { profiles: Profiles; projectId: string
   );
 }
 
-function Previewing({ profiles, projectId }: { profiles: Profiles; projectId: string }) {
-  const picked = usePicked(profiles);
-  const [found, setFound] = useState<Preview | null>(null);
+function ProfilePreview({ profiles, projectId }: { profiles: Profiles; projectId: string }) {
+  const picked = useProfileChoice(profiles);
+  const [preview, setPreview] = useState<Preview | null>(null);
   const [problem, setProblem] = useState<Problem | null>(null);
   const [busy, setBusy] = useState<number | null>(null);
 
-  const look = async (files: File[]) => {
+  const runPreview = async (files: File[]) => {
     setProblem(null);
-    setFound(null);
+    setPreview(null);
     setBusy(files.length);
     try {
-      setFound(await ingest.preview(projectId, files, picked.profile, () => undefined));
+      setPreview(await ingest.preview(projectId, files, picked.profile, () => undefined));
     } catch (error) {
       setProblem(asProblem(error));
     } finally {
@@ -199,13 +201,13 @@ function Previewing({ profiles, projectId }: { profiles: Profiles; projectId: st
   return (
     <Panel title="Preview">
       <div className={classes.form}>
-        <Picker label="Profile to try" profiles={profiles} picked={picked} />
+        <ProfilePicker label="Profile to try" profiles={profiles} picked={picked} />
         <p className={classes.muted}>Nothing of these files is written: you only see what would be done to them.</p>
         <DropZone
           small
           disabled={busy !== null}
           title="Drop files here to see what the profile would do"
-          onFiles={(files) => void look(files)}
+          onFiles={(files) => void runPreview(files)}
         />
         <div aria-live="polite">
           {busy !== null && (
@@ -217,23 +219,23 @@ function Previewing({ profiles, projectId }: { profiles: Profiles; projectId: st
             {problem.detail}
           </Notice>
         )}
-        {found && <PreviewTables found={found} />}
+        {preview && <PreviewTables preview={preview} />}
       </div>
     </Panel>
   );
 }
 
-function Before({ profiles }: { profiles: Profiles }) {
+function ProfileHistory({ profiles }: { profiles: Profiles }) {
   return (
     <Panel title="Chosen before">
       <Table
         name="Chosen before"
-        heads={['Profile', 'Digest', 'By', 'When']}
-        rows={profiles.history.map((one) => [
-          `${one.name} ${one.version}`,
-          <Code key="digest" value={one.digest} what="the digest" shown={12} />,
-          one.by,
-          <TimeAgo key="at" at={one.chosen_at} />,
+        headers={['Profile', 'Digest', 'By', 'When']}
+        rows={profiles.history.map((choice) => [
+          `${choice.name} ${choice.version}`,
+          <CopyableCode key="digest" value={choice.digest} label="the digest" maxLength={12} />,
+          choice.by,
+          <TimeAgo key="at" at={choice.chosen_at} />,
         ])}
       />
     </Panel>

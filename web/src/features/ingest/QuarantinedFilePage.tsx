@@ -7,20 +7,20 @@ import { ingest } from '@/api/calls';
 import { asProblem, type Problem } from '@/api/problem';
 import type { Box } from '@/api/types';
 import { Badge } from '@/components/Badge';
-import { Facts } from '@/components/Facts';
-import { Go } from '@/components/Go';
+import { DetailList } from '@/components/DetailList';
+import { AppLink } from '@/components/AppLink';
 import { IconCheck, IconRefresh, IconTrash } from '@/components/icons';
 import { Notice } from '@/components/Notice';
-import { tellSuccess } from '@/components/notify';
+import { notifySuccess } from '@/components/notify';
 import { Columns, Page, Panel } from '@/components/Page';
 import { TimeAgo } from '@/components/TimeAgo';
 import { bytes, capital } from '@/lib/format';
 import { DocumentPages } from '@/components/DocumentPages';
-import { BoxEditor } from './BoxEditor';
-import { ClaimPanel } from './ClaimPanel';
+import { RedactionEditor } from './RedactionEditor';
+import { PatientClaimPanel } from './PatientClaimPanel';
 import classes from './boxes.module.css';
 
-const ROUTES: Record<string, string> = {
+const ROUTE_NAMES: Record<string, string> = {
   upload: 'upload',
   folder: 'upload of files that say whose they are',
   stow: 'DICOMweb (STOW-RS)',
@@ -31,7 +31,7 @@ const ROUTES: Record<string, string> = {
 
 /** A file that waits for a person: what is in doubt, what will be black, and what becomes of it. */
 export function QuarantinedFilePage() {
-  const { arrivalId } = useParams({ strict: false }) as { arrivalId: string };
+  const { arrivalId } = useParams({ from: '/shell/quarantine/$arrivalId' });
   const { data: file } = useSuspenseQuery({
     queryKey: ['arrivals', 'one', arrivalId],
     queryFn: ({ signal }) => ingest.arrival(arrivalId, signal),
@@ -45,7 +45,7 @@ export function QuarantinedFilePage() {
   const [busy, setBusy] = useState<'release' | 'again' | 'discard' | null>(null);
   const navigate = useNavigate();
   const client = useQueryClient();
-  const nobodys = file.patient_id === null;
+  const unassigned = file.patient_id === null;
   const document = file.shown_as === 'document';
   const shown = file.waiting && file.rows > 0 && !document;
   // What a person alone can decide on, although there is no picture of it.
@@ -62,7 +62,7 @@ export function QuarantinedFilePage() {
     try {
       if (which === 'discard') await ingest.discard(file.id, note);
       else await ingest.release(file.id, { boxes: which === 'release' ? boxes : null, note });
-      tellSuccess(which === 'discard' ? 'The file is destroyed' : 'The image is taken in');
+      notifySuccess(which === 'discard' ? 'The file is destroyed' : 'The image is taken in');
       await client.invalidateQueries();
       await navigate({ to: '/quarantine' });
     } catch (error) {
@@ -74,9 +74,9 @@ export function QuarantinedFilePage() {
 
   return (
     <Page
-      title={nobodys ? 'File without a patient' : `File for ${file.patient_code}`}
+      title={unassigned ? 'File without a patient' : `File for ${file.patient_code}`}
       heading={
-        nobodys ? undefined : (
+        unassigned ? undefined : (
           <>
             File for <code>{file.patient_code}</code>
           </>
@@ -87,8 +87,8 @@ export function QuarantinedFilePage() {
     >
       <Columns
         left={
-          file.waiting && nobodys ? (
-            <ClaimPanel file={file} />
+          file.waiting && unassigned ? (
+            <PatientClaimPanel file={file} />
           ) : (
             <Panel title={document ? 'The document, as it was received' : 'The picture, as it was received'}>
               {shown ? (
@@ -97,7 +97,7 @@ export function QuarantinedFilePage() {
                     What lies in a yellow box will be black in all that is kept. Draw over writing that names somebody;
                     remove a box that covers none.
                   </p>
-                  <BoxEditor
+                  <RedactionEditor
                     url={ingest.frameUrl(file.id, frame)}
                     frame={frame}
                     columns={file.columns}
@@ -144,15 +144,15 @@ export function QuarantinedFilePage() {
         right={
           <>
             <Panel title="Facts">
-              <Facts
-                facts={[
+              <DetailList
+                details={[
                   ['State', <State key="state" outcome={file.outcome} waiting={file.waiting} />],
                   file.rows > 0 && !document && ['Pixels', `${file.columns} × ${file.rows}`],
                   file.frames > 1 && [document ? 'Pages' : 'Frames', file.frames],
                   ['Size', bytes(file.size_bytes)],
                   ['Received', <TimeAgo key="at" at={file.created_at} />],
                   ['From', file.peer ? `${file.peer} (${file.by})` : file.by],
-                  ['Way in', ROUTES[file.route] ?? file.route],
+                  ['Way in', ROUTE_NAMES[file.route] ?? file.route],
                   file.waiting && file.expires_at ? ['Destroyed', <TimeAgo key="until" at={file.expires_at} />] : null,
                   file.resolved_by ? ['Resolved by', file.resolved_by] : null,
                   file.resolved_at ? ['Resolved', <TimeAgo key="resolved" at={file.resolved_at} />] : null,
@@ -161,13 +161,13 @@ export function QuarantinedFilePage() {
               />
               {file.image_id && (
                 <div className={classes.acts}>
-                  <Button component={Go} to={`/images/${file.image_id}`} variant="default">
+                  <Button component={AppLink} to={`/images/${file.image_id}`} variant="default">
                     Open the image
                   </Button>
                 </div>
               )}
             </Panel>
-            {file.waiting && !nobodys && (
+            {file.waiting && !unassigned && (
               <Panel title="What becomes of it">
                 <div className={classes.form}>
                   <Textarea

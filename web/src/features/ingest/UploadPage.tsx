@@ -2,40 +2,32 @@
 import { Button, SegmentedControl, Select } from '@mantine/core';
 import { useQuery } from '@tanstack/react-query';
 import { Link, useNavigate, useSearch } from '@tanstack/react-router';
-import { useEffect, useState, useSyncExternalStore } from 'react';
+import { useState } from 'react';
 import { pathwaysQuery, patientQuery } from '@/api/queries';
 import { useSession } from '@/api/session';
-import { Go } from '@/components/Go';
+import { AppLink } from '@/components/AppLink';
 import { IconPlus } from '@/components/icons';
 import { Notice } from '@/components/Notice';
 import { Page, Panel } from '@/components/Page';
 import { PatientSelect } from '@/components/PatientSelect';
 import { plural } from '@/lib/format';
-import { sourcesOf } from './archives';
-import { DropZone } from './DropZone';
-import classes from './ingest.module.css';
-import { UploadList } from './UploadList';
-import { isDone, uploadQueue } from './uploadQueue';
+import { openFiles } from '../../components/upload/zipFiles';
+import { DropZone } from '../../components/upload/DropZone';
+import classes from './UploadPage.module.css';
+import { UploadList } from '../../components/upload/UploadList';
+import { uploadQueue } from '../../components/upload/uploadQueue';
+import { useUploads } from '@/components/upload/useUploads';
 
 export function UploadPage() {
-  const { patient_id: patientId } = useSearch({ strict: false });
+  const { patient_id: patientId } = useSearch({ from: '/shell/upload' });
   const { can, memberships, projectId, homeProjectId } = useSession();
-  const [named, setNamed] = useState(false);
+  const [fromFiles, setFromFiles] = useState(false);
   const navigate = useNavigate();
-  const uploads = useSyncExternalStore(uploadQueue.subscribe, uploadQueue.snapshot);
+  const { uploads } = useUploads();
   const { data: pathways = [] } = useQuery(pathwaysQuery);
   const [chosenPathway, setPathway] = useState<string | null>(null);
   const pathway = chosenPathway ?? pathways[0]?.name ?? 'smear-review';
   const { data: patient, error } = useQuery({ ...patientQuery(patientId ?? ''), enabled: Boolean(patientId) });
-  const busy = uploads.some((upload) => !isDone(upload.state));
-
-  useEffect(() => {
-    if (!busy) return;
-    const warn = (event: BeforeUnloadEvent) => event.preventDefault();
-    window.addEventListener('beforeunload', warn);
-    return () => window.removeEventListener('beforeunload', warn);
-  }, [busy]);
-
   const choose = (id: string | null) =>
     void navigate({ to: '/upload', search: id ? { patient_id: id } : {}, replace: true });
 
@@ -58,20 +50,20 @@ export function UploadPage() {
         <SegmentedControl
           aria-label="Whose the files are"
           mb={16}
-          value={named ? 'files' : 'one'}
-          onChange={(value) => setNamed(value === 'files')}
+          value={fromFiles ? 'files' : 'one'}
+          onChange={(value) => setFromFiles(value === 'files')}
           data={[
             { value: 'one', label: 'One patient' },
             { value: 'files', label: 'The files say whose they are' },
           ]}
         />
-        {named && (
+        {fromFiles && (
           <p className={classes.about}>
             DICOM files find their patients by number; new ones are registered under a new code. What contradicts what
             is known waits in quarantine.
           </p>
         )}
-        {!named && (
+        {!fromFiles && (
           <div className={classes.patient}>
             <PatientSelect
               value={patientId ?? null}
@@ -88,12 +80,12 @@ export function UploadPage() {
                 onChange={setPathway}
               />
             )}
-            <Button component={Go} to="/patients/new" variant="default" leftSection={<IconPlus size={18} />}>
+            <Button component={AppLink} to="/patients/new" variant="default" leftSection={<IconPlus size={18} />}>
               New patient
             </Button>
           </div>
         )}
-        {!named && patient && (
+        {!fromFiles && patient && (
           <p className={classes.about}>
             <Link to="/patients/$patientId" params={{ patientId: patient.id }}>
               <code>{patient.code}</code>
@@ -104,19 +96,19 @@ export function UploadPage() {
           </p>
         )}
       </Panel>
-      <Panel title={named ? '2. Files and folders' : '2. Photographs'}>
+      <Panel title={fromFiles ? '2. Files and folders' : '2. Photographs'}>
         <DropZone
           small={uploads.length > 0}
-          disabled={!patient && !named}
-          hint={patient || named ? undefined : 'Choose the patient first.'}
+          disabled={!patient && !fromFiles}
+          hint={patient || fromFiles ? undefined : 'Choose the patient first.'}
           onFiles={(files) => {
             const project = projectId ?? homeProjectId;
             const facts =
-              named && project
+              fromFiles && project
                 ? { patientId: '', pathway: '', projectId: project }
                 : patient && { patientId: patient.id, pathway };
             if (!facts) return;
-            void sourcesOf(files).then((sources) => uploadQueue.add(sources, facts));
+            void openFiles(files).then((sources) => uploadQueue.add(sources, facts));
           }}
         />
       </Panel>

@@ -3,14 +3,14 @@ import { Button } from '@mantine/core';
 import { useSuspenseQuery } from '@tanstack/react-query';
 import { useParams } from '@tanstack/react-router';
 import { records } from '@/api/calls';
-import { Code } from '@/components/Code';
-import { Facts } from '@/components/Facts';
+import { CopyableCode } from '@/components/CopyableCode';
+import { DetailList } from '@/components/DetailList';
 import { Page, Panel } from '@/components/Page';
-import { dateTimeWithZone } from '@/lib/format';
+import { count, dateTimeWithZone } from '@/lib/format';
 import { ErasureState } from './ErasuresPage';
 import classes from './records.module.css';
 
-const WORDS: Record<string, string> = {
+const COUNT_LABELS: Record<string, string> = {
   keys: 'Key of the vault',
   identities: 'Identity in the vault',
   studies: 'Studies',
@@ -29,20 +29,20 @@ const WORDS: Record<string, string> = {
   exports: 'Exports',
 };
 
-type Learned = { classifier: string; digest: string; learned_from_images: number };
-type Held = { name: string; version: number; part: string; images: number };
+type TrainedClassifier = { classifier: string; digest: string; learned_from_images: number };
+type DataSetUse = { name: string; version: number; part: string; images: number };
 
 /** What went with a person, and what had been made of it; made to be printed. */
 export function ErasurePage() {
-  const { erasureId } = useParams({ strict: false }) as { erasureId: string };
+  const { erasureId } = useParams({ from: '/shell/erasures/$erasureId' });
   const { data: erasure } = useSuspenseQuery({
     queryKey: ['erasures', 'one', erasureId],
     queryFn: ({ signal }) => records.erasure(erasureId, signal),
     refetchInterval: (query) => (query.state.data?.completed_at ? false : 2_000),
   });
   const { data_sets, classifiers, ...counts } = erasure.contents;
-  const learned = (classifiers ?? []) as Learned[];
-  const held = (data_sets ?? []) as Held[];
+  const trainedClassifiers = (classifiers ?? []) as TrainedClassifier[];
+  const dataSetUses = (data_sets ?? []) as DataSetUse[];
   return (
     <Page
       title={`Erasure of ${erasure.patient_code}`}
@@ -60,9 +60,9 @@ export function ErasurePage() {
       }
     >
       <Panel title="Certificate">
-        <Facts
-          facts={[
-            ['Number', <Code key="id" value={erasure.id} what="the number" shown={32} />],
+        <DetailList
+          details={[
+            ['Number', <CopyableCode key="id" value={erasure.id} label="the number" maxLength={32} />],
             ['State', <ErasureState key="state" erasure={erasure} />],
             ['Erased', dateTimeWithZone(erasure.erased_at)],
             ['By', erasure.erased_by],
@@ -76,39 +76,39 @@ export function ErasurePage() {
         </p>
       </Panel>
       <Panel title="What went">
-        <Facts
-          facts={Object.entries(counts)
-            .filter(([, value]) => typeof value === 'number' && value > 0)
-            .map(([name, value]) => [WORDS[name] ?? name, String(value)])}
+        <DetailList
+          details={Object.entries(counts).map(
+            ([name, value]) => typeof value === 'number' && value > 0 && [COUNT_LABELS[name] ?? name, count(value)],
+          )}
         />
       </Panel>
       <Panel title="Who had learned from the person">
-        {held.length === 0 && <p className={classes.muted}>No image of the person was in any data set.</p>}
-        {held.length > 0 && (
+        {dataSetUses.length === 0 && <p className={classes.muted}>No image of the person was in any data set.</p>}
+        {dataSetUses.length > 0 && (
           <ul>
-            {held.map((one) => (
-              <li key={`${one.name} ${one.version} ${one.part}`}>
-                {one.images} {one.images === 1 ? 'image' : 'images'} in the part “{one.part}” of the data set {one.name}
-                , version {one.version}
+            {dataSetUses.map((use) => (
+              <li key={`${use.name} ${use.version} ${use.part}`}>
+                {use.images} {use.images === 1 ? 'image' : 'images'} in the part “{use.part}” of the data set {use.name}
+                , version {use.version}
               </li>
             ))}
           </ul>
         )}
-        {held.length > 0 && learned.length === 0 && (
+        {dataSetUses.length > 0 && trainedClassifiers.length === 0 && (
           <p className={classes.muted}>No classifier was trained on them here.</p>
         )}
-        {learned.length > 0 && (
+        {trainedClassifiers.length > 0 && (
           <>
             <p className={classes.muted}>
               A classifier keeps what it learned. To be free of it, train one anew without the person and take it into
               use.
             </p>
             <ul>
-              {learned.map((one) => (
-                <li key={one.digest}>
-                  {one.classifier}, learned from {one.learned_from_images}{' '}
-                  {one.learned_from_images === 1 ? 'image' : 'images'}:{' '}
-                  <Code value={one.digest} what="the digest" shown={16} />
+              {trainedClassifiers.map((classifier) => (
+                <li key={classifier.digest}>
+                  {classifier.classifier}, learned from {classifier.learned_from_images}{' '}
+                  {classifier.learned_from_images === 1 ? 'image' : 'images'}:{' '}
+                  <CopyableCode value={classifier.digest} label="the digest" maxLength={16} />
                 </li>
               ))}
             </ul>

@@ -31,7 +31,7 @@ export function ErasuresPage() {
           cell: (row) => <span className="mh-code">{row.patient_code}</span>,
         },
         { id: 'state', header: 'State', phone: true, cell: (row) => <ErasureState erasure={row} /> },
-        { id: 'images', header: 'Images', align: 'end', cell: (row) => String(row.contents.images ?? 0) },
+        { id: 'images', header: 'Images', align: 'end', cell: (row) => String(Number(row.contents.images ?? 0)) },
         { id: 'by', header: 'Erased by', cell: (row) => row.erased_by },
         { id: 'at', header: 'Erased', cell: (row) => <TimeAgo at={row.erased_at} /> },
       ]}

@@ -2,7 +2,7 @@
 import { Button, Checkbox, Modal, Select, Skeleton, TagsInput, TextInput } from '@mantine/core';
 import { useDisclosure } from '@mantine/hooks';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
-import { useState, type FormEvent } from 'react';
+import { useState, type SubmitEvent } from 'react';
 import { records } from '@/api/calls';
 import { asProblem, type Problem } from '@/api/problem';
 import { fieldsQuery } from '@/api/queries';
@@ -11,10 +11,10 @@ import type { Field, FieldKind } from '@/api/types';
 import { EmptyState } from '@/components/EmptyState';
 import { IconFields, IconPencil, IconPlus, IconTrash } from '@/components/icons';
 import { Notice } from '@/components/Notice';
-import { tellSuccess } from '@/components/notify';
-import { ProjectChoice } from '@/components/ProjectChoice';
+import { notifySuccess } from '@/components/notify';
+import { ProjectSelect } from '@/components/ProjectSelect';
 import { Page, Panel } from '@/components/Page';
-import { TypedConfirm } from '@/components/TypedConfirm';
+import { ConfirmDialog } from '@/components/ConfirmDialog';
 import { fieldKey } from './fieldKey';
 import classes from './records.module.css';
 
@@ -43,7 +43,7 @@ export function FieldsPage() {
       trail={[{ to: '/settings', title: 'Settings' }]}
       lead="What this project wants to know besides sex and birth year. Values are checked, searchable and sortable."
     >
-      <ProjectChoice value={projectId} onChange={setProjectId} />
+      <ProjectSelect value={projectId} onChange={setProjectId} />
       {(['patient', 'study'] as const).map((subject) => (
         <FieldPanel
           key={subject}
@@ -66,18 +66,18 @@ export function FieldsPage() {
         />
       )}
       {deleting && (
-        <TypedConfirm
+        <ConfirmDialog
           opened
           onClose={() => setDeleting(null)}
           title={`Delete the field ${deleting.label}`}
           code={deleting.key}
           codeName="key"
-          verb="Delete field"
+          confirmLabel="Delete field"
           consequence={`The field leaves all forms and lists of the project, and its values are no longer shown.`}
-          act={async () => {
+          onConfirm={async () => {
             await records.deleteField(deleting.id);
             await changed();
-            tellSuccess(`The field ${deleting.label} is deleted`);
+            notifySuccess(`The field ${deleting.label} is deleted`);
           }}
         />
       )}
@@ -193,15 +193,16 @@ function FieldDialog({ subject, field, position, projectId, onClose, onSaved }: 
     onClose();
   };
 
-  const submit = async (event: FormEvent) => {
+  const submit = async (event: SubmitEvent) => {
     event.preventDefault();
-    const found: Record<string, string> = {};
-    if (!label.trim()) found.label = 'Give the field a name.';
-    if (!shownKey && label.trim()) found.key = 'Give a key of letters, digits and underscores.';
-    if (kind === 'choice' && choices.length === 0) found.choices = 'List at least one choice; press Enter after each.';
-    setErrors(found);
+    const problems: Record<string, string> = {};
+    if (!label.trim()) problems.label = 'Give the field a name.';
+    if (!shownKey && label.trim()) problems.key = 'Give a key of letters, digits and underscores.';
+    if (kind === 'choice' && choices.length === 0)
+      problems.choices = 'List at least one choice; press Enter after each.';
+    setErrors(problems);
     setProblem(null);
-    if (Object.keys(found).length > 0) return;
+    if (Object.keys(problems).length > 0) return;
     setBusy(true);
     const numeric = kind === 'integer' || kind === 'decimal';
     const facts = {
@@ -214,7 +215,7 @@ function FieldDialog({ subject, field, position, projectId, onClose, onSaved }: 
       if (field) await records.changeField(field.id, facts);
       else await records.addField({ ...facts, project_id: projectId, subject, key: shownKey, kind, position });
       await onSaved();
-      tellSuccess(`The field ${label.trim()} is saved`);
+      notifySuccess(`The field ${label.trim()} is saved`);
       leave();
     } catch (error) {
       const refused = asProblem(error);

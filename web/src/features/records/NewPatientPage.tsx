@@ -6,9 +6,9 @@ import { useState } from 'react';
 import { records } from '@/api/calls';
 import { fieldsQuery } from '@/api/queries';
 import { useSession } from '@/api/session';
-import { tellSuccess } from '@/components/notify';
+import { notifySuccess } from '@/components/notify';
 import { Page, Panel } from '@/components/Page';
-import { EMPTY_DRAFT } from './checkPatient';
+import { EMPTY_DRAFT } from './patientDraft';
 import { PatientForm } from './PatientForm';
 
 export function NewPatientPage() {
@@ -38,15 +38,15 @@ export function NewPatientPage() {
       {fields ? (
         <PatientForm
           key={projectId}
-          start={EMPTY_DRAFT}
+          initial={EMPTY_DRAFT}
           fields={fields}
           withIdentity={can('see-identity')}
-          verb="Register patient"
+          submitLabel="Register patient"
           onCancel={() => void navigate({ to: '/patients' })}
           save={async (input) => {
             const patient = await records.addPatient({ ...input, project_id: projectId });
             await client.invalidateQueries({ queryKey: ['patients'] });
-            tellSuccess(`Patient ${patient.code} is registered`, 'Upload the photographs next.');
+            notifySuccess(`Patient ${patient.code} is registered`, 'Upload the photographs next.');
             await navigate({ to: '/patients/$patientId', params: { patientId: patient.id } });
           }}
         />

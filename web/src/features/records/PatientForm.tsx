@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // The fields of a patient, for a new one and for changes: facts, the project's own fields, and who it is.
 import { Button, NumberInput, SegmentedControl, Select, TextInput } from '@mantine/core';
-import { useState, type FormEvent } from 'react';
+import { useState, type SubmitEvent } from 'react';
 import { asProblem, type Problem } from '@/api/problem';
-import type { Field, FieldValue, Identity, PatientInput, Sex } from '@/api/types';
+import type { Field, FieldValue, Identity, PatientInput } from '@/api/types';
 import { IconLock } from '@/components/icons';
 import { Notice } from '@/components/Notice';
 import { Panel } from '@/components/Page';
-import { SEXES } from '@/lib/format';
-import { checkPatient, type PatientDraft } from './checkPatient';
+import { SEX_OPTIONS } from '@/lib/format';
+import { validatePatient, type PatientDraft } from './patientDraft';
 import classes from './records.module.css';
 
 const IDENTITY: { key: keyof Identity; label: string; type?: string; autoComplete?: string }[] = [
@@ -19,19 +19,26 @@ const IDENTITY: { key: keyof Identity; label: string; type?: string; autoComplet
   { key: 'phone', label: 'Phone', type: 'tel' },
 ];
 
-const emptied = (value: FieldValue | undefined): FieldValue => (value === undefined || value === '' ? null : value);
+const nullIfEmpty = (value: FieldValue | undefined): FieldValue => (value === undefined || value === '' ? null : value);
 
 type Props = {
-  start: PatientDraft;
+  initial: PatientDraft;
   fields: Field[];
   withIdentity: boolean;
-  verb: string;
+  submitLabel: string;
   save: (input: PatientInput) => Promise<void>;
   onCancel: () => void;
 };
 
-export function PatientForm({ start, fields, withIdentity, verb, save, onCancel }: Props) {
-  const [draft, setDraft] = useState(start);
+export function PatientForm({
+  initial: initial,
+  fields,
+  withIdentity,
+  submitLabel: submitLabel,
+  save,
+  onCancel,
+}: Props) {
+  const [draft, setDraft] = useState(initial);
   const [errors, setErrors] = useState<Record<string, string>>({});
   const [problem, setProblem] = useState<Problem | null>(null);
   const [busy, setBusy] = useState(false);
@@ -39,22 +46,22 @@ export function PatientForm({ start, fields, withIdentity, verb, save, onCancel 
   const setField = (key: string, value: FieldValue) =>
     setDraft((old) => ({ ...old, fields: { ...old.fields, [key]: value } }));
 
-  const submit = async (event: FormEvent<HTMLFormElement>) => {
+  const submit = async (event: SubmitEvent<HTMLFormElement>) => {
     event.preventDefault();
     const form = event.currentTarget;
-    const found = checkPatient(draft, fields, new Date().getFullYear());
-    setErrors(found);
+    const problems = validatePatient(draft, fields, new Date().getFullYear());
+    setErrors(problems);
     setProblem(null);
-    if (Object.keys(found).length === 0) {
+    if (Object.keys(problems).length === 0) {
       setBusy(true);
       try {
         await save({
           sex: draft.sex,
           birth_year: draft.birth_year,
           // What was emptied goes along: that is how a value is taken away.
-          fields: Object.fromEntries(fields.map((field) => [field.key, emptied(draft.fields[field.key])])),
+          fields: Object.fromEntries(fields.map((field) => [field.key, nullIfEmpty(draft.fields[field.key])])),
           ...(withIdentity
-            ? { identity: Object.fromEntries(Object.entries(draft.identity).filter(([, value]) => value)) as Identity }
+            ? { identity: Object.fromEntries(Object.entries(draft.identity).filter(([, value]) => value)) }
             : {}),
         });
       } catch (error) {
@@ -82,8 +89,8 @@ export function PatientForm({ start, fields, withIdentity, verb, save, onCancel 
               aria-labelledby="sex-label"
               fullWidth
               value={draft.sex}
-              onChange={(value) => setDraft({ ...draft, sex: value as Sex })}
-              data={Object.entries(SEXES).map(([value, label]) => ({ value, label }))}
+              onChange={(value) => setDraft({ ...draft, sex: value })}
+              data={[...SEX_OPTIONS]}
             />
           </div>
           <NumberInput
@@ -98,7 +105,7 @@ export function PatientForm({ start, fields, withIdentity, verb, save, onCancel 
             thousandSeparator=""
           />
           {fields.map((field) => (
-            <FieldInput
+            <FieldControl
               key={field.id}
               field={field}
               value={draft.fields[field.key] ?? null}
@@ -139,7 +146,7 @@ export function PatientForm({ start, fields, withIdentity, verb, save, onCancel 
       )}
       <div className={classes.buttons}>
         <Button type="submit" loading={busy}>
-          {verb}
+          {submitLabel}
         </Button>
         <Button variant="default" onClick={onCancel}>
           Cancel
@@ -149,7 +156,7 @@ export function PatientForm({ start, fields, withIdentity, verb, save, onCancel 
   );
 }
 
-export function FieldInput({
+export function FieldControl({
   field,
   value,
   error,

@@ -8,25 +8,25 @@ import { fieldsQuery, patientQuery } from '@/api/queries';
 import { useSession } from '@/api/session';
 import type { Patient, Study } from '@/api/types';
 import { CaseList } from '@/components/CaseList';
-import { Code } from '@/components/Code';
+import { CopyableCode } from '@/components/CopyableCode';
 import { EmptyState } from '@/components/EmptyState';
-import { Facts } from '@/components/Facts';
-import { Go } from '@/components/Go';
+import { DetailList } from '@/components/DetailList';
+import { AppLink } from '@/components/AppLink';
 import { IconDots, IconFolder, IconPencil, IconTrash, IconUpload, IconWorklist } from '@/components/icons';
 import { ImageGrid } from '@/components/ImageTile';
-import { tellSuccess } from '@/components/notify';
+import { notifySuccess } from '@/components/notify';
 import { Columns, Page, Panel } from '@/components/Page';
 import { TimeAgo } from '@/components/TimeAgo';
-import { TypedConfirm } from '@/components/TypedConfirm';
+import { ConfirmDialog } from '@/components/ConfirmDialog';
 import { count, day, plural, sex } from '@/lib/format';
-import { fieldText } from './fieldText';
+import { formatField } from './formatField';
 import { PatientForm } from './PatientForm';
 import classes from './records.module.css';
 
-const SHOWN_IMAGES = 24;
+const MAX_IMAGES = 24;
 
 export function PatientPage() {
-  const { patientId } = useParams({ strict: false }) as { patientId: string };
+  const { patientId } = useParams({ from: '/shell/patients/$patientId' });
   const { data: patient } = useSuspenseQuery(patientQuery(patientId));
   const { can, memberships } = useSession();
   const [editing, edit] = useDisclosure(false);
@@ -37,24 +37,24 @@ export function PatientPage() {
 
   const left = (
     <>
-      <Cases patient={patient} />
-      <Images patient={patient} />
-      <Studies patient={patient} />
+      <PatientCases patient={patient} />
+      <PatientImages patient={patient} />
+      <PatientStudies patient={patient} />
     </>
   );
 
   const right = (
     <>
-      <Summary patientId={patient.id} />
+      <PatientSummary patientId={patient.id} />
       <Panel title="Facts">
-        <Facts
-          facts={[
+        <DetailList
+          details={[
             ['Sex', sex(patient.sex)],
             ['Age', patient.age === null ? null : `${patient.age} years`],
             ['Birth year', patient.birth_year],
             ...fields.map((field): [string, string] => [
               field.label,
-              `${fieldText(field, patient.fields[field.key])}${field.unit && patient.fields[field.key] != null ? ` ${field.unit}` : ''}`,
+              `${formatField(field, patient.fields[field.key])}${field.unit && patient.fields[field.key] != null ? ` ${field.unit}` : ''}`,
             ]),
             memberships.length > 1 && [
               'Project',
@@ -64,7 +64,7 @@ export function PatientPage() {
           ]}
         />
       </Panel>
-      <Who patient={patient} />
+      <IdentityPanel patient={patient} />
     </>
   );
 
@@ -73,20 +73,20 @@ export function PatientPage() {
       title={`Patient ${patient.code}`}
       heading={
         <>
-          Patient <Code value={patient.code} what="the code" />
+          Patient <CopyableCode value={patient.code} label="the code" />
         </>
       }
       trail={[{ to: '/patients', title: 'Patients' }]}
       actions={
         <>
           {can('upload') && (
-            <Button component={Go} to={`/upload?patient_id=${patient.id}`} leftSection={<IconUpload size={18} />}>
+            <Button component={AppLink} to={`/upload?patient_id=${patient.id}`} leftSection={<IconUpload size={18} />}>
               Upload images
             </Button>
           )}
           {can('give-verdicts') && patient.unverified > 0 && (
             <Button
-              component={Go}
+              component={AppLink}
               to={`/worklist?patient_id=${patient.id}`}
               variant="default"
               leftSection={<IconWorklist size={18} />}
@@ -95,7 +95,7 @@ export function PatientPage() {
             </Button>
           )}
           <Button
-            component={Go}
+            component={AppLink}
             to={`/images?patient_id=${patient.id}`}
             variant="default"
             leftSection={<IconFolder size={18} />}
@@ -127,7 +127,7 @@ export function PatientPage() {
       <Columns left={left} right={right} />
       <Modal opened={editing} onClose={edit.close} title={`Edit patient ${patient.code}`} size="xl">
         <PatientForm
-          start={{
+          initial={{
             sex: patient.sex,
             birth_year: patient.birth_year,
             fields: patient.fields,
@@ -135,42 +135,42 @@ export function PatientPage() {
           }}
           fields={fields}
           withIdentity={can('see-identity') && !patient.identity_hidden}
-          verb="Save changes"
+          submitLabel="Save changes"
           onCancel={edit.close}
           save={async (input) => {
             await records.changePatient(patient.id, input);
             await client.invalidateQueries({ queryKey: ['patients'] });
             edit.close();
-            tellSuccess(`Patient ${patient.code} is changed`);
+            notifySuccess(`Patient ${patient.code} is changed`);
           }}
         />
       </Modal>
-      <TypedConfirm
+      <ConfirmDialog
         opened={erasing}
         onClose={erase.close}
         title={`Erase patient ${patient.code}`}
         codeName="code"
         code={patient.code}
-        verb="Erase patient"
+        confirmLabel="Erase patient"
         consequence={
           <>
             This destroys who {patient.code} is, {plural(patient.images, 'image')} with all readings, and cannot be
             undone, by nobody. The audit log keeps that a patient was erased, by whom and when.
           </>
         }
-        act={async () => {
+        onConfirm={async () => {
           const answer = await records.erasePatient(patient.id);
           client.removeQueries({ queryKey: ['patients', 'one', patient.id] });
           await navigate({ to: '/erasures/$erasureId', params: { erasureId: answer.certificate_id } });
           await client.invalidateQueries();
-          tellSuccess(`Patient ${answer.code} is erased`, `${plural(answer.images, 'image')} destroyed with it.`);
+          notifySuccess(`Patient ${answer.code} is erased`, `${plural(answer.images, 'image')} destroyed with it.`);
         }}
       />
     </Page>
   );
 }
 
-function Summary({ patientId }: { patientId: string }) {
+function PatientSummary({ patientId }: { patientId: string }) {
   const { data } = useQuery({
     queryKey: ['patients', 'summary', patientId],
     queryFn: ({ signal }) => records.summary(patientId, signal),
@@ -203,14 +203,14 @@ function Summary({ patientId }: { patientId: string }) {
   );
 }
 
-function Who({ patient }: { patient: Patient }) {
+function IdentityPanel({ patient }: { patient: Patient }) {
   const { identity } = patient;
   const given = identity && Object.values(identity).some(Boolean);
   return (
     <Panel title="Who it is">
       {identity && given ? (
-        <Facts
-          facts={[
+        <DetailList
+          details={[
             ['Name', identity.name],
             ['Hospital number', identity.hospital_number],
             ['Birth date', identity.birth_date ? day(`${identity.birth_date}T12:00:00`) : null],
@@ -229,7 +229,7 @@ function Who({ patient }: { patient: Patient }) {
   );
 }
 
-function Cases({ patient }: { patient: Patient }) {
+function PatientCases({ patient }: { patient: Patient }) {
   const { data } = useQuery({
     queryKey: ['cases', 'of-patient', patient.id],
     queryFn: ({ signal }) => review.cases({ patient_id: patient.id, sort: '-opened_at', page_size: 50 }, signal),
@@ -248,20 +248,20 @@ function Cases({ patient }: { patient: Patient }) {
   );
 }
 
-function Images({ patient }: { patient: Patient }) {
+function PatientImages({ patient }: { patient: Patient }) {
   const { can } = useSession();
   const { data } = useQuery({
     queryKey: ['images', 'of-patient', patient.id],
     queryFn: ({ signal }) =>
-      viewing.images({ patient_id: patient.id, sort: '-created_at', page_size: SHOWN_IMAGES }, signal),
+      viewing.images({ patient_id: patient.id, sort: '-created_at', page_size: MAX_IMAGES }, signal),
     refetchInterval: (query) => (query.state.data?.items.some((image) => image.state === 'waiting') ? 1_500 : false),
   });
   return (
     <Panel
       title="Images"
       side={
-        data && data.total > SHOWN_IMAGES ? (
-          <Go to={`/images?patient_id=${patient.id}&show=images`}>All {count(data.total)} images</Go>
+        data && data.total > MAX_IMAGES ? (
+          <AppLink to={`/images?patient_id=${patient.id}&show=images`}>All {count(data.total)} images</AppLink>
         ) : undefined
       }
     >
@@ -273,7 +273,7 @@ function Images({ patient }: { patient: Patient }) {
           text="Drop photographs of the smear on the upload page; each is classified within seconds."
           action={
             can('upload') && (
-              <Button component={Go} to={`/upload?patient_id=${patient.id}`}>
+              <Button component={AppLink} to={`/upload?patient_id=${patient.id}`}>
                 Upload images
               </Button>
             )
@@ -286,34 +286,34 @@ function Images({ patient }: { patient: Patient }) {
   );
 }
 
-function Studies({ patient }: { patient: Patient }) {
+function PatientStudies({ patient }: { patient: Patient }) {
   const { data } = useQuery({
     queryKey: ['studies', patient.id],
     queryFn: ({ signal }) => records.studies({ patient_id: patient.id, page_size: 50 }, signal),
   });
   const { data: fields = [] } = useQuery(fieldsQuery(patient.project_id, 'study'));
   if (!data || data.items.length === 0) return null;
-  const said = (study: Study) =>
+  const fieldValues = (study: Study) =>
     fields.flatMap((field) =>
       study.fields[field.key] == null
         ? []
-        : [`${field.label}: ${fieldText(field, study.fields[field.key])}${field.unit ? ` ${field.unit}` : ''}`],
+        : [`${field.label}: ${formatField(field, study.fields[field.key])}${field.unit ? ` ${field.unit}` : ''}`],
     );
   return (
     <Panel
       title="Studies"
       side={
         data.total > data.items.length ? (
-          <Go to={`/images?patient_id=${patient.id}`}>All {count(data.total)} studies</Go>
+          <AppLink to={`/images?patient_id=${patient.id}`}>All {count(data.total)} studies</AppLink>
         ) : undefined
       }
     >
       <ul style={{ margin: 0, paddingInlineStart: 18 }}>
         {data.items.map((study) => (
           <li key={study.id}>
-            <Go to={`/studies/${study.id}`}>{study.description || 'Study'}</Go>, {study.modality ?? 'no images'},{' '}
-            {plural(study.images, 'image')}, <TimeAgo at={study.created_at} />
-            {said(study).length > 0 && <div className={classes.muted}>{said(study).join(', ')}</div>}
+            <AppLink to={`/studies/${study.id}`}>{study.description || 'Study'}</AppLink>,{' '}
+            {study.modality ?? 'no images'}, {plural(study.images, 'image')}, <TimeAgo at={study.created_at} />
+            {fieldValues(study).length > 0 && <div className={classes.muted}>{fieldValues(study).join(', ')}</div>}
           </li>
         ))}
       </ul>

@@ -6,12 +6,12 @@ import { fieldsQuery } from '@/api/queries';
 import { useSession } from '@/api/session';
 import type { PatientRow } from '@/api/types';
 import { Badge } from '@/components/Badge';
-import { Go } from '@/components/Go';
+import { AppLink } from '@/components/AppLink';
 import { IconPatients, IconPlus } from '@/components/icons';
 import { ListPage, type Column, type Filter } from '@/components/ListPage';
 import { TimeAgo } from '@/components/TimeAgo';
-import { count, sex, SEXES } from '@/lib/format';
-import { fieldText } from './fieldText';
+import { count, sex, SEX_OPTIONS } from '@/lib/format';
+import { formatField } from './formatField';
 
 export function PatientsPage() {
   const { projectId, homeProjectId, can, memberships } = useSession();
@@ -33,7 +33,7 @@ export function PatientsPage() {
       sort: `field.${field.key}`,
       align: field.kind === 'integer' || field.kind === 'decimal' ? 'end' : undefined,
       hidden: index >= 3,
-      cell: (row) => fieldText(field, row.fields[field.key]),
+      cell: (row) => formatField(field, row.fields[field.key]),
     })),
     { id: 'images', header: 'Images', align: 'end', cell: (row) => count(row.images) },
     {
@@ -56,7 +56,7 @@ export function PatientsPage() {
   ];
 
   const filters: Filter[] = [
-    { id: 'sex', label: 'Sex', options: Object.entries(SEXES).map(([value, label]) => ({ value, label })) },
+    { id: 'sex', label: 'Sex', options: [...SEX_OPTIONS] },
     ...fields
       .filter((field) => field.kind === 'choice' || field.kind === 'boolean')
       .map((field): Filter => ({
@@ -73,7 +73,7 @@ export function PatientsPage() {
   ];
 
   const add = can('write-records') && (
-    <Button component={Go} to="/patients/new" leftSection={<IconPlus size={18} />}>
+    <Button component={AppLink} to="/patients/new" leftSection={<IconPlus size={18} />}>
       New patient
     </Button>
   );

@@ -2,32 +2,32 @@
 // What a study is called, and the project's own fields of it; for a new one and for changes.
 import { Button, Modal, TextInput } from '@mantine/core';
 import { useQueryClient } from '@tanstack/react-query';
-import { useState, type FormEvent } from 'react';
+import { useState, type SubmitEvent } from 'react';
 import { asProblem, type Problem } from '@/api/problem';
 import type { Field, FieldValue } from '@/api/types';
 import { Notice } from '@/components/Notice';
-import { FieldInput } from './PatientForm';
+import { FieldControl } from './PatientForm';
 import classes from './records.module.css';
 
 export type StudyDraft = { description: string; fields: Record<string, FieldValue> };
 
 type Props = {
   title: string;
-  verb: string;
-  start: StudyDraft;
+  submitLabel: string;
+  initial: StudyDraft;
   fields: Field[];
   save: (draft: StudyDraft) => Promise<void>;
   onClose: () => void;
 };
 
-export function StudyDialog({ title, verb, start, fields, save, onClose }: Props) {
+export function StudyDialog({ title, submitLabel: submitLabel, initial: initial, fields, save, onClose }: Props) {
   const client = useQueryClient();
-  const [description, setDescription] = useState(start.description);
-  const [values, setValues] = useState<Record<string, FieldValue>>(start.fields);
+  const [description, setDescription] = useState(initial.description);
+  const [values, setValues] = useState<Record<string, FieldValue>>(initial.fields);
   const [problem, setProblem] = useState<Problem | null>(null);
   const [busy, setBusy] = useState(false);
 
-  const submit = async (event: FormEvent<HTMLFormElement>) => {
+  const submit = async (event: SubmitEvent<HTMLFormElement>) => {
     event.preventDefault();
     const form = event.currentTarget;
     setBusy(true);
@@ -60,7 +60,7 @@ export function StudyDialog({ title, verb, start, fields, save, onClose }: Props
           data-autofocus
         />
         {fields.map((field) => (
-          <FieldInput
+          <FieldControl
             key={field.id}
             field={field}
             value={values[field.key] ?? null}
@@ -80,7 +80,7 @@ export function StudyDialog({ title, verb, start, fields, save, onClose }: Props
         )}
         <div className={classes.buttons}>
           <Button type="submit" loading={busy}>
-            {verb}
+            {submitLabel}
           </Button>
           <Button variant="default" onClick={onClose}>
             Cancel

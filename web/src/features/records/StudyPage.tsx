@@ -7,22 +7,22 @@ import { records, review, viewing } from '@/api/calls';
 import { fieldsQuery } from '@/api/queries';
 import { useSession } from '@/api/session';
 import { CaseList } from '@/components/CaseList';
-import { Code } from '@/components/Code';
-import { Facts } from '@/components/Facts';
-import { Go } from '@/components/Go';
+import { CopyableCode } from '@/components/CopyableCode';
+import { DetailList } from '@/components/DetailList';
+import { AppLink } from '@/components/AppLink';
 import { IconExport, IconFolder, IconPencil } from '@/components/icons';
 import { ImageGrid } from '@/components/ImageTile';
-import { tellSuccess } from '@/components/notify';
+import { notifySuccess } from '@/components/notify';
 import { Columns, Page, Panel } from '@/components/Page';
 import { TimeAgo } from '@/components/TimeAgo';
 import { bytes, capital, count, words } from '@/lib/format';
-import { fieldText } from './fieldText';
+import { formatField } from './formatField';
 import { StudyDialog } from './StudyDialog';
 
-const SHOWN_IMAGES = 60;
+const MAX_IMAGES = 60;
 
 export function StudyPage() {
-  const { studyId } = useParams({ strict: false }) as { studyId: string };
+  const { studyId } = useParams({ from: '/shell/studies/$studyId' });
   const { data: study } = useSuspenseQuery({
     queryKey: ['studies', 'one', studyId],
     queryFn: ({ signal }) => records.study(studyId, signal),
@@ -31,8 +31,7 @@ export function StudyPage() {
   const { data: fields = [] } = useQuery(fieldsQuery(study.project_id, 'study'));
   const { data: images } = useQuery({
     queryKey: ['images', 'of-study', study.id],
-    queryFn: ({ signal }) =>
-      viewing.images({ study_id: study.id, sort: 'created_at', page_size: SHOWN_IMAGES }, signal),
+    queryFn: ({ signal }) => viewing.images({ study_id: study.id, sort: 'created_at', page_size: MAX_IMAGES }, signal),
   });
   const { data: cases } = useQuery({
     queryKey: ['cases', 'of-patient', study.patient_id],
@@ -54,7 +53,7 @@ export function StudyPage() {
         <>
           {can('export') && (
             <Button
-              component={Go}
+              component={AppLink}
               to={`/exports?order=study&study_id=${study.id}`}
               variant="default"
               leftSection={<IconExport size={18} />}
@@ -63,7 +62,7 @@ export function StudyPage() {
             </Button>
           )}
           <Button
-            component={Go}
+            component={AppLink}
             to={`/images?study_id=${study.id}`}
             variant="default"
             leftSection={<IconFolder size={18} />}
@@ -83,8 +82,8 @@ export function StudyPage() {
           <Panel
             title="Images"
             side={
-              images && images.total > SHOWN_IMAGES ? (
-                <Go to={`/images?study_id=${study.id}&show=images`}>All {count(images.total)} images</Go>
+              images && images.total > MAX_IMAGES ? (
+                <AppLink to={`/images?study_id=${study.id}&show=images`}>All {count(images.total)} images</AppLink>
               ) : undefined
             }
           >
@@ -94,8 +93,8 @@ export function StudyPage() {
         right={
           <>
             <Panel title="Facts">
-              <Facts
-                facts={[
+              <DetailList
+                details={[
                   [
                     'Patient',
                     <Link key="patient" to="/patients/$patientId" params={{ patientId: study.patient_id }}>
@@ -106,12 +105,15 @@ export function StudyPage() {
                   ['Pathway', study.pathway ? capital(words(study.pathway)) : 'Archived alone'],
                   ...fields.map((field): [string, string] => [
                     field.label,
-                    `${fieldText(field, study.fields[field.key])}${field.unit && study.fields[field.key] != null ? ` ${field.unit}` : ''}`,
+                    `${formatField(field, study.fields[field.key])}${field.unit && study.fields[field.key] != null ? ` ${field.unit}` : ''}`,
                   ]),
                   ['Series', count(study.series)],
                   ['Images', `${count(study.images)}${study.images > 0 ? `, ${bytes(study.size_bytes)}` : ''}`],
                   ['Registered', <TimeAgo key="at" at={study.created_at} />],
-                  ['Study UID', <Code key="uid" value={study.study_uid} what="the study UID" shown={22} />],
+                  [
+                    'Study UID',
+                    <CopyableCode key="uid" value={study.study_uid} label="the study UID" maxLength={22} />,
+                  ],
                 ]}
               />
             </Panel>
@@ -126,13 +128,13 @@ export function StudyPage() {
       {editing && (
         <StudyDialog
           title="Edit study"
-          verb="Save changes"
-          start={study}
+          submitLabel="Save changes"
+          initial={study}
           fields={fields}
           onClose={edit.close}
           save={async (input) => {
             await records.changeStudy(study.id, input);
-            tellSuccess('The study is changed');
+            notifySuccess('The study is changed');
           }}
         />
       )}

@@ -4,7 +4,7 @@ import { reports } from '@/api/calls';
 import { useSession } from '@/api/session';
 import type { ReportRow } from '@/api/types';
 import { Badge } from '@/components/Badge';
-import { Code } from '@/components/Code';
+import { CopyableCode } from '@/components/CopyableCode';
 import { IconDownload, IconReports } from '@/components/icons';
 import { ListPage } from '@/components/ListPage';
 import { TimeAgo } from '@/components/TimeAgo';
@@ -34,7 +34,11 @@ export function ReportsPage() {
         },
         { id: 'issued', header: 'Issued', phone: true, cell: (row) => <TimeAgo at={row.issued_at} /> },
         { id: 'signer', header: 'Signed by', cell: (row) => row.signed_by ?? '–' },
-        { id: 'digest', header: 'Digest', cell: (row) => <Code value={row.digest} what="the digest" shown={12} /> },
+        {
+          id: 'digest',
+          header: 'Digest',
+          cell: (row) => <CopyableCode value={row.digest} label="the digest" maxLength={12} />,
+        },
         {
           id: 'pdf',
           header: 'Document',

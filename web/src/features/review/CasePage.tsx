@@ -10,14 +10,14 @@ import { caseQuery, pathwaysQuery } from '@/api/queries';
 import { useSession } from '@/api/session';
 import type { Case, ReportRow } from '@/api/types';
 import { StageBadge } from '@/components/CaseList';
-import { Code } from '@/components/Code';
-import { Facts } from '@/components/Facts';
-import { History } from '@/components/History';
-import { Go } from '@/components/Go';
+import { CopyableCode } from '@/components/CopyableCode';
+import { DetailList } from '@/components/DetailList';
+import { HistoryList } from '@/components/HistoryList';
+import { AppLink } from '@/components/AppLink';
 import { IconDownload, IconFlag, IconSign, IconWorklist } from '@/components/icons';
 import { ImageGrid } from '@/components/ImageTile';
 import { Notice } from '@/components/Notice';
-import { tellSuccess } from '@/components/notify';
+import { notifySuccess } from '@/components/notify';
 import { Columns, Page, Panel } from '@/components/Page';
 import { TimeAgo } from '@/components/TimeAgo';
 import { age, capital, plural, probability, sex, words } from '@/lib/format';
@@ -25,12 +25,12 @@ import { SignDialog } from './SignDialog';
 import classes from './SignDialog.module.css';
 
 export function CasePage() {
-  const { caseId } = useParams({ strict: false }) as { caseId: string };
+  const { caseId } = useParams({ from: '/shell/cases/$caseId' });
   const { data } = useSuspenseQuery({
     ...caseQuery(caseId),
     refetchInterval: (query) => {
-      const found = query.state.data;
-      return found && found.waiting > 0 ? 1_200 : 60_000;
+      const current = query.state.data;
+      return current && current.waiting > 0 ? 1_200 : 60_000;
     },
   });
   const report = useReport(data);
@@ -54,7 +54,7 @@ export function CasePage() {
       actions={
         <>
           {readable && data.images > data.verified && (
-            <Button component={Go} to={`/worklist?case_id=${data.id}`} leftSection={<IconWorklist size={18} />}>
+            <Button component={AppLink} to={`/worklist?case_id=${data.id}`} leftSection={<IconWorklist size={18} />}>
               Read images
             </Button>
           )}
@@ -109,8 +109,8 @@ export function CasePage() {
         right={
           <>
             <Panel title="Facts">
-              <Facts
-                facts={[
+              <DetailList
+                details={[
                   [
                     'Patient',
                     <Link key="patient" to="/patients/$patientId" params={{ patientId: data.patient_id }}>
@@ -132,14 +132,14 @@ export function CasePage() {
                   report !== null && ['Report', <TimeAgo key="issued" at={report.issued_at} />],
                   report !== null && [
                     'Its digest',
-                    <Code key="digest" value={report.digest} what="the digest" shown={16} />,
+                    <CopyableCode key="digest" value={report.digest} label="the digest" maxLength={16} />,
                   ],
                 ]}
               />
               {data.signed_at && !report && <p role="status">The report is being issued.</p>}
             </Panel>
             <Panel title="History">
-              <History entries={data.history} images={data.images_list} />
+              <HistoryList entries={data.history} images={data.images_list} />
             </Panel>
           </>
         }
@@ -148,7 +148,7 @@ export function CasePage() {
         caseId={data.id}
         opened={signing}
         onClose={sign.close}
-        onSigned={(signed) => tellSuccess(`Case of ${signed.patient_code} is signed`, 'Its report is being issued.')}
+        onSigned={(signed) => notifySuccess(`Case of ${signed.patient_code} is signed`, 'Its report is being issued.')}
       />
       <CorrectDialog case_={data} opened={correcting} onClose={correct.close} />
     </Page>
@@ -157,7 +157,7 @@ export function CasePage() {
 
 /** The report of a signed case; it is issued a moment after the signature. */
 function useReport(data: Case): ReportRow | null {
-  const { data: found } = useQuery({
+  const { data: report } = useQuery({
     queryKey: ['reports', 'of-case', data.id],
     queryFn: async ({ signal }) => {
       const page = await reports.list({ case_id: data.id }, signal);
@@ -166,7 +166,7 @@ function useReport(data: Case): ReportRow | null {
     enabled: data.signed_at !== null,
     refetchInterval: (query) => (query.state.data ? false : 1_000),
   });
-  return found ?? null;
+  return report ?? null;
 }
 
 function verifiedWords(data: Case): string {
@@ -191,11 +191,11 @@ function CorrectDialog({ case_, opened, onClose }: { case_: Case; opened: boolea
     setBusy(true);
     setError(null);
     try {
-      const made = await review.correct(case_.id, reason.trim());
+      const corrected = await review.correct(case_.id, reason.trim());
       await client.invalidateQueries({ queryKey: ['cases'] });
       onClose();
-      tellSuccess(`Version ${made.version} is open`, 'Change the verdicts that were wrong, then sign it.');
-      await navigate({ to: '/cases/$caseId', params: { caseId: made.id } });
+      notifySuccess(`Version ${corrected.version} is open`, 'Change the verdicts that were wrong, then sign it.');
+      await navigate({ to: '/cases/$caseId', params: { caseId: corrected.id } });
     } catch (refused) {
       setError(refused);
     } finally {

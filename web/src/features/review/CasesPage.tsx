@@ -6,7 +6,7 @@ import { pathwaysQuery } from '@/api/queries';
 import { useSession } from '@/api/session';
 import type { CaseRow } from '@/api/types';
 import { StageBadge } from '@/components/CaseList';
-import { Go } from '@/components/Go';
+import { AppLink } from '@/components/AppLink';
 import { IconCases } from '@/components/icons';
 import { ListPage, type Column } from '@/components/ListPage';
 import { TimeAgo } from '@/components/TimeAgo';
@@ -88,7 +88,7 @@ export function CasesPage() {
         title: 'No cases yet',
         text: 'A case opens by itself when the images of an upload have been classified.',
         action: can('upload') && (
-          <Button component={Go} to="/upload">
+          <Button component={AppLink} to="/upload">
             Upload images
           </Button>
         ),

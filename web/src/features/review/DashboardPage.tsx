@@ -7,7 +7,7 @@ import { asProblem } from '@/api/problem';
 import { useSession } from '@/api/session';
 import { CaseList } from '@/components/CaseList';
 import { DailyChart, LabelChart } from '@/components/Chart';
-import { Go } from '@/components/Go';
+import { AppLink } from '@/components/AppLink';
 import { EmptyState } from '@/components/EmptyState';
 import { IconReports, IconUpload, IconWorklist } from '@/components/icons';
 import { Notice } from '@/components/Notice';
@@ -46,7 +46,7 @@ function Overview() {
         <>
           {can('upload') && (
             <Button
-              component={Go}
+              component={AppLink}
               to="/upload"
               variant={can('give-verdicts') ? 'default' : 'filled'}
               leftSection={<IconUpload size={18} />}
@@ -55,7 +55,7 @@ function Overview() {
             </Button>
           )}
           {can('give-verdicts') && (
-            <Button component={Go} to="/worklist" leftSection={<IconWorklist size={18} />}>
+            <Button component={AppLink} to="/worklist" leftSection={<IconWorklist size={18} />}>
               Open the worklist
             </Button>
           )}
@@ -111,7 +111,7 @@ function Count({
 }) {
   return (
     <li>
-      <Link to={to} search={(search ?? {}) as never} className={classes.count}>
+      <Link to={to} search={search} className={classes.count}>
         <span className={classes.name}>{name}</span>
         <span className={classes.value}>
           {value === undefined ? <Skeleton height={28} width={48} /> : count(value)}
@@ -133,7 +133,9 @@ function WaitingForMe() {
     <Panel
       title="Cases waiting for me"
       side={
-        data && data.total > data.items.length ? <Go to={`/cases?mine=true`}>All {count(data.total)}</Go> : undefined
+        data && data.total > data.items.length ? (
+          <AppLink to={`/cases?mine=true`}>All {count(data.total)}</AppLink>
+        ) : undefined
       }
     >
       {data === undefined ? (

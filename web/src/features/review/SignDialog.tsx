@@ -18,7 +18,7 @@ export function SignDialog({ caseId, opened, onClose, onSigned }: Props) {
   const [note, setNote] = useState('');
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<unknown>(null);
-  const { data: found, error: failed } = useQuery({
+  const { data: reviewCase, error: failed } = useQuery({
     ...caseQuery(caseId ?? ''),
     enabled: opened && caseId !== null,
     staleTime: 0,
@@ -47,32 +47,37 @@ export function SignDialog({ caseId, opened, onClose, onSigned }: Props) {
   };
 
   const problem = error || failed ? asProblem(error ?? failed) : null;
-  const verdicts = (found?.images_list ?? []).flatMap((image) => (image.verdict ? [image.verdict] : []));
+  const verdicts = (reviewCase?.images_list ?? []).flatMap((image) => (image.verdict ? [image.verdict] : []));
   const agreed = verdicts.filter((verdict) => verdict.agrees).length;
-  const ready = found !== undefined && found.allowed.sign && found.blockers.length === 0;
+  const ready = reviewCase !== undefined && reviewCase.allowed.sign && reviewCase.blockers.length === 0;
 
   return (
-    <Modal opened={opened} onClose={close} title={found ? `Sign case of ${found.patient_code}` : 'Sign case'} size="lg">
+    <Modal
+      opened={opened}
+      onClose={close}
+      title={reviewCase ? `Sign case of ${reviewCase.patient_code}` : 'Sign case'}
+      size="lg"
+    >
       <div className={classes.body}>
-        {found && (
+        {reviewCase && (
           <p className={classes.facts}>
-            {plural(found.images, 'image')}: {agreed} as the classifier said, {verdicts.length - agreed} otherwise
-            {found.images > verdicts.length && `, ${found.images - verdicts.length} without a verdict`}.
+            {plural(reviewCase.images, 'image')}: {agreed} as the classifier said, {verdicts.length - agreed} otherwise
+            {reviewCase.images > verdicts.length && `, ${reviewCase.images - verdicts.length} without a verdict`}.
           </p>
         )}
-        {found && found.blockers.length > 0 && (
+        {reviewCase && reviewCase.blockers.length > 0 && (
           <Notice title="Not yet ready to sign">
             <List size="sm">
-              {found.blockers.map((blocker) => (
+              {reviewCase.blockers.map((blocker) => (
                 <List.Item key={blocker}>{blocker}</List.Item>
               ))}
             </List>
           </Notice>
         )}
-        {found && found.blockers.length === 0 && !found.allowed.sign && (
-          <Notice title={found.signed_at ? 'This case is signed' : 'Your role does not sign in this stage'}>
-            {found.signed_at
-              ? `By ${found.signed_by}. A correction makes a new version.`
+        {reviewCase && reviewCase.blockers.length === 0 && !reviewCase.allowed.sign && (
+          <Notice title={reviewCase.signed_at ? 'This case is signed' : 'Your role does not sign in this stage'}>
+            {reviewCase.signed_at
+              ? `By ${reviewCase.signed_by}. A correction makes a new version.`
               : 'The pathway names who signs.'}
           </Notice>
         )}

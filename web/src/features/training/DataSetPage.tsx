@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Anchor, Button, Pagination } from '@mantine/core';
 import { keepPreviousData, useQuery, useSuspenseQuery } from '@tanstack/react-query';
-import { Link, useParams } from '@tanstack/react-router';
+import { useParams } from '@tanstack/react-router';
 import { useState } from 'react';
 import { training } from '@/api/calls';
 import type { DataSet, DataSetRow } from '@/api/types';
-import { Code } from '@/components/Code';
-import { Facts } from '@/components/Facts';
-import { Go } from '@/components/Go';
+import { CopyableCode } from '@/components/CopyableCode';
+import { DetailList } from '@/components/DetailList';
+import { AppLink } from '@/components/AppLink';
 import { IconDownload, IconTraining } from '@/components/icons';
 import { Notice } from '@/components/Notice';
 import { Columns, Page, Panel } from '@/components/Page';
 import { TimeAgo } from '@/components/TimeAgo';
 import { capital, count, plural } from '@/lib/format';
-import { CardTable } from '@/features/classification/CardTable';
+import { RowTable } from '@/components/RowTable';
 import classes from './training.module.css';
 
 const PARTS: [string, string][] = [
@@ -24,7 +24,7 @@ const PARTS: [string, string][] = [
 const ROWS = 50;
 
 export function DataSetPage() {
-  const { datasetId } = useParams({ strict: false }) as { datasetId: string };
+  const { datasetId } = useParams({ from: '/shell/training/datasets/$datasetId' });
   const { data: dataset } = useSuspenseQuery({
     queryKey: ['datasets', 'one', datasetId],
     queryFn: ({ signal }) => training.dataset(datasetId, signal),
@@ -34,12 +34,7 @@ export function DataSetPage() {
       title={`${dataset.name} v${dataset.version}`}
       trail={[{ to: '/training/datasets', title: 'Data sets' }]}
       actions={
-        <Button
-          component={Link}
-          to="/training/new"
-          search={{ dataset: dataset.id } as never}
-          leftSection={<IconTraining size={18} />}
-        >
+        <Button component={AppLink} to={`/training/new?dataset=${dataset.id}`} leftSection={<IconTraining size={18} />}>
           Train from it
         </Button>
       }
@@ -69,22 +64,22 @@ export function DataSetPage() {
         right={
           <>
             <Panel title="Facts">
-              <Facts
-                facts={[
+              <DetailList
+                details={[
                   ['Images', count(dataset.images)],
                   ['Labels from', dataset.origin === 'verdicts' ? 'Signed verdicts' : 'An uploaded ZIP'],
                   dataset.pathway !== null && ['Pathway', dataset.pathway],
                   ['Project', dataset.project],
                   ['Made by', dataset.created_by],
                   ['Made', <TimeAgo key="made" at={dataset.created_at} />],
-                  ['Digest', <Code key="digest" value={dataset.digest} what="the digest" shown={16} />],
+                  ['Digest', <CopyableCode key="digest" value={dataset.digest} label="the digest" maxLength={16} />],
                 ]}
               />
             </Panel>
             {Object.keys(dataset.left_out).length > 0 && (
               <Panel title="Left out">
-                <Facts
-                  facts={Object.entries(dataset.left_out).map(([reason, number]) => [capital(reason), count(number)])}
+                <DetailList
+                  details={Object.entries(dataset.left_out).map(([reason, number]) => [capital(reason), count(number)])}
                 />
               </Panel>
             )}
@@ -100,9 +95,9 @@ function Counts({ dataset }: { dataset: DataSet }) {
   const total = (part: string) => labels.reduce((sum, [, of]) => sum + (of[part] ?? 0), 0);
   return (
     <Panel title="Images by label and part">
-      <CardTable
+      <RowTable
         name="Images by label and part"
-        head={['Label', ...PARTS.map(([, title]) => title), 'All']}
+        headers={['Label', ...PARTS.map(([, title]) => title), 'All']}
         rows={[
           ...labels.map(([label, of]) => [
             label,
@@ -150,14 +145,14 @@ function Provenance({ dataset }: { dataset: DataSet }) {
 
 function Rows({ rows }: { rows: DataSetRow[] }) {
   return (
-    <CardTable
+    <RowTable
       name="Where the labels come from"
-      head={['Image', 'Label', 'Part', 'Patient', 'Said by', 'When', 'Case']}
+      headers={['Image', 'Label', 'Part', 'Patient', 'Said by', 'When', 'Case']}
       rows={rows.map((row) => [
         row.image_id ? (
-          <Go key="image" to={`/images/${row.image_id}`}>
+          <AppLink key="image" to={`/images/${row.image_id}`}>
             {count(row.number)}
-          </Go>
+          </AppLink>
         ) : (
           count(row.number)
         ),
@@ -167,9 +162,9 @@ function Rows({ rows }: { rows: DataSetRow[] }) {
         row.source === 'uploaded' ? 'the upload' : (row.said_by ?? '–'),
         row.said_at ? <TimeAgo key="when" at={row.said_at} /> : '–',
         row.case_id ? (
-          <Go key="case" to={`/cases/${row.case_id}`}>
+          <AppLink key="case" to={`/cases/${row.case_id}`}>
             {`v${row.case_version ?? 1}`}
-          </Go>
+          </AppLink>
         ) : (
           '–'
         ),

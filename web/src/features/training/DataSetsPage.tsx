@@ -4,7 +4,7 @@ import { Link } from '@tanstack/react-router';
 import { training } from '@/api/calls';
 import { useSession } from '@/api/session';
 import type { DataSet } from '@/api/types';
-import { Code } from '@/components/Code';
+import { CopyableCode } from '@/components/CopyableCode';
 import { IconFolder, IconPlus } from '@/components/icons';
 import { ListPage } from '@/components/ListPage';
 import { TimeAgo } from '@/components/TimeAgo';
@@ -50,7 +50,11 @@ export function DataSetsPage() {
         { id: 'project', header: 'Project', cell: (row) => row.project },
         { id: 'by', header: 'Made by', cell: (row) => row.created_by },
         { id: 'made', header: 'Made', sort: 'created_at', cell: (row) => <TimeAgo at={row.created_at} /> },
-        { id: 'digest', header: 'Digest', cell: (row) => <Code value={row.digest} what="the digest" shown={12} /> },
+        {
+          id: 'digest',
+          header: 'Digest',
+          cell: (row) => <CopyableCode value={row.digest} label="the digest" maxLength={12} />,
+        },
       ]}
       searchLabel="Search name"
       fixed={{ project_id: projectId }}

@@ -3,28 +3,28 @@ import { Button, Modal, NumberInput, Select, Textarea } from '@mantine/core';
 import { useDisclosure } from '@mantine/hooks';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { Link, useNavigate, useSearch } from '@tanstack/react-router';
-import { useState, type FormEvent, type ReactNode } from 'react';
+import { useState, type SubmitEvent, type ReactNode } from 'react';
 import { classification, training } from '@/api/calls';
 import { asProblem, type Problem } from '@/api/problem';
 import { pathwaysQuery } from '@/api/queries';
 import { useSession } from '@/api/session';
 import type { Check, Limits, PathwayClassifiers, Promotion } from '@/api/types';
 import { Badge } from '@/components/Badge';
-import { Code } from '@/components/Code';
+import { CopyableCode } from '@/components/CopyableCode';
 import { IconCheck, IconCross, IconUndo } from '@/components/icons';
 import { Notice } from '@/components/Notice';
-import { tellProblem, tellSuccess } from '@/components/notify';
+import { notifyProblem, notifySuccess } from '@/components/notify';
 import { Page, Panel } from '@/components/Page';
 import { TimeAgo } from '@/components/TimeAgo';
-import { TypedConfirm } from '@/components/TypedConfirm';
-import { CardTable } from '@/features/classification/CardTable';
+import { ConfirmDialog } from '@/components/ConfirmDialog';
+import { RowTable } from '@/components/RowTable';
 import { capital, count, share } from '@/lib/format';
-import { Agreement, DriftCharts } from './Watch';
+import { AgreementChart, DriftCharts } from './ClassifierMonitoring';
 import { TrainingTabs } from './TrainingTabs';
 import classes from './training.module.css';
 
 export function InUsePage() {
-  const search = useSearch({ strict: false });
+  const search = useSearch({ from: '/shell/training/use' });
   const navigate = useNavigate();
   const { data: pathways } = useQuery(pathwaysQuery);
   const name = search.pathway ?? pathways?.[0]?.name;
@@ -45,7 +45,7 @@ export function InUsePage() {
             aria-label="Pathway"
             data={(pathways ?? []).map((entry) => ({ value: entry.name, label: entry.title }))}
             value={name ?? null}
-            onChange={(value) => value && void navigate({ to: '.', search: { pathway: value } as never })}
+            onChange={(value) => value && void navigate({ to: '/training/use', search: { pathway: value } })}
           />
         )
       }
@@ -57,19 +57,19 @@ export function InUsePage() {
       )}
       {data && (
         <>
-          <Readers state={data} />
-          <Promotions state={data} />
+          <CurrentClassifiers state={data} />
+          <PromotionPanel state={data} />
           <LimitsPanel key={data.limits?.changed_at ?? 'none'} state={data} />
-          <Agreement pathway={data.pathway} />
+          <AgreementChart pathway={data.pathway} />
           <DriftCharts pathway={data.pathway} />
-          <Past state={data} />
+          <AppointmentHistory state={data} />
         </>
       )}
     </Page>
   );
 }
 
-function useChanged() {
+function useRefresh() {
   const client = useQueryClient();
   return async () => {
     await client.invalidateQueries({ queryKey: ['training'] });
@@ -77,9 +77,9 @@ function useChanged() {
   };
 }
 
-function Readers({ state }: { state: PathwayClassifiers }) {
+function CurrentClassifiers({ state }: { state: PathwayClassifiers }) {
   const { can } = useSession();
-  const changed = useChanged();
+  const refresh = useRefresh();
   const [rolling, roll] = useDisclosure(false);
   const [ending, end] = useDisclosure(false);
   return (
@@ -95,7 +95,7 @@ function Readers({ state }: { state: PathwayClassifiers }) {
           )
         }
       >
-        <Reader
+        <ClassifierFacts
           name={state.in_use.classifier}
           digest={state.in_use.digest}
           words={
@@ -120,7 +120,7 @@ function Readers({ state }: { state: PathwayClassifiers }) {
         }
       >
         {state.shadow ? (
-          <Reader
+          <ClassifierFacts
             name={state.shadow.classifier}
             digest={state.shadow.digest}
             words={
@@ -131,21 +131,21 @@ function Readers({ state }: { state: PathwayClassifiers }) {
             }
           />
         ) : (
-          <BeginShadow state={state} />
+          <StartShadow state={state} />
         )}
       </Panel>
-      <TypedConfirm
+      <ConfirmDialog
         opened={rolling}
         onClose={roll.close}
         title="Roll back"
         code={state.pathway}
         codeName="pathway"
-        verb="Roll back"
+        confirmLabel="Roll back"
         consequence={`${state.in_use.classifier} reads no more images of ${state.title}; the classifier before it reads them from now on. What ${state.in_use.classifier} said stays, under its digest.`}
-        act={async () => {
+        onConfirm={async () => {
           const after = await training.rollBack(state.pathway);
-          await changed();
-          tellSuccess(`${after.in_use.classifier} reads again`);
+          await refresh();
+          notifySuccess(`${after.in_use.classifier} reads again`);
         }}
       />
       <Modal opened={ending} onClose={end.close} title="End reading in the shadow">
@@ -159,8 +159,8 @@ function Readers({ state }: { state: PathwayClassifiers }) {
               onClick={() =>
                 void training
                   .endShadow(state.pathway)
-                  .then(changed)
-                  .catch((error: unknown) => tellProblem(error))
+                  .then(refresh)
+                  .catch((error: unknown) => notifyProblem(error))
                   .finally(end.close)
               }
             >
@@ -173,20 +173,20 @@ function Readers({ state }: { state: PathwayClassifiers }) {
   );
 }
 
-function Reader({ name, digest, words }: { name: string; digest: string; words: ReactNode }) {
+function ClassifierFacts({ name, digest, words }: { name: string; digest: string; words: ReactNode }) {
   return (
     <div className={classes.reader}>
       <Link to="/classifiers/$digest" params={{ digest }} className={classes.name}>
         {name}
       </Link>
-      <Code value={digest} what="the digest" shown={16} />
+      <CopyableCode value={digest} label="the digest" maxLength={16} />
       <p className={classes.note}>{words}</p>
     </div>
   );
 }
 
-function BeginShadow({ state }: { state: PathwayClassifiers }) {
-  const changed = useChanged();
+function StartShadow({ state }: { state: PathwayClassifiers }) {
+  const refresh = useRefresh();
   const { data: classifiers } = useQuery({
     queryKey: ['classifiers'],
     queryFn: ({ signal }) => classification.classifiers(signal),
@@ -194,16 +194,16 @@ function BeginShadow({ state }: { state: PathwayClassifiers }) {
   });
   const [digest, setDigest] = useState<string | null>(null);
   const [busy, setBusy] = useState(false);
-  const others = (classifiers ?? []).filter((one) => one.digest !== state.in_use.digest);
-  const begin = async () => {
+  const others = (classifiers ?? []).filter((classifier) => classifier.digest !== state.in_use.digest);
+  const start = async () => {
     if (!digest) return;
     setBusy(true);
     try {
-      const after = await training.beginShadow(state.pathway, digest);
-      await changed();
-      tellSuccess(`${after.shadow?.classifier ?? 'It'} reads in the shadow`);
+      const after = await training.startShadow(state.pathway, digest);
+      await refresh();
+      notifySuccess(`${after.shadow?.classifier ?? 'It'} reads in the shadow`);
     } catch (error) {
-      tellProblem(error, 'No classifier reads in the shadow');
+      notifyProblem(error, 'No classifier reads in the shadow');
     } finally {
       setBusy(false);
     }
@@ -221,15 +221,15 @@ function BeginShadow({ state }: { state: PathwayClassifiers }) {
       <Select
         label="Classifier"
         placeholder="Choose one"
-        data={others.map((one) => ({
-          value: one.digest,
-          label: `${one.name} ${one.version} (${one.digest.slice(0, 8)})`,
+        data={others.map((classifier) => ({
+          value: classifier.digest,
+          label: `${classifier.name} ${classifier.version} (${classifier.digest.slice(0, 8)})`,
         }))}
         value={digest}
         onChange={setDigest}
       />
       <div className={classes.buttons}>
-        <Button disabled={!digest} loading={busy} onClick={() => void begin()}>
+        <Button disabled={!digest} loading={busy} onClick={() => void start()}>
           Begin reading in the shadow
         </Button>
       </div>
@@ -237,14 +237,14 @@ function BeginShadow({ state }: { state: PathwayClassifiers }) {
   );
 }
 
-const LIMIT_WORDS: Record<string, string> = {
+const LIMIT_NAMES: Record<string, string> = {
   images: 'Signed images that both have read',
   margin: 'Balanced accuracy below the one in use',
   ece: 'Expected calibration error',
   abstention: 'Share of images on which it abstains',
 };
 
-function shown(check: Check): [value: string, limit: string] {
+function formatCheck(check: Check): [value: string, limit: string] {
   const write = (value: number) =>
     check.name === 'images' ? count(value) : check.name === 'ece' ? value.toFixed(3) : share(value);
   const value = check.value === null ? 'not known' : write(check.value);
@@ -255,7 +255,7 @@ function Checks({ checks }: { checks: readonly Check[] }) {
   return (
     <ul className={classes.limits}>
       {checks.map((check) => {
-        const [value, limit] = shown(check);
+        const [value, limit] = formatCheck(check);
         return (
           <li key={check.name}>
             <Badge
@@ -264,7 +264,7 @@ function Checks({ checks }: { checks: readonly Check[] }) {
             >
               {check.met ? 'Met' : 'Not met'}
             </Badge>
-            <span>{LIMIT_WORDS[check.name] ?? check.words}</span>
+            <span>{LIMIT_NAMES[check.name] ?? check.words}</span>
             <span className={classes.value}>
               <strong>{value}</strong> ({limit})
             </span>
@@ -275,24 +275,24 @@ function Checks({ checks }: { checks: readonly Check[] }) {
   );
 }
 
-function Promotions({ state }: { state: PathwayClassifiers }) {
-  const changed = useChanged();
+function PromotionPanel({ state }: { state: PathwayClassifiers }) {
+  const refresh = useRefresh();
   const [busy, setBusy] = useState(false);
   const { data } = useQuery({
     queryKey: ['training', 'promotions', state.pathway],
     queryFn: ({ signal }) => training.promotions({ pathway: state.pathway, page_size: 20 }, signal),
   });
-  const waiting = data?.items.find((one) => one.state === 'waiting');
-  const decided = (data?.items ?? []).filter((one) => one.state !== 'waiting');
-  const ask = async () => {
+  const waiting = data?.items.find((promotion) => promotion.state === 'waiting');
+  const decided = (data?.items ?? []).filter((promotion) => promotion.state !== 'waiting');
+  const requestPromotion = async () => {
     if (!state.shadow) return;
     setBusy(true);
     try {
-      await training.ask({ digest: state.shadow.digest, pathway: state.pathway });
-      await changed();
-      tellSuccess('The promotion is asked for', 'Another person, an administrator, approves it.');
+      await training.requestPromotion({ digest: state.shadow.digest, pathway: state.pathway });
+      await refresh();
+      notifySuccess('The promotion is asked for', 'Another person, an administrator, approves it.');
     } catch (error) {
-      tellProblem(error, 'The promotion was not asked for');
+      notifyProblem(error, 'The promotion was not asked for');
     } finally {
       setBusy(false);
     }
@@ -301,7 +301,7 @@ function Promotions({ state }: { state: PathwayClassifiers }) {
     <Panel title="Promotion">
       <div className={classes.reader}>
         {waiting ? (
-          <Waiting promotion={waiting} />
+          <PendingPromotion promotion={waiting} />
         ) : state.shadow && state.checks ? (
           <>
             <p className={classes.text}>
@@ -315,7 +315,7 @@ function Promotions({ state }: { state: PathwayClassifiers }) {
               </p>
             )}
             <div className={classes.buttons}>
-              <Button loading={busy} onClick={() => void ask()}>
+              <Button loading={busy} onClick={() => void requestPromotion()}>
                 Ask for promotion
               </Button>
             </div>
@@ -328,20 +328,20 @@ function Promotions({ state }: { state: PathwayClassifiers }) {
           </p>
         )}
         {decided.length > 0 && (
-          <CardTable
+          <RowTable
             name="Decided promotions"
-            head={['Classifier', 'Decision', 'Asked by', 'Decided by', 'When', 'Reason']}
-            rows={decided.map((one) => [
-              <Link key="name" to="/classifiers/$digest" params={{ digest: one.digest }}>
-                {one.classifier}
+            headers={['Classifier', 'Decision', 'Asked by', 'Decided by', 'When', 'Reason']}
+            rows={decided.map((promotion) => [
+              <Link key="name" to="/classifiers/$digest" params={{ digest: promotion.digest }}>
+                {promotion.classifier}
               </Link>,
-              <Badge key="state" tone={one.state === 'approved' ? 'green' : 'gray'}>
-                {capital(one.state)}
+              <Badge key="state" tone={promotion.state === 'approved' ? 'green' : 'gray'}>
+                {capital(promotion.state)}
               </Badge>,
-              one.requested_by,
-              one.decided_by ?? '–',
-              <TimeAgo key="when" at={one.decided_at} />,
-              one.reason ?? '–',
+              promotion.requested_by,
+              promotion.decided_by ?? '–',
+              <TimeAgo key="when" at={promotion.decided_at} />,
+              promotion.reason ?? '–',
             ])}
           />
         )}
@@ -350,9 +350,9 @@ function Promotions({ state }: { state: PathwayClassifiers }) {
   );
 }
 
-function Waiting({ promotion }: { promotion: Promotion }) {
+function PendingPromotion({ promotion }: { promotion: Promotion }) {
   const { can } = useSession();
-  const changed = useChanged();
+  const refresh = useRefresh();
   const [rejecting, reject] = useDisclosure(false);
   const [reason, setReason] = useState('');
   const [busy, setBusy] = useState(false);
@@ -360,11 +360,11 @@ function Waiting({ promotion }: { promotion: Promotion }) {
     setBusy(true);
     try {
       await what();
-      await changed();
+      await refresh();
       reject.close();
-      tellSuccess(done);
+      notifySuccess(done);
     } catch (error) {
-      tellProblem(error, 'The promotion is not decided');
+      notifyProblem(error, 'The promotion is not decided');
     } finally {
       setBusy(false);
     }
@@ -438,7 +438,7 @@ const DEFAULTS: Limits = { margin: 0.01, ece: 0.05, abstention: 0.2, images: 100
 
 function LimitsPanel({ state }: { state: PathwayClassifiers }) {
   const { can } = useSession();
-  const changed = useChanged();
+  const refresh = useRefresh();
   const [limits, setLimits] = useState<Limits>(() => ({
     margin: state.limits?.margin ?? DEFAULTS.margin,
     ece: state.limits?.ece ?? DEFAULTS.ece,
@@ -450,14 +450,14 @@ function LimitsPanel({ state }: { state: PathwayClassifiers }) {
   const mayChange = can('decide-promotions');
   if (!mayChange && !state.limits) return null;
 
-  const submit = async (event: FormEvent) => {
+  const submit = async (event: SubmitEvent) => {
     event.preventDefault();
     setBusy(true);
     setProblem(null);
     try {
-      await training.fixLimits(state.pathway, limits);
-      await changed();
-      tellSuccess('The limits are fixed');
+      await training.setLimits(state.pathway, limits);
+      await refresh();
+      notifySuccess('The limits are fixed');
     } catch (error) {
       setProblem(asProblem(error));
     } finally {
@@ -530,21 +530,21 @@ function LimitsPanel({ state }: { state: PathwayClassifiers }) {
   );
 }
 
-function Past({ state }: { state: PathwayClassifiers }) {
+function AppointmentHistory({ state }: { state: PathwayClassifiers }) {
   if (state.history.length === 0) return null;
   return (
     <Panel title="Who read when">
-      <CardTable
+      <RowTable
         name="Who read when"
-        head={['Classifier', 'Part', 'From', 'Until', 'Appointed by', 'Digest']}
-        rows={state.history.map((one) => [
-          one.classifier,
-          capital(one.part),
-          <TimeAgo key="from" at={one.since} />,
-          one.until ? <TimeAgo key="until" at={one.until} /> : 'now',
-          one.by ?? '–',
-          <Link key="digest" to="/classifiers/$digest" params={{ digest: one.digest }} className="mh-code">
-            {one.digest.slice(0, 8)}
+        headers={['Classifier', 'Part', 'From', 'Until', 'Appointed by', 'Digest']}
+        rows={state.history.map((appointment) => [
+          appointment.classifier,
+          capital(appointment.part),
+          <TimeAgo key="from" at={appointment.since} />,
+          appointment.until ? <TimeAgo key="until" at={appointment.until} /> : 'now',
+          appointment.by ?? '–',
+          <Link key="digest" to="/classifiers/$digest" params={{ digest: appointment.digest }} className="mh-code">
+            {appointment.digest.slice(0, 8)}
           </Link>,
         ])}
       />

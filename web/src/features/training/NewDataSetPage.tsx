@@ -2,7 +2,7 @@
 import { Button, FileInput, SegmentedControl, Select, TextInput } from '@mantine/core';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { Link, useNavigate } from '@tanstack/react-router';
-import { useState, type FormEvent } from 'react';
+import { useState, type SubmitEvent } from 'react';
 import { training } from '@/api/calls';
 import { asProblem, type Problem } from '@/api/problem';
 import { pathwaysQuery } from '@/api/queries';
@@ -18,7 +18,7 @@ export function NewDataSetPage() {
   const { data: pathways } = useQuery(pathwaysQuery);
   const navigate = useNavigate();
   const client = useQueryClient();
-  const [from, setFrom] = useState<'verdicts' | 'zip'>('verdicts');
+  const [source, setSource] = useState<'verdicts' | 'zip'>('verdicts');
   const [projectId, setProjectId] = useState(
     mine.find((entry) => entry.project_id === homeProjectId)?.project_id ?? mine[0]?.project_id,
   );
@@ -29,26 +29,30 @@ export function NewDataSetPage() {
   const [problem, setProblem] = useState<Problem | null>(null);
   const [errors, setErrors] = useState<Record<string, string>>({});
   const [busy, setBusy] = useState(false);
-  const way = pathway ?? (pathways?.length === 1 ? (pathways[0]?.name ?? null) : null);
+  const pathwayName = pathway ?? (pathways?.length === 1 ? (pathways[0]?.name ?? null) : null);
 
-  const submit = async (event: FormEvent<HTMLFormElement>) => {
+  const submit = async (event: SubmitEvent<HTMLFormElement>) => {
     event.preventDefault();
     const form = event.currentTarget;
-    const found: Record<string, string> = {};
-    if (from === 'verdicts' && !way) found.pathway = 'Choose the pathway.';
-    if (from === 'zip' && !file) found.file = 'Choose the ZIP.';
-    if (from === 'zip' && !name.trim()) found.name = 'Give the data set a name.';
-    setErrors(found);
+    const problems: Record<string, string> = {};
+    if (source === 'verdicts' && !pathwayName) problems.pathway = 'Choose the pathway.';
+    if (source === 'zip' && !file) problems.file = 'Choose the ZIP.';
+    if (source === 'zip' && !name.trim()) problems.name = 'Give the data set a name.';
+    setErrors(problems);
     setProblem(null);
-    if (Object.keys(found).length === 0) {
+    if (Object.keys(problems).length === 0) {
       setBusy(true);
       try {
-        const made =
-          from === 'verdicts'
-            ? await training.makeDataset({ project_id: projectId, pathway: way ?? '', name: name.trim() || null })
-            : await training.uploadDataset(file!, { projectId, name: name.trim() }, setSent);
+        const created =
+          source === 'verdicts'
+            ? await training.createDataset({
+                project_id: projectId,
+                pathway: pathwayName ?? '',
+                name: name.trim() || null,
+              })
+            : await training.uploadDataset(file ?? new File([], ''), { projectId, name: name.trim() }, setSent);
         await client.invalidateQueries({ queryKey: ['datasets'] });
-        await navigate({ to: '/training/datasets/$datasetId', params: { datasetId: made.id } });
+        await navigate({ to: '/training/datasets/$datasetId', params: { datasetId: created.id } });
         return;
       } catch (error) {
         const refused = asProblem(error);
@@ -77,9 +81,9 @@ export function NewDataSetPage() {
               { value: 'verdicts', label: 'Signed verdicts' },
               { value: 'zip', label: 'A ZIP of images' },
             ]}
-            value={from}
+            value={source}
             onChange={(value) => {
-              setFrom(value as 'verdicts' | 'zip');
+              setSource(value);
               setErrors({});
               setProblem(null);
             }}
@@ -92,13 +96,13 @@ export function NewDataSetPage() {
               onChange={(value) => setProjectId(value ?? projectId)}
             />
           )}
-          {from === 'verdicts' ? (
+          {source === 'verdicts' ? (
             <>
               <Select
                 label="Pathway"
                 required
                 data={(pathways ?? []).map((entry) => ({ value: entry.name, label: entry.title }))}
-                value={way}
+                value={pathwayName}
                 error={errors.pathway}
                 onChange={setPathway}
               />

@@ -2,7 +2,7 @@
 import { Button, Checkbox, Select, Textarea, TextInput } from '@mantine/core';
 import { useQuery } from '@tanstack/react-query';
 import { Link, useNavigate, useSearch } from '@tanstack/react-router';
-import { useState, type FormEvent } from 'react';
+import { useState, type SubmitEvent } from 'react';
 import { training } from '@/api/calls';
 import { asProblem, type Problem } from '@/api/problem';
 import { useSession } from '@/api/session';
@@ -15,7 +15,7 @@ const OWN = '';
 
 export function NewRunPage() {
   const { projectId } = useSession();
-  const search = useSearch({ strict: false });
+  const search = useSearch({ from: '/shell/training/new' });
   const navigate = useNavigate();
   const { data: datasets } = useQuery({
     queryKey: ['datasets', 'choice', projectId],
@@ -36,21 +36,22 @@ export function NewRunPage() {
   const [problem, setProblem] = useState<Problem | null>(null);
   const [errors, setErrors] = useState<Record<string, string>>({});
   const [busy, setBusy] = useState(false);
-  const needsStart = text === null && Boolean(recipes?.find((one) => one.name === recipe)?.needs_start);
-  const chosen = datasets?.items.find((one) => one.id === datasetId);
+  const needsStart = text === null && Boolean(recipes?.find((candidate) => candidate.name === recipe)?.needs_start);
+  const chosen = datasets?.items.find((version) => version.id === datasetId);
 
-  const submit = async (event: FormEvent<HTMLFormElement>) => {
+  const submit = async (event: SubmitEvent<HTMLFormElement>) => {
     event.preventDefault();
     const form = event.currentTarget;
-    const found: Record<string, string> = {};
-    if (!/^[a-z0-9][a-z0-9-]{0,62}$/.test(name)) found.name = 'Small letters, digits and hyphens, such as our-smears.';
-    if (!datasetId) found.dataset_id = 'Choose what to learn from.';
-    if (recipe === null) found.recipe = 'Choose how to learn.';
-    if (needsStart && !init.trim()) found.init = 'Name what to start from; "none" starts from nothing.';
-    if (overrule && !reason.trim()) found.overrule_leakage = 'Say why; the reason stands on the card.';
-    setErrors(found);
+    const problems: Record<string, string> = {};
+    if (!/^[a-z0-9][a-z0-9-]{0,62}$/.test(name))
+      problems.name = 'Small letters, digits and hyphens, such as our-smears.';
+    if (!datasetId) problems.dataset_id = 'Choose what to learn from.';
+    if (recipe === null) problems.recipe = 'Choose how to learn.';
+    if (needsStart && !init.trim()) problems.init = 'Name what to start from; "none" starts from nothing.';
+    if (overrule && !reason.trim()) problems.overrule_leakage = 'Say why; the reason stands on the card.';
+    setErrors(problems);
     setProblem(null);
-    if (Object.keys(found).length === 0 && datasetId && recipe !== null) {
+    if (Object.keys(problems).length === 0 && datasetId && recipe !== null) {
       setBusy(true);
       try {
         const run = await training.start({
@@ -86,9 +87,9 @@ export function NewRunPage() {
             label="Data set"
             required
             placeholder={datasets && datasets.items.length === 0 ? 'There is none yet' : 'Choose a version'}
-            data={(datasets?.items ?? []).map((one) => ({
-              value: one.id,
-              label: `${one.name} v${one.version} (${plural(one.images, 'image')})`,
+            data={(datasets?.items ?? []).map((version) => ({
+              value: version.id,
+              label: `${version.name} v${version.version} (${plural(version.images, 'image')})`,
             }))}
             value={datasetId}
             error={errors.dataset_id}
@@ -125,13 +126,13 @@ export function NewRunPage() {
             required
             placeholder="Choose a recipe"
             data={[
-              ...(recipes ?? []).map((one) => ({ value: one.name, label: `${one.title} (${one.name})` })),
+              ...(recipes ?? []).map((option) => ({ value: option.name, label: `${option.title} (${option.name})` })),
               { value: OWN, label: 'My own recipe (TOML)' },
             ]}
             value={recipe}
             error={errors.recipe}
             onChange={(value) => {
-              setText(value === OWN ? (recipes?.find((one) => one.name === recipe)?.text ?? '') : null);
+              setText(value === OWN ? (recipes?.find((candidate) => candidate.name === recipe)?.text ?? '') : null);
               setRecipe(value);
             }}
           />

@@ -5,25 +5,25 @@ import { Link, useParams } from '@tanstack/react-router';
 import { useState } from 'react';
 import { training } from '@/api/calls';
 import type { Run } from '@/api/types';
-import { Code } from '@/components/Code';
-import { Facts } from '@/components/Facts';
+import { CopyableCode } from '@/components/CopyableCode';
+import { DetailList } from '@/components/DetailList';
 import { IconCheck, IconCross } from '@/components/icons';
 import { LineChart } from '@/components/LineChart';
 import { Notice } from '@/components/Notice';
-import { tellProblem } from '@/components/notify';
+import { notifyProblem } from '@/components/notify';
 import { Columns, Page, Panel } from '@/components/Page';
 import { TimeAgo } from '@/components/TimeAgo';
 import { count, plural, share } from '@/lib/format';
-import { duration, isAtWork, RunState, STAGES, stageTitle } from './state';
+import { duration, isRunning, RunState, STAGES, stageTitle } from './runState';
 import classes from './training.module.css';
 
 export function RunPage() {
-  const { runId } = useParams({ strict: false }) as { runId: string };
+  const { runId } = useParams({ from: '/shell/training/runs/$runId' });
   const client = useQueryClient();
   const { data: run } = useSuspenseQuery({
     queryKey: ['runs', 'one', runId],
     queryFn: ({ signal }) => training.run(runId, signal),
-    refetchInterval: (query) => (query.state.data && isAtWork(query.state.data.state) ? 1500 : false),
+    refetchInterval: (query) => (query.state.data && isRunning(query.state.data.state) ? 1500 : false),
   });
   const [busy, setBusy] = useState(false);
 
@@ -33,7 +33,7 @@ export function RunPage() {
       await training.stop(run.id);
       await client.invalidateQueries({ queryKey: ['runs'] });
     } catch (error) {
-      tellProblem(error, `The training of ${run.name} goes on`);
+      notifyProblem(error, `The training of ${run.name} goes on`);
     } finally {
       setBusy(false);
     }
@@ -49,7 +49,7 @@ export function RunPage() {
       }
       trail={[{ to: '/training', title: 'Trainings' }]}
       actions={
-        isAtWork(run.state) && (
+        isRunning(run.state) && (
           <Button
             variant="default"
             leftSection={<IconCross size={18} />}
@@ -78,15 +78,15 @@ export function RunPage() {
                 , then let it read in the shadow under <Link to="/training/use">In use</Link>.
               </Notice>
             )}
-            {isAtWork(run.state) && <Progress run={run} />}
+            {isRunning(run.state) && <Progress run={run} />}
             <Curves run={run} />
           </>
         }
         right={
           <>
             <Panel title="Facts">
-              <Facts
-                facts={[
+              <DetailList
+                details={[
                   [
                     'Data set',
                     <Link key="data" to="/training/datasets/$datasetId" params={{ datasetId: run.dataset_id }}>
@@ -101,7 +101,7 @@ export function RunPage() {
                   run.finished_at !== null && ['Ended', <TimeAgo key="ended" at={run.finished_at} />],
                   run.digest !== null && [
                     'Digest',
-                    <Code key="digest" value={run.digest} what="the digest" shown={16} />,
+                    <CopyableCode key="digest" value={run.digest} label="the digest" maxLength={16} />,
                   ],
                   run.overrule_leakage !== null && ['Leak accepted', run.overrule_leakage],
                 ]}
@@ -173,10 +173,10 @@ function Curves({ run }: { run: Run }) {
   const epochs = run.epochs as Epoch[];
   const last = epochs.at(-1);
   if (!last) return null;
-  const steps = epochs.map((one) => `${one.stage === 'head' ? 'head ' : ''}${one.epoch}`);
-  const seconds = epochs.reduce((sum, one) => sum + (one.seconds ?? 0), 0) / epochs.length;
-  const best = epochs.reduce((found, one) =>
-    (one.validation_accuracy ?? 0) > (found.validation_accuracy ?? 0) ? one : found,
+  const steps = epochs.map((epoch) => `${epoch.stage === 'head' ? 'head ' : ''}${epoch.epoch}`);
+  const seconds = epochs.reduce((sum, epoch) => sum + (epoch.seconds ?? 0), 0) / epochs.length;
+  const best = epochs.reduce((bestSoFar, epoch) =>
+    (epoch.validation_accuracy ?? 0) > (bestSoFar.validation_accuracy ?? 0) ? epoch : bestSoFar,
   );
   const n = `${plural(epochs.length, 'epoch')}, ${duration(seconds)} each`;
   return (
@@ -193,8 +193,8 @@ function Curves({ run }: { run: Run }) {
         stepTitle="Epoch"
         unit="Loss"
         lines={[
-          { name: 'Learning', values: epochs.map((one) => one.loss) },
-          { name: 'Validation', values: epochs.map((one) => one.validation_loss) },
+          { name: 'Learning', values: epochs.map((epoch) => epoch.loss) },
+          { name: 'Validation', values: epochs.map((epoch) => epoch.validation_loss) },
         ]}
         format={(value) => value.toFixed(2)}
       />
@@ -209,7 +209,7 @@ function Curves({ run }: { run: Run }) {
         steps={steps}
         stepTitle="Epoch"
         unit="Accuracy"
-        lines={[{ name: 'Accuracy', values: epochs.map((one) => one.validation_accuracy) }]}
+        lines={[{ name: 'Accuracy', values: epochs.map((epoch) => epoch.validation_accuracy) }]}
         format={share}
       />
     </>

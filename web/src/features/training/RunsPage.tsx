@@ -7,7 +7,7 @@ import type { RunRow } from '@/api/types';
 import { IconPlus, IconTraining } from '@/components/icons';
 import { ListPage } from '@/components/ListPage';
 import { TimeAgo } from '@/components/TimeAgo';
-import { duration, isAtWork, RunState, stageTitle } from './state';
+import { duration, isRunning, RunState, stageTitle } from './runState';
 import { TrainingTabs } from './TrainingTabs';
 
 export function RunsPage() {
@@ -38,7 +38,7 @@ export function RunsPage() {
       rowId={(row) => row.id}
       rowName={(row) => row.name}
       rowLink={(row) => `/training/runs/${row.id}`}
-      refetchInterval={(rows) => (rows?.some((row) => isAtWork(row.state)) ? 3000 : false)}
+      refetchInterval={(rows) => (rows?.some((row) => isRunning(row.state)) ? 3000 : false)}
       empty={{
         icon: <IconTraining size={32} />,
         title: 'Nothing was trained yet',

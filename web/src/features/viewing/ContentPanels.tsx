@@ -5,7 +5,7 @@ import { viewing } from '@/api/calls';
 import { asProblem } from '@/api/problem';
 import type { Content, Image } from '@/api/types';
 import { DocumentPages } from '@/components/DocumentPages';
-import { Facts, type Fact } from '@/components/Facts';
+import { DetailList, type Detail } from '@/components/DetailList';
 import { IconDownload } from '@/components/icons';
 import { Notice } from '@/components/Notice';
 import { Panel } from '@/components/Page';
@@ -83,7 +83,7 @@ export function ContentPanel({ image }: { image: Image }) {
 
 function ContentFacts({ content }: { content: Content }) {
   // The same name may stand twice; a list keeps each.
-  return <Facts facts={content.facts.map(([name, value]): Fact => [name ?? '', value])} />;
+  return <DetailList details={content.facts.map(([name, value]): Detail => [name ?? '', value])} />;
 }
 
 function Tables({ content }: { content: Content }) {
@@ -92,7 +92,7 @@ function Tables({ content }: { content: Content }) {
       {content.sections.map((section) => (
         <section key={section.title}>
           <h3>{section.title}</h3>
-          <Table name={section.title} heads={section.heads} rows={section.rows} />
+          <Table name={section.title} headers={section.heads} rows={section.rows} />
         </section>
       ))}
     </div>

@@ -6,20 +6,20 @@ import { useNavigate, useParams } from '@tanstack/react-router';
 import { useMemo, useRef, useState } from 'react';
 import { viewing } from '@/api/calls';
 import { useSession } from '@/api/session';
-import { Code } from '@/components/Code';
-import { Facts } from '@/components/Facts';
-import { History } from '@/components/History';
-import { Go } from '@/components/Go';
+import { CopyableCode } from '@/components/CopyableCode';
+import { DetailList } from '@/components/DetailList';
+import { HistoryList } from '@/components/HistoryList';
+import { AppLink } from '@/components/AppLink';
 import { IconDots, IconDownload, IconMaximize, IconTrash, IconWorklist } from '@/components/icons';
-import { ImageStage, type StageHandle } from '@/components/ImageStage';
-import { kindWord } from '@/components/kinds';
+import { ImageViewer, type ViewerHandle } from '@/components/ImageViewer';
+import { contentKindName } from '@/components/contentKinds';
 import { LightSlider } from '@/components/LightSlider';
-import { Mark } from '@/components/Mark';
-import { tellSuccess } from '@/components/notify';
+import { StatusMark } from '@/components/StatusMark';
+import { notifySuccess } from '@/components/notify';
 import { Columns, Page, Panel } from '@/components/Page';
-import { Probabilities, UncertainBand } from '@/components/Probabilities';
+import { Probabilities, UncertainNotice } from '@/components/Probabilities';
 import { TimeAgo } from '@/components/TimeAgo';
-import { TypedConfirm } from '@/components/TypedConfirm';
+import { ConfirmDialog } from '@/components/ConfirmDialog';
 import { bytes, probability } from '@/lib/format';
 import type { Light } from '@/viewer/imageCanvas';
 import { ContentPanel, Segments } from './ContentPanels';
@@ -27,7 +27,7 @@ import { ManifestPanel } from './ManifestPanel';
 import classes from './viewing.module.css';
 
 export function ImagePage() {
-  const { imageId } = useParams({ strict: false }) as { imageId: string };
+  const { imageId } = useParams({ from: '/shell/images/$imageId' });
   const { data: image } = useSuspenseQuery({
     queryKey: ['images', 'one', imageId],
     queryFn: ({ signal }) => viewing.image(imageId, signal),
@@ -36,7 +36,7 @@ export function ImagePage() {
   const { can } = useSession();
   const navigate = useNavigate();
   const client = useQueryClient();
-  const stage = useRef<StageHandle>(null);
+  const stage = useRef<ViewerHandle>(null);
   const [evidence, setEvidence] = useState({ shown: false, opacity: 0.5 });
   const [brightness, setBrightness] = useState(1);
   const [contrast, setContrast] = useState(1);
@@ -44,7 +44,7 @@ export function ImagePage() {
   const [deleting, remove] = useDisclosure(false);
   const light = useMemo<Light>(() => ({ brightness, contrast }), [brightness, contrast]);
   const { prediction, verdict } = image;
-  const name = `${kindWord(image.shown_as)} ${image.number}`;
+  const name = `${contentKindName(image.shown_as)} ${image.number}`;
   const framed = image.frames > 0;
 
   return (
@@ -63,7 +63,7 @@ export function ImagePage() {
         <>
           {can('give-verdicts') && image.case_id && !image.case?.signed && (
             <Button
-              component={Go}
+              component={AppLink}
               to={`/worklist?case_id=${image.case_id}&image=${image.id}`}
               leftSection={<IconWorklist size={18} />}
             >
@@ -71,7 +71,7 @@ export function ImagePage() {
             </Button>
           )}
           {image.case_id && (
-            <Button component={Go} to={`/cases/${image.case_id}`} variant="default">
+            <Button component={AppLink} to={`/cases/${image.case_id}`} variant="default">
               Open case
             </Button>
           )}
@@ -108,7 +108,7 @@ export function ImagePage() {
           ) : (
             <Panel>
               <div className={classes.stage}>
-                <ImageStage
+                <ImageViewer
                   handle={stage}
                   image={{
                     id: image.id,
@@ -180,7 +180,7 @@ export function ImagePage() {
             {image.shown_as === 'image' && (
               <Panel title="What was said">
                 <div className={classes.says}>
-                  <Mark image={image} />
+                  <StatusMark image={image} />
                   {verdict && (
                     <div>
                       <div className={classes.label}>{verdict.label}</div>
@@ -193,7 +193,7 @@ export function ImagePage() {
                   {prediction ? (
                     <>
                       {prediction.uncertain ? (
-                        <UncertainBand prediction={prediction} noteNeeded={!verdict} />
+                        <UncertainNotice prediction={prediction} noteNeeded={!verdict} />
                       ) : (
                         <div>
                           <span className={classes.muted}>Classifier says</span>
@@ -218,10 +218,10 @@ export function ImagePage() {
               </Panel>
             )}
             <Panel title="Facts">
-              <Facts
-                facts={[
+              <DetailList
+                details={[
                   ['Kind', image.kind === 'dicom' ? `DICOM, ${image.modality}` : 'Photograph'],
-                  image.shown_as !== 'image' && ['Shown as', kindWord(image.shown_as)],
+                  image.shown_as !== 'image' && ['Shown as', contentKindName(image.shown_as)],
                   framed && ['Pixels', `${image.width} × ${image.height}`],
                   image.frames > 1 && ['Frames', image.frames],
                   ['Size', bytes(image.size_bytes)],
@@ -229,7 +229,7 @@ export function ImagePage() {
                   prediction && ['Classifier', `${prediction.classifier} ${prediction.version}`],
                   prediction && [
                     'Its digest',
-                    <Code key="digest" value={prediction.digest} what="the digest" shown={16} />,
+                    <CopyableCode key="digest" value={prediction.digest} label="the digest" maxLength={16} />,
                   ],
                   prediction && ['Took', `${Math.round(prediction.milliseconds)} ms`],
                 ]}
@@ -237,25 +237,25 @@ export function ImagePage() {
             </Panel>
             <ManifestPanel imageId={image.id} pictured={framed} />
             <Panel title="History">
-              <History entries={image.history} />
+              <HistoryList entries={image.history} />
             </Panel>
           </>
         }
       />
-      <TypedConfirm
+      <ConfirmDialog
         opened={deleting}
         onClose={remove.close}
         title={`Delete ${name.toLowerCase()} of ${image.patient_code}`}
         code={image.patient_code}
         codeName="patient code"
-        verb="Delete image"
+        confirmLabel="Delete image"
         consequence="What is shown here, its prediction and its verdict are destroyed, and cannot be brought back. Images of a signed case cannot be deleted."
-        act={async () => {
+        onConfirm={async () => {
           await viewing.deleteImage(image.id);
           await navigate({ to: '/patients/$patientId', params: { patientId: image.patient_id } });
           client.removeQueries({ queryKey: ['images', 'one', image.id] });
           await client.invalidateQueries();
-          tellSuccess(`Image ${image.number} of ${image.patient_code} is deleted`);
+          notifySuccess(`Image ${image.number} of ${image.patient_code} is deleted`);
         }}
       />
     </Page>

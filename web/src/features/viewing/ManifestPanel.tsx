@@ -4,14 +4,14 @@ import { useDisclosure } from '@mantine/hooks';
 import { useQuery } from '@tanstack/react-query';
 import { ingest } from '@/api/calls';
 import { asProblem } from '@/api/problem';
-import { Code } from '@/components/Code';
-import { Facts } from '@/components/Facts';
+import { CopyableCode } from '@/components/CopyableCode';
+import { DetailList } from '@/components/DetailList';
 import { Panel } from '@/components/Page';
 import { Table } from '@/components/Table';
 import { TimeAgo } from '@/components/TimeAgo';
 import classes from './viewing.module.css';
 
-const LOOKED: Record<string, string> = {
+const PIXEL_CHECKS: Record<string, string> = {
   program: 'looked through by program',
   person: 'looked through by a person',
   no: 'not looked through: the scanner writes nothing into them',
@@ -31,14 +31,19 @@ export function ManifestPanel({ imageId, pictured = true }: { imageId: string; p
       {error && <p className={classes.muted}>{asProblem(error).detail}</p>}
       {manifest && (
         <>
-          <Facts
-            facts={[
+          <DetailList
+            details={[
               ['Profile', `${manifest.profile} ${manifest.profile_version}`],
-              ['Its digest', <Code key="digest" value={manifest.profile_digest} what="the digest" shown={12} />],
+              [
+                'Its digest',
+                <CopyableCode key="digest" value={manifest.profile_digest} label="the digest" maxLength={12} />,
+              ],
               ['Engine', manifest.engine],
               [
                 'Pixels',
-                pictured || manifest.looked_through === 'person' ? LOOKED[manifest.looked_through] : 'it has none',
+                pictured || manifest.looked_through === 'person'
+                  ? PIXEL_CHECKS[manifest.looked_through]
+                  : 'it has none',
               ],
               [
                 'Writing',
@@ -57,13 +62,13 @@ export function ManifestPanel({ imageId, pictured = true }: { imageId: string; p
             </p>
             <Table
               name="What was done to each attribute"
-              heads={['Attribute', 'What it was', 'What was done', 'By which rule']}
+              headers={['Attribute', 'What it was', 'What was done', 'By which rule']}
               rows={manifest.lines.map((line) => [
                 <span key="name">
                   {line.name} <code>{line.path}</code>
                   {line.count > 1 && ` × ${line.count}`}
                 </span>,
-                KINDS[line.vr] ?? line.vr,
+                VALUE_KINDS[line.vr] ?? line.vr,
                 line.done,
                 line.rule,
               ])}
@@ -76,7 +81,7 @@ export function ManifestPanel({ imageId, pictured = true }: { imageId: string; p
 }
 
 // Value representations of DICOM PS3.5, in words.
-const KINDS: Record<string, string> = {
+const VALUE_KINDS: Record<string, string> = {
   AE: 'name of a device',
   AS: 'age',
   CS: 'code',

@@ -3,7 +3,7 @@
 import type { ChannelGroup } from '@/api/types';
 import { Table } from '@/components/Table';
 import classes from './content.module.css';
-import { barOf, extentOf, pathOf, stepOf, unitWords } from './waves';
+import { barOf, extentOf, waveformPath, stepOf, unitName } from './waveformPaths';
 
 const LANE = 96;
 const LEFT = 132;
@@ -16,15 +16,15 @@ export function Waveforms({ groups }: { groups: ChannelGroup[] }) {
   return (
     <div className={classes.stack}>
       {groups.map((group, index) => (
-        <Group key={index} group={group} />
+        <WaveformGroup key={index} group={group} />
       ))}
     </div>
   );
 }
 
-function Group({ group }: { group: ChannelGroup }) {
+function WaveformGroup({ group }: { group: ChannelGroup }) {
   const seconds = group.shown / group.frequency_hz;
-  const whole = group.samples / group.frequency_hz;
+  const totalSeconds = group.samples / group.frequency_hz;
   const rate = `${group.frequency_hz} samples a second`;
   if (group.fault)
     return (
@@ -49,8 +49,8 @@ function Group({ group }: { group: ChannelGroup }) {
       <p className={classes.muted}>
         {group.channels.length === 1 ? '1 channel' : `${group.channels.length} channels`}, {rate}
         {group.shown < group.samples
-          ? `; the first ${seconds.toFixed(1)} s of ${whole.toFixed(1)} s are drawn. Download the object for the rest.`
-          : `, ${whole.toFixed(1)} s.`}
+          ? `; the first ${seconds.toFixed(1)} s of ${totalSeconds.toFixed(1)} s are drawn. Download the object for the rest.`
+          : `, ${totalSeconds.toFixed(1)} s.`}
       </p>
       <div className={classes.waves} tabIndex={0} role="region" aria-label={`${group.title}: drawn over time`}>
         <svg
@@ -88,7 +88,7 @@ function Group({ group }: { group: ChannelGroup }) {
                   <title>{channel.name}</title>
                 </text>
                 <text className={classes.tick} x={8} y={middle + 14}>
-                  {bar} {unitWords(channel.unit)}
+                  {bar} {unitName(channel.unit)}
                 </text>
                 <line
                   className={classes.bar}
@@ -99,7 +99,7 @@ function Group({ group }: { group: ChannelGroup }) {
                 />
                 <path
                   className={classes.trace}
-                  d={pathOf(channel.values, inner, (value) => middle - (value - (low + high) / 2) * scale, LEFT)}
+                  d={waveformPath(channel.values, inner, (value) => middle - (value - (low + high) / 2) * scale, LEFT)}
                 />
               </g>
             );
@@ -110,10 +110,10 @@ function Group({ group }: { group: ChannelGroup }) {
         <summary>Smallest and largest values</summary>
         <Table
           name={`Values of ${group.title}`}
-          heads={['Channel', 'Unit', 'Smallest', 'Largest']}
+          headers={['Channel', 'Unit', 'Smallest', 'Largest']}
           rows={group.channels.map((channel) => {
             const { low, high } = extentOf(channel.values);
-            return [channel.name, unitWords(channel.unit), low, high];
+            return [channel.name, unitName(channel.unit), low, high];
           })}
         />
       </details>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { ActionIcon, Button, Popover } from '@mantine/core';
-import { useEffect, useState, useSyncExternalStore } from 'react';
+import { useState, useSyncExternalStore } from 'react';
 import { IconBell, IconCircleCheck, IconWarning } from '@/components/icons';
 import { noticeLog } from '@/components/noticeLog';
 import { TimeAgo } from '@/components/TimeAgo';
@@ -8,38 +8,39 @@ import classes from './TopBar.module.css';
 
 /** The notices of this sitting; one that went by too fast is still here. */
 export function Notices() {
-  const told = useSyncExternalStore(noticeLog.subscribe, noticeLog.snapshot);
+  const notices = useSyncExternalStore(noticeLog.subscribe, noticeLog.snapshot);
   const [open, setOpen] = useState(false);
-  const [seen, setSeen] = useState(0);
-  const latest = told[0]?.id ?? 0;
-  const unseen = told.filter((entry) => entry.id > seen).length;
+  const [lastReadId, setLastReadId] = useState(0);
+  const latest = notices[0]?.id ?? 0;
+  const unread = open ? 0 : notices.filter((entry) => entry.id > lastReadId).length;
 
-  useEffect(() => {
-    if (open) setSeen(latest);
-  }, [open, latest]);
+  const toggle = (opened: boolean) => {
+    setOpen(opened);
+    setLastReadId(latest);
+  };
 
   return (
-    <Popover opened={open} onChange={setOpen} position="bottom-end" width={340} trapFocus>
+    <Popover opened={open} onChange={toggle} position="bottom-end" width={340} trapFocus>
       <Popover.Target>
         <ActionIcon
           variant="subtle"
           color="gray"
           size="lg"
           className={classes.bell}
-          aria-label={unseen > 0 ? `Notices, ${unseen} new` : 'Notices'}
-          onClick={() => setOpen(!open)}
+          aria-label={unread > 0 ? `Notices, ${unread} new` : 'Notices'}
+          onClick={() => toggle(!open)}
         >
           <IconBell />
-          {unseen > 0 && <span className={classes.dot} />}
+          {unread > 0 && <span className={classes.dot} />}
         </ActionIcon>
       </Popover.Target>
       <Popover.Dropdown aria-label="Notices">
-        {told.length === 0 ? (
+        {notices.length === 0 ? (
           <p className={classes.none}>No notices in this sitting.</p>
         ) : (
           <>
             <ul className={classes.notices}>
-              {told.map((entry) => (
+              {notices.map((entry) => (
                 <li key={entry.id} data-problem={entry.problem || undefined}>
                   {entry.problem ? <IconWarning size={18} /> : <IconCircleCheck size={18} />}
                   <div>

@@ -10,28 +10,28 @@ import { IconSearch } from '@/components/icons';
 import { age, capital, sex, words } from '@/lib/format';
 import classes from './TopBar.module.css';
 
-type Found = { group: string; to: string; title: string; side: string };
+type SearchResult = { group: string; to: string; title: string; side: string };
 
 export function SearchBox() {
   const { projectId, can } = useSession();
   const navigate = useNavigate();
   const input = useRef<HTMLInputElement>(null);
   const [text, setText] = useState('');
-  const [asked] = useDebouncedValue(text.trim(), 180);
+  const [searchText] = useDebouncedValue(text.trim(), 180);
   const box = useCombobox({ onDropdownClose: () => box.resetSelectedOption() });
 
   useHotkeys([['/', () => input.current?.select()]]);
 
-  const { data: found, isFetching } = useQuery({
-    queryKey: ['search', asked, projectId],
-    enabled: asked.length > 0,
-    queryFn: async ({ signal }): Promise<Found[]> => {
-      const query = { query: asked, page_size: 5, project_id: projectId };
+  const { data: results, isFetching } = useQuery({
+    queryKey: ['search', searchText, projectId],
+    enabled: searchText.length > 0,
+    queryFn: async ({ signal }): Promise<SearchResult[]> => {
+      const query = { query: searchText, page_size: 5, project_id: projectId };
       const [patients, cases, images, people] = await Promise.all([
         records.patients(query, signal),
         review.cases(query, signal),
         viewing.images(query, signal),
-        can('manage-people') ? accounts.users({ query: asked, page_size: 5 }, signal) : null,
+        can('manage-people') ? accounts.users({ query: searchText, page_size: 5 }, signal) : null,
       ]);
       return [
         ...patients.items.map((row) => ({
@@ -69,7 +69,7 @@ export function SearchBox() {
     void navigate({ to });
   };
 
-  const groups = Map.groupBy(found ?? [], (entry) => entry.group);
+  const groups = Map.groupBy(results ?? [], (entry) => entry.group);
 
   return (
     <div className={classes.search} role="search">
@@ -94,7 +94,7 @@ export function SearchBox() {
               if (event.key === 'Escape') input.current?.blur();
               if (event.key === 'Enter' && box.getSelectedOptionIndex() < 0 && text.trim()) {
                 event.preventDefault();
-                const only = found?.length === 1 ? found[0] : undefined;
+                const only = results?.length === 1 ? results[0] : undefined;
                 if (only) go(only.to);
                 else {
                   box.closeDropdown();
@@ -118,10 +118,10 @@ export function SearchBox() {
                 ))}
               </Combobox.Group>
             ))}
-            {found && found.length === 0 && !isFetching && (
+            {results && results.length === 0 && !isFetching && (
               <Combobox.Empty>Nothing is found by this. Try a patient code.</Combobox.Empty>
             )}
-            {!found && <Combobox.Empty>Searching</Combobox.Empty>}
+            {!results && <Combobox.Empty>Searching</Combobox.Empty>}
           </Combobox.Options>
         </Combobox.Dropdown>
       </Combobox>

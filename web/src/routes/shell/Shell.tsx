@@ -5,7 +5,7 @@ import { Link, Outlet, useLocation } from '@tanstack/react-router';
 import { useEffect, useRef, useState } from 'react';
 import { SessionProvider, useSession } from '@/api/session';
 import { IconCollapse, IconExpand, IconMore } from '@/components/icons';
-import { remember, remembered } from '@/lib/remembered';
+import { writePreference, readPreference } from '@/lib/preferences';
 import { DESTINATIONS, type Destination } from './destinations';
 import { Logo } from '@/components/Logo';
 import classes from './Shell.module.css';
@@ -21,7 +21,7 @@ export function Shell() {
 
 function Frame() {
   const { can } = useSession();
-  const [collapsed, setCollapsed] = useState(() => remembered('bar.collapsed', false));
+  const [collapsed, setCollapsed] = useState(() => readPreference('bar.collapsed', false));
   const destinations = DESTINATIONS.filter((entry) => entry.ability === null || can(entry.ability));
   const path = useLocation({ select: (location) => location.pathname });
   const main = useRef<HTMLElement>(null);
@@ -35,7 +35,7 @@ function Frame() {
   }, [path]);
 
   const toggle = () => {
-    remember('bar.collapsed', !collapsed);
+    writePreference('bar.collapsed', !collapsed);
     setCollapsed(!collapsed);
   };
 
@@ -92,11 +92,11 @@ function Entry({ entry, collapsed, onClick }: { entry: Destination; collapsed?: 
   );
 }
 
-const ON_THE_PHONE = ['/', '/worklist', '/patients', '/upload', '/cases'];
+const PHONE_DESTINATIONS = ['/', '/worklist', '/patients', '/upload', '/cases'];
 
 function BottomBar({ destinations }: { destinations: readonly Destination[] }) {
   const [open, { open: show, close }] = useDisclosure(false);
-  const first = destinations.filter((entry) => ON_THE_PHONE.includes(entry.to)).slice(0, 4);
+  const first = destinations.filter((entry) => PHONE_DESTINATIONS.includes(entry.to)).slice(0, 4);
   const others = destinations.filter((entry) => !first.includes(entry));
   return (
     <nav aria-label="Main, at the bottom" className={classes.bottom}>

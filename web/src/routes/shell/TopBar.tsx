@@ -5,7 +5,7 @@ import { useNavigate } from '@tanstack/react-router';
 import { accounts } from '@/api/calls';
 import { meQuery, useSession } from '@/api/session';
 import { IconKey, IconLogout, IconMoon, IconSettings, IconSun, IconUser } from '@/components/icons';
-import { tellProblem } from '@/components/notify';
+import { notifyProblem } from '@/components/notify';
 import { ROLE_TITLES } from '@/lib/roles';
 import { Notices } from './Notices';
 import { SearchBox } from './SearchBox';
@@ -78,7 +78,7 @@ function MeMenu() {
     try {
       await accounts.signOut();
     } catch (error) {
-      tellProblem(error, 'You are still signed in');
+      notifyProblem(error, 'You are still signed in');
       return;
     }
     client.clear();

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Button, Modal, TextInput } from '@mantine/core';
 import { useQueryClient } from '@tanstack/react-query';
-import { useState, type FormEvent } from 'react';
+import { useState, type SubmitEvent } from 'react';
 import { records, viewing } from '@/api/calls';
-import { tellSuccess } from '@/components/notify';
+import { notifySuccess } from '@/components/notify';
 import { plural } from '@/lib/format';
-import { countOf, imagesIn, nameOf, patientOf, type Entry, type Kind } from './entries';
+import { countOf, imageCount, nameOf, patientOf, type Entry, type EntryKind } from './entries';
 import classes from './explorer.module.css';
-import { inParts, type Done, type Failed } from './inParts';
-import { Failures, Progress } from './Outcome';
+import { runInBatches, type BatchProgress, type BatchFailure } from './batches';
+import { BatchFailures, BatchProgressBar } from './BatchStatus';
 
 type Props = { entries: Entry[]; onClose: () => void; onDone: () => void };
 
-const IN_ONE: Record<Kind, number> = { patients: 1, studies: 1, series: 1, images: 100 };
+const BATCH_SIZES: Record<EntryKind, number> = { patients: 1, studies: 1, series: 1, images: 100 };
 
-function act(kind: Kind, part: Entry[]): Promise<unknown> {
+function deleteBatch(kind: EntryKind, part: Entry[]): Promise<unknown> {
   const id = part[0]?.id ?? '';
   switch (kind) {
     case 'patients':
@@ -32,33 +32,33 @@ function act(kind: Kind, part: Entry[]): Promise<unknown> {
 export function DeleteDialog({ entries, onClose, onDone }: Props) {
   const client = useQueryClient();
   const [typed, setTyped] = useState('');
-  const [done, setDone] = useState<Done | null>(null);
-  const [failed, setFailed] = useState<Failed<Entry>[]>([]);
+  const [progress, setDone] = useState<BatchProgress | null>(null);
+  const [failed, setFailed] = useState<BatchFailure<Entry>[]>([]);
   const kind = entries[0]?.kind ?? 'images';
   const first = entries[0];
-  const what = entries.length === 1 && first ? nameOf(first) : countOf(kind, entries.length);
+  const subject = entries.length === 1 && first ? nameOf(first) : countOf(kind, entries.length);
   // A patient with images is erased on the page of the patient, which gives a certificate.
-  const images = kind === 'patients' ? 0 : entries.reduce((sum, entry) => sum + imagesIn(entry), 0);
+  const images = kind === 'patients' ? 0 : entries.reduce((sum, entry) => sum + imageCount(entry), 0);
   const codes = new Set(entries.map((entry) => patientOf(entry).code));
   const [code = ''] = codes;
-  const wanted = images === 0 ? null : codes.size === 1 ? code : plural(images, 'image');
+  const confirmation = images === 0 ? null : codes.size === 1 ? code : plural(images, 'image');
 
-  const submit = async (event: FormEvent) => {
+  const submit = async (event: SubmitEvent) => {
     event.preventDefault();
-    if (wanted !== null && typed.trim() !== wanted) return;
+    if (confirmation !== null && typed.trim() !== confirmation) return;
     setFailed([]);
-    const failures = await inParts(entries, IN_ONE[kind], (part) => act(kind, part), setDone);
+    const failures = await runInBatches(entries, BATCH_SIZES[kind], (part) => deleteBatch(kind, part), setDone);
     setDone(null);
     setFailed(failures);
     if (failures.length === 0) {
-      tellSuccess(`${what} deleted`);
+      notifySuccess(`${subject} deleted`);
       onDone();
     }
     await client.invalidateQueries();
   };
 
   return (
-    <Modal opened onClose={onClose} title={`Delete ${what}`}>
+    <Modal opened onClose={onClose} title={`Delete ${subject}`}>
       <form onSubmit={(event) => void submit(event)} className={classes.form}>
         <div>
           {images > 0
@@ -67,11 +67,11 @@ export function DeleteDialog({ entries, onClose, onDone }: Props) {
               ? 'A patient without studies is deleted. One with studies is erased on its own page, with a certificate.'
               : 'Nothing lies in it. Its description and fields go.'}
         </div>
-        {wanted !== null && (
+        {confirmation !== null && (
           <TextInput
             label={
               <>
-                Type <code>{wanted}</code> to go on
+                Type <code>{confirmation}</code> to go on
               </>
             }
             value={typed}
@@ -80,8 +80,8 @@ export function DeleteDialog({ entries, onClose, onDone }: Props) {
             data-autofocus
           />
         )}
-        <Failures failed={failed} />
-        {done && <Progress verb="Deleted" done={done} />}
+        <BatchFailures failed={failed} />
+        {progress && <BatchProgressBar verb="Deleted" done={progress} />}
         <div className={classes.buttons}>
           <Button variant="default" onClick={onClose}>
             Keep {entries.length === 1 ? 'it' : 'them'}
@@ -89,8 +89,8 @@ export function DeleteDialog({ entries, onClose, onDone }: Props) {
           <Button
             type="submit"
             color="red.9"
-            disabled={wanted !== null && typed.trim() !== wanted}
-            loading={done !== null}
+            disabled={confirmation !== null && typed.trim() !== confirmation}
+            loading={progress !== null}
           >
             Delete {countOf(kind, entries.length)}
           </Button>

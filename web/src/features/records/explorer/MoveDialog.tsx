@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Button, Modal, Select, TextInput } from '@mantine/core';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
-import { useState, type FormEvent } from 'react';
+import { useState, type SubmitEvent } from 'react';
 import { records, viewing } from '@/api/calls';
 import { asProblem } from '@/api/problem';
 import { Notice } from '@/components/Notice';
-import { tellSuccess } from '@/components/notify';
+import { notifySuccess } from '@/components/notify';
 import { day, plural } from '@/lib/format';
 import { countOf, nameOf, patientOf, type Entry } from './entries';
 import classes from './explorer.module.css';
-import { Failures, Progress } from './Outcome';
-import { inParts, type Done, type Failed } from './inParts';
+import { BatchFailures, BatchProgressBar } from './BatchStatus';
+import { runInBatches, type BatchProgress, type BatchFailure } from './batches';
 
 const NEW = 'new';
-const MOST_IN_ONE = 100;
+const BATCH_SIZE = 100;
 
 type Props = { entries: Entry[]; onClose: () => void; onDone: () => void };
 
@@ -26,8 +26,8 @@ export function MoveDialog({ entries, onClose, onDone }: Props) {
   const [studyId, setStudyId] = useState<string | null>(null);
   const [seriesId, setSeriesId] = useState<string | null>(null);
   const [description, setDescription] = useState('');
-  const [done, setDone] = useState<Done | null>(null);
-  const [failed, setFailed] = useState<Failed<Entry>[]>([]);
+  const [progress, setDone] = useState<BatchProgress | null>(null);
+  const [failed, setFailed] = useState<BatchFailure<Entry>[]>([]);
   const { data: studies } = useQuery({
     queryKey: ['studies', 'to-move', patientId],
     queryFn: ({ signal }) => records.studies({ patient_id: patientId, page_size: 200 }, signal),
@@ -38,11 +38,11 @@ export function MoveDialog({ entries, onClose, onDone }: Props) {
     queryFn: ({ signal }) => records.seriesList({ study_id: studyId ?? '', page_size: 200 }, signal),
     enabled: kind === 'images' && studyId !== null && studyId !== NEW,
   });
-  const what = countOf(kind, entries.length);
+  const subject = countOf(kind, entries.length);
 
   if (patients.size > 1) {
     return (
-      <Modal opened onClose={onClose} title={`Move ${what}`}>
+      <Modal opened onClose={onClose} title={`Move ${subject}`}>
         <div className={classes.form}>
           <Notice title={`These are of ${plural(patients.size, 'patient')}`}>
             Images are moved within one patient. They cannot be given to another person, since their identifiers and
@@ -63,10 +63,10 @@ export function MoveDialog({ entries, onClose, onDone }: Props) {
       ? (await records.addStudy({ patient_id: patientId, description: description.trim(), fields: {} })).id
       : studyId;
 
-  const moveImages = async (): Promise<Failed<Entry>[]> => {
+  const moveImages = async (): Promise<BatchFailure<Entry>[]> => {
     const images = entries.filter((entry) => entry.kind === 'images');
     const study = await studyFor();
-    const failures: Failed<Entry>[] = [];
+    const failures: BatchFailure<Entry>[] = [];
     // A series is of one modality: where a new one is wanted, each gets its own.
     const groups = Map.groupBy(images, (entry) => (seriesId && seriesId !== NEW ? '' : entry.row.modality));
     for (const [modality, group] of groups) {
@@ -75,9 +75,9 @@ export function MoveDialog({ entries, onClose, onDone }: Props) {
           ? seriesId
           : (await records.addSeries({ study_id: study, modality, description: '' })).id;
       failures.push(
-        ...(await inParts<Entry>(
+        ...(await runInBatches<Entry>(
           group,
-          MOST_IN_ONE,
+          BATCH_SIZE,
           (part) =>
             viewing.moveImages(
               part.map((entry) => entry.id),
@@ -90,20 +90,20 @@ export function MoveDialog({ entries, onClose, onDone }: Props) {
     return failures;
   };
 
-  const moveSeries = async (): Promise<Failed<Entry>[]> => {
+  const moveSeries = async (): Promise<BatchFailure<Entry>[]> => {
     const study = await studyFor();
-    return inParts(entries, 1, ([entry]) => records.moveSeries(entry?.id ?? '', study), setDone);
+    return runInBatches(entries, 1, ([entry]) => records.moveSeries(entry?.id ?? '', study), setDone);
   };
 
-  const submit = async (event: FormEvent) => {
+  const submit = async (event: SubmitEvent) => {
     event.preventDefault();
     setFailed([]);
-    setDone({ done: 0, of: entries.length });
+    setDone({ progress: 0, of: entries.length });
     try {
       const failures = await (kind === 'images' ? moveImages() : moveSeries());
       setFailed(failures);
       if (failures.length === 0) {
-        tellSuccess(`${what} moved`);
+        notifySuccess(`${subject} moved`);
         onDone();
       }
     } catch (error) {
@@ -116,7 +116,7 @@ export function MoveDialog({ entries, onClose, onDone }: Props) {
 
   const ready = studyId !== null && (kind === 'series' || studyId === NEW || seriesId !== null);
   return (
-    <Modal opened onClose={onClose} title={`Move ${what}`}>
+    <Modal opened onClose={onClose} title={`Move ${subject}`}>
       <form onSubmit={(event) => void submit(event)} className={classes.form}>
         <Select
           label="Study"
@@ -161,14 +161,14 @@ export function MoveDialog({ entries, onClose, onDone }: Props) {
           Their files are written anew under the identifiers of their new place, so that exports and viewers tell the
           same. Labels, readings and what was done to them stay with them. A series that becomes empty goes.
         </p>
-        <Failures failed={failed} />
-        {done && <Progress verb="Moved" done={done} />}
+        <BatchFailures failed={failed} />
+        {progress && <BatchProgressBar verb="Moved" done={progress} />}
         <div className={classes.buttons}>
           <Button variant="default" onClick={onClose}>
             Cancel
           </Button>
-          <Button type="submit" disabled={!ready} loading={done !== null}>
-            Move {what}
+          <Button type="submit" disabled={!ready} loading={progress !== null}>
+            Move {subject}
           </Button>
         </div>
       </form>

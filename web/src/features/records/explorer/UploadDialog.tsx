@@ -4,31 +4,31 @@ import { Button, Modal, Select } from '@mantine/core';
 import { useState } from 'react';
 import type { Pathway } from '@/api/types';
 import { plural } from '@/lib/format';
-import { sourcesOf } from '../../ingest/archives';
-import { DropZone } from '../../ingest/DropZone';
-import { uploadQueue } from '../../ingest/uploadQueue';
+import { openFiles } from '../../../components/upload/zipFiles';
+import { DropZone } from '../../../components/upload/DropZone';
+import { uploadQueue } from '../../../components/upload/uploadQueue';
 import classes from './explorer.module.css';
-import type { Here } from './usePlace';
+import type { LocationDetails } from './useLocationDetails';
 
 /** Puts files on their way into a place. */
-export async function upload(files: File[], here: Here, pathway: string): Promise<void> {
+export async function upload(files: File[], here: LocationDetails, pathway: string): Promise<void> {
   const facts = {
     patientId: here.patient.id,
     pathway,
     studyId: here.study?.id,
     seriesId: here.series?.id,
   };
-  uploadQueue.add(await sourcesOf(files), facts);
+  uploadQueue.add(await openFiles(files), facts);
 }
 
-type Props = { here: Here; pathways: Pathway[]; files: File[] | null; onClose: () => void };
+type Props = { here: LocationDetails; pathways: Pathway[]; files: File[] | null; onClose: () => void };
 
 export function UploadDialog({ here, pathways, files, onClose }: Props) {
   const fixed = here.study?.pathway ?? null;
-  const [chosen, setChosen] = useState(fixed ?? pathways[0]?.name ?? null);
+  const [pathwayName, setPathwayName] = useState(fixed ?? pathways[0]?.name ?? null);
   const send = (some: File[]) => {
-    if (!chosen) return;
-    void upload(some, here, chosen);
+    if (!pathwayName) return;
+    void upload(some, here, pathwayName);
     onClose();
   };
   const into = here.study ? `“${here.title}” of ${here.patient.code}` : here.patient.code;
@@ -38,13 +38,13 @@ export function UploadDialog({ here, pathways, files, onClose }: Props) {
         <Select
           label="Pathway"
           description={fixed ? 'The study goes this one.' : 'What is to be looked for, and who reads.'}
-          data={pathways.map((one) => ({ value: one.name, label: one.title }))}
-          value={chosen}
+          data={pathways.map((pathway) => ({ value: pathway.name, label: pathway.title }))}
+          value={pathwayName}
           disabled={fixed !== null}
-          onChange={setChosen}
+          onChange={setPathwayName}
         />
         {files === null ? (
-          <DropZone onFiles={send} disabled={!chosen} />
+          <DropZone onFiles={send} disabled={!pathwayName} />
         ) : (
           <p className={classes.note}>
             {plural(files.length, 'file')} {files.length === 1 ? 'goes' : 'go'} into {into}.
@@ -61,7 +61,7 @@ export function UploadDialog({ here, pathways, files, onClose }: Props) {
             Cancel
           </Button>
           {files !== null && (
-            <Button disabled={!chosen} onClick={() => send(files)}>
+            <Button disabled={!pathwayName} onClick={() => send(files)}>
               Upload {plural(files.length, 'file')}
             </Button>
           )}

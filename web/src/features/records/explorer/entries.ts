@@ -2,10 +2,10 @@
 // The things that the explorer shows, of four kinds with much in common.
 import { records, viewing } from '@/api/calls';
 import type { Query } from '@/api/http';
-import type { ImageRow, Page, PatientRow, Series, Study } from '@/api/types';
+import type { ImageRow, Paginated, PatientRow, Series, Study } from '@/api/types';
 import { capital, day, plural } from '@/lib/format';
 
-export type Kind = 'patients' | 'studies' | 'series' | 'images';
+export type EntryKind = 'patients' | 'studies' | 'series' | 'images';
 
 export type Entry = { id: string } & (
   | { kind: 'patients'; row: PatientRow }
@@ -14,14 +14,14 @@ export type Entry = { id: string } & (
   | { kind: 'images'; row: ImageRow }
 );
 
-export const KIND_TITLES: Record<Kind, string> = {
+export const KIND_TITLES: Record<EntryKind, string> = {
   patients: 'Patients',
   studies: 'Studies',
   series: 'Series',
   images: 'Images',
 };
 
-export const ONE_OF: Record<Kind, string> = {
+export const KIND_NAMES: Record<EntryKind, string> = {
   patients: 'patient',
   studies: 'study',
   series: 'series',
@@ -29,31 +29,31 @@ export const ONE_OF: Record<Kind, string> = {
 };
 
 /** "3 studies", "1 series", "200 images". */
-export function countOf(kind: Kind, count: number): string {
-  return plural(count, ONE_OF[kind], KIND_TITLES[kind].toLowerCase());
+export function countOf(kind: EntryKind, value: number): string {
+  return plural(value, KIND_NAMES[kind], KIND_TITLES[kind].toLowerCase());
 }
 
-export const DEFAULT_SORT: Record<Kind, string> = {
+export const DEFAULT_SORT: Record<EntryKind, string> = {
   patients: '-created_at',
   studies: '-created_at',
   series: 'created_at',
   images: '-created_at',
 };
 
-export async function loadPage(kind: Kind, query: Query, signal?: AbortSignal): Promise<Page<Entry>> {
-  const as = <R extends { id: string }>(page: Page<R>): Page<Entry> => ({
+export async function loadPage(kind: EntryKind, query: Query, signal?: AbortSignal): Promise<Paginated<Entry>> {
+  const toEntries = <R extends { id: string }>(page: Paginated<R>): Paginated<Entry> => ({
     ...page,
     items: page.items.map((row) => ({ kind, id: row.id, row }) as unknown as Entry),
   });
   switch (kind) {
     case 'patients':
-      return as(await records.patients(query, signal));
+      return toEntries(await records.patients(query, signal));
     case 'studies':
-      return as(await records.studies(query, signal));
+      return toEntries(await records.studies(query, signal));
     case 'series':
-      return as(await records.seriesList(query, signal));
+      return toEntries(await records.seriesList(query, signal));
     case 'images':
-      return as(await viewing.images(query, signal));
+      return toEntries(await viewing.images(query, signal));
   }
 }
 
@@ -71,7 +71,7 @@ export function nameOf(entry: Entry): string {
 }
 
 /** How many images lie in an entry; an image is one itself. */
-export function imagesIn(entry: Entry): number {
+export function imageCount(entry: Entry): number {
   return entry.kind === 'images' ? 1 : entry.row.images;
 }
 
@@ -82,7 +82,7 @@ export function patientOf(entry: Entry): { id: string; code: string } {
 }
 
 /** What stands under the name. */
-export function aboutOf(entry: Entry, withPatient: boolean): string {
+export function summaryOf(entry: Entry, withPatient: boolean): string {
   const parts: (string | null)[] = [];
   if (withPatient && entry.kind !== 'patients') parts.push(entry.row.patient_code);
   switch (entry.kind) {
@@ -98,7 +98,7 @@ export function aboutOf(entry: Entry, withPatient: boolean): string {
     case 'images':
       return parts.filter(Boolean).join(', ');
   }
-  parts.push(imagesIn(entry) > 0 ? countOf('images', imagesIn(entry)) : 'no images');
+  parts.push(imageCount(entry) > 0 ? countOf('images', imageCount(entry)) : 'no images');
   return capital(parts.filter(Boolean).join(', '));
 }
 

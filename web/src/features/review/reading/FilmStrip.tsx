@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-import { memo, useEffect, useLayoutEffect, useRef } from 'react';
+import { memo, useCallback, useEffect, useLayoutEffect, useRef } from 'react';
 import { viewing } from '@/api/calls';
 import type { ImageRow } from '@/api/types';
 import { labelLine } from '@/components/ImageTile';
-import { MarkIcon, markOf, markWords } from '@/components/Mark';
-import classes from './ReadingRoom.module.css';
+import { StatusIcon, statusOf, statusText } from '@/components/StatusMark';
+import classes from './reading.module.css';
 
 type Props = { images: readonly ImageRow[]; index: number; onChoose: (index: number, byPointer: boolean) => void };
 
 export function FilmStrip({ images, index, onChoose }: Props) {
   const strip = useRef<HTMLOListElement>(null);
-  const choose = useRef(onChoose);
-  choose.current = onChoose;
-  const stable = useRef((at: number, byPointer: boolean) => choose.current(at, byPointer));
+  const latest = useRef(onChoose);
+  useLayoutEffect(() => {
+    latest.current = onChoose;
+  });
+  // The same function at every render, so that only the frames that change are drawn again.
+  const choose = useCallback((at: number, byPointer: boolean) => latest.current(at, byPointer), []);
 
   useLayoutEffect(() => {
     const box = strip.current;
@@ -42,7 +45,7 @@ export function FilmStrip({ images, index, onChoose }: Props) {
             at={at}
             current={at === index}
             newCase={at > 0 && images[at - 1]?.case_id !== image.case_id}
-            onChoose={stable.current}
+            onChoose={choose}
           />
         ))}
       </ol>
@@ -59,14 +62,14 @@ type FrameProps = {
 };
 
 const Frame = memo(function Frame({ image, at, current, newCase, onChoose }: FrameProps) {
-  const mark = markOf(image);
+  const mark = statusOf(image);
   return (
     <li data-new-case={newCase || undefined}>
       <button
         type="button"
         className={classes.frame}
         aria-current={current ? 'true' : undefined}
-        aria-label={`Image ${at + 1}, ${labelLine(image)}, ${markWords(mark)}`}
+        aria-label={`Image ${at + 1}, ${labelLine(image)}, ${statusText(mark)}`}
         tabIndex={current ? 0 : -1}
         onClick={(event) => onChoose(at, event.detail > 0)}
       >
@@ -82,7 +85,7 @@ const Frame = memo(function Frame({ image, at, current, newCase, onChoose }: Fra
           />
         )}
         <span className={classes.frameMark}>
-          <MarkIcon mark={mark} size={15} />
+          <StatusIcon mark={mark} size={15} />
         </span>
       </button>
     </li>

@@ -6,15 +6,15 @@ import type { RefObject } from 'react';
 import { viewing } from '@/api/calls';
 import type { Problem } from '@/api/problem';
 import type { Case, ImageRow } from '@/api/types';
-import { History } from '@/components/History';
+import { HistoryList } from '@/components/HistoryList';
 import { IconCheck, IconSign, IconUndo } from '@/components/icons';
-import { Mark } from '@/components/Mark';
+import { StatusMark } from '@/components/StatusMark';
 import { Notice } from '@/components/Notice';
-import { Bar, UncertainBand } from '@/components/Probabilities';
+import { ProbabilityBar, UncertainNotice } from '@/components/Probabilities';
 import { TimeAgo } from '@/components/TimeAgo';
 import { age, probability, sex } from '@/lib/format';
-import { acceptable, choices, isOpen } from './queue';
-import classes from './ReadingRoom.module.css';
+import { acceptableLabel, labelChoices, isOpen } from './readingQueue';
+import classes from './reading.module.css';
 
 type Props = {
   image: ImageRow;
@@ -41,8 +41,8 @@ type Props = {
 export function ReadingPanel(props: Props) {
   const { image, case_, labels, note, pending, refusal, mayRead } = props;
   const { prediction, verdict } = image;
-  const accept = acceptable(prediction);
-  const rows = choices(labels, prediction);
+  const accept = acceptableLabel(prediction);
+  const rows = labelChoices(labels, prediction);
   const signed = image.state === 'signed' || Boolean(case_?.signed_at);
   const canGive = mayRead && !signed;
   const left = case_ ? case_.images - case_.verified : 0;
@@ -77,7 +77,7 @@ export function ReadingPanel(props: Props) {
       {prediction ? (
         <div className={classes.says}>
           {prediction.uncertain ? (
-            <UncertainBand prediction={prediction} noteNeeded={props.noteRequired} />
+            <UncertainNotice prediction={prediction} noteNeeded={props.noteRequired} />
           ) : (
             <>
               <span className={classes.small}>Classifier says</span>
@@ -98,7 +98,7 @@ export function ReadingPanel(props: Props) {
 
       {verdict && (
         <div className={classes.verdict}>
-          <Mark
+          <StatusMark
             image={image}
             words={`${verdict.label}, ${verdict.agrees ? 'as the classifier said' : 'other than the classifier said'}`}
           />
@@ -144,7 +144,7 @@ export function ReadingPanel(props: Props) {
               <span className={classes.choiceLabel}>{row.label}</span>
               {prediction && row.value !== null && (
                 <>
-                  <Bar
+                  <ProbabilityBar
                     value={row.value}
                     threshold={prediction.threshold}
                     tone={index > 0 ? 'rest' : prediction.uncertain ? 'unsure' : 'sure'}
@@ -240,7 +240,7 @@ function ImageHistory({ image }: { image: ImageRow }) {
           <code title={prediction.digest}>{prediction.digest.slice(0, 12)}</code>
         </p>
       )}
-      {data && <History entries={data.history} />}
+      {data && <HistoryList entries={data.history} />}
     </details>
   );
 }

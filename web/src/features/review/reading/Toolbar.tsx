@@ -4,8 +4,8 @@ import { useDisclosure } from '@mantine/hooks';
 import { IconBrightness, IconEvidence, IconKeyboard, IconMaximize, IconRefresh } from '@/components/icons';
 import { LightSlider } from '@/components/LightSlider';
 import type { Light } from '@/viewer/imageCanvas';
-import classes from './ReadingRoom.module.css';
-import { Tool } from './Tool';
+import classes from './reading.module.css';
+import { ToolbarButton } from './ToolbarButton';
 
 type Props = {
   evidence: boolean;
@@ -21,20 +21,20 @@ export function Toolbar({ evidence, light, onEvidence, onLight, onFit, onReset, 
   const [open, menu] = useDisclosure(false);
   return (
     <div className={classes.tools} role="toolbar" aria-label="Image">
-      <Tool
+      <ToolbarButton
         name="Evidence map"
-        words="Evidence"
-        letter="H"
+        text="Evidence"
+        keyName="H"
         icon={<IconEvidence size={18} />}
         pressed={evidence}
         onClick={(event) => onEvidence(event.detail > 0)}
       />
       <Popover opened={open} onChange={menu.toggle} position="top-start" trapFocus>
         <Popover.Target>
-          <Tool
+          <ToolbarButton
             name="Brightness and contrast"
-            words="Light"
-            letter="B C"
+            text="Light"
+            keyName="B C"
             icon={<IconBrightness size={18} />}
             on={light.brightness !== 1 || light.contrast !== 1}
             onClick={menu.toggle}
@@ -55,10 +55,16 @@ export function Toolbar({ evidence, light, onEvidence, onLight, onFit, onReset, 
           </div>
         </Popover.Dropdown>
       </Popover>
-      <Tool name="Fit the image" words="Fit" icon={<IconMaximize size={18} />} onClick={onFit} />
-      <Tool name="Reset light and view" words="Reset" letter="R" icon={<IconRefresh size={18} />} onClick={onReset} />
+      <ToolbarButton name="Fit the image" text="Fit" icon={<IconMaximize size={18} />} onClick={onFit} />
+      <ToolbarButton
+        name="Reset light and view"
+        text="Reset"
+        keyName="R"
+        icon={<IconRefresh size={18} />}
+        onClick={onReset}
+      />
       <span className={classes.gap} />
-      <Tool name="Show the keys" words="Keys" letter="?" icon={<IconKeyboard size={18} />} onClick={onKeys} />
+      <ToolbarButton name="Show the keys" text="Keys" keyName="?" icon={<IconKeyboard size={18} />} onClick={onKeys} />
     </div>
   );
 }

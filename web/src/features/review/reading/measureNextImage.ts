@@ -3,16 +3,16 @@
 // A benchmark reads the entries named "next-image" of the performance timeline.
 
 export function measureNextImage() {
-  let awaited: { id: string; since: number } | null = null;
+  let pending: { id: string; since: number } | null = null;
   return {
-    begin(id: string, since: number): void {
-      awaited = { id, since };
+    start: (id: string, since: number): void => {
+      pending = { id, since };
       performance.mark('next-image-key', { startTime: since, detail: { id } });
     },
-    drawn(id: string): void {
-      if (awaited?.id !== id) return;
-      const { since } = awaited;
-      awaited = null;
+    drawn: (id: string): void => {
+      if (pending?.id !== id) return;
+      const { since } = pending;
+      pending = null;
       requestAnimationFrame(() => {
         // A message is delivered after the frame has been painted.
         const channel = new MessageChannel();

@@ -6,7 +6,7 @@ import { review, viewing } from '@/api/calls';
 import { asProblem, type Problem } from '@/api/problem';
 import { useSession } from '@/api/session';
 import type { ImageRow } from '@/api/types';
-import { inCaseOrder, isOpen, merged, nextOpen, withVerdict } from './queue';
+import { sortByCase, isOpen, mergeImages, nextOpen, withVerdict } from './readingQueue';
 
 const PAGE = 200;
 const SOON = 20;
@@ -20,8 +20,8 @@ export function useReadingQueue({ caseId, patientId, imageId }: Scope) {
   const [images, setImages] = useState<ImageRow[] | null>(null);
   const [index, setIndex] = useState(0);
   const [refusal, setRefusal] = useState<Refusal | null>(null);
-  const given = useRef<string[]>([]);
-  const wanted = useRef(imageId);
+  const readIds = useRef<string[]>([]);
+  const requestedImage = useRef(imageId);
   const scope = `${caseId ?? ''}/${patientId ?? ''}/${projectId ?? ''}`;
 
   const source = useQuery({
@@ -47,13 +47,13 @@ export function useReadingQueue({ caseId, patientId, imageId }: Scope) {
     const ready = source.data.filter((image) => image.state !== 'waiting');
     if (loadedScope.current !== scope) {
       loadedScope.current = scope;
-      given.current = [];
-      const ordered = inCaseOrder(ready);
-      const at = ordered.findIndex((image) => image.id === wanted.current);
+      readIds.current = [];
+      const ordered = sortByCase(ready);
+      const at = ordered.findIndex((image) => image.id === requestedImage.current);
       setImages(ordered);
       setIndex(at >= 0 ? at : Math.max(0, ordered.findIndex(isOpen)));
     } else {
-      setImages((here) => merged(here ?? [], ready));
+      setImages((here) => mergeImages(here ?? [], ready));
     }
   }, [source.data, source.isFetching, scope]);
 
@@ -66,12 +66,12 @@ export function useReadingQueue({ caseId, patientId, imageId }: Scope) {
   }, [more, open, refetch]);
 
   const put = useCallback((image: ImageRow) => {
-    setImages((here) => (here ?? []).map((one) => (one.id === image.id ? { ...one, ...image } : one)));
+    setImages((here) => (here ?? []).map((other) => (other.id === image.id ? { ...other, ...image } : other)));
   }, []);
 
   const goTo = useCallback((id: string) => {
     setImages((here) => {
-      const at = (here ?? []).findIndex((one) => one.id === id);
+      const at = (here ?? []).findIndex((other) => other.id === id);
       if (at >= 0) setIndex(at);
       return here;
     });
@@ -95,10 +95,10 @@ export function useReadingQueue({ caseId, patientId, imageId }: Scope) {
       at: new Date().toISOString(),
       agrees: image.prediction?.label === label,
     });
-    const here = (images ?? []).map((one) => (one.id === image.id ? optimistic : one));
+    const here = (images ?? []).map((other) => (other.id === image.id ? optimistic : other));
     setImages(here);
     setRefusal(null);
-    given.current = [...given.current.filter((id) => id !== image.id), image.id];
+    readIds.current = [...readIds.current.filter((id) => id !== image.id), image.id];
     const next = nextOpen(here, index);
     if (next >= 0) setIndex(next);
     try {
@@ -106,7 +106,7 @@ export function useReadingQueue({ caseId, patientId, imageId }: Scope) {
       settle(image);
     } catch (error) {
       put(image);
-      given.current = given.current.filter((id) => id !== image.id);
+      readIds.current = readIds.current.filter((id) => id !== image.id);
       goTo(image.id);
       setRefusal({ imageId: image.id, problem: asProblem(error) });
     }
@@ -117,7 +117,7 @@ export function useReadingQueue({ caseId, patientId, imageId }: Scope) {
     put({ ...image, verdict: null, verified: false, state: 'read' });
     setRefusal(null);
     goTo(image.id);
-    given.current = given.current.filter((id) => id !== image.id);
+    readIds.current = readIds.current.filter((id) => id !== image.id);
     try {
       put(await review.undoVerdict(image.id));
       settle(image);
@@ -129,10 +129,10 @@ export function useReadingQueue({ caseId, patientId, imageId }: Scope) {
 
   /** What U takes back: the last answer of this sitting, else the own verdict on the image in view. */
   const undoable = (): ImageRow | null => {
-    const last = given.current.at(-1);
-    const found = (images ?? []).find((image) => image.id === last);
+    const last = readIds.current.at(-1);
+    const lastRead = (images ?? []).find((image) => image.id === last);
     const current = images?.[index];
-    if (found) return found;
+    if (lastRead) return lastRead;
     return current?.verdict && current.state !== 'signed' && current.verdict.by_id === me.user.id ? current : null;
   };
 

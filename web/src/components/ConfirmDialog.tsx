@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Button, Modal, TextInput } from '@mantine/core';
+import { useState, type SubmitEvent, type ReactNode } from 'react';
+import { asProblem } from '@/api/problem';
+import { Notice } from './Notice';
+
+type Props = {
+  opened: boolean;
+  onClose: () => void;
+  title: string;
+  consequence: ReactNode;
+  /** What must be typed, so that the wrong thing is not destroyed. */
+  code: string;
+  codeName: string;
+  confirmLabel: string;
+  onConfirm: () => Promise<unknown>;
+};
+
+/** Asks before what cannot be undone: names the thing and the consequence, and wants its code typed. */
+export function ConfirmDialog({ opened, onClose, title, consequence, code, codeName, confirmLabel, onConfirm }: Props) {
+  const [typed, setTyped] = useState('');
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState<unknown>(null);
+  const right = typed.trim() === code;
+
+  const close = () => {
+    setTyped('');
+    setError(null);
+    onClose();
+  };
+
+  const submit = async (event: SubmitEvent) => {
+    event.preventDefault();
+    if (!right || busy) return;
+    setBusy(true);
+    setError(null);
+    try {
+      await onConfirm();
+      close();
+    } catch (failure) {
+      setError(failure);
+    } finally {
+      setBusy(false);
+    }
+  };
+
+  const problem = error ? asProblem(error) : null;
+  return (
+    <Modal opened={opened} onClose={close} title={title}>
+      <form onSubmit={(event) => void submit(event)} style={{ display: 'grid', gap: 14 }}>
+        <div>{consequence}</div>
+        <TextInput
+          label={
+            <>
+              Type the {codeName} <code>{code}</code> to go on
+            </>
+          }
+          value={typed}
+          onChange={(event) => setTyped(event.currentTarget.value)}
+          autoComplete="off"
+          data-autofocus
+        />
+        {problem && (
+          <Notice tone="red" title={problem.title}>
+            {problem.detail}
+          </Notice>
+        )}
+        <div style={{ display: 'flex', justifyContent: 'flex-end', gap: 8 }}>
+          <Button variant="default" onClick={close}>
+            Keep it
+          </Button>
+          <Button type="submit" color="red.9" disabled={!right} loading={busy}>
+            {confirmLabel}
+          </Button>
+        </div>
+      </form>
+    </Modal>
+  );
+}

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Button } from '@mantine/core';
+import { useQueries, useQueryClient } from '@tanstack/react-query';
+import { useVirtualizer } from '@tanstack/react-virtual';
+import { useEffect, useMemo, useRef } from 'react';
+import { viewing } from '@/api/calls';
+import { useSession } from '@/api/session';
+import type { ImageRow } from '@/api/types';
+import { Badge } from '@/components/Badge';
+import { AppLink } from '@/components/AppLink';
+import { IconRefresh } from '@/components/icons';
+import { Thumbnail } from '@/components/ImageTile';
+import { contentKindName } from '@/components/contentKinds';
+import { StatusMark } from '@/components/StatusMark';
+import { Panel } from '@/components/Page';
+import { ProbabilityBar, sortedProbabilities } from '@/components/Probabilities';
+import { bytes, plural, probability } from '@/lib/format';
+import classes from './upload.module.css';
+import { isDone, overallProgress, uploadQueue, type Upload } from './uploadQueue';
+
+const POLL_MS = 700;
+
+/** The images that came out of these uploads, asked for until each has been classified. */
+function useUploadedImages(uploads: readonly Upload[]): Map<string, ImageRow> {
+  const patients = [
+    ...new Set(uploads.filter((upload) => upload.imageId && upload.patientId).map((upload) => upload.patientId)),
+  ];
+  const wanted = useMemo(
+    () => new Set(uploads.flatMap((upload) => (upload.imageId ? [upload.imageId] : []))),
+    [uploads],
+  );
+  const client = useQueryClient();
+  // A newly accepted file is not in the last answer yet.
+  useEffect(() => {
+    if (wanted.size === 0) return;
+    void client.invalidateQueries({ queryKey: ['images', 'arrived'] });
+    void client.invalidateQueries({ queryKey: ['patients', 'one'] });
+  }, [wanted.size, client]);
+  const answers = useQueries({
+    queries: patients.map((patientId) => ({
+      queryKey: ['images', 'arrived', patientId],
+      queryFn: ({ signal }: { signal: AbortSignal }) =>
+        viewing.images({ patient_id: patientId, sort: '-created_at', page_size: 200 }, signal),
+      refetchInterval: (query: { state: { data?: { items: ImageRow[] } } }) => {
+        const items = query.state.data?.items;
+        if (!items) return POLL_MS;
+        return items.some((image) => wanted.has(image.id) && isPending(image)) ? POLL_MS : false;
+      },
+    })),
+  });
+  return new Map(
+    answers.flatMap((answer) =>
+      (answer.data?.items ?? []).filter((image) => wanted.has(image.id)).map((image) => [image.id, image]),
+    ),
+  );
+}
+
+export function UploadList({ title, uploads }: { title: string; uploads: readonly Upload[] }) {
+  const { can } = useSession();
+  const images = useUploadedImages(uploads);
+  const done = uploads.filter((upload) => isDone(upload.state));
+  const failed = uploads.filter((upload) => upload.state === 'failed');
+  const by = (state: string) => uploads.filter((upload) => upload.state === state).length;
+  // Objects beside pictures wait for no classifier.
+  const pictures = [...images.values()].filter((image) => image.state !== 'archived');
+  const classified = pictures.filter((image) => image.state !== 'waiting').length;
+  const cases = [...new Set([...images.values()].flatMap((image) => (image.case_id ? [image.case_id] : [])))];
+  const percent = Math.round(overallProgress(uploads) * 100);
+
+  const sentence = [
+    `${done.length} of ${plural(uploads.length, 'file')} answered`,
+    by('accepted') > 0 && `${by('accepted')} accepted`,
+    by('duplicate') > 0 && plural(by('duplicate'), 'duplicate'),
+    by('quarantined') > 0 && `${by('quarantined')} quarantined`,
+    failed.length > 0 && `${failed.length} not sent`,
+    pictures.length > 0 && `${classified} of ${pictures.length} classified`,
+  ]
+    .filter(Boolean)
+    .join(', ');
+
+  return (
+    <Panel
+      title={title}
+      side={
+        <span className={classes.actions}>
+          {done.length < uploads.length && (
+            <Button size="compact-sm" variant="default" onClick={() => uploadQueue.pause(!uploadQueue.isPaused())}>
+              {uploadQueue.isPaused() ? 'Go on' : 'Pause'}
+            </Button>
+          )}
+          {failed.length > 0 && (
+            <Button
+              size="compact-sm"
+              variant="default"
+              leftSection={<IconRefresh size={16} />}
+              onClick={() => uploadQueue.retry()}
+            >
+              Send {failed.length} again
+            </Button>
+          )}
+          {done.length > 0 && (
+            <Button size="compact-sm" variant="default" onClick={() => uploadQueue.clear()}>
+              Clear the answered
+            </Button>
+          )}
+          {cases.map((id) => (
+            <Button key={id} size="compact-sm" variant="default" component={AppLink} to={`/cases/${id}`}>
+              Open the case
+            </Button>
+          ))}
+          {cases[0] && can('give-verdicts') && (
+            <Button size="compact-sm" component={AppLink} to={`/worklist?case_id=${cases[0]}`}>
+              Read now
+            </Button>
+          )}
+        </span>
+      }
+    >
+      <p className={classes.summary} role="status">
+        {sentence}.
+      </p>
+      <div
+        className={classes.progress}
+        role="progressbar"
+        aria-label="All files"
+        aria-valuemin={0}
+        aria-valuemax={100}
+        aria-valuenow={percent}
+      >
+        <span style={{ inlineSize: `${percent}%` }} data-done={percent === 100 || undefined} />
+      </div>
+      <Rows uploads={uploads} images={images} />
+    </Panel>
+  );
+}
+
+const ROW_PX = 54;
+
+/** One line a file; of ten thousand only those on the screen are drawn. */
+function Rows({ uploads, images }: { uploads: readonly Upload[]; images: Map<string, ImageRow> }) {
+  const box = useRef<HTMLDivElement>(null);
+  const virtual = useVirtualizer({
+    count: uploads.length,
+    getScrollElement: () => box.current,
+    estimateSize: () => ROW_PX,
+    overscan: 6,
+    getItemKey: (index) => uploads[index]?.id ?? index,
+  });
+  return (
+    <div ref={box} className={classes.uploads} tabIndex={0} role="region" aria-label="Each file by itself">
+      <ul style={{ blockSize: virtual.getTotalSize() }}>
+        {virtual.getVirtualItems().map((line) => {
+          const upload = uploads[line.index];
+          if (!upload) return null;
+          return (
+            <li
+              key={line.key}
+              ref={virtual.measureElement}
+              data-index={line.index}
+              className={classes.upload}
+              style={{ transform: `translateY(${line.start}px)` }}
+            >
+              <UploadRow upload={upload} image={upload.imageId ? images.get(upload.imageId) : undefined} />
+            </li>
+          );
+        })}
+      </ul>
+    </div>
+  );
+}
+
+function UploadRow({ upload, image }: { upload: Upload; image: ImageRow | undefined }) {
+  const percent = Math.round(upload.progress * 100);
+  return (
+    <>
+      <span className={classes.thumb}>{image && image.state !== 'waiting' && <Thumbnail image={image} />}</span>
+      <span className={classes.file}>
+        <span className={classes.fileName} title={upload.file.name}>
+          {upload.file.name}
+        </span>
+        <span className={classes.size}>{bytes(upload.file.size)}</span>
+      </span>
+      <span className={classes.outcome}>
+        {isDone(upload.state) ? (
+          <OutcomeBadge upload={upload} />
+        ) : (
+          <span
+            className={classes.progress}
+            role="progressbar"
+            aria-label={upload.file.name}
+            aria-valuemin={0}
+            aria-valuemax={100}
+            aria-valuenow={percent}
+          >
+            <span style={{ inlineSize: `${percent}%` }} />
+          </span>
+        )}
+      </span>
+      <span className={classes.result}>
+        {upload.reason && <span>{upload.reason}</span>}
+        {upload.state === 'failed' && (
+          <Button size="compact-xs" variant="default" onClick={() => uploadQueue.retry(upload.id)}>
+            Send again
+          </Button>
+        )}
+        {upload.state === 'duplicate' && upload.imageId && (
+          <AppLink to={`/images/${upload.imageId}`}>See the first one</AppLink>
+        )}
+        {upload.state === 'accepted' &&
+          (image ? (
+            <PredictionSummary image={image} />
+          ) : (
+            <AppLink to={`/images/${upload.imageId ?? ''}`}>Open it</AppLink>
+          ))}
+      </span>
+    </>
+  );
+}
+
+function OutcomeBadge({ upload }: { upload: Upload }) {
+  switch (upload.state) {
+    case 'accepted':
+      return <Badge tone="green">Accepted</Badge>;
+    case 'duplicate':
+      return <Badge tone="gray">Duplicate</Badge>;
+    case 'quarantined':
+      return <Badge tone="amber">Quarantined</Badge>;
+    default:
+      return <Badge tone="red">Not sent</Badge>;
+  }
+}
+
+function isPending(image: ImageRow): boolean {
+  return image.state === 'waiting' || (image.case_id === null && image.state !== 'archived');
+}
+
+function PredictionSummary({ image }: { image: ImageRow }) {
+  if (image.state === 'archived')
+    return (
+      <AppLink to={`/images/${image.id}`} className={classes.prediction}>
+        <StatusMark image={image} words={image.shown_as === 'image' ? undefined : contentKindName(image.shown_as)} />
+      </AppLink>
+    );
+  if (!image.prediction) {
+    return image.state === 'unreadable' ? (
+      <StatusMark image={image} />
+    ) : (
+      <span className={classes.size}>Classifying</span>
+    );
+  }
+  const { prediction } = image;
+  const value = sortedProbabilities(prediction)[0]?.[1] ?? 0;
+  return (
+    <AppLink to={`/images/${image.id}`} className={classes.prediction}>
+      <StatusMark image={image} words={prediction.label} />
+      <ProbabilityBar value={value} threshold={prediction.threshold} tone={prediction.uncertain ? 'unsure' : 'sure'} />
+      <span className="mh-tabular">{probability(value)}</span>
+    </AppLink>
+  );
+}

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// Files as they are chosen or dropped, with those inside ZIP archives in place of the archives. An archive is read here
+// and not on the server, so that each file in it has its own answer and can be sent again by itself; it is unpacked file
+// by file, when each is sent.
+import { Problem } from '@/api/problem';
+import { isHiddenName } from '@/lib/droppedFiles';
+import { sourceOf, type UploadSource } from './uploadQueue';
+
+const MAX_ENTRIES = 200_000;
+// What unfolds to more is no image; the server takes less.
+const MAX_ENTRY_BYTES = 4_000_000_000;
+
+export const isZip = (file: { name: string; type?: string }) =>
+  /\.zip$/i.test(file.name) || file.type === 'application/zip';
+
+const failedSource = (name: string, detail: string): UploadSource => ({
+  name,
+  size: 0,
+  open: () => Promise.reject(new Problem({ status: 422, title: 'This archive cannot be opened', detail })),
+});
+
+const baseName = (path: string) => path.split(/[\\/]/).at(-1) ?? path;
+
+async function readZip(archive: File): Promise<UploadSource[]> {
+  const zip = await import('@zip.js/zip.js/lib/zip-core-native.js');
+  zip.configure({ useWebWorkers: false });
+  const reader = new zip.ZipReader(new zip.BlobReader(archive));
+  const sources: UploadSource[] = [];
+  for await (const entry of reader.getEntriesGenerator()) {
+    if (entry.directory || isHiddenName(baseName(entry.filename)) || entry.filename.startsWith('__MACOSX/')) continue;
+    if (sources.length >= MAX_ENTRIES)
+      return [failedSource(archive.name, 'It holds too many files. Divide it in parts.')];
+    const name = baseName(entry.filename);
+    if (entry.encrypted) {
+      sources.push(failedSource(name, 'It is locked by a password. Unlock it on your machine and upload the files.'));
+    } else if (entry.uncompressedSize > MAX_ENTRY_BYTES) {
+      sources.push(failedSource(name, 'It unfolds to more than any image has. Nothing of it was sent.'));
+    } else {
+      sources.push({
+        name,
+        size: entry.uncompressedSize,
+        open: async () => {
+          try {
+            return new File([await entry.getData(new zip.BlobWriter())], name);
+          } catch {
+            throw new Problem({
+              status: 422,
+              title: 'This file cannot be taken out of its archive',
+              detail: 'The archive is damaged here. Copy or pack it again; nothing was sent.',
+            });
+          }
+        },
+      });
+    }
+  }
+  return sources;
+}
+
+/** What is to be uploaded of files that somebody chose or dropped. */
+export async function openFiles(files: readonly File[]): Promise<UploadSource[]> {
+  const sources: UploadSource[] = [];
+  for (const file of files) {
+    if (!isZip(file)) {
+      sources.push(sourceOf(file));
+      continue;
+    }
+    try {
+      const inside = await readZip(file);
+      sources.push(...(inside.length > 0 ? inside : [failedSource(file.name, 'There is no file in it.')]));
+    } catch {
+      sources.push(failedSource(file.name, 'It is no ZIP archive, or it ends too early. Pack it again.'));
+    }
+  }
+  return sources;
+}

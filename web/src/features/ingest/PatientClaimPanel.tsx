@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Button, Radio, Textarea } from '@mantine/core';
+import { useQueryClient, useSuspenseQuery } from '@tanstack/react-query';
+import { useNavigate } from '@tanstack/react-router';
+import { useState } from 'react';
+import { ingest } from '@/api/calls';
+import { asProblem, type Problem } from '@/api/problem';
+import { useSession } from '@/api/session';
+import type { OpenedArrival, PatientClaim } from '@/api/types';
+import { IconCheck, IconTrash } from '@/components/icons';
+import { Notice } from '@/components/Notice';
+import { notifySuccess } from '@/components/notify';
+import { Panel } from '@/components/Page';
+import { PatientSelect } from '@/components/PatientSelect';
+import { Table } from '@/components/Table';
+import { sex } from '@/lib/format';
+import classes from './boxes.module.css';
+
+const NEW = 'new';
+const OTHER = 'other';
+
+/** A file that names a person whom nobody could tell: what it says, for whom it may be, and who decides. */
+export function PatientClaimPanel({ file }: { file: OpenedArrival }) {
+  const { data: claim } = useSuspenseQuery({
+    queryKey: ['arrivals', 'person', file.id],
+    queryFn: ({ signal }) => ingest.person(file.id, signal),
+    staleTime: Infinity,
+  });
+  const { projectId, homeProjectId } = useSession();
+  const [choice, setChoice] = useState('');
+  const [other, setOther] = useState<string | null>(null);
+  const [note, setNote] = useState('');
+  const [missing, setMissing] = useState<{ choice?: string; note?: string }>({});
+  const [problem, setProblem] = useState<Problem | null>(null);
+  const [busy, setBusy] = useState<'assign' | 'discard' | null>(null);
+  const navigate = useNavigate();
+  const client = useQueryClient();
+
+  const act = async (which: 'assign' | 'discard') => {
+    const patient = choice === OTHER ? other : choice === NEW ? null : choice;
+    if (which === 'assign' && (!choice || (choice === OTHER && !other))) {
+      setMissing({ choice: 'Choose whose file it is.' });
+      return;
+    }
+    if (which === 'discard' && !note.trim()) {
+      setMissing({ note: 'Write why the file is discarded.' });
+      return;
+    }
+    setMissing({});
+    setProblem(null);
+    setBusy(which);
+    try {
+      if (which === 'discard') {
+        await ingest.discard(file.id, note);
+        notifySuccess('The file is destroyed');
+      } else {
+        const answer = await ingest.assign(file.id, { patient_id: patient, new_patient: choice === NEW, note });
+        notifySuccess(
+          answer.outcome === 'accepted'
+            ? 'The image is taken in; files that say just the same follow'
+            : 'The file waits for that patient now',
+        );
+        if (answer.outcome === 'quarantined') {
+          await client.invalidateQueries();
+          return;
+        }
+      }
+      await client.invalidateQueries();
+      await navigate({ to: '/quarantine' });
+    } catch (error) {
+      setProblem(asProblem(error));
+    } finally {
+      setBusy(null);
+    }
+  };
+
+  return (
+    <Panel title="Whose file is it?">
+      <div className={classes.form}>
+        <p className={classes.muted}>
+          What the file says stands here for you to decide, and is kept nowhere; that you saw it is recorded. All files
+          that say just the same follow your decision: those that wait, and those that come later.
+        </p>
+        <Comparison claim={claim} />
+        <Radio.Group label="It belongs to" value={choice} onChange={setChoice} error={missing.choice}>
+          <div style={{ display: 'grid', gap: 8, marginBlockStart: 8 }}>
+            {claim.candidates.map((candidate) => (
+              <Radio
+                key={candidate.patient_id}
+                value={candidate.patient_id}
+                label={
+                  <>
+                    <code>{candidate.code}</code>: the same person
+                  </>
+                }
+              />
+            ))}
+            <Radio value={NEW} label="a new patient" />
+            <Radio value={OTHER} label="another patient who is here" />
+          </div>
+        </Radio.Group>
+        {choice === OTHER && <PatientSelect value={other} onChange={setOther} projectId={projectId ?? homeProjectId} />}
+        <Textarea
+          label="Note"
+          description="How you know; it is kept with your name."
+          autosize
+          minRows={2}
+          value={note}
+          error={missing.note}
+          onChange={(event) => setNote(event.currentTarget.value)}
+        />
+        {problem && (
+          <Notice tone="red" title={problem.title}>
+            {problem.detail}
+          </Notice>
+        )}
+        <div className={classes.acts} style={{ marginBlockStart: 0 }}>
+          <Button
+            leftSection={<IconCheck size={18} />}
+            loading={busy === 'assign'}
+            disabled={busy !== null}
+            onClick={() => void act('assign')}
+          >
+            Assign and take in
+          </Button>
+          <Button
+            variant="default"
+            leftSection={<IconTrash size={18} />}
+            loading={busy === 'discard'}
+            disabled={busy !== null}
+            onClick={() => void act('discard')}
+          >
+            Discard
+          </Button>
+        </div>
+      </div>
+    </Panel>
+  );
+}
+
+/** A day as DICOM writes it, 19700102, as 1970-01-02; whatever else stands there as it is. */
+function day(written: string): string {
+  return /^\d{8}$/.test(written) ? `${written.slice(0, 4)}-${written.slice(4, 6)}-${written.slice(6)}` : written;
+}
+
+function Comparison({ claim: claim }: { claim: PatientClaim }) {
+  const rows: [string, string, (candidate: PatientClaim['candidates'][number]) => string][] = [
+    ['Name', claim.name.replaceAll('^', ' '), (candidate) => candidate.identity?.name ?? '–'],
+    ['Number', claim.number, (candidate) => candidate.identity?.hospital_number ?? '–'],
+    [
+      'Born',
+      day(claim.birth_date),
+      (candidate) => candidate.identity?.birth_date ?? (candidate.birth_year ? `${candidate.birth_year}` : '–'),
+    ],
+    ['Sex', sex(claim.sex.toUpperCase()), (candidate) => sex(candidate.sex)],
+    ['Modality', claim.modality, () => ''],
+  ];
+  return (
+    <Table
+      name="What the file says, beside who is known"
+      headers={['Attribute', 'The file', ...claim.candidates.map((candidate) => candidate.code)]}
+      rows={rows.map(([name, claimed, known]) => [name, claimed || '–', ...claim.candidates.map(known)])}
+    />
+  );
+}

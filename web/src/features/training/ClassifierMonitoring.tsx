@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+// How the classifiers of a pathway do over time: against what was signed, and against their own beginning.
+import { SegmentedControl } from '@mantine/core';
+import { useQuery } from '@tanstack/react-query';
+import { useState } from 'react';
+import { training } from '@/api/calls';
+import { useSession } from '@/api/session';
+import { LineChart } from '@/components/LineChart';
+import { Notice } from '@/components/Notice';
+import { Panel } from '@/components/Page';
+import { plural, share } from '@/lib/format';
+import classes from './training.module.css';
+
+const shortDay = (date: string) => date.slice(5).replace('-', '/');
+
+export function AgreementChart({ pathway }: { pathway: string }) {
+  const { projectId } = useSession();
+  const { data } = useQuery({
+    queryKey: ['training', 'agreement', pathway, projectId],
+    queryFn: ({ signal }) => training.agreement(pathway, projectId, signal),
+  });
+  if (!data?.shadow) return null;
+  const total = data.weeks.reduce((sum, week) => sum + week.n, 0);
+  if (total === 0) {
+    return (
+      <Panel title="Agreement with signed verdicts">
+        <p className={classes.note}>
+          Nothing was signed yet of what both classifiers have read and neither learned from.
+        </p>
+      </Panel>
+    );
+  }
+  const mean = (name: 'in_use' | 'shadow') => data.weeks.reduce((sum, week) => sum + week[name] * week.n, 0) / total;
+  return (
+    <LineChart
+      title="Agreement with signed verdicts"
+      n={`n = ${plural(total, 'signed image')}`}
+      summary={`In use ${share(mean('in_use'))}, in the shadow ${share(mean('shadow'))} said what was signed.`}
+      steps={data.weeks.map((week) => shortDay(week.begins))}
+      stepTitle="Week from (month/day)"
+      unit="Share that agrees"
+      range={[0, 1]}
+      lines={[
+        { name: 'In use', values: data.weeks.map((week) => week.in_use) },
+        { name: 'In the shadow', values: data.weeks.map((week) => week.shadow) },
+      ]}
+      format={share}
+    />
+  );
+}
+
+export function DriftCharts({ pathway }: { pathway: string }) {
+  const { projectId } = useSession();
+  const [step, setStep] = useState<'day' | 'week'>('week');
+  const { data } = useQuery({
+    queryKey: ['training', 'drift', pathway, step, projectId],
+    queryFn: ({ signal }) => training.drift(pathway, step, projectId, signal),
+  });
+  if (!data) return null;
+  const n = data.spans.reduce((sum, span) => sum + span.n, 0);
+  const alarms = new Set(data.spans.flatMap((span, index) => (span.alarm ? [index] : [])));
+  const steps = data.spans.map((span) => shortDay(span.begins));
+  const stepTitle = `${step === 'day' ? 'Day' : 'Week from'} (month/day)`;
+  return (
+    <>
+      <Panel
+        title="Drift"
+        side={
+          <SegmentedControl
+            aria-label="Span of a point"
+            size="xs"
+            data={[
+              { value: 'day', label: 'By day' },
+              { value: 'week', label: 'By week' },
+            ]}
+            value={step}
+            onChange={(value) => setStep(value)}
+          />
+        }
+      >
+        <div className={classes.reader}>
+          {data.alarm && (
+            <Notice tone="red" title="What comes in has changed">
+              {data.sentence} Look at the latest images; a new stain, camera or patient group may need a new training.
+            </Notice>
+          )}
+          <p className={classes.note}>
+            {data.reference
+              ? `Held against the first ${plural(data.reference.n, 'image')} that the classifier in use has read: ${share(
+                  data.reference.uncertain ?? 0,
+                )} uncertain, ${share(data.reference.novel ?? 0)} unlike its training data, mean confidence ${(
+                  data.reference.confidence ?? 0
+                ).toFixed(2)}. An alarm needs at least 50 images in a ${step}.`
+              : 'The classifier in use has not read any image here yet.'}
+            {data.reference && data.spans.length === 0 && ' Nothing came in after those yet.'}
+          </p>
+        </div>
+      </Panel>
+      {data.spans.length > 0 && (
+        <>
+          <LineChart
+            title="Stability of the labels"
+            n={`n = ${plural(n, 'image')}`}
+            summary={
+              alarms.size > 0
+                ? `${plural(alarms.size, step)} with an alarm, marked “!”.`
+                : `No ${step} with an alarm. Above 0.25 with enough images the labels are no longer spread as at the beginning.`
+            }
+            steps={steps}
+            stepTitle={stepTitle}
+            unit="Stability index"
+            lines={[{ name: 'Stability index', values: data.spans.map((span) => span.psi) }]}
+            range={[0, Math.max(0.3, ...data.spans.map((span) => (span.psi ?? 0) * 1.1))]}
+            format={(value) => value.toFixed(2)}
+            alarms={alarms}
+          />
+          <LineChart
+            title="Confidence and uncertainty"
+            n={`n = ${plural(n, 'image')}`}
+            summary="Mean confidence, and the shares that came out as Uncertain or unlike the training data."
+            steps={steps}
+            stepTitle={stepTitle}
+            unit="Share"
+            range={[0, 1]}
+            lines={[
+              { name: 'Mean confidence', values: data.spans.map((span) => span.confidence) },
+              { name: 'Uncertain', values: data.spans.map((span) => span.uncertain) },
+              { name: 'Unlike the training data', values: data.spans.map((span) => span.novel) },
+            ]}
+            format={share}
+            alarms={alarms}
+          />
+        </>
+      )}
+    </>
+  );
+}

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// The parameters in the address of each page that has any.
+import { appPath, day, flag, identifier, listSchema, oneOf, searchSchema, text } from '@/lib/searchParams';
+
+const SEX = oneOf('F', 'M', 'O', 'U');
+const ROLE = oneOf('patient', 'technologist', 'physician', 'pharmacist', 'researcher', 'viewer', 'administrator');
+
+export const signInSearch = searchSchema({ next: appPath });
+export const worklistSearch = searchSchema({ case_id: identifier, patient_id: identifier, image: identifier });
+export const uploadSearch = searchSchema({ patient_id: identifier });
+export const newRunSearch = searchSchema({ dataset: identifier });
+export const inUseSearch = searchSchema({ pathway: identifier });
+
+export const plainListSearch = listSchema({});
+export const patientsSearch = listSchema({ sex: SEX });
+export const casesSearch = listSchema({ stage: text, pathway: identifier, mine: flag });
+export const peopleSearch = listSchema({ role: ROLE, active: flag });
+export const auditSearch = listSchema({ action: text, outcome: oneOf('done', 'refused'), since: day, until: day });
+export const exportsSearch = listSchema({
+  state: text,
+  order: oneOf('project', 'study', 'patient'),
+  study_id: identifier,
+  patient_id: identifier,
+});
+export const explorerSearch = listSchema({
+  patient_id: identifier,
+  study_id: identifier,
+  series_id: identifier,
+  show: oneOf('patients', 'studies', 'series', 'images'),
+  view: oneOf('grid', 'list'),
+  sex: SEX,
+  verified: flag,
+  label: text,
+  uncertain: flag,
+  pathway: identifier,
+});
