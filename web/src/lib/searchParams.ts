@@ -35,14 +35,14 @@ export const sortKey: Validator<string> = (value) => (/^-?\w[\w.-]{0,99}$/.test(
 
 export const pageNumber: Validator<string> = (value) => (/^[1-9]\d{0,8}$/.test(value) ? value : undefined);
 
-export const day: Validator<string> = (value) =>
+export const isoDate: Validator<string> = (value) =>
   /^\d{4}-\d{2}-\d{2}$/.test(value) && !Number.isNaN(Date.parse(value)) ? value : undefined;
 
-export function oneOf<const T extends string>(...values: readonly T[]): Validator<T> {
+export function choiceOf<const T extends string>(...values: readonly T[]): Validator<T> {
   return (value) => values.find((allowed) => allowed === value);
 }
 
-export const flag = oneOf('true', 'false');
+export const flag = choiceOf('true', 'false');
 
 type Shape = Readonly<Record<string, Validator<unknown>>>;
 type Checked<S extends Shape> = { [Key in keyof S]?: ReturnType<S[Key]> };

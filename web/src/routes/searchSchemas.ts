@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The parameters in the address of each page that has any.
-import { appPath, day, flag, identifier, listSchema, oneOf, searchSchema, text } from '@/lib/searchParams';
+import { appPath, isoDate, flag, identifier, listSchema, choiceOf, searchSchema, text } from '@/lib/searchParams';
 
-const SEX = oneOf('F', 'M', 'O', 'U');
-const ROLE = oneOf('patient', 'technologist', 'physician', 'pharmacist', 'researcher', 'viewer', 'administrator');
+const SEX = choiceOf('F', 'M', 'O', 'U');
+const ROLE = choiceOf('patient', 'technologist', 'physician', 'pharmacist', 'researcher', 'viewer', 'administrator');
 
 export const signInSearch = searchSchema({ next: appPath });
 export const worklistSearch = searchSchema({ case_id: identifier, patient_id: identifier, image: identifier });
@@ -15,10 +15,10 @@ export const plainListSearch = listSchema({});
 export const patientsSearch = listSchema({ sex: SEX });
 export const casesSearch = listSchema({ stage: text, pathway: identifier, mine: flag });
 export const peopleSearch = listSchema({ role: ROLE, active: flag });
-export const auditSearch = listSchema({ action: text, outcome: oneOf('done', 'refused'), since: day, until: day });
+export const auditSearch = listSchema({ action: text, outcome: choiceOf('done', 'refused'), since: isoDate, until: isoDate });
 export const exportsSearch = listSchema({
   state: text,
-  order: oneOf('project', 'study', 'patient'),
+  order: choiceOf('project', 'study', 'patient'),
   study_id: identifier,
   patient_id: identifier,
 });
@@ -26,8 +26,8 @@ export const explorerSearch = listSchema({
   patient_id: identifier,
   study_id: identifier,
   series_id: identifier,
-  show: oneOf('patients', 'studies', 'series', 'images'),
-  view: oneOf('grid', 'list'),
+  show: choiceOf('patients', 'studies', 'series', 'images'),
+  view: choiceOf('grid', 'list'),
   sex: SEX,
   verified: flag,
   label: text,

@@ -9,7 +9,7 @@ import { KIND_TITLES, type Entry, type EntryKind } from './entries';
 import classes from './explorer.module.css';
 import { kindsAt, type ExplorerLocation } from './location';
 
-export type View = 'grid' | 'list';
+export type ExplorerView = 'grid' | 'list';
 
 const SEARCH_LABELS: Record<EntryKind, string> = {
   patients: 'Search code, field, or any UID',
@@ -24,13 +24,13 @@ type Props = {
   search: Readonly<Record<string, string | undefined>>;
   filters: Filter[];
   sort: string;
-  view: View;
+  view: ExplorerView;
   columns: Column<Entry>[];
   visibleColumns: Column<Entry>[];
   dense: boolean;
   onKind: (kind: EntryKind) => void;
   onSearch: (patch: SearchPatch) => void;
-  onView: (view: View) => void;
+  onView: (view: ExplorerView) => void;
   onToggleColumn: (id: string, on: boolean) => void;
   onToggleDensity: () => void;
 };

@@ -9,7 +9,7 @@ import { readPreference, writePreference } from '@/lib/preferences';
 import { DEFAULT_SORT, type EntryKind } from './entries';
 import { columnsOf } from './entryColumns';
 import { filtersOf } from './entryFilters';
-import type { View } from './ExplorerTools';
+import type { ExplorerView } from './ExplorerTools';
 import { kindOf, kindsAt, locationFilter, readLocation } from './location';
 import { useLocationDetails } from './useLocationDetails';
 
@@ -32,7 +32,7 @@ export function useExplorerSearch() {
   const active = activeFilters(search, filters);
   const columns = columnsOf(kind, fields).filter((column) => atRoot || column.id !== 'patient');
   const sort = validSort(search.sort, columns, DEFAULT_SORT[kind]);
-  const view: View = search.view ?? (readPreference<View>('explorer.view', 'grid') === 'list' ? 'list' : 'grid');
+  const view: ExplorerView = search.view ?? (readPreference<ExplorerView>('explorer.view', 'grid') === 'list' ? 'list' : 'grid');
   const query = {
     ...locationFilter(location),
     ...(atRoot ? { project_id: projectId } : {}),
@@ -66,7 +66,7 @@ export function useExplorerSearch() {
         show: next === kindsAt(location)[0] ? undefined : next,
         sort: undefined,
       }),
-    changeView: (next: View) => {
+    changeView: (next: ExplorerView) => {
       writePreference('explorer.view', next);
       change({ view: next }, true);
     },
