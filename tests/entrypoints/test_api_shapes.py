@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from medhub import __version__
+from medhub.accounts.permissions import Role, permitted_actions
 from medhub.entrypoints.problems import MEDIA_TYPE
 from medhub.foundation.app_context import AppContext
 from medhub.reports.certificate import derive_credentials
@@ -182,7 +183,14 @@ def test_a_token_comes_from_the_oauth2_password_form(nobody: TestClient, people:
     assert (token["token_type"], token["expires_in"]) == ("bearer", 1800)
     me = nobody.get("/api/auth/session", headers={"Authorization": f"Bearer {token['access_token']}"}).json()
     assert me["user"]["email"] == "physician@lab.example"
-    assert me["memberships"] == [{"project_id": people.project_id, "project": "Haematology", "role": "physician"}]
+    assert me["memberships"] == [
+        {
+            "project_id": people.project_id,
+            "project": "Haematology",
+            "role": "physician",
+            "permissions": permitted_actions(Role.PHYSICIAN),
+        }
+    ]
     wrong = nobody.post("/api/auth/token", data=form | {"grant_type": "client_credentials"})
     assert wrong.status_code == 422
 

@@ -20,7 +20,7 @@ from sqlalchemy import select
 from medhub.accounts import authentication, sign_in_throttle
 from medhub.accounts.models import FailedSignIn, SignIn, User
 from medhub.accounts.passwords import verify_password
-from medhub.accounts.permissions import Role
+from medhub.accounts.permissions import PERMISSIONS, Role
 from medhub.audit.models import AuditEntry
 from medhub.foundation import clock
 from medhub.foundation.app_context import AppContext
@@ -99,6 +99,12 @@ def test_who_is_signed_in_is_told_with_roles(browser: Browser, people: People) -
     assert me["user"] == {"id": people.user_ids[Role.PHYSICIAN], "email": EMAIL, "name": "The physician"}
     assert me["memberships"][0]["role"] == "physician"
     assert client_a.get("/api/auth/session").json() == me
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_the_session_lists_the_actions_that_the_role_permits(client: ClientOf, role: Role) -> None:
+    (membership,) = client(role.value).get("/api/auth/session").json()["memberships"]
+    assert set(membership["permissions"]) == {action for action, roles in PERMISSIONS.items() if role in roles}
 
 
 # Pages of others.

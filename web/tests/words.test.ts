@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, it } from 'vitest';
+import { isPermitted } from '@/api/permissions';
 import { asProblem, networkProblem, problemOf } from '@/api/problem';
+import type { OwnMembership, Pathway, Role } from '@/api/types';
+import { validSort } from '@/components/listTypes';
 import { validatePatient, EMPTY_DRAFT } from '@/features/records/patientDraft';
 import { fieldKey } from '@/features/records/fieldKey';
 import { eventText } from '@/lib/eventText';
 import { withoutHidden } from '@/lib/droppedFiles';
 import { ago, bytes, plural } from '@/lib/format';
-import { abilitiesOf } from '@/lib/roles';
-import { parseSearch, safeNext, stringifySearch } from '@/lib/searchParams';
+import { choiceOf, isoDate, listSchema, parseSearch, safeNext, stringifySearch } from '@/lib/searchParams';
 import { niceTicks } from '@/lib/ticks';
 
 describe('what goes wrong', () => {
@@ -119,25 +121,57 @@ describe('a patient that is typed in', () => {
   });
 });
 
-describe('what a role finds', () => {
-  const acts = [
-    { act: 'upload', roles: ['technologist'] },
-    { act: 'verdict', roles: ['physician'] },
-  ];
-  it('follows the pathway for uploading and reading', () => {
-    expect(abilitiesOf(['technologist'], acts).has('upload')).toBe(true);
-    expect(abilitiesOf(['technologist'], acts).has('give-verdicts')).toBe(false);
-    expect(abilitiesOf(['physician'], acts).has('give-verdicts')).toBe(true);
-    expect(abilitiesOf(['physician'], acts).has('upload')).toBe(false);
+describe('the permissions of a membership', () => {
+  const stage = (act: 'upload' | 'verdict', role: Role) => ({
+    name: act,
+    title: act,
+    report: false,
+    roles: [role],
+    acts: [{ act, roles: [role], note_when: [], needs: [] }],
+  });
+  const pathway = { stages: [stage('upload', 'technologist'), stage('verdict', 'physician')] } as unknown as Pathway;
+  const member = (role: Role, ...permissions: OwnMembership['permissions']): OwnMembership => ({
+    project_id: 'p',
+    project: 'P',
+    role,
+    permissions,
   });
 
-  it('keeps identity and people from those who only look', () => {
-    for (const role of ['researcher', 'viewer', 'pharmacist', 'patient']) {
-      const abilities = abilitiesOf([role], acts);
-      expect(abilities.has('see-identity')).toBe(false);
-      expect(abilities.has('manage-people')).toBe(false);
-    }
-    expect(abilitiesOf(['administrator'], acts).has('manage-people')).toBe(true);
+  it('are those that the server has sent', () => {
+    expect(isPermitted(member('viewer', 'image.read'), 'image.read', [])).toBe(true);
+    expect(isPermitted(member('viewer', 'image.read'), 'identity.read', [])).toBe(false);
+    expect(isPermitted(member('administrator'), 'user.read', [])).toBe(false);
+  });
+
+  it('for uploads and verdicts need a stage that names the role', () => {
+    const technologist = member('technologist', 'image.upload', 'verdict.give');
+    expect(isPermitted(technologist, 'image.upload', [pathway])).toBe(true);
+    expect(isPermitted(technologist, 'verdict.give', [pathway])).toBe(false);
+    expect(isPermitted(technologist, 'image.upload', [])).toBe(false);
+    expect(isPermitted(member('physician', 'verdict.give'), 'verdict.give', [pathway])).toBe(true);
+    expect(isPermitted(member('technologist'), 'image.upload', [pathway])).toBe(false);
+  });
+});
+
+describe('the parameters of an address', () => {
+  const schema = listSchema({ sex: choiceOf('F', 'M'), since: isoDate });
+
+  it('are kept where they are valid', () => {
+    const search = { query: 'P-7', sort: '-created_at', page: '3', sex: 'F', since: '2026-11-21', 'field.ward': 'B 2' };
+    expect(schema(search)).toEqual(search);
+  });
+
+  it('fall back to the default where they are not', () => {
+    const search = { sort: 'a b;', page: '0', sex: 'X', since: '2026-13-45', query: 'x'.repeat(501), 'field.ward': '' };
+    expect(Object.values(schema(search)).filter((value) => value !== undefined)).toEqual([]);
+  });
+
+  it('name no other column than the list has', () => {
+    const columns = [{ id: 'code', header: 'Code', sort: 'code', cell: () => null }];
+    expect(validSort('-code', columns, 'at')).toBe('-code');
+    expect(validSort('field.ward', columns, 'at')).toBe('field.ward');
+    expect(validSort('name', columns, 'at')).toBe('at');
+    expect(validSort(undefined, columns, 'at')).toBe('at');
   });
 });
 

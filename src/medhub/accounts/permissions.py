@@ -91,3 +91,8 @@ PERMISSIONS: dict[str, frozenset[Role]] = {
     "limits.change": _ADMINISTRATOR,
     "classifier.roll-back": _ADMINISTRATOR,
 }
+
+
+def permitted_actions(role: Role) -> list[str]:
+    """The actions that a role permits in its project, sorted."""
+    return sorted(action for action, roles in PERMISSIONS.items() if role in roles)

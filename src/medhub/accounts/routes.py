@@ -16,7 +16,7 @@ from medhub.accounts.passwords import new_password
 from medhub.accounts.permissions import Role
 from medhub.accounts.schemas import (
     Me,
-    MembershipOut,
+    OwnMembership,
     PasswordChange,
     ProjectChange,
     ProjectCreate,
@@ -50,7 +50,7 @@ def _build_me(app: AppContext, actor: Actor) -> Me:
         user=UserBrief(id=actor.user_id, email=actor.email, name=actor.name),
         csrf_token=csrf_token(app, actor.sign_in_id),
         memberships=[
-            MembershipOut(project_id=project_id, project=actor.project_names[project_id], role=role)
+            OwnMembership.of(project_id, actor.project_names[project_id], role)
             for project_id, role in sorted(actor.roles.items(), key=lambda item: actor.project_names[item[0]].lower())
         ],
     )

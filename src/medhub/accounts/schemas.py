@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 
 from medhub.accounts.models import User
-from medhub.accounts.permissions import Role
+from medhub.accounts.permissions import PERMISSIONS, Role, permitted_actions
 from medhub.foundation.http import Id, Line, Moment, Schema, Text
 
 Email = Annotated[Text, Field(min_length=3, max_length=254, examples=["technologist@example.org"])]
@@ -37,6 +37,21 @@ class MembershipOut(Schema):
     role: Role
 
 
+# Listed in the document of the API, so that a client can only name actions that exist.
+Action = Annotated[str, Field(json_schema_extra={"enum": sorted(PERMISSIONS)})]
+
+
+class OwnMembership(MembershipOut):
+    """The role of the signed-in person in a project, and the actions that it permits there."""
+
+    permissions: list[Action]
+
+    @classmethod
+    def of(cls, project_id: str, project: str, role: Role) -> OwnMembership:
+        """The membership with the actions of its role."""
+        return cls(project_id=project_id, project=project, role=role, permissions=permitted_actions(role))
+
+
 class UserBrief(Schema):
     """The person who is signed in."""
 
@@ -50,7 +65,7 @@ class Me(Schema):
 
     user: UserBrief
     csrf_token: str
-    memberships: list[MembershipOut]
+    memberships: list[OwnMembership]
 
 
 class Token(Schema):

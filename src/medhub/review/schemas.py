@@ -11,7 +11,7 @@ from medhub.classification.models import Prediction
 from medhub.classification.schemas import PredictionOut
 from medhub.foundation import clock
 from medhub.foundation.http import Moment, Schema, Text
-from medhub.records.pathway import Pathway
+from medhub.records.pathway import Pathway, StageAct
 from medhub.review.models import CaseEvent, Verdict
 from medhub.review.queries import CaseFacts, ImageFacts
 from medhub.science.imaging.dicom.object_kinds import ShownAs
@@ -300,7 +300,7 @@ class StageOut(Schema):
     title: str
     report: bool
     roles: list[str]
-    acts: list[dict[str, Any]]
+    acts: list[StageAct]
 
 
 class PathwayOut(Schema):
@@ -340,7 +340,7 @@ class PathwayOut(Schema):
                     title=stage.title,
                     report=stage.report,
                     roles=sorted({role for act in stage.acts for role in act.roles}),
-                    acts=[act.model_dump(mode="json") for act in stage.acts],
+                    acts=list(stage.acts),
                 )
                 for stage in pathway.stages
             ],

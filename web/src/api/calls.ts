@@ -191,6 +191,12 @@ export const classification = {
     ),
 };
 
+/** A classifier of the list, as the server sends it. */
+export type Classifier = Awaited<ReturnType<typeof classification.classifiers>>[number];
+
+/** The card of a classifier, as the server sends it. */
+export type ModelCard = Awaited<ReturnType<typeof classification.classifier>>['card'];
+
 const onPathway = (name: string, signal?: Signal) => ({ params: { path: { name } }, signal });
 
 export const training = {

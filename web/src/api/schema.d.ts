@@ -1676,7 +1676,7 @@ export interface paths {
         };
         /**
          * Reports
-         * @description Issued reports, newest first unless sorted otherwise.
+         * @description Issued reports, by default newest first.
          */
         get: operations["reports-list_reports"];
         put?: never;
@@ -3894,7 +3894,7 @@ export interface components {
             /** Csrf Token */
             csrf_token: string;
             /** Memberships */
-            memberships: components["schemas"]["MembershipOut"][];
+            memberships: components["schemas"]["OwnMembership"][];
             user: components["schemas"]["UserBrief"];
         };
         /**
@@ -4094,6 +4094,19 @@ export interface components {
             seen_in_training: boolean;
             /** Uncertain */
             uncertain: number;
+        };
+        /**
+         * OwnMembership
+         * @description The role of the signed-in person in a project, and the actions that it permits there.
+         */
+        OwnMembership: {
+            /** Permissions */
+            permissions: ("account.change" | "account.read" | "arrival.read" | "arrival.resolve" | "audit.read" | "case.correct" | "case.read" | "case.sign" | "classifier.read" | "classifier.roll-back" | "classifier.shadow" | "dashboard.read" | "dataset.create" | "dataset.read" | "erasure.read" | "export.clear" | "export.create" | "export.read" | "field.define" | "field.read" | "identity.change" | "identity.read" | "image.delete" | "image.move" | "image.read" | "image.upload" | "limits.change" | "pathway.read" | "patient.change" | "patient.create" | "patient.delete" | "patient.erase" | "patient.read" | "peer.change" | "peer.read" | "profile.choose" | "profile.preview" | "project.change" | "project.create" | "project.delete" | "project.read" | "promotion.decide" | "promotion.request" | "report.read" | "study.change" | "study.create" | "study.delete" | "study.read" | "training.read" | "training.run" | "user.change" | "user.create" | "user.delete" | "user.read" | "verdict.give")[];
+            /** Project */
+            project: string;
+            /** Project Id */
+            project_id: string;
+            role: components["schemas"]["Role"];
         };
         /** Page[ArrivalOut] */
         Page_ArrivalOut_: {
@@ -5506,14 +5519,37 @@ export interface components {
             uncertain: number | null;
         };
         /**
+         * StageAct
+         * @description An act that is allowed in a stage: its roles, its conditions and its next stage.
+         */
+        StageAct: {
+            /**
+             * Act
+             * @enum {string}
+             */
+            act: "upload" | "classify" | "verdict" | "sign" | "correct";
+            /** Leads To */
+            leads_to?: string | null;
+            /**
+             * Needs
+             * @default []
+             */
+            needs: "verdicts"[];
+            /**
+             * Note When
+             * @default []
+             */
+            note_when: ("uncertain" | "disagreeing")[];
+            /** Roles */
+            roles: components["schemas"]["Role"][];
+        };
+        /**
          * StageOut
          * @description A stage of a pathway.
          */
         StageOut: {
             /** Acts */
-            acts: {
-                [key: string]: unknown;
-            }[];
+            acts: components["schemas"]["StageAct"][];
             /** Name */
             name: string;
             /** Report */
@@ -7917,7 +7953,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The report; the identity is in it only for who may see it. */
+            /** @description The report; with the identity only for roles that may read it. */
             200: {
                 headers: {
                     [name: string]: unknown;

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// Who is here, in which project, and what that role finds in the app.
+// The signed-in person, the selected project, and the actions that are permitted there.
 import { queryOptions, useQuery, useQueryClient, useSuspenseQuery } from '@tanstack/react-query';
 import { createContext, useContext, useMemo, useState, type ReactNode } from 'react';
 import { writePreference, readPreference } from '@/lib/preferences';
-import { abilitiesOf, type Ability, type StageAct } from '@/lib/roles';
 import { accounts } from './calls';
 import { setCsrfToken } from './http';
+import { isPermitted } from './permissions';
 import { pathwaysQuery } from './queries';
 import { Problem } from './problem';
-import type { Me, Membership } from './types';
+import type { Action, Me, OwnMembership, Pathway } from './types';
+
+const NO_PATHWAYS: readonly Pathway[] = [];
 
 export const meQuery = queryOptions({
   queryKey: ['me'],
@@ -28,48 +30,47 @@ export const meQuery = queryOptions({
 
 type Session = {
   me: Me;
-  memberships: Membership[];
-  /** The project chosen on top; undefined stands for all of them. */
+  memberships: OwnMembership[];
+  /** The selected project; undefined stands for all of them. */
   projectId: string | undefined;
-  /** Where new things go: the chosen project, or the only one. */
+  /** The project of new entries: the selected one, or the first. */
   homeProjectId: string | undefined;
-  chooseProject: (id: string | undefined) => void;
+  selectProject: (id: string | undefined) => void;
   roles: readonly string[];
-  can: (ability: Ability) => boolean;
+  /** Whether an action is permitted in the selected project, or in any if none is selected. */
+  can: (action: Action) => boolean;
+  /** The projects in which an action is permitted. */
+  projectsWith: (action: Action) => OwnMembership[];
 };
 
 const SessionContext = createContext<Session | null>(null);
 
 export function SessionProvider({ children }: { children: ReactNode }) {
   const { data: me } = useSuspenseQuery(meQuery);
-  const { data: pathways } = useQuery({ ...pathwaysQuery, enabled: Boolean(me) });
+  const { data: pathways = NO_PATHWAYS } = useQuery({ ...pathwaysQuery, enabled: Boolean(me) });
   const client = useQueryClient();
-  const [chosen, setChosen] = useState<string | undefined>(() =>
-    readPreference<string | undefined>('project', undefined),
-  );
+  const [selected, setSelected] = useState(() => readPreference<string | undefined>('project', undefined));
 
   const session = useMemo<Session | null>(() => {
     if (!me) return null;
     const { memberships } = me;
-    const projectId = memberships.some((m) => m.project_id === chosen) ? chosen : undefined;
+    const projectId = memberships.some((m) => m.project_id === selected) ? selected : undefined;
     const inScope = projectId ? memberships.filter((m) => m.project_id === projectId) : memberships;
-    const roles = [...new Set(inScope.map((m) => m.role))];
-    const acts = (pathways ?? []).flatMap((pathway) => pathway.stages.flatMap((stage) => stage.acts as StageAct[]));
-    const abilities = abilitiesOf(roles, acts);
     return {
       me,
       memberships,
       projectId: memberships.length > 1 ? projectId : undefined,
       homeProjectId: projectId ?? memberships[0]?.project_id,
-      chooseProject: (id) => {
+      selectProject: (id) => {
         writePreference('project', id ?? null);
-        setChosen(id);
+        setSelected(id);
         void client.invalidateQueries({ predicate: (query) => query.queryKey[0] !== 'me' });
       },
-      roles,
-      can: (ability) => abilities.has(ability),
+      roles: [...new Set(inScope.map((m) => m.role))],
+      can: (action) => inScope.some((membership) => isPermitted(membership, action, pathways)),
+      projectsWith: (action) => memberships.filter((membership) => isPermitted(membership, action, pathways)),
     };
-  }, [me, chosen, client, pathways]);
+  }, [me, selected, client, pathways]);
 
   if (!session) return null;
   return <SessionContext.Provider value={session}>{children}</SessionContext.Provider>;

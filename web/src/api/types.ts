@@ -8,6 +8,9 @@ export type Paginated<T> = { items: T[]; total: number; page: number; page_size:
 
 export type Role = Schemas['Role'];
 export type Membership = Schemas['MembershipOut'];
+export type OwnMembership = Schemas['OwnMembership'];
+/** An action of the server's permission table. */
+export type Action = OwnMembership['permissions'][number];
 export type Me = Schemas['Me'];
 export type User = Schemas['UserOut'];
 export type UserInput = Schemas['UserCreate'];
@@ -69,7 +72,6 @@ export type CaseRow = Schemas['CaseRow'];
 export type Case = Schemas['CaseOut'];
 export type Pathway = Schemas['PathwayOut'];
 export type ReportRow = Schemas['ReportOut'];
-export type Classifier = Schemas['ClassifierOut'];
 export type AuditEntry = Schemas['AuditEntryOut'];
 
 export type DataSet = Schemas['DataSetOut'];

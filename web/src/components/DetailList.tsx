@@ -4,7 +4,7 @@ import classes from './shared.module.css';
 
 export type Detail = [name: string, value: ReactNode];
 
-export function DetailList({ details }: { details: (Detail | null | false)[] }) {
+export function DetailList({ details }: { details: (Detail | null | undefined | false)[] }) {
   return (
     <dl className={`${classes.facts} mh-facts`}>
       {details.map(

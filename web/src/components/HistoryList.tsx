@@ -2,7 +2,7 @@
 import type { HistoryEntry, ImageRow } from '@/api/types';
 import { eventText } from '@/lib/eventText';
 import { capital, words } from '@/lib/format';
-import { ROLE_TITLES } from '@/lib/roles';
+import { roleTitle } from '@/lib/roles';
 import classes from './shared.module.css';
 import { TimeAgo } from './TimeAgo';
 
@@ -36,8 +36,7 @@ export function HistoryList({ entries, images = [], empty = 'No person has acted
             {rest && <div className={classes.detail}>{rest}</div>}
             <div className={classes.who}>
               {entry.by}
-              {entry.role ? ` (${(ROLE_TITLES[entry.role] ?? entry.role).toLowerCase()})` : ''},{' '}
-              <TimeAgo at={entry.at} />
+              {entry.role ? ` (${roleTitle(entry.role).toLowerCase()})` : ''}, <TimeAgo at={entry.at} />
             </div>
           </li>
         );

@@ -57,9 +57,7 @@ function check<T>(validator: Validator<T>, value: unknown): T | undefined {
  */
 export function searchSchema<S extends Shape>(shape: S): (raw: RawSearch) => Checked<S> {
   return (raw) =>
-    Object.fromEntries(
-      Object.entries(shape).map(([name, validator]) => [name, check(validator, raw[name])]),
-    ) as Checked<S>;
+    Object.fromEntries(Object.entries(shape).map(([name, validator]) => [name, check(validator, raw[name])]));
 }
 
 /** The parameters that every list has, and its filters by name. */
@@ -83,6 +81,6 @@ export function listSchema<S extends Readonly<Record<string, Validator<string>>>
   return (raw) => {
     const fields = Object.entries(raw).filter(([name]) => FIELD_FILTER.test(name));
     const checked = fields.map(([name, value]) => [name, check(text, value)] as const);
-    return { ...Object.fromEntries(checked), ...own(raw) } as ListSearch & Checked<S>;
+    return { ...Object.fromEntries(checked), ...own(raw) };
   };
 }

@@ -15,7 +15,12 @@ export const plainListSearch = listSchema({});
 export const patientsSearch = listSchema({ sex: SEX });
 export const casesSearch = listSchema({ stage: text, pathway: identifier, mine: flag });
 export const peopleSearch = listSchema({ role: ROLE, active: flag });
-export const auditSearch = listSchema({ action: text, outcome: choiceOf('done', 'refused'), since: isoDate, until: isoDate });
+export const auditSearch = listSchema({
+  action: text,
+  outcome: choiceOf('done', 'refused'),
+  since: isoDate,
+  until: isoDate,
+});
 export const exportsSearch = listSchema({
   state: text,
   order: choiceOf('project', 'study', 'patient'),

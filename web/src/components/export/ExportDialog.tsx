@@ -40,8 +40,8 @@ type Props = {
 
 /** Requests an export of a project, or of a part of it. */
 export function ExportDialog({ opened, onClose, selection, studyId, patientId }: Props) {
-  const { memberships, homeProjectId } = useSession();
-  const mine = memberships.filter((entry) => entry.role === 'researcher' || entry.role === 'administrator');
+  const { projectsWith, homeProjectId } = useSession();
+  const mine = projectsWith('export.create');
   const { data: pathways } = useQuery({ ...pathwaysQuery, enabled: opened });
   const client = useQueryClient();
   const navigate = useNavigate();

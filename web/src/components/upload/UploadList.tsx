@@ -108,7 +108,7 @@ export function UploadList({ title, uploads }: { title: string; uploads: readonl
               Open the case
             </Button>
           ))}
-          {cases[0] && can('give-verdicts') && (
+          {cases[0] && can('verdict.give') && (
             <Button size="compact-sm" component={AppLink} to={`/worklist?case_id=${cases[0]}`}>
               Read now
             </Button>

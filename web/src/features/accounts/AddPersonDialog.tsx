@@ -8,13 +8,13 @@ import { useSession } from '@/api/session';
 import type { Role, UserCreated } from '@/api/types';
 import { CopyableCode } from '@/components/CopyableCode';
 import { Notice } from '@/components/Notice';
-import { ROLE_DESCRIPTIONS, ROLE_TITLES } from '@/lib/roles';
+import { ROLE_DESCRIPTIONS, ROLE_OPTIONS } from '@/lib/roles';
 import classes from './accounts.module.css';
 
 export function AddPersonDialog({ opened, onClose }: { opened: boolean; onClose: () => void }) {
-  const { memberships, homeProjectId } = useSession();
+  const { projectsWith, homeProjectId } = useSession();
   const client = useQueryClient();
-  const mine = memberships.filter((entry) => entry.role === 'administrator');
+  const mine = projectsWith('user.create');
   const [name, setName] = useState('');
   const [email, setEmail] = useState('');
   const [role, setRole] = useState<Role>('technologist');
@@ -117,9 +117,9 @@ export function AddPersonDialog({ opened, onClose }: { opened: boolean; onClose:
           <Select
             label="Role"
             description={ROLE_DESCRIPTIONS[role]}
-            data={Object.entries(ROLE_TITLES).map(([value, label]) => ({ value, label }))}
+            data={[...ROLE_OPTIONS]}
             value={role}
-            onChange={(value) => setRole((value as Role | null) ?? role)}
+            onChange={(value) => setRole(value ?? role)}
           />
           {problem && (
             <Notice tone="red" title={problem.title}>

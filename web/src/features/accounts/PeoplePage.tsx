@@ -8,7 +8,7 @@ import { Badge } from '@/components/Badge';
 import { IconPeople, IconPlus } from '@/components/icons';
 import { ListPage } from '@/components/ListPage';
 import { TimeAgo } from '@/components/TimeAgo';
-import { ROLE_TITLES } from '@/lib/roles';
+import { ROLE_OPTIONS, roleTitle } from '@/lib/roles';
 import { AddPersonDialog } from './AddPersonDialog';
 
 export function PeoplePage() {
@@ -42,7 +42,7 @@ export function PeoplePage() {
           {
             id: 'role',
             label: 'Role',
-            options: Object.entries(ROLE_TITLES).map(([value, label]) => ({ value, label })),
+            options: [...ROLE_OPTIONS],
           },
           {
             id: 'active',
@@ -76,7 +76,5 @@ function rolesText(user: User, projectId: string | undefined): string {
   const inScope = projectId ? user.memberships.filter((entry) => entry.project_id === projectId) : user.memberships;
   if (inScope.length === 0) return 'None';
   const many = new Set(inScope.map((entry) => entry.project_id)).size > 1;
-  return inScope
-    .map((entry) => `${ROLE_TITLES[entry.role] ?? entry.role}${many ? ` (${entry.project})` : ''}`)
-    .join(', ');
+  return inScope.map((entry) => `${roleTitle(entry.role)}${many ? ` (${entry.project})` : ''}`).join(', ');
 }

@@ -7,7 +7,7 @@ import { useState, type SubmitEvent } from 'react';
 import { accounts } from '@/api/calls';
 import { asProblem, type Problem } from '@/api/problem';
 import { useSession } from '@/api/session';
-import type { Membership, Role, User } from '@/api/types';
+import type { Role, User } from '@/api/types';
 import { Badge } from '@/components/Badge';
 import { DetailList } from '@/components/DetailList';
 import { AppLink } from '@/components/AppLink';
@@ -17,7 +17,7 @@ import { notifyProblem, notifySuccess } from '@/components/notify';
 import { Columns, Page, Panel } from '@/components/Page';
 import { TimeAgo } from '@/components/TimeAgo';
 import { ConfirmDialog } from '@/components/ConfirmDialog';
-import { ROLE_TITLES } from '@/lib/roles';
+import { ROLE_OPTIONS, roleTitle } from '@/lib/roles';
 import classes from './accounts.module.css';
 
 export function PersonPage() {
@@ -123,25 +123,27 @@ export function PersonPage() {
   );
 }
 
+type RoleRow = { project_id: string; project: string; role: Role | '' };
+
 function Roles({ user, locked }: { user: User; locked: boolean }) {
-  const { memberships } = useSession();
+  const { projectsWith } = useSession();
   const client = useQueryClient();
-  const mine = memberships.filter((entry) => entry.role === 'administrator');
-  const shown: Membership[] = [
+  const mine = projectsWith('user.change');
+  const rows: RoleRow[] = [
     ...user.memberships,
     ...mine
       .filter((entry) => !user.memberships.some((membership) => membership.project_id === entry.project_id))
-      .map((entry): Membership => ({ ...entry, role: '' as Role })),
+      .map(({ project_id, project }): RoleRow => ({ project_id, project, role: '' })),
   ];
 
-  const change = async (entry: Membership, role: string) => {
+  const change = async (entry: RoleRow, role: Role | '') => {
     try {
       if (role === '') await accounts.removeRole(user.id, entry.project_id);
-      else await accounts.setRole(user.id, entry.project_id, role as Role);
+      else await accounts.setRole(user.id, entry.project_id, role);
       await client.invalidateQueries({ queryKey: ['users'] });
       notifySuccess(
         role
-          ? `${user.name} is ${ROLE_TITLES[role]?.toLowerCase() ?? role} in ${entry.project}`
+          ? `${user.name} is ${roleTitle(role).toLowerCase()} in ${entry.project}`
           : `${user.name} left ${entry.project}`,
       );
     } catch (error) {
@@ -152,16 +154,13 @@ function Roles({ user, locked }: { user: User; locked: boolean }) {
   return (
     <Panel title="Role by project">
       <ul className={classes.roles}>
-        {shown.map((entry) => (
+        {rows.map((entry) => (
           <li key={entry.project_id}>
             <span className={classes.project}>{entry.project}</span>
             <Select
               aria-label={`Role in ${entry.project}`}
               disabled={locked || !mine.some((membership) => membership.project_id === entry.project_id)}
-              data={[
-                { value: '', label: 'No role' },
-                ...Object.entries(ROLE_TITLES).map(([value, label]) => ({ value, label })),
-              ]}
+              data={[{ value: '', label: 'No role' }, ...ROLE_OPTIONS]}
               value={entry.role}
               onChange={(value) => void change(entry, value ?? '')}
             />

@@ -9,7 +9,7 @@ import { AppLink } from '@/components/AppLink';
 import { Notice } from '@/components/Notice';
 import { notifySuccess } from '@/components/notify';
 import { Page, Panel } from '@/components/Page';
-import { ROLE_DESCRIPTIONS, ROLE_TITLES } from '@/lib/roles';
+import { ROLE_DESCRIPTIONS, roleTitle } from '@/lib/roles';
 import classes from './accounts.module.css';
 
 export function SettingsPage() {
@@ -24,7 +24,7 @@ export function SettingsPage() {
             ['E-mail', me.user.email],
             ...memberships.map((entry): [string, string] => [
               entry.project,
-              `${ROLE_TITLES[entry.role] ?? entry.role}. ${ROLE_DESCRIPTIONS[entry.role] ?? ''}`,
+              `${roleTitle(entry.role)}. ${ROLE_DESCRIPTIONS[entry.role] ?? ''}`,
             ]),
           ]}
         />
@@ -44,7 +44,7 @@ export function SettingsPage() {
           Images stay on the same dark ground in both, so that stain colors are judged alike.
         </p>
       </Panel>
-      {can('define-fields') && (
+      {can('field.define') && (
         <Panel title="Fields of patients and studies">
           <p className={classes.muted}>
             What this project wants to know of each patient and study, besides sex and birth year.
@@ -56,7 +56,7 @@ export function SettingsPage() {
           </div>
         </Panel>
       )}
-      {can('preview-profile') && (
+      {can('profile.preview') && (
         <Panel title="De-identification">
           <p className={classes.muted}>
             What this project keeps of the images that arrive, and a preview of what that does to your files.
@@ -68,7 +68,7 @@ export function SettingsPage() {
           </div>
         </Panel>
       )}
-      {can('resolve-quarantine') && (
+      {can('arrival.resolve') && (
         <Panel title="Archive">
           <p className={classes.muted}>
             What becomes of files that name their patient themselves, which way their studies go, and by what they are
@@ -81,7 +81,7 @@ export function SettingsPage() {
           </div>
         </Panel>
       )}
-      {can('manage-nodes') && (
+      {can('peer.change') && (
         <Panel title="DICOM nodes">
           <p className={classes.muted}>
             Which modalities and archives may send to this project or query it, and where they are reached.
@@ -93,7 +93,7 @@ export function SettingsPage() {
           </div>
         </Panel>
       )}
-      {can('erase') && (
+      {can('patient.erase') && (
         <Panel title="Erasures">
           <p className={classes.muted}>
             For each person who was erased: what went, and which classifiers had learned from the images.

@@ -2,9 +2,8 @@
 import { Skeleton } from '@mantine/core';
 import { useQuery } from '@tanstack/react-query';
 import { Link } from '@tanstack/react-router';
-import { classification } from '@/api/calls';
+import { classification, type Classifier } from '@/api/calls';
 import { asProblem } from '@/api/problem';
-import type { Classifier } from '@/api/types';
 import { CopyableCode } from '@/components/CopyableCode';
 import { EmptyState } from '@/components/EmptyState';
 import { DetailList } from '@/components/DetailList';
@@ -14,6 +13,7 @@ import { Columns, Page, Panel } from '@/components/Page';
 import { capital, count, share } from '@/lib/format';
 import { RowTable } from '../../components/RowTable';
 import classes from './classification.module.css';
+import { TextListPanel } from './TextListPanel';
 
 export function ClassifiersPage() {
   const { data, error } = useQuery({
@@ -47,24 +47,6 @@ export function ClassifiersPage() {
   );
 }
 
-function Lines({ title, lines }: { title: string; lines: readonly string[] }) {
-  if (lines.length === 0) return null;
-  return (
-    <Panel title={title}>
-      <ul className={classes.list}>
-        {lines.map((line) => (
-          <li key={line}>{line}</li>
-        ))}
-      </ul>
-    </Panel>
-  );
-}
-
-// The parts of a card that the API document leaves open; their shapes are those of card.toml.
-type LabelFigure = { label: string; n: number; recall: number; precision: number };
-type OtherKind = { name: string; n: number; uncertain: number; seen_in_training: boolean };
-type Source = { name: string; use: string; licence: string; attribution: string };
-
 function ClassifierSummary({ classifier }: { classifier: Classifier }) {
   return (
     <Columns
@@ -80,10 +62,10 @@ function ClassifierSummary({ classifier }: { classifier: Classifier }) {
           >
             <p className={classes.use}>{classifier.intended_use}</p>
           </Panel>
-          <Lines title="Must not be used for" lines={classifier.not_for} />
+          <TextListPanel title="Must not be used for" lines={classifier.not_for} />
           <Figures classifier={classifier} />
           <OtherKindsPanel classifier={classifier} />
-          <Lines title="Limitations" lines={classifier.limitations} />
+          <TextListPanel title="Limitations" lines={classifier.limitations} />
         </>
       }
       right={
@@ -106,7 +88,7 @@ function ClassifierSummary({ classifier }: { classifier: Classifier }) {
             <RowTable
               name="Recall and precision by label"
               headers={['Label', 'Recall', 'Precision', 'n']}
-              rows={(classifier.per_label as LabelFigure[]).map((entry) => [
+              rows={classifier.per_label.map((entry) => [
                 entry.label,
                 share(entry.recall),
                 share(entry.precision),
@@ -115,7 +97,7 @@ function ClassifierSummary({ classifier }: { classifier: Classifier }) {
             />
           </Panel>
           <Panel title="Data">
-            {(classifier.data as Source[]).map((entry) => (
+            {classifier.data.map((entry) => (
               <div key={entry.name} className={classes.source}>
                 <strong>{entry.name}</strong>
                 <span>
@@ -131,15 +113,9 @@ function ClassifierSummary({ classifier }: { classifier: Classifier }) {
   );
 }
 
-type Figure = { value?: unknown; low?: unknown; high?: unknown; n?: unknown };
-
-function shareOf(value: unknown): string {
-  return typeof value === 'number' ? share(value) : '–';
-}
-
 /** Measured shares with their 95 % interval and the number of images behind them. */
 function Figures({ classifier }: { classifier: Classifier }) {
-  const figures = Object.entries(classifier.figures) as [string, Figure][];
+  const figures = Object.entries(classifier.figures);
   if (figures.length === 0) return null;
   return (
     <Panel title="Figures">
@@ -148,9 +124,9 @@ function Figures({ classifier }: { classifier: Classifier }) {
         headers={['Figure', 'Value', '95 % interval', 'n']}
         rows={figures.map(([name, figure]) => [
           capital(name),
-          shareOf(figure.value),
-          figure.low === undefined ? '–' : `${shareOf(figure.low)} to ${shareOf(figure.high)}`,
-          typeof figure.n === 'number' ? count(figure.n) : '–',
+          share(figure.value),
+          `${share(figure.low)} to ${share(figure.high)}`,
+          count(figure.n),
         ])}
       />
     </Panel>
@@ -166,7 +142,7 @@ function OtherKindsPanel({ classifier }: { classifier: Classifier }) {
       <RowTable
         name="Images of other kinds"
         headers={['Kind', 'Uncertain', 'Learned from', 'n']}
-        rows={(classifier.strangers as OtherKind[]).map((entry) => [
+        rows={classifier.strangers.map((entry) => [
           capital(entry.name),
           share(entry.uncertain),
           entry.seen_in_training ? 'Yes' : 'No',

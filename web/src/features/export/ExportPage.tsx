@@ -52,7 +52,7 @@ export function ExportPage() {
       <Columns
         left={
           <>
-            <StateNotice row={row} mayClear={can('clear-findings')} />
+            <StateNotice row={row} mayClear={can('export.clear')} />
             {isExportRunning(row.state) && <ExportProgress row={row} />}
             {(row.open_findings > 0 || row.cleared_findings > 0 || row.excluded > 0) && <Findings row={row} />}
             {row.state === 'ready' && row.form === 'dicom' && <NodeTransfers row={row} />}

@@ -56,7 +56,7 @@ export function Findings({ row }: { row: Export }) {
             key={`${finding.id} ${finding.state}`}
             finding={finding}
             blocked={row.state === 'blocked'}
-            mayClear={can('clear-findings')}
+            mayClear={can('export.clear')}
             ask={(act) => setAsked({ finding, act })}
           />
         ))}

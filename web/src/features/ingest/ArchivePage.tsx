@@ -44,9 +44,9 @@ export function ArchivePage() {
             key={`${projectId} ${data.changed_at}`}
             archive={data}
             projectId={projectId}
-            editable={can('choose-profile')}
+            editable={can('profile.choose')}
           />
-          <IndexPanel archive={data} projectId={projectId} editable={can('choose-profile')} />
+          <IndexPanel archive={data} projectId={projectId} editable={can('profile.choose')} />
         </>
       )}
     </Page>

@@ -46,8 +46,8 @@ export function ProfilePage() {
       {data && projectId && (
         <>
           <CurrentProfile profiles={data} />
-          {can('choose-profile') && <ProfileForm key={`choice-${projectId}`} profiles={data} projectId={projectId} />}
-          {can('preview-profile') && (
+          {can('profile.choose') && <ProfileForm key={`choice-${projectId}`} profiles={data} projectId={projectId} />}
+          {can('profile.preview') && (
             <ProfilePreview key={`preview-${projectId}`} profiles={data} projectId={projectId} />
           )}
           {data.history.length > 0 && <ProfileHistory profiles={data} />}

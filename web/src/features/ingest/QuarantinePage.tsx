@@ -39,7 +39,7 @@ export function QuarantinePage() {
       fixed={{ outcome: 'quarantined', project_id: projectId }}
       load={ingest.arrivals}
       rowId={(row) => row.id}
-      rowLink={can('resolve-quarantine') ? (row) => `/quarantine/${row.id}` : undefined}
+      rowLink={can('arrival.resolve') ? (row) => `/quarantine/${row.id}` : undefined}
       rowName={(row) => `${row.patient_code ?? 'no patient'}, ${bytes(row.size_bytes)}`}
       empty={{
         icon: <IconQuarantine size={32} />,

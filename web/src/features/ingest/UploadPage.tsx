@@ -31,7 +31,7 @@ export function UploadPage() {
   const choose = (id: string | null) =>
     void navigate({ to: '/upload', search: id ? { patient_id: id } : {}, replace: true });
 
-  if (!can('upload')) {
+  if (!can('image.upload')) {
     return (
       <Page title="Upload">
         <Notice title="Your role does not upload">

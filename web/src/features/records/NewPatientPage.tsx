@@ -40,7 +40,7 @@ export function NewPatientPage() {
           key={projectId}
           initial={EMPTY_DRAFT}
           fields={fields}
-          withIdentity={can('see-identity')}
+          withIdentity={can('identity.read')}
           submitLabel="Register patient"
           onCancel={() => void navigate({ to: '/patients' })}
           save={async (input) => {

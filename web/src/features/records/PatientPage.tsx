@@ -79,12 +79,12 @@ export function PatientPage() {
       trail={[{ to: '/patients', title: 'Patients' }]}
       actions={
         <>
-          {can('upload') && (
+          {can('image.upload') && (
             <Button component={AppLink} to={`/upload?patient_id=${patient.id}`} leftSection={<IconUpload size={18} />}>
               Upload images
             </Button>
           )}
-          {can('give-verdicts') && patient.unverified > 0 && (
+          {can('verdict.give') && patient.unverified > 0 && (
             <Button
               component={AppLink}
               to={`/worklist?patient_id=${patient.id}`}
@@ -102,12 +102,12 @@ export function PatientPage() {
           >
             Show its studies
           </Button>
-          {can('write-records') && (
+          {can('patient.change') && (
             <Button variant="default" leftSection={<IconPencil size={18} />} onClick={edit.open}>
               Edit
             </Button>
           )}
-          {can('erase') && (
+          {can('patient.erase') && (
             <Menu position="bottom-end">
               <Menu.Target>
                 <Button variant="default" px={10} aria-label="More acts">
@@ -134,7 +134,7 @@ export function PatientPage() {
             identity: patient.identity ?? {},
           }}
           fields={fields}
-          withIdentity={can('see-identity') && !patient.identity_hidden}
+          withIdentity={can('identity.read') && !patient.identity_hidden}
           submitLabel="Save changes"
           onCancel={edit.close}
           save={async (input) => {
@@ -272,7 +272,7 @@ function PatientImages({ patient }: { patient: Patient }) {
           title="No images yet"
           text="Drop photographs of the smear on the upload page; each is classified within seconds."
           action={
-            can('upload') && (
+            can('image.upload') && (
               <Button component={AppLink} to={`/upload?patient_id=${patient.id}`}>
                 Upload images
               </Button>

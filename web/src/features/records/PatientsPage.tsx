@@ -72,7 +72,7 @@ export function PatientsPage() {
       })),
   ];
 
-  const add = can('write-records') && (
+  const add = can('patient.create') && (
     <Button component={AppLink} to="/patients/new" leftSection={<IconPlus size={18} />}>
       New patient
     </Button>
@@ -85,7 +85,7 @@ export function PatientsPage() {
       actions={add}
       columns={columns}
       filters={filters}
-      searchLabel={can('see-identity') ? 'Search code, name or hospital number' : 'Search code'}
+      searchLabel={can('identity.read') ? 'Search code, name or hospital number' : 'Search code'}
       fixed={{ project_id: projectId }}
       defaultSort="-created_at"
       load={records.patients}
@@ -104,7 +104,7 @@ export function PatientsPage() {
       empty={{
         icon: <IconPatients size={32} />,
         title: 'No patients yet',
-        text: can('write-records')
+        text: can('patient.create')
           ? 'Register the first patient; then upload photographs of the smear.'
           : 'A technologist registers patients; they then appear here.',
         action: add,

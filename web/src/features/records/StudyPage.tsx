@@ -51,7 +51,7 @@ export function StudyPage() {
       ]}
       actions={
         <>
-          {can('export') && (
+          {can('export.create') && (
             <Button
               component={AppLink}
               to={`/exports?order=study&study_id=${study.id}`}
@@ -69,7 +69,7 @@ export function StudyPage() {
           >
             Show its images
           </Button>
-          {can('write-records') && (
+          {can('study.change') && (
             <Button variant="default" leftSection={<IconPencil size={18} />} onClick={edit.open}>
               Edit
             </Button>

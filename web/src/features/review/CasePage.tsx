@@ -39,7 +39,7 @@ export function CasePage() {
   const [signing, sign] = useDisclosure(false);
   const [correcting, correct] = useDisclosure(false);
   const title = pathways.find((entry) => entry.name === data.pathway)?.title ?? capital(words(data.pathway));
-  const readable = can('give-verdicts') && data.allowed.verdict && !data.signed_at;
+  const readable = can('verdict.give') && data.allowed.verdict && !data.signed_at;
 
   return (
     <Page

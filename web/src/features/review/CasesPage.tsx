@@ -87,7 +87,7 @@ export function CasesPage() {
         icon: <IconCases size={32} />,
         title: 'No cases yet',
         text: 'A case opens by itself when the images of an upload have been classified.',
-        action: can('upload') && (
+        action: can('image.upload') && (
           <Button component={AppLink} to="/upload">
             Upload images
           </Button>

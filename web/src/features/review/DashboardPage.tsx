@@ -17,7 +17,7 @@ import classes from './DashboardPage.module.css';
 
 export function DashboardPage() {
   const { can } = useSession();
-  if (can('dashboard')) return <Overview />;
+  if (can('dashboard.read')) return <Overview />;
   return (
     <Page title="Welcome">
       <EmptyState
@@ -41,20 +41,20 @@ function Overview() {
   return (
     <Page
       title="Dashboard"
-      lead={data && lead(data.cases_waiting_for_me, data.unverified, can('give-verdicts'))}
+      lead={data && lead(data.cases_waiting_for_me, data.unverified, can('verdict.give'))}
       actions={
         <>
-          {can('upload') && (
+          {can('image.upload') && (
             <Button
               component={AppLink}
               to="/upload"
-              variant={can('give-verdicts') ? 'default' : 'filled'}
+              variant={can('verdict.give') ? 'default' : 'filled'}
               leftSection={<IconUpload size={18} />}
             >
               Upload images
             </Button>
           )}
-          {can('give-verdicts') && (
+          {can('verdict.give') && (
             <Button component={AppLink} to="/worklist" leftSection={<IconWorklist size={18} />}>
               Open the worklist
             </Button>
@@ -77,7 +77,7 @@ function Overview() {
         <Count to="/cases" search={{ mine: 'true' }} name="Waiting for me" value={data?.cases_waiting_for_me} />
         <Count to="/cases" name="Open cases" value={data?.cases_open} />
         <Count to="/reports" name="Reports" value={data?.reports} />
-        {can('resolve-quarantine') && <Count to="/quarantine" name="Quarantined" value={data?.quarantined} />}
+        {can('arrival.resolve') && <Count to="/quarantine" name="Quarantined" value={data?.quarantined} />}
       </ul>
       <div className={classes.pair}>
         {data ? <DailyChart title="Uploads" days={data.uploads} unit="Images" /> : <Skeleton height={330} />}

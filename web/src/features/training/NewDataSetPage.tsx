@@ -13,8 +13,8 @@ import { bytes, share } from '@/lib/format';
 import classes from './training.module.css';
 
 export function NewDataSetPage() {
-  const { memberships, homeProjectId } = useSession();
-  const mine = memberships.filter((entry) => entry.role === 'researcher' || entry.role === 'administrator');
+  const { projectsWith, homeProjectId } = useSession();
+  const mine = projectsWith('dataset.create');
   const { data: pathways } = useQuery(pathwaysQuery);
   const navigate = useNavigate();
   const client = useQueryClient();

@@ -61,7 +61,7 @@ export function ImagePage() {
       ]}
       actions={
         <>
-          {can('give-verdicts') && image.case_id && !image.case?.signed && (
+          {can('verdict.give') && image.case_id && !image.case?.signed && (
             <Button
               component={AppLink}
               to={`/worklist?case_id=${image.case_id}&image=${image.id}`}
@@ -84,7 +84,7 @@ export function ImagePage() {
           >
             Original
           </Button>
-          {can('delete-images') && (
+          {can('image.delete') && (
             <Menu position="bottom-end">
               <Menu.Target>
                 <Button variant="default" px={10} aria-label="More acts">

@@ -31,7 +31,7 @@ export function SearchBox() {
         records.patients(query, signal),
         review.cases(query, signal),
         viewing.images(query, signal),
-        can('manage-people') ? accounts.users({ query: searchText, page_size: 5 }, signal) : null,
+        can('user.read') ? accounts.users({ query: searchText, page_size: 5 }, signal) : null,
       ]);
       return [
         ...patients.items.map((row) => ({

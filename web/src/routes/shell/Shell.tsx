@@ -22,7 +22,7 @@ export function Shell() {
 function Frame() {
   const { can } = useSession();
   const [collapsed, setCollapsed] = useState(() => readPreference('bar.collapsed', false));
-  const destinations = DESTINATIONS.filter((entry) => entry.ability === null || can(entry.ability));
+  const destinations = DESTINATIONS.filter((entry) => entry.action === null || can(entry.action));
   const path = useLocation({ select: (location) => location.pathname });
   const main = useRef<HTMLElement>(null);
   const firstPath = useRef(path);

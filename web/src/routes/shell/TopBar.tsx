@@ -6,7 +6,7 @@ import { accounts } from '@/api/calls';
 import { meQuery, useSession } from '@/api/session';
 import { IconKey, IconLogout, IconMoon, IconSettings, IconSun, IconUser } from '@/components/icons';
 import { notifyProblem } from '@/components/notify';
-import { ROLE_TITLES } from '@/lib/roles';
+import { roleTitle } from '@/lib/roles';
 import { Notices } from './Notices';
 import { SearchBox } from './SearchBox';
 import classes from './TopBar.module.css';
@@ -24,7 +24,7 @@ export function TopBar() {
 }
 
 function ProjectSwitch() {
-  const { memberships, projectId, chooseProject } = useSession();
+  const { memberships, projectId, selectProject } = useSession();
   if (memberships.length === 0) return null;
   if (memberships.length === 1) {
     return (
@@ -43,7 +43,7 @@ function ProjectSwitch() {
         ...memberships.map((entry) => ({ value: entry.project_id, label: entry.project })),
       ]}
       value={projectId ?? ''}
-      onChange={(value) => chooseProject(value || undefined)}
+      onChange={(value) => selectProject(value || undefined)}
     />
   );
 }
@@ -96,7 +96,7 @@ function MeMenu() {
       <Menu.Dropdown>
         <div className={classes.me}>
           <div className={classes.name}>{me.user.name}</div>
-          <div className={classes.role}>{roles.map((role) => ROLE_TITLES[role] ?? role).join(', ')}</div>
+          <div className={classes.role}>{roles.map((role) => roleTitle(role)).join(', ')}</div>
           <div className={classes.role}>{me.user.email}</div>
         </div>
         <Menu.Divider />

@@ -50,7 +50,7 @@ export function ExplorerPage() {
 
   const atRoot = location.level === 'root';
   const title = here?.title ?? (atRoot ? 'Images' : '…');
-  const mayUpload = can('upload') && !atRoot && here !== undefined;
+  const mayUpload = can('image.upload') && !atRoot && here !== undefined;
   const error = pages.error ?? explorer.locationError;
   const { total } = pages;
 
@@ -66,7 +66,8 @@ export function ExplorerPage() {
   };
   const dropFiles = (files: Promise<File[]>) => {
     if (mayUpload) void files.then(addFiles);
-    else if (can('upload')) notifySuccess('Open a patient first', 'Then drop the files there: they need a patient.');
+    else if (can('image.upload'))
+      notifySuccess('Open a patient first', 'Then drop the files there: they need a patient.');
   };
   const openParent = () => {
     const parent = here?.trail.at(-1);

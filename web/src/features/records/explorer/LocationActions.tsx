@@ -39,7 +39,7 @@ export function LocationActions({ location, here, kind, mayUpload, onCreate, onU
           Study page
         </Button>
       )}
-      {can('write-records') &&
+      {can(kind === 'patients' ? 'patient.create' : 'study.create') &&
         CREATED_AT[kind] === location.level &&
         (kind === 'patients' ? (
           <Button component={AppLink} to="/patients/new" variant="default" leftSection={plus}>

@@ -22,13 +22,13 @@ type Props = {
 export function isAllowed(action: EntryAction, kind: EntryKind, can: ReturnType<typeof useSession>['can']): boolean {
   switch (action) {
     case 'rename':
-      return kind !== 'patients' && can('write-records');
+      return kind !== 'patients' && can('study.change');
     case 'move':
-      return (kind === 'images' || kind === 'series') && can('move-images');
+      return (kind === 'images' || kind === 'series') && can('image.move');
     case 'export':
-      return can('export');
+      return can('export.create');
     case 'delete':
-      return kind === 'images' ? can('delete-images') : kind === 'patients' ? can('erase') : can('delete-studies');
+      return kind === 'images' ? can('image.delete') : kind === 'patients' ? can('patient.erase') : can('study.delete');
   }
 }
 

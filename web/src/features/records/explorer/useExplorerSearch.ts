@@ -32,7 +32,8 @@ export function useExplorerSearch() {
   const active = activeFilters(search, filters);
   const columns = columnsOf(kind, fields).filter((column) => atRoot || column.id !== 'patient');
   const sort = validSort(search.sort, columns, DEFAULT_SORT[kind]);
-  const view: ExplorerView = search.view ?? (readPreference<ExplorerView>('explorer.view', 'grid') === 'list' ? 'list' : 'grid');
+  const view: ExplorerView =
+    search.view ?? (readPreference<ExplorerView>('explorer.view', 'grid') === 'list' ? 'list' : 'grid');
   const query = {
     ...locationFilter(location),
     ...(atRoot ? { project_id: projectId } : {}),

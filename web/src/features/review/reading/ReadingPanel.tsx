@@ -38,7 +38,7 @@ type Props = {
   onSign: () => void;
 };
 
-export function ReadingPanel(props: Props) {
+export function ReadingPanel({ noteField, ...props }: Props) {
   const { image, case_, labels, note, pending, refusal, mayRead } = props;
   const { prediction, verdict } = image;
   const accept = acceptableLabel(prediction);
@@ -164,7 +164,7 @@ export function ReadingPanel(props: Props) {
 
       {canGive && (
         <Textarea
-          ref={props.noteField}
+          ref={noteField}
           label={
             <>
               Note <kbd className={classes.key}>N</kbd>

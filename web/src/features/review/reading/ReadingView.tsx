@@ -41,16 +41,13 @@ function viewerImage(image: ImageRow): ViewerImage {
   };
 }
 
-type StageAct = { act?: unknown; note_when?: unknown };
-
 function hasVerdict(stage: Pathway['stages'][number]): boolean {
-  return (stage.acts as StageAct[]).some((act) => act.act === 'verdict');
+  return stage.acts.some(({ act }) => act === 'verdict');
 }
 
 /** When the stage's verdicts want a note; until the pathway is known, where the classifier was uncertain. */
 function noteWhenOf(stage: Pathway['stages'][number] | undefined): NoteWhen {
-  const noteWhen = (stage?.acts as StageAct[] | undefined)?.find((act) => act.act === 'verdict')?.note_when;
-  return Array.isArray(noteWhen) ? (noteWhen as string[]) : ['uncertain'];
+  return stage?.acts.find(({ act }) => act === 'verdict')?.note_when ?? ['uncertain'];
 }
 
 function describe(image: ImageRow, position: string): string {
@@ -150,7 +147,7 @@ function ImageReading({ queue, images }: { queue: ReturnType<typeof useReadingQu
   const position = `Image ${index + 1} of ${images.length}`;
   const open = images.filter(isOpen).length;
   const note = notes[image.id] ?? image.verdict?.note ?? '';
-  const mayRead = can('give-verdicts') && (case_?.allowed.verdict ?? true);
+  const mayRead = can('verdict.give') && (case_?.allowed.verdict ?? true);
   const undoable = queue.undoable();
 
   // The address names the image, so that a reload comes back to it; not on every key, so that keys stay fast.

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Select } from '@mantine/core';
+import { useQuery } from '@tanstack/react-query';
+import { useState } from 'react';
+import { classification } from '@/api/calls';
+import { asProblem } from '@/api/problem';
+import { Notice } from '@/components/Notice';
+import { Panel } from '@/components/Page';
+import { RowTable } from '@/components/RowTable';
+import { count, share } from '@/lib/format';
+import classes from './classification.module.css';
+
+export function ComparisonPanel({ digest, name }: { digest: string; name: string }) {
+  const [other, setOther] = useState<string | null>(null);
+  const { data: classifiers } = useQuery({
+    queryKey: ['classifiers'],
+    queryFn: ({ signal }) => classification.classifiers(signal),
+    staleTime: 60_000,
+  });
+  const { data, error } = useQuery({
+    queryKey: ['classifiers', 'compare', digest, other],
+    queryFn: ({ signal }) => classification.compare(digest, other ?? '', signal),
+    enabled: other !== null,
+  });
+  const others = (classifiers ?? []).filter((classifier) => classifier.digest !== digest);
+  const chosen = others.find((classifier) => classifier.digest === other);
+  if (others.length === 0) return null;
+  const problem = error ? asProblem(error) : null;
+  return (
+    <Panel title="Compare with another classifier">
+      <Select
+        label="On images with a signed verdict that both have read and neither learned from"
+        placeholder="Choose a classifier"
+        data={others.map((classifier) => ({
+          value: classifier.digest,
+          label: `${classifier.name} ${classifier.version} (${classifier.digest.slice(0, 8)})`,
+        }))}
+        value={other}
+        onChange={setOther}
+        mb={12}
+      />
+      {problem && (
+        <Notice tone="red" title={problem.title}>
+          {problem.detail}
+        </Notice>
+      )}
+      {data && data.n === 0 && <p className={classes.muted}>There is no such image yet. Let one read in the shadow.</p>}
+      {data && data.n > 0 && (
+        <>
+          <RowTable
+            name="Comparison"
+            headers={['On the same images', name, chosen?.name === name ? 'the other' : (chosen?.name ?? 'the other')]}
+            rows={[
+              ['Accuracy', ...(data.accuracy ?? []).map(share)],
+              ['Balanced accuracy', ...(data.balanced_accuracy ?? []).map(share)],
+              ['Abstains on', ...(data.abstention ?? []).map(share)],
+              ['Right alone', count(data.only_first), count(data.only_second)],
+            ]}
+          />
+          <p className={classes.muted}>
+            n = {count(data.n)}.{' '}
+            {data.p !== null && data.p < 0.05
+              ? `The difference is hardly chance (McNemar p = ${data.p < 0.001 ? '<0.001' : data.p.toFixed(3)}).`
+              : `The difference may be chance (McNemar p = ${data.p?.toFixed(3) ?? '–'}).`}
+          </p>
+        </>
+      )}
+    </Panel>
+  );
+}

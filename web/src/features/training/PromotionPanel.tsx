@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+import { Button, Modal, Textarea } from '@mantine/core';
+import { useDisclosure } from '@mantine/hooks';
+import { useQuery } from '@tanstack/react-query';
+import { Link } from '@tanstack/react-router';
+import { useState } from 'react';
+import { training } from '@/api/calls';
+import { useSession } from '@/api/session';
+import type { PathwayClassifiers, Promotion } from '@/api/types';
+import { Badge } from '@/components/Badge';
+import { notifyProblem, notifySuccess } from '@/components/notify';
+import { Panel } from '@/components/Page';
+import { TimeAgo } from '@/components/TimeAgo';
+import { RowTable } from '@/components/RowTable';
+import { capital } from '@/lib/format';
+import classes from './training.module.css';
+
+import { Checks } from './CriterionChecks';
+import { useRefresh } from './useRefresh';
+
+export function PromotionPanel({ state }: { state: PathwayClassifiers }) {
+  const refresh = useRefresh();
+  const [busy, setBusy] = useState(false);
+  const { data } = useQuery({
+    queryKey: ['training', 'promotions', state.pathway],
+    queryFn: ({ signal }) => training.promotions({ pathway: state.pathway, page_size: 20 }, signal),
+  });
+  const waiting = data?.items.find((promotion) => promotion.state === 'waiting');
+  const decided = (data?.items ?? []).filter((promotion) => promotion.state !== 'waiting');
+  const requestPromotion = async () => {
+    if (!state.shadow) return;
+    setBusy(true);
+    try {
+      await training.requestPromotion({ digest: state.shadow.digest, pathway: state.pathway });
+      await refresh();
+      notifySuccess('The promotion is asked for', 'Another person, an administrator, approves it.');
+    } catch (error) {
+      notifyProblem(error, 'The promotion was not asked for');
+    } finally {
+      setBusy(false);
+    }
+  };
+  return (
+    <Panel title="Promotion">
+      <div className={classes.reader}>
+        {waiting ? (
+          <PendingPromotion promotion={waiting} />
+        ) : state.shadow && state.checks ? (
+          <>
+            <p className={classes.text}>
+              {state.shadow.classifier}, held against what was signed of the same images as {state.in_use.classifier}:
+            </p>
+            <Checks checks={state.checks} />
+            {state.checks.some((check) => !check.met) && (
+              <p className={classes.note}>
+                You can ask now, but it can be approved only once every limit is met. Images of patients that it learned
+                from do not count; each signed case adds to the others.
+              </p>
+            )}
+            <div className={classes.buttons}>
+              <Button loading={busy} onClick={() => void requestPromotion()}>
+                Ask for promotion
+              </Button>
+            </div>
+          </>
+        ) : (
+          <p className={classes.note}>
+            {state.shadow
+              ? 'Limits are not fixed yet: an administrator fixes them before a promotion is asked for.'
+              : 'A classifier that has read in the shadow can be promoted: one person asks, an administrator who is somebody else approves.'}
+          </p>
+        )}
+        {decided.length > 0 && (
+          <RowTable
+            name="Decided promotions"
+            headers={['Classifier', 'Decision', 'Asked by', 'Decided by', 'When', 'Reason']}
+            rows={decided.map((promotion) => [
+              <Link key="name" to="/classifiers/$digest" params={{ digest: promotion.digest }}>
+                {promotion.classifier}
+              </Link>,
+              <Badge key="state" tone={promotion.state === 'approved' ? 'green' : 'gray'}>
+                {capital(promotion.state)}
+              </Badge>,
+              promotion.requested_by,
+              promotion.decided_by ?? '–',
+              <TimeAgo key="when" at={promotion.decided_at} />,
+              promotion.reason ?? '–',
+            ])}
+          />
+        )}
+      </div>
+    </Panel>
+  );
+}
+
+function PendingPromotion({ promotion }: { promotion: Promotion }) {
+  const { can } = useSession();
+  const refresh = useRefresh();
+  const [rejecting, reject] = useDisclosure(false);
+  const [reason, setReason] = useState('');
+  const [busy, setBusy] = useState(false);
+  const act = async (what: () => Promise<unknown>, done: string) => {
+    setBusy(true);
+    try {
+      await what();
+      await refresh();
+      reject.close();
+      notifySuccess(done);
+    } catch (error) {
+      notifyProblem(error, 'The promotion is not decided');
+    } finally {
+      setBusy(false);
+    }
+  };
+  return (
+    <>
+      <p className={classes.text}>
+        {promotion.requested_by} asks for <strong>{promotion.classifier}</strong> to be taken into use,{' '}
+        <TimeAgo at={promotion.requested_at} />. The limits were fixed by {promotion.limits_fixed_by},{' '}
+        <TimeAgo at={promotion.limits_fixed_at} />.
+      </p>
+      <Checks checks={promotion.checks} />
+      {can('promotion.decide') ? (
+        <>
+          {promotion.mine && (
+            <p className={classes.note}>You asked for it yourself; another administrator approves it.</p>
+          )}
+          {!promotion.keeps_limits && (
+            <p className={classes.note}>It does not keep every limit, so it cannot be approved now.</p>
+          )}
+          <div className={classes.buttons}>
+            <Button
+              loading={busy}
+              disabled={promotion.mine || !promotion.keeps_limits}
+              onClick={() =>
+                void act(() => training.approve(promotion.id), `${promotion.classifier} reads from now on`)
+              }
+            >
+              Approve promotion
+            </Button>
+            <Button variant="default" disabled={busy} onClick={reject.open}>
+              Reject
+            </Button>
+          </div>
+        </>
+      ) : (
+        <p className={classes.note}>An administrator approves or rejects it.</p>
+      )}
+      <Modal opened={rejecting} onClose={reject.close} title={`Reject ${promotion.classifier}`}>
+        <form
+          className={classes.form}
+          onSubmit={(event) => {
+            event.preventDefault();
+            void act(() => training.reject(promotion.id, reason.trim()), 'The promotion is rejected');
+          }}
+        >
+          <Textarea
+            label="Reason"
+            required
+            value={reason}
+            onChange={(event) => setReason(event.currentTarget.value)}
+            minRows={2}
+            autosize
+            data-autofocus
+          />
+          <div className={`${classes.buttons} ${classes.end}`}>
+            <Button variant="default" onClick={reject.close}>
+              Cancel
+            </Button>
+            <Button type="submit" loading={busy} disabled={!reason.trim()}>
+              Reject
+            </Button>
+          </div>
+        </form>
+      </Modal>
+    </>
+  );
+}
