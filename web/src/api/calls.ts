@@ -122,7 +122,8 @@ export const ingest = {
   nodes: (query: Query, signal?: Signal) => unwrap(server.GET('/api/dicom-nodes', search(query, signal))),
   listener: (signal?: Signal) => unwrap(server.GET('/api/dicom-nodes/listener', { signal })),
   addNode: (body: DicomNodeInput) => unwrap(server.POST('/api/dicom-nodes', { body })),
-  changeNode: (id: string, body: DicomNodeChange) => unwrap(server.PATCH('/api/dicom-nodes/{id}', { ...byId(id), body })),
+  changeNode: (id: string, body: DicomNodeChange) =>
+    unwrap(server.PATCH('/api/dicom-nodes/{id}', { ...byId(id), body })),
   removeNode: (id: string) => unwrap(server.DELETE('/api/dicom-nodes/{id}', byId(id))),
   echoNode: (id: string) => unwrap(server.POST('/api/dicom-nodes/{id}/echo', byId(id))),
   manifest: (imageId: string, signal?: Signal) =>

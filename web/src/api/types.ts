@@ -81,7 +81,6 @@ export type RunRow = Schemas['RunRow'];
 export type Run = Schemas['RunOut'];
 export type RunInput = Schemas['RunCreate'];
 export type ClassifierCard = Schemas['ClassifierCard'];
-export type ModelCard = Schemas['ModelCard'];
 export type PathwayClassifiers = Schemas['PathwayClassifiers'];
 export type Limits = Schemas['LimitsIn'];
 export type Check = Schemas['CheckOut'];

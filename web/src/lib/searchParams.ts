@@ -57,7 +57,9 @@ function check<T>(validator: Validator<T>, value: unknown): T | undefined {
  */
 export function searchSchema<S extends Shape>(shape: S): (raw: RawSearch) => Checked<S> {
   return (raw) =>
-    Object.fromEntries(Object.entries(shape).map(([name, validator]) => [name, check(validator, raw[name])]));
+    Object.fromEntries(
+      Object.entries(shape).map(([name, validator]) => [name, check(validator, raw[name])]),
+    ) as Checked<S>;
 }
 
 /** The parameters that every list has, and its filters by name. */

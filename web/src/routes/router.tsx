@@ -30,7 +30,7 @@ const shellRoute = createRoute({
       throw redirect({ to: '/sign-in', search: next ? { next } : {} });
     }
   },
-  component: lazyPage(() => import('./shell/Shell').then((module) => module.Shell)),
+  component: lazyPage(() => import('./shell/Shell'), 'Shell'),
 });
 
 const page = <P extends string>(path: P) => ({ getParentRoute: () => shellRoute, path });
@@ -38,164 +38,158 @@ const page = <P extends string>(path: P) => ({ getParentRoute: () => shellRoute,
 const pages = [
   createRoute({
     ...page('/'),
-    component: lazyPage(() => import('@/features/review/DashboardPage').then((module) => module.DashboardPage)),
+    component: lazyPage(() => import('@/features/review/DashboardPage'), 'DashboardPage'),
   }),
   createRoute({
     ...page('/worklist'),
     validateSearch: schemas.worklistSearch,
-    component: lazyPage(() => import('@/features/review/reading/ReadingView').then((module) => module.ReadingView)),
+    component: lazyPage(() => import('@/features/review/reading/ReadingView'), 'ReadingView'),
   }),
   createRoute({
     ...page('/cases'),
     validateSearch: schemas.casesSearch,
-    component: lazyPage(() => import('@/features/review/CasesPage').then((module) => module.CasesPage)),
+    component: lazyPage(() => import('@/features/review/CasesPage'), 'CasesPage'),
   }),
   createRoute({
     ...page('/cases/$caseId'),
-    component: lazyPage(() => import('@/features/review/CasePage').then((module) => module.CasePage)),
+    component: lazyPage(() => import('@/features/review/CasePage'), 'CasePage'),
   }),
   createRoute({
     ...page('/patients'),
     validateSearch: schemas.patientsSearch,
-    component: lazyPage(() => import('@/features/records/PatientsPage').then((module) => module.PatientsPage)),
+    component: lazyPage(() => import('@/features/records/PatientsPage'), 'PatientsPage'),
   }),
   createRoute({
     ...page('/patients/new'),
-    component: lazyPage(() => import('@/features/records/NewPatientPage').then((module) => module.NewPatientPage)),
+    component: lazyPage(() => import('@/features/records/NewPatientPage'), 'NewPatientPage'),
   }),
   createRoute({
     ...page('/patients/$patientId'),
-    component: lazyPage(() => import('@/features/records/PatientPage').then((module) => module.PatientPage)),
+    component: lazyPage(() => import('@/features/records/PatientPage'), 'PatientPage'),
   }),
   createRoute({
     ...page('/erasures'),
     validateSearch: schemas.plainListSearch,
-    component: lazyPage(() => import('@/features/records/ErasuresPage').then((module) => module.ErasuresPage)),
+    component: lazyPage(() => import('@/features/records/ErasuresPage'), 'ErasuresPage'),
   }),
   createRoute({
     ...page('/erasures/$erasureId'),
-    component: lazyPage(() => import('@/features/records/ErasurePage').then((module) => module.ErasurePage)),
+    component: lazyPage(() => import('@/features/records/ErasurePage'), 'ErasurePage'),
   }),
   createRoute({
     ...page('/studies/$studyId'),
-    component: lazyPage(() => import('@/features/records/StudyPage').then((module) => module.StudyPage)),
+    component: lazyPage(() => import('@/features/records/StudyPage'), 'StudyPage'),
   }),
   createRoute({
     ...page('/upload'),
     validateSearch: schemas.uploadSearch,
-    component: lazyPage(() => import('@/features/ingest/UploadPage').then((module) => module.UploadPage)),
+    component: lazyPage(() => import('@/features/ingest/UploadPage'), 'UploadPage'),
   }),
   createRoute({
     ...page('/quarantine'),
     validateSearch: schemas.plainListSearch,
-    component: lazyPage(() => import('@/features/ingest/QuarantinePage').then((module) => module.QuarantinePage)),
+    component: lazyPage(() => import('@/features/ingest/QuarantinePage'), 'QuarantinePage'),
   }),
   createRoute({
     ...page('/quarantine/$arrivalId'),
-    component: lazyPage(() =>
-      import('@/features/ingest/QuarantinedFilePage').then((module) => module.QuarantinedFilePage),
-    ),
+    component: lazyPage(() => import('@/features/ingest/QuarantinedFilePage'), 'QuarantinedFilePage'),
   }),
   createRoute({
     ...page('/images'),
     validateSearch: schemas.explorerSearch,
-    component: lazyPage(() => import('@/features/records/explorer/ExplorerPage').then((module) => module.ExplorerPage)),
+    component: lazyPage(() => import('@/features/records/explorer/ExplorerPage'), 'ExplorerPage'),
   }),
   createRoute({
     ...page('/images/$imageId'),
-    component: lazyPage(() => import('@/features/viewing/ImagePage').then((module) => module.ImagePage)),
+    component: lazyPage(() => import('@/features/viewing/ImagePage'), 'ImagePage'),
   }),
   createRoute({
     ...page('/reports'),
     validateSearch: schemas.plainListSearch,
-    component: lazyPage(() => import('@/features/reports/ReportsPage').then((module) => module.ReportsPage)),
+    component: lazyPage(() => import('@/features/reports/ReportsPage'), 'ReportsPage'),
   }),
   createRoute({
     ...page('/classifiers'),
-    component: lazyPage(() =>
-      import('@/features/classification/ClassifiersPage').then((module) => module.ClassifiersPage),
-    ),
+    component: lazyPage(() => import('@/features/classification/ClassifiersPage'), 'ClassifiersPage'),
   }),
   createRoute({
     ...page('/classifiers/$digest'),
-    component: lazyPage(() =>
-      import('@/features/classification/ClassifierPage').then((module) => module.ClassifierPage),
-    ),
+    component: lazyPage(() => import('@/features/classification/ClassifierPage'), 'ClassifierPage'),
   }),
   createRoute({
     ...page('/training'),
     validateSearch: schemas.plainListSearch,
-    component: lazyPage(() => import('@/features/training/RunsPage').then((module) => module.RunsPage)),
+    component: lazyPage(() => import('@/features/training/RunsPage'), 'RunsPage'),
   }),
   createRoute({
     ...page('/training/new'),
     validateSearch: schemas.newRunSearch,
-    component: lazyPage(() => import('@/features/training/NewRunPage').then((module) => module.NewRunPage)),
+    component: lazyPage(() => import('@/features/training/NewRunPage'), 'NewRunPage'),
   }),
   createRoute({
     ...page('/training/runs/$runId'),
-    component: lazyPage(() => import('@/features/training/RunPage').then((module) => module.RunPage)),
+    component: lazyPage(() => import('@/features/training/RunPage'), 'RunPage'),
   }),
   createRoute({
     ...page('/training/datasets'),
     validateSearch: schemas.plainListSearch,
-    component: lazyPage(() => import('@/features/training/DataSetsPage').then((module) => module.DataSetsPage)),
+    component: lazyPage(() => import('@/features/training/DataSetsPage'), 'DataSetsPage'),
   }),
   createRoute({
     ...page('/training/datasets/new'),
-    component: lazyPage(() => import('@/features/training/NewDataSetPage').then((module) => module.NewDataSetPage)),
+    component: lazyPage(() => import('@/features/training/NewDataSetPage'), 'NewDataSetPage'),
   }),
   createRoute({
     ...page('/training/datasets/$datasetId'),
-    component: lazyPage(() => import('@/features/training/DataSetPage').then((module) => module.DataSetPage)),
+    component: lazyPage(() => import('@/features/training/DataSetPage'), 'DataSetPage'),
   }),
   createRoute({
     ...page('/training/use'),
     validateSearch: schemas.inUseSearch,
-    component: lazyPage(() => import('@/features/training/InUsePage').then((module) => module.InUsePage)),
+    component: lazyPage(() => import('@/features/training/InUsePage'), 'InUsePage'),
   }),
   createRoute({
     ...page('/exports'),
     validateSearch: schemas.exportsSearch,
-    component: lazyPage(() => import('@/features/export/ExportsPage').then((module) => module.ExportsPage)),
+    component: lazyPage(() => import('@/features/export/ExportsPage'), 'ExportsPage'),
   }),
   createRoute({
     ...page('/exports/$exportId'),
-    component: lazyPage(() => import('@/features/export/ExportPage').then((module) => module.ExportPage)),
+    component: lazyPage(() => import('@/features/export/ExportPage'), 'ExportPage'),
   }),
   createRoute({
     ...page('/people'),
     validateSearch: schemas.peopleSearch,
-    component: lazyPage(() => import('@/features/accounts/PeoplePage').then((module) => module.PeoplePage)),
+    component: lazyPage(() => import('@/features/accounts/PeoplePage'), 'PeoplePage'),
   }),
   createRoute({
     ...page('/people/$userId'),
-    component: lazyPage(() => import('@/features/accounts/PersonPage').then((module) => module.PersonPage)),
+    component: lazyPage(() => import('@/features/accounts/PersonPage'), 'PersonPage'),
   }),
   createRoute({
     ...page('/audit'),
     validateSearch: schemas.auditSearch,
-    component: lazyPage(() => import('@/features/audit/AuditPage').then((module) => module.AuditPage)),
+    component: lazyPage(() => import('@/features/audit/AuditPage'), 'AuditPage'),
   }),
   createRoute({
     ...page('/settings'),
-    component: lazyPage(() => import('@/features/accounts/SettingsPage').then((module) => module.SettingsPage)),
+    component: lazyPage(() => import('@/features/accounts/SettingsPage'), 'SettingsPage'),
   }),
   createRoute({
     ...page('/settings/archive'),
-    component: lazyPage(() => import('@/features/ingest/ArchivePage').then((module) => module.ArchivePage)),
+    component: lazyPage(() => import('@/features/ingest/ArchivePage'), 'ArchivePage'),
   }),
   createRoute({
     ...page('/settings/de-identification'),
-    component: lazyPage(() => import('@/features/ingest/ProfilePage').then((module) => module.ProfilePage)),
+    component: lazyPage(() => import('@/features/ingest/ProfilePage'), 'ProfilePage'),
   }),
   createRoute({
     ...page('/settings/nodes'),
-    component: lazyPage(() => import('@/features/ingest/NodesPage').then((module) => module.NodesPage)),
+    component: lazyPage(() => import('@/features/ingest/NodesPage'), 'NodesPage'),
   }),
   createRoute({
     ...page('/settings/fields'),
-    component: lazyPage(() => import('@/features/records/FieldsPage').then((module) => module.FieldsPage)),
+    component: lazyPage(() => import('@/features/records/FieldsPage'), 'FieldsPage'),
   }),
   createRoute({ ...page('$'), component: PageMissing }),
 ] as const;

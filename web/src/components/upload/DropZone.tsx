@@ -44,7 +44,8 @@ export function DropZone({ disabled = false, small = false, title, hint, onFiles
         {over ? 'Let go to upload' : (title ?? 'Drop photographs, a folder or a ZIP here')}
       </p>
       <p className={classes.zoneText}>
-        {hint ?? 'JPEG, PNG, TIFF, BMP, WebP, HEIC, AVIF or DICOM. Names, places and dates inside the files are removed.'}
+        {hint ??
+          'JPEG, PNG, TIFF, BMP, WebP, HEIC, AVIF or DICOM. Names, places and dates inside the files are removed.'}
       </p>
       <div className={classes.zoneButtons}>
         <Button disabled={disabled} leftSection={<IconImages size={18} />} onClick={() => files.current?.click()}>
