@@ -7,7 +7,7 @@ quasi-identifiers; people who share all of them are an equivalence class.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -107,9 +107,7 @@ def k_anonymity(
     classes: dict[frozenset[tuple[str, ...]], list[str]] = defaultdict(list)
     for patient_code, combination in combinations.items():
         classes[frozenset(combination)].append(patient_code)
-    counts: dict[int, int] = defaultdict(int)
-    for members in classes.values():
-        counts[len(members)] += 1
+    counts = Counter(len(members) for members in classes.values())
     exposed = [patient_code for members in classes.values() if len(members) < least for patient_code in members]
     return Anonymity(
         k=min(counts, default=0),

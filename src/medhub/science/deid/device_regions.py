@@ -65,8 +65,8 @@ def _matches(received: Dataset, test: str, attribute: str, *expected_values: str
 def _text(value: Any) -> str:
     if value is None:
         return ""
-    several = value if isinstance(value, list | tuple) or type(value).__name__ == "MultiValue" else [value]
-    return " ".join(str(part) for part in several)
+    values = value if isinstance(value, list | tuple) or type(value).__name__ == "MultiValue" else [value]
+    return " ".join(str(part) for part in values)
 
 
 @cache

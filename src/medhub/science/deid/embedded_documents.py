@@ -161,9 +161,9 @@ def clean_pdf(data: bytes) -> bytes:
                 reason="unsupported",
             )
         writer = PdfWriter()
-        seen: set[int] = set()
+        visited: set[int] = set()
         for page in reader.pages:
-            _remove_hidden_keys(page, seen)
+            _remove_hidden_keys(page, visited)
             writer.add_page(page)
         writer.metadata = None
         out = BytesIO()
@@ -178,16 +178,16 @@ def clean_pdf(data: bytes) -> bytes:
     return out.getvalue()
 
 
-def _remove_hidden_keys(page: DictionaryObject, seen: set[int]) -> None:
+def _remove_hidden_keys(page: DictionaryObject, visited: set[int]) -> None:
     """Remove the keys that are not drawn from a page and from all objects that it uses."""
     stack: list[Any] = [page]
     while stack:
         node = stack.pop()
         node = node.get_object() if isinstance(node, IndirectObject) else node
-        if id(node) in seen or node is None:
+        if id(node) in visited or node is None:
             continue
-        seen.add(id(node))
-        if len(seen) > _MOST_OBJECTS:
+        visited.add(id(node))
+        if len(visited) > _MOST_OBJECTS:
             raise ValueError("it has too many objects")
         if isinstance(node, DictionaryObject):
             for key in _HIDDEN_KEYS:

@@ -209,8 +209,8 @@ def _text_values(element: DataElement) -> list[str]:
     value = element.value
     if value is None or isinstance(value, bytes):
         return []
-    several = value if isinstance(value, list | tuple) or type(value).__name__ == "MultiValue" else [value]
-    return [str(part) for part in several if part not in (None, "")]
+    values = value if isinstance(value, list | tuple) or type(value).__name__ == "MultiValue" else [value]
+    return [str(part) for part in values if part not in (None, "")]
 
 
 def _identifying_words(element: DataElement, value: str) -> Iterator[str]:

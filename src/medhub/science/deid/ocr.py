@@ -224,8 +224,8 @@ class TextReader:
         return sum(block.size for block in blocks) >= _DUPLICATE_SHARE * len(part) > 0
 
     def _is_shadow(self, region: TextRegion, plain: NDArray[np.uint8], detections: list[_Detection]) -> bool:
-        as_shown = any(source is plain and _is_same_text(quad, region.corners) for quad, source in detections)
-        return is_shadow(region.sides.min(), region.readings, _MAX_HEIGHT if as_shown else _MAX_HEIGHT_DIM)
+        in_plain_rendering = any(source is plain and _is_same_text(quad, region.corners) for quad, source in detections)
+        return is_shadow(region.sides.min(), region.readings, _MAX_HEIGHT if in_plain_rendering else _MAX_HEIGHT_DIM)
 
     def find_text_boxes(
         self, picture: NDArray[np.uint8], values: NDArray[Any] | None, changed: NDArray[np.bool_]

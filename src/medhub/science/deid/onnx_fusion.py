@@ -270,8 +270,8 @@ def _decode_tensor(tensor: bytes) -> NDArray[np.float32] | None:
     return np.frombuffer(raw, "<f4").reshape(sizes)
 
 
-def _first_field(data: bytes, wanted: int) -> _Value:
-    return next(value for number, _, value in _decode_fields(data) if number == wanted)
+def _first_field(data: bytes, field_number: int) -> _Value:
+    return next(value for number, _, value in _decode_fields(data) if number == field_number)
 
 
 def _as_bytes(value: _Value) -> bytes:

@@ -95,8 +95,8 @@ def clean_photograph(
             actions.append(_record(f"{source.name} file", "replaced", f"{output.name}, which loses nothing"))
     check, mask = _check_pixels(photograph, profile, metadata.identity)
     if check.doubt:
-        waiting = Result("quarantined", check.doubt, b"", path, tuple(actions), check.boxes, check.allowed)
-        return replace(waiting, doubtful=clean, suffix=output.extension)
+        quarantined = Result("quarantined", check.doubt, b"", path, tuple(actions), check.boxes, check.allowed)
+        return replace(quarantined, doubtful=clean, suffix=output.extension)
     if mask.any():
         samples = _samples(photograph).copy()
         samples[mask] = 0

@@ -203,6 +203,11 @@ def clean_pixels_of(
     declared_burned_in = str(received.get("BurnedInAnnotation", "") or "").strip().upper() == "YES"
     if declared_burned_in and not any(frame.boxes for frame in frames):
         doubt = doubt or "The file declares that text is burned into its pixels, and none was found."
+    return _redact_frames(dicom, frames, doubt)
+
+
+def _redact_frames(dicom: bytes, frames: list[_FrameResult], doubt: str) -> PixelCheck:
+    """Blacken the frames of a file, unless a person must review it."""
     boxes = tuple((number, *box) for number, frame in enumerate(frames, 1) for box in frame.boxes)
     allowed = tuple((number, *box) for number, frame in enumerate(frames, 1) for box in frame.allowed)
     if doubt:
@@ -225,9 +230,9 @@ def blacken(dicom: bytes, boxes: Mapping[int, list[Box]], *, faces: bool = False
     """Blacken the boxes that a person drew, by frame number from 0; ``faces`` if the person checked for faces."""
     shape = read_frame(dicom, 0).shape[:2]
     masks = {}
-    for number, several in boxes.items():
+    for number, frame_boxes in boxes.items():
         masks[number] = np.zeros(shape, bool)
-        for x0, y0, x1, y1 in several:
+        for x0, y0, x1, y1 in frame_boxes:
             masks[number][max(0, y0) : y1, max(0, x0) : x1] = True
     return redact(dicom, masks, _declare_faces_cleaned if faces else _declare_pixels_cleaned)
 
@@ -322,17 +327,11 @@ def _clip_box(box: Box, rows: int, columns: int) -> Box:
 
 def _is_allowed_region(region: TextRegion, modality: str, identity: IdentifyingText) -> bool:
     """Whether the best reading is certain and permitted, and no other reading disagrees."""
-    if (
-        not region.readings
-        or region.readings[0][1] < _MIN_ALLOWED_SCORE
-        or not is_allowed_text(region.readings[0][0], modality, identity)
-    ):
+    best, score = region.readings[0] if region.readings else ("", 0.0)
+    if score < _MIN_ALLOWED_SCORE or not is_allowed_text(best, modality, identity):
         return False
-    other_readings = [text for text, score in region.readings[1:] if score >= MIN_SCORE]
-    return all(
-        is_allowed_text(text, modality, identity) or _is_similar_reading(text, region.readings[0][0])
-        for text in other_readings
-    )
+    others = [text for text, score in region.readings[1:] if score >= MIN_SCORE]
+    return all(is_allowed_text(text, modality, identity) or _is_similar_reading(text, best) for text in others)
 
 
 def _is_similar_reading(text: str, other: str) -> bool:

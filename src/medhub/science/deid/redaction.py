@@ -171,6 +171,6 @@ def _black_value(dataset: Dataset, pixels: NDArray[Any], photometric: str) -> in
     """Find the value of the frame that is displayed darkest."""
     if photometric == "PALETTE COLOR":
         values = np.unique(pixels)
-        shown = palette_colors(values[:, None], FrameValues.of(dataset, 0)).astype(np.int64)
-        return int(values[shown.sum(-1).ravel().argmin()])
+        colors = palette_colors(values[:, None], FrameValues.of(dataset, 0)).astype(np.int64)
+        return int(values[colors.sum(-1).ravel().argmin()])
     return int(pixels.max() if photometric == "MONOCHROME1" else pixels.min())

@@ -174,8 +174,8 @@ class Detector:
 
 def _min_scale(shape: tuple[int, ...]) -> float:
     """Scale by which a small image is enlarged for the first pass; 1 if it is large enough."""
-    wanted = min(_ENLARGED, _MIN_SIDE / min(shape[:2]), TILE / max(shape[:2]))
-    return max(1.0, wanted)
+    scale = min(_ENLARGED, _MIN_SIDE / min(shape[:2]), TILE / max(shape[:2]))
+    return max(1.0, scale)
 
 
 def merge_overlapping_boxes(boxes: list[Box]) -> list[Box]:

@@ -68,13 +68,13 @@ class TiffFile:
 
     def _chain(self, pointer: int, *, sub: bool = False) -> Iterator[TiffPage]:
         (at,) = struct.unpack_from(f"{self.order}{self.word}", self.data, pointer)
-        seen: set[int] = set()
+        visited: set[int] = set()
         while at:
-            if at in seen or len(seen) >= _MAX_PAGES:
+            if at in visited or len(visited) >= _MAX_PAGES:
                 raise Unacceptable("The pages of this TIFF file form a cycle.", reason="damaged")
-            seen.add(at)
+            visited.add(at)
             page = self._page(at)
-            page.sub, page.number = sub, len(seen) - 1
+            page.sub, page.number = sub, len(visited) - 1
             yield page
             at = page.next_offset
 

@@ -142,8 +142,8 @@ def scan_pdf(
                     yield PhiFinding(location, "cannot be read whole", f"more than {_MAX_PICTURES} pictures")
                     return
                 if picture.image is not None:
-                    shown = np.asarray(picture.image.convert("RGB"))
-                    yield from scan_text_in_picture(patterns, f"{location}, picture on page {number}", shown)
+                    rgb = np.asarray(picture.image.convert("RGB"))
+                    yield from scan_text_in_picture(patterns, f"{location}, picture on page {number}", rgb)
     except Exception as error:
         yield PhiFinding(location, "cannot be read whole", type(error).__name__)
 
@@ -234,10 +234,10 @@ def scan_cell(patterns: PhiPatterns, location: str, column: str, value: Any, *, 
     if value is None or isinstance(value, bool | float):
         return
     text = str(value).strip()
-    where = f"{location}, {column}" if column else location
+    column_location = f"{location}, {column}" if column else location
     if text and not isinstance(value, int):
-        yield from patterns.scan(where, text, dates=dates)
+        yield from patterns.scan(column_location, text, dates=dates)
     elif text:
-        yield from patterns.find_known(where, text)
+        yield from patterns.find_known(column_location, text)
     if text and _PERSONAL_COLUMN.search(column) and not CODE.fullmatch(text):
-        yield PhiFinding(where, "value of a column about people", excerpt_of(text))
+        yield PhiFinding(column_location, "value of a column about people", excerpt_of(text))

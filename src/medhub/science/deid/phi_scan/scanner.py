@@ -84,7 +84,7 @@ class PhiScanner:
             objects = DicomObjectScanner(
                 self._patterns,
                 read_pixels=self._pixels,
-                scan_nested=lambda where, inner: self._scan_nested(where, "", inner, depth + 1),
+                scan_nested=lambda nested_location, inner: self._scan_nested(nested_location, "", inner, depth + 1),
             )
             yield from (
                 PhiFinding(
@@ -109,7 +109,7 @@ class PhiScanner:
                 self._patterns,
                 location if depth else "",
                 data,
-                lambda where, inner_name, inner: self._scan_nested(where, inner_name or name[:-3], inner, depth + 1),
+                lambda path, member, content: self._scan_nested(path, member or name[:-3], content, depth + 1),
             )
         elif data.startswith(_UNSUPPORTED_ARCHIVES) or (data[:3] == b"BZh" and data[4:10] == b"1AY&SY"):
             yield PhiFinding(location, "cannot be read whole", "an archive of an unsupported type")
