@@ -30,7 +30,7 @@ Mutation = Callable[[random.Random, bytes], bytes]
 
 
 class Sample(NamedTuple):
-    """A real file that is made wrong."""
+    """A real file that is mutated."""
 
     name: str
     syntax: str
@@ -38,13 +38,13 @@ class Sample(NamedTuple):
 
 
 def samples() -> list[Sample]:
-    """Real files of every transfer syntax and kind that are at hand; larger ones say nothing more and take longer."""
-    found = [Sample(f"made: {name}", "Explicit VR Little Endian", make()) for name, (make, _) in kinds.KINDS.items()]
-    found += [Sample("made: document", "Explicit VR Little Endian", kinds.document())]
-    seen: set[tuple[object, ...]] = set()
+    """Real files of every available transfer syntax and kind; larger ones add nothing and take longer."""
+    files = [Sample(f"made: {name}", "Explicit VR Little Endian", make()) for name, (make, _) in kinds.KINDS.items()]
+    files += [Sample("made: document", "Explicit VR Little Endian", kinds.document())]
+    known_variants: set[tuple[object, ...]] = set()
     for folder in (BUNDLED, SHARED):
         paths = [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
-        for path in sorted(paths, key=lambda one: (one.stat().st_size > _LARGEST, str(one))):
+        for path in sorted(paths, key=lambda entry: (entry.stat().st_size > _LARGEST, str(entry))):
             if path.stat().st_size > _LARGEST_OF_A_SYNTAX:
                 continue
             data = path.read_bytes()
@@ -54,15 +54,15 @@ def samples() -> list[Sample]:
                 try:
                     file = dcmread(BytesIO(data), stop_before_pixels=True, force=True)
                     syntax = UID(str(file.get("file_meta", Dataset()).get("TransferSyntaxUID", "")) or "none")
-                    wanted = ("SOPClassUID", "PhotometricInterpretation", "BitsAllocated", "NumberOfFrames")
-                    like = (syntax, *(str(file.get(keyword, "")) for keyword in wanted))
-                except Exception:  # noqa: S112 - what is damaged already is damaged enough
+                    keywords = ("SOPClassUID", "PhotometricInterpretation", "BitsAllocated", "NumberOfFrames")
+                    variant = (syntax, *(str(file.get(keyword, "")) for keyword in keywords))
+                except Exception:  # noqa: S112 - a damaged file is no sample
                     continue
-            large = len(data) > _LARGEST and any(syntax == one[0] for one in seen)
-            if like not in seen and not large:
-                seen.add(like)
-                found.append(Sample(path.name, syntax.name, data))
-    return found
+            large = len(data) > _LARGEST and any(syntax == entry[0] for entry in known_variants)
+            if variant not in known_variants and not large:
+                known_variants.add(variant)
+                files.append(Sample(path.name, syntax.name, data))
+    return files
 
 
 def flip_bits(chance: random.Random, data: bytes) -> bytes:
@@ -94,10 +94,10 @@ def cut_out(chance: random.Random, data: bytes) -> bytes:
 
 
 def repeat(chance: random.Random, data: bytes) -> bytes:
-    """Have a piece twice, or very often."""
-    at = chance.randrange(len(data))
-    piece = data[at : at + chance.choice((8, 64, 1024))]
-    return data[:at] + piece * chance.choice((2, 3, 200)) + data[at:]
+    """Repeat a part of the file, twice or very often."""
+    position = chance.randrange(len(data))
+    part = data[position : position + chance.choice((8, 64, 1024))]
+    return data[:position] + part * chance.choice((2, 3, 200)) + data[position:]
 
 
 def lie_about_length(chance: random.Random, data: bytes) -> bytes:

@@ -35,8 +35,8 @@ FIRST_SEED = 42
 
 
 @dataclass
-class Told:
-    """What became of the mutated files."""
+class FuzzReport:
+    """The outcomes of the mutated files."""
 
     outcomes: dict[str, Counter[str]] = field(default_factory=dict)  # by mutation
     syntaxes: Counter[str] = field(default_factory=Counter)
@@ -44,14 +44,14 @@ class Told:
     slowest_s: float = 0.0
 
     def add(self, mutation: str, outcome: str, syntax: str) -> None:
-        """Count one."""
+        """Count one outcome."""
         self.outcomes.setdefault(mutation, Counter())[outcome] += 1
         self.syntaxes[syntax] += 1
 
 
-def receive_all(isolation: Isolation, several: list[Sample], seeds: range) -> Told:
-    """Receive the mutation of each seed; what must never be is told in ``wrong``."""
-    told = Told()
+def receive_all(isolation: Isolation, several: list[Sample], seeds: range) -> FuzzReport:
+    """Receive the mutation of each seed; outcomes that must not happen are listed in ``wrong``."""
+    report = FuzzReport()
     profiles = [find_profile(name) for name in ("clinical-photo", "research-max-utility")]
     for seed in seeds:
         sample, mutation, data = mutated(several, seed)
@@ -63,19 +63,19 @@ def receive_all(isolation: Isolation, several: list[Sample], seeds: range) -> To
         )
         start = time.monotonic()
         try:
-            outcome = _receive(isolation, data, context)
-        # That anything else comes out of the process apart is just what is looked for.
+            outcome = _receive_file(isolation, data, context)
+        # Any other error of the isolated process is a fault.
         except Exception as error:
             outcome = f"WRONG: {type(error).__name__} {error}"
         took = time.monotonic() - start
-        told.slowest_s = max(told.slowest_s, took)
+        report.slowest_s = max(report.slowest_s, took)
         if outcome.startswith("WRONG") or outcome in ("held: timeout", "held: error", "held: answer"):
-            told.wrong.append(f"seed {seed}, {sample.name}, {mutation}: {outcome} after {took:.1f} s")
-        told.add(mutation, outcome.partition(":")[0] if outcome.startswith("WRONG") else outcome, sample.syntax)
-    return told
+            report.wrong.append(f"seed {seed}, {sample.name}, {mutation}: {outcome} after {took:.1f} s")
+        report.add(mutation, outcome.partition(":")[0] if outcome.startswith("WRONG") else outcome, sample.syntax)
+    return report
 
 
-def _receive(isolation: Isolation, data: bytes, context: CleaningContext) -> str:
+def _receive_file(isolation: Isolation, data: bytes, context: CleaningContext) -> str:
     limits = DecodingLimits()
     try:
         (answer,) = isolation.run(read_identifiers_of_files, [data], limits)
@@ -88,19 +88,19 @@ def _receive(isolation: Isolation, data: bytes, context: CleaningContext) -> str
     for uid in (prepared.sop_instance_uid, prepared.study_instance_uid, prepared.series_instance_uid):
         assert set(uid) <= set("0123456789."), "a UID that is none"
         assert len(uid) <= 64, "a UID that is too long"
-    return _shown(isolation, prepared)
+    return _show_frames(isolation, prepared)
 
 
-def _shown(isolation: Isolation, prepared: CleanedImage) -> str:
-    """Whether what was taken in can be shown, or says why not."""
+def _show_frames(isolation: Isolation, prepared: CleanedImage) -> str:
+    """Whether an accepted file can be shown, or says why not."""
     try:
         if prepared.frames:
             for frame in sorted({0, prepared.frames - 1}):
                 picture = isolation.run(read_frame, prepared.dicom, frame)
                 assert picture.shape == (prepared.rows, prepared.columns, 3)
         if prepared.shown_as != "image":
-            said = isolation.run(content_of, prepared.dicom)
-            assert said["shown_as"] == prepared.shown_as
+            content = isolation.run(content_of, prepared.dicom)
+            assert content["shown_as"] == prepared.shown_as
     except DecoderFailed as failure:
         return f"held: {failure.facts.get('how')}"
     except MedhubError as refusal:
@@ -118,26 +118,28 @@ def main() -> int:
     start = time.monotonic()
     with Isolation(1, MEMORY_BYTES, LONGEST_S, preload=PRELOADED_MODULES) as isolation:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        told = receive_all(isolation, several, range(chosen.seed, chosen.seed + chosen.count))
+        report = receive_all(isolation, several, range(chosen.seed, chosen.seed + chosen.count))
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    columns = sorted({one for counts in told.outcomes.values() for one in counts}, key=lambda one: (one[0] != "t", one))
+    columns = sorted(
+        {name for counts in report.outcomes.values() for name in counts}, key=lambda name: (name[0] != "t", name)
+    )
     table = Table("mutation", *columns, "files", title=f"{chosen.count:,} mutated files of {len(several)} real ones")
-    for mutation, counts in sorted(told.outcomes.items()):
-        table.add_row(mutation, *(str(counts[one] or "") for one in columns), str(counts.total()))
-    total = sum(told.outcomes.values(), Counter[str]())
-    table.add_row("all", *(str(total[one] or "") for one in columns), str(total.total()))
+    for mutation, counts in sorted(report.outcomes.items()):
+        table.add_row(mutation, *(str(counts[name] or "") for name in columns), str(counts.total()))
+    total = sum(report.outcomes.values(), Counter[str]())
+    table.add_row("all", *(str(total[name] or "") for name in columns), str(total.total()))
     console = Console(width=220)
     console.print(table)
-    console.print(f"transfer syntaxes: {len(told.syntaxes)} ({', '.join(sorted(told.syntaxes))})")
+    console.print(f"transfer syntaxes: {len(report.syntaxes)} ({', '.join(sorted(report.syntaxes))})")
     console.print(
-        f"slowest {told.slowest_s:.2f} s (limit {LONGEST_S:.0f} s a call), memory of the process apart limited to "
+        f"slowest {report.slowest_s:.2f} s (limit {LONGEST_S:.0f} s a call), memory of the process apart limited to "
         f"{MEMORY_BYTES // 1024**2} MiB, memory of this process grew by {grown / 1024:.0f} MiB, "
         f"{time.monotonic() - start:.0f} s in all"
     )
-    for line in told.wrong:
+    for line in report.wrong:
         console.print(f"WRONG: {line}")
-    console.print(f"{len(told.wrong)} wrong")
-    return 1 if told.wrong else 0
+    console.print(f"{len(report.wrong)} wrong")
+    return 1 if report.wrong else 0
 
 
 if __name__ == "__main__":

@@ -14,10 +14,10 @@ COUNT = 240
 def test_no_mutated_file_hangs_crashes_or_passes_without_being_shown_or_refused_in_words() -> None:
     several = samples()
     with Isolation(1, MEMORY_BYTES, LONGEST_S, preload=PRELOADED_MODULES) as isolation:
-        told = receive_all(isolation, several, range(FIRST_SEED, FIRST_SEED + COUNT))
-    assert not told.wrong
-    assert set(told.outcomes) == set(MUTATIONS)
-    assert len(told.syntaxes) >= 10
+        report = receive_all(isolation, several, range(FIRST_SEED, FIRST_SEED + COUNT))
+    assert not report.wrong
+    assert set(report.outcomes) == set(MUTATIONS)
+    assert len(report.syntaxes) >= 10
 
 
 def test_the_same_seed_makes_the_same_file() -> None:

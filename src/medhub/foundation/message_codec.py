@@ -110,10 +110,9 @@ def _build_plain(declared: Any) -> Codec | None:
 
 
 def _build_basic(declared: Any) -> Codec | None:
-    if declared is None or declared is type(None):
-        return Codec(lambda value, _: value, _check_none)
-    if declared not in (bool, int, str, float):
+    if declared not in (None, type(None), bool, int, str, float):
         return None
+    declared = type(None) if declared is None else declared
 
     def decode(value: Any, _: Sequence[bytes]) -> Any:
         if type(value) is declared:
@@ -123,11 +122,6 @@ def _build_basic(declared: Any) -> Codec | None:
         raise _mismatch(declared)
 
     return Codec(lambda value, _: value, decode)
-
-
-def _check_none(value: Any, _: Sequence[bytes]) -> None:
-    if value is not None:
-        raise _mismatch(None)
 
 
 def _build_bytes(declared: Any) -> Codec | None:
