@@ -16,7 +16,7 @@ from medhub.records.models import Image
 
 
 def count_held(session: Session, patient_id: str) -> dict[str, Any]:
-    """Arrivals, files that wait in quarantine, receipts and manifests."""
+    """The number of arrivals, quarantined files, receipts and manifests."""
     arrivals = select(func.count()).select_from(Arrival).where(Arrival.patient_id == patient_id)
     of_images = [
         select(func.count())
@@ -25,24 +25,24 @@ def count_held(session: Session, patient_id: str) -> dict[str, Any]:
         .where(Image.patient_id == patient_id)
         for table in (Receipt, Manifest)
     ]
-    claimed = len(claimed_by(session, patient_id))
+    candidates = len(candidate_arrivals(session, patient_id))
     names = ("arrivals", "quarantined_files", "receipts", "manifests")
-    chosen = (arrivals, arrivals.where(Arrival.sealed_bytes.is_not(None)), *of_images)
-    return {"files_that_may_be_theirs": claimed} | {
-        name: session.scalar(one) or 0 for name, one in zip(names, chosen, strict=True)
+    queries = (arrivals, arrivals.where(Arrival.sealed_bytes.is_not(None)), *of_images)
+    return {"files_that_may_be_theirs": candidates} | {
+        name: session.scalar(query) or 0 for name, query in zip(names, queries, strict=True)
     }
 
 
-def claimed_by(session: Session, patient_id: str) -> list[Arrival]:
-    """Files that wait without a patient, and may be this one's."""
-    waiting = select(Arrival).where(Arrival.patient_id.is_(None), Arrival.sealed_bytes.is_not(None))
-    return [arrival for arrival in session.scalars(waiting) if patient_id in (arrival.candidates or ())]
+def candidate_arrivals(session: Session, patient_id: str) -> list[Arrival]:
+    """Quarantined files without a patient that may belong to this patient."""
+    query = select(Arrival).where(Arrival.patient_id.is_(None), Arrival.sealed_bytes.is_not(None))
+    return [arrival for arrival in session.scalars(query) if patient_id in (arrival.candidates or ())]
 
 
 def destroy_claimed(app: AppContext, patient_id: str) -> None:
-    """Destroy the files that may be a patient's who was erased: nobody can say any more that they are not."""
+    """Destroy quarantined files that may belong to an erased patient: they can no longer be assigned to another."""
     with app.database.writing() as session:
-        for arrival in claimed_by(session, patient_id):
+        for arrival in candidate_arrivals(session, patient_id):
             destroy_sealed(session, [arrival])
             arrival.outcome, arrival.note = "discarded", "The patient whose it may have been was erased."
             arrival.resolved_at, arrival.candidates = clock.now(), None

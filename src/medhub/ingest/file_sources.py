@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files of a folder, a ZIP or a DICOM file-set (a CD with a DICOMDIR), one after the other.
+"""The files of a folder, a ZIP or a DICOM file-set (a medium with a DICOMDIR).
 
-A path that a directory names stays below it: what leaves it, or is reached by a link, is refused.
+Paths in a DICOMDIR must stay below its folder: a path that leaves it, or follows a link, is refused.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from medhub.science.imaging.photographs.format_registry import PHOTOGRAPH_EXTENS
 
 DIRECTORY = "DICOMDIR"
 MOST_FILES = 1_000_000
-# What in a folder is taken for an image; a file that is named is taken whatever it is called.
+# Extensions of images in a folder; a file that is named directly may have any.
 ENDINGS = PHOTOGRAPH_EXTENSIONS | {".dcm", ".dicom", ".ima", ""}
 _IGNORED = {".ds_store", "thumbs.db", "desktop.ini"}
 
 
 class FileSetRefused(Invalid):
-    """A DICOMDIR names what does not lie in its folder."""
+    """A DICOMDIR names a file outside its folder."""
 
     code = "file-set-refused"
     title = "The file-set cannot be read"
@@ -35,7 +35,7 @@ class FileSetRefused(Invalid):
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file that was found: what a person calls it, and how it is read."""
+    """A file to ingest: its name for the user, and its path."""
 
     name: str
     path: Path
@@ -44,10 +44,10 @@ class SourceFile:
 
 
 def find_files(app: AppContext, paths: list[Path]) -> Iterator[SourceFile]:
-    """The files that are named, those in the folders and ZIPs that are named, and those that a DICOMDIR names.
+    """The files of the paths: files, folders, ZIPs and DICOMDIRs.
 
-    A folder with a DICOMDIR is read by it: what the directory names, and nothing else. Raises ``FileSetRefused`` where
-    it names what lies outside of its folder.
+    Of a folder with a DICOMDIR only the files that it names are read. Raises ``FileSetRefused`` where one of them is
+    outside of the folder.
     """
     for path in paths:
         if path.is_dir():
@@ -73,17 +73,17 @@ def _folder(folder: Path) -> Iterator[SourceFile]:
             continue
         entry = path.lstat()
         # Links and pipes are not followed.
-        if stat.S_ISREG(entry.st_mode) and (_is_called_an_image(path.name) or _begins_as_dicom(path)):
+        if stat.S_ISREG(entry.st_mode) and (_has_image_extension(path.name) or _has_dicom_prefix(path)):
             yield SourceFile(str(path), path, size=entry.st_size)
 
 
-def _is_called_an_image(name: str) -> bool:
-    """Whether a file is called as images are; scanners number theirs, or call them by a UID."""
+def _has_image_extension(name: str) -> bool:
+    """Whether a file name has the extension of an image; scanners use numbers or UIDs as names."""
     ending = Path(name).suffix.lower()
     return ending in ENDINGS or ending[1:].isdigit()
 
 
-def _begins_as_dicom(path: Path) -> bool:
+def _has_dicom_prefix(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(132)[128:] == b"DICM"
 
@@ -92,17 +92,17 @@ def _zip(app: AppContext, path: Path) -> Iterator[SourceFile]:
     limits = zip_limits(app)
     with path.open("rb") as file, open_zip(file, limits) as (_, members):
         for info, parts in members:
-            if parts[-1].upper() != DIRECTORY and _is_called_an_image(parts[-1]):
+            if parts[-1].upper() != DIRECTORY and _has_image_extension(parts[-1]):
                 yield SourceFile(f"{path}: {'/'.join(parts)}", path, info.filename, info.file_size)
 
 
 def zip_limits(app: AppContext) -> ZipLimits:
-    """The largest ZIP of images that is taken."""
+    """The largest ZIP of images that is accepted."""
     return ZipLimits(max_files=60_000, max_directory_bytes=32 * 1024**2, max_file_bytes=app.settings.upload_max_bytes)
 
 
 def _file_set(app: AppContext, directory: Path) -> Iterator[SourceFile]:
-    """What a DICOMDIR names (PS3.10, 8.6): paths of components below its folder, compared without regard to case."""
+    """The files that a DICOMDIR names (PS3.10, 8.6), below its folder, compared without regard to case."""
     if directory.stat().st_size > app.settings.upload_max_bytes:
         raise FileSetRefused("This DICOMDIR is larger than a file may be.")
     names = app.isolation.run(read_file_ids, directory.read_bytes())
@@ -137,11 +137,11 @@ def _child(folder: Path, name: str) -> Path | None:
         return folder / name
     if not folder.is_dir():
         return None
-    return next((one for one in folder.iterdir() if one.name.upper() == name.upper()), None)
+    return next((path for path in folder.iterdir() if path.name.upper() == name.upper()), None)
 
 
 class Reader:
-    """Reads files that were found; the ZIP that was read last stays open."""
+    """Reads source files; the last ZIP stays open."""
 
     def __init__(self, app: AppContext) -> None:
         self._limits = zip_limits(app)
@@ -149,16 +149,16 @@ class Reader:
         self._path: Path | None = None
         self._archive: zipfile.ZipFile | None = None
 
-    def read(self, found: SourceFile) -> bytes:
+    def read(self, source: SourceFile) -> bytes:
         """The bytes of a file."""
-        if found.member is None:
-            return found.path.read_bytes()
-        if self._archive is None or self._path != found.path:
+        if source.member is None:
+            return source.path.read_bytes()
+        if self._archive is None or self._path != source.path:
             self.close()
-            file = self._open.enter_context(found.path.open("rb"))
+            file = self._open.enter_context(source.path.open("rb"))
             self._archive, _ = self._open.enter_context(open_zip(file, self._limits))
-            self._path = found.path
-        return unpack_member(self._archive, self._archive.getinfo(found.member), self._limits)
+            self._path = source.path
+        return unpack_member(self._archive, self._archive.getinfo(source.member), self._limits)
 
     def close(self) -> None:
         """Close the ZIP that is open."""

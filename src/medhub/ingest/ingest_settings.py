@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a project takes in files that name their patient themselves, and by which attributes it is searched."""
+"""Ingest settings of a project: rules for files that name their patient, and search attributes."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _USUAL = frozenset((*STUDY, *SERIES, *IMAGE))
 
 
 def settings_of(session: Session, project_id: str) -> IngestSettings:
-    """How a project takes in such files; the usual way where it has not said."""
-    found = session.get(IngestSettings, project_id)
-    return found or IngestSettings(
+    """The ingest settings of a project, or the default ones."""
+    row = session.get(IngestSettings, project_id)
+    return row or IngestSettings(
         project_id=project_id,
         duplicates="keep",
         settle_s=60,
@@ -42,7 +42,7 @@ def settings_of(session: Session, project_id: str) -> IngestSettings:
 
 
 def read_settings(session: Session, actor: Actor, project_id: str) -> IngestSettings:
-    """How a project of the actor's takes in files."""
+    """The ingest settings of a project of the actor."""
     actor.require("project.read", project_id, "project")
     return settings_of(session, project_id)
 
@@ -58,13 +58,13 @@ def change_settings(
     pathways: Mapping[str, str],
     attributes: Sequence[str],
 ) -> IngestSettings:
-    """Have a project take in files another way from now on; other attributes are looked up in what is here already."""
+    """Change the ingest settings; new search attributes are read from the stored images in the background."""
     actor.require("project.change", project_id, "project")
     session.get_one(Project, project_id)
     for name in pathways.values():
         get_pathway(app.settings, name)
-    wanted = [keyword for keyword in dict.fromkeys(attributes) if keyword not in _USUAL]
-    for keyword in wanted:
+    keywords = [keyword for keyword in dict.fromkeys(attributes) if keyword not in _USUAL]
+    for keyword in keywords:
         if not is_searchable(keyword):
             raise Invalid(
                 f"“{keyword}” cannot be searched: it is no attribute of DICOM's dictionary with a short value. "
@@ -72,8 +72,8 @@ def change_settings(
                 field="attributes",
             )
     row = session.merge(settings_of(session, project_id))
-    anew = wanted != list(row.attributes)
-    row.duplicates, row.settle_s, row.pathways, row.attributes = duplicates, settle_s, dict(pathways), wanted
+    keywords_changed = keywords != list(row.attributes)
+    row.duplicates, row.settle_s, row.pathways, row.attributes = duplicates, settle_s, dict(pathways), keywords
     row.changed_at, row.changed_by = clock.now(), actor.name[:120]
     actor.record(
         session,
@@ -83,16 +83,16 @@ def change_settings(
         project_id=project_id,
         duplicates=duplicates,
         settle_s=settle_s,
-        attributes=wanted,
+        attributes=keywords,
     )
-    if anew:
-        index_anew(session, row)
+    if keywords_changed:
+        start_indexing(session, row)
     session.flush()
     return row
 
 
-def index_anew(session: Session, row: IngestSettings) -> None:
-    """Have the attributes of all images that are here taken out anew, in the background."""
+def start_indexing(session: Session, row: IngestSettings) -> None:
+    """Start reading the search attributes of all images again, in the background."""
     count = select(func.count()).select_from(Image).where(Image.project_id == row.project_id)
     row.index_total, row.index_done, row.index_state = session.scalar(count) or 0, 0, "running"
     row.index_turn += 1
@@ -100,10 +100,10 @@ def index_anew(session: Session, row: IngestSettings) -> None:
 
 
 def index_again(session: Session, actor: Actor, project_id: str) -> IngestSettings:
-    """Have a project's images indexed anew, as after a restored backup."""
+    """Index the images of a project again, for example after restoring a backup."""
     actor.require("project.change", project_id, "project")
     row = session.merge(settings_of(session, project_id))
-    index_anew(session, row)
+    start_indexing(session, row)
     actor.record(session, "archive.index", "project", project_id, project_id=project_id)
     session.flush()
     return row

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the JSON API sends of arrivals."""
+"""Schemas of arrivals, ingest settings and profiles in the JSON API."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from medhub.science.imaging.dicom.object_kinds import ShownAs
 
 
 class UploadItem(Schema):
-    """What became of one file; its name is only sent back, never kept."""
+    """The result of one file; its name is only sent back, never stored."""
 
     filename: str
     outcome: Literal["accepted", "duplicate", "quarantined"]
@@ -28,13 +28,13 @@ class UploadItem(Schema):
 
 
 class UploadAnswer(Schema):
-    """What became of each file of an upload."""
+    """The result of each file of an upload."""
 
     items: list[UploadItem]
 
 
 class ArrivalOut(Schema):
-    """A received file and what became of it."""
+    """A received file and its outcome."""
 
     id: str
     created_at: Moment
@@ -57,7 +57,7 @@ class ArrivalOut(Schema):
 
     @classmethod
     def of(cls, arrival: Arrival, patient_code: str | None) -> ArrivalOut:
-        """The arrival as it is sent."""
+        """The schema of an arrival."""
         return cls(
             id=arrival.id,
             created_at=arrival.created_at,
@@ -91,18 +91,18 @@ Box = Annotated[
 
 
 class ArrivalOpened(ArrivalOut):
-    """A file that waits, for who resolves it."""
+    """A quarantined file as a person reviews it."""
 
     rows: Annotated[int, Field(description="Height in pixels; 0 where it cannot be shown.")]
     columns: int
     frames: int
-    boxes: Annotated[list[Box], Field(description="Where writing was found.")]
+    boxes: Annotated[list[Box], Field(description="Where writing was preview.")]
     shown_as: Annotated[ShownAs | None, Field(description="What it is; none where it cannot be read.")]
     texts: Annotated[list[str], Field(description="Of a document, the text of each page.")]
 
 
 class Release(Schema):
-    """How a file that waits is taken in."""
+    """The release of a quarantined file."""
 
     boxes: Annotated[
         list[Box] | None,
@@ -114,7 +114,7 @@ class Release(Schema):
     note: Annotated[Text, Field(max_length=2_000)] = ""
 
     def regions(self) -> list[Region] | None:
-        """The boxes that a person chose, if one did."""
+        """The boxes of a person, if given."""
         return None if self.boxes is None else [(n, x0, y0, x1, y1) for n, x0, y0, x1, y1 in self.boxes]
 
 
@@ -194,7 +194,7 @@ class ArchiveOut(ArchiveChoice):
 
 
 class ReleaseAnswer(Schema):
-    """What became of a file that waited."""
+    """The result of a release or assignment."""
 
     outcome: Literal["accepted", "duplicate", "quarantined"]
     reason: str | None
@@ -202,7 +202,7 @@ class ReleaseAnswer(Schema):
 
 
 class Discard(Schema):
-    """Why a file that waits is destroyed."""
+    """The reason for destroying a quarantined file."""
 
     note: Annotated[Text, Field(min_length=1, max_length=2_000)]
 
@@ -315,7 +315,7 @@ class ProfileChoice(Schema):
 
 
 class PreviewedFileOut(Schema):
-    """What would become of one file."""
+    """The result that one file would have."""
 
     filename: str
     outcome: Literal["cleaned", "quarantined"]
@@ -350,21 +350,21 @@ class PreviewOut(Schema):
     remaining_text: list[RemainingText]
 
     @classmethod
-    def of(cls, profile: Profile, found: Preview) -> PreviewOut:
+    def of(cls, profile: Profile, preview: Preview) -> PreviewOut:
         """The preview as it is sent."""
         return cls(
             profile=profile.name,
             version=profile.version,
             files=[
-                PreviewedFileOut.model_validate(vars(one) | {"boxes": [list(box) for box in one.boxes]})
-                for one in found.files
+                PreviewedFileOut.model_validate(vars(file) | {"boxes": [list(box) for box in file.boxes]})
+                for file in preview.files
             ],
             actions=[
                 PreviewedAction(attribute=attribute, done=done, rule=rule, files=count)
-                for (attribute, done, rule), count in sorted(found.actions.items())
+                for (attribute, done, rule), count in sorted(preview.actions.items())
             ],
             remaining_text=[
                 RemainingText(attribute=attribute, value=value, files=count)
-                for (attribute, value), count in found.texts.most_common()
+                for (attribute, value), count in preview.texts.most_common()
             ],
         )

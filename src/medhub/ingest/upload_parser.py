@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading an upload as it streams in, one file at a time, in memory alone.
+"""A parser of multipart uploads that keeps files in memory only.
 
 The web framework's own form parser writes files above a megabyte to a temporary folder. What is received may identify
 a patient and must not be written before it is cleaned; hence this reader, on the same parser of the multipart format.
@@ -31,7 +31,7 @@ def form(properties: dict[str, Any], *required: str) -> dict[str, Any]:
 
 @dataclass
 class UploadPart:
-    """One part of an upload: a field, or a file; of a file that is too large only the size is known."""
+    """One part of an upload: a field or a file; of a file that is too large only the size."""
 
     name: str = ""
     filename: str | None = None
@@ -40,12 +40,12 @@ class UploadPart:
 
     @property
     def truncated(self) -> bool:
-        """Whether more came in than was kept."""
+        """Whether the file exceeded the limit and was not kept."""
         return self.size > len(self.data)
 
 
 class UploadReader:
-    """Turns the chunks of a request's body into parts."""
+    """Parses the chunks of a request body into parts."""
 
     def __init__(self, content_type: str, *, largest_file_bytes: int, media_type: str = "multipart/form-data") -> None:
         kind, options = parse_options_header(content_type)
@@ -65,7 +65,7 @@ class UploadReader:
         self._parser = MultipartParser(
             boundary,
             {
-                "on_part_begin": self._begin,
+                "on_part_begin": self._start_part,
                 "on_part_data": self._data,
                 "on_part_end": self._end,
                 "on_header_field": self._header_field,
@@ -93,7 +93,7 @@ class UploadReader:
         if not self._ended:
             raise Invalid("The upload broke off before its end. Send the rest again.", field="files")
 
-    def _begin(self) -> None:
+    def _start_part(self) -> None:
         self._part = UploadPart()
         self._header_bytes = 0
 

@@ -2181,12 +2181,12 @@ export interface components {
         };
         /**
          * ArrivalOpened
-         * @description A file that waits, for who resolves it.
+         * @description A quarantined file as a person reviews it.
          */
         ArrivalOpened: {
             /**
              * Boxes
-             * @description Where writing was found.
+             * @description Where writing was preview.
              */
             boxes: number[][];
             /** By */
@@ -2265,7 +2265,7 @@ export interface components {
         };
         /**
          * ArrivalOut
-         * @description A received file and what became of it.
+         * @description A received file and its outcome.
          */
         ArrivalOut: {
             /** By */
@@ -3049,7 +3049,7 @@ export interface components {
         };
         /**
          * Discard
-         * @description Why a file that waits is destroyed.
+         * @description The reason for destroying a quarantined file.
          */
         Discard: {
             /** Note */
@@ -4723,7 +4723,7 @@ export interface components {
         };
         /**
          * PreviewedFileOut
-         * @description What would become of one file.
+         * @description The result that one file would have.
          */
         PreviewedFileOut: {
             /** Boxes */
@@ -5013,7 +5013,7 @@ export interface components {
         };
         /**
          * Release
-         * @description How a file that waits is taken in.
+         * @description The release of a quarantined file.
          */
         Release: {
             /**
@@ -5029,7 +5029,7 @@ export interface components {
         };
         /**
          * ReleaseAnswer
-         * @description What became of a file that waited.
+         * @description The result of a release or assignment.
          */
         ReleaseAnswer: {
             /** Image Id */
@@ -5689,7 +5689,7 @@ export interface components {
         };
         /**
          * UploadAnswer
-         * @description What became of each file of an upload.
+         * @description The result of each file of an upload.
          */
         UploadAnswer: {
             /** Items */
@@ -5697,7 +5697,7 @@ export interface components {
         };
         /**
          * UploadItem
-         * @description What became of one file; its name is only sent back, never kept.
+         * @description The result of one file; its name is only sent back, never stored.
          */
         UploadItem: {
             /** Filename */
