@@ -70,7 +70,7 @@ def use_classifier(monkeypatch: pytest.MonkeyPatch, *confidences: float) -> Scri
     """Have images read by a classifier that is as sure as the test says."""
     scripted = ScriptedClassifier(list(confidences) or [0.97])
     monkeypatch.setattr(classification, "get_classifier", lambda *_: scripted)
-    monkeypatch.setattr("medhub.reports.service.get_classifier", lambda *_: scripted)
+    monkeypatch.setattr("medhub.reports.case_facts.get_classifier", lambda *_: scripted)
     return scripted
 
 

@@ -88,6 +88,13 @@ def export_command(
             open_findings = count_findings(session, [export.id])[export.id].open
     finally:
         app.close()
+    _print_result(export, out, open_findings, as_json=as_json)
+    if export.state != "ready":
+        raise typer.Exit(1)
+
+
+def _print_result(export: Export, out: Path, open_findings: int, *, as_json: bool) -> None:
+    """Print how an export ended; raises ``Conflict`` if it failed."""
     if as_json:
         names = ("id", "state", "images", "patients", "size_bytes", "digest", "anonymity")
         print(json.dumps({**{name: getattr(export, name) for name in names}, "open_findings": open_findings}))
@@ -101,8 +108,6 @@ def export_command(
         )
     else:
         raise Conflict(export.failure or f"The export ended: its state is {export.state}.")
-    if export.state != "ready":
-        raise typer.Exit(1)
 
 
 def _parse_search(where: Sequence[str]) -> dict[str, str] | None:
