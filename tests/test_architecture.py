@@ -144,7 +144,7 @@ def test_every_command_is_documented_with_its_options() -> None:
 def test_every_exit_code_is_documented() -> None:
     page = (ROOT / "docs" / "reference" / "command-line.md").read_text(encoding="utf-8")
     listed = {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)}
-    assert listed == {0, 1, cli.FAULT_EXIT_CODE, cli_training.STOPPED, *cli.EXIT_CODES.values()}
+    assert listed == {0, 1, cli.FAULT_EXIT_CODE, cli_training.EXIT_STOPPED, *cli.EXIT_CODES.values()}
     assert cli.__doc__ is not None
     assert {int(code) for code in re.findall(r"(?<!\d)\d+(?= )", cli.__doc__)} == listed
 
