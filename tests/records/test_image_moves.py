@@ -81,9 +81,9 @@ def files_agree(app: AppContext) -> bool:
             .join(Study, Study.id == Image.study_id)
         ):
             file = dcmread(io.BytesIO(app.blobs.get(image.blob)))
-            said = (file.StudyInstanceUID, file.SeriesInstanceUID, file.SOPInstanceUID, file.PatientID)
+            identifiers = (file.StudyInstanceUID, file.SeriesInstanceUID, file.SOPInstanceUID, file.PatientID)
             patient = session.get_one(Patient, image.patient_id)
-            if said != (study_uid, series_uid, image.sop_instance_uid, patient.code):
+            if identifiers != (study_uid, series_uid, image.sop_instance_uid, patient.code):
                 return False
             if image.size_bytes != app.blobs.path(image.blob).stat().st_size:
                 return False
@@ -99,11 +99,11 @@ def test_a_moved_image_keeps_what_hangs_on_it_and_its_file_says_where_it_lies(
     run_jobs(app)
     before = rows(app, image_ids)
     pictures = [isolated_calls.render_stored(app, image.blob, 64) for image in before]
-    place = add_series(app, add_study(app, patient_id))
-    moved = image_moves.move_images(app, technologist, image_ids[:2], place)
-    assert (moved.images, moved.series_id, moved.patient_id) == (2, place, patient_id)
+    series_id = add_series(app, add_study(app, patient_id))
+    moved = image_moves.move_images(app, technologist, image_ids[:2], series_id)
+    assert (moved.images, moved.series_id, moved.patient_id) == (2, series_id, patient_id)
     after = rows(app, image_ids)
-    assert [image.series_id for image in after] == [place, place, before[2].series_id]
+    assert [image.series_id for image in after] == [series_id, series_id, before[2].series_id]
     assert [image.study_id for image in after] == [moved.study_id] * 2 + [before[2].study_id]
     assert [image.number for image in after[:2]] == [1, 2]
     assert files_agree(app)
@@ -192,11 +192,11 @@ def test_nothing_goes_to_another_patient(
     app: AppContext, people: People, technologist: Actor, image_ids: list[str]
 ) -> None:
     other = add_study(app, make_patient(app, people))
-    place = add_series(app, other)
+    series_id = add_series(app, other)
     series_id = rows(app, image_ids)[0].series_id
     blobs = set(app.blobs.digests())
     acts: list[Callable[[], object]] = [
-        lambda: image_moves.move_images(app, technologist, image_ids, place),
+        lambda: image_moves.move_images(app, technologist, image_ids, series_id),
         lambda: image_moves.move_series(app, technologist, series_id, other),
     ]
     for act in acts:
@@ -213,19 +213,19 @@ def test_what_is_signed_or_under_review_stays(
     image_ids: list[str],
 ) -> None:
     run_jobs(app)
-    place = add_series(app, add_study(app, patient_id))
+    series_id = add_series(app, add_study(app, patient_id))
     physician = people.actor(app, Role.PHYSICIAN)
     with app.database.writing() as session:
         review.give_verdict(session, app.settings, physician, image_ids[2], "neutrophil", None)
     with pytest.raises(CaseUnderReview, match="under review"):
-        image_moves.move_images(app, technologist, image_ids[:1], place)
+        image_moves.move_images(app, technologist, image_ids[:1], series_id)
     # Within the study nothing changes for its case.
     beside = add_series(app, rows(app, image_ids)[0].study_id)
     assert image_moves.move_images(app, technologist, image_ids[:1], beside).images == 1
     with app.database.writing() as session:
         session.execute(update(Image).where(Image.id == image_ids[1]).values(locked=True))
     with pytest.raises(ImageLocked, match=r"One of these images .* Nothing was moved"):
-        image_moves.move_images(app, technologist, image_ids[1:], place)
+        image_moves.move_images(app, technologist, image_ids[1:], series_id)
     with pytest.raises(ImageLocked, match="is signed and cannot change"):
         image_moves.move_images(app, technologist, image_ids[:1], rows(app, image_ids)[1].series_id)
 
@@ -251,12 +251,12 @@ def test_a_series_is_of_one_modality_and_a_study_of_one_pathway(
 def test_who_may_not_and_who_is_elsewhere(
     app: AppContext, people: People, patient_id: str, image_ids: list[str]
 ) -> None:
-    place = add_series(app, add_study(app, patient_id))
+    series_id = add_series(app, add_study(app, patient_id))
     for role in (Role.PHYSICIAN, Role.RESEARCHER, Role.VIEWER):
         with pytest.raises(NotAllowed):
-            image_moves.move_images(app, people.actor(app, role), image_ids, place)
+            image_moves.move_images(app, people.actor(app, role), image_ids, series_id)
     with pytest.raises(NotFound):
-        image_moves.move_images(app, people.outsider(app), image_ids, place)
+        image_moves.move_images(app, people.outsider(app), image_ids, series_id)
 
 
 def test_who_comes_second_is_told_and_leaves_no_bytes(
@@ -292,15 +292,15 @@ def test_files_can_be_put_into_a_place(
     study_id = add_study(app, patient_id)
     series_id = add_series(app, study_id)
 
-    def put(data: bytes, **place: str) -> IngestResult:
+    def put(data: bytes, **target: str) -> IngestResult:
         with app.database.reading() as session:
-            source = choose_patient(session, app, technologist, patient_id, PATHWAY, **place)
+            source = choose_patient(session, app, technologist, patient_id, PATHWAY, **target)
         return ingest_file(app, technologist, source, data)
 
     into_study, into_series = put(photograph(21), study_id=study_id), put(photograph(22), series_id=series_id)
-    found = rows(app, [str(into_study.image_id), str(into_series.image_id)])
-    assert [image.study_id for image in found] == [study_id, study_id]
-    assert found[1].series_id == series_id
+    images = rows(app, [str(into_study.image_id), str(into_series.image_id)])
+    assert [image.study_id for image in images] == [study_id, study_id]
+    assert images[1].series_id == series_id
     assert files_agree(app)
     with app.database.reading() as session:
         assert session.get_one(Study, study_id).pathway == PATHWAY
@@ -320,9 +320,9 @@ def test_a_place_of_somebody_else_or_on_another_way_is_refused(
         ({"study_id": other_way}, Invalid, "chest-xray"),
         ({"study_id": "0" * 32}, NotFound, "no such study"),
     ]
-    for place, error, words in wrong:
+    for target, error, words in wrong:
         with pytest.raises(error, match=words), app.database.reading() as session:
-            choose_patient(session, app, technologist, patient_id, PATHWAY, **place)
+            choose_patient(session, app, technologist, patient_id, PATHWAY, **target)
 
 
 def test_many_images_are_deleted_at_once_or_none(
@@ -347,18 +347,18 @@ def test_bytes_that_another_image_has_too_stay(
     app: AppContext, technologist: Actor, patient_id: str, image_ids: list[str]
 ) -> None:
     """Slices without anything on them have the same thumbnail."""
-    one, other, _ = rows(app, image_ids)
+    first, other, _ = rows(app, image_ids)
     with app.database.writing() as session:
-        session.get_one(Image, other.id).thumbnail = one.thumbnail
+        session.get_one(Image, other.id).thumbnail = first.thumbnail
     with app.database.writing() as session:
-        studies.delete_image(session, technologist, one.id)
+        studies.delete_image(session, technologist, first.id)
     run_jobs(app)
-    assert one.thumbnail is not None
-    assert app.blobs.has(one.thumbnail)
+    assert first.thumbnail is not None
+    assert app.blobs.has(first.thumbnail)
     with app.database.writing() as session:
         studies.delete_image(session, technologist, other.id)
     run_jobs(app)
-    assert not app.blobs.has(one.thumbnail)
+    assert not app.blobs.has(first.thumbnail)
 
 
 def test_an_identifier_of_anything_leads_to_it(
@@ -370,7 +370,7 @@ def test_an_identifier_of_anything_leads_to_it(
         study, series = session.get_one(Study, image.study_id), session.get_one(Series, image.series_id)
         code = session.get_one(Patient, patient_id).code
 
-    def found(query: str) -> tuple[list[str], list[str]]:
+    def search(query: str) -> tuple[list[str], list[str]]:
         with app.database.reading() as session:
             listed, _ = studies.list_studies(
                 session,
@@ -386,7 +386,7 @@ def test_an_identifier_of_anything_leads_to_it(
             of_series, _ = series_service.list_series(
                 session, technologist, study_id=None, query=query, offset=0, limit=9
             )
-        return [one.study.id for one in listed], [one.series.id for one in of_series]
+        return [facts.study.id for facts in listed], [facts.series.id for facts in of_series]
 
     names = (
         patient_id,
@@ -399,5 +399,5 @@ def test_an_identifier_of_anything_leads_to_it(
         code,
     )
     for query in names:
-        assert found(query) == ([study.id], [series.id]), query
-    assert found("1.2.3.4.5") == ([], [])
+        assert search(query) == ([study.id], [series.id]), query
+    assert search("1.2.3.4.5") == ([], [])

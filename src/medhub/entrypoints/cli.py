@@ -220,21 +220,21 @@ def verify_audit(data: Data = None, as_json: AsJSON = False) -> None:
     from medhub.audit.service import verify_chain
 
     with open_app(data) as app, app.database.reading() as session:
-        found = verify_chain(session)
+        result = verify_chain(session)
     value = {
-        "entries": found.entries,
-        "intact": found.broken_at is None,
-        "broken_at": found.broken_at,
-        "reason": found.reason,
-        "last_hash": found.last_hash,
+        "entries": result.entries,
+        "intact": result.broken_at is None,
+        "broken_at": result.broken_at,
+        "reason": result.reason,
+        "last_hash": result.last_hash,
     }
     text = (
-        f"The chain is intact: {found.entries} entries, the last hash is {found.last_hash}."
-        if found.broken_at is None
-        else f"The chain is broken at entry {found.broken_at}: {found.reason}"
+        f"The chain is intact: {result.entries} entries, the last hash is {result.last_hash}."
+        if result.broken_at is None
+        else f"The chain is broken at entry {result.broken_at}: {result.reason}"
     )
     print_result(value, as_json, text)
-    if found.broken_at is not None:
+    if result.broken_at is not None:
         raise typer.Exit(1)
 
 
