@@ -116,7 +116,7 @@ def clean_jpeg(data: bytes, *, metadata: bool = True) -> JpegStream:
     """
     if data[:2] != b"\xff\xd8":
         raise JpegFault("it does not begin as a JPEG does", truncated=False)
-    kept: list[bytes] = [b"\xff\xd8"]
+    segments: list[bytes] = [b"\xff\xd8"]
     frame: _FrameHeader | None = None
     process = 0
     jfif = False
@@ -133,26 +133,26 @@ def clean_jpeg(data: bytes, *, metadata: bool = True) -> JpegStream:
         body, after = _segment(data, at, marker)
         if marker == 0xE0 and body[:5] == b"JFIF\x00" and not jfif:
             jfif = True
-            kept.append(_JFIF)
+            segments.append(_JFIF)
         elif marker == 0xEE and body[:5] == b"Adobe" and len(body) >= 12 and adobe is None:
             adobe = body[11]
-            kept.append(b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00" + bytes([adobe]))
+            segments.append(b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00" + bytes([adobe]))
         elif marker == 0xE1 and body[:6] == b"Exif\x00\x00":
             orientation = exif_orientation(body[6:]) or orientation
         elif marker in _FRAME_HEADERS:
             if frame is not None:
                 raise JpegFault("it has two frame headers", truncated=False)
             frame, process = _frame_header(body), marker
-            kept.append(data[at - 2 : after])
+            segments.append(data[at - 2 : after])
         elif marker in _TABLES:
-            kept.append(data[at - 2 : after])
+            segments.append(data[at - 2 : after])
         elif marker == SOS:
             if frame is None:
                 raise JpegFault("its scan comes before its frame header", truncated=False)
             if not metadata:
                 break
             end = _end_of_scan(data, after, process)
-            kept.append(b"\xff\xda" + _scan_header(data[at:after], process) + data[after:end])
+            segments.append(b"\xff\xda" + _scan_header(data[at:after], process) + data[after:end])
             scans += 1
             after = end
         at = after
@@ -160,9 +160,9 @@ def clean_jpeg(data: bytes, *, metadata: bool = True) -> JpegStream:
         raise JpegFault("it has no frame header", truncated=False)
     if metadata and not scans:
         raise JpegFault("it has no scan", truncated=False)
-    kept.append(b"\xff\xd9")
+    segments.append(b"\xff\xd9")
     bits, rows, columns, ids, sampling = frame
-    cleaned = b"".join(kept) if metadata else b""
+    cleaned = b"".join(segments) if metadata else b""
     return JpegStream(
         cleaned, process, bits, rows, columns, ids, sampling, jfif, adobe, orientation, scans, len(data) - len(cleaned)
     )
