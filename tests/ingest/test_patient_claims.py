@@ -14,8 +14,9 @@ from medhub.foundation.app_context import AppContext
 from medhub.ingest.context import IngestSource, build_context
 from medhub.ingest.ingest_file import IngestFile, ReceivedFile
 from medhub.ingest.models import Arrival
-from medhub.ingest.patient_claims import CLAIM_SOURCES, PatientClaimSource
+from medhub.ingest.patient_claims import CLAIM_SOURCES
 from medhub.ingest.patient_claims.chosen_patient import choose_patient
+from medhub.ingest.patient_claims.claim_source import PatientClaimSource
 from medhub.ingest.pipeline import ingest_files
 from medhub.ingest.refusals import ArrivalRefused
 from medhub.records.models import Image, Patient
