@@ -312,7 +312,7 @@ def test_the_project_that_is_meant_is_the_only_one_or_must_be_named(app: AppCont
         session.add(
             Membership(user_id=technologist.user_id, project_id=people.other_project_id, role=Role.TECHNOLOGIST)
         )
-    with pytest.raises(Invalid, match="Say which"):
+    with pytest.raises(Invalid, match="Choose one with project_id"):
         people.actor(app, Role.TECHNOLOGIST).choose_project("patient.create", None)
 
 

@@ -49,7 +49,7 @@ def build_manifest_row(
         "lines": digest,
         "looked_through": "person" if by_person else "program" if text is not None else "no",
         "boxes": [list(box) for box in text.boxes] if text is not None else [],
-        "kept": [list(box) for box in text.kept] if text is not None else [],
+        "kept": [list(box) for box in text.allowed] if text is not None else [],
         "created_at": clock.now(),
     }
 

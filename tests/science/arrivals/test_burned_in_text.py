@@ -36,7 +36,7 @@ def look(data: bytes, context: CleaningContext = CONTEXT) -> Any:
 def test_harmless_writing_stays_unless_it_is_the_patients_name() -> None:
     stays = look(radiograph("PORTABLE"))
     assert stays.boxes == ()
-    assert len(stays.kept) == 1
+    assert len(stays.allowed) == 1
     named = look(radiograph("PORTABLE"), replace(CONTEXT, known=("Anna Portable",)))
     assert len(named.boxes) == 1
     assert read_frame(named.dicom)[64:84, 125:250].max() <= 30

@@ -42,7 +42,7 @@ class BurnedInText:
         Of the file after cleaning.
     boxes
         Boxes that were made black, or would be.
-    kept
+    allowed
         Boxes of allowed text, which stays.
     doubt
         Why a person must review the image first; empty otherwise.
@@ -52,12 +52,12 @@ class BurnedInText:
     thumbnail: bytes
     transfer_syntax_uid: str
     boxes: tuple[Region, ...] = ()
-    kept: tuple[Region, ...] = ()
+    allowed: tuple[Region, ...] = ()
     doubt: str = ""
 
     def __post_init__(self) -> None:
         """Check that there are no more boxes than an image can have; ``ValueError`` otherwise."""
-        if max(len(self.boxes), len(self.kept)) > MAX_REGIONS:
+        if max(len(self.boxes), len(self.allowed)) > MAX_REGIONS:
             raise ValueError("there are more boxes than an image can have")
 
 
@@ -143,8 +143,10 @@ def _parse_received(data: bytes, dicom: bytes, limits: DecodingLimits) -> Datase
         return parse_within(data, limits)[0] if is_dicom(data) else dcmread(BytesIO(dicom))
 
 
-def _build_result(dicom: bytes, boxes: tuple[Region, ...], kept: tuple[Region, ...] = ()) -> BurnedInText:
-    return BurnedInText(dicom, thumbnail(small(read_frame(dicom))) if boxes else b"", _read_syntax(dicom), boxes, kept)
+def _build_result(dicom: bytes, boxes: tuple[Region, ...], allowed: tuple[Region, ...] = ()) -> BurnedInText:
+    return BurnedInText(
+        dicom, thumbnail(small(read_frame(dicom))) if boxes else b"", _read_syntax(dicom), boxes, allowed
+    )
 
 
 def _read_syntax(dicom: bytes) -> str:
