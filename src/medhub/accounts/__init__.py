@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""People, projects, roles, sign-in: who may do what, and where."""
+"""Users, projects, roles and sign-in: who may do what in which project."""

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What classifiers say of images, and which classifiers there are."""
+"""Predictions of classifiers, and which classifier reads the images of which pathway."""

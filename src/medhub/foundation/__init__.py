@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ground without medicine: settings, database, blobs, jobs, events, keys, logging, clock, ids."""
+"""Infrastructure without medicine: settings, database, blobs, jobs, events, keys, isolation, logging, clock, ids."""

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every arrival of a file: accepted, duplicate, or quarantined with a reason."""
+"""From a received file to a stored image, a duplicate, or a quarantined file with a reason."""

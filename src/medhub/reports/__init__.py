@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The document issued for a signed case, and its verification."""
+"""The PDF report of a signed case, its signature, and its verification."""

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cases on their way along a pathway: verdicts, notes, signatures."""
+"""Cases that move along a pathway: verdicts, notes, signatures."""

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pure knowledge: arrays and datasets in, values out; no database, no HTTP."""
+"""Pure functions of arrays and datasets: no database, no HTTP."""

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Signed verdicts as training data."""
+"""Data sets from signed verdicts, trainings, promotions, and drift."""

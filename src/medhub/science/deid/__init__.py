@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What may stay in an image, and the removal of all else."""
+"""De-identification of DICOM objects, photographs and slides by a profile, and the independent PHI scan."""

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""DICOM, photographs, frames, windowing and renditions."""
+"""Codecs, DICOM files, photographs, rendering and content of stored objects."""

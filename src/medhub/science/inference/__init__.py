@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading an image with a classifier: preprocessing, ONNX Runtime, calibration at use, explanation."""
+"""Classification of an image: preprocessing, ONNX Runtime, calibration at use, evidence maps, model cards."""

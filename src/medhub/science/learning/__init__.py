@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Making a classifier: architectures, recipe, dataset, loop, metrics, calibration, export. Alone in knowing torch."""
+"""Training of classifiers: recipes, data sets, metrics, calibration, export. Only this package imports torch."""

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stored objects say beside pixels, as plain values that a page can show."""
+"""The content of stored objects without pixels, as plain values for display."""
