@@ -87,7 +87,8 @@ def test_what_it_was_not_made_for_comes_out_uncertain(classifier: Classifier, na
 
 @pytest.mark.skipif(not BCCD.is_dir(), reason="the shared data are not here")
 def test_whole_smear_fields_come_out_uncertain(classifier: Classifier) -> None:
-    fields = sorted(BCCD.glob("*.jpg"))[::5]
+    images = sorted(BCCD.glob("*.jpg"))
+    fields = images[:: len(images) // 20][:20]
     assert len(fields) == 20
     assert all(decide(classifier.classify(_read(path)), THRESHOLD).uncertain for path in fields)
 
