@@ -192,11 +192,11 @@ def test_nothing_goes_to_another_patient(
     app: AppContext, people: People, technologist: Actor, image_ids: list[str]
 ) -> None:
     other = add_study(app, make_patient(app, people))
-    series_id = add_series(app, other)
+    other_series_id = add_series(app, other)
     series_id = rows(app, image_ids)[0].series_id
     blobs = set(app.blobs.digests())
     acts: list[Callable[[], object]] = [
-        lambda: image_moves.move_images(app, technologist, image_ids, series_id),
+        lambda: image_moves.move_images(app, technologist, image_ids, other_series_id),
         lambda: image_moves.move_series(app, technologist, series_id, other),
     ]
     for act in acts:
