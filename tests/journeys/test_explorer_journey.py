@@ -91,8 +91,8 @@ def test_a_folder_is_uploaded_into_a_place_and_its_images_are_sorted(
     choose_in(page, "Pathway", re.compile("smear", re.IGNORECASE))
     assert violations(page) == []
     page.locator("input[webkitdirectory]").set_input_files(folder_of(tmp_path))
-    expect(page.get_by_text(re.compile("6 of 6 files answered, 5 accepted, 1 quarantined"))).to_be_visible()
-    page.get_by_role("button", name="Clear the answered").click()
+    expect(page.get_by_text(re.compile("6 of 6 files processed, 5 accepted, 1 quarantined"))).to_be_visible()
+    page.get_by_role("button", name="Clear finished").click()
     expect(page.get_by_label("1 series here")).to_be_visible()
     cells(page).first.dblclick()
     expect(page.get_by_label("5 images here")).to_be_visible()
@@ -143,7 +143,7 @@ def test_a_folder_is_uploaded_into_a_place_and_its_images_are_sorted(
     page.get_by_role("button", name="Delete", exact=True).click()
     delete = page.get_by_role("button", name="Delete 1 image")
     expect(delete).to_be_disabled()
-    page.get_by_label(f"Type {code} to go on").fill(code)
+    page.get_by_label(f"Type {code} to confirm").fill(code)
     delete.click()
     expect(page.get_by_label("1 image here")).to_be_visible()
 
@@ -200,7 +200,7 @@ def test_files_that_are_dropped_go_where_they_are_let_go(browser: Browser, serve
     expect(page.get_by_text("Drop to upload into Dropped upon")).to_be_visible()
     target.dispatch_event("drop", {"dataTransfer": dropped})
     # There is one pathway only: nothing is to be asked.
-    expect(page.get_by_text("1 of 1 file answered, 1 accepted")).to_be_visible()
+    expect(page.get_by_text("1 of 1 file processed, 1 accepted")).to_be_visible()
     expect(page.get_by_label("1 series here")).to_be_visible()
     page.context.close()
 

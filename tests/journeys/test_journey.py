@@ -128,7 +128,7 @@ def read_and_sign(page: Page, server: Server, code: str, folder: Path, *, images
         shown.wait_for()
         if "uncertain" in (shown.get_attribute("aria-label") or "").lower():
             page.keyboard.press("9")
-            expect(page.get_by_text("Say why it is not-classed")).to_be_visible()
+            expect(page.get_by_text(re.compile("Write a note for"))).to_be_visible()
             page.get_by_label("Note").fill("Red cells only, no white cell.")
             page.keyboard.press("Enter")
         else:

@@ -69,7 +69,7 @@ def test_each_kind_is_shown_as_what_it_is_and_a_document_is_read_first(
     violations = visit(page, server, page.url.removeprefix(server.url))
     page.get_by_label("Note").fill("I read both pages; nobody is named.")
     page.get_by_role("button", name="Release as it is").click()
-    expect(page.get_by_text("The image is taken in")).to_be_visible()
+    expect(page.get_by_text("Image accepted")).to_be_visible()
 
     ids = images_of(server)
     seen = {

@@ -48,19 +48,20 @@ export function olderBuildProblem(): Problem {
     status: 0,
     code: 'older-build',
     title: 'A newer Medhub has been installed',
-    detail: 'This page belongs to the one before and lacks a part. Save what you are typing elsewhere, then try again.',
+    detail:
+      'This page is from the previous version and cannot load a part of itself. Copy what you are typing, then load the page again.',
   });
 }
 
 // A refusal without words of its own (a proxy's page, say) still gets a sentence and a way on.
 const FALLBACKS: Record<number, [string, string]> = {
   400: ['Medhub did not understand this request', 'Load the page again and repeat the last step.'],
-  401: ['You are signed out', 'Sign in again to go on where you were.'],
+  401: ['You are signed out', 'Sign in again to continue.'],
   403: ['Your role does not allow this', 'Ask an administrator of the project if you need it.'],
-  404: ['This does not exist', 'It may have been erased, or it belongs to a project that is not yours.'],
-  409: ['This has changed meanwhile', 'Load the page again to see its present state.'],
-  413: ['This file is too large', 'Export it smaller and upload it once more. Nothing was stored.'],
-  429: ['Too many attempts', 'Wait a little, then try again.'],
+  404: ['This does not exist', 'It was erased, or it belongs to a project that you have no access to.'],
+  409: ['This has changed in the meantime', 'Load the page again to see the current state.'],
+  413: ['This file is too large', 'Export a smaller file and upload it again. Nothing was stored.'],
+  429: ['Too many attempts', 'Wait a minute, then try again.'],
   502: ['Medhub cannot be reached', 'The server behind the proxy does not answer. Try again in a minute.'],
   503: ['Medhub is not ready', 'The server is starting or one of its parts is down. Try again in a minute.'],
 };
@@ -79,8 +80,8 @@ function fieldErrors(value: unknown): FieldError[] {
 export function problemOf(status: number, body: unknown, retryAfter: string | null = null): Problem {
   const facts: Body = typeof body === 'object' && body !== null ? body : {};
   const [title, detail] = FALLBACKS[status] ?? [
-    'The server failed to do this',
-    'Nothing was changed that it did not confirm. Try again; if it stays so, tell your administrator the time.',
+    'The server reported an error',
+    'Only confirmed changes are stored. Try again. If the error persists, tell your administrator the time at which it occurred.',
   ];
   const seconds = retryAfter === null ? Number.NaN : Number(retryAfter);
   return new Problem({
@@ -99,7 +100,7 @@ export function asProblem(error: unknown): Problem {
   if (error instanceof TypeError) return networkProblem();
   return new Problem({
     status: -1,
-    title: 'This page failed',
+    title: 'This page cannot be displayed',
     detail: `${error instanceof Error ? error.message : String(error)}. Load the page again.`,
   });
 }

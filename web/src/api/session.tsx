@@ -2,6 +2,7 @@
 // The signed-in person, the selected project, and the actions that are permitted there.
 import { queryOptions, useQuery, useQueryClient, useSuspenseQuery } from '@tanstack/react-query';
 import { createContext, useContext, useMemo, useState, type ReactNode } from 'react';
+import { capital } from '@/lib/format';
 import { writePreference, readPreference } from '@/lib/preferences';
 import { accounts } from './calls';
 import { setCsrfToken } from './http';
@@ -41,6 +42,8 @@ type Session = {
   can: (action: Action) => boolean;
   /** The projects in which an action is permitted. */
   projectsWith: (action: Action) => OwnMembership[];
+  /** The display name of a label, by the pathways; a label without one is its own name. */
+  labelName: (label: string) => string;
 };
 
 const SessionContext = createContext<Session | null>(null);
@@ -54,6 +57,7 @@ export function SessionProvider({ children }: { children: ReactNode }) {
   const session = useMemo<Session | null>(() => {
     if (!me) return null;
     const { memberships } = me;
+    const labelNames = new Map(pathways.flatMap((pathway) => Object.entries(pathway.display_names)));
     const projectId = memberships.some((m) => m.project_id === selected) ? selected : undefined;
     const inScope = projectId ? memberships.filter((m) => m.project_id === projectId) : memberships;
     return {
@@ -68,6 +72,7 @@ export function SessionProvider({ children }: { children: ReactNode }) {
       },
       roles: [...new Set(inScope.map((m) => m.role))],
       can: (action) => inScope.some((membership) => isPermitted(membership, action, pathways)),
+      labelName: (label) => capital(labelNames.get(label) ?? label),
       projectsWith: (action) => memberships.filter((membership) => isPermitted(membership, action, pathways)),
     };
   }, [me, selected, client, pathways]);

@@ -24,7 +24,7 @@ export function ChartPanel({ title, n, headers, rows, summary, children }: Frame
       title={title}
       side={
         <Button variant="subtle" size="compact-sm" onClick={() => setTable(!table)} aria-pressed={table}>
-          {table ? 'Show the chart' : 'Show the table'}
+          {table ? 'Show chart' : 'Show table'}
         </Button>
       }
     >
@@ -99,12 +99,7 @@ export function DailyChart({
       }
     >
       <div ref={ref} className={classes.plot}>
-        <svg
-          width={width}
-          height={HEIGHT}
-          role="img"
-          aria-label={`${title}: bars by day. The table holds the numbers.`}
-        >
+        <svg width={width} height={HEIGHT} role="img" aria-label={`${title}: bars by day. The table shows the values.`}>
           {ticks.map((tick) => (
             <g key={tick}>
               <line x1={LEFT} x2={width - 8} y1={y(tick)} y2={y(tick)} className={classes.grid} />
@@ -172,7 +167,8 @@ export function LabelChart({
   const total = sorted.reduce((sum, entry) => sum + entry.count, 0);
   const ticks = niceTicks(Math.max(1, ...sorted.map((entry) => entry.count)));
   const top = ticks.at(-1) ?? 1;
-  const left = 116;
+  const longest = Math.max(0, ...sorted.map((entry) => entry.label.length));
+  const left = Math.min(180, Math.max(96, longest * 7 + 20));
   const row = 26;
   const plotWidth = Math.max(0, width - left - 44);
   const height = sorted.length * row + 44;
@@ -195,7 +191,7 @@ export function LabelChart({
           width={width}
           height={height}
           role="img"
-          aria-label={`${title}: bars by label. The table holds the numbers.`}
+          aria-label={`${title}: bars by label. The table shows the values.`}
         >
           {ticks.map((tick) => (
             <g key={tick}>

@@ -9,14 +9,14 @@ type Props = {
   onClose: () => void;
   title: string;
   consequence: ReactNode;
-  /** What must be typed, so that the wrong thing is not destroyed. */
+  /** What must be typed, so that no other object is deleted by mistake. */
   code: string;
   codeName: string;
   confirmLabel: string;
   onConfirm: () => Promise<unknown>;
 };
 
-/** Asks before what cannot be undone: names the thing and the consequence, and wants its code typed. */
+/** Asks before an action that cannot be undone: names the object and the consequence, and requires its code to be typed. */
 export function ConfirmDialog({ opened, onClose, title, consequence, code, codeName, confirmLabel, onConfirm }: Props) {
   const [typed, setTyped] = useState('');
   const [busy, setBusy] = useState(false);
@@ -52,7 +52,7 @@ export function ConfirmDialog({ opened, onClose, title, consequence, code, codeN
         <TextInput
           label={
             <>
-              Type the {codeName} <code>{code}</code> to go on
+              Type the {codeName} <code>{code}</code> to confirm
             </>
           }
           value={typed}
@@ -67,7 +67,7 @@ export function ConfirmDialog({ opened, onClose, title, consequence, code, codeN
         )}
         <div style={{ display: 'flex', justifyContent: 'flex-end', gap: 8 }}>
           <Button variant="default" onClick={close}>
-            Keep it
+            Cancel
           </Button>
           <Button type="submit" color="red.9" disabled={!right} loading={busy}>
             {confirmLabel}

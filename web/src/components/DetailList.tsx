@@ -12,7 +12,7 @@ export function DetailList({ details }: { details: (Detail | null | undefined | 
           detail && (
             <Fragment key={detail[0]}>
               <dt>{detail[0]}</dt>
-              <dd>{detail[1] === null || detail[1] === undefined || detail[1] === '' ? 'not given' : detail[1]}</dd>
+              <dd>{detail[1] === null || detail[1] === undefined || detail[1] === '' ? 'not specified' : detail[1]}</dd>
             </Fragment>
           ),
       )}

@@ -30,7 +30,7 @@ export function DocumentPages({ pages, texts, urlOf }: Props) {
       {pages > 0 &&
         (broken === page ? (
           <p className={classes.muted} role="alert">
-            This page could not be drawn.
+            This page could not be displayed.
           </p>
         ) : (
           <img
@@ -43,7 +43,7 @@ export function DocumentPages({ pages, texts, urlOf }: Props) {
       {(text || pages > 0) && (
         <details open={pages === 0}>
           <summary>{pages > 0 ? 'Text of this page' : 'Text of the document'}</summary>
-          <p className={classes.text}>{text || 'No text stands in it; it may be a picture of writing.'}</p>
+          <p className={classes.text}>{text || 'The document contains no text; it may be a scan.'}</p>
         </details>
       )}
     </div>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { useSession } from '@/api/session';
 import type { HistoryEntry, ImageRow } from '@/api/types';
 import { eventText } from '@/lib/eventText';
 import { capital, words } from '@/lib/format';
@@ -13,12 +14,14 @@ type Props = {
   empty?: string;
 };
 
-function title(entry: HistoryEntry): string {
+function title(entry: HistoryEntry, labelName: (label: string) => string): string {
   const { label } = entry.detail;
-  return typeof label === 'string' ? `${capital(words(entry.action))}: ${label}` : capital(words(entry.action));
+  const action = capital(words(entry.action));
+  return typeof label === 'string' ? `${action}: ${labelName(label)}` : action;
 }
 
-export function HistoryList({ entries, images = [], empty = 'No person has acted here yet.' }: Props) {
+export function HistoryList({ entries, images = [], empty = 'No entries yet.' }: Props) {
+  const { labelName } = useSession();
   if (entries.length === 0) return <p className={classes.who}>{empty}</p>;
   return (
     <ol className={classes.history}>
@@ -29,7 +32,7 @@ export function HistoryList({ entries, images = [], empty = 'No person has acted
         return (
           <li key={`${entry.at}-${index}`}>
             <div className={classes.what}>
-              {title(entry)}
+              {title(entry, labelName)}
               {image && <span className={classes.who}> on image {image.number}</span>}
             </div>
             {typeof note === 'string' && note && <q className={classes.detail}>{note}</q>}

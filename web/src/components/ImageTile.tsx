@@ -2,6 +2,7 @@
 import { Link } from '@tanstack/react-router';
 import { useState } from 'react';
 import { viewing } from '@/api/calls';
+import { useSession } from '@/api/session';
 import type { ImageRow } from '@/api/types';
 import { probability } from '@/lib/format';
 import classes from './ImageTile.module.css';
@@ -10,14 +11,19 @@ import { StatusIcon, statusOf, statusText } from './StatusMark';
 import { sortedProbabilities } from './Probabilities';
 
 /** What is known of an image, in one line: the verdict, else the prediction. */
-export function labelLine(image: ImageRow): string {
-  if (image.verdict) return image.verdict.label;
+export function labelText(image: ImageRow, labelName: (label: string) => string): string {
+  if (image.verdict) return labelName(image.verdict.label);
   if (image.state === 'unreadable') return 'Not readable';
   if (image.shown_as !== 'image') return contentKindName(image.shown_as);
   if (image.state === 'archived') return 'Archived';
   if (!image.prediction) return 'Waiting';
   const top = sortedProbabilities(image.prediction)[0];
-  return `${image.prediction.label} ${top ? probability(top[1]) : ''}`.trim();
+  return `${labelName(image.prediction.label)} ${top ? probability(top[1]) : ''}`.trim();
+}
+
+export function LabelLine({ image }: { image: ImageRow }) {
+  const { labelName } = useSession();
+  return labelText(image, labelName);
 }
 
 type Pictured = Pick<ImageRow, 'id' | 'state' | 'shown_as' | 'frames'>;
@@ -25,7 +31,7 @@ type Pictured = Pick<ImageRow, 'id' | 'state' | 'shown_as' | 'frames'>;
 /** What stands in place of a picture where there is none: what the object is. */
 export function wordsWithoutPicture(image: Pick<ImageRow, 'state' | 'shown_as'>): string {
   if (image.state === 'unreadable') return 'Not readable';
-  return image.shown_as === 'image' || image.shown_as === 'other' ? 'No picture' : contentKindName(image.shown_as);
+  return image.shown_as === 'image' || image.shown_as === 'other' ? 'No preview' : contentKindName(image.shown_as);
 }
 
 export function Thumbnail({ image, alt = '' }: { image: Pictured; alt?: string }) {
@@ -59,7 +65,9 @@ export function ImageTile({ image, to, showPatient = true }: { image: ImageRow; 
       </span>
       <span className={classes.line}>
         <StatusIcon mark={mark} />
-        <span className={classes.label}>{labelLine(image)}</span>
+        <span className={classes.label}>
+          <LabelLine image={image} />
+        </span>
         <span className="mh-visually-hidden">, {statusText(mark)}, </span>
       </span>
       <span className={classes.sub}>

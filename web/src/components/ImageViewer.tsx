@@ -101,7 +101,7 @@ export function ImageViewer({ image, frame = 0, neighbours = [], label, light, e
           setTrouble(
             error instanceof RenditionError
               ? error.message
-              : 'This picture could not be loaded. Check the connection, then press R.',
+              : 'The image could not be loaded. Check the connection, then press R.',
           );
         });
     }
@@ -176,8 +176,8 @@ export function ImageViewer({ image, frame = 0, neighbours = [], label, light, e
     <div className={classes.stage}>
       <canvas ref={canvas} className={classes.canvas} role="img" aria-label={label} tabIndex={0} />
       <canvas ref={layer} className={classes.layer} aria-hidden="true" />
-      {waiting && <p className={classes.words}>Loading the picture</p>}
-      {unreadable && <p className={classes.words}>No picture can be drawn from this file.</p>}
+      {waiting && <p className={classes.words}>Loading image</p>}
+      {unreadable && <p className={classes.words}>This file cannot be displayed as an image.</p>}
       {trouble && (
         <p className={classes.words} role="alert">
           {trouble}

@@ -95,7 +95,7 @@ export function LineChart({
         </ul>
       )}
       <div ref={ref} className={classes.plot}>
-        <svg width={width} height={HEIGHT} role="img" aria-label={`${title}. ${summary} The table holds the numbers.`}>
+        <svg width={width} height={HEIGHT} role="img" aria-label={`${title}. ${summary} The table shows the values.`}>
           {ticks.map((tick) => (
             <g key={tick}>
               <line x1={LEFT} x2={LEFT + plotWidth} y1={y(tick)} y2={y(tick)} className={classes.grid} />

@@ -24,7 +24,7 @@ export function Page({ title, heading, lead, trail = [], tabs, actions, width = 
   return (
     <div className={classes.page} data-width={width}>
       {trail.length > 0 && (
-        <nav aria-label="Where this page lies">
+        <nav aria-label="Breadcrumb">
           <ol className={classes.trail}>
             {trail.map((step) => (
               <li key={step.to}>

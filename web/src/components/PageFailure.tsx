@@ -42,8 +42,8 @@ export function PageMissing() {
   return (
     <EmptyState
       icon={<IconWarning size={32} />}
-      title="There is no such page"
-      text="The address may be mistyped, or what it named has been erased."
+      title="Page not found"
+      text="The address may be wrong, or the object was erased."
       heading
       action={
         <Button component={AppLink} to="/">

@@ -35,7 +35,7 @@ export function PatientSelect({ value, code, projectId, onChange, error }: Props
   return (
     <Select
       label="Patient"
-      placeholder="Type a code, or choose one of the latest"
+      placeholder="Type a code or select a recent patient"
       searchable
       data={options}
       value={value}
@@ -43,7 +43,7 @@ export function PatientSelect({ value, code, projectId, onChange, error }: Props
       searchValue={text}
       onSearchChange={setText}
       filter={({ options: all }) => all}
-      nothingFoundMessage="No patient is found by this."
+      nothingFoundMessage="No matching patient."
       error={error}
       style={{ flex: '1 1 260px', maxInlineSize: 420 }}
       renderOption={({ option }) => (

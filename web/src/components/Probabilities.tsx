@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a classifier said: bars with numbers, sorted, with the pathway's limit as a line in each bar.
+import { useSession } from '@/api/session';
 import type { Prediction } from '@/api/types';
 import { probability } from '@/lib/format';
 import classes from './Probabilities.module.css';
@@ -26,11 +27,12 @@ export function ProbabilityBar({
 }
 
 export function Probabilities({ prediction }: { prediction: Prediction }) {
+  const { labelName } = useSession();
   return (
     <ol className={classes.list} aria-label="Probability of each label">
       {sortedProbabilities(prediction).map(([label, value], index) => (
         <li key={label} className={classes.row}>
-          <span>{label}</span>
+          <span>{labelName(label)}</span>
           <ProbabilityBar
             value={value}
             threshold={prediction.threshold}
@@ -50,14 +52,14 @@ export function UncertainNotice({ prediction, noteNeeded = true }: { prediction:
   const sentence =
     prediction.reason ||
     (prediction.novel
-      ? 'Unlike anything the classifier has learned from.'
-      : `Below the limit of this pathway: ${probability(top?.[1] ?? 0)} of ${probability(prediction.threshold)}.`);
+      ? 'Unlike the training images of the classifier.'
+      : `Below the threshold of this pathway: ${probability(top?.[1] ?? 0)} of ${probability(prediction.threshold)}.`);
   return (
     <div className={classes.uncertain} role="note">
       <strong>Uncertain</strong>
       <span>
         {/[.!?]$/.test(sentence) ? sentence : `${sentence}.`}
-        {noteNeeded && !/\bnote\b/i.test(sentence) ? ' A note is needed.' : ''}
+        {noteNeeded && !/\bnote\b/i.test(sentence) ? ' A note is required.' : ''}
       </span>
     </div>
   );

@@ -16,13 +16,13 @@ type Form = ExportInput['form'];
 type Kind = ExportInput['selection'];
 
 const FORMS: { value: Form; label: string; words: string }[] = [
-  { value: 'dicom', label: 'DICOM files', words: 'As they are kept, in folders with neutral names and a DICOMDIR.' },
+  { value: 'dicom', label: 'DICOM files', words: 'The stored files, in folders with neutral names and a DICOMDIR.' },
   {
     value: 'training',
     label: 'Data set for training',
-    words: 'Pictures with the labels that were signed, divided by patient into learning, validation and test.',
+    words: 'Images with the signed labels, divided by patient into training, validation and test.',
   },
-  { value: 'metadata', label: 'Metadata alone', words: 'What is known of each image, as CSV and JSON.' },
+  { value: 'metadata', label: 'Metadata only', words: 'The metadata of each image as CSV and JSON.' },
 ];
 
 /** Entries selected on another page. */
@@ -62,8 +62,8 @@ export function ExportDialog({ opened, onClose, selection, studyId, patientId }:
     event.preventDefault();
     const at = event.currentTarget;
     const problems: Record<string, string> = {};
-    if (kind === 'verdicts' && !way) problems.pathway = 'Choose the pathway.';
-    if (!selection && kind === 'patients' && patients.length === 0) problems.ids = 'Choose the patients.';
+    if (kind === 'verdicts' && !way) problems.pathway = 'Select a pathway.';
+    if (!selection && kind === 'patients' && patients.length === 0) problems.ids = 'Select the patients.';
     setErrors(problems);
     setProblem(null);
     if (Object.keys(problems).length === 0) {
@@ -92,7 +92,7 @@ export function ExportDialog({ opened, onClose, selection, studyId, patientId }:
   };
 
   return (
-    <Modal opened={opened} onClose={onClose} title="Order an export" size="lg">
+    <Modal opened={opened} onClose={onClose} title="New export" size="lg">
       <form onSubmit={(event) => void submit(event)} noValidate className={classes.form}>
         {mine.length > 1 && !selection && (
           <Select
@@ -105,7 +105,7 @@ export function ExportDialog({ opened, onClose, selection, studyId, patientId }:
             }}
           />
         )}
-        <Radio.Group label="Form" value={form} onChange={(value) => setForm(value)}>
+        <Radio.Group label="Format" value={form} onChange={(value) => setForm(value)}>
           <div className={classes.choices}>
             {FORMS.map((option) => (
               <Radio key={option.value} value={option.value} label={option.label} description={option.words} />
@@ -116,7 +116,7 @@ export function ExportDialog({ opened, onClose, selection, studyId, patientId }:
           <SegmentedControl
             aria-label="Pictures"
             data={[
-              { value: 'png', label: 'PNG, without loss' },
+              { value: 'png', label: 'PNG, lossless' },
               { value: 'jpeg', label: 'JPEG, smaller' },
             ]}
             value={picture}
@@ -124,14 +124,14 @@ export function ExportDialog({ opened, onClose, selection, studyId, patientId }:
           />
         )}
         {selection ? (
-          <p className={classes.note}>Of {selection.words}, as chosen.</p>
+          <p className={classes.note}>Selection: {selection.words}</p>
         ) : (
-          <Radio.Group label="Of which images" value={kind} onChange={(value) => setKind(value)}>
+          <Radio.Group label="Images" value={kind} onChange={(value) => setKind(value)}>
             <div className={classes.choices}>
               {studyId && <Radio value="studies" label="This study" />}
-              <Radio value="project" label="All of the project" />
+              <Radio value="project" label="Entire project" />
               <Radio value="verdicts" label="Signed verdicts of a pathway" />
-              <Radio value="patients" label="Some patients" />
+              <Radio value="patients" label="Selected patients" />
             </div>
           </Radio.Group>
         )}
@@ -149,8 +149,8 @@ export function ExportDialog({ opened, onClose, selection, studyId, patientId }:
           <PatientsSelect value={patients} onChange={setPatients} projectId={projectId} error={errors.ids} />
         )}
         <p className={classes.note}>
-          Before it can be fetched, every header, text, picture and name in it is read once more. What may say who
-          somebody is waits for an administrator, who clears it or takes the image out.
+          Before the download, every header, text, image and file name is scanned for personal data. An administrator
+          reviews each finding and either clears it or removes the image.
         </p>
         {problem && (
           <Notice tone="red" title={problem.title}>
@@ -162,7 +162,7 @@ export function ExportDialog({ opened, onClose, selection, studyId, patientId }:
             Cancel
           </Button>
           <Button type="submit" loading={busy}>
-            Order export
+            Create export
           </Button>
         </div>
       </form>
@@ -198,15 +198,15 @@ function PatientsSelect({ value, onChange, projectId, error }: PatientsProps) {
     <MultiSelect
       label="Patients"
       required
-      placeholder="Type a code, or choose among the latest"
+      placeholder="Type a code or select recent patients"
       searchable
       hidePickedOptions
-      data={[...new Set([...value, ...matches])].map((id) => ({ value: id, label: known[id] ?? 'The chosen patient' }))}
+      data={[...new Set([...value, ...matches])].map((id) => ({ value: id, label: known[id] ?? 'Selected patient' }))}
       value={value}
       onChange={onChange}
       searchValue={text}
       onSearchChange={setText}
-      nothingFoundMessage="No patient is found by this."
+      nothingFoundMessage="No matching patient."
       error={error}
     />
   );

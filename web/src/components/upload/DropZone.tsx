@@ -41,11 +41,11 @@ export function DropZone({ disabled = false, small = false, title, hint, onFiles
     >
       <IconUpload size={32} />
       <p className={classes.zoneTitle}>
-        {over ? 'Let go to upload' : (title ?? 'Drop photographs, a folder or a ZIP here')}
+        {over ? 'Drop to upload' : (title ?? 'Drop photographs, a folder or a ZIP here')}
       </p>
       <p className={classes.zoneText}>
         {hint ??
-          'JPEG, PNG, TIFF, BMP, WebP, HEIC, AVIF or DICOM. Names, places and dates inside the files are removed.'}
+          'JPEG, PNG, TIFF, BMP, WebP, HEIC, AVIF or DICOM. Names, locations and dates in the files are removed.'}
       </p>
       <div className={classes.zoneButtons}>
         <Button disabled={disabled} leftSection={<IconImages size={18} />} onClick={() => files.current?.click()}>
@@ -75,7 +75,7 @@ export function DropZone({ disabled = false, small = false, title, hint, onFiles
         type="file"
         hidden
         disabled={disabled}
-        aria-label="Whole folder"
+        aria-label="Folder"
         {...{ webkitdirectory: '' }}
         onChange={(event) => addSelected(event.currentTarget)}
       />

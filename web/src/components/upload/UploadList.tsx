@@ -68,11 +68,11 @@ export function UploadList({ title, uploads }: { title: string; uploads: readonl
   const percent = Math.round(overallProgress(uploads) * 100);
 
   const sentence = [
-    `${done.length} of ${plural(uploads.length, 'file')} answered`,
+    `${done.length} of ${plural(uploads.length, 'file')} processed`,
     by('accepted') > 0 && `${by('accepted')} accepted`,
     by('duplicate') > 0 && plural(by('duplicate'), 'duplicate'),
     by('quarantined') > 0 && `${by('quarantined')} quarantined`,
-    failed.length > 0 && `${failed.length} not sent`,
+    failed.length > 0 && `${failed.length} failed`,
     pictures.length > 0 && `${classified} of ${pictures.length} classified`,
   ]
     .filter(Boolean)
@@ -85,7 +85,7 @@ export function UploadList({ title, uploads }: { title: string; uploads: readonl
         <span className={classes.actions}>
           {done.length < uploads.length && (
             <Button size="compact-sm" variant="default" onClick={() => uploadQueue.pause(!uploadQueue.isPaused())}>
-              {uploadQueue.isPaused() ? 'Go on' : 'Pause'}
+              {uploadQueue.isPaused() ? 'Resume' : 'Pause'}
             </Button>
           )}
           {failed.length > 0 && (
@@ -95,22 +95,22 @@ export function UploadList({ title, uploads }: { title: string; uploads: readonl
               leftSection={<IconRefresh size={16} />}
               onClick={() => uploadQueue.retry()}
             >
-              Send {failed.length} again
+              Retry {failed.length}
             </Button>
           )}
           {done.length > 0 && (
             <Button size="compact-sm" variant="default" onClick={() => uploadQueue.clear()}>
-              Clear the answered
+              Clear finished
             </Button>
           )}
           {cases.map((id) => (
             <Button key={id} size="compact-sm" variant="default" component={AppLink} to={`/cases/${id}`}>
-              Open the case
+              Open case
             </Button>
           ))}
           {cases[0] && can('verdict.give') && (
             <Button size="compact-sm" component={AppLink} to={`/worklist?case_id=${cases[0]}`}>
-              Read now
+              Read images
             </Button>
           )}
         </span>
@@ -147,7 +147,7 @@ function Rows({ uploads, images }: { uploads: readonly Upload[]; images: Map<str
     getItemKey: (index) => uploads[index]?.id ?? index,
   });
   return (
-    <div ref={box} className={classes.uploads} tabIndex={0} role="region" aria-label="Each file by itself">
+    <div ref={box} className={classes.uploads} tabIndex={0} role="region" aria-label="Files">
       <ul style={{ blockSize: virtual.getTotalSize() }}>
         {virtual.getVirtualItems().map((line) => {
           const upload = uploads[line.index];
@@ -180,7 +180,7 @@ function UploadRow({ upload, image }: { upload: Upload; image: ImageRow | undefi
         </span>
         <span className={classes.size}>{bytes(upload.file.size)}</span>
       </span>
-      <span className={classes.outcome}>
+      <span>
         {isDone(upload.state) ? (
           <OutcomeBadge upload={upload} />
         ) : (
@@ -200,17 +200,17 @@ function UploadRow({ upload, image }: { upload: Upload; image: ImageRow | undefi
         {upload.reason && <span>{upload.reason}</span>}
         {upload.state === 'failed' && (
           <Button size="compact-xs" variant="default" onClick={() => uploadQueue.retry(upload.id)}>
-            Send again
+            Retry
           </Button>
         )}
         {upload.state === 'duplicate' && upload.imageId && (
-          <AppLink to={`/images/${upload.imageId}`}>See the first one</AppLink>
+          <AppLink to={`/images/${upload.imageId}`}>Open the original</AppLink>
         )}
         {upload.state === 'accepted' &&
           (image ? (
             <PredictionSummary image={image} />
           ) : (
-            <AppLink to={`/images/${upload.imageId ?? ''}`}>Open it</AppLink>
+            <AppLink to={`/images/${upload.imageId ?? ''}`}>Open image</AppLink>
           ))}
       </span>
     </>
@@ -226,7 +226,7 @@ function OutcomeBadge({ upload }: { upload: Upload }) {
     case 'quarantined':
       return <Badge tone="amber">Quarantined</Badge>;
     default:
-      return <Badge tone="red">Not sent</Badge>;
+      return <Badge tone="red">Failed</Badge>;
   }
 }
 
@@ -235,6 +235,7 @@ function isPending(image: ImageRow): boolean {
 }
 
 function PredictionSummary({ image }: { image: ImageRow }) {
+  const { labelName } = useSession();
   if (image.state === 'archived')
     return (
       <AppLink to={`/images/${image.id}`} className={classes.prediction}>
@@ -252,7 +253,7 @@ function PredictionSummary({ image }: { image: ImageRow }) {
   const value = sortedProbabilities(prediction)[0]?.[1] ?? 0;
   return (
     <AppLink to={`/images/${image.id}`} className={classes.prediction}>
-      <StatusMark image={image} words={prediction.label} />
+      <StatusMark image={image} words={labelName(prediction.label)} />
       <ProbabilityBar value={value} threshold={prediction.threshold} tone={prediction.uncertain ? 'unsure' : 'sure'} />
       <span className="mh-tabular">{probability(value)}</span>
     </AppLink>

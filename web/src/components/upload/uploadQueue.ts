@@ -11,7 +11,7 @@ export type UploadState = 'queued' | 'sending' | Outcome | 'failed';
 /** A file that is opened when its turn comes; one inside an archive is unpacked no earlier. */
 export type UploadSource = { name: string; size: number; open: () => Promise<File> };
 
-/** Whose the files are, and the study or series that they are to lie in, if one is meant; or only the project, where
+/** The patient of the files, and a study or series if one is selected; or only the project, if
     the files say themselves whose they are. */
 export type UploadTarget = {
   patientId: string;
@@ -110,7 +110,7 @@ export function createUploadQueue(send: SendFiles, wait: (milliseconds: number) 
     opened.forEach(([entry], index) => {
       const item = items[index];
       if (item) change(entry, { state: item.outcome, progress: 1, reason: item.reason ?? '', imageId: item.image_id });
-      else change(entry, { state: 'failed', reason: 'The server gave no answer for this file. Upload it once more.' });
+      else change(entry, { state: 'failed', reason: 'The server sent no result for this file. Upload it again.' });
     });
   };
 

@@ -29,12 +29,14 @@ async function readZip(archive: File): Promise<UploadSource[]> {
   for await (const entry of reader.getEntriesGenerator()) {
     if (entry.directory || isHiddenName(baseName(entry.filename)) || entry.filename.startsWith('__MACOSX/')) continue;
     if (sources.length >= MAX_ENTRIES)
-      return [failedSource(archive.name, 'It holds too many files. Divide it in parts.')];
+      return [failedSource(archive.name, 'It contains too many files. Split it into several archives.')];
     const name = baseName(entry.filename);
     if (entry.encrypted) {
-      sources.push(failedSource(name, 'It is locked by a password. Unlock it on your machine and upload the files.'));
+      sources.push(
+        failedSource(name, 'It is protected by a password. Extract it on your computer and upload the files.'),
+      );
     } else if (entry.uncompressedSize > MAX_ENTRY_BYTES) {
-      sources.push(failedSource(name, 'It unfolds to more than any image has. Nothing of it was sent.'));
+      sources.push(failedSource(name, 'Its extracted size is too large for an image. It was not sent.'));
     } else {
       sources.push({
         name,
@@ -45,8 +47,8 @@ async function readZip(archive: File): Promise<UploadSource[]> {
           } catch {
             throw new Problem({
               status: 422,
-              title: 'This file cannot be taken out of its archive',
-              detail: 'The archive is damaged here. Copy or pack it again; nothing was sent.',
+              title: 'This file cannot be extracted',
+              detail: 'The archive is damaged. Copy or create it again. Nothing was sent.',
             });
           }
         },
@@ -66,9 +68,9 @@ export async function openFiles(files: readonly File[]): Promise<UploadSource[]>
     }
     try {
       const inside = await readZip(file);
-      sources.push(...(inside.length > 0 ? inside : [failedSource(file.name, 'There is no file in it.')]));
+      sources.push(...(inside.length > 0 ? inside : [failedSource(file.name, 'It contains no files.')]));
     } catch {
-      sources.push(failedSource(file.name, 'It is no ZIP archive, or it ends too early. Pack it again.'));
+      sources.push(failedSource(file.name, 'It is not a ZIP archive, or it is truncated. Create it again.'));
     }
   }
   return sources;

@@ -39,8 +39,8 @@ export function AddPersonDialog({ opened, onClose }: { opened: boolean; onClose:
     event.preventDefault();
     const form = event.currentTarget;
     const problems: Record<string, string> = {};
-    if (!name.trim()) problems.name = 'Type the name.';
-    if (!/^\S+@\S+$/.test(email.trim())) problems.email = 'Type an e-mail address, such as name@example.org.';
+    if (!name.trim()) problems.name = 'Enter the name.';
+    if (!/^\S+@\S+$/.test(email.trim())) problems.email = 'Enter an e-mail address, such as name@example.org.';
     setErrors(problems);
     setProblem(null);
     if (Object.keys(problems).length === 0) {
@@ -72,8 +72,8 @@ export function AddPersonDialog({ opened, onClose }: { opened: boolean; onClose:
           {added.generated_password ? (
             <>
               <p className={classes.text}>
-                This password was made for {added.email}. It is shown once; hand it over in person, and ask for it to be
-                changed after the first sign-in.
+                This password was generated for {added.email}. It is shown only once. Hand it over in person and ask the
+                person to change it after the first sign-in.
               </p>
               <div className={classes.secret} data-testid="generated-password">
                 <CopyableCode value={added.generated_password} label="the password" />
@@ -83,7 +83,7 @@ export function AddPersonDialog({ opened, onClose }: { opened: boolean; onClose:
             <p className={classes.text}>{added.email} can sign in now.</p>
           )}
           <div className={classes.buttons}>
-            <Button onClick={close}>I have noted it</Button>
+            <Button onClick={close}>Done</Button>
           </div>
         </div>
       ) : (

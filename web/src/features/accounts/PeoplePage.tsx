@@ -62,7 +62,7 @@ export function PeoplePage() {
         rowLink={(row) => `/people/${row.id}`}
         empty={{
           icon: <IconPeople size={32} />,
-          title: 'Nobody is here yet',
+          title: 'No people yet',
           text: 'Add the people of your laboratory.',
           action: button,
         }}

@@ -76,8 +76,8 @@ export function PersonPage() {
         left={
           <>
             {myself && (
-              <Notice title="This is you">
-                Somebody else must change your role, deactivate or delete you. Your password is under{' '}
+              <Notice title="This is your account">
+                Another administrator must change your role or deactivate or delete your account. Your password is under{' '}
                 <Link to="/settings">Settings</Link>.
               </Notice>
             )}
@@ -86,16 +86,16 @@ export function PersonPage() {
           </>
         }
         right={
-          <Panel title="Facts">
+          <Panel title="Details">
             <DetailList
               details={[
                 ['E-mail', user.email],
                 ['Added', <TimeAgo key="added" at={user.created_at} />],
                 ['Last seen', <TimeAgo key="seen" at={user.last_seen_at} />],
                 [
-                  'Acts',
+                  'Activity',
                   <AppLink key="acts" to={`/audit?query=${user.email}`}>
-                    In the audit log
+                    Show in audit log
                   </AppLink>,
                 ],
               ]}
@@ -110,7 +110,7 @@ export function PersonPage() {
         code={user.email}
         codeName="e-mail"
         confirmLabel="Delete person"
-        consequence={`${user.name} can no longer sign in, and the account is gone. What ${user.name} did stays in the audit log and on signed reports.`}
+        consequence={`${user.name} can no longer sign in, and the account is deleted. The audit log and signed reports keep the name.`}
         onConfirm={async () => {
           await accounts.deleteUser(user.id);
           await navigate({ to: '/people' });

@@ -17,7 +17,7 @@ export function SettingsPage() {
   const { colorScheme, setColorScheme } = useMantineColorScheme();
   return (
     <Page title="Settings" width="text">
-      <Panel title="Me">
+      <Panel title="Account">
         <DetailList
           details={[
             ['Name', me.user.name],
@@ -35,20 +35,18 @@ export function SettingsPage() {
           value={colorScheme}
           onChange={(value) => setColorScheme(value)}
           data={[
-            { value: 'auto', label: 'As the device' },
+            { value: 'auto', label: 'System' },
             { value: 'light', label: 'Light' },
             { value: 'dark', label: 'Dark' },
           ]}
         />
         <p className={classes.muted} style={{ marginBlockStart: 8 }}>
-          Images stay on the same dark ground in both, so that stain colors are judged alike.
+          Images have the same dark background in both themes, so that stain colors look the same.
         </p>
       </Panel>
       {can('field.define') && (
         <Panel title="Fields of patients and studies">
-          <p className={classes.muted}>
-            What this project wants to know of each patient and study, besides sex and birth year.
-          </p>
+          <p className={classes.muted}>Additional data of patients and studies in this project.</p>
           <div style={{ marginBlockStart: 12 }}>
             <Button component={AppLink} to="/settings/fields" variant="default">
               Define fields
@@ -59,11 +57,11 @@ export function SettingsPage() {
       {can('profile.preview') && (
         <Panel title="De-identification">
           <p className={classes.muted}>
-            What this project keeps of the images that arrive, and a preview of what that does to your files.
+            The de-identification profile for incoming images, and a preview of its effect on your files.
           </p>
           <div style={{ marginBlockStart: 12 }}>
             <Button component={AppLink} to="/settings/de-identification" variant="default">
-              See the profile
+              Open profile
             </Button>
           </div>
         </Panel>
@@ -71,12 +69,12 @@ export function SettingsPage() {
       {can('arrival.resolve') && (
         <Panel title="Archive">
           <p className={classes.muted}>
-            What becomes of files that name their patient themselves, which way their studies go, and by what they are
-            found.
+            How files with patient data are processed, which pathway their studies follow, and which attributes are
+            searchable.
           </p>
           <div style={{ marginBlockStart: 12 }}>
             <Button component={AppLink} to="/settings/archive" variant="default">
-              See how files are taken in
+              Open archive settings
             </Button>
           </div>
         </Panel>
@@ -84,11 +82,11 @@ export function SettingsPage() {
       {can('peer.change') && (
         <Panel title="DICOM nodes">
           <p className={classes.muted}>
-            Which modalities and archives may send to this project or query it, and where they are reached.
+            Modalities and archives that may send to this project or query it, and their addresses.
           </p>
           <div style={{ marginBlockStart: 12 }}>
             <Button component={AppLink} to="/settings/nodes" variant="default">
-              See the nodes
+              Manage nodes
             </Button>
           </div>
         </Panel>
@@ -96,11 +94,11 @@ export function SettingsPage() {
       {can('patient.erase') && (
         <Panel title="Erasures">
           <p className={classes.muted}>
-            For each person who was erased: what went, and which classifiers had learned from the images.
+            For each erased patient: the destroyed data, and the classifiers that were trained with the images.
           </p>
           <div style={{ marginBlockStart: 12 }}>
             <Button component={AppLink} to="/erasures" variant="default">
-              See the certificates
+              Open certificates
             </Button>
           </div>
         </Panel>
@@ -124,9 +122,9 @@ function Password() {
     event.preventDefault();
     const form = event.currentTarget;
     const problems: Record<string, string> = {};
-    if (!current) problems.current = 'Type your present password.';
-    if (next.length < LEAST) problems.new = `Take at least ${LEAST} characters; a few words are easy to remember.`;
-    else if (next !== again) problems.again = 'This differs from the new password.';
+    if (!current) problems.current = 'Enter your current password.';
+    if (next.length < LEAST) problems.new = `Use at least ${LEAST} characters; a few words are easy to remember.`;
+    else if (next !== again) problems.again = 'The passwords differ.';
     setErrors(problems);
     setProblem(null);
     if (Object.keys(problems).length === 0) {
@@ -136,7 +134,7 @@ function Password() {
         setCurrent('');
         setNext('');
         setAgain('');
-        notifySuccess('The password is changed', 'Other sessions of yours have ended.');
+        notifySuccess('Password changed', 'Your other sessions have ended.');
       } catch (error) {
         const refused = asProblem(error);
         setProblem(refused);
@@ -153,7 +151,7 @@ function Password() {
     <Panel title="Password" id="password">
       <form onSubmit={(event) => void submit(event)} noValidate className={classes.form}>
         <PasswordInput
-          label="Present password"
+          label="Current password"
           autoComplete="current-password"
           value={current}
           error={errors.current}
@@ -169,7 +167,7 @@ function Password() {
           onChange={(event) => setNext(event.currentTarget.value)}
         />
         <PasswordInput
-          label="New password once more"
+          label="Repeat new password"
           autoComplete="new-password"
           value={again}
           error={errors.again}

@@ -40,8 +40,8 @@ export function SignInPage() {
   const submit = (event: SubmitEvent) => {
     event.preventDefault();
     const gaps = {
-      ...(email.trim() ? {} : { email: 'Type your e-mail address.' }),
-      ...(password ? {} : { password: 'Type your password.' }),
+      ...(email.trim() ? {} : { email: 'Enter your e-mail address.' }),
+      ...(password ? {} : { password: 'Enter your password.' }),
     };
     setMissing(gaps);
     if (gaps.email) emailField.current?.focus();
@@ -59,9 +59,7 @@ export function SignInPage() {
           <h1>Medhub</h1>
         </div>
         <p className={classes.lead}>
-          {next
-            ? 'You were signed out. Sign in to go on where you were.'
-            : 'Sign in with the account of your laboratory.'}
+          {next ? 'You were signed out. Sign in to continue.' : 'Sign in with the account of your laboratory.'}
         </p>
         <form onSubmit={submit} noValidate className={classes.form}>
           <TextInput
@@ -95,7 +93,7 @@ export function SignInPage() {
             Sign in
           </Button>
         </form>
-        <p className={classes.foot}>No account, or the password is lost? An administrator of your project can help.</p>
+        <p className={classes.foot}>No account, or forgotten password? Ask an administrator of your project.</p>
       </div>
     </main>
   );

@@ -34,7 +34,7 @@ export function AuditPage() {
       <ListPage<AuditEntry>
         name="audit"
         title="Audit log"
-        lead="Every act on a patient's data, in a chain in which each entry carries the hash of the one before."
+        lead="Every action on patient data. Each entry contains the hash of the previous entry."
         columns={[
           { id: 'seq', header: 'No.', align: 'end', phone: true, cell: (row) => count(row.seq) },
           {
@@ -47,8 +47,8 @@ export function AuditPage() {
             ),
           },
           { id: 'actor', header: 'Who', phone: true, cell: (row) => row.actor },
-          { id: 'action', header: 'What', phone: true, cell: (row) => capital(words(row.action)) },
-          { id: 'object', header: 'On', cell: (row) => capital(words(row.object_type)) },
+          { id: 'action', header: 'Action', phone: true, cell: (row) => capital(words(row.action)) },
+          { id: 'object', header: 'Object', cell: (row) => capital(words(row.object_type)) },
           {
             id: 'patient',
             header: 'Patient',
@@ -93,8 +93,8 @@ export function AuditPage() {
         onRow={setOpen}
         empty={{
           icon: <IconAudit size={32} />,
-          title: 'Nothing has been done yet',
-          text: 'Acts appear here as they happen.',
+          title: 'No entries yet',
+          text: 'Actions appear here when they happen.',
         }}
       />
       <Drawer
@@ -109,9 +109,9 @@ export function AuditPage() {
             details={[
               ['When', dateTimeWithZone(open.at)],
               ['Who', open.actor],
-              ['What', capital(words(open.action))],
+              ['Action', capital(words(open.action))],
               [
-                'On',
+                'Object',
                 open.object_id ? (
                   <CopyableCode key="object" value={`${open.object_type} ${open.object_id}`} label="the object" />
                 ) : (

@@ -30,14 +30,14 @@ export function ClassifierPage() {
     queryKey: ['classifiers', 'one', digest],
     queryFn: ({ signal }) => classification.classifier(digest, signal),
   });
-  const { card } = data;
+  const { card, display_names: names } = data;
   return (
     <Page
       title={card.title}
       heading={
         <>
           {card.title} {data.in_use_on.length > 0 && <Badge tone="green">In use</Badge>}
-          {data.shadow_on.length > 0 && <Badge tone="blue">In the shadow</Badge>}
+          {data.shadow_on.length > 0 && <Badge tone="blue">Shadow mode</Badge>}
         </>
       }
       trail={[{ to: '/classifiers', title: 'Classifiers' }]}
@@ -48,16 +48,16 @@ export function ClassifierPage() {
           <>
             {card.research_demonstration && (
               <Notice title="Research demonstration">
-                Its training data may not be used for anything else; neither may it.
+                Its training data is licensed for research only, and so is the classifier.
               </Notice>
             )}
             {card.run?.overruled && (
-              <Notice title="A leak between learning and measuring was accepted">{card.run.overruled}</Notice>
+              <Notice title="Overlap of training and test images was accepted">{card.run.overruled}</Notice>
             )}
             <TextListPanel title="Must not be used for" lines={card.not_for} />
             <FiguresPanel card={card} />
-            <LabelFiguresPanel card={card} />
-            <ConfusionPanel card={card} />
+            <LabelFiguresPanel card={card} names={names} />
+            <ConfusionPanel card={card} names={names} />
             <AccuracyCurve card={card} />
             <SourcesPanel card={card} />
             <OtherKindsPanel card={card} />
@@ -68,22 +68,22 @@ export function ClassifierPage() {
         }
         right={
           <>
-            <Panel title="Facts">
+            <Panel title="Details">
               <DetailList
                 details={[
                   ['Name', <code key="name">{card.name}</code>],
                   ['Version', card.version],
                   ['Network', card.architecture],
                   ['License', card.licence],
-                  ['Labels', card.labels.join(', ')],
-                  ['Started from', card.start?.name ?? 'nothing'],
+                  ['Labels', card.labels.map((label) => names[label] ?? label).join(', ')],
+                  ['Initial weights', card.start?.name ?? 'none'],
                   ['In use on', data.in_use_on.join(', ') || 'no pathway'],
-                  data.shadow_on.length > 0 && ['In the shadow on', data.shadow_on.join(', ')],
+                  data.shadow_on.length > 0 && ['In shadow mode on', data.shadow_on.join(', ')],
                   ['Digest', <CopyableCode key="digest" value={digest} label="the digest" maxLength={16} />],
                   data.run_id !== null && [
                     'Made by',
                     <Link key="run" to="/training/runs/$runId" params={{ runId: data.run_id }}>
-                      a training here
+                      a training in this hub
                     </Link>,
                   ],
                 ]}
@@ -91,7 +91,7 @@ export function ClassifierPage() {
             </Panel>
             <UncertaintyPanel card={card} />
             {data.appointments.length > 0 && (
-              <Panel title="Where it read">
+              <Panel title="Use in pathways">
                 <ul className={classes.list}>
                   {data.appointments.map((appointment) => (
                     <li key={`${appointment.since}${appointment.part}`}>
@@ -123,10 +123,10 @@ export function ClassifierPage() {
                 ))}
               </Panel>
             )}
-            <Panel title="How it was made">
+            <Panel title="Training">
               <DetailList
                 details={[
-                  ['With', card.trained_with],
+                  ['Software', card.trained_with],
                   card.run && ['Epochs', count(card.run.epochs)],
                   card.run && ['Seed', String(card.run.seed)],
                   card.run && ['Device', card.run.device],

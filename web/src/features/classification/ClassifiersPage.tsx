@@ -23,10 +23,7 @@ export function ClassifiersPage() {
   });
   const problem = error ? asProblem(error) : null;
   return (
-    <Page
-      title="Classifiers"
-      lead="What reads the images first. A classifier has no authority: nothing is reported without a person's verdict."
-    >
+    <Page title="Classifiers" lead="The classifiers suggest labels. Nothing is reported without a person's verdict.">
       {problem && (
         <Notice tone="red" title={problem.title}>
           {problem.detail}
@@ -56,7 +53,7 @@ function ClassifierSummary({ classifier }: { classifier: Classifier }) {
             title={classifier.title}
             side={
               <Link to="/classifiers/$digest" params={{ digest: classifier.digest }}>
-                Whole card
+                Model card
               </Link>
             }
           >
@@ -70,16 +67,16 @@ function ClassifierSummary({ classifier }: { classifier: Classifier }) {
       }
       right={
         <>
-          <Panel title="Facts">
+          <Panel title="Details">
             <DetailList
               details={[
                 ['Name', <code key="name">{classifier.name}</code>],
                 ['Version', classifier.version],
                 ['Architecture', classifier.architecture],
                 ['License', classifier.licence],
-                ['Labels', classifier.labels.join(', ')],
+                ['Labels', classifier.labels.map((label) => classifier.display_names[label] ?? label).join(', ')],
                 ['In use on', classifier.in_use_on.join(', ') || 'no pathway'],
-                classifier.shadow_on.length > 0 && ['In the shadow on', classifier.shadow_on.join(', ')],
+                classifier.shadow_on.length > 0 && ['In shadow mode on', classifier.shadow_on.join(', ')],
                 ['Digest', <CopyableCode key="digest" value={classifier.digest} label="the digest" maxLength={16} />],
               ]}
             />
@@ -89,7 +86,7 @@ function ClassifierSummary({ classifier }: { classifier: Classifier }) {
               name="Recall and precision by label"
               headers={['Label', 'Recall', 'Precision', 'n']}
               rows={classifier.per_label.map((entry) => [
-                entry.label,
+                classifier.display_names[entry.label] ?? entry.label,
                 share(entry.recall),
                 share(entry.precision),
                 count(entry.n),
@@ -138,10 +135,10 @@ function OtherKindsPanel({ classifier }: { classifier: Classifier }) {
   if (classifier.strangers.length === 0) return null;
   return (
     <Panel title="Images of other kinds">
-      <p className={classes.muted}>How many of them come out as Uncertain, as they should.</p>
+      <p className={classes.muted}>The share that is labeled Uncertain, as intended.</p>
       <RowTable
         name="Images of other kinds"
-        headers={['Kind', 'Uncertain', 'Learned from', 'n']}
+        headers={['Kind', 'Uncertain', 'In training data', 'n']}
         rows={classifier.strangers.map((entry) => [
           capital(entry.name),
           share(entry.uncertain),

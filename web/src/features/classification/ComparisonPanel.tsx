@@ -29,8 +29,8 @@ export function ComparisonPanel({ digest, name }: { digest: string; name: string
   return (
     <Panel title="Compare with another classifier">
       <Select
-        label="On images with a signed verdict that both have read and neither learned from"
-        placeholder="Choose a classifier"
+        label="On signed images that both have classified and neither was trained with"
+        placeholder="Select a classifier"
         data={others.map((classifier) => ({
           value: classifier.digest,
           label: `${classifier.name} ${classifier.version} (${classifier.digest.slice(0, 8)})`,
@@ -44,24 +44,24 @@ export function ComparisonPanel({ digest, name }: { digest: string; name: string
           {problem.detail}
         </Notice>
       )}
-      {data && data.n === 0 && <p className={classes.muted}>There is no such image yet. Let one read in the shadow.</p>}
+      {data && data.n === 0 && <p className={classes.muted}>No such images yet. Run one of them in shadow mode.</p>}
       {data && data.n > 0 && (
         <>
           <RowTable
             name="Comparison"
-            headers={['On the same images', name, chosen?.name === name ? 'the other' : (chosen?.name ?? 'the other')]}
+            headers={['Measure', name, chosen?.name === name ? 'the other' : (chosen?.name ?? 'the other')]}
             rows={[
               ['Accuracy', ...(data.accuracy ?? []).map(share)],
               ['Balanced accuracy', ...(data.balanced_accuracy ?? []).map(share)],
-              ['Abstains on', ...(data.abstention ?? []).map(share)],
-              ['Right alone', count(data.only_first), count(data.only_second)],
+              ['Without a label', ...(data.abstention ?? []).map(share)],
+              ['Only this one correct', count(data.only_first), count(data.only_second)],
             ]}
           />
           <p className={classes.muted}>
             n = {count(data.n)}.{' '}
             {data.p !== null && data.p < 0.05
-              ? `The difference is hardly chance (McNemar p = ${data.p < 0.001 ? '<0.001' : data.p.toFixed(3)}).`
-              : `The difference may be chance (McNemar p = ${data.p?.toFixed(3) ?? '–'}).`}
+              ? `The difference is significant (McNemar p = ${data.p < 0.001 ? '<0.001' : data.p.toFixed(3)}).`
+              : `The difference is not significant (McNemar p = ${data.p?.toFixed(3) ?? '–'}).`}
           </p>
         </>
       )}

@@ -55,7 +55,9 @@ const LABEL_COLUMNS: [title: string, cell: (row: LabelFigure) => string, known: 
   ['n', (row) => count(row.n), () => true],
 ];
 
-export function LabelFiguresPanel({ card }: { card: ModelCard }) {
+type NamedProps = { card: ModelCard; names: Readonly<Record<string, string>> };
+
+export function LabelFiguresPanel({ card, names }: NamedProps) {
   if (card.per_label.length === 0) return null;
   const columns = LABEL_COLUMNS.filter(([, , known]) => card.per_label.some(known));
   return (
@@ -63,26 +65,28 @@ export function LabelFiguresPanel({ card }: { card: ModelCard }) {
       <RowTable
         name="Figures by label"
         headers={columns.map(([title]) => title)}
-        rows={card.per_label.map((row) => columns.map(([, cell]) => cell(row)))}
+        rows={card.per_label.map((row) =>
+          columns.map(([, cell]) => cell({ ...row, label: names[row.label] ?? row.label })),
+        )}
       />
     </Panel>
   );
 }
 
 /** True labels as rows, predicted ones as columns; the darker a cell the larger its share of the row. */
-export function ConfusionPanel({ card }: { card: ModelCard }) {
+export function ConfusionPanel({ card, names }: NamedProps) {
   if (card.confusion.length === 0) return null;
   return (
-    <Panel title="Which label was taken for which">
-      <p className={classes.muted}>Rows: what it was. Columns: what the classifier said. Test images.</p>
-      <div className={classes.frame} tabIndex={0} role="region" aria-label="Table: which label was taken for which">
+    <Panel title="Confusion matrix">
+      <p className={classes.muted}>Rows: true label. Columns: predicted label. Test images.</p>
+      <div className={classes.frame} tabIndex={0} role="region" aria-label="Table: confusion matrix">
         <table className={classes.confusion}>
           <thead>
             <tr>
               <td />
               {card.labels.map((label) => (
                 <th key={label} scope="col">
-                  <span>{label}</span>
+                  <span>{names[label] ?? label}</span>
                 </th>
               ))}
             </tr>
@@ -92,7 +96,7 @@ export function ConfusionPanel({ card }: { card: ModelCard }) {
               const total = row.reduce((sum, value) => sum + value, 0) || 1;
               return (
                 <tr key={card.labels[at]}>
-                  <th scope="row">{card.labels[at]}</th>
+                  <th scope="row">{names[card.labels[at] ?? ''] ?? card.labels[at]}</th>
                   {row.map((value, column) => (
                     <td
                       key={card.labels[column]}
@@ -120,15 +124,15 @@ export function AccuracyCurve({ card }: { card: ModelCard }) {
   const lowest = Math.min(...points.map((point) => point.accuracy));
   return (
     <LineChart
-      title="Accuracy of the surest answers"
+      title="Accuracy by share of labeled images"
       n={`${points.length} points, test images`}
       summary={
         most
-          ? `${share(all.accuracy)} of all; ${share(most.accuracy)} of the surest ${share(most.answered)}.`
-          : `${share(all.accuracy)} of all.`
+          ? `${share(all.accuracy)} for all images; ${share(most.accuracy)} for the ${share(most.answered)} with the highest confidence.`
+          : `${share(all.accuracy)} for all images.`
       }
       steps={points.map((point) => share(point.answered))}
-      stepTitle="Share answered"
+      stepTitle="Share labeled"
       unit="Accuracy"
       lines={[{ name: 'Accuracy', values: points.map((point) => point.accuracy) }]}
       range={[Math.max(0, lowest - 0.05), 1]}
@@ -154,7 +158,7 @@ export function OtherKindsPanel({ card }: { card: ModelCard }) {
   if (card.strangers.length === 0) return null;
   return (
     <Panel title="Images of other kinds">
-      <p className={classes.muted}>How many of them come out as Uncertain, as they should.</p>
+      <p className={classes.muted}>The share that is labeled Uncertain, as intended.</p>
       <RowTable
         name="Images of other kinds"
         headers={['Kind', 'Uncertain', 'n']}
@@ -167,7 +171,7 @@ export function OtherKindsPanel({ card }: { card: ModelCard }) {
 export function UncertaintyPanel({ card }: { card: ModelCard }) {
   if (!card.calibration && !card.abstention) return null;
   return (
-    <Panel title="Knowing what it does not know">
+    <Panel title="Uncertainty">
       <DetailList
         details={[
           card.calibration && [
@@ -175,8 +179,8 @@ export function UncertaintyPanel({ card }: { card: ModelCard }) {
             `${card.calibration.error_after.toFixed(3)} (before: ${card.calibration.error_before.toFixed(3)})`,
           ],
           card.abstention && [
-            'Learned limit',
-            `Confidence ${card.abstention.threshold.toFixed(2)}: it answers ${share(card.abstention.answered)}. Of further sets of ${count(card.abstention.n)} like images, ${share(card.abstention.confidence)} have at most ${share(card.abstention.target_error)} wrong answers`,
+            'Learned threshold',
+            `Confidence ${card.abstention.threshold.toFixed(2)}: it labels ${share(card.abstention.answered)} of the images. In ${share(card.abstention.confidence)} of further sets of ${count(card.abstention.n)} similar images, at most ${share(card.abstention.target_error)} of the labels are wrong`,
           ],
         ]}
       />

@@ -61,20 +61,20 @@ export function ExportPage() {
         }
         right={
           <>
-            <Panel title="Facts">
+            <Panel title="Details">
               <DetailList
                 details={[
-                  ['Form', formTitle(row)],
-                  ['Of', selectionTitle(row)],
+                  ['Format', formTitle(row)],
+                  ['Selection', selectionTitle(row)],
                   ['Images', count(row.images)],
                   ['Patients', count(row.patients)],
-                  row.excluded > 0 && ['Taken out', plural(row.excluded, 'image')],
+                  row.excluded > 0 && ['Removed', plural(row.excluded, 'image')],
                   ['Project', row.project],
-                  ['Ordered by', row.created_by],
-                  ['Ordered', <TimeAgo key="at" at={row.created_at} />],
+                  ['Requested by', row.created_by],
+                  ['Requested', <TimeAgo key="at" at={row.created_at} />],
                   row.finished_at !== null && ['Finished', <TimeAgo key="end" at={row.finished_at} />],
                   row.state === 'ready' &&
-                    row.expires_at !== null && ['To be destroyed', <TimeAgo key="expires" at={row.expires_at} />],
+                    row.expires_at !== null && ['Expires', <TimeAgo key="expires" at={row.expires_at} />],
                   row.size_bytes !== null && ['Size', bytes(row.size_bytes)],
                   row.digest !== null && [
                     'SHA-256',
@@ -84,7 +84,7 @@ export function ExportPage() {
               />
             </Panel>
             {Object.keys(row.left_out).length > 0 && (
-              <Panel title="Left out">
+              <Panel title="Excluded">
                 <DetailList
                   details={Object.entries(row.left_out).map(([reason, number]) => [capital(reason), count(number)])}
                 />
@@ -100,37 +100,39 @@ export function ExportPage() {
 function StateNotice({ row, mayClear }: { row: Export; mayClear: boolean }) {
   if (row.state === 'blocked')
     return (
-      <Notice title={`${plural(row.open_findings, 'value')} may say who somebody is`}>
+      <Notice title={`${plural(row.open_findings, 'value')} may be personal data`}>
         {mayClear
-          ? 'Look at each. Clear it with a reason if it identifies nobody, or take its images out. Once nothing is open, the export is packed.'
-          : 'An administrator decides on each: it is cleared with a reason, or the image is taken out. You may take images out.'}
+          ? 'Review each finding. Clear it with a reason if it identifies nobody, or remove its images. The export is packed when no finding is open.'
+          : 'An administrator reviews each finding and clears it with a reason or removes the image. You can remove images.'}
       </Notice>
     );
   if (row.state === 'ready')
     return (
-      <Notice title="The last look found nothing that is still open">
-        What is in the file was read: {row.form === 'metadata' ? 'every value' : 'headers, texts, pictures and names'},
-        for known identities and for whatever looks like one.
+      <Notice title="The scan is complete">
+        The scan covered {row.form === 'metadata' ? 'every value' : 'headers, texts, images and file names'} and
+        searched for known identities and for text that looks like one.
       </Notice>
     );
   if (row.state === 'failed')
     return (
-      <Notice tone="red" title="The export was not made">
+      <Notice tone="red" title="Export failed">
         {row.failure}
       </Notice>
     );
-  if (row.failure) return <Notice title="There is nothing to fetch any more">{row.failure}</Notice>;
+  if (row.failure) return <Notice title="The file is no longer available">{row.failure}</Notice>;
   if (row.state === 'expired')
-    return <Notice title="There is nothing to fetch any more">Its time was over. Order it anew if you need it.</Notice>;
+    return (
+      <Notice title="The file is no longer available">The export has expired. Create it again if you need it.</Notice>
+    );
   if (row.state === 'destroyed')
     return (
-      <Notice title="There is nothing to fetch any more">Somebody destroyed it. Order it anew if you need it.</Notice>
+      <Notice title="The file is no longer available">The export was deleted. Create it again if you need it.</Notice>
     );
   return null;
 }
 
 function ExportProgress({ row }: { row: Export }) {
-  const title = { waiting: 'Waiting for its turn', looking: 'Looking through', packing: 'Packing' }[
+  const title = { waiting: 'Waiting', looking: 'Scanning', packing: 'Packing' }[
     row.state as 'waiting' | 'looking' | 'packing'
   ];
   const done = row.images > 0 ? row.looked / row.images : 0;
@@ -166,16 +168,19 @@ function Anonymity({ row }: { row: Export }) {
   const { anonymity } = row;
   if (!anonymity) return null;
   return (
-    <Panel title="Among how many each person hides">
+    <Panel title="Anonymity">
       <div className={classes.figures}>
         <Figure value={`k = ${count(anonymity.k)}`} words="people in the smallest group" />
-        <Figure value={count(anonymity.alone)} words={`of ${plural(anonymity.patients, 'patient')} alone in a group`} />
+        <Figure
+          value={count(anonymity.alone)}
+          words={`of ${plural(anonymity.patients, 'patient')} in a group of one`}
+        />
         <Figure value={count(anonymity.below)} words={`in groups of fewer than ${count(anonymity.least)}`} />
       </div>
       <p className={classes.note}>
-        People of one group share all of what leaves with the images and may be known of them:{' '}
-        {anonymity.columns.map(columnTitle).join(', ').toLowerCase()}. Who is alone in a group can be picked out by
-        somebody who knows these. Fewer patients, or fields that say less, make the groups larger.
+        The patients of a group have the same values of all exported attributes that others may know:{' '}
+        {anonymity.columns.map(columnTitle).join(', ').toLowerCase()}. A patient who is alone in a group can be
+        identified by somebody who knows these values. Export fewer or less precise fields to make the groups larger.
       </p>
     </Panel>
   );
@@ -201,7 +206,7 @@ function DestroyButton({ row }: { row: Export }) {
       await client.invalidateQueries({ queryKey: ['exports'] });
       close();
     } catch (error) {
-      notifyProblem(error, 'The export was not destroyed');
+      notifyProblem(error, 'The export was not deleted');
     } finally {
       setBusy(false);
     }
@@ -209,22 +214,22 @@ function DestroyButton({ row }: { row: Export }) {
   return (
     <>
       <Button variant="default" leftSection={<IconTrash size={18} />} onClick={open}>
-        Destroy
+        Delete
       </Button>
-      <Modal opened={opened} onClose={close} title="Destroy this export?">
+      <Modal opened={opened} onClose={close} title="Delete this export?">
         <div className={classes.form}>
           <p className={classes.text}>
             {row.state === 'ready'
-              ? 'Its file is deleted here. Copies that were downloaded stay where they are.'
-              : 'What was built of it so far is deleted.'}{' '}
-            The images themselves stay in the hub.
+              ? 'Its file is deleted. Downloaded copies are not affected.'
+              : 'The unfinished export is deleted.'}{' '}
+            The images in the hub are not affected.
           </p>
           <div className={classes.buttons}>
             <Button variant="default" onClick={close} data-autofocus>
-              Keep it
+              Cancel
             </Button>
             <Button color="red.9" loading={busy} onClick={() => void act()}>
-              Destroy export
+              Delete export
             </Button>
           </div>
         </div>

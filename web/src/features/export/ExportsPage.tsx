@@ -28,7 +28,7 @@ export function ExportsPage() {
     });
   const button = (
     <Button leftSection={<IconPlus size={18} />} onClick={() => open(true)}>
-      Order an export
+      New export
     </Button>
   );
   return (
@@ -36,11 +36,11 @@ export function ExportsPage() {
       <ListPage<Export>
         name="exports"
         title="Exports"
-        lead="What leaves is looked through once more, by a reader that knows nothing of how it was cleaned."
+        lead="Every export is scanned for personal data before the download, independently of the de-identification."
         actions={button}
         columns={[
-          { id: 'form', header: 'Form', phone: true, cell: formTitle },
-          { id: 'selection', header: 'Of', cell: selectionTitle },
+          { id: 'form', header: 'Format', phone: true, cell: formTitle },
+          { id: 'selection', header: 'Selection', cell: selectionTitle },
           { id: 'state', header: 'State', sort: 'state', phone: true, cell: (row) => <State row={row} /> },
           { id: 'images', header: 'Images', sort: 'images', align: 'end', cell: (row) => count(row.images) },
           { id: 'patients', header: 'Patients', align: 'end', cell: (row) => count(row.patients) },
@@ -53,11 +53,11 @@ export function ExportsPage() {
           },
           { id: 'k', header: 'k', align: 'end', cell: (row) => (row.anonymity ? count(row.anonymity.k) : '–') },
           { id: 'project', header: 'Project', cell: (row) => row.project, hidden: true },
-          { id: 'by', header: 'Ordered by', cell: (row) => row.created_by },
-          { id: 'at', header: 'Ordered', sort: 'created_at', cell: (row) => <TimeAgo at={row.created_at} /> },
+          { id: 'by', header: 'Requested by', cell: (row) => row.created_by },
+          { id: 'at', header: 'Requested', sort: 'created_at', cell: (row) => <TimeAgo at={row.created_at} /> },
           {
             id: 'expires',
-            header: 'To be destroyed',
+            header: 'Expires',
             hidden: true,
             cell: (row) => (row.expires_at && row.state === 'ready' ? <TimeAgo at={row.expires_at} /> : '–'),
           },
@@ -71,8 +71,8 @@ export function ExportsPage() {
         refetchInterval={(rows) => (rows?.some((row) => isExportRunning(row.state)) ? 1500 : false)}
         empty={{
           icon: <IconExport size={32} />,
-          title: 'Nothing has left yet',
-          text: 'Order DICOM files, a data set for training, or metadata alone. You fetch it here once it was looked through.',
+          title: 'No exports yet',
+          text: 'Export DICOM files, a data set for training, or metadata only. Download it here after the scan.',
           action: button,
         }}
       />

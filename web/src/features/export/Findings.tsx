@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the last look found: each value once, with the image in which it stands, and what is to become of it.
+// Findings: each value once, with the image in which it stands, and what is to become of it.
 import { Anchor, Button, Checkbox, Modal, Pagination, SegmentedControl, Textarea } from '@mantine/core';
 import { keepPreviousData, useQuery, useQueryClient } from '@tanstack/react-query';
 import { Fragment, useState, type SubmitEvent } from 'react';
@@ -32,10 +32,10 @@ export function Findings({ row }: { row: Export }) {
   const pages = Math.max(1, Math.ceil((data?.total ?? 0) / PAGE_SIZE));
   return (
     <Panel
-      title="What the last look found"
+      title="Findings"
       side={
         <SegmentedControl
-          aria-label="Which findings"
+          aria-label="Findings to list"
           size="xs"
           data={[
             { value: 'open', label: 'Open' },
@@ -49,7 +49,7 @@ export function Findings({ row }: { row: Export }) {
         />
       }
     >
-      {data?.items.length === 0 && <p className={classes.note}>Nothing is open any more.</p>}
+      {data?.items.length === 0 && <p className={classes.note}>No open findings.</p>}
       <ul className={classes.findings}>
         {data?.items.map((finding) => (
           <Finding
@@ -113,8 +113,8 @@ function Finding({ finding, blocked, mayClear, ask }: FindingProps) {
         ) : (
           <span className={classes.note}>
             {finding.state === 'open'
-              ? 'What it says is shown only to who may see identities.'
-              : 'What it said is no longer kept.'}
+              ? 'The text is visible only to roles that may see identities.'
+              : 'The text is no longer stored.'}
           </span>
         )}
         <span className={classes.note}>
@@ -130,7 +130,7 @@ function Finding({ finding, blocked, mayClear, ask }: FindingProps) {
         </span>
         {finding.state !== 'open' && (
           <span className={classes.decided}>
-            {finding.state === 'cleared' ? 'Cleared' : 'Taken out'} by {finding.decided_by}
+            {finding.state === 'cleared' ? 'Cleared' : 'Removed'} by {finding.decided_by}
             {finding.decided_at && (
               <>
                 {' '}
@@ -149,8 +149,8 @@ function Finding({ finding, blocked, mayClear, ask }: FindingProps) {
             </Button>
           )}
           {finding.images > 0 && (
-            <Button size="sm" variant="default" onClick={() => ask('exclude')} aria-label={`Take out: ${title}`}>
-              Take {plural(finding.images, 'image')} out
+            <Button size="sm" variant="default" onClick={() => ask('exclude')} aria-label={`Remove: ${title}`}>
+              Remove {plural(finding.images, 'image')}
             </Button>
           )}
         </div>
@@ -186,7 +186,7 @@ function DecisionDialog({ row, finding, act, onClose }: DecideProps) {
   const submit = async (event: SubmitEvent) => {
     event.preventDefault();
     if (clearing && note.trim().length < 3) {
-      setError('Say why this identifies nobody.');
+      setError('Enter why this identifies nobody.');
       return;
     }
     setBusy(true);
@@ -207,7 +207,7 @@ function DecisionDialog({ row, finding, act, onClose }: DecideProps) {
     <Modal
       opened
       onClose={onClose}
-      title={clearing ? 'This identifies nobody' : `Take ${plural(finding.images, 'image')} out of this export`}
+      title={clearing ? 'Clear finding' : `Remove ${plural(finding.images, 'image')} from this export`}
     >
       <form onSubmit={(event) => void submit(event)} noValidate className={classes.form}>
         <p className={classes.text}>
@@ -219,8 +219,8 @@ function DecisionDialog({ row, finding, act, onClose }: DecideProps) {
           )}
         </p>
         <Textarea
-          label={clearing ? 'Why it identifies nobody' : 'Why, if you like'}
-          description={clearing ? 'The reason stays with the export.' : undefined}
+          label={clearing ? 'Reason: why it identifies nobody' : 'Reason (optional)'}
+          description={clearing ? 'The reason is stored with the export.' : undefined}
           required={clearing}
           autosize
           minRows={2}
@@ -235,13 +235,13 @@ function DecisionDialog({ row, finding, act, onClose }: DecideProps) {
         />
         {clearing && !finding.kinds.some((kind) => SINGLE_ONLY.some((prefix) => kind.startsWith(prefix))) && (
           <Checkbox
-            label={`Clear every ${finding.kinds[0]} at this place, whatever it says`}
+            label={`Clear every ${finding.kinds[0]} at this location, whatever the text`}
             checked={alike}
             onChange={(event) => setAlike(event.currentTarget.checked)}
           />
         )}
         {clearing && finding.images > 1 && !alike && (
-          <p className={classes.note}>The same value is cleared in {plural(finding.images, 'image')}.</p>
+          <p className={classes.note}>The same text is cleared in {plural(finding.images, 'image')}.</p>
         )}
         {problem && (
           <Notice tone="red" title={problem.title}>
@@ -253,7 +253,7 @@ function DecisionDialog({ row, finding, act, onClose }: DecideProps) {
             Cancel
           </Button>
           <Button type="submit" loading={busy} color={clearing ? undefined : 'red.9'}>
-            {clearing ? 'Clear finding' : `Take ${plural(finding.images, 'image')} out`}
+            {clearing ? 'Clear finding' : `Remove ${plural(finding.images, 'image')}`}
           </Button>
         </div>
       </form>

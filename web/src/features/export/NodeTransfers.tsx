@@ -40,9 +40,7 @@ export function NodeTransfers({ row }: { row: Export }) {
   return (
     <Panel title="Send to a DICOM node">
       <div style={{ display: 'grid', gap: 12 }}>
-        <p className={classes.note}>
-          The objects of this export go to a node that the project knows, as they were looked through.
-        </p>
+        <p className={classes.note}>Sends the scanned objects of this export to a DICOM node of the project.</p>
         <div style={{ display: 'flex', flexWrap: 'wrap', gap: 8, alignItems: 'end' }}>
           <TextInput
             label="AE title"
@@ -75,7 +73,7 @@ export function NodeTransfers({ row }: { row: Export }) {
               />
             )}
             {transfer.failure && (
-              <Notice tone={transfer.state === 'failed' ? 'red' : undefined} title="Not everything was taken">
+              <Notice tone={transfer.state === 'failed' ? 'red' : undefined} title="Not all objects were accepted">
                 {transfer.failure}
               </Notice>
             )}

@@ -9,14 +9,14 @@ type State = Export['state'];
 
 const STATES: Record<State, [title: string, tone: Tone, icon: typeof IconCheck]> = {
   waiting: ['Waiting', 'gray', IconClock],
-  looking: ['Looking through', 'blue', IconSearch],
+  looking: ['Scanning', 'blue', IconSearch],
   blocked: ['Needs a decision', 'amber', IconWarning],
   packing: ['Packing', 'blue', IconRefresh],
   ready: ['Ready', 'green', IconCheck],
   expired: ['Expired', 'gray', IconClock],
   erased: ['Erased', 'gray', IconTrash],
   failed: ['Failed', 'red', IconCross],
-  destroyed: ['Destroyed', 'gray', IconTrash],
+  destroyed: ['Deleted', 'gray', IconTrash],
 };
 
 export const STATE_OPTIONS = Object.entries(STATES).map(([value, [label]]) => ({ value, label }));
@@ -36,7 +36,7 @@ export const isRemovable = (state: State) => isExportRunning(state) || state ===
 const FORMS: Record<Export['form'], string> = {
   dicom: 'DICOM files',
   training: 'Data set for training',
-  metadata: 'Metadata alone',
+  metadata: 'Metadata only',
 };
 
 export function formTitle(row: Pick<Export, 'form' | 'picture'>): string {
@@ -44,12 +44,12 @@ export function formTitle(row: Pick<Export, 'form' | 'picture'>): string {
 }
 
 const SELECTIONS: Record<Export['selection'], string> = {
-  project: 'All of the project',
-  patients: 'Chosen patients',
-  studies: 'Chosen studies',
-  series: 'Chosen series',
-  images: 'Chosen images',
-  search: 'What a search found',
+  project: 'Entire project',
+  patients: 'Selected patients',
+  studies: 'Selected studies',
+  series: 'Selected series',
+  images: 'Selected images',
+  search: 'Search results',
   verdicts: 'Signed verdicts',
 };
 

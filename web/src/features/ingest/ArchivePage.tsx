@@ -29,7 +29,7 @@ export function ArchivePage() {
     <Page
       title="Archive"
       trail={[{ to: '/settings', title: 'Settings' }]}
-      lead="What becomes of files that say themselves whose they are: from scanners, DICOMweb, watched folders and the command line."
+      lead="How files with patient data are processed: from scanners, DICOMweb, watched folders and the command line."
     >
       <ProjectSelect value={projectId} onChange={setProjectId} />
       {problem && (
@@ -82,7 +82,7 @@ function ArchiveForm({
         attributes,
       });
       await client.invalidateQueries({ queryKey: ['archive'] });
-      notifySuccess('The archive goes by this from now on');
+      notifySuccess('Archive settings saved');
     } catch (error) {
       setProblem(asProblem(error));
     } finally {
@@ -94,23 +94,23 @@ function ArchiveForm({
     setRows(rows.map((row, position) => (position === index ? entry : row)));
 
   return (
-    <Panel title="What arrives">
+    <Panel title="Incoming files">
       <fieldset className={classes.form} disabled={!editable} style={{ border: 0, padding: 0, margin: 0 }}>
         <Radio.Group
-          label="A file comes with the identifier of an image that is here, but differs"
+          label="A file has the identifier of a stored image but different content"
           value={duplicates}
           onChange={(value) => setDuplicates(value)}
         >
           <div style={{ display: 'grid', gap: 8, marginBlockStart: 8 }}>
-            <Radio value="keep" label="Keep what is here; the new file waits in quarantine for a person" />
-            <Radio value="changed" label="Replace what is here where the cleaned image differs" />
-            <Radio value="replace" label="Replace what is here always" />
+            <Radio value="keep" label="Keep the stored image; quarantine the new file" />
+            <Radio value="changed" label="Replace the stored image if the cleaned image differs" />
+            <Radio value="replace" label="Always replace the stored image" />
           </div>
         </Radio.Group>
-        <p className={classes.muted}>What somebody has judged or signed is never replaced.</p>
+        <p className={classes.muted}>Images with a verdict or a signature are never replaced.</p>
         <NumberInput
           label="A study is complete after"
-          description="Seconds without a new file; then thumbnails are made and a classifier reads it."
+          description="Seconds without a new file. Then thumbnails are created and the study is classified."
           suffix=" s"
           min={0}
           max={86_400}
@@ -121,7 +121,8 @@ function ArchiveForm({
         <div>
           <p style={{ fontWeight: 600 }}>Pathways</p>
           <p className={classes.muted}>
-            Which way studies of a modality go; a star stands for all others. What is on no pathway is archived alone.
+            The pathway of each modality; an asterisk stands for all others. Studies without a pathway are archived
+            only.
           </p>
           {rows.map(([modality, name], index) => (
             <div
@@ -158,8 +159,8 @@ function ArchiveForm({
           )}
         </div>
         <TagsInput
-          label="Attributes to search by, beside the usual ones"
-          description="Keywords of DICOM, such as KVP or SliceThickness. What is here already is indexed anew."
+          label="Attributes to search by, in addition to the standard ones"
+          description="DICOM keywords, for example KVP or SliceThickness. Stored images are indexed again."
           value={attributes}
           onChange={setAttributes}
           maxTags={64}
@@ -215,7 +216,7 @@ function IndexPanel({
             <Progress value={share} aria-label="Indexed images" />
           </>
         ) : (
-          <p className={classes.muted}>All images can be found by the attributes above.</p>
+          <p className={classes.muted}>All images are indexed by these attributes.</p>
         )}
         {archive.changed_by && (
           <p className={classes.muted}>
@@ -230,7 +231,7 @@ function IndexPanel({
         {editable && (
           <div>
             <Button variant="default" disabled={running} onClick={() => void again()}>
-              Index all images anew
+              Index all images again
             </Button>
           </div>
         )}

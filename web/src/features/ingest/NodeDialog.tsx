@@ -43,9 +43,9 @@ export function NodeDialog({ node, projectId, ownTitle, onClose, onSaved }: Prop
   const submit = async (event: SubmitEvent) => {
     event.preventDefault();
     const problems: Record<string, string> = {};
-    if (!title.trim()) problems.ae_title = 'Give the AE title by which it calls.';
-    if (!called.trim()) problems.called_ae = 'Give the title of ours by which it calls.';
-    if (flags.only_from_host && !host.trim()) problems.host = 'Say from where alone it may call.';
+    if (!title.trim()) problems.ae_title = 'Enter the AE title of the node.';
+    if (!called.trim()) problems.called_ae = 'Enter the AE title of Medhub that the node calls.';
+    if (flags.only_from_host && !host.trim()) problems.host = 'Enter the host from which it may connect.';
     setErrors(problems);
     setProblem(null);
     if (Object.keys(problems).length > 0) return;
@@ -77,7 +77,7 @@ export function NodeDialog({ node, projectId, ownTitle, onClose, onSaved }: Prop
       <form onSubmit={(event) => void submit(event)} noValidate className={classes.form}>
         <TextInput
           label="AE title"
-          description="By which the node calls; up to 16 characters."
+          description="AE title of the node, up to 16 characters."
           required
           maxLength={16}
           value={title}
@@ -87,8 +87,8 @@ export function NodeDialog({ node, projectId, ownTitle, onClose, onSaved }: Prop
           autoComplete="off"
         />
         <TextInput
-          label="It calls us"
-          description="Another title sends the same node to another project."
+          label="Called AE title"
+          description="The AE title of Medhub that the node calls. It selects the project."
           required
           maxLength={16}
           value={called}
@@ -99,7 +99,7 @@ export function NodeDialog({ node, projectId, ownTitle, onClose, onSaved }: Prop
         <div className={classes.where}>
           <TextInput
             label="Host"
-            description="To send to it; may stay empty."
+            description="Needed to send to the node. Optional."
             value={host}
             error={errors.host}
             onChange={(event) => setHost(event.currentTarget.value)}
@@ -117,10 +117,10 @@ export function NodeDialog({ node, projectId, ownTitle, onClose, onSaved }: Prop
             onChange={setPort}
           />
         </div>
-        <Checkbox label="It may send objects into this project" {...flag('may_store')} />
-        <Checkbox label="It may query this project and fetch from it" {...flag('may_query')} />
-        <Checkbox label="It may call from its host alone" {...flag('only_from_host')} />
-        <Checkbox label="It is reached by TLS" {...flag('tls')} />
+        <Checkbox label="May send objects to this project" {...flag('may_store')} />
+        <Checkbox label="May query this project and retrieve from it" {...flag('may_query')} />
+        <Checkbox label="May connect from its host only" {...flag('only_from_host')} />
+        <Checkbox label="Uses TLS" {...flag('tls')} />
         {problem && (
           <Notice tone="red" title={problem.title}>
             {problem.detail}

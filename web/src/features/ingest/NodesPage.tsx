@@ -38,9 +38,9 @@ export function NodesPage() {
     <Page
       title="DICOM nodes"
       trail={[{ to: '/settings', title: 'Settings' }]}
-      lead="Modalities, archives and workstations that may send to this project or query it. A node that is not listed is refused."
+      lead="Modalities, archives and workstations that may send to this project or query it. Other nodes are rejected."
     >
-      <Panel title="What to enter at the node">
+      <Panel title="Settings for the node">
         {!here && <Skeleton height={40} />}
         {here && (
           <DetailList
@@ -49,8 +49,8 @@ export function NodesPage() {
               [
                 'Address',
                 here.port === null
-                  ? 'This server listens for no nodes. Set MEDHUB_DICOM_PORT, or run medhub dicom.'
-                  : `${here.host}, port ${here.port}${here.tls ? ', by TLS alone' : ''}`,
+                  ? 'This server accepts no DICOM connections. Set MEDHUB_DICOM_PORT or run medhub dicom.'
+                  : `${here.host}, port ${here.port}${here.tls ? ', TLS only' : ''}`,
               ],
             ]}
           />
@@ -79,7 +79,7 @@ export function NodesPage() {
           <EmptyState
             icon={<IconDevice size={28} />}
             title="No nodes yet"
-            text="Add the modality or archive that is to send here: its AE title is enough to begin with."
+            text="Add the modality or archive that sends to this project. Its AE title is sufficient."
           />
         )}
         {nodes.data && nodes.data.items.length > 0 && (
@@ -113,7 +113,7 @@ export function NodesPage() {
           code={removing.ae_title}
           codeName="AE title"
           confirmLabel="Remove node"
-          consequence="It may not send or query any more. What it has sent stays."
+          consequence="The node can no longer send or query. Received images are kept."
           onConfirm={async () => {
             await ingest.removeNode(removing.id);
             await changed();
@@ -137,7 +137,7 @@ function NodeItem({ node, onEdit, onRemove }: ItemProps) {
     setAnswer(null);
     try {
       const echo = await ingest.echoNode(node.id);
-      setAnswer({ answers: echo.answers, words: echo.reason ?? `It answers, after ${echo.milliseconds} ms.` });
+      setAnswer({ answers: echo.answers, words: echo.reason ?? `Connection successful, ${echo.milliseconds} ms.` });
     } catch (error) {
       setAnswer({ answers: false, words: asProblem(error).detail });
     } finally {
@@ -157,8 +157,8 @@ function NodeItem({ node, onEdit, onRemove }: ItemProps) {
         </span>
         <span className={classes.note}>
           Calls <span className="mh-code">{node.called_ae}</span>
-          {node.only_from_host ? ` from ${node.host} alone` : ' from any address'};{' '}
-          {node.host ? `reached at ${node.host}, port ${node.port}` : 'not reached from here'}.
+          {node.only_from_host ? ` from ${node.host} only` : ' from any address'};{' '}
+          {node.host ? `address ${node.host}, port ${node.port}` : 'no address'}.
         </span>
       </div>
       <span className={classes.buttons}>

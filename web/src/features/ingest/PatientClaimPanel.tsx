@@ -39,11 +39,11 @@ export function PatientClaimPanel({ file }: { file: OpenedArrival }) {
   const act = async (which: 'assign' | 'discard') => {
     const patient = choice === OTHER ? other : choice === NEW ? null : choice;
     if (which === 'assign' && (!choice || (choice === OTHER && !other))) {
-      setMissing({ choice: 'Choose whose file it is.' });
+      setMissing({ choice: 'Select the patient.' });
       return;
     }
     if (which === 'discard' && !note.trim()) {
-      setMissing({ note: 'Write why the file is discarded.' });
+      setMissing({ note: 'Enter why the file is discarded.' });
       return;
     }
     setMissing({});
@@ -52,13 +52,13 @@ export function PatientClaimPanel({ file }: { file: OpenedArrival }) {
     try {
       if (which === 'discard') {
         await ingest.discard(file.id, note);
-        notifySuccess('The file is destroyed');
+        notifySuccess('File deleted');
       } else {
         const answer = await ingest.assign(file.id, { patient_id: patient, new_patient: choice === NEW, note });
         notifySuccess(
           answer.outcome === 'accepted'
-            ? 'The image is taken in; files that say just the same follow'
-            : 'The file waits for that patient now',
+            ? 'Image accepted; files with the same patient data follow'
+            : 'The file is quarantined for that patient',
         );
         if (answer.outcome === 'quarantined') {
           await client.invalidateQueries();
@@ -75,14 +75,14 @@ export function PatientClaimPanel({ file }: { file: OpenedArrival }) {
   };
 
   return (
-    <Panel title="Whose file is it?">
+    <Panel title="Assign patient">
       <div className={classes.form}>
         <p className={classes.muted}>
-          What the file says stands here for you to decide, and is kept nowhere; that you saw it is recorded. All files
-          that say just the same follow your decision: those that wait, and those that come later.
+          The patient data of the file is shown for your decision and not stored; the audit log records that you saw it.
+          Your decision applies to all files with the same patient data, quarantined and future ones.
         </p>
         <Comparison claim={claim} />
-        <Radio.Group label="It belongs to" value={choice} onChange={setChoice} error={missing.choice}>
+        <Radio.Group label="Patient" value={choice} onChange={setChoice} error={missing.choice}>
           <div style={{ display: 'grid', gap: 8, marginBlockStart: 8 }}>
             {claim.candidates.map((candidate) => (
               <Radio
@@ -90,19 +90,19 @@ export function PatientClaimPanel({ file }: { file: OpenedArrival }) {
                 value={candidate.patient_id}
                 label={
                   <>
-                    <code>{candidate.code}</code>: the same person
+                    <code>{candidate.code}</code>, same person
                   </>
                 }
               />
             ))}
             <Radio value={NEW} label="a new patient" />
-            <Radio value={OTHER} label="another patient who is here" />
+            <Radio value={OTHER} label="another registered patient" />
           </div>
         </Radio.Group>
         {choice === OTHER && <PatientSelect value={other} onChange={setOther} projectId={projectId ?? homeProjectId} />}
         <Textarea
           label="Note"
-          description="How you know; it is kept with your name."
+          description="How you know. Stored with your name."
           autosize
           minRows={2}
           value={note}
@@ -114,14 +114,14 @@ export function PatientClaimPanel({ file }: { file: OpenedArrival }) {
             {problem.detail}
           </Notice>
         )}
-        <div className={classes.acts} style={{ marginBlockStart: 0 }}>
+        <div className={classes.actions} style={{ marginBlockStart: 0 }}>
           <Button
             leftSection={<IconCheck size={18} />}
             loading={busy === 'assign'}
             disabled={busy !== null}
             onClick={() => void act('assign')}
           >
-            Assign and take in
+            Assign patient
           </Button>
           <Button
             variant="default"
@@ -157,8 +157,8 @@ function Comparison({ claim: claim }: { claim: PatientClaim }) {
   ];
   return (
     <Table
-      name="What the file says, beside who is known"
-      headers={['Attribute', 'The file', ...claim.candidates.map((candidate) => candidate.code)]}
+      name="Patient data of the file and of known patients"
+      headers={['Attribute', 'File', ...claim.candidates.map((candidate) => candidate.code)]}
       rows={rows.map(([name, claimed, known]) => [name, claimed || '–', ...claim.candidates.map(known)])}
     />
   );

@@ -10,30 +10,30 @@ export function PreviewTables({ preview: preview }: { preview: Preview }) {
   return (
     <>
       <Part
-        title={`What would become of them, by ${preview.profile} ${preview.version}`}
-        heads={['File', 'Outcome', 'Writing']}
+        title={`Results with ${preview.profile} ${preview.version}`}
+        heads={['File', 'Outcome', 'Text in the image']}
         rows={preview.files.map((file) => [
           file.filename,
           <span key="outcome">
             <Badge tone={file.outcome === 'cleaned' ? 'green' : 'amber'}>
-              {file.outcome === 'cleaned' ? 'Taken in' : 'Waits in quarantine'}
+              {file.outcome === 'cleaned' ? 'Accepted' : 'Quarantined'}
             </Badge>{' '}
             {file.reason}
           </span>,
-          file.boxes.length === 0 ? 'none' : `${file.boxes.length} made black`,
+          file.boxes.length === 0 ? 'none' : `${file.boxes.length} blackened`,
         ])}
       />
       <Part
-        title="Texts that would remain: read them"
+        title="Remaining texts: review them"
         heads={['Attribute', 'Text', 'Files']}
         rows={preview.remaining_text.map((row) => [row.attribute, row.value, row.files])}
-        none="No free text would remain."
+        none="No free text remains."
       />
       <Part
-        title="What would be done to attributes"
-        heads={['Attribute', 'Would be', 'By', 'Files']}
+        title="Changed attributes"
+        heads={['Attribute', 'Action', 'Rule', 'Files']}
         rows={preview.actions.map((row) => [row.attribute, row.done, row.rule, row.files])}
-        none="Nothing would be done to any attribute."
+        none="No attribute is changed."
       />
     </>
   );

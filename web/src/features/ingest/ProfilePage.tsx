@@ -34,7 +34,7 @@ export function ProfilePage() {
     <Page
       title="De-identification"
       trail={[{ to: '/settings', title: 'Settings' }]}
-      lead="What is kept of each image that arrives. It is cleaned in memory by this profile before anything is written; what is here already stays as it is."
+      lead="The de-identification of incoming images. Each image is cleaned in memory before it is stored. Stored images are not changed."
     >
       <ProjectSelect value={projectId} onChange={setProjectId} />
       {problem && (
@@ -60,18 +60,15 @@ export function ProfilePage() {
 function CurrentProfile({ profiles }: { profiles: Profiles }) {
   const { current } = profiles;
   return (
-    <Panel title="In force">
+    <Panel title="Current profile">
       <DetailList
         details={[
           ['Profile', `${current.title} (${current.name}, version ${current.version})`],
           ['Options of DICOM PS3.15', current.options.length > 0 ? current.options.join(', ') : 'none'],
           ['Digest', <CopyableCode key="digest" value={current.digest} label="the digest" maxLength={16} />],
-          [
-            'What files say of the person',
-            current.keep_identity ? 'is added to the encrypted vault' : 'is not kept anywhere',
-          ],
-          current.by ? ['Chosen by', current.by] : ['Chosen by', 'nobody yet: it is the one to start with'],
-          current.chosen_at ? ['Chosen', <TimeAgo key="at" at={current.chosen_at} />] : null,
+          ['Patient data in the files', current.keep_identity ? 'added to the encrypted vault' : 'not stored'],
+          current.by ? ['Selected by', current.by] : ['Selected by', 'nobody yet (default)'],
+          current.chosen_at ? ['Selected', <TimeAgo key="at" at={current.chosen_at} />] : null,
         ]}
       />
     </Panel>
@@ -103,7 +100,7 @@ function ProfilePicker({
         allowDeselect={false}
         data={[
           ...profiles.shipped.map((profile) => ({ value: profile.name, label: `${profile.title} (${profile.name})` })),
-          { value: OWN, label: 'Our own profile, as TOML' },
+          { value: OWN, label: 'Custom profile (TOML)' },
         ]}
         value={value}
         onChange={(next) => setValue(next ?? value)}
@@ -111,7 +108,7 @@ function ProfilePicker({
       {value === OWN ? (
         <Textarea
           label="Profile"
-          description="A TOML file; start from the text of one that ships."
+          description="A TOML file, for example based on a supplied profile."
           autosize
           minRows={8}
           maxRows={24}
@@ -146,7 +143,7 @@ function ProfileForm({ profiles, projectId }: { profiles: Profiles; projectId: s
         keep_identity: keep,
       });
       await client.invalidateQueries({ queryKey: ['profiles'] });
-      notifySuccess(`From now on: ${chosen.name}, version ${chosen.version}`);
+      notifySuccess(`Profile in use: ${chosen.name}, version ${chosen.version}`);
     } catch (error) {
       setProblem(asProblem(error));
     } finally {
@@ -155,12 +152,12 @@ function ProfileForm({ profiles, projectId }: { profiles: Profiles; projectId: s
   };
 
   return (
-    <Panel title="Choose another">
+    <Panel title="Change profile">
       <div className={classes.form}>
-        <ProfilePicker label="Profile to choose" profiles={profiles} picked={picked} />
+        <ProfilePicker label="New profile" profiles={profiles} picked={picked} />
         <Checkbox
-          label="Add to the vault what files say of the person: name, number, date of birth"
-          description="Only where this project is entitled to know it. It lies encrypted, and nowhere else."
+          label="Add the patient data of the files to the vault: name, number, date of birth"
+          description="Only if this project is entitled to it. It is stored encrypted, and nowhere else."
           checked={keep}
           onChange={(event) => setKeep(event.currentTarget.checked)}
         />
@@ -171,7 +168,7 @@ function ProfileForm({ profiles, projectId }: { profiles: Profiles; projectId: s
         )}
         <div>
           <Button loading={busy} onClick={() => void choose()}>
-            De-identify by this from now on
+            Use this profile
           </Button>
         </div>
       </div>
@@ -202,17 +199,15 @@ function ProfilePreview({ profiles, projectId }: { profiles: Profiles; projectId
     <Panel title="Preview">
       <div className={classes.form}>
         <ProfilePicker label="Profile to try" profiles={profiles} picked={picked} />
-        <p className={classes.muted}>Nothing of these files is written: you only see what would be done to them.</p>
+        <p className={classes.muted}>These files are not stored. You only see the result.</p>
         <DropZone
           small
           disabled={busy !== null}
-          title="Drop files here to see what the profile would do"
+          title="Drop files here to preview the result"
           onFiles={(files) => void runPreview(files)}
         />
         <div aria-live="polite">
-          {busy !== null && (
-            <p className={classes.muted}>Looking through {busy === 1 ? '1 file' : `${busy} files`} ...</p>
-          )}
+          {busy !== null && <p className={classes.muted}>Checking {busy === 1 ? '1 file' : `${busy} files`} ...</p>}
         </div>
         {problem && (
           <Notice tone="red" title={problem.title}>
@@ -227,9 +222,9 @@ function ProfilePreview({ profiles, projectId }: { profiles: Profiles; projectId
 
 function ProfileHistory({ profiles }: { profiles: Profiles }) {
   return (
-    <Panel title="Chosen before">
+    <Panel title="Previous profiles">
       <Table
-        name="Chosen before"
+        name="Previous profiles"
         headers={['Profile', 'Digest', 'By', 'When']}
         rows={profiles.history.map((choice) => [
           `${choice.name} ${choice.version}`,

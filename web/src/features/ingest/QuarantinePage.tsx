@@ -13,7 +13,7 @@ export function QuarantinePage() {
     <ListPage<Arrival>
       name="arrivals"
       title="Quarantine"
-      lead="Files that wait, each with its reason. Where a person must look for writing in the picture, open the file; otherwise mend it at its source and upload it once more. What stays here is destroyed when its time is up."
+      lead="Files that were not accepted, each with its reason. If text in the image must be checked, open the file. Otherwise correct the file at its source and upload it again. Quarantined files are deleted when they expire."
       columns={[
         {
           id: 'reason',
@@ -29,12 +29,12 @@ export function QuarantinePage() {
           id: 'patient',
           header: 'For patient',
           phone: true,
-          cell: (row) => <span className="mh-code">{row.patient_code ?? 'to be decided'}</span>,
+          cell: (row) => <span className="mh-code">{row.patient_code ?? 'not assigned'}</span>,
         },
         { id: 'size', header: 'Size', align: 'end', cell: (row) => bytes(row.size_bytes) },
         { id: 'by', header: 'From', cell: (row) => row.peer ?? row.by },
         { id: 'created', header: 'Received', cell: (row) => <TimeAgo at={row.created_at} /> },
-        { id: 'expires', header: 'Destroyed', cell: (row) => (row.expires_at ? <TimeAgo at={row.expires_at} /> : '–') },
+        { id: 'expires', header: 'Deleted', cell: (row) => (row.expires_at ? <TimeAgo at={row.expires_at} /> : '–') },
       ]}
       fixed={{ outcome: 'quarantined', project_id: projectId }}
       load={ingest.arrivals}
@@ -44,7 +44,7 @@ export function QuarantinePage() {
       empty={{
         icon: <IconQuarantine size={32} />,
         title: 'Nothing is in quarantine',
-        text: 'A file comes here when it is damaged, too large, no image, or may have writing in it that a person must see, and when nobody can tell whose it is.',
+        text: 'A file is quarantined if it is damaged, too large or not an image, if text in it must be checked, or if its patient is unknown.',
       }}
     />
   );

@@ -22,7 +22,7 @@ import classes from './boxes.module.css';
 
 const ROUTE_NAMES: Record<string, string> = {
   upload: 'upload',
-  folder: 'upload of files that say whose they are',
+  folder: 'upload with patients from the files',
   stow: 'DICOMweb (STOW-RS)',
   dimse: 'DICOM (C-STORE)',
   watch: 'a watched folder',
@@ -53,7 +53,7 @@ export function QuarantinedFilePage() {
 
   const act = async (which: 'release' | 'again' | 'discard') => {
     if (which !== 'again' && !note.trim()) {
-      setMissing(which === 'release' ? 'Write what you looked at.' : 'Write why the file is discarded.');
+      setMissing(which === 'release' ? 'Enter what you checked.' : 'Enter why the file is discarded.');
       return;
     }
     setMissing(null);
@@ -62,7 +62,7 @@ export function QuarantinedFilePage() {
     try {
       if (which === 'discard') await ingest.discard(file.id, note);
       else await ingest.release(file.id, { boxes: which === 'release' ? boxes : null, note });
-      notifySuccess(which === 'discard' ? 'The file is destroyed' : 'The image is taken in');
+      notifySuccess(which === 'discard' ? 'File deleted' : 'Image accepted');
       await client.invalidateQueries();
       await navigate({ to: '/quarantine' });
     } catch (error) {
@@ -90,12 +90,12 @@ export function QuarantinedFilePage() {
           file.waiting && unassigned ? (
             <PatientClaimPanel file={file} />
           ) : (
-            <Panel title={document ? 'The document, as it was received' : 'The picture, as it was received'}>
+            <Panel title={document ? 'Received document' : 'Received image'}>
               {shown ? (
                 <>
                   <p className={classes.muted} style={{ marginBlockEnd: 12 }}>
-                    What lies in a yellow box will be black in all that is kept. Draw over writing that names somebody;
-                    remove a box that covers none.
+                    The areas in yellow boxes are blackened in the stored image. Draw boxes over text that names a
+                    person; remove boxes that cover none.
                   </p>
                   <RedactionEditor
                     url={ingest.frameUrl(file.id, frame)}
@@ -108,7 +108,7 @@ export function QuarantinedFilePage() {
                   {file.frames > 1 && (
                     <div style={{ marginBlockStart: 16 }}>
                       <p className={classes.muted}>
-                        Frame {frame} of {file.frames}. Boxes hold for one frame each.
+                        Frame {frame} of {file.frames}. Each box applies to one frame.
                       </p>
                       <Slider min={1} max={file.frames} value={frame} onChange={setFrame} thumbLabel="Frame" />
                     </div>
@@ -117,8 +117,8 @@ export function QuarantinedFilePage() {
               ) : file.waiting && document && (file.frames > 0 || file.texts.length > 0) ? (
                 <>
                   <p className={classes.muted} style={{ marginBlockEnd: 12 }}>
-                    Read every page. Nothing of a document can be made black: it is taken in as it is here, without
-                    notes and attached files, or it is not taken in.
+                    Read every page. Parts of a document cannot be blackened: it is accepted as shown, without notes and
+                    attachments, or it is not accepted.
                   </p>
                   <DocumentPages
                     pages={file.frames}
@@ -128,14 +128,14 @@ export function QuarantinedFilePage() {
                 </>
               ) : decidable ? (
                 <p className={classes.muted}>
-                  Nothing of it can be shown here. Release it only if you know from elsewhere that it names nobody and
-                  that nobody can be recognized in it.
+                  Its content cannot be displayed here. Release it only if you know that it contains no name and that
+                  nobody can be recognized in it.
                 </p>
               ) : (
                 <p className={classes.muted}>
                   {file.waiting
-                    ? 'No picture can be made of this file.'
-                    : 'The bytes of this file are not here any more.'}
+                    ? 'This file cannot be displayed as an image.'
+                    : 'The content of this file is no longer stored.'}
                 </p>
               )}
             </Panel>
@@ -143,7 +143,7 @@ export function QuarantinedFilePage() {
         }
         right={
           <>
-            <Panel title="Facts">
+            <Panel title="Details">
               <DetailList
                 details={[
                   ['State', <State key="state" outcome={file.outcome} waiting={file.waiting} />],
@@ -152,15 +152,15 @@ export function QuarantinedFilePage() {
                   ['Size', bytes(file.size_bytes)],
                   ['Received', <TimeAgo key="at" at={file.created_at} />],
                   ['From', file.peer ? `${file.peer} (${file.by})` : file.by],
-                  ['Way in', ROUTE_NAMES[file.route] ?? file.route],
-                  file.waiting && file.expires_at ? ['Destroyed', <TimeAgo key="until" at={file.expires_at} />] : null,
+                  ['Source', ROUTE_NAMES[file.route] ?? file.route],
+                  file.waiting && file.expires_at ? ['Deleted', <TimeAgo key="until" at={file.expires_at} />] : null,
                   file.resolved_by ? ['Resolved by', file.resolved_by] : null,
                   file.resolved_at ? ['Resolved', <TimeAgo key="resolved" at={file.resolved_at} />] : null,
                   file.note ? ['Note', file.note] : null,
                 ]}
               />
               {file.image_id && (
-                <div className={classes.acts}>
+                <div className={classes.actions}>
                   <Button component={AppLink} to={`/images/${file.image_id}`} variant="default">
                     Open the image
                   </Button>
@@ -168,11 +168,11 @@ export function QuarantinedFilePage() {
               )}
             </Panel>
             {file.waiting && !unassigned && (
-              <Panel title="What becomes of it">
+              <Panel title="Decision">
                 <div className={classes.form}>
                   <Textarea
                     label="Note"
-                    description="What you looked at, or why it goes; it is kept with your name."
+                    description="What you checked, or why the file is discarded. Stored with your name."
                     autosize
                     minRows={2}
                     value={note}
@@ -187,7 +187,7 @@ export function QuarantinedFilePage() {
                       {problem.detail}
                     </Notice>
                   )}
-                  <div className={classes.acts} style={{ marginBlockStart: 0 }}>
+                  <div className={classes.actions} style={{ marginBlockStart: 0 }}>
                     {(shown || decidable) && (
                       <Button
                         leftSection={<IconCheck size={18} />}
@@ -207,7 +207,7 @@ export function QuarantinedFilePage() {
                       disabled={busy !== null}
                       onClick={() => void act('again')}
                     >
-                      Try again as it is
+                      Process again
                     </Button>
                     <Button
                       variant="default"
@@ -230,7 +230,7 @@ export function QuarantinedFilePage() {
 }
 
 function State({ outcome, waiting }: { outcome: string; waiting: boolean }) {
-  if (waiting) return <Badge tone="amber">Waits</Badge>;
-  if (outcome === 'quarantined') return <Badge tone="gray">Destroyed when its time was up</Badge>;
+  if (waiting) return <Badge tone="amber">Waiting</Badge>;
+  if (outcome === 'quarantined') return <Badge tone="gray">Deleted after expiry</Badge>;
   return <Badge tone={outcome === 'accepted' ? 'green' : 'gray'}>{capital(outcome)}</Badge>;
 }

@@ -49,12 +49,12 @@ export function RedactionEditor({ url, frame, columns, rows, boxes, onChange }: 
       >
         {broken ? (
           <p className={classes.words} role="alert">
-            The picture could not be loaded. Check the connection, then load the page again.
+            The image could not be loaded. Check the connection, then load the page again.
           </p>
         ) : (
           <img
             src={url}
-            alt={`Frame ${frame} as it was received; it may name somebody`}
+            alt={`Frame ${frame} as received; it may show a name`}
             draggable={false}
             onError={() => setBroken(true)}
           />
@@ -92,7 +92,7 @@ export function RedactionEditor({ url, frame, columns, rows, boxes, onChange }: 
           ))}
         </svg>
       </div>
-      <ul className={classes.list} aria-label="Boxes that will be black">
+      <ul className={classes.list} aria-label="Boxes to blacken">
         {here.map(({ box, index }, position) => (
           <li key={index}>
             <span className={classes.number}>{position + 1}</span>

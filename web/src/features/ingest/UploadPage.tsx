@@ -34,33 +34,28 @@ export function UploadPage() {
   if (!can('image.upload')) {
     return (
       <Page title="Upload">
-        <Notice title="Your role does not upload">
-          The pathway of this project names who uploads; technologists do.
-        </Notice>
+        <Notice title="Your role cannot upload">The pathway of this project defines which roles upload files.</Notice>
       </Page>
     );
   }
 
   return (
-    <Page
-      title="Upload"
-      lead="Choose the patient, then drop as many photographs as you have. Each is answered for by itself."
-    >
+    <Page title="Upload" lead="Select the patient, then drop the photographs. Each file gets its own result.">
       <Panel title="1. Patient">
         <SegmentedControl
-          aria-label="Whose the files are"
+          aria-label="Assignment"
           mb={16}
           value={fromFiles ? 'files' : 'one'}
           onChange={(value) => setFromFiles(value === 'files')}
           data={[
             { value: 'one', label: 'One patient' },
-            { value: 'files', label: 'The files say whose they are' },
+            { value: 'files', label: 'Patients from the files' },
           ]}
         />
         {fromFiles && (
           <p className={classes.about}>
-            DICOM files find their patients by number; new ones are registered under a new code. What contradicts what
-            is known waits in quarantine.
+            DICOM files are assigned by their patient number; unknown patients are registered with a new code. Files
+            with contradictory data are quarantined.
           </p>
         )}
         {!fromFiles && (
@@ -70,7 +65,7 @@ export function UploadPage() {
               code={patient?.code}
               projectId={projectId}
               onChange={choose}
-              error={error ? 'This patient is not there, or not in a project of yours. Choose another.' : undefined}
+              error={error ? 'This patient does not exist or is not in your projects. Select another one.' : undefined}
             />
             {pathways.length > 1 && (
               <Select
@@ -100,7 +95,7 @@ export function UploadPage() {
         <DropZone
           small={uploads.length > 0}
           disabled={!patient && !fromFiles}
-          hint={patient || fromFiles ? undefined : 'Choose the patient first.'}
+          hint={patient || fromFiles ? undefined : 'Select the patient first.'}
           onFiles={(files) => {
             const project = projectId ?? homeProjectId;
             const facts =
@@ -112,7 +107,7 @@ export function UploadPage() {
           }}
         />
       </Panel>
-      {uploads.length > 0 && <UploadList title="3. What became of them" uploads={uploads} />}
+      {uploads.length > 0 && <UploadList title="3. Results" uploads={uploads} />}
     </Page>
   );
 }

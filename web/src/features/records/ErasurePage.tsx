@@ -11,18 +11,18 @@ import { ErasureState } from './ErasuresPage';
 import classes from './records.module.css';
 
 const COUNT_LABELS: Record<string, string> = {
-  keys: 'Key of the vault',
+  keys: 'Vault key',
   identities: 'Identity in the vault',
   studies: 'Studies',
   images: 'Images',
-  files: 'Files, renditions among them',
-  arrivals: 'Entries of arrivals',
+  files: 'Files, including renditions',
+  arrivals: 'Arrival entries',
   quarantined_files: 'Files in quarantine',
-  receipts: 'Receipts of files',
-  manifests: 'Manifests of de-identification',
+  receipts: 'File receipts',
+  manifests: 'De-identification manifests',
   predictions: 'Predictions',
   evidence_maps: 'Evidence maps',
-  shadow_predictions: 'Predictions in the shadow',
+  shadow_predictions: 'Shadow predictions',
   cases: 'Cases',
   verdicts: 'Verdicts',
   reports: 'Reports',
@@ -51,7 +51,7 @@ export function ErasurePage() {
           Erasure of <code>{erasure.patient_code}</code>
         </>
       }
-      trail={[{ to: '/erasures', title: 'Certificates of erasure' }]}
+      trail={[{ to: '/erasures', title: 'Erasure certificates' }]}
       width="text"
       actions={
         <Button variant="default" onClick={() => window.print()}>
@@ -66,24 +66,23 @@ export function ErasurePage() {
             ['State', <ErasureState key="state" erasure={erasure} />],
             ['Erased', dateTimeWithZone(erasure.erased_at)],
             ['By', erasure.erased_by],
-            erasure.completed_at ? ['Nothing found any more', dateTimeWithZone(erasure.completed_at)] : null,
+            erasure.completed_at ? ['Completed', dateTimeWithZone(erasure.completed_at)] : null,
           ]}
         />
         <p className={classes.muted} style={{ marginBlockStart: 12 }}>
-          The key of the person is destroyed: what was sealed under it, in any copy that lies outside of the database,
-          opens with nothing any more. A backup of the database from before this moment still holds the key, until that
-          backup is destroyed too.
+          The key of the patient is destroyed. Data encrypted with it cannot be decrypted any more, in any copy outside
+          the database. A database backup from before the erasure still contains the key until that backup is destroyed.
         </p>
       </Panel>
-      <Panel title="What went">
+      <Panel title="Destroyed data">
         <DetailList
           details={Object.entries(counts).map(
             ([name, value]) => typeof value === 'number' && value > 0 && [COUNT_LABELS[name] ?? name, count(value)],
           )}
         />
       </Panel>
-      <Panel title="Who had learned from the person">
-        {dataSetUses.length === 0 && <p className={classes.muted}>No image of the person was in any data set.</p>}
+      <Panel title="Use in training">
+        {dataSetUses.length === 0 && <p className={classes.muted}>No image of the patient was in a data set.</p>}
         {dataSetUses.length > 0 && (
           <ul>
             {dataSetUses.map((use) => (
@@ -95,18 +94,18 @@ export function ErasurePage() {
           </ul>
         )}
         {dataSetUses.length > 0 && trainedClassifiers.length === 0 && (
-          <p className={classes.muted}>No classifier was trained on them here.</p>
+          <p className={classes.muted}>No classifier was trained with them here.</p>
         )}
         {trainedClassifiers.length > 0 && (
           <>
             <p className={classes.muted}>
-              A classifier keeps what it learned. To be free of it, train one anew without the person and take it into
-              use.
+              A trained classifier is not changed by the erasure. To remove the influence of the images, train a new
+              classifier without the patient and promote it.
             </p>
             <ul>
               {trainedClassifiers.map((classifier) => (
                 <li key={classifier.digest}>
-                  {classifier.classifier}, learned from {classifier.learned_from_images}{' '}
+                  {classifier.classifier}, trained with {classifier.learned_from_images}{' '}
                   {classifier.learned_from_images === 1 ? 'image' : 'images'}:{' '}
                   <CopyableCode value={classifier.digest} label="the digest" maxLength={16} />
                 </li>

@@ -8,11 +8,7 @@ import { ListPage } from '@/components/ListPage';
 import { TimeAgo } from '@/components/TimeAgo';
 
 export function ErasureState({ erasure }: { erasure: Erasure }) {
-  return erasure.completed_at ? (
-    <Badge tone="green">Nothing is left</Badge>
-  ) : (
-    <Badge tone="amber">Files are being destroyed</Badge>
-  );
+  return erasure.completed_at ? <Badge tone="green">Completed</Badge> : <Badge tone="amber">Deleting files</Badge>;
 }
 
 /** Who was erased, by code. */
@@ -21,8 +17,8 @@ export function ErasuresPage() {
   return (
     <ListPage<Erasure>
       name="erasures"
-      title="Certificates of erasure"
-      lead="Each says what went with a person, and which classifiers had learned from the person's images."
+      title="Erasure certificates"
+      lead="Each certificate lists the destroyed data and the classifiers that were trained with the images."
       columns={[
         {
           id: 'code',
@@ -42,8 +38,8 @@ export function ErasuresPage() {
       rowLink={(row) => `/erasures/${row.id}`}
       empty={{
         icon: <IconTrash size={32} />,
-        title: 'Nobody was erased',
-        text: 'An administrator erases a person on the page of the patient.',
+        title: 'No erasures',
+        text: 'An administrator erases a patient on the patient page.',
       }}
     />
   );

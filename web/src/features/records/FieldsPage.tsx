@@ -24,7 +24,7 @@ const KINDS: Record<FieldKind, string> = {
   decimal: 'Number',
   date: 'Date',
   boolean: 'Yes or no',
-  choice: 'One of a list',
+  choice: 'Selection',
 };
 
 type Editing = { subject: 'patient' | 'study'; field: Field | null; position: number };
@@ -41,7 +41,7 @@ export function FieldsPage() {
     <Page
       title="Fields"
       trail={[{ to: '/settings', title: 'Settings' }]}
-      lead="What this project wants to know besides sex and birth year. Values are checked, searchable and sortable."
+      lead="Additional data of patients and studies. Values are validated, searchable and sortable."
     >
       <ProjectSelect value={projectId} onChange={setProjectId} />
       {(['patient', 'study'] as const).map((subject) => (
@@ -73,7 +73,7 @@ export function FieldsPage() {
           code={deleting.key}
           codeName="key"
           confirmLabel="Delete field"
-          consequence={`The field leaves all forms and lists of the project, and its values are no longer shown.`}
+          consequence={`The field is removed from all forms and lists of the project, and its values are no longer displayed.`}
           onConfirm={async () => {
             await records.deleteField(deleting.id);
             await changed();
@@ -96,7 +96,7 @@ type PanelProps = {
 function FieldPanel({ subject, projectId, onAdd, onEdit, onDelete }: PanelProps) {
   const { data: fields, error } = useQuery(fieldsQuery(projectId, subject));
   const problem = error ? asProblem(error) : null;
-  const name = subject === 'patient' ? 'Of each patient' : 'Of each study';
+  const name = subject === 'patient' ? 'Patient fields' : 'Study fields';
   return (
     <Panel
       title={name}
@@ -107,7 +107,7 @@ function FieldPanel({ subject, projectId, onAdd, onEdit, onDelete }: PanelProps)
           leftSection={<IconPlus size={16} />}
           onClick={() => onAdd(Math.max(0, ...(fields ?? []).map((field) => field.position + 1)))}
         >
-          Add a field of {subject === 'patient' ? 'patients' : 'studies'}
+          Add {subject} field
         </Button>
       }
     >
@@ -121,7 +121,7 @@ function FieldPanel({ subject, projectId, onAdd, onEdit, onDelete }: PanelProps)
         <EmptyState
           icon={<IconFields size={28} />}
           title="No fields yet"
-          text="For instance: leukocytes in 10⁹/L, ward, pregnant."
+          text="For example: leukocytes in 10⁹/L, ward, pregnant."
         />
       )}
       {fields && fields.length > 0 && (
@@ -196,8 +196,8 @@ function FieldDialog({ subject, field, position, projectId, onClose, onSaved }: 
   const submit = async (event: SubmitEvent) => {
     event.preventDefault();
     const problems: Record<string, string> = {};
-    if (!label.trim()) problems.label = 'Give the field a name.';
-    if (!shownKey && label.trim()) problems.key = 'Give a key of letters, digits and underscores.';
+    if (!label.trim()) problems.label = 'Enter a name.';
+    if (!shownKey && label.trim()) problems.key = 'Enter a key of letters, digits and underscores.';
     if (kind === 'choice' && choices.length === 0)
       problems.choices = 'List at least one choice; press Enter after each.';
     setErrors(problems);
@@ -227,11 +227,7 @@ function FieldDialog({ subject, field, position, projectId, onClose, onSaved }: 
   };
 
   return (
-    <Modal
-      opened={opened}
-      onClose={leave}
-      title={field ? `Change ${field.label}` : `New field of ${subject === 'patient' ? 'patients' : 'studies'}`}
-    >
+    <Modal opened={opened} onClose={leave} title={field ? `Change ${field.label}` : `New ${subject} field`}>
       <form onSubmit={(event) => void submit(event)} noValidate className={classes.form}>
         <TextInput
           label="Name"
@@ -244,7 +240,7 @@ function FieldDialog({ subject, field, position, projectId, onClose, onSaved }: 
         />
         <TextInput
           label="Key"
-          description="How programs name it. It does not change later."
+          description="Identifier for programs. It cannot be changed later."
           value={shownKey}
           disabled={field !== null}
           error={errors.key}
@@ -261,7 +257,7 @@ function FieldDialog({ subject, field, position, projectId, onClose, onSaved }: 
         {(kind === 'integer' || kind === 'decimal') && (
           <TextInput
             label="Unit"
-            description="Such as 10⁹/L or g/dL; empty if it has none."
+            description="For example 10⁹/L or g/dL. Leave empty if there is none."
             value={unit}
             error={errors.unit}
             onChange={(event) => setUnit(event.currentTarget.value)}

@@ -23,7 +23,7 @@ export function NewPatientPage() {
       title="New patient"
       width="text"
       trail={[{ to: '/patients', title: 'Patients' }]}
-      lead="Medhub makes up a code for the patient; the code stands on lists, images and reports."
+      lead="Medhub generates a code for the patient. Lists, images and reports show this code."
     >
       {memberships.length > 1 && (
         <Panel title="Project">
@@ -46,7 +46,7 @@ export function NewPatientPage() {
           save={async (input) => {
             const patient = await records.addPatient({ ...input, project_id: projectId });
             await client.invalidateQueries({ queryKey: ['patients'] });
-            notifySuccess(`Patient ${patient.code} is registered`, 'Upload the photographs next.');
+            notifySuccess(`Patient ${patient.code} is registered`, 'Next, upload the photographs.');
             await navigate({ to: '/patients/$patientId', params: { patientId: patient.id } });
           }}
         />

@@ -79,7 +79,7 @@ export function PatientForm({
 
   return (
     <form onSubmit={(event) => void submit(event)} noValidate className={classes.form}>
-      <Panel title="Facts">
+      <Panel title="Details">
         <div className={classes.grid}>
           <div>
             <div className={classes.label} id="sex-label">
@@ -95,7 +95,7 @@ export function PatientForm({
           </div>
           <NumberInput
             label="Birth year"
-            description="Four figures; leave it empty when it is not known."
+            description="Four digits. Leave empty if unknown."
             value={draft.birth_year ?? ''}
             onChange={(value) => setDraft({ ...draft, birth_year: value === '' ? null : Number(value) })}
             error={errors.birth_year}
@@ -116,10 +116,10 @@ export function PatientForm({
         </div>
       </Panel>
       {withIdentity && (
-        <Panel title="Who it is">
+        <Panel title="Identity">
           <p className={classes.hint}>
-            <IconLock size={16} /> Kept encrypted, apart from the images; only technologists, physicians and
-            administrators of this project can read it. Everywhere else the patient is a code.
+            <IconLock size={16} /> Stored encrypted, separately from the images. Only technologists, physicians and
+            administrators of this project can read it. Everywhere else the patient appears as a code.
           </p>
           <div className={classes.grid}>
             {IDENTITY.map(({ key, label, type }) => (
@@ -185,7 +185,7 @@ export function FieldControl({
       return (
         <Select
           {...common}
-          placeholder="Not given"
+          placeholder="Not specified"
           clearable={!field.required}
           data={[
             { value: 'true', label: 'Yes' },
@@ -199,7 +199,7 @@ export function FieldControl({
       return (
         <Select
           {...common}
-          placeholder="Not given"
+          placeholder="Not specified"
           clearable={!field.required}
           data={field.choices}
           value={value === null ? null : String(value)}

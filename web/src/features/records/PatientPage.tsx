@@ -46,7 +46,7 @@ export function PatientPage() {
   const right = (
     <>
       <PatientSummary patientId={patient.id} />
-      <Panel title="Facts">
+      <Panel title="Details">
         <DetailList
           details={[
             ['Sex', sex(patient.sex)],
@@ -100,7 +100,7 @@ export function PatientPage() {
             variant="default"
             leftSection={<IconFolder size={18} />}
           >
-            Show its studies
+            Browse studies
           </Button>
           {can('patient.change') && (
             <Button variant="default" leftSection={<IconPencil size={18} />} onClick={edit.open}>
@@ -110,7 +110,7 @@ export function PatientPage() {
           {can('patient.erase') && (
             <Menu position="bottom-end">
               <Menu.Target>
-                <Button variant="default" px={10} aria-label="More acts">
+                <Button variant="default" px={10} aria-label="More actions">
                   <IconDots />
                 </Button>
               </Menu.Target>
@@ -154,8 +154,8 @@ export function PatientPage() {
         confirmLabel="Erase patient"
         consequence={
           <>
-            This destroys who {patient.code} is, {plural(patient.images, 'image')} with all readings, and cannot be
-            undone, by nobody. The audit log keeps that a patient was erased, by whom and when.
+            This destroys the identity of {patient.code} and {plural(patient.images, 'image')} with all results. It
+            cannot be undone. The audit log records who erased the patient, and when.
           </>
         }
         onConfirm={async () => {
@@ -163,7 +163,7 @@ export function PatientPage() {
           client.removeQueries({ queryKey: ['patients', 'one', patient.id] });
           await navigate({ to: '/erasures/$erasureId', params: { erasureId: answer.certificate_id } });
           await client.invalidateQueries();
-          notifySuccess(`Patient ${answer.code} is erased`, `${plural(answer.images, 'image')} destroyed with it.`);
+          notifySuccess(`Patient ${answer.code} is erased`, `${plural(answer.images, 'image')} destroyed.`);
         }}
       />
     </Page>
@@ -207,7 +207,7 @@ function IdentityPanel({ patient }: { patient: Patient }) {
   const { identity } = patient;
   const given = identity && Object.values(identity).some(Boolean);
   return (
-    <Panel title="Who it is">
+    <Panel title="Identity">
       {identity && given ? (
         <DetailList
           details={[
@@ -221,8 +221,8 @@ function IdentityPanel({ patient }: { patient: Patient }) {
       ) : (
         <p className={classes.note}>
           {patient.identity_hidden
-            ? 'Known to the project, and hidden from your role.'
-            : 'No name or number was given. Use Edit to add it.'}
+            ? 'Recorded, but not visible to your role.'
+            : 'No name or number is recorded. Select Edit to add them.'}
         </p>
       )}
     </Panel>
@@ -240,7 +240,7 @@ function PatientCases({ patient }: { patient: Patient }) {
       {data === undefined ? (
         <Skeleton height={60} />
       ) : data.items.length === 0 ? (
-        <p className={classes.note}>A case opens by itself when uploaded images have been classified.</p>
+        <p className={classes.note}>A case opens automatically after the uploaded images are classified.</p>
       ) : (
         <CaseList cases={data.items} />
       )}

@@ -53,7 +53,7 @@ export function StudyDialog({ title, submitLabel: submitLabel, initial: initial,
       <form onSubmit={(event) => void submit(event)} noValidate className={classes.form}>
         <TextInput
           label="Description"
-          description="What was examined, and nothing of who it is."
+          description="The examination, without personal data."
           value={description}
           error={errorOf('description')}
           onChange={(event) => setDescription(event.currentTarget.value)}

@@ -44,7 +44,7 @@ export function StudyPage() {
   return (
     <Page
       title={title}
-      lead={`Of patient ${study.patient_code}`}
+      lead={`Patient ${study.patient_code}`}
       trail={[
         { to: '/patients', title: 'Patients' },
         { to: `/patients/${study.patient_id}`, title: study.patient_code },
@@ -67,7 +67,7 @@ export function StudyPage() {
             variant="default"
             leftSection={<IconFolder size={18} />}
           >
-            Show its images
+            Browse images
           </Button>
           {can('study.change') && (
             <Button variant="default" leftSection={<IconPencil size={18} />} onClick={edit.open}>
@@ -92,7 +92,7 @@ export function StudyPage() {
         }
         right={
           <>
-            <Panel title="Facts">
+            <Panel title="Details">
               <DetailList
                 details={[
                   [
@@ -102,7 +102,7 @@ export function StudyPage() {
                     </Link>,
                   ],
                   ['Modality', study.modality],
-                  ['Pathway', study.pathway ? capital(words(study.pathway)) : 'Archived alone'],
+                  ['Pathway', study.pathway ? capital(words(study.pathway)) : 'Archive only'],
                   ...fields.map((field): [string, string] => [
                     field.label,
                     `${formatField(field, study.fields[field.key])}${field.unit && study.fields[field.key] != null ? ` ${field.unit}` : ''}`,
@@ -134,7 +134,7 @@ export function StudyPage() {
           onClose={edit.close}
           save={async (input) => {
             await records.changeStudy(study.id, input);
-            notifySuccess('The study is changed');
+            notifySuccess('Study changed');
           }}
         />
       )}

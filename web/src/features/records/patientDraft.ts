@@ -15,7 +15,7 @@ export function validatePatient(draft: PatientDraft, fields: Field[], thisYear: 
   const errors: Record<string, string> = {};
   const year = draft.birth_year;
   if (year !== null && (!Number.isInteger(year) || year < 1850 || year > thisYear)) {
-    errors.birth_year = `Give a year from 1850 to ${thisYear}, or leave it empty.`;
+    errors.birth_year = `Enter a year from 1850 to ${thisYear}, or leave it empty.`;
   }
   for (const field of fields) {
     const value = draft.fields[field.key];

@@ -29,7 +29,7 @@ export function ReportsPage() {
           id: 'state',
           header: 'State',
           cell: (row) => (
-            <Badge tone={row.superseded ? 'gray' : 'green'}>{row.superseded ? 'Superseded' : 'In force'}</Badge>
+            <Badge tone={row.superseded ? 'gray' : 'green'}>{row.superseded ? 'Superseded' : 'Valid'}</Badge>
           ),
         },
         { id: 'issued', header: 'Issued', phone: true, cell: (row) => <TimeAgo at={row.issued_at} /> },

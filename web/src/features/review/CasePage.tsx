@@ -74,7 +74,7 @@ export function CasePage() {
           )}
           {data.allowed.correct && (
             <Button variant="default" leftSection={<IconFlag size={18} />} onClick={correct.open}>
-              Correct
+              Correct case
             </Button>
           )}
         </>
@@ -108,7 +108,7 @@ export function CasePage() {
         }
         right={
           <>
-            <Panel title="Facts">
+            <Panel title="Details">
               <DetailList
                 details={[
                   [
@@ -119,7 +119,7 @@ export function CasePage() {
                   ],
                   ['Sex, age', `${sex(data.patient_sex)}, ${age(data.patient_age)}`],
                   ['Project', data.project],
-                  ['Limit', data.limit === 'learned' ? 'learned by the classifier' : probability(data.threshold)],
+                  ['Threshold', data.limit === 'learned' ? 'learned by the classifier' : probability(data.threshold)],
                   ['Opened', <TimeAgo key="opened" at={data.opened_at} />],
                   data.signed_at !== null && ['Signed', <TimeAgo key="signed" at={data.signed_at} />],
                   data.signed_by !== null && ['Signed by', data.signed_by],
@@ -131,7 +131,7 @@ export function CasePage() {
                   ],
                   report !== null && ['Report', <TimeAgo key="issued" at={report.issued_at} />],
                   report !== null && [
-                    'Its digest',
+                    'Report digest',
                     <CopyableCode key="digest" value={report.digest} label="the digest" maxLength={16} />,
                   ],
                 ]}
@@ -148,7 +148,7 @@ export function CasePage() {
         caseId={data.id}
         opened={signing}
         onClose={sign.close}
-        onSigned={(signed) => notifySuccess(`Case of ${signed.patient_code} is signed`, 'Its report is being issued.')}
+        onSigned={(signed) => notifySuccess(`Case of ${signed.patient_code} is signed`, 'The report is being issued.')}
       />
       <CorrectDialog case_={data} opened={correcting} onClose={correct.close} />
     </Page>
@@ -172,7 +172,7 @@ function useReport(data: Case): ReportRow | null {
 function verifiedWords(data: Case): string {
   const parts = [`${data.verified} of ${plural(data.images, 'image')} verified`];
   if (data.uncertain > 0) parts.push(`${data.uncertain} uncertain`);
-  if (data.waiting > 0) parts.push(`${data.waiting} with the classifier`);
+  if (data.waiting > 0) parts.push(`${data.waiting} waiting for the classifier`);
   return parts.join(', ');
 }
 
@@ -194,7 +194,7 @@ function CorrectDialog({ case_, opened, onClose }: { case_: Case; opened: boolea
       const corrected = await review.correct(case_.id, reason.trim());
       await client.invalidateQueries({ queryKey: ['cases'] });
       onClose();
-      notifySuccess(`Version ${corrected.version} is open`, 'Change the verdicts that were wrong, then sign it.');
+      notifySuccess(`Version ${corrected.version} is open`, 'Change the wrong verdicts, then sign it.');
       await navigate({ to: '/cases/$caseId', params: { caseId: corrected.id } });
     } catch (refused) {
       setError(refused);
@@ -207,19 +207,19 @@ function CorrectDialog({ case_, opened, onClose }: { case_: Case; opened: boolea
     <Modal opened={opened} onClose={onClose} title={`Correct the case of ${case_.patient_code}`}>
       <div className={classes.body}>
         <p className={classes.facts}>
-          The signed version {case_.version} and its report stay as they are. A new version opens with its verdicts,
-          names the old one, and is signed anew.
+          The signed version {case_.version} and its report are not changed. A new version opens with the same verdicts,
+          refers to the old one, and must be signed.
         </p>
         <Textarea
           label="Reason"
-          description="Stands in the history and in the new report."
+          description="Shown in the history and in the new report."
           required
           withAsterisk
           autosize
           minRows={2}
           data-autofocus
           value={reason}
-          error={missing ? 'Say what is being corrected and why.' : undefined}
+          error={missing ? 'Enter what is corrected and why.' : undefined}
           onChange={(event) => setReason(event.currentTarget.value)}
         />
         {problem && (
@@ -229,7 +229,7 @@ function CorrectDialog({ case_, opened, onClose }: { case_: Case; opened: boolea
         )}
         <div className={classes.buttons}>
           <Button variant="default" onClick={onClose}>
-            Leave it
+            Cancel
           </Button>
           <Button loading={busy} onClick={() => void submit()}>
             Open version {case_.version + 1}

@@ -74,7 +74,7 @@ export function CasesPage() {
               },
             ]
           : []),
-        { id: 'mine', label: 'For whom', options: [{ value: 'true', label: 'Waiting for me' }] },
+        { id: 'mine', label: 'Assigned', options: [{ value: 'true', label: 'Waiting for me' }] },
       ]}
       searchLabel="Search patient code"
       fixed={{ project_id: projectId }}
@@ -86,7 +86,7 @@ export function CasesPage() {
       empty={{
         icon: <IconCases size={32} />,
         title: 'No cases yet',
-        text: 'A case opens by itself when the images of an upload have been classified.',
+        text: 'A case opens automatically after the uploaded images are classified.',
         action: can('image.upload') && (
           <Button component={AppLink} to="/upload">
             Upload images

@@ -22,15 +22,15 @@ export function DashboardPage() {
     <Page title="Welcome">
       <EmptyState
         icon={<IconReports size={32} />}
-        title="There is nothing for you to do here yet"
-        text="When your report is ready, your doctor gives it to you. Ask there if you have a question."
+        title="No tasks yet"
+        text="Your doctor gives you the report when it is ready. Please ask there if you have questions."
       />
     </Page>
   );
 }
 
 function Overview() {
-  const { projectId, can } = useSession();
+  const { projectId, can, labelName } = useSession();
   const { data, error, refetch } = useQuery({
     queryKey: ['dashboard', projectId],
     queryFn: ({ signal }) => review.dashboard({ project_id: projectId }, signal),
@@ -82,7 +82,12 @@ function Overview() {
       <div className={classes.pair}>
         {data ? <DailyChart title="Uploads" days={data.uploads} unit="Images" /> : <Skeleton height={330} />}
         {data ? (
-          <LabelChart title="Labels" labels={data.labels} unit="Images" axis="Label" />
+          <LabelChart
+            title="Labels"
+            labels={data.labels.map((entry) => ({ ...entry, label: labelName(entry.label) }))}
+            unit="Images"
+            axis="Label"
+          />
         ) : (
           <Skeleton height={330} />
         )}
@@ -93,9 +98,9 @@ function Overview() {
 }
 
 function lead(waiting: number, unverified: number, reads: boolean): string {
-  if (waiting > 0) return `${plural(waiting, 'case waits', 'cases wait')} for you.`;
-  if (reads && unverified > 0) return `${plural(unverified, 'image waits', 'images wait')} to be verified.`;
-  return 'Nothing waits for you.';
+  if (waiting > 0) return `${plural(waiting, 'case is', 'cases are')} waiting for you.`;
+  if (reads && unverified > 0) return `${plural(unverified, 'image needs', 'images need')} verification.`;
+  return 'No open tasks.';
 }
 
 function Count({
@@ -141,7 +146,7 @@ function WaitingForMe() {
       {data === undefined ? (
         <Skeleton height={80} />
       ) : data.items.length === 0 ? (
-        <p className={classes.none}>None. Cases come here when their stage names your role.</p>
+        <p className={classes.none}>None. A case is listed here when its stage requires your role.</p>
       ) : (
         <CaseList cases={data.items} showPatient />
       )}

@@ -61,12 +61,12 @@ export function SignDialog({ caseId, opened, onClose, onSigned }: Props) {
       <div className={classes.body}>
         {reviewCase && (
           <p className={classes.facts}>
-            {plural(reviewCase.images, 'image')}: {agreed} as the classifier said, {verdicts.length - agreed} otherwise
+            {plural(reviewCase.images, 'image')}: {agreed} confirmed, {verdicts.length - agreed} corrected
             {reviewCase.images > verdicts.length && `, ${reviewCase.images - verdicts.length} without a verdict`}.
           </p>
         )}
         {reviewCase && reviewCase.blockers.length > 0 && (
-          <Notice title="Not yet ready to sign">
+          <Notice title="Not ready to sign">
             <List size="sm">
               {reviewCase.blockers.map((blocker) => (
                 <List.Item key={blocker}>{blocker}</List.Item>
@@ -75,10 +75,10 @@ export function SignDialog({ caseId, opened, onClose, onSigned }: Props) {
           </Notice>
         )}
         {reviewCase && reviewCase.blockers.length === 0 && !reviewCase.allowed.sign && (
-          <Notice title={reviewCase.signed_at ? 'This case is signed' : 'Your role does not sign in this stage'}>
+          <Notice title={reviewCase.signed_at ? 'This case is signed' : 'Your role cannot sign in this stage'}>
             {reviewCase.signed_at
-              ? `By ${reviewCase.signed_by}. A correction makes a new version.`
-              : 'The pathway names who signs.'}
+              ? `By ${reviewCase.signed_by}. A correction creates a new version.`
+              : 'The pathway defines who signs.'}
           </Notice>
         )}
         {ready && (
@@ -92,7 +92,7 @@ export function SignDialog({ caseId, opened, onClose, onSigned }: Props) {
               onChange={(event) => setNote(event.currentTarget.value)}
             />
             <p className={classes.facts}>
-              A signed case does not change. A correction later is a new version that names this one.
+              A signed case does not change. A later correction is a new version that refers to this one.
             </p>
           </>
         )}
@@ -103,7 +103,7 @@ export function SignDialog({ caseId, opened, onClose, onSigned }: Props) {
         )}
         <div className={classes.buttons}>
           <Button variant="default" onClick={close}>
-            Not now
+            Cancel
           </Button>
           <Button
             leftSection={<IconSign size={18} />}

@@ -25,7 +25,7 @@ export function AgreementChart({ pathway }: { pathway: string }) {
     return (
       <Panel title="Agreement with signed verdicts">
         <p className={classes.note}>
-          Nothing was signed yet of what both classifiers have read and neither learned from.
+          No signed images yet that both classifiers have classified and neither was trained with.
         </p>
       </Panel>
     );
@@ -35,14 +35,14 @@ export function AgreementChart({ pathway }: { pathway: string }) {
     <LineChart
       title="Agreement with signed verdicts"
       n={`n = ${plural(total, 'signed image')}`}
-      summary={`In use ${share(mean('in_use'))}, in the shadow ${share(mean('shadow'))} said what was signed.`}
+      summary={`In use ${share(mean('in_use'))}, in shadow mode ${share(mean('shadow'))} agree with the signed verdicts.`}
       steps={data.weeks.map((week) => shortDay(week.begins))}
       stepTitle="Week from (month/day)"
       unit="Share that agrees"
       range={[0, 1]}
       lines={[
         { name: 'In use', values: data.weeks.map((week) => week.in_use) },
-        { name: 'In the shadow', values: data.weeks.map((week) => week.shadow) },
+        { name: 'Shadow mode', values: data.weeks.map((week) => week.shadow) },
       ]}
       format={share}
     />
@@ -67,7 +67,7 @@ export function DriftCharts({ pathway }: { pathway: string }) {
         title="Drift"
         side={
           <SegmentedControl
-            aria-label="Span of a point"
+            aria-label="Interval"
             size="xs"
             data={[
               { value: 'day', label: 'By day' },
@@ -80,19 +80,19 @@ export function DriftCharts({ pathway }: { pathway: string }) {
       >
         <div className={classes.reader}>
           {data.alarm && (
-            <Notice tone="red" title="What comes in has changed">
-              {data.sentence} Look at the latest images; a new stain, camera or patient group may need a new training.
+            <Notice tone="red" title="The incoming images have changed">
+              {data.sentence} Check the latest images: a new stain, camera or patient group may need a new training.
             </Notice>
           )}
           <p className={classes.note}>
             {data.reference
-              ? `Held against the first ${plural(data.reference.n, 'image')} that the classifier in use has read: ${share(
+              ? `Compared with the first ${plural(data.reference.n, 'image')} classified by the classifier in use: ${share(
                   data.reference.uncertain ?? 0,
-                )} uncertain, ${share(data.reference.novel ?? 0)} unlike its training data, mean confidence ${(
+                )} uncertain, ${share(data.reference.novel ?? 0)} unlike its training images, mean confidence ${(
                   data.reference.confidence ?? 0
                 ).toFixed(2)}. An alarm needs at least 50 images in a ${step}.`
-              : 'The classifier in use has not read any image here yet.'}
-            {data.reference && data.spans.length === 0 && ' Nothing came in after those yet.'}
+              : 'The classifier in use has not classified any image here yet.'}
+            {data.reference && data.spans.length === 0 && ' No later images yet.'}
           </p>
         </div>
       </Panel>
@@ -104,7 +104,7 @@ export function DriftCharts({ pathway }: { pathway: string }) {
             summary={
               alarms.size > 0
                 ? `${plural(alarms.size, step)} with an alarm, marked “!”.`
-                : `No ${step} with an alarm. Above 0.25 with enough images the labels are no longer spread as at the beginning.`
+                : `No ${step} with an alarm. Above 0.25 with enough images the distribution of labels has changed.`
             }
             steps={steps}
             stepTitle={stepTitle}
@@ -117,7 +117,7 @@ export function DriftCharts({ pathway }: { pathway: string }) {
           <LineChart
             title="Confidence and uncertainty"
             n={`n = ${plural(n, 'image')}`}
-            summary="Mean confidence, and the shares that came out as Uncertain or unlike the training data."
+            summary="Mean confidence, and the shares of uncertain images and of images unlike the training data."
             steps={steps}
             stepTitle={stepTitle}
             unit="Share"

@@ -6,10 +6,10 @@ import { count, share } from '@/lib/format';
 import classes from './training.module.css';
 
 const LIMIT_NAMES: Record<string, string> = {
-  images: 'Signed images that both have read',
+  images: 'Signed images classified by both',
   margin: 'Balanced accuracy below the one in use',
   ece: 'Expected calibration error',
-  abstention: 'Share of images on which it abstains',
+  abstention: 'Share of images without a label',
 };
 
 function formatCheck(check: Check): [value: string, limit: string] {

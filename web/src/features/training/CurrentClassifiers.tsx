@@ -41,20 +41,20 @@ export function CurrentClassifiers({ state }: { state: PathwayClassifiers }) {
           words={
             state.in_use.since ? (
               <>
-                Since <TimeAgo at={state.in_use.since} />, appointed by {state.in_use.by}.
+                Since <TimeAgo at={state.in_use.since} />; activated by {state.in_use.by}.
               </>
             ) : (
-              'The one that the pathway names.'
+              'The default classifier of the pathway.'
             )
           }
         />
       </Panel>
       <Panel
-        title="In the shadow"
+        title="Shadow mode"
         side={
           state.shadow && (
             <Button variant="default" size="compact-sm" onClick={end.open}>
-              End reading
+              Stop shadow mode
             </Button>
           )
         }
@@ -65,8 +65,8 @@ export function CurrentClassifiers({ state }: { state: PathwayClassifiers }) {
             digest={state.shadow.digest}
             words={
               <>
-                Reads all that comes in since <TimeAgo at={state.shadow.since} />; nobody who reads images sees what it
-                says.
+                Classifies all new images since <TimeAgo at={state.shadow.since} />. Its predictions are not shown to
+                reviewers.
               </>
             }
           />
@@ -81,19 +81,19 @@ export function CurrentClassifiers({ state }: { state: PathwayClassifiers }) {
         code={state.pathway}
         codeName="pathway"
         confirmLabel="Roll back"
-        consequence={`${state.in_use.classifier} reads no more images of ${state.title}; the classifier before it reads them from now on. What ${state.in_use.classifier} said stays, under its digest.`}
+        consequence={`New images of ${state.title} are classified by the previous classifier instead of ${state.in_use.classifier}. Existing predictions are kept.`}
         onConfirm={async () => {
           const after = await training.rollBack(state.pathway);
           await refresh();
-          notifySuccess(`${after.in_use.classifier} reads again`);
+          notifySuccess(`${after.in_use.classifier} is in use again`);
         }}
       />
-      <Modal opened={ending} onClose={end.close} title="End reading in the shadow">
+      <Modal opened={ending} onClose={end.close} title="Stop shadow mode">
         <div className={classes.form}>
-          <p className={classes.text}>{state.shadow?.classifier} reads no new images. What it said so far stays.</p>
+          <p className={classes.text}>{state.shadow?.classifier} classifies no new images. Its predictions are kept.</p>
           <div className={`${classes.buttons} ${classes.end}`}>
             <Button variant="default" onClick={end.close}>
-              Keep it
+              Cancel
             </Button>
             <Button
               onClick={() =>
@@ -104,7 +104,7 @@ export function CurrentClassifiers({ state }: { state: PathwayClassifiers }) {
                   .finally(end.close)
               }
             >
-              End reading
+              Stop shadow mode
             </Button>
           </div>
         </div>
@@ -141,9 +141,9 @@ function StartShadow({ state }: { state: PathwayClassifiers }) {
     try {
       const after = await training.startShadow(state.pathway, digest);
       await refresh();
-      notifySuccess(`${after.shadow?.classifier ?? 'It'} reads in the shadow`);
+      notifySuccess(`${after.shadow?.classifier ?? 'The classifier'} runs in shadow mode`);
     } catch (error) {
-      notifyProblem(error, 'No classifier reads in the shadow');
+      notifyProblem(error, 'Shadow mode was not started');
     } finally {
       setBusy(false);
     }
@@ -151,8 +151,7 @@ function StartShadow({ state }: { state: PathwayClassifiers }) {
   if (classifiers && others.length === 0) {
     return (
       <p className={classes.note}>
-        There is no other classifier. <Link to="/training/new">Train one</Link>; then it can read here beside the one in
-        use, without being shown.
+        There is no other classifier. <Link to="/training/new">Train one</Link>; it can then run here in shadow mode.
       </p>
     );
   }
@@ -160,7 +159,7 @@ function StartShadow({ state }: { state: PathwayClassifiers }) {
     <div className={classes.reader}>
       <Select
         label="Classifier"
-        placeholder="Choose one"
+        placeholder="Select a classifier"
         data={others.map((classifier) => ({
           value: classifier.digest,
           label: `${classifier.name} ${classifier.version} (${classifier.digest.slice(0, 8)})`,
@@ -170,7 +169,7 @@ function StartShadow({ state }: { state: PathwayClassifiers }) {
       />
       <div className={classes.buttons}>
         <Button disabled={!digest} loading={busy} onClick={() => void start()}>
-          Begin reading in the shadow
+          Start shadow mode
         </Button>
       </div>
     </div>

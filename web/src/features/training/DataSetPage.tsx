@@ -4,6 +4,7 @@ import { keepPreviousData, useQuery, useSuspenseQuery } from '@tanstack/react-qu
 import { useParams } from '@tanstack/react-router';
 import { useState } from 'react';
 import { training } from '@/api/calls';
+import { useSession } from '@/api/session';
 import type { DataSet, DataSetRow } from '@/api/types';
 import { CopyableCode } from '@/components/CopyableCode';
 import { DetailList } from '@/components/DetailList';
@@ -17,7 +18,7 @@ import { RowTable } from '@/components/RowTable';
 import classes from './training.module.css';
 
 const PARTS: [string, string][] = [
-  ['train', 'Learning'],
+  ['train', 'Training'],
   ['val', 'Validation'],
   ['test', 'Test'],
 ];
@@ -35,7 +36,7 @@ export function DataSetPage() {
       trail={[{ to: '/training/datasets', title: 'Data sets' }]}
       actions={
         <Button component={AppLink} to={`/training/new?dataset=${dataset.id}`} leftSection={<IconTraining size={18} />}>
-          Train from it
+          Start training
         </Button>
       }
     >
@@ -43,9 +44,9 @@ export function DataSetPage() {
         left={
           <>
             {dataset.erased > 0 && (
-              <Notice title={`${plural(dataset.erased, 'image')} erased since`}>
-                Their patients were erased. Trainings from now on learn without them; the digest is that of the version
-                as it was made.
+              <Notice title={`${plural(dataset.erased, 'image')} erased`}>
+                Their patients were erased. New trainings do not use these images. The digest is that of the original
+                version.
               </Notice>
             )}
             {dataset.gaps.length > 0 && (
@@ -63,21 +64,21 @@ export function DataSetPage() {
         }
         right={
           <>
-            <Panel title="Facts">
+            <Panel title="Details">
               <DetailList
                 details={[
                   ['Images', count(dataset.images)],
-                  ['Labels from', dataset.origin === 'verdicts' ? 'Signed verdicts' : 'An uploaded ZIP'],
+                  ['Label source', dataset.origin === 'verdicts' ? 'Signed verdicts' : 'An uploaded ZIP'],
                   dataset.pathway !== null && ['Pathway', dataset.pathway],
                   ['Project', dataset.project],
-                  ['Made by', dataset.created_by],
-                  ['Made', <TimeAgo key="made" at={dataset.created_at} />],
+                  ['Created by', dataset.created_by],
+                  ['Created', <TimeAgo key="made" at={dataset.created_at} />],
                   ['Digest', <CopyableCode key="digest" value={dataset.digest} label="the digest" maxLength={16} />],
                 ]}
               />
             </Panel>
             {Object.keys(dataset.left_out).length > 0 && (
-              <Panel title="Left out">
+              <Panel title="Excluded">
                 <DetailList
                   details={Object.entries(dataset.left_out).map(([reason, number]) => [capital(reason), count(number)])}
                 />
@@ -91,6 +92,7 @@ export function DataSetPage() {
 }
 
 function Counts({ dataset }: { dataset: DataSet }) {
+  const { labelName } = useSession();
   const labels = Object.entries(dataset.counts);
   const total = (part: string) => labels.reduce((sum, [, of]) => sum + (of[part] ?? 0), 0);
   return (
@@ -100,7 +102,7 @@ function Counts({ dataset }: { dataset: DataSet }) {
         headers={['Label', ...PARTS.map(([, title]) => title), 'All']}
         rows={[
           ...labels.map(([label, of]) => [
-            label,
+            labelName(label),
             ...PARTS.map(([part]) => count(of[part] ?? 0)),
             count(PARTS.reduce((sum, [part]) => sum + (of[part] ?? 0), 0)),
           ]),
@@ -121,7 +123,7 @@ function Provenance({ dataset }: { dataset: DataSet }) {
   const pages = Math.max(1, Math.ceil(dataset.images / ROWS));
   return (
     <Panel
-      title="Where the labels come from"
+      title="Origin of the labels"
       side={
         <Anchor href={training.provenanceUrl(dataset.id)} download>
           <IconDownload size={16} style={{ verticalAlign: '-3px' }} /> CSV
@@ -144,10 +146,11 @@ function Provenance({ dataset }: { dataset: DataSet }) {
 }
 
 function Rows({ rows }: { rows: DataSetRow[] }) {
+  const { labelName } = useSession();
   return (
     <RowTable
-      name="Where the labels come from"
-      headers={['Image', 'Label', 'Part', 'Patient', 'Said by', 'When', 'Case']}
+      name="Origin of the labels"
+      headers={['Image', 'Label', 'Part', 'Patient', 'Labeled by', 'When', 'Case']}
       rows={rows.map((row) => [
         row.image_id ? (
           <AppLink key="image" to={`/images/${row.image_id}`}>
@@ -156,7 +159,7 @@ function Rows({ rows }: { rows: DataSetRow[] }) {
         ) : (
           count(row.number)
         ),
-        row.label,
+        labelName(row.label),
         PARTS.find(([part]) => part === row.part)?.[1] ?? row.part,
         row.source === 'erased' ? 'erased' : (row.patient_code ?? '–'),
         row.source === 'uploaded' ? 'the upload' : (row.said_by ?? '–'),

@@ -15,7 +15,7 @@ export function DataSetsPage() {
   const { projectId } = useSession();
   const button = (
     <Button component={Link} to="/training/datasets/new" leftSection={<IconPlus size={18} />}>
-      Make a version
+      New version
     </Button>
   );
   return (
@@ -34,7 +34,7 @@ export function DataSetsPage() {
         },
         {
           id: 'origin',
-          header: 'Labels from',
+          header: 'Label source',
           cell: (row) => (row.origin === 'verdicts' ? 'Signed verdicts' : 'An uploaded ZIP'),
         },
         { id: 'labels', header: 'Labels', align: 'end', cell: (row) => count(Object.keys(row.counts).length) },
@@ -48,8 +48,8 @@ export function DataSetsPage() {
         },
         { id: 'erased', header: 'Erased', align: 'end', cell: (row) => count(row.erased), hidden: true },
         { id: 'project', header: 'Project', cell: (row) => row.project },
-        { id: 'by', header: 'Made by', cell: (row) => row.created_by },
-        { id: 'made', header: 'Made', sort: 'created_at', cell: (row) => <TimeAgo at={row.created_at} /> },
+        { id: 'by', header: 'Created by', cell: (row) => row.created_by },
+        { id: 'made', header: 'Created', sort: 'created_at', cell: (row) => <TimeAgo at={row.created_at} /> },
         {
           id: 'digest',
           header: 'Digest',
@@ -65,7 +65,7 @@ export function DataSetsPage() {
       empty={{
         icon: <IconFolder size={32} />,
         title: 'No data sets yet',
-        text: 'Make a version of what was signed, or upload a ZIP with a folder for each label.',
+        text: 'Create a version from signed verdicts, or upload a ZIP with a folder for each label.',
         action: button,
       }}
     />

@@ -33,7 +33,7 @@ export function InUsePage() {
     <Page
       title="In use"
       tabs={<TrainingTabs />}
-      lead="Which classifier reads the images of a pathway, which one reads unseen in its shadow, and who may take its place."
+      lead="The classifier of each pathway, the classifier in shadow mode, and requests for promotion."
       actions={
         (pathways?.length ?? 0) > 1 && (
           <Select
@@ -67,10 +67,10 @@ export function InUsePage() {
 function AppointmentHistory({ state }: { state: PathwayClassifiers }) {
   if (state.history.length === 0) return null;
   return (
-    <Panel title="Who read when">
+    <Panel title="History">
       <RowTable
-        name="Who read when"
-        headers={['Classifier', 'Part', 'From', 'Until', 'Appointed by', 'Digest']}
+        name="History"
+        headers={['Classifier', 'Part', 'From', 'Until', 'Activated by', 'Digest']}
         rows={state.history.map((appointment) => [
           appointment.classifier,
           capital(appointment.part),

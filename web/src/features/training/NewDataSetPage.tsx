@@ -35,9 +35,9 @@ export function NewDataSetPage() {
     event.preventDefault();
     const form = event.currentTarget;
     const problems: Record<string, string> = {};
-    if (source === 'verdicts' && !pathwayName) problems.pathway = 'Choose the pathway.';
-    if (source === 'zip' && !file) problems.file = 'Choose the ZIP.';
-    if (source === 'zip' && !name.trim()) problems.name = 'Give the data set a name.';
+    if (source === 'verdicts' && !pathwayName) problems.pathway = 'Select a pathway.';
+    if (source === 'zip' && !file) problems.file = 'Select a ZIP file.';
+    if (source === 'zip' && !name.trim()) problems.name = 'Enter a name.';
     setErrors(problems);
     setProblem(null);
     if (Object.keys(problems).length === 0) {
@@ -69,14 +69,14 @@ export function NewDataSetPage() {
   return (
     <Page
       width="text"
-      title="Make a version"
+      title="New version"
       trail={[{ to: '/training/datasets', title: 'Data sets' }]}
-      lead="A version never changes. A patient is learned from or measured with, in this and in every later version alike."
+      lead="A version never changes. Each patient belongs to one part (training, validation or test), in this and in all later versions."
     >
       <Panel>
         <form onSubmit={(event) => void submit(event)} noValidate className={classes.form}>
           <SegmentedControl
-            aria-label="Where the labels come from"
+            aria-label="Origin of the labels"
             data={[
               { value: 'verdicts', label: 'Signed verdicts' },
               { value: 'zip', label: 'A ZIP of images' },
@@ -108,7 +108,7 @@ export function NewDataSetPage() {
               />
               <TextInput
                 label="Name"
-                description="The pathway's own name if left empty."
+                description="Leave empty to use the name of the pathway."
                 value={name}
                 error={errors.name}
                 onChange={(event) => setName(event.currentTarget.value)}
@@ -116,8 +116,8 @@ export function NewDataSetPage() {
                 autoComplete="off"
               />
               <p className={classes.note}>
-                Takes in every image of a signed case with its verdict. Labels that the pathway does not count, and
-                cases that are being corrected, are left out and counted.
+                Includes every image of the signed cases with its verdict. Labels that the pathway does not count and
+                cases under correction are excluded; their number is shown.
               </p>
             </>
           ) : (
@@ -142,14 +142,14 @@ export function NewDataSetPage() {
               />
               <p className={classes.note}>
                 A folder for each label, or images with a <code>labels.csv</code> of <code>path,label,group</code>;
-                images of one group (a patient) stay together. Only pixels are kept: no file names, no metadata. What is
-                written into the pixels stays there, so upload no image that shows a name.
+                images of one group (a patient) stay together. Only pixels are stored, without file names and metadata.
+                Text in the image is not removed: do not upload images that show a name.
               </p>
               {file && busy && (
                 <p className={classes.text} role="status">
                   {sent !== null && sent < 1
                     ? `${share(sent)} of ${bytes(file.size)} sent`
-                    : 'All is sent. Each image is now decoded and checked; that takes about a minute for 1,000 images.'}
+                    : 'Upload complete. Each image is now decoded and checked; this takes about a minute for 1,000 images.'}
                 </p>
               )}
             </>
@@ -161,7 +161,7 @@ export function NewDataSetPage() {
           )}
           <div className={classes.buttons}>
             <Button type="submit" loading={busy}>
-              Make the version
+              Create version
             </Button>
             <Button component={Link} to="/training/datasets" variant="default">
               Cancel

@@ -44,11 +44,11 @@ export function NewRunPage() {
     const form = event.currentTarget;
     const problems: Record<string, string> = {};
     if (!/^[a-z0-9][a-z0-9-]{0,62}$/.test(name))
-      problems.name = 'Small letters, digits and hyphens, such as our-smears.';
-    if (!datasetId) problems.dataset_id = 'Choose what to learn from.';
-    if (recipe === null) problems.recipe = 'Choose how to learn.';
-    if (needsStart && !init.trim()) problems.init = 'Name what to start from; "none" starts from nothing.';
-    if (overrule && !reason.trim()) problems.overrule_leakage = 'Say why; the reason stands on the card.';
+      problems.name = 'Use lower-case letters, digits and hyphens, for example our-smears.';
+    if (!datasetId) problems.dataset_id = 'Select a data set.';
+    if (recipe === null) problems.recipe = 'Select a recipe.';
+    if (needsStart && !init.trim()) problems.init = 'Enter the initial weights, or "none".';
+    if (overrule && !reason.trim()) problems.overrule_leakage = 'Enter a reason; the model card shows it.';
     setErrors(problems);
     setProblem(null);
     if (Object.keys(problems).length === 0 && datasetId && recipe !== null) {
@@ -79,14 +79,14 @@ export function NewRunPage() {
       width="text"
       title="Start training"
       trail={[{ to: '/training', title: 'Trainings' }]}
-      lead="The server learns in the background: you can close this page. Nothing reads images until it is promoted by two people."
+      lead="Training runs in the background; you can close this page. The new classifier is not used until two people have promoted it."
     >
       <Panel>
         <form onSubmit={(event) => void submit(event)} noValidate className={classes.form}>
           <Select
             label="Data set"
             required
-            placeholder={datasets && datasets.items.length === 0 ? 'There is none yet' : 'Choose a version'}
+            placeholder={datasets && datasets.items.length === 0 ? 'No data sets yet' : 'Select a version'}
             data={(datasets?.items ?? []).map((version) => ({
               value: version.id,
               label: `${version.name} v${version.version} (${plural(version.images, 'image')})`,
@@ -98,7 +98,7 @@ export function NewRunPage() {
           />
           {datasets?.items.length === 0 && (
             <p className={classes.note}>
-              <Link to="/training/datasets/new">Make a data set</Link> first.
+              <Link to="/training/datasets/new">Create a data set</Link> first.
             </p>
           )}
           {chosen && chosen.gaps.length > 0 && (
@@ -112,7 +112,7 @@ export function NewRunPage() {
           )}
           <TextInput
             label="Name of the classifier"
-            description="Small letters, digits and hyphens; the version gets its own digest."
+            description="Lower-case letters, digits and hyphens. Each version has its own digest."
             required
             value={name}
             error={errors.name}
@@ -122,12 +122,12 @@ export function NewRunPage() {
           />
           <Select
             label="Recipe"
-            description="Network, sizes, variations and schedule."
+            description="Network, image size, augmentation and schedule."
             required
-            placeholder="Choose a recipe"
+            placeholder="Select a recipe"
             data={[
               ...(recipes ?? []).map((option) => ({ value: option.name, label: `${option.title} (${option.name})` })),
-              { value: OWN, label: 'My own recipe (TOML)' },
+              { value: OWN, label: 'Custom recipe (TOML)' },
             ]}
             value={recipe}
             error={errors.recipe}
@@ -149,9 +149,9 @@ export function NewRunPage() {
             />
           )}
           <TextInput
-            label="Start from"
+            label="Initial weights"
             required={needsStart}
-            description={`${needsStart ? 'This recipe begins with weights that do not ship with Medhub: name them.' : 'Empty: as the recipe says.'} timm:NAME for published weights, the name of a file in the folder weights below the data folder, or none.`}
+            description={`${needsStart ? 'This recipe needs weights that are not included in Medhub: enter their name.' : 'Leave empty to use the weights of the recipe.'} timm:NAME for published weights, the name of a file in the folder weights below the data folder, or none.`}
             value={init}
             error={errors.init}
             onChange={(event) => setInit(event.currentTarget.value)}
@@ -159,8 +159,8 @@ export function NewRunPage() {
             spellCheck={false}
           />
           <Checkbox
-            label="Go on even if images overlap between learning and measuring"
-            description="Otherwise such a leak ends the training. The reason stands on the classifier's card for ever."
+            label="Continue even if training and test images overlap"
+            description="Otherwise the training stops. The model card shows the reason."
             checked={overrule}
             onChange={(event) => setOverrule(event.currentTarget.checked)}
           />

@@ -36,7 +36,7 @@ export function LimitsPanel({ state }: { state: PathwayClassifiers }) {
     try {
       await training.setLimits(state.pathway, limits);
       await refresh();
-      notifySuccess('The limits are fixed');
+      notifySuccess('Limits saved');
     } catch (error) {
       setProblem(asProblem(error));
     } finally {
@@ -57,16 +57,16 @@ export function LimitsPanel({ state }: { state: PathwayClassifiers }) {
     />
   );
   return (
-    <Panel title="Limits of a promotion">
+    <Panel title="Promotion limits">
       <form onSubmit={(event) => void submit(event)} className={classes.reader}>
         <p className={classes.note}>
           {state.limits ? (
             <>
-              Fixed by {state.limits.changed_by}, <TimeAgo at={state.limits.changed_at} />. A request keeps the limits
-              under which it was made.
+              Set by {state.limits.changed_by}, <TimeAgo at={state.limits.changed_at} />. A request keeps the limits
+              that were valid when it was made.
             </>
           ) : (
-            'Not fixed yet. Fix them before anybody asks, so that no result decides on its own measure.'
+            'Not set. Set them before a promotion is requested, so that the results cannot influence the limits.'
           )}
         </p>
         <div className={classes.choices}>
@@ -81,9 +81,9 @@ export function LimitsPanel({ state }: { state: PathwayClassifiers }) {
             value={limits.ece}
             onChange={(value) => setLimits({ ...limits, ece: Number(value) || 0 })}
           />
-          {percent('abstention', 'Abstains on, at most', 100)}
+          {percent('abstention', 'Share without a label, at most', 100)}
           <NumberInput
-            label="Signed images that both have read, at least"
+            label="Signed images classified by both, at least"
             min={1}
             step={10}
             allowDecimal={false}
@@ -100,7 +100,7 @@ export function LimitsPanel({ state }: { state: PathwayClassifiers }) {
         {mayChange && (
           <div className={classes.buttons}>
             <Button type="submit" variant="default" loading={busy}>
-              Fix the limits
+              Save limits
             </Button>
           </div>
         )}

@@ -33,9 +33,9 @@ export function PromotionPanel({ state }: { state: PathwayClassifiers }) {
     try {
       await training.requestPromotion({ digest: state.shadow.digest, pathway: state.pathway });
       await refresh();
-      notifySuccess('The promotion is asked for', 'Another person, an administrator, approves it.');
+      notifySuccess('Promotion requested', 'Another administrator approves it.');
     } catch (error) {
-      notifyProblem(error, 'The promotion was not asked for');
+      notifyProblem(error, 'The promotion was not requested');
     } finally {
       setBusy(false);
     }
@@ -48,32 +48,32 @@ export function PromotionPanel({ state }: { state: PathwayClassifiers }) {
         ) : state.shadow && state.checks ? (
           <>
             <p className={classes.text}>
-              {state.shadow.classifier}, held against what was signed of the same images as {state.in_use.classifier}:
+              {state.shadow.classifier} compared with {state.in_use.classifier} on the same signed images:
             </p>
             <Checks checks={state.checks} />
             {state.checks.some((check) => !check.met) && (
               <p className={classes.note}>
-                You can ask now, but it can be approved only once every limit is met. Images of patients that it learned
-                from do not count; each signed case adds to the others.
+                You can request the promotion now, but it can be approved only when every limit is met. Images of
+                patients in its training data do not count. Each newly signed case is added.
               </p>
             )}
             <div className={classes.buttons}>
               <Button loading={busy} onClick={() => void requestPromotion()}>
-                Ask for promotion
+                Request promotion
               </Button>
             </div>
           </>
         ) : (
           <p className={classes.note}>
             {state.shadow
-              ? 'Limits are not fixed yet: an administrator fixes them before a promotion is asked for.'
-              : 'A classifier that has read in the shadow can be promoted: one person asks, an administrator who is somebody else approves.'}
+              ? 'No limits are set. An administrator sets them before a promotion can be requested.'
+              : 'A classifier in shadow mode can be promoted: one person requests it, and a different administrator approves it.'}
           </p>
         )}
         {decided.length > 0 && (
           <RowTable
             name="Decided promotions"
-            headers={['Classifier', 'Decision', 'Asked by', 'Decided by', 'When', 'Reason']}
+            headers={['Classifier', 'Decision', 'Requested by', 'Decided by', 'When', 'Reason']}
             rows={decided.map((promotion) => [
               <Link key="name" to="/classifiers/$digest" params={{ digest: promotion.digest }}>
                 {promotion.classifier}
@@ -107,7 +107,7 @@ function PendingPromotion({ promotion }: { promotion: Promotion }) {
       reject.close();
       notifySuccess(done);
     } catch (error) {
-      notifyProblem(error, 'The promotion is not decided');
+      notifyProblem(error, 'The decision was not saved');
     } finally {
       setBusy(false);
     }
@@ -115,26 +115,24 @@ function PendingPromotion({ promotion }: { promotion: Promotion }) {
   return (
     <>
       <p className={classes.text}>
-        {promotion.requested_by} asks for <strong>{promotion.classifier}</strong> to be taken into use,{' '}
-        <TimeAgo at={promotion.requested_at} />. The limits were fixed by {promotion.limits_fixed_by},{' '}
+        {promotion.requested_by} requested the promotion of <strong>{promotion.classifier}</strong>{' '}
+        <TimeAgo at={promotion.requested_at} />. The limits were set by {promotion.limits_fixed_by}{' '}
         <TimeAgo at={promotion.limits_fixed_at} />.
       </p>
       <Checks checks={promotion.checks} />
       {can('promotion.decide') ? (
         <>
           {promotion.mine && (
-            <p className={classes.note}>You asked for it yourself; another administrator approves it.</p>
+            <p className={classes.note}>You requested it yourself; another administrator must approve it.</p>
           )}
           {!promotion.keeps_limits && (
-            <p className={classes.note}>It does not keep every limit, so it cannot be approved now.</p>
+            <p className={classes.note}>Not every limit is met, so it cannot be approved now.</p>
           )}
           <div className={classes.buttons}>
             <Button
               loading={busy}
               disabled={promotion.mine || !promotion.keeps_limits}
-              onClick={() =>
-                void act(() => training.approve(promotion.id), `${promotion.classifier} reads from now on`)
-              }
+              onClick={() => void act(() => training.approve(promotion.id), `${promotion.classifier} is in use now`)}
             >
               Approve promotion
             </Button>
@@ -151,7 +149,7 @@ function PendingPromotion({ promotion }: { promotion: Promotion }) {
           className={classes.form}
           onSubmit={(event) => {
             event.preventDefault();
-            void act(() => training.reject(promotion.id, reason.trim()), 'The promotion is rejected');
+            void act(() => training.reject(promotion.id, reason.trim()), 'Promotion rejected');
           }}
         >
           <Textarea

@@ -33,7 +33,7 @@ export function RunPage() {
       await training.stop(run.id);
       await client.invalidateQueries({ queryKey: ['runs'] });
     } catch (error) {
-      notifyProblem(error, `The training of ${run.name} goes on`);
+      notifyProblem(error, `The training of ${run.name} was not stopped`);
     } finally {
       setBusy(false);
     }
@@ -65,17 +65,17 @@ export function RunPage() {
         left={
           <>
             {run.state === 'failed' && (
-              <Notice tone="red" title="No classifier was made">
+              <Notice tone="red" title="Training failed">
                 {run.failure}
               </Notice>
             )}
             {run.state === 'done' && run.digest && (
               <Notice title="The classifier is ready">
-                Read its{' '}
+                Review its{' '}
                 <Link to="/classifiers/$digest" params={{ digest: run.digest }}>
-                  card
+                  model card
                 </Link>
-                , then let it read in the shadow under <Link to="/training/use">In use</Link>.
+                , then evaluate it in shadow mode under <Link to="/training/use">In use</Link>.
               </Notice>
             )}
             {isRunning(run.state) && <Progress run={run} />}
@@ -84,7 +84,7 @@ export function RunPage() {
         }
         right={
           <>
-            <Panel title="Facts">
+            <Panel title="Details">
               <DetailList
                 details={[
                   [
@@ -94,16 +94,16 @@ export function RunPage() {
                     </Link>,
                   ],
                   ['Recipe', run.recipe],
-                  ['Start from', run.init ?? 'as the recipe says'],
-                  ['Asked for by', run.created_by],
-                  ['Asked for', <TimeAgo key="asked" at={run.created_at} />],
+                  ['Initial weights', run.init ?? 'from the recipe'],
+                  ['Requested by', run.created_by],
+                  ['Requested', <TimeAgo key="asked" at={run.created_at} />],
                   ['Started', run.started_at ? <TimeAgo key="started" at={run.started_at} /> : 'not yet'],
                   run.finished_at !== null && ['Ended', <TimeAgo key="ended" at={run.finished_at} />],
                   run.digest !== null && [
                     'Digest',
                     <CopyableCode key="digest" value={run.digest} label="the digest" maxLength={16} />,
                   ],
-                  run.overrule_leakage !== null && ['Leak accepted', run.overrule_leakage],
+                  run.overrule_leakage !== null && ['Overlap accepted', run.overrule_leakage],
                 ]}
               />
             </Panel>
@@ -186,14 +186,14 @@ function Curves({ run }: { run: Run }) {
         n={n}
         summary={
           last.validation_loss === null
-            ? 'Learning has begun.'
-            : `Loss ${last.loss?.toFixed(3) ?? '–'} in learning, ${last.validation_loss.toFixed(3)} on validation images.`
+            ? 'Training has started.'
+            : `Loss ${last.loss?.toFixed(3) ?? '–'} on training images, ${last.validation_loss.toFixed(3)} on validation images.`
         }
         steps={steps}
         stepTitle="Epoch"
         unit="Loss"
         lines={[
-          { name: 'Learning', values: epochs.map((epoch) => epoch.loss) },
+          { name: 'Training', values: epochs.map((epoch) => epoch.loss) },
           { name: 'Validation', values: epochs.map((epoch) => epoch.validation_loss) },
         ]}
         format={(value) => value.toFixed(2)}

@@ -30,7 +30,7 @@ export function RunsPage() {
         { id: 'dataset', header: 'Data set', cell: (row) => row.dataset },
         { id: 'recipe', header: 'Recipe', cell: (row) => row.recipe },
         { id: 'by', header: 'Started by', cell: (row) => row.created_by },
-        { id: 'created', header: 'Asked for', sort: 'created_at', cell: (row) => <TimeAgo at={row.created_at} /> },
+        { id: 'created', header: 'Requested', sort: 'created_at', cell: (row) => <TimeAgo at={row.created_at} /> },
       ]}
       searchLabel="Search classifier name"
       fixed={{ project_id: projectId }}
@@ -41,8 +41,8 @@ export function RunsPage() {
       refetchInterval={(rows) => (rows?.some((row) => isRunning(row.state)) ? 3000 : false)}
       empty={{
         icon: <IconTraining size={32} />,
-        title: 'Nothing was trained yet',
-        text: 'Make a data set of signed verdicts or of a ZIP, then start a training with one of the recipes.',
+        title: 'No trainings yet',
+        text: 'Create a data set from signed verdicts or a ZIP, then start a training with a recipe.',
         action: button,
       }}
     />

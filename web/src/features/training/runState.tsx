@@ -9,7 +9,7 @@ type State = RunRow['state'];
 const TONES: Record<State, Tone> = { waiting: 'gray', running: 'blue', done: 'green', failed: 'red', stopped: 'gray' };
 const TITLES: Record<State, string> = {
   waiting: 'Waiting',
-  running: 'At work',
+  running: 'Running',
   done: 'Done',
   failed: 'Failed',
   stopped: 'Stopped',
@@ -34,17 +34,17 @@ export function RunState({ state }: { state: State }) {
 export const isRunning = (state: State) => state === 'waiting' || state === 'running';
 
 export const STAGES: [name: string, title: string][] = [
-  ['preparing', 'Writing the images'],
-  ['reading', 'Reading them'],
-  ['checking', 'Looking for leaks'],
-  ['learning', 'Learning'],
+  ['preparing', 'Preparing images'],
+  ['reading', 'Loading images'],
+  ['checking', 'Checking for overlap'],
+  ['learning', 'Training'],
   ['calibrating', 'Calibrating'],
   ['exporting', 'Exporting'],
   ['measuring', 'Measuring'],
 ];
 
 export function stageTitle(name: string | null): string {
-  return STAGES.find(([known]) => known === name)?.[1] ?? name ?? 'Waiting for a free runner';
+  return STAGES.find(([known]) => known === name)?.[1] ?? name ?? 'Waiting for a free worker';
 }
 
 export function duration(seconds: number): string {

@@ -31,15 +31,15 @@ export function ContentPanel({ image }: { image: Image }) {
   if (error)
     return (
       <Panel title="Content">
-        <Notice tone="red" title="This object cannot be shown">
-          {asProblem(error).detail} It can be downloaded as it is.
+        <Notice tone="red" title="This object cannot be displayed">
+          {asProblem(error).detail} You can download it.
         </Notice>
       </Panel>
     );
   if (!content)
     return (
       <Panel>
-        <div aria-busy="true" aria-label="Reading the object">
+        <div aria-busy="true" aria-label="Loading the object">
           <Skeleton height={420} />
         </div>
       </Panel>
@@ -48,7 +48,7 @@ export function ContentPanel({ image }: { image: Image }) {
     <Panel title={content.class_name || 'Content'}>
       <div className={classes.stack}>
         {content.notes.map((note) => (
-          <Notice key={note} tone="gray" title="Not all is shown">
+          <Notice key={note} tone="gray" title="Not everything is displayed">
             {note}
           </Notice>
         ))}
@@ -113,7 +113,7 @@ export function Segments({ image, frame }: { image: Image; frame: number }) {
             <rect width="14" height="14" rx="3" fill={segment.color} stroke="var(--mh-strong-border)" />
           </svg>
           <span>
-            {segment.number} {segment.label || segment.property_type || 'without a name'}
+            {segment.number} {segment.label || segment.property_type || 'unnamed'}
             {segment.property_type && segment.label !== segment.property_type && (
               <span className={classes.name}> {segment.property_type}</span>
             )}
@@ -121,7 +121,7 @@ export function Segments({ image, frame }: { image: Image; frame: number }) {
           </span>
         </li>
       ))}
-      {content.segments.length === 0 && <li>This segmentation does not say what its segments are.</li>}
+      {content.segments.length === 0 && <li>This segmentation does not describe its segments.</li>}
     </ul>
   );
 }

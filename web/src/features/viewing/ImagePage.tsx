@@ -33,7 +33,7 @@ export function ImagePage() {
     queryFn: ({ signal }) => viewing.image(imageId, signal),
     refetchInterval: (query) => (query.state.data?.state === 'waiting' ? 1_000 : false),
   });
-  const { can } = useSession();
+  const { can, labelName } = useSession();
   const navigate = useNavigate();
   const client = useQueryClient();
   const stage = useRef<ViewerHandle>(null);
@@ -67,7 +67,7 @@ export function ImagePage() {
               to={`/worklist?case_id=${image.case_id}&image=${image.id}`}
               leftSection={<IconWorklist size={18} />}
             >
-              Read it
+              Read image
             </Button>
           )}
           {image.case_id && (
@@ -87,7 +87,7 @@ export function ImagePage() {
           {can('image.delete') && (
             <Menu position="bottom-end">
               <Menu.Target>
-                <Button variant="default" px={10} aria-label="More acts">
+                <Button variant="default" px={10} aria-label="More actions">
                   <IconDots />
                 </Button>
               </Menu.Target>
@@ -135,7 +135,7 @@ export function ImagePage() {
                 {prediction?.evidence && (
                   <>
                     <Switch
-                      label="Evidence: what the classifier looked at, not a diagnosis"
+                      label="Evidence map: what the classifier looked at, not a diagnosis"
                       checked={evidence.shown}
                       onChange={(event) => setEvidence({ ...evidence, shown: event.currentTarget.checked })}
                     />
@@ -178,12 +178,12 @@ export function ImagePage() {
         right={
           <>
             {image.shown_as === 'image' && (
-              <Panel title="What was said">
+              <Panel title="Results">
                 <div className={classes.says}>
                   <StatusMark image={image} />
                   {verdict && (
                     <div>
-                      <div className={classes.label}>{verdict.label}</div>
+                      <div className={classes.label}>{labelName(verdict.label)}</div>
                       {verdict.note && <q>{verdict.note}</q>}
                       <p className={classes.muted}>
                         {verdict.by}, <TimeAgo at={verdict.at} />
@@ -196,28 +196,26 @@ export function ImagePage() {
                         <UncertainNotice prediction={prediction} noteNeeded={!verdict} />
                       ) : (
                         <div>
-                          <span className={classes.muted}>Classifier says</span>
+                          <span className={classes.muted}>Prediction</span>
                           <div className={classes.label}>
-                            {prediction.label} {probability(prediction.probabilities[prediction.label] ?? 0)}
+                            {labelName(prediction.label)} {probability(prediction.probabilities[prediction.label] ?? 0)}
                           </div>
                         </div>
                       )}
                       <Probabilities prediction={prediction} />
                       <p className={classes.muted}>
-                        The upright line is the limit of the pathway: {probability(prediction.threshold)}.
+                        The vertical line is the threshold of the pathway: {probability(prediction.threshold)}.
                       </p>
                     </>
                   ) : (
                     <p className={classes.muted}>
-                      {image.state === 'unreadable'
-                        ? 'The classifier could not read this file.'
-                        : 'The classifier has not answered yet.'}
+                      {image.state === 'unreadable' ? 'The classifier could not read this file.' : 'No prediction yet.'}
                     </p>
                   )}
                 </div>
               </Panel>
             )}
-            <Panel title="Facts">
+            <Panel title="Details">
               <DetailList
                 details={[
                   ['Kind', image.kind === 'dicom' ? `DICOM, ${image.modality}` : 'Photograph'],
@@ -228,10 +226,10 @@ export function ImagePage() {
                   ['Uploaded', <TimeAgo key="at" at={image.created_at} />],
                   prediction && ['Classifier', `${prediction.classifier} ${prediction.version}`],
                   prediction && [
-                    'Its digest',
+                    'Classifier digest',
                     <CopyableCode key="digest" value={prediction.digest} label="the digest" maxLength={16} />,
                   ],
-                  prediction && ['Took', `${Math.round(prediction.milliseconds)} ms`],
+                  prediction && ['Duration', `${Math.round(prediction.milliseconds)} ms`],
                 ]}
               />
             </Panel>
@@ -249,7 +247,7 @@ export function ImagePage() {
         code={image.patient_code}
         codeName="patient code"
         confirmLabel="Delete image"
-        consequence="What is shown here, its prediction and its verdict are destroyed, and cannot be brought back. Images of a signed case cannot be deleted."
+        consequence="The image, its prediction and its verdict are deleted. This cannot be undone. Images of a signed case cannot be deleted."
         onConfirm={async () => {
           await viewing.deleteImage(image.id);
           await navigate({ to: '/patients/$patientId', params: { patientId: image.patient_id } });

@@ -12,9 +12,9 @@ import { TimeAgo } from '@/components/TimeAgo';
 import classes from './viewing.module.css';
 
 const PIXEL_CHECKS: Record<string, string> = {
-  program: 'looked through by program',
-  person: 'looked through by a person',
-  no: 'not looked through: the scanner writes nothing into them',
+  program: 'checked automatically',
+  person: 'checked by a person',
+  no: 'not checked: the scanner writes no text into them',
 };
 
 /** What was done to an image before it was first written; never a value of what was received. */
@@ -35,34 +35,31 @@ export function ManifestPanel({ imageId, pictured = true }: { imageId: string; p
             details={[
               ['Profile', `${manifest.profile} ${manifest.profile_version}`],
               [
-                'Its digest',
+                'Profile digest',
                 <CopyableCode key="digest" value={manifest.profile_digest} label="the digest" maxLength={12} />,
               ],
               ['Engine', manifest.engine],
               [
                 'Pixels',
-                pictured || manifest.looked_through === 'person'
-                  ? PIXEL_CHECKS[manifest.looked_through]
-                  : 'it has none',
+                pictured || manifest.looked_through === 'person' ? PIXEL_CHECKS[manifest.looked_through] : 'none',
               ],
               [
-                'Writing',
-                `${manifest.boxes.length} made black${manifest.kept.length > 0 ? `, ${manifest.kept.length} harmless left` : ''}`,
+                'Text in the image',
+                `${manifest.boxes.length} blackened${manifest.kept.length > 0 ? `, ${manifest.kept.length} allowed` : ''}`,
               ],
               ['Done', <TimeAgo key="at" at={manifest.created_at} />],
             ]}
           />
           <Button mt={12} size="compact-sm" variant="default" onClick={open}>
-            What was done to {manifest.lines.length === 1 ? '1 kind of data' : `${manifest.lines.length} kinds of data`}
+            Show {manifest.lines.length === 1 ? '1 change' : `${manifest.lines.length} changes`}
           </Button>
-          <Modal opened={opened} onClose={close} title="What was done before it was written" size="xl">
+          <Modal opened={opened} onClose={close} title="Changes before storage" size="xl">
             <p className={classes.muted} style={{ marginBlockEnd: 12 }}>
-              Nothing here is a value of the file. Of a DICOM file, attributes that are not in this list were passed on
-              as they were.
+              The table shows no values of the file. DICOM attributes that are not listed were not changed.
             </p>
             <Table
-              name="What was done to each attribute"
-              headers={['Attribute', 'What it was', 'What was done', 'By which rule']}
+              name="Changed attributes"
+              headers={['Attribute', 'Type', 'Action', 'Rule']}
               rows={manifest.lines.map((line) => [
                 <span key="name">
                   {line.name} <code>{line.path}</code>

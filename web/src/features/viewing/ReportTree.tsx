@@ -19,7 +19,7 @@ function Line({ node }: { node: ContentNode }) {
       {node.value || 'Open'}
     </Link>
   ) : null;
-  const value = node.value || (node.kind === 'CONTAINER' ? '' : 'not given');
+  const value = node.value || (node.kind === 'CONTAINER' ? '' : 'not specified');
   return (
     <li>
       {node.kind === 'CONTAINER' ? (

@@ -49,7 +49,7 @@ function WaveformGroup({ group }: { group: ChannelGroup }) {
       <p className={classes.muted}>
         {group.channels.length === 1 ? '1 channel' : `${group.channels.length} channels`}, {rate}
         {group.shown < group.samples
-          ? `; the first ${seconds.toFixed(1)} s of ${totalSeconds.toFixed(1)} s are drawn. Download the object for the rest.`
+          ? `; the first ${seconds.toFixed(1)} s of ${totalSeconds.toFixed(1)} s are displayed. Download the object for the rest.`
           : `, ${totalSeconds.toFixed(1)} s.`}
       </p>
       <div className={classes.waves} tabIndex={0} role="region" aria-label={`${group.title}: drawn over time`}>

@@ -36,7 +36,7 @@ export function Notices() {
       </Popover.Target>
       <Popover.Dropdown aria-label="Notices">
         {notices.length === 0 ? (
-          <p className={classes.none}>No notices in this sitting.</p>
+          <p className={classes.none}>No notices in this session.</p>
         ) : (
           <>
             <ul className={classes.notices}>

@@ -13,7 +13,7 @@ import classes from './TopBar.module.css';
 type SearchResult = { group: string; to: string; title: string; side: string };
 
 export function SearchBox() {
-  const { projectId, can } = useSession();
+  const { projectId, can, labelName } = useSession();
   const navigate = useNavigate();
   const input = useRef<HTMLInputElement>(null);
   const [text, setText] = useState('');
@@ -50,7 +50,7 @@ export function SearchBox() {
           group: 'Images',
           to: `/images/${row.id}`,
           title: `${row.patient_code}, image ${row.number}`,
-          side: row.verdict?.label ?? row.prediction?.label ?? row.state,
+          side: labelName(row.verdict?.label ?? row.prediction?.label ?? row.state),
         })),
         ...(people?.items ?? []).map((row) => ({
           group: 'People',
@@ -105,7 +105,7 @@ export function SearchBox() {
           />
         </Combobox.Target>
         <Combobox.Dropdown hidden={text.trim() === ''}>
-          <Combobox.Options mah={420} style={{ overflowY: 'auto' }} aria-label="Found">
+          <Combobox.Options mah={420} style={{ overflowY: 'auto' }} aria-label="Search results">
             {[...groups].map(([group, entries]) => (
               <Combobox.Group key={group} label={group}>
                 {entries.map((entry) => (
@@ -119,7 +119,7 @@ export function SearchBox() {
               </Combobox.Group>
             ))}
             {results && results.length === 0 && !isFetching && (
-              <Combobox.Empty>Nothing is found by this. Try a patient code.</Combobox.Empty>
+              <Combobox.Empty>No results. Try a patient code.</Combobox.Empty>
             )}
             {!results && <Combobox.Empty>Searching</Combobox.Empty>}
           </Combobox.Options>

@@ -42,7 +42,7 @@ function Frame() {
   return (
     <div className={classes.frame} data-collapsed={collapsed || undefined}>
       <a className={classes.skip} href="#main">
-        Skip to the page
+        Skip to content
       </a>
       <aside className={classes.side}>
         <Link to="/" className={classes.brand} aria-label="Medhub, start page">
@@ -58,7 +58,7 @@ function Frame() {
           className={classes.entry}
           onClick={toggle}
           aria-expanded={!collapsed}
-          aria-label="Show words beside the icons"
+          aria-label="Show labels beside the icons"
         >
           {collapsed ? <IconExpand /> : <IconCollapse />}
           <span className={classes.word}>Collapse</span>

@@ -52,7 +52,7 @@ function ThemeSwitch() {
   const { setColorScheme } = useMantineColorScheme();
   const scheme = useComputedColorScheme('light');
   const next = scheme === 'dark' ? 'light' : 'dark';
-  const words = `Change to the ${next} theme`;
+  const words = `Use the ${next} theme`;
   return (
     <Tooltip label={words}>
       <ActionIcon
@@ -78,7 +78,7 @@ function MeMenu() {
     try {
       await accounts.signOut();
     } catch (error) {
-      notifyProblem(error, 'You are still signed in');
+      notifyProblem(error, 'Sign-out failed');
       return;
     }
     client.clear();
@@ -89,7 +89,7 @@ function MeMenu() {
   return (
     <Menu position="bottom-end" width={240}>
       <Menu.Target>
-        <ActionIcon variant="subtle" color="gray" size="lg" aria-label={`Me: ${me.user.name}`}>
+        <ActionIcon variant="subtle" color="gray" size="lg" aria-label={`Account: ${me.user.name}`}>
           <IconUser />
         </ActionIcon>
       </Menu.Target>

@@ -27,7 +27,11 @@ export function BatchFailures({ failed }: { failed: BatchFailure<Entry>[] }) {
       <Notice
         key={words}
         tone="red"
-        title={items.length === 1 && first ? `${nameOf(first)} stays` : `${plural(items.length, 'thing')} stay`}
+        title={
+          items.length === 1 && first
+            ? `${nameOf(first)} was not changed`
+            : `${plural(items.length, 'entry', 'entries')} were not changed`
+        }
       >
         {words}
       </Notice>

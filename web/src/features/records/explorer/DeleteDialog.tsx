@@ -62,16 +62,16 @@ export function DeleteDialog({ entries, onClose, onDone }: Props) {
       <form onSubmit={(event) => void submit(event)} className={classes.form}>
         <div>
           {images > 0
-            ? `${plural(images, 'image')} ${images === 1 ? 'goes' : 'go'}, with all predictions and verdicts, and cannot be brought back. What belongs to a signed case stays.`
+            ? `${plural(images, 'image')} will be deleted with all predictions and verdicts. This cannot be undone. Images of signed cases are not deleted.`
             : kind === 'patients'
-              ? 'A patient without studies is deleted. One with studies is erased on its own page, with a certificate.'
-              : 'Nothing lies in it. Its description and fields go.'}
+              ? 'Only patients without studies are deleted here. Erase a patient with studies on the patient page; this issues a certificate.'
+              : 'It contains no images. Its description and fields are deleted.'}
         </div>
         {confirmation !== null && (
           <TextInput
             label={
               <>
-                Type <code>{confirmation}</code> to go on
+                Type <code>{confirmation}</code> to confirm
               </>
             }
             value={typed}
@@ -84,7 +84,7 @@ export function DeleteDialog({ entries, onClose, onDone }: Props) {
         {progress && <BatchProgressBar verb="Deleted" done={progress} />}
         <div className={classes.buttons}>
           <Button variant="default" onClick={onClose}>
-            Keep {entries.length === 1 ? 'it' : 'them'}
+            Cancel
           </Button>
           <Button
             type="submit"

@@ -60,14 +60,14 @@ export function RenameDialog({ entry, onClose }: { entry: Entry; onClose: () => 
     if (entry.kind === 'studies') await records.changeStudy(entry.id, { description: text.trim() });
     if (entry.kind === 'series') await records.changeSeries(entry.id, text.trim());
     if (entry.kind === 'images') await viewing.numberImage(entry.id, number);
-    notifySuccess(entry.kind === 'images' ? 'The image has its number' : 'The description is changed');
+    notifySuccess(entry.kind === 'images' ? 'Number changed' : 'Description changed');
   };
   return (
     <FormDialog title={`Rename ${nameOf(entry)}`} verb="Save" save={save} onClose={onClose}>
       {entry.kind === 'images' ? (
         <NumberInput
           label="Number"
-          description="Its place in the study."
+          description="Position in the study."
           min={1}
           max={1_000_000}
           allowDecimal={false}
@@ -78,7 +78,7 @@ export function RenameDialog({ entry, onClose }: { entry: Entry; onClose: () => 
       ) : (
         <TextInput
           label="Description"
-          description="What was examined, and nothing of who it is."
+          description="The examination, without personal data."
           value={text}
           maxLength={2000}
           onChange={(event) => setText(event.currentTarget.value)}
@@ -94,10 +94,10 @@ export function NewSeriesDialog({ studyId, onClose }: { studyId: string; onClose
   const [description, setDescription] = useState('');
   const save = async () => {
     await records.addSeries({ study_id: studyId, modality: modality.trim().toUpperCase(), description });
-    notifySuccess('The series is made');
+    notifySuccess('Series created');
   };
   return (
-    <FormDialog title="New series" verb="Make series" save={save} onClose={onClose}>
+    <FormDialog title="New series" verb="Create series" save={save} onClose={onClose}>
       <TextInput
         label="Description"
         value={description}
@@ -107,7 +107,7 @@ export function NewSeriesDialog({ studyId, onClose }: { studyId: string; onClose
       />
       <TextInput
         label="Modality"
-        description="As DICOM has it: GM for a microscope, XC for a photograph, DX, CT, MR and so on."
+        description="DICOM modality: GM for a microscope, XC for a photograph, DX, CT, MR and so on."
         value={modality}
         maxLength={16}
         required

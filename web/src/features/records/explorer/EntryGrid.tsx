@@ -15,7 +15,7 @@ import {
 } from 'react';
 import { AppLink } from '@/components/AppLink';
 import { IconChevronDown, IconChevronUp, IconLock, IconSelector } from '@/components/icons';
-import { labelLine } from '@/components/ImageTile';
+import { LabelLine } from '@/components/ImageTile';
 import type { Column } from '@/components/listTypes';
 import { StatusIcon, statusOf, statusText } from '@/components/StatusMark';
 import { parseSearch } from '@/lib/searchParams';
@@ -275,7 +275,7 @@ function Tile(props: CellProps) {
         {entry.kind === 'images' && <span className="mh-visually-hidden">, {statusText(statusOf(entry.row))}</span>}
       </span>
       <span className={classes.sub}>
-        {entry.kind === 'images' ? labelLine(entry.row) : summaryOf(entry, withPatient)}
+        {entry.kind === 'images' ? <LabelLine image={entry.row} /> : summaryOf(entry, withPatient)}
       </span>
       {entry.kind === 'images' && withPatient && (
         <span className={classes.sub}>
@@ -347,7 +347,7 @@ function ColumnHeaders({
   onSort: (sort: string) => void;
 }) {
   return (
-    <div className={classes.heads} role="group" aria-label="Columns, by which the list is sorted">
+    <div className={classes.heads} role="group" aria-label="Sort by column">
       {columns.map((column, position) => {
         const ascending = sort === column.sort;
         const descending = sort === `-${column.sort}`;

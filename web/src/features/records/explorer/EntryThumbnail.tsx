@@ -24,14 +24,14 @@ const FORMS: Record<string, [words: string, icon: ComponentType<IconProps>]> = {
   plan: ['Treatment plan', IconTable],
   waveform: ['Waveforms', IconChartBar],
   presentation: ['Presentation state', IconImages],
-  other: ['No picture', IconFileAlert],
+  other: ['No preview', IconFileAlert],
 };
 
 function signOf(entry: Entry): [words: string, icon: ComponentType<IconProps>] {
   if (entry.kind === 'patients') return ['No images', IconPatients];
-  if (entry.kind !== 'images') return [entry.row.images > 0 ? 'No picture' : 'Empty', IconFolder];
+  if (entry.kind !== 'images') return [entry.row.images > 0 ? 'No preview' : 'Empty', IconFolder];
   if (entry.row.state === 'unreadable') return ['Not readable', IconFileAlert];
-  return FORMS[entry.row.shown_as] ?? ['No picture', IconFileAlert];
+  return FORMS[entry.row.shown_as] ?? ['No preview', IconFileAlert];
 }
 
 export function EntryThumbnail({ entry, small = false }: { entry: Entry; small?: boolean }) {

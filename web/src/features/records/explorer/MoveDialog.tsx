@@ -44,9 +44,9 @@ export function MoveDialog({ entries, onClose, onDone }: Props) {
     return (
       <Modal opened onClose={onClose} title={`Move ${subject}`}>
         <div className={classes.form}>
-          <Notice title={`These are of ${plural(patients.size, 'patient')}`}>
-            Images are moved within one patient. They cannot be given to another person, since their identifiers and
-            dates were made for the one they came in for: upload the original files there, then delete these.
+          <Notice title={`The selection contains images of ${plural(patients.size, 'patient')}`}>
+            Images can be moved within one patient only, because their identifiers and dates were generated for that
+            patient. Upload the original files to the other patient, then delete these.
           </Notice>
           <div className={classes.buttons}>
             <Button variant="default" onClick={onClose}>
@@ -120,7 +120,7 @@ export function MoveDialog({ entries, onClose, onDone }: Props) {
       <form onSubmit={(event) => void submit(event)} className={classes.form}>
         <Select
           label="Study"
-          placeholder="Choose where they are to lie"
+          placeholder="Select a study"
           data={[
             ...(studies?.items ?? []).map((row) => ({
               value: row.id,
@@ -145,7 +145,7 @@ export function MoveDialog({ entries, onClose, onDone }: Props) {
         {kind === 'images' && studyId !== null && studyId !== NEW && (
           <Select
             label="Series"
-            placeholder="Choose a series"
+            placeholder="Select a series"
             data={[
               ...(series?.items ?? []).map((row) => ({
                 value: row.id,
@@ -158,8 +158,8 @@ export function MoveDialog({ entries, onClose, onDone }: Props) {
           />
         )}
         <p className={classes.note}>
-          Their files are written anew under the identifiers of their new place, so that exports and viewers tell the
-          same. Labels, readings and what was done to them stay with them. A series that becomes empty goes.
+          The files are rewritten with the identifiers of the new location. Labels, verdicts and history are preserved.
+          A series that becomes empty is deleted.
         </p>
         <BatchFailures failed={failed} />
         {progress && <BatchProgressBar verb="Moved" done={progress} />}

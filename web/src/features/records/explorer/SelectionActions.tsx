@@ -33,8 +33,8 @@ export function isAllowed(action: EntryAction, kind: EntryKind, can: ReturnType<
 }
 
 const PAGES: Partial<Record<EntryKind, [path: string, words: string]>> = {
-  patients: ['/patients', 'Open the patient'],
-  studies: ['/studies', 'Open the study'],
+  patients: ['/patients', 'Open patient'],
+  studies: ['/studies', 'Open study'],
 };
 
 export function SelectionActions({ kind, entries: entries, onAction: onAction, onAll, onNone }: Props) {
@@ -52,7 +52,7 @@ export function SelectionActions({ kind, entries: entries, onAction: onAction, o
       )}
       {only && isAllowed('rename', kind, can) && (
         <Button {...button} leftSection={<IconPencil size={16} />} onClick={() => onAction('rename')}>
-          {kind === 'images' ? 'Number' : 'Rename'}
+          {kind === 'images' ? 'Change number' : 'Rename'}
         </Button>
       )}
       {isAllowed('move', kind, can) && (

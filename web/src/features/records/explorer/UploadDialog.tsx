@@ -33,11 +33,11 @@ export function UploadDialog({ here, pathways, files, onClose }: Props) {
   };
   const into = here.study ? `“${here.title}” of ${here.patient.code}` : here.patient.code;
   return (
-    <Modal opened onClose={onClose} title={`Upload into ${here.title}`} size="lg">
+    <Modal opened onClose={onClose} title={`Upload to ${here.title}`} size="lg">
       <div className={classes.form}>
         <Select
           label="Pathway"
-          description={fixed ? 'The study goes this one.' : 'What is to be looked for, and who reads.'}
+          description={fixed ? 'The pathway of the study.' : 'Determines the classifier and the reviewers.'}
           data={pathways.map((pathway) => ({ value: pathway.name, label: pathway.title }))}
           value={pathwayName}
           disabled={fixed !== null}
@@ -47,14 +47,14 @@ export function UploadDialog({ here, pathways, files, onClose }: Props) {
           <DropZone onFiles={send} disabled={!pathwayName} />
         ) : (
           <p className={classes.note}>
-            {plural(files.length, 'file')} {files.length === 1 ? 'goes' : 'go'} into {into}.
+            {plural(files.length, 'file')} will be uploaded to {into}.
           </p>
         )}
         <p className={classes.note}>
           {here.study
-            ? 'Whatever study the files name themselves, they come to lie here.'
-            : 'Photographs join the open study of the pathway; DICOM files keep the study that they name.'}{' '}
-          What a file is called is not kept.
+            ? 'The files are added to this study, whatever study they name.'
+            : 'Photographs are added to the open study of the pathway; DICOM files keep their own study.'}{' '}
+          File names are not stored.
         </p>
         <div className={classes.buttons}>
           <Button variant="default" onClick={onClose}>

@@ -2,7 +2,7 @@
 // What the list tells of each kind, column by column. The first column, the name, is drawn by the list itself.
 import { contentKindName } from '@/components/contentKinds';
 import type { Field, ImageRow, PatientRow, Series, Study } from '@/api/types';
-import { labelLine } from '@/components/ImageTile';
+import { LabelLine } from '@/components/ImageTile';
 import type { Column } from '@/components/listTypes';
 import { StatusMark } from '@/components/StatusMark';
 import { TimeAgo } from '@/components/TimeAgo';
@@ -51,7 +51,7 @@ const SERIES: Column<Series>[] = [
 
 const IMAGE: Column<ImageRow>[] = [
   { id: 'patient', header: 'Patient', cell: (row) => <span className="mh-code">{row.patient_code}</span> },
-  { id: 'label', header: 'Label', phone: true, sort: 'confidence', cell: (row) => labelLine(row) },
+  { id: 'label', header: 'Label', phone: true, sort: 'confidence', cell: (row) => <LabelLine image={row} /> },
   { id: 'state', header: 'State', cell: (row) => <StatusMark image={row} /> },
   {
     id: 'kind',

@@ -2,7 +2,7 @@
 // By what each kind is filtered.
 import type { Field, Pathway } from '@/api/types';
 import type { Filter } from '@/components/listTypes';
-import { SEX_OPTIONS } from '@/lib/format';
+import { capital, SEX_OPTIONS } from '@/lib/format';
 import type { EntryKind } from './entries';
 
 const YES_NO = [
@@ -29,7 +29,11 @@ export function filtersOf(kind: EntryKind, fields: readonly Field[], pathways: r
     case 'series':
       return [];
     case 'images': {
-      const labels = [...new Set(pathways.flatMap((pathway) => pathway.labels))];
+      const labels = new Map(
+        pathways.flatMap(({ labels, display_names }) =>
+          labels.map((label) => [label, capital(display_names[label] ?? label)]),
+        ),
+      );
       return [
         {
           id: 'verified',
@@ -39,7 +43,7 @@ export function filtersOf(kind: EntryKind, fields: readonly Field[], pathways: r
             { value: 'true', label: 'Yes' },
           ],
         },
-        { id: 'label', label: 'Label', options: labels.map((label) => ({ value: label, label })) },
+        { id: 'label', label: 'Label', options: [...labels].map(([value, label]) => ({ value, label })) },
         { id: 'uncertain', label: 'Uncertain', options: YES_NO },
       ];
     }

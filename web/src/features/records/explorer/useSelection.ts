@@ -44,9 +44,9 @@ export function useSelection(pages: EntryPages, listKey: string): Selection {
     try {
       const entries = await pages.between(from, last);
       setSelected(new Map(entries.map((entry) => [entry.id, entry])));
-      if (last < to) notifySuccess(`The first ${count(MAX_SELECTED)} are chosen`, 'Choose the rest afterwards.');
+      if (last < to) notifySuccess(`The first ${count(MAX_SELECTED)} are selected`, 'Select the others afterwards.');
     } catch (error) {
-      notifyProblem(error, 'Not all could be chosen');
+      notifyProblem(error, 'The selection is incomplete');
     }
   };
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { memo, useCallback, useEffect, useLayoutEffect, useRef } from 'react';
 import { viewing } from '@/api/calls';
+import { useSession } from '@/api/session';
 import type { ImageRow } from '@/api/types';
-import { labelLine } from '@/components/ImageTile';
+import { labelText } from '@/components/ImageTile';
 import { StatusIcon, statusOf, statusText } from '@/components/StatusMark';
 import classes from './reading.module.css';
 
@@ -62,6 +63,7 @@ type FrameProps = {
 };
 
 const Frame = memo(function Frame({ image, at, current, newCase, onChoose }: FrameProps) {
+  const { labelName } = useSession();
   const mark = statusOf(image);
   return (
     <li data-new-case={newCase || undefined}>
@@ -69,7 +71,7 @@ const Frame = memo(function Frame({ image, at, current, newCase, onChoose }: Fra
         type="button"
         className={classes.frame}
         aria-current={current ? 'true' : undefined}
-        aria-label={`Image ${at + 1}, ${labelLine(image)}, ${statusText(mark)}`}
+        aria-label={`Image ${at + 1}, ${labelText(image, labelName)}, ${statusText(mark)}`}
         tabIndex={current ? 0 : -1}
         onClick={(event) => onChoose(at, event.detail > 0)}
       >

@@ -5,6 +5,7 @@ import { Link } from '@tanstack/react-router';
 import type { RefObject } from 'react';
 import { viewing } from '@/api/calls';
 import type { Problem } from '@/api/problem';
+import { useSession } from '@/api/session';
 import type { Case, ImageRow } from '@/api/types';
 import { HistoryList } from '@/components/HistoryList';
 import { IconCheck, IconSign, IconUndo } from '@/components/icons';
@@ -40,6 +41,7 @@ type Props = {
 
 export function ReadingPanel({ noteField, ...props }: Props) {
   const { image, case_, labels, note, pending, refusal, mayRead } = props;
+  const { labelName } = useSession();
   const { prediction, verdict } = image;
   const accept = acceptableLabel(prediction);
   const rows = labelChoices(labels, prediction);
@@ -80,9 +82,9 @@ export function ReadingPanel({ noteField, ...props }: Props) {
             <UncertainNotice prediction={prediction} noteNeeded={props.noteRequired} />
           ) : (
             <>
-              <span className={classes.small}>Classifier says</span>
+              <span className={classes.small}>Prediction</span>
               <span className={classes.label}>
-                {prediction.label}{' '}
+                {labelName(prediction.label)}{' '}
                 <span className={classes.value}>{probability(prediction.probabilities[prediction.label] ?? 0)}</span>
               </span>
             </>
@@ -92,7 +94,7 @@ export function ReadingPanel({ noteField, ...props }: Props) {
         <Notice title={image.state === 'unreadable' ? 'No prediction' : 'Waiting for the classifier'}>
           {image.state === 'unreadable'
             ? 'The classifier could not read this file.'
-            : 'Its answer comes within seconds.'}
+            : 'The prediction is available within seconds.'}
         </Notice>
       )}
 
@@ -100,7 +102,7 @@ export function ReadingPanel({ noteField, ...props }: Props) {
         <div className={classes.verdict}>
           <StatusMark
             image={image}
-            words={`${verdict.label}, ${verdict.agrees ? 'as the classifier said' : 'other than the classifier said'}`}
+            words={`${labelName(verdict.label)}, ${verdict.agrees ? 'confirms the prediction' : 'corrects the prediction'}`}
           />
           {verdict.note && <q>{verdict.note}</q>}
           <span className={classes.small}>
@@ -123,7 +125,7 @@ export function ReadingPanel({ noteField, ...props }: Props) {
           justify="space-between"
           onClick={props.onAccept}
         >
-          Accept {accept}
+          Accept {labelName(accept)}
         </Button>
       )}
 
@@ -137,11 +139,11 @@ export function ReadingPanel({ noteField, ...props }: Props) {
               data-given={verdict?.label === row.label || undefined}
               data-pending={pending === row.label || undefined}
               aria-pressed={verdict?.label === row.label}
-              aria-label={`Give ${row.label}${row.value === null ? '' : `, probability ${probability(row.value)}`}`}
+              aria-label={`Select ${labelName(row.label)}${row.value === null ? '' : `, probability ${probability(row.value)}`}`}
               onClick={() => props.onLabel(row.label)}
             >
               <kbd className={classes.key}>{row.key ?? ''}</kbd>
-              <span className={classes.choiceLabel}>{row.label}</span>
+              <span className={classes.choiceLabel}>{labelName(row.label)}</span>
               {prediction && row.value !== null && (
                 <>
                   <ProbabilityBar
@@ -158,7 +160,7 @@ export function ReadingPanel({ noteField, ...props }: Props) {
       </ul>
       {prediction && (
         <p className={classes.caption}>
-          The upright line is the limit of this pathway: {probability(prediction.threshold)}.
+          The vertical line is the threshold of this pathway: {probability(prediction.threshold)}.
         </p>
       )}
 
@@ -171,7 +173,7 @@ export function ReadingPanel({ noteField, ...props }: Props) {
             </>
           }
           aria-label="Note"
-          placeholder={props.noteRequired ? 'What do you see? Needed here.' : 'Optional'}
+          placeholder={props.noteRequired ? 'Required: describe what you see.' : 'Optional'}
           required={props.noteRequired}
           withAsterisk={props.noteRequired}
           autosize
@@ -185,10 +187,10 @@ export function ReadingPanel({ noteField, ...props }: Props) {
       )}
 
       {!mayRead && (
-        <Notice title="You look on">Verdicts are given by the roles that the pathway names for this stage.</Notice>
+        <Notice title="Read only">Only the roles that the pathway defines for this stage can give verdicts.</Notice>
       )}
 
-      <div className={classes.acts}>
+      <div className={classes.actions}>
         <Button
           variant="default"
           size="sm"
@@ -233,7 +235,7 @@ function ImageHistory({ image }: { image: ImageRow }) {
   const { prediction } = image;
   return (
     <details className={classes.details}>
-      <summary>History, who and when</summary>
+      <summary>History</summary>
       {prediction && (
         <p className={classes.caption}>
           {prediction.classifier} {prediction.version}, {Math.round(prediction.milliseconds)} ms,{' '}

@@ -50,15 +50,15 @@ function noteWhenOf(stage: Pathway['stages'][number] | undefined): NoteWhen {
   return stage?.acts.find(({ act }) => act === 'verdict')?.note_when ?? ['uncertain'];
 }
 
-function describe(image: ImageRow, position: string): string {
+function describe(image: ImageRow, position: string, labelName: (label: string) => string): string {
   const { prediction, verdict } = image;
-  if (verdict) return `${position}, verdict ${verdict.label}, ${statusText(statusOf(image))}`;
+  if (verdict) return `${position}, verdict ${labelName(verdict.label)}, ${statusText(statusOf(image))}`;
   if (!prediction) return `${position}, ${statusText(statusOf(image))}`;
   const top = sortedProbabilities(prediction)[0];
   const value = top ? probability(top[1]) : '';
   return prediction.uncertain
-    ? `${position}, classifier is uncertain, most likely ${top?.[0] ?? ''} ${value}`
-    : `${position}, classifier says ${prediction.label} ${value}`;
+    ? `${position}, uncertain, most likely ${labelName(top?.[0] ?? '')} ${value}`
+    : `${position}, prediction ${labelName(prediction.label)} ${value}`;
 }
 
 export function ReadingView() {
@@ -93,15 +93,11 @@ export function ReadingView() {
       <EmptyState
         icon={<IconCircleCheck size={36} />}
         heading
-        title={waiting > 0 ? `${plural(waiting, 'image')} with the classifier` : 'Nothing waits to be read'}
-        text={
-          waiting > 0
-            ? 'They appear here as soon as it has answered.'
-            : 'New images appear here as soon as the classifier has read them.'
-        }
+        title={waiting > 0 ? `${plural(waiting, 'image')} waiting for the classifier` : 'No images to read'}
+        text={waiting > 0 ? 'They appear here after classification.' : 'New images appear here after classification.'}
         action={
           <Button component={AppLink} to="/cases" variant="default">
-            See the cases
+            Open cases
           </Button>
         }
       />
@@ -111,7 +107,7 @@ export function ReadingView() {
 }
 
 function ImageReading({ queue, images }: { queue: ReturnType<typeof useReadingQueue>; images: ImageRow[] }) {
-  const { can } = useSession();
+  const { can, labelName } = useSession();
   const navigate = useNavigate();
   const index = Math.min(queue.index, images.length - 1);
   const image = images[index] as ImageRow;
@@ -174,7 +170,7 @@ function ImageReading({ queue, images }: { queue: ReturnType<typeof useReadingQu
     if (!mayRead || image.state === 'signed') return;
     if (noteNeeded(image, noteWhen, label) && note.trim() === '') {
       setPending({ id: image.id, label });
-      setHint({ id: image.id, text: `Say why it is ${label}, then press Enter.` });
+      setHint({ id: image.id, text: `Write a note for ${labelName(label)}, then press Enter.` });
       requestAnimationFrame(() => noteField.current?.focus());
       return;
     }
@@ -204,7 +200,7 @@ function ImageReading({ queue, images }: { queue: ReturnType<typeof useReadingQu
     else
       setHint({
         id: image.id,
-        text: 'The classifier gives no label here. Choose one by its number; a note is needed.',
+        text: 'The classifier gives no label here. Select one by its number; a note is required.',
       });
   };
 
@@ -252,7 +248,7 @@ function ImageReading({ queue, images }: { queue: ReturnType<typeof useReadingQu
         (pending?.id === image.id ? pending.label : null) ?? image.verdict?.label ?? acceptableLabel(image.prediction);
       if (label) give(label, event.timeStamp);
       else {
-        setHint({ id: image.id, text: 'Now choose the label by its number.' });
+        setHint({ id: image.id, text: 'Now select the label by its number.' });
         stage.current?.focus();
       }
     }
@@ -272,7 +268,7 @@ function ImageReading({ queue, images }: { queue: ReturnType<typeof useReadingQu
           handle={stage}
           image={viewerImage(image)}
           neighbours={neighbours}
-          label={describe(image, position)}
+          label={describe(image, position, labelName)}
           light={light}
           evidence={evidence}
           onDrawn={measure.drawn}
@@ -347,7 +343,7 @@ function ImageReading({ queue, images }: { queue: ReturnType<typeof useReadingQu
           for (const entry of signed.images_list) queue.put(entry);
           notifySuccess(
             `Case of ${signed.patient_code} is signed`,
-            'Its report is being issued; find it on the case page.',
+            'The report is being issued and will be on the case page.',
           );
           const next = nextOpen(
             images.map((entry) =>

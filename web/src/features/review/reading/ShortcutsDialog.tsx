@@ -5,7 +5,7 @@ import classes from './reading.module.css';
 
 export function ShortcutsDialog({ opened, onClose }: { opened: boolean; onClose: () => void }) {
   return (
-    <Modal opened={opened} onClose={onClose} title="Keys of the reading room">
+    <Modal opened={opened} onClose={onClose} title="Keyboard shortcuts">
       <table className={classes.keys}>
         <tbody>
           {SHORTCUTS.map(([names, act]) => (

@@ -64,7 +64,13 @@ export function Toolbar({ evidence, light, onEvidence, onLight, onFit, onReset, 
         onClick={onReset}
       />
       <span className={classes.gap} />
-      <ToolbarButton name="Show the keys" text="Keys" keyName="?" icon={<IconKeyboard size={18} />} onClick={onKeys} />
+      <ToolbarButton
+        name="Show keyboard shortcuts"
+        text="Keys"
+        keyName="?"
+        icon={<IconKeyboard size={18} />}
+        onClick={onKeys}
+      />
     </div>
   );
 }

@@ -2,19 +2,19 @@
 // The keys of the reading room, as they are shown and as they are heard.
 
 export const SHORTCUTS: readonly [keys: string, act: string][] = [
-  ['Enter', 'Accept what the classifier says; on an answered image, go on'],
-  ['1 … 9', 'Give the label with this number'],
-  ['N', 'Write a note (Enter gives the verdict, Esc goes back)'],
+  ['Enter', 'Accept the prediction; on a verified image, next image'],
+  ['1 … 9', 'Select the label with this number'],
+  ['N', 'Write a note (Enter saves the verdict, Esc cancels)'],
   ['J  →', 'Next image'],
   ['K  ←', 'Previous image'],
   ['U', 'Undo the last verdict'],
   ['S', 'Sign the case'],
-  ['H', 'Evidence on or off'],
+  ['H', 'Evidence map on or off'],
   ['B  Shift B', 'Brighter, darker'],
-  ['C  Shift C', 'More contrast, less'],
-  ['+  −', 'Closer, farther'],
+  ['C  Shift C', 'More contrast, less contrast'],
+  ['+  −', 'Zoom in, zoom out'],
   ['R', 'Reset light and view'],
-  ['?', 'Show these keys'],
+  ['?', 'Show keyboard shortcuts'],
 ];
 
 export function isTyping(target: EventTarget | null): boolean {
