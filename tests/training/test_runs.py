@@ -55,8 +55,8 @@ def seen(tmp_path: Path) -> Callable[[], dict[str, Any]]:
     """What the trainer was given."""
 
     def read() -> dict[str, Any]:
-        offered_run: dict[str, Any] = json.loads((tmp_path / "seen.json").read_text())
-        return offered_run
+        inputs: dict[str, Any] = json.loads((tmp_path / "seen.json").read_text())
+        return inputs
 
     return read
 
@@ -175,7 +175,7 @@ def test_a_runner_that_stops_leaves_off_and_the_next_goes_on(
 KILLED = """
 import sys, threading
 from pathlib import Path
-from medhub.entrypoints.assembly import build
+from medhub.entrypoints.bootstrap import build
 from medhub.foundation.settings import Settings
 from medhub.training import tasks
 app = build(Settings(data=Path(sys.argv[1]), database_url=sys.argv[2] or None, pathways=Path(sys.argv[3]),
@@ -198,7 +198,8 @@ def test_a_server_that_is_killed_takes_its_trainer_along_and_the_next_goes_on(
         [sys.executable, "-c", KILLED, *map(str, paths), run_id, *trainer("hangs")],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
-    wait_for(lambda: run_of(app, run_id).epochs["curve"])
+    wait_for(lambda: run_of(app, run_id).epochs["curve"] or server.poll() is not None)
+    assert server.poll() is None
     server.send_signal(signal.SIGKILL)
     server.wait(10)
     folder = settings.data / "training" / run_id
@@ -213,14 +214,14 @@ def test_a_server_that_is_killed_takes_its_trainer_along_and_the_next_goes_on(
 
 def trainers(folder: Path) -> list[int]:
     """The processes that were given a folder."""
-    offered_run = []
+    process_ids = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if str(folder).encode() in (process / "cmdline").read_bytes():
-                offered_run.append(int(process.name))
+                process_ids.append(int(process.name))
         except OSError:
             continue
-    return offered_run
+    return process_ids
 
 
 def test_what_nobody_works_at_is_swept(app: AppContext, researcher: Actor, dataset_id: str) -> None:
@@ -242,7 +243,7 @@ def test_an_erased_patient_ends_the_training(
     monkeypatch: pytest.MonkeyPatch,
     seen: Callable[[], dict[str, Any]],
 ) -> None:
-    monkeypatch.setattr(tasks, "ERASED_S", 0.1)
+    monkeypatch.setattr(tasks, "ERASURE_CHECK_S", 0.1)
     run_id = start(app, researcher, dataset_id)
     at_work = threading.Thread(
         target=tasks.run_training, args=(app, run_id), kwargs={"trainer": trainer("hangs")}, daemon=True

@@ -6,10 +6,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Index, Integer, String
+from sqlalchemy import Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from medhub.foundation.database import Base
+from medhub.foundation.database import Base, Integer64
 
 
 class AuditEntry(Base):
@@ -23,9 +23,7 @@ class AuditEntry(Base):
         Index("ix_audit_entries_action", "action", "seq"),
     )
 
-    seq: Mapped[int] = mapped_column(
-        BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False
-    )
+    seq: Mapped[int] = mapped_column(Integer64, primary_key=True, autoincrement=False)
     at: Mapped[datetime]
     actor_id: Mapped[str | None] = mapped_column(String(32))
     actor: Mapped[str] = mapped_column(

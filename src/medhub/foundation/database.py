@@ -16,7 +16,7 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, DateTime, MetaData, create_engine, event, text
+from sqlalchemy import JSON, BigInteger, DateTime, Integer, MetaData, create_engine, event, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Connection, Dialect, Engine
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
@@ -27,6 +27,8 @@ from medhub.errors import Unavailable
 LOCK_TIMEOUT_S = 30
 
 Document = JSON().with_variant(JSONB(), "postgresql")
+# 64 bits on both databases: SQLite's INTEGER always has them, and only this name makes a primary key its row number.
+Integer64 = BigInteger().with_variant(Integer, "sqlite")
 
 
 class UTCDateTime(TypeDecorator[datetime]):

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from sqlalchemy import ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from medhub.foundation.database import Base
+from medhub.foundation.database import Base, Integer64
 
 Route = Literal["upload", "folder", "stow", "dimse", "watch", "command"]
 
@@ -34,7 +34,7 @@ class Arrival(Base):
     outcome: Mapped[str] = mapped_column(String(11))  # accepted, duplicate, quarantined, discarded
     code: Mapped[str | None] = mapped_column(String(40))
     reason: Mapped[str | None] = mapped_column(Text)
-    size_bytes: Mapped[int]
+    size_bytes: Mapped[int] = mapped_column(Integer64)
     by_id: Mapped[str | None] = mapped_column(String(32))
     by: Mapped[str] = mapped_column(String(120))
     created_at: Mapped[datetime]

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from medhub.foundation.database import Base
+from medhub.foundation.database import Base, Integer64
 
 
 class Patient(Base):
@@ -155,7 +155,7 @@ class Image(Base):
     width: Mapped[int]  # 0, like height and frames, if there are no pixels
     height: Mapped[int]
     frames: Mapped[int]
-    size_bytes: Mapped[int]
+    size_bytes: Mapped[int] = mapped_column(Integer64)
     blob: Mapped[str] = mapped_column(String(64))
     thumbnail: Mapped[str | None] = mapped_column(String(64))
     # waiting, read, unreadable: the state of the classification; kept: nothing to classify

@@ -20,7 +20,7 @@ def test_a_card_says_what_its_file_says() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "place"),
+    ("changes", "field"),
     [
         ({"labels": '["red"]'}, "labels"),
         ({"labels": '["red", "red"]'}, "twice"),
