@@ -22,8 +22,7 @@ from medhub.export.selection import Selection
 from medhub.export.service import PictureType
 from medhub.foundation import clock, ids
 from medhub.foundation.app_context import AppContext
-from medhub.records import series_service, studies
-from medhub.records import service as records
+from medhub.records import patient_blobs, series_service, studies
 from medhub.records.models import Image, Patient
 from medhub.review.models import Case, Verdict
 from medhub.science.arrivals.cleaning import CleaningContext, prepare_arrival
@@ -106,7 +105,7 @@ def lay_signed(
             )
             session.add(image)
             session.flush()
-            records.store_blob(session, app, data, patient_id=patient_id, image_id=image.id)
+            patient_blobs.store_blob(session, app, data, patient_id=patient_id, image_id=image.id)
             values = {"by_id": "", "by": "The physician", "role": "physician", "at": moment, "agrees": True}
             session.add(Verdict(case_id=case.id, image_id=image.id, label=label, **values))
             image_ids.append(image.id)
@@ -122,7 +121,9 @@ def plant(app: AppContext, image_id: str, **elements: Any) -> None:
             file.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         for keyword, value in elements.items():
             setattr(file, keyword, value)
-        image.blob = records.store_blob(session, app, _write_file(file), patient_id=image.patient_id, image_id=image.id)
+        image.blob = patient_blobs.store_blob(
+            session, app, _write_file(file), patient_id=image.patient_id, image_id=image.id
+        )
 
 
 def burn(app: AppContext, image_id: str, words: str) -> None:

@@ -21,7 +21,7 @@ from medhub.ingest.models import Arrival, Receipt
 from medhub.ingest.patient_claims.chosen_patient import choose_patient
 from medhub.ingest.pipeline import ingest_file
 from medhub.ingest.service import destroy_expired
-from medhub.records import isolated_calls, vault
+from medhub.records import isolated_calls, patient_blobs, vault
 from medhub.records import service as records
 from medhub.records.erasure import erase_patient
 from medhub.records.models import Image, PatientBlob, Study
@@ -409,8 +409,8 @@ def test_bytes_without_a_row_are_destroyed_once_they_are_old(
     upload(app, technologist, patient_id, photograph(1))
     kept = stored(app)
     app.blobs.put(b"of an arrival whose process died")
-    assert records.delete_orphaned_blobs(app) == 0
-    assert records.delete_orphaned_blobs(app, older_than_s=-1) == 1
+    assert patient_blobs.delete_orphaned_blobs(app) == 0
+    assert patient_blobs.delete_orphaned_blobs(app, older_than_s=-1) == 1
     assert stored(app) == kept
 
 

@@ -35,6 +35,7 @@ from medhub.foundation.app_context import AppContext
 from medhub.foundation.jobs import Job
 from medhub.foundation.settings import Settings
 from medhub.ingest.models import Arrival, Receipt
+from medhub.records import patient_blobs
 from medhub.records import service as records
 from medhub.records.models import Image, PatientBlob, Study
 from medhub.review.models import Case
@@ -273,7 +274,7 @@ def examine(app: AppContext, upload: Upload, files: list[bytes]) -> None:
 
     # Nothing lies about but what a killed process had not named yet, and that can be swept.
     assert named <= set(app.blobs.digests())
-    records.delete_orphaned_blobs(app, older_than_s=-1)
+    patient_blobs.delete_orphaned_blobs(app, older_than_s=-1)
     assert set(app.blobs.digests()) == named
 
     # The audit tells it once, and holds.

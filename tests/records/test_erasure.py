@@ -12,8 +12,7 @@ from medhub.errors import NotAllowed, NotFound, Unavailable
 from medhub.foundation import clock
 from medhub.foundation.app_context import AppContext
 from medhub.ingest.models import Arrival
-from medhub.records import erasure
-from medhub.records import service as records
+from medhub.records import erasure, patient_blobs
 from medhub.records.models import Erasure, Image
 from medhub.review import service as review
 from medhub.training import datasets
@@ -130,7 +129,7 @@ def test_bytes_that_another_patient_has_too_stay(app: AppContext, people: People
     assert blob is not None
     other = make_patient(app, people)
     with app.database.writing() as session:
-        records.store_blob(session, app, app.blobs.get(blob), patient_id=other)
+        patient_blobs.store_blob(session, app, app.blobs.get(blob), patient_id=other)
     erased = erase(app, people, patient_id)
     run_jobs(app)
     assert certificate(app, people, erased.id).completed_at is not None

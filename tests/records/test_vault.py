@@ -19,7 +19,7 @@ from medhub.errors import NotAllowed, NotFound, Unavailable
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.database import Base
 from medhub.foundation.keys import Keys, unseal
-from medhub.records import service, vault
+from medhub.records import patient_blobs, service, vault
 from medhub.records.erasure import erase_patient
 from medhub.records.models import Identity, Patient
 from medhub.records.vault import VaultKeyDestroyed
@@ -264,8 +264,8 @@ def test_images_that_two_patients_share_stay_for_the_other(
     """Thumbnails of equal pictures are one blob; it goes with its last patient."""
     first, other = make_patient(app, people), make_patient(app, people)
     with app.database.writing() as session:
-        digest = service.store_blob(session, app, b"the same picture", patient_id=first)
-        service.store_blob(session, app, b"the same picture", patient_id=other)
+        digest = patient_blobs.store_blob(session, app, b"the same picture", patient_id=first)
+        patient_blobs.store_blob(session, app, b"the same picture", patient_id=other)
     erase(app, people, first)
     run_jobs(app)
     assert app.blobs.has(digest)

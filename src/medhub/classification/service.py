@@ -25,8 +25,7 @@ from medhub.foundation.app_context import AppContext
 from medhub.foundation.blobs import BlobStore
 from medhub.foundation.database import serialize_writers
 from medhub.foundation.events import publish
-from medhub.records import service as records
-from medhub.records import studies
+from medhub.records import patient_blobs, studies
 from medhub.records.models import Image, Study
 from medhub.records.pathway import Pathway, get_pathway
 from medhub.science.inference.classifier import Classifier, ClassifierOutput
@@ -66,7 +65,9 @@ def classify_image(app: AppContext, image_id: str, pixels: NDArray[np.uint8]) ->
                 project_id=image.project_id,
                 imaged_at=image.created_at,
                 reason=decision.reason,
-                evidence=records.store_blob(session, app, evidence, patient_id=image.patient_id, image_id=image_id),
+                evidence=patient_blobs.store_blob(
+                    session, app, evidence, patient_id=image.patient_id, image_id=image_id
+                ),
             )
         )
         _settle(session, image, "read", "prediction.make", digest=classifier.digest)

@@ -30,7 +30,7 @@ from medhub.foundation.jobs import Runner
 from medhub.foundation.settings import Settings
 from medhub.ingest.service import destroy_expired
 from medhub.records.pathway import all_pathways
-from medhub.records.service import delete_orphaned_blobs
+from medhub.records.patient_blobs import delete_orphaned_blobs
 
 Data = Annotated[
     Path | None, typer.Option("--data", help="Folder of the database, blobs and keys; default: MEDHUB_DATA.")

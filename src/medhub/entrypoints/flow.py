@@ -26,7 +26,7 @@ from medhub.records.dicom_metadata import build_study_metadata
 from medhub.records.erasure import ErasureReporter, finish_erasure
 from medhub.records.events import ImageJoinedPathway, ImagesMoved, PatientErased
 from medhub.records.image_moves import MoveCheck
-from medhub.records.service import delete_unreferenced_blobs
+from medhub.records.patient_blobs import delete_unreferenced_blobs
 from medhub.reports import erasure as reports_erasure
 from medhub.reports.service import issue_report
 from medhub.review import erasure as review_erasure

@@ -26,8 +26,7 @@ from medhub.ingest.quarantine import destroy_sealed
 from medhub.ingest.refusals import ArrivalRefused
 from medhub.ingest.reindexing import describe
 from medhub.ingest.study_completion import schedule_completion
-from medhub.records import series_service, studies, vault
-from medhub.records import service as records
+from medhub.records import patient_blobs, series_service, studies, vault
 from medhub.records.models import Identity, Image, Patient, PatientBlob, Series, Study
 from medhub.science.arrivals.cleaned_image import CleanedImage
 from medhub.science.imaging.dicom.search_attributes import first_integer
@@ -74,7 +73,7 @@ def _write_batch(
         if len(storable) > 1:
             return [answer for pair in storable for answer in _write_batch(app, actor, source, [pair])]
         # The same file was received twice at the same moment; the other one was first.
-        records.delete_unreferenced_blobs(app, blobs[0].digests)
+        patient_blobs.delete_unreferenced_blobs(app, blobs[0].digests)
         with app.database.writing() as session:
             context = arrivals[0].context
             receipt = session.get(Receipt, (context.project_id, arrivals[0].received_hash))
@@ -89,7 +88,7 @@ def _write_batch(
         for digest in final.digests
     ]
     if unused:
-        records.delete_unreferenced_blobs(app, unused)
+        patient_blobs.delete_unreferenced_blobs(app, unused)
     return answers
 
 

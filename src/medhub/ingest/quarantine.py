@@ -24,8 +24,7 @@ from medhub.ingest.context import IngestSource
 from medhub.ingest.ingest_file import IngestFile, IngestResult
 from medhub.ingest.models import Arrival
 from medhub.ingest.refusals import PatientMismatch, PhiReviewNeeded, Refusal, code_of
-from medhub.records import service as records
-from medhub.records import vault
+from medhub.records import patient_blobs, vault
 from medhub.records.models import Patient, PatientBlob
 
 # Boxes shown to a person; an image with more is full of text.
@@ -79,7 +78,7 @@ def seal_arrival(session: Session, app: AppContext, arrival: Arrival, data: byte
     """Write the bytes of an arrival, sealed under the key of its patient or else of its project."""
     if arrival.patient_id is not None:
         sealed = vault.seal_for(session, app.keys, arrival.patient_id, data, f"arrival {arrival.id}")
-        arrival.sealed_bytes = records.store_blob(session, app, sealed, patient_id=arrival.patient_id)
+        arrival.sealed_bytes = patient_blobs.store_blob(session, app, sealed, patient_id=arrival.patient_id)
     else:
         key = app.keys.derive(f"unassigned arrivals {arrival.project_id}")
         arrival.sealed_bytes = unassigned_store(app).put(seal(key, data, f"arrival {arrival.id}"))
@@ -164,7 +163,7 @@ def destroy_sealed(session: Session, arrivals: Sequence[Arrival]) -> int:
         arrival.sealed_bytes = None
     session.flush()
     session.execute(delete(PatientBlob).where(PatientBlob.digest.in_(digests)))
-    records.enqueue_blob_deletion(session, digests)
+    patient_blobs.enqueue_blob_deletion(session, digests)
     if unassigned:
         jobs.enqueue(session, "destroy-unassigned", {"digests": unassigned})
     return len(sealed)

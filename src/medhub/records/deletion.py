@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from medhub.records.models import Image, PatientBlob, Series
-from medhub.records.service import enqueue_blob_deletion
+from medhub.records.patient_blobs import enqueue_blob_deletion
 
 
 def release_blobs(session: Session, deleted: ColumnElement[bool]) -> list[str]:

@@ -23,7 +23,7 @@ from medhub.foundation.blobs import BlobNotFound
 from medhub.foundation.isolation import DecoderFailed
 from medhub.records.deletion import delete_series_metadata
 from medhub.records.models import Image, Series, Study
-from medhub.records.service import store_blob
+from medhub.records.patient_blobs import store_blob
 from medhub.records.stored_files import read_header
 from medhub.science.imaging.decoding_limits import Unacceptable
 from medhub.science.imaging.rendering import dicomweb_payloads

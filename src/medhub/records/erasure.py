@@ -21,7 +21,8 @@ from medhub.foundation.database import after_commit, serialize_writers
 from medhub.foundation.events import publish
 from medhub.records.events import PatientErased
 from medhub.records.models import Erasure, Identity, Image, PatientBlob, Study
-from medhub.records.service import delete_patient_row, delete_unreferenced_blobs, get_patient
+from medhub.records.patient_blobs import delete_unreferenced_blobs
+from medhub.records.service import delete_patient_row, get_patient
 
 ErasureReporter = Callable[[Session, str], Mapping[str, Any]]
 """Counts what a capability holds of a patient: names to numbers, or to lists of facts that identify nobody."""

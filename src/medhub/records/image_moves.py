@@ -25,7 +25,7 @@ from medhub.records import isolated_calls, series_service, studies
 from medhub.records.deletion import delete_series_metadata
 from medhub.records.events import ImageJoinedPathway, ImagesMoved
 from medhub.records.models import Image, Patient, PatientBlob, Series, Study
-from medhub.records.service import delete_unreferenced_blobs, enqueue_blob_deletion, register_blob
+from medhub.records.patient_blobs import delete_unreferenced_blobs, enqueue_blob_deletion, register_blob
 
 MoveCheck = Callable[[Session, Collection[str]], None]
 """Raises if images may not be moved into or out of the studies with these ids."""

@@ -17,7 +17,7 @@ from medhub.records import counts, quick_search
 from medhub.records.counts import EMPTY, ContentCounts
 from medhub.records.deletion import delete_series_metadata, release_blobs
 from medhub.records.models import Image, Series, Study
-from medhub.records.service import enqueue_blob_deletion
+from medhub.records.patient_blobs import enqueue_blob_deletion
 from medhub.records.studies import ImageLocked, get_study, patient_codes, record_study
 
 

@@ -20,7 +20,8 @@ from medhub.records.counts import EMPTY, ContentCounts
 from medhub.records.deletion import delete_series_metadata, release_blobs
 from medhub.records.field_values import Value, check_values
 from medhub.records.models import Image, Patient, Series, Study
-from medhub.records.service import enqueue_blob_deletion, get_patient, store_blob
+from medhub.records.patient_blobs import enqueue_blob_deletion, store_blob
+from medhub.records.service import get_patient
 
 
 class StudyNotFound(NotFound):

@@ -15,8 +15,7 @@ from medhub.foundation.app_context import AppContext
 from medhub.foundation.database import serialize_writers
 from medhub.foundation.events import publish
 from medhub.foundation.sorting import sort_clause
-from medhub.records import service as records
-from medhub.records import vault
+from medhub.records import patient_blobs, vault
 from medhub.records.models import Patient
 from medhub.reports.case_facts import NotSigned, load_identity, load_report_facts
 from medhub.reports.certificate import derive_credentials
@@ -58,7 +57,7 @@ def issue_report(app: AppContext, case_id: str) -> None:
         if session.get(Report, case_id) is not None or session.get(Case, case_id) is None:
             return
         blobs = {
-            form: records.store_blob(
+            form: patient_blobs.store_blob(
                 session,
                 app,
                 vault.seal_for(session, app.keys, case.patient_id, pdf, f"report {case_id} {form}"),
