@@ -9,6 +9,7 @@ words that the same file uses as a name or number are removed first.
 from __future__ import annotations
 
 import re
+import unicodedata
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -17,6 +18,7 @@ from pydicom._dicom_dict import DicomDictionary
 from pydicom.sr._concepts_dict import concepts as _concepts
 
 from medhub.science.deid.identifying_text import IdentifyingText
+from medhub.science.deid.name_words import parts_of, word_pattern, words_of
 
 # Passages that are removed: e-mail and web addresses, telephone numbers, dates, times of day, numbers of persons.
 _IDENTIFYING_PATTERNS = tuple(
@@ -37,16 +39,25 @@ _IDENTIFYING_PATTERNS = tuple(
         r"\b(?:mrn|ssn|nhs|pid|acc(?:ession)?|id|no|nr)\b\s*[:#.=]*\s*\w*\d\w*",
     )
 )
-_TOKEN = re.compile(r"[^\W_]+(?:['-][^\W_]+)*", re.UNICODE)
+# Characters that no known term contains: marks and signs of other scripts would stay without their words.
+_FOREIGN_SIGN = re.compile("[^\x00-\x7f\xa0-\xff\u0100-\u017f\u0370-\u03ff\u2013\u2014\u2264\u2265]")
+_INVISIBLE = re.compile("[\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
 # A longer number after a hyphen may be that of a person or a visit.
 _LONGEST_PART = 2
 _NUMBER = re.compile(r"\d{1,4}$")
+# Letters one by one: a word with spaces or points between its letters. Two or three of them are abbreviations.
+_SPACED_LETTERS = re.compile(r"(?<![^\W_])[^\W\d_](?:[\s._,-]{1,2}[^\W\d_](?![^\W_]))+")
+_LONGEST_ABBREVIATION = 3
+_SYMBOLS = "αβγδεζηθικλμνξοπρστυφχψωΔΣΦΨΩµ"
 # "T1", "FS3", "5mm", "60keV": letters and few digits together.
 _MIXED = re.compile(r"(?=.*\d)(?:[a-z]{1,4}\d{1,2}[a-z]{0,3}|\d{1,3}[a-z]{1,4})$", re.IGNORECASE)
 _UNITS = frozenset(
     [
         "mm",
         "cm",
+        "μm",
+        "μg",
+        "μl",
         "m",
         "ml",
         "cc",
@@ -87,13 +98,13 @@ def vocabulary() -> frozenset[str]:
     """Return the known terms, casefolded: of the standard's attributes and concepts, and of ``tables/words.txt``."""
     words: set[str] = set()
     for entry in DicomDictionary.values():
-        words |= {word.casefold() for word in _TOKEN.findall(entry[2])}
+        words |= {word.casefold() for word in words_of(entry[2])}
     known: Any = _concepts
     for scheme, codes in known.items():
         for meaning in (meaning for concepts in codes.values() for meaning, _ in concepts.values()):
             if not any(keyword in meaning.casefold() for keyword in _SPARED_KEYWORDS):
                 # The standard's own meanings are written in title case; elsewhere a capital can be a person's name.
-                tokens = _TOKEN.findall(meaning)
+                tokens = words_of(meaning)
                 words |= {token.casefold() for token in tokens if scheme == "DCM" or token.islower() or token.isupper()}
     text = files("medhub.science.deid").joinpath("tables/words.txt").read_text("utf-8")
     word_lists = [line.split("#")[0].split() for line in text.splitlines()]
@@ -117,30 +128,39 @@ def clean_text(text: str, identity: IdentifyingText) -> str:
     str
         The words that stay, with their punctuation; empty if none does.
     """
+    if not text.isascii():
+        text = _INVISIBLE.sub("", unicodedata.normalize("NFC", text))
     for pattern in _IDENTIFYING_PATTERNS:
         text = pattern.sub(" ", text)
     text = _AGE.sub("90", text)
+
+    def keep_abbreviation(match: re.Match[str]) -> str:
+        letters = "".join(filter(str.isalpha, match.group()))
+        return " " if len(letters) > _LONGEST_ABBREVIATION or identity.contains(letters) else match.group()
 
     def keep_known_word(match: re.Match[str]) -> str:
         word = match.group()
         return word if not identity.contains(word) and _is_known_word(word, identity) else ""
 
-    cleaned = _TOKEN.sub(keep_known_word, text)
+    text = _SPACED_LETTERS.sub(keep_abbreviation, text)
+    cleaned = _FOREIGN_SIGN.sub("", word_pattern(text).sub(keep_known_word, text))
     # Punctuation and spaces around removed words.
     cleaned = re.sub(r"(?<![\w)])[^\w\s(<>=+-]+(?=\s|$)|\(\s*\)|\[\s*\]", "", cleaned)
     cleaned = re.sub(r"[^\S\r\n]{2,}", " ", cleaned)
     cleaned = re.sub(r"_{2,}", "_", cleaned).strip(" _^,;:-/\\")
-    return cleaned if _TOKEN.search(cleaned) else ""
+    return cleaned if words_of(cleaned) else ""
 
 
 def _is_known_word(word: str, identity: IdentifyingText) -> bool:
     lower = word.casefold()
-    if lower in vocabulary() or _NUMBER.match(word) is not None or len(word) == 1:
+    if lower in vocabulary() or lower in _UNITS or _NUMBER.match(word) is not None:
         return True
+    if len(word) == 1:
+        return word.isascii() or word in _SYMBOLS
     if _MIXED.match(word) is not None:
         letters = "".join(character for character in lower if not character.isdigit())
-        return letters in _UNITS or letters in vocabulary() or len(letters) <= 2
-    parts = re.split(r"['-]", word)
+        return not identity.contains(letters) and (letters in _UNITS or letters in vocabulary() or len(letters) <= 2)
+    parts = parts_of(word)
     return len(parts) > 1 and all(
         part
         and not identity.contains(part)
@@ -148,8 +168,3 @@ def _is_known_word(word: str, identity: IdentifyingText) -> bool:
         and _is_known_word(part, identity)
         for part in parts
     )
-
-
-def words_of(text: str) -> list[str]:
-    """Split a text into words."""
-    return _TOKEN.findall(text)

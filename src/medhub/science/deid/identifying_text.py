@@ -15,6 +15,8 @@ from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import BaseTag
 
+from medhub.science.deid.name_words import fold_word, name_words, parts_of, words_of
+
 _NUMBERS = frozenset(
     tag_for_keyword(keyword)
     for keyword in [
@@ -58,7 +60,7 @@ _LOCATIONS = frozenset(
 )
 _IDENTIFYING_TAGS = _NUMBERS | _LOCATIONS
 _IDENTIFYING_VRS = ("PN", "SQ")
-# Shorter parts of names occur in too many other words.
+# Shorter parts of numbers and addresses occur in too many other words. Parts of names count at any length.
 _MIN_WORD_LENGTH = 3
 _MAX_VALUE_BYTES = 1_024
 _MAX_CACHED_ELEMENTS = 256
@@ -99,11 +101,6 @@ _COMMON_WORDS = frozenset(
 )
 
 
-def fold_word(text: str) -> str:
-    """Fold a word so that case and characters that OCR confuses (0 and O, 1 and I, 5 and S) do not matter."""
-    return text.casefold().translate(str.maketrans("015", "ois"))
-
-
 @dataclass(frozen=True)
 class IdentifyingText:
     """Words that identify a person, folded.
@@ -120,6 +117,12 @@ class IdentifyingText:
         """Whether a word identifies a person."""
         return fold_word(word) in self.words
 
+    def contains_any(self, text: str) -> bool:
+        """Whether a text is, or contains, a word that identifies a person, also as a part of a longer word."""
+        return self.contains(text) or any(
+            self.contains(word) or any(self.contains(part) for part in parts_of(word)) for word in words_of(text)
+        )
+
     def occurs_in(self, data: bytes) -> bool:
         """Whether bytes contain an identifying word, in one or two bytes per character; short words are ignored."""
         plain = data.lower().translate(_FOLDED_BYTES)
@@ -131,9 +134,11 @@ def identifying_text_of_person(texts: Iterable[str]) -> IdentifyingText:
     """Collect identifying words from what is known of a person apart from a file: names, numbers, addresses."""
     words: set[str] = set()
     for text in texts:
-        if len(text.strip()) >= _MIN_WORD_LENGTH:
+        if not any(character.isdigit() for character in text):
+            words |= name_words(text)
+        elif len(text.strip()) >= _MIN_WORD_LENGTH:
             words.add(fold_word(text.strip()))
-        words |= {fold_word(word) for word in _WORD.findall(text) if len(word) >= _MIN_WORD_LENGTH}
+            words |= {fold_word(word) for word in _WORD.findall(text) if len(word) >= _MIN_WORD_LENGTH}
     return IdentifyingText(frozenset(words))
 
 
@@ -216,9 +221,7 @@ def _text_values(element: DataElement) -> list[str]:
 def _identifying_words(element: DataElement, value: str) -> Iterator[str]:
     tag = int(element.tag)
     if element.VR == "PN":
-        for word in _WORD.findall(value):
-            if len(word) >= _MIN_WORD_LENGTH and not word.isdigit():
-                yield fold_word(word)
+        yield from name_words(value)
     elif tag in _NUMBERS:
         if len(value.strip()) >= _MIN_WORD_LENGTH:
             yield fold_word(value.strip())

@@ -7,7 +7,6 @@ from typing import Any
 
 from pydicom.multival import MultiValue
 
-from medhub.science.deid.free_text import words_of
 from medhub.science.deid.identifying_text import IdentifyingText
 
 
@@ -33,4 +32,4 @@ def copy_value(value: Any) -> Any:
 
 def contains_identifying_word(text: str, identity: IdentifyingText) -> bool:
     """Whether a text is, or contains, a word that identifies a person."""
-    return identity.contains(text.strip()) or any(identity.contains(word) for word in words_of(text))
+    return identity.contains_any(text.strip())

@@ -19,19 +19,18 @@ from medhub.science.deid.attributes.actions import (
 )
 from medhub.science.deid.attributes.element_context import MALFORMED, TEMPORAL_VRS, TEXT_VRS, ElementContext
 from medhub.science.deid.attributes.element_values import (
-    contains_identifying_word,
     copy_value,
     from_strings,
     to_strings,
 )
 from medhub.science.deid.coded_values import coded_values
-from medhub.science.deid.free_text import clean_text, vocabulary, words_of
+from medhub.science.deid.free_text import clean_text
 from medhub.science.deid.identifying_text import IdentifyingText
 from medhub.science.deid.replacement_values import cap_age, has_valid_form
 
 _SHORT_VRS = frozenset(("AE", "CS", "UR"))
 _BYTE_VRS = frozenset(("OB", "OD", "OF", "OL", "OV", "OW"))
-_SHORTEST_NAME = 4
+UNLISTED_TEXT = "a text that the table does not name"
 # Tables without which gray or color is displayed wrongly.
 _PALETTES = [f"{color}PaletteColorLookupTableData" for color in ("Red", "Green", "Blue")]
 _LOOKUP_TABLES = frozenset(("LUTData", *_PALETTES, *(f"Segmented{palette}" for palette in _PALETTES)))
@@ -53,14 +52,12 @@ def keep_unlisted(context: ElementContext, reason: str) -> ActionResult:
     if context.item.clean and vr in TEMPORAL_VRS:
         return clean(context, "dates within cleaned content")
     if vr in TEXT_VRS:
-        if context.item.clean:
-            return clean(context, "text within cleaned content")
-        return _remove_identifying_text(context)
+        return clean(context, "text within cleaned content" if context.item.clean else UNLISTED_TEXT)
     if vr == "UN" or not has_valid_form(vr, tag, value):
         context.record("removed", MALFORMED)
         return None
     clean_unlisted = profile.unlisted == "clean"
-    if not (clean_unlisted and vr == "CS") and _holds_identifying_words(vr, value, identity):
+    if not (clean_unlisted and vr == "CS") and _holds_identifying_words(vr, context.keyword, value, identity):
         context.record("removed", IDENTIFYING_WORDS)
         return None
     return _keep_known_terms(context) if clean_unlisted else DataElement(tag, vr, copy_value(value))
@@ -84,19 +81,11 @@ def _keep_known_terms(context: ElementContext) -> DataElement | None:
     return DataElement(tag, vr, copy_value(value))
 
 
-def _holds_identifying_words(vr: str, value: Any, identity: IdentifyingText) -> bool:
+def _holds_identifying_words(vr: str, keyword: str, value: Any, identity: IdentifyingText) -> bool:
     """Whether a value that is not text holds a name: a code that is no code, or bytes."""
     if vr in _BYTE_VRS:
         return isinstance(value, bytes) and identity.occurs_in(value)
     if vr not in _SHORT_VRS:
         return False
-    words = [word for text in to_strings(value) for word in words_of(text) if len(word) >= _SHORTEST_NAME]
-    return any(identity.contains(word) and word.casefold() not in vocabulary() for word in words)
-
-
-def _remove_identifying_text(context: ElementContext) -> DataElement:
-    identity, texts = context.run.identity, to_strings(context.value)
-    cleaned = [clean_text(text, identity) if contains_identifying_word(text, identity) else text for text in texts]
-    if cleaned != texts:
-        context.record("cleaned", IDENTIFYING_WORDS)
-    return DataElement(context.tag, context.vr, from_strings(cleaned))
+    terms = coded_values(keyword)
+    return any(text not in terms and identity.contains_any(text) for text in to_strings(value))
