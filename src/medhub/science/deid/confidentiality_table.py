@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The attribute confidentiality profiles of PS3.15, table E.1-1 (edition 2024b).
 
-It lies in ``tables/confidentiality.csv``; ``tables/README.md`` names its source and licence.
+It lies in ``tables/confidentiality.csv``; ``tables/README.md`` names its source and licence. ``tables/supplement.csv``
+has rows of the same form for attributes that the table lacks although they tell who somebody is, when or where.
 """
 
 from __future__ import annotations
@@ -42,11 +43,12 @@ class Rule:
 
 @cache
 def _rules() -> dict[str, Rule]:
-    text = files("medhub.science.deid").joinpath("tables/confidentiality.csv").read_text("utf-8")
+    folder = files("medhub.science.deid").joinpath("tables")
     table: dict[str, Rule] = {}
-    for row in csv.DictReader(text.splitlines()):
-        options = dict(option.split(":") for option in row["options"].split())
-        table[row["tag"]] = Rule(row["name"], tuple(row["basic"].split("/")), options)  # type: ignore[arg-type]
+    for name in ("supplement.csv", "confidentiality.csv"):  # a row of the standard replaces ours
+        for row in csv.DictReader(folder.joinpath(name).read_text("utf-8").splitlines()):
+            options = dict(option.split(":") for option in row["options"].split())
+            table[row["tag"]] = Rule(row["name"], tuple(row["basic"].split("/")), options)  # type: ignore[arg-type]
     return table
 
 

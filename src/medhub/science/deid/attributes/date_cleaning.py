@@ -18,6 +18,10 @@ def clean_date(context: ElementContext, reason: str) -> DataElement:
     """Shift a date under the option modified-dates; without it, keep it under full-dates, or else empty it."""
     tag, vr, dates = context.tag, context.vr, context.log.dates
     options = context.run.profile.options
+    if not has_valid_form(vr, tag, context.value):
+        dates.add("removed")
+        context.record("emptied", f"{reason}; {MALFORMED}")
+        return DataElement(tag, vr, None)
     if "modified-dates" not in options:
         if "full-dates" in options:
             dates.add("kept")

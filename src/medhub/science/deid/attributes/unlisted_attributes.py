@@ -31,6 +31,7 @@ from medhub.science.deid.replacement_values import cap_age, has_valid_form
 _SHORT_VRS = frozenset(("AE", "CS", "UR"))
 _BYTE_VRS = frozenset(("OB", "OD", "OF", "OL", "OV", "OW"))
 UNLISTED_TEXT = "a text that the table does not name"
+UNLISTED_DATE = "a date that the table does not name"
 # Tables without which gray or color is displayed wrongly.
 _PALETTES = [f"{color}PaletteColorLookupTableData" for color in ("Red", "Green", "Blue")]
 _LOOKUP_TABLES = frozenset(("LUTData", *_PALETTES, *(f"Segmented{palette}" for palette in _PALETTES)))
@@ -49,8 +50,8 @@ def keep_unlisted(context: ElementContext, reason: str) -> ActionResult:
     if vr == "PN":
         context.record("emptied", "names of people are removed")
         return DataElement(tag, vr, None)
-    if context.item.clean and vr in TEMPORAL_VRS:
-        return clean(context, "dates within cleaned content")
+    if vr in TEMPORAL_VRS:
+        return clean(context, "dates within cleaned content" if context.item.clean else UNLISTED_DATE)
     if vr in TEXT_VRS:
         return clean(context, "text within cleaned content" if context.item.clean else UNLISTED_TEXT)
     if vr == "UN" or not has_valid_form(vr, tag, value):
