@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line: ``medhub COMMAND``.
 
-Exit codes: 0 success; 1 success with findings (a quarantined file, a broken chain, an altered report); 2 wrong usage or
+Exit codes: 0 success; 1 success with findings (a quarantined file, a broken chain, a changed report); 2 wrong usage or
 invalid input; 3 not found; 4 not possible now; 5 a required component does not answer; 70 an internal error of Medhub;
-143 a training was stopped by a signal and can be resumed.
+143 a training was stopped by a signal and can be continued with --resume.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 cli = typer.Typer(
     name="medhub",
-    help="Medical images from arrival to signed report.",
+    help="Medical images: storage, classification, review and signed reports.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -111,7 +111,7 @@ def main_options(
         bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
-    """Medical images from arrival to signed report."""
+    """Medical images: storage, classification, review and signed reports."""
 
 
 @project_app.command("add")
@@ -255,7 +255,7 @@ def verify_report(
     data: Data = None,
     as_json: AsJSON = False,
 ) -> None:
-    """Check offline whether a report is as it was issued; exit code 1 if it is not."""
+    """Check offline whether a report is unchanged; exit code 1 if it has been changed."""
     from medhub.reports.verification import verify_report
 
     try:
@@ -305,7 +305,7 @@ def _load_trusted_keys(certificate: Path | None, key: str | None, data: Path | N
 
 @report_app.command("certificate")
 def print_certificate(data: Data = None) -> None:
-    """Print the certificate (PEM) with which this installation's reports can be checked elsewhere."""
+    """Print the certificate (PEM) with which the reports of this installation are verified on another computer."""
     from cryptography.hazmat.primitives.serialization import Encoding
 
     from medhub.foundation.keys import load_keys
@@ -317,7 +317,7 @@ def print_certificate(data: Data = None) -> None:
 
 @report_app.command("key")
 def report_key(data: Data = None) -> None:
-    """Print the public key of reports that were sealed before reports had PDF signatures."""
+    """Print the public key for reports that carry a seal instead of a PDF signature."""
     from medhub.foundation.keys import load_keys
 
     print(load_keys(load_settings(data), create=False).signing_key().public_key().public_bytes_raw().hex())
@@ -362,8 +362,8 @@ def _exit_with_fault(error: Exception) -> NoReturn:
     print("".join(traceback.format_tb(error.__traceback__)), end="", file=sys.stderr)
     _exit(
         FAULT_EXIT_CODE,
-        "Medhub made a mistake",
-        f"This is a fault of Medhub: {type(error).__name__}. Please report it.",
+        "Internal error",
+        f"An internal error of Medhub occurred: {type(error).__name__}. Please report it.",
     )
 
 

@@ -61,7 +61,7 @@ def listen(
         int | None, typer.Option(help="Port to listen on; MEDHUB_DICOM_PORT, or 11112.", min=0, max=65535)
     ] = None,
 ) -> None:
-    """Listen for DICOM nodes: receive objects and answer queries. Ctrl+C ends it."""
+    """Start the DICOM listener, which receives objects and answers queries of DICOM nodes. Ctrl+C stops it."""
     if context.invoked_subcommand is not None:
         return
     from medhub.entrypoints.dimse import listener_process
@@ -90,7 +90,7 @@ def send(
     from medhub.export.transfer import send_objects, stored_objects
 
     if not patient and not study:
-        raise Invalid("Say what is to be sent: --patient or --study.")
+        raise Invalid("Select what is sent, with --patient or --study.")
     with _open_app(data) as app:
         with app.database.reading() as session:
             project_id = accounts.find_project(session, project).id
@@ -99,7 +99,7 @@ def send(
                 session, COMMAND_LINE, project_id, patients=patient or [], studies=study or [], to=node.ae_title
             )
         if not objects:
-            raise NotFound("There is nothing of these patients and studies.")
+            raise NotFound("These patients and studies have no objects.")
         console = Console(stderr=True)
         with Progress(console=console, disable=not console.is_terminal) as progress:
             bar = progress.add_task(f"Sending to {node.ae_title}", total=len(objects))
@@ -113,9 +113,9 @@ def send(
 @node_app.command("add")
 def add_node(
     ae_title: Annotated[str, typer.Argument(help="AE title of the node.")],
-    project: Annotated[str, typer.Option(help="Name or id of the project to which it belongs.")],
+    project: Annotated[str, typer.Option(help="Name or id of the project to which the node belongs.")],
     called: Annotated[
-        str | None, typer.Option(help="Our AE title that the node calls; MEDHUB_DICOM_AE_TITLE if not given.")
+        str | None, typer.Option(help="AE title of Medhub that the node calls; default: MEDHUB_DICOM_AE_TITLE.")
     ] = None,
     host: Annotated[str, typer.Option(help="Host name or address of the node, to send to it.")] = "",
     port: Annotated[int, typer.Option(help="Port of the node.", min=0, max=65535)] = 0,
@@ -162,7 +162,7 @@ def list_nodes(data: Data = None, as_json: AsJSON = False) -> None:
 def remove_node(
     peer: Annotated[str, typer.Argument(help="Id of the node, as `medhub node list` prints it.")], data: Data = None
 ) -> None:
-    """Remove a DICOM node; the images that it sent stay."""
+    """Remove a DICOM node; the images that it sent are kept."""
     with _open_app(data) as app, app.database.writing() as session:
         nodes.remove_node(session, COMMAND_LINE, peer)
 

@@ -36,17 +36,21 @@ Data = Annotated[
 
 def export_command(
     project: Annotated[str, typer.Argument(help="Name or id of the project.")],
-    out: Annotated[Path, typer.Option(help="The ZIP to write.")],
+    out: Annotated[Path, typer.Option(help="The ZIP file to write.")],
     form: Annotated[FormatName, typer.Option(help="DICOM files, pictures with labels, or metadata only.")] = "dicom",
     picture: Annotated[service.PictureType, typer.Option(help="Picture type of a data set for training.")] = "png",
     patient: Annotated[list[str] | None, typer.Option(help="Code of a patient; repeatable.")] = None,
     pathway: Annotated[str | None, typer.Option(help="Only the signed verdicts of this pathway.")] = None,
     where: Annotated[
         list[str] | None,
-        typer.Option(help="Search by a DICOM attribute, as Modality=CT or StudyDate=2020-; repeatable."),
+        typer.Option(help="Search by a DICOM attribute, such as Modality=CT or StudyDate=2020-; repeatable."),
     ] = None,
-    send_to: Annotated[str | None, typer.Option(help="Then send the objects to this DICOM node (AE title).")] = None,
-    stow: Annotated[str | None, typer.Option(help="Then send them to the DICOMweb archive at this address.")] = None,
+    send_to: Annotated[
+        str | None, typer.Option(help="Afterwards, send the objects to this DICOM node (AE title).")
+    ] = None,
+    stow: Annotated[
+        str | None, typer.Option(help="Afterwards, send them to the DICOMweb archive at this address.")
+    ] = None,
     token_file: Annotated[
         Path | None, typer.Option(help="File with the bearer token for that archive.", exists=True, dir_okay=False)
     ] = None,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command that reads image files with a classifier, without a server."""
+"""The command that classifies image files without a server."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _settings_of(data: Path | None) -> Settings:
 
 
 def files_in(paths: list[Path]) -> list[Path]:
-    """The files that are named, and the images in the folders that are named, in their order."""
+    """List the given files, and the images in the given folders, in their order."""
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
@@ -43,7 +43,7 @@ def files_in(paths: list[Path]) -> list[Path]:
         else:
             raise NotFound(f"There is no file {path}.")
     if not files:
-        raise NotFound("There are no images in what was named.")
+        raise NotFound("The given folders contain no images.")
     return files
 
 
@@ -59,13 +59,13 @@ def _with_bar(files: list[Path], doing: str, quiet: bool) -> Iterator[Path]:
 def classify_command(
     paths: Paths,
     classifier: Annotated[str, typer.Option(help="Name of a classifier, or its folder.")] = "blood-cells",
-    threshold: Annotated[float, typer.Option(help="Below this probability the answer is Uncertain.")] = 0.75,
+    threshold: Annotated[float, typer.Option(help="Below this probability the result is Uncertain.")] = 0.75,
     data: Data = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a script.")] = False,
 ) -> None:
-    """Read images with a classifier, without a server; exit code 1 if any could not be read."""
+    """Classify images without a server; exit code 1 if an image could not be read."""
     if not 0 < threshold <= 1:
-        raise Invalid("A threshold lies above 0 and is at most 1.", field="threshold")
+        raise Invalid("The threshold must be above 0 and at most 1.", field="threshold")
     files = files_in(paths)
     reader = get_classifier(_settings_of(data), classifier)
     results: list[dict[str, Any]] = []

@@ -40,7 +40,8 @@ Data = Annotated[
 ]
 Project = Annotated[str, typer.Option(help="Name or id of the project.")]
 PathwayName = Annotated[
-    str | None, typer.Option("--pathway", help="Name of the pathway; without it the settings of the project decide.")
+    str | None,
+    typer.Option("--pathway", help="Name of the pathway; default: that of the archive settings of the project."),
 ]
 
 # A file is complete when it has not changed for so long.
@@ -92,17 +93,17 @@ def _read_batches(app: AppContext, reader: Reader, sources: Iterable[SourceFile]
 
 
 def ingest_command(
-    paths: Annotated[list[Path], typer.Argument(help="Files, folders, ZIPs, or media with a DICOMDIR.")],
+    paths: Annotated[list[Path], typer.Argument(help="Files, folders, ZIP files, or media with a DICOMDIR.")],
     project: Project,
     patient: Annotated[
         str | None,
-        typer.Option(help="Code of the patient of all files; without it each DICOM file names its patient."),
+        typer.Option(help="Code of the patient of all files; default: the patient that each DICOM file names."),
     ] = None,
     pathway: PathwayName = None,
     data: Data = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a script.")] = False,
 ) -> None:
-    """Ingest files; exit code 1 if any was quarantined. The server classifies them as soon as it runs."""
+    """Import files; exit code 1 if a file was quarantined. A running server classifies the images."""
     app = build(Settings(data=data.absolute()) if data is not None else Settings())
     results: list[dict[str, Any]] = []
     reader = Reader(app)
@@ -110,7 +111,7 @@ def ingest_command(
         source = _open_source(app, project, patient, pathway, "command")
         source_files = list(find_files(app, paths))
         if not source_files:
-            raise NotFound("There are no files in what was named.")
+            raise NotFound("The given paths contain no files.")
         for batch in _show_progress(_read_batches(app, reader, source_files), len(source_files), as_json):
             answers = ingest_files(app, COMMAND_LINE, source, batch.files)
             results += [
@@ -149,12 +150,12 @@ def watch_command(
     folder: Annotated[Path, typer.Argument(help="Folder to watch for files.", exists=True, file_okay=False)],
     project: Project,
     after: Annotated[
-        After, typer.Option(help="What happens to an ingested file: it is deleted, or moved into a subfolder.")
+        After, typer.Option(help="Delete a file after its import, or move it to a subfolder.")
     ] = After.MOVE,
     pathway: PathwayName = None,
     data: Data = None,
 ) -> None:
-    """Ingest files from a folder until interrupted; a file is read after it stops growing."""
+    """Import files that are put into a folder, until interrupted; a file is imported when it no longer changes."""
     app = build(Settings(data=data.absolute()) if data is not None else Settings())
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -70,7 +70,7 @@ def serve(
             get_classifier(settings, pathway.classifier)
         except MedhubError as error:
             console.print(
-                f"The pathway {pathway.name} has no classifier, so people review all its images: {error.message}"
+                f"The pathway {pathway.name} has no classifier, so its images get no predictions: {error.message}"
             )
     app.blobs.sweep()
     generation, descriptor = shared_generation()
@@ -111,7 +111,7 @@ def _start_housekeeping(app: AppContext) -> threading.Event:
 
 def worker(
     data: Data = None,
-    threads: Annotated[int, typer.Option(help="Jobs that run at the same time.", min=1, max=64)] = 1,
+    threads: Annotated[int, typer.Option(help="Number of jobs that run at the same time.", min=1, max=64)] = 1,
 ) -> None:
     """Run jobs in addition to the server, on this machine or another one with access to the database and the blobs."""
     app = _open_app(data)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands that make, measure, compare and describe classifiers; none of them needs a server."""
+"""Commands that train, evaluate, calibrate, compare and describe classifiers without a server."""
 
 from __future__ import annotations
 
@@ -35,49 +35,56 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 Classifier = Annotated[str, typer.Argument(help="Name of a classifier, or its folder.")]
 Listing = Annotated[
-    Path, typer.Option("--data", help="CSV with path,label[,group][,split][,source], or a folder for each label.")
+    Path,
+    typer.Option(
+        "--data", help="CSV with path,label[,group][,split][,source], or a folder with a subfolder per label."
+    ),
 ]
 Root = Annotated[
     Path | None,
-    typer.Option(help="What the CSV's paths are relative to; the nearest folder above it that fits if not given."),
+    typer.Option(
+        help="Folder to which the paths of the CSV are relative; default: the nearest one that contains the first file."
+    ),
 ]
 Split = Annotated[
-    str | None, typer.Option(help="Part to measure: train, val, test or all; test if not given and the CSV has one.")
+    str | None,
+    typer.Option(help="Part to measure: train, val, test or all; default: test if the CSV has parts, otherwise all."),
 ]
 AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
 
 
 def train_command(
-    recipe: Annotated[str, typer.Argument(help="A recipe (TOML), or the name of one that ships.")],
+    recipe: Annotated[str, typer.Argument(help="A recipe (TOML file), or the name of an included one.")],
     data: Listing,
-    out: Annotated[Path, typer.Option(help="Folder of the classifier; made if it is not there.")],
+    out: Annotated[Path, typer.Option(help="Folder of the classifier; created if it does not exist.")],
     root: Root = None,
-    name: Annotated[str | None, typer.Option(help="Name of the classifier; that of the recipe if not given.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the classifier; default: that of the recipe.")] = None,
     init: Annotated[
         str | None,
         typer.Option(
-            help="Starting weights: timm:NAME, a classifier's folder, a .safetensors or .tflite file, or none."
+            help="Initial weights: timm:NAME, the folder of a classifier, a .safetensors or .tflite file, or none."
         ),
     ] = None,
     teacher: Annotated[
-        Path | None, typer.Option(help="Folder of the classifier to learn from, instead of the recipe's.")
+        Path | None, typer.Option(help="Folder of the teacher for distillation, instead of the one in the recipe.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was ended.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a training that was stopped.")] = False,
     overrule_leakage: Annotated[
-        str, typer.Option(help="Reason to go on although images overlap between the parts; the card names it.")
+        str, typer.Option(help="Reason to continue although images overlap between the parts; the model card shows it.")
     ] = "",
     strangers: Annotated[
-        Path | None, typer.Option(help="Folder of images it is not made for, as the recipe's patterns name them.")
+        Path | None,
+        typer.Option(help="Folder with images that the classifier is not made for; the recipe has the patterns."),
     ] = None,
-    progress: Annotated[Path | None, typer.Option(help="Write what happens to a file, as JSON lines.")] = None,
-    threads: Annotated[int | None, typer.Option(help="Threads to compute with.", min=1)] = None,
+    progress: Annotated[Path | None, typer.Option(help="File for the progress, as JSON lines.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Number of CPU threads.", min=1)] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto.")] = "auto",
 ) -> None:
-    """Make a classifier from labeled images. Needs the extra "train"; ends with 143 when it was stopped."""
+    """Train a classifier from labeled images. Needs the extra "train"; exit code 143 if it was stopped by a signal."""
     if missing := [package for package in REQUIRED_PACKAGES if find_spec(package) is None]:
         raise Unavailable(
             f"Training needs packages that are not installed: {', '.join(missing)}. Install the extra: "
-            "pip install 'medhub[train]' (for torch without CUDA, take it from PyTorch's CPU index first)."
+            "pip install 'medhub[train]' (for a CPU build, install torch from PyTorch's CPU index first)."
         )
     from medhub.science.learning.distributed import join_processes
     from medhub.science.learning.training_job import TrainingJob, run_training
@@ -92,7 +99,7 @@ def train_command(
         settings = settings.model_copy(update={"start_from": None if init == "none" else init, "start": start})
     if teacher is not None:
         if settings.distillation is None:
-            raise Invalid("The recipe has no distillation: there is nothing for a teacher to do.", field="teacher")
+            raise Invalid("The recipe has no distillation, so it cannot use a teacher.", field="teacher")
         values = settings.distillation.model_dump() | {"teacher": str(teacher.resolve())}
         settings = settings.model_copy(update={"distillation": Distillation.model_validate(values)})
     console = Console(stderr=True)
@@ -119,7 +126,7 @@ def train_command(
             observer.write_event({"event": "failed", "message": error.message})
             raise
         except Exception as error:
-            observer.write_event({"event": "failed", "message": f"A fault of Medhub: {type(error).__name__}."})
+            observer.write_event({"event": "failed", "message": f"An internal error: {type(error).__name__}."})
             raise
         if trained is not None:
             observer.write_event({"event": "done", "digest": trained.classifier.digest})
@@ -138,13 +145,14 @@ def _name_classifier(recipe: Recipe, name: str | None, out: Path) -> Recipe:
         return recipe.model_copy(update={"about": About.model_validate(values)})
     except ValueError as error:
         raise Invalid(
-            f'"{new_name}" cannot be the name of a classifier: small letters, digits and hyphens. Give one by --name.',
+            f'"{new_name}" cannot be the name of a classifier. '
+            "Give one of lower-case letters, digits and hyphens by --name.",
             field="name",
         ) from error
 
 
 class _ConsoleObserver:
-    """Shows progress, writes it to a file, and asks for an end when the process is asked to end."""
+    """Shows progress, writes it to a file, and stops the training when the process receives a signal."""
 
     def __init__(self, console: Console, file: Path | None, *, quiet: bool) -> None:
         self._console = console
@@ -178,13 +186,13 @@ class _ConsoleObserver:
             self._file.close()
 
     def _request_stop(self, number: int, _frame: object) -> None:
-        if self._stop_requested.is_set():  # asked twice: at once
+        if self._stop_requested.is_set():  # the second signal ends the process at once
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
         self._stop_requested.set()
 
     def stop(self) -> bool:
-        """Whether the process was asked to end."""
+        """Whether the process has received a signal to end."""
         return self._stop_requested.is_set()
 
     def write_event(self, event: dict[str, Any]) -> None:
@@ -199,20 +207,20 @@ class _ConsoleObserver:
             self._bar.print(line, highlight=False, soft_wrap=True)
 
     def stage(self, name: str) -> None:
-        """Another stage has begun."""
+        """A new stage has started."""
         self.write_event({"event": "stage", "name": name})
         self._bar.update(self._task, description=name, total=None, completed=0)
 
     def prepared(self, images: int, of: int) -> None:
-        """The frozen base has computed the features of so many images."""
-        self._bar.update(self._task, description="features of the frozen base", total=of, completed=images)
+        """The frozen body has computed the features of this number of images."""
+        self._bar.update(self._task, description="features of the frozen body", total=of, completed=images)
 
     def step(self, step: int, of: int, loss: float) -> None:
-        """One step of learning is done."""
+        """One training step is done."""
         now = time.monotonic()
         if self._first is None:
             self._first, self._started = step, now
-        self._bar.update(self._task, description=f"learning, loss {loss:.3f}", total=of, completed=step)
+        self._bar.update(self._task, description=f"training, loss {loss:.3f}", total=of, completed=step)
         if now - self._last_written >= 1 or step == of:
             self._last_written = now
             done = step - self._first
@@ -257,7 +265,7 @@ def _print_trained(trained: TrainedClassifier, out: Path) -> None:
     console.print(
         f"[bold]{card.name} {card.version}[/bold] is in {out}: accuracy {trained.results.accuracy.value:.2%} on "
         f"{trained.results.n} test images ({trained.results.accuracy.low:.2%} to {trained.results.accuracy.high:.2%}), "
-        f"expected calibration error {trained.results.ece:.4f}. Its card: medhub card {out}",
+        f"expected calibration error {trained.results.ece:.4f}. Model card: medhub card {out}",
         highlight=False,
         soft_wrap=True,
     )
@@ -267,7 +275,7 @@ def _print_trained(trained: TrainedClassifier, out: Path) -> None:
 def _select_rows(data: Path, root: Path | None, split: str | None) -> tuple[tuple[ListingRow, ...], str]:
     rows = read_listing(data, root)
     if split not in (None, "all", "train", "val", "test"):
-        raise Invalid(f'There is no part "{split}"; there are train, val, test and all.', field="split")
+        raise Invalid(f'There is no part "{split}". Use train, val, test or all.', field="split")
     if split is None and any(row.split == "test" for row in rows):
         split = "test"
     if split in (None, "all"):
@@ -289,21 +297,23 @@ def evaluate_command(
     root: Root = None,
     split: Split = None,
     threshold: Annotated[
-        float | None, typer.Option(help="Least confidence with which a label is said; the learned one if not given.")
+        float | None, typer.Option(help="Smallest confidence with which a label is given; default: the learned limit.")
     ] = None,
     recipe: Annotated[
         str | None,
-        typer.Option(help="Recipe: measure variations and strangers too, and say where the card says otherwise."),
+        typer.Option(help="Recipe: compare the results with the model card; with --strangers, measure further images."),
     ] = None,
-    strangers: Annotated[Path | None, typer.Option(help="Folder that the recipe's patterns are relative to.")] = None,
-    charts: Annotated[Path | None, typer.Option(help="Draw the charts into a folder (extra train).")] = None,
+    strangers: Annotated[
+        Path | None, typer.Option(help="Folder to which the patterns of the recipe are relative.")
+    ] = None,
+    charts: Annotated[Path | None, typer.Option(help="Folder for charts (needs the extra train).")] = None,
     as_json: AsJSON = False,
 ) -> None:
-    """Measure a classifier on labeled images; exit code 1 if files could not be read, or the card says otherwise."""
+    """Measure a classifier on labeled images; exit code 1 if files are unreadable or results differ from the card."""
     from medhub.science.learning import evaluation
 
     if threshold is not None and not 0 < threshold <= 1:
-        raise Invalid("A threshold lies above 0 and is at most 1.", field="threshold")
+        raise Invalid("The threshold must be above 0 and at most 1.", field="threshold")
     reader = get_classifier(Settings(), classifier)
     rows, part = _select_rows(data, root, split)
     settings = load_recipe(find_recipe(recipe)) if recipe is not None else None
@@ -358,11 +368,13 @@ def _print_evaluation(value: dict[str, Any], checked: bool) -> None:
     table.add_row("balanced accuracy", ranged(value["balanced_accuracy"]))
     table.add_row("expected calibration error", f"{value['ece']:.4f}")
     answered = value["answered"]
-    table.add_row(f"gets a label at {answered['threshold']:.4g}", ranged(answered["share_interval"]))
-    table.add_row("accuracy where a label is said", ranged(answered["accuracy_interval"]))
+    table.add_row(
+        f"share with a label, confidence from {answered['threshold']:.4g}", ranged(answered["share_interval"])
+    )
+    table.add_row("accuracy of images with a label", ranged(answered["accuracy_interval"]))
     table.add_row("unlike the training data", ranged(value["unlike_training_data"]))
     for point in value["curve"]:
-        table.add_row(f"accuracy of the surest {point['answered']:.0%}", f"{point['accuracy']:.4f}")
+        table.add_row(f"accuracy of the most confident {point['answered']:.0%}", f"{point['accuracy']:.4f}")
     for name, figure in value["per_source"].items():
         table.add_row(f"accuracy, source {name} (n = {figure['n']})", ranged(figure))
     for figure in value.get("variations", ()):
@@ -374,12 +386,12 @@ def _print_evaluation(value: dict[str, Any], checked: bool) -> None:
         table.add_row(label, str(figure["n"]), *(ranged(figure[name]).replace(" (", "\n(") for name in names))
     console.print(table)
     labels = value["confusion"]["labels"]
-    table = Table("label \\ said", *labels)
+    table = Table("true \\ predicted", *labels)
     for label, row in zip(labels, value["confusion"]["rows"], strict=True):
         table.add_row(label, *(str(count) if count else "" for count in row))
     console.print(table)
     if value.get("strangers"):
-        table = Table("not made for", "n", "Uncertain", "unlike the training data", "AUROC")
+        table = Table("images it is not made for", "n", "Uncertain", "unlike the training data", "AUROC")
         for figure in value["strangers"]:
             table.add_row(
                 figure["name"],
@@ -391,29 +403,37 @@ def _print_evaluation(value: dict[str, Any], checked: bool) -> None:
         console.print(table)
     if value["left_out"]:
         known = ", ".join(f"{label} ({count})" for label, count in value["left_out"].items())
-        console.print(f"Left out, since the classifier does not know the label: {known}.", highlight=False)
+        console.print(f"Not measured, because the classifier does not know the label: {known}.", highlight=False)
     if value["unreadable"]:
         console.print(f"Not readable as images: {', '.join(value['unreadable'])}.", highlight=False)
     if checked:
-        console.print("\n".join(value["differs_from_card"]) or "The card says the same.", highlight=False)
+        console.print(
+            "\n".join(value["differs_from_card"]) or "The results agree with the model card.", highlight=False
+        )
 
 
 def calibrate_command(
     classifier: Classifier,
     data: Listing,
-    out: Annotated[Path, typer.Option(help="Folder of the new version; made if it is not there.")],
-    version: Annotated[str, typer.Option(help="Its version; another than that of the classifier.")],
+    out: Annotated[Path, typer.Option(help="Folder of the new version; created if it does not exist.")],
+    version: Annotated[str, typer.Option(help="New version number; it differs from that of the classifier.")],
     root: Root = None,
     target_error: Annotated[
         float | None,
-        typer.Option(help="Share of the answers that may be wrong; that of the classifier's card if not given."),
+        typer.Option(help="Largest share of wrong predictions above the limit; default: that of the model card."),
     ] = None,
-    confidence: Annotated[float | None, typer.Option(help="Share of further sets that keep to it; 0.9.")] = None,
-    note: Annotated[str, typer.Option(help="Why, for the card.")] = "",
-    recipe: Annotated[str | None, typer.Option(help="Recipe: names sources, and what it is not made for.")] = None,
-    strangers: Annotated[Path | None, typer.Option(help="Folder that the recipe's patterns are relative to.")] = None,
+    confidence: Annotated[
+        float | None, typer.Option(help="Share of further sets for which it holds; default: 0.9.")
+    ] = None,
+    note: Annotated[str, typer.Option(help="Reason, for the model card.")] = "",
+    recipe: Annotated[
+        str | None, typer.Option(help="Recipe with the sources and the images it is not made for.")
+    ] = None,
+    strangers: Annotated[
+        Path | None, typer.Option(help="Folder to which the patterns of the recipe are relative.")
+    ] = None,
 ) -> None:
-    """Learn anew, on images of your own, how sure a classifier may be and when it must say nothing."""
+    """Fit the calibration and the limit of abstention of a classifier to your own images, as a new version."""
     from medhub.science.learning.recalibration import recalibrate, split_for_calibration, target_of
 
     folder = find_folder(Settings(), classifier)
@@ -442,11 +462,11 @@ def calibrate_command(
     outcome = (
         "no limit could be learned"
         if limit is None
-        else f"it answers from {limit.threshold:.4f} on, {limit.answered:.1%} of the {limit.n} images it was learned on"
+        else f"limit {limit.threshold:.4f}, which {limit.answered:.1%} of the {limit.n} calibration images reach"
     )
     console.print(
         f"[bold]{card.name} {card.version}[/bold] is in {out}: {outcome}; on {results.n} test images accuracy "
-        f"{results.accuracy.value:.2%}, expected calibration error {results.ece:.4f}. Its card: medhub card {out}",
+        f"{results.accuracy.value:.2%}, expected calibration error {results.ece:.4f}. Model card: medhub card {out}",
         highlight=False,
         soft_wrap=True,
     )
@@ -455,7 +475,7 @@ def calibrate_command(
 
 def compare_command(
     first: Classifier,
-    second: Annotated[str, typer.Argument(help="Name of the other, or its folder.")],
+    second: Annotated[str, typer.Argument(help="Name of the second classifier, or its folder.")],
     data: Listing,
     root: Root = None,
     split: Split = None,
@@ -481,10 +501,10 @@ def compare_command(
     table.add_row(f"accuracy of {first}", ranged(value["first"]["accuracy"]))
     table.add_row(f"accuracy of {second}", ranged(value["second"]["accuracy"]))
     table.add_row("difference, second minus first", ranged(value["difference"]))
-    table.add_row("right by the first alone", str(value["only_first_right"]))
-    table.add_row("right by the second alone", str(value["only_second_right"]))
+    table.add_row("correct only by the first", str(value["only_first_right"]))
+    table.add_row("correct only by the second", str(value["only_second_right"]))
     table.add_row("McNemar's exact test, p", f"{value['mcnemar_p']:.4f}")
-    table.add_row("both say the same", f"{value['agreement']:.4f}")
+    table.add_row("same prediction by both", f"{value['agreement']:.4f}")
     console.print(f"{value['n']} images ({part})", highlight=False)
     console.print(table)
 
@@ -492,13 +512,13 @@ def compare_command(
 def card_command(
     classifier: Classifier,
     as_json: AsJSON = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, as docs/model-cards has it.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, as in docs/model-cards.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write the Markdown to a file.")] = None,
     data: Annotated[
-        Path | None, typer.Option("--data", help="Data folder in which classifiers that were trained in the app lie.")
+        Path | None, typer.Option("--data", help="Data folder that contains classifiers trained in the web app.")
     ] = None,
 ) -> None:
-    """Show the card of a classifier: what it is for, what it reached, what it must not be used for."""
+    """Show the model card of a classifier: intended use, results and excluded uses."""
     from medhub.science.learning.card_page import page
 
     reader = get_classifier(Settings(data=data.absolute()) if data is not None else Settings(), classifier)

@@ -177,8 +177,8 @@ def _handle_unexpected_error(request: Request, error: Exception) -> JSONResponse
     log.error("http.broke", number=number, error=type(error).__name__, at=at, path=_route_path(request))
     return problem(
         500,
-        "Medhub made a mistake",
-        f"This is a fault of Medhub, not yours. Tell your administrator the number {number}; nothing was changed.",
+        "Internal error",
+        f"An internal error of Medhub occurred. Nothing was changed. Report the number {number} to your administrator.",
         "fault",
         number=number,
     )

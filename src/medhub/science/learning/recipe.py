@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A recipe: one TOML file that says everything a training needs beside the images."""
+"""A recipe: one TOML file with everything that a training needs in addition to the images."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ NOT_FOR = (
 
 
 class _RecipePart(BaseModel):
-    # Where a TOML key is no good name for an attribute, the key is the field's alias.
+    # If a TOML key is not a good name for an attribute, the key is the alias of the field.
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
 
 
 class About(_RecipePart):
-    """What the card says of the classifier before anything is measured."""
+    """The texts of the model card that are known before anything is measured."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")] = "classifier"
     version: str = "1.0.0"
@@ -54,9 +54,9 @@ class NetworkRecipe(_RecipePart):
     architecture
         A key of ``architectures.ARCHITECTURES``.
     hidden
-        Width of a dense layer with ReLU before the last one (128 in CSSS); none if 0.
+        Width of a dense layer with ReLU before the output layer (128 in CSSS); 0 for none.
     dropout
-        Share of the pooled features that is left out in training.
+        Share of the pooled features that is set to zero in training.
     """
 
     architecture: str = "hrnet-w18-small"
@@ -65,41 +65,42 @@ class NetworkRecipe(_RecipePart):
 
 
 class Augmentation(_RecipePart):
-    """How far images are varied in training; the variations must leave the label as it is.
+    """The random changes of training images; they must not change the label.
 
     Attributes
     ----------
     rotation_degrees
-        Greatest angle; 180 where nothing has an upright position.
+        Largest angle of rotation; 180 for images without an upright position.
     flips
-        ``both``, ``horizontal`` or ``none``. A heart lies left: no flips for radiographs of the chest.
+        ``both``, ``horizontal`` or ``none``. For chest radiographs ``none``: the heart is on the left.
     zoom, aspect
-        Natural logarithm of the greatest factor of size and of the ratio of the sides.
+        Natural logarithm of the largest scale factor, and of the largest factor by which width and height are changed
+        in opposite directions.
     shift
-        Greatest shift, as a share of half the side.
+        Largest shift, as a share of half the side length.
     gain, contrast, saturation
-        Natural logarithm of the greatest factor; gain is drawn for each color channel.
+        Natural logarithm of the largest factor; gain is drawn for each color channel.
     brightness
-        Greatest addition, of the full range.
+        Largest addition, as a share of the full range.
     stain
-        Standard deviation by which hematoxylin, eosin and a rest are varied (color deconvolution after Ruifrok and
-        Johnston 2001); 0 for other images than stained ones.
+        Standard deviation of the variation of hematoxylin, eosin and the residual stain (color deconvolution of Ruifrok
+        and Johnston 2001); 0 for unstained images.
     small_share, smallest
-        Share of images made smaller and enlarged again, and the smallest factor.
+        Share of images that are reduced and enlarged again, and the smallest factor of this reduction.
     blur_share, blur
-        Share of images blurred, and the greatest standard deviation, in pixels.
+        Share of blurred images, and the largest standard deviation of the blur, in pixels.
     sharpen_share, sharpen
-        Share of images sharpened by an unsharp mask, and its greatest strength.
+        Share of images sharpened by an unsharp mask, and its largest strength.
     noise_share, noise
-        Share of images with noise, and its greatest standard deviation, of the full range.
+        Share of images with added noise, and its largest standard deviation, as a share of the full range.
     jpeg_share, jpeg_quality
         Share of images compressed as JPEG, and the range of the quality.
     grey_share
-        Share of images without their colors.
+        Share of images converted to gray.
     erasing_share, erasing
-        Share of images with a rectangle replaced by noise, and its greatest share of the area.
+        Share of images in which a rectangle is replaced by noise, and the largest share of the area that it covers.
     mixup
-        Parameter of the beta distribution by which two images are mixed (Zhang et al., ICLR 2018); none if 0.
+        Parameter of the beta distribution by which two images are mixed (Zhang et al., ICLR 2018); 0 for none.
     """
 
     rotation_degrees: Annotated[float, Field(ge=0, le=180)] = 180.0
@@ -135,36 +136,37 @@ class Augmentation(_RecipePart):
 
 
 class Training(_RecipePart):
-    """How the weights are found.
+    """Epochs, optimizer and schedule of a training.
 
     Attributes
     ----------
     frozen_epochs
-        Epochs in which only the head learns, over features of the base that are computed once; for a network that
-        starts from given weights.
+        Epochs in which only the head is trained, on features of the frozen body that are computed once; needs initial
+        weights.
     frozen_passes
-        How many varied copies of each image the features are computed of, beside the image itself.
+        Number of augmented copies of each image for which these features are computed, in addition to the image itself.
     epochs
-        Epochs in which everything learns; 0 leaves the base frozen for ever.
+        Epochs in which all layers are trained; 0 keeps the body frozen.
     optimizer
         ``adamw``, ``adam`` or ``sgd`` (with Nesterov momentum).
     schedule
-        ``one-cycle`` (Smith and Topin 2018), ``cosine`` (after the warm-up), ``step`` (a tenth at two thirds and at
-        nine tenths) or ``constant``.
+        ``one-cycle`` (Smith and Topin 2018), ``cosine`` (after the warm-up), ``step`` (a tenth after two thirds and
+        again after nine tenths of the steps) or ``constant``.
     head_factor
-        The head's learning rate is so many times that of the rest.
+        Factor of the learning rate of the head.
     ema
-        Weights are averaged with this decay, and the average is what counts; 0 for none.
+        Decay of an exponential moving average of the weights, which is then used instead of the weights; 0 for none.
     class_balance
-        ``none``, ``weights`` (rare labels count more) or ``sampler`` (rare labels come as often as the others).
+        ``none``, ``weights`` (errors of rare labels have a larger weight) or ``sampler`` (each label is drawn equally
+        often).
     repeats
-        How often each image comes in an epoch; more than once where there are few.
+        How often each image occurs in an epoch; more than 1 for small data sets.
     patience
-        Training ends when so many epochs brought no lower validation loss; 0 for never.
+        Training stops after this number of epochs without a lower validation loss; 0 for never.
     keep
-        ``best`` takes the weights of the epoch with the least validation loss, ``last`` the last ones.
+        ``best`` uses the weights of the epoch with the lowest validation loss, ``last`` those of the last epoch.
     precision
-        ``auto`` takes bf16 where the device computes it faster.
+        ``auto`` uses bf16 if the device computes it faster.
     """
 
     seed: int = 42
@@ -195,24 +197,24 @@ class Training(_RecipePart):
         if not self.epochs and not self.frozen_epochs:
             raise ValueError("epochs and frozen_epochs are both 0: nothing would be learned")
         if self.batch_size % 2:
-            raise ValueError("batch_size is even: images are mixed in pairs, and shared out between processes")
+            raise ValueError("batch_size must be even: images are mixed in pairs and divided between processes")
         return self
 
 
 class Distillation(_RecipePart):
-    """Learning from what a classifier says as well (Hinton, Vinyals and Dean 2015).
+    """Additional training on the predictions of another classifier (Hinton, Vinyals and Dean 2015).
 
     Attributes
     ----------
     teacher
-        The folder of the classifier; relative to the folder of the recipe, or an absolute path.
+        Folder of the teacher, relative to the folder of the recipe or absolute.
     weight
-        Share of the loss that is about the teacher's probabilities.
+        Weight of the loss against the probabilities of the teacher; the rest is the loss against the labels.
     temperature
-        By which the logits of both are divided there.
+        Temperature by which the logits of teacher and network are divided in this loss.
     features
-        Weight of a further loss, about the teacher's pooled features, which as many of the network's own are to equal
-        (Romero et al., FitNets, ICLR 2015): the squared distance as a share of the squared length; none if 0.
+        Weight of an additional loss: the squared distance between the pooled features of the teacher and as many
+        features of the network, relative to their squared length (Romero et al., FitNets, ICLR 2015); 0 for none.
     """
 
     teacher: str
@@ -222,7 +224,7 @@ class Distillation(_RecipePart):
 
 
 class NoveltyRecipe(_RecipePart):
-    """How the distance from the training data is fitted, and where its limit lies."""
+    """Parameters of the out-of-distribution limit."""
 
     quantile: Share = 0.99
     components: Annotated[int, Field(ge=1)] = 32
@@ -230,23 +232,23 @@ class NoveltyRecipe(_RecipePart):
 
 
 class AbstentionRecipe(_RecipePart):
-    """How many of the answered images may be wrong, and how sure of that the limit must be."""
+    """The largest share of wrong predictions above the learned limit, and the confidence of this guarantee."""
 
     target_error: Share = 0.02
     confidence: Share = 0.90
 
 
 class ExportRecipe(_RecipePart):
-    """How the network is written.
+    """The files that are written.
 
     Attributes
     ----------
     half
-        Weights are stored with 16 bits, which halves the file; they are rounded before anything is measured.
+        Store the weights with 16 bits, which halves the file. They are rounded before any figure is measured.
     int8
-        Try static quantization too, and keep ``model-int8.onnx`` if accuracy drops by less than ``int8_drop``.
+        Also try static quantization, and keep ``model-int8.onnx`` if the accuracy drops by less than ``int8_drop``.
     weights
-        Write ``weights.safetensors`` too, from which another training of the same architecture can start (``--init``).
+        Also write ``weights.safetensors``, from which another training of the same architecture can start (``--init``).
     """
 
     half: bool = False
@@ -256,7 +258,7 @@ class ExportRecipe(_RecipePart):
 
 
 class OutOfDistributionRecipe(_RecipePart):
-    """One kind of image that the classifier was not made for: a pattern below the data folder."""
+    """One kind of image that the classifier is not made for: a pattern of paths below the data folder."""
 
     name: str
     pattern: str
@@ -264,14 +266,14 @@ class OutOfDistributionRecipe(_RecipePart):
 
 
 class SourcePattern(_RecipePart):
-    """Which images come from which laboratory, device or group of patients, told by their paths.
+    """The images of one laboratory, device or group of patients, recognized by their paths.
 
     Attributes
     ----------
     name
-        What the card calls the source.
+        Name of the source in the model card.
     pattern
-        Of the path, with ``*`` and ``?``; the first that fits counts.
+        Pattern of the path, with ``*`` and ``?``; the first pattern that matches is used.
     """
 
     name: str
@@ -279,20 +281,20 @@ class SourcePattern(_RecipePart):
 
 
 class SourceRecipe(DataSource):
-    """What the card says of the images that were learned from; counts are filled in from the run."""
+    """The training images as the model card describes them; the counts are filled in by the training."""
 
     split: str = "by group: a keyed hash, the same for ever"
     images: Annotated[int, Field(ge=0)] = 0
 
 
 class Recipe(_RecipePart):
-    """A whole recipe.
+    """A complete recipe.
 
     Attributes
     ----------
     start_from
-        Where the weights come from before training: ``timm:NAME`` (published ImageNet weights, fetched once from the
-        hub), a classifier's folder, a ``.safetensors`` or ``.tflite`` file, or none.
+        The initial weights: ``timm:NAME`` (published ImageNet weights, downloaded once), the folder of a classifier, a
+        ``.safetensors`` or ``.tflite`` file, or none.
     """
 
     about: About = About()
@@ -312,7 +314,7 @@ class Recipe(_RecipePart):
     out_of_distribution: Annotated[tuple[OutOfDistributionRecipe, ...], Field(alias="strangers")] = ()
 
     def source_of(self, path: str) -> str:
-        """The source of an image, by its path; empty where no pattern fits."""
+        """The source of an image, by its path; empty if no pattern matches."""
         return next((source.name for source in self.sources if fnmatch.fnmatchcase(path, source.pattern)), "")
 
 
@@ -320,12 +322,12 @@ RECIPES = Path(__file__).with_name("recipes")
 
 
 def named_recipes() -> dict[str, str]:
-    """List the recipes that ship: names, and what each is for."""
+    """Map the names of the recipes that ship to their titles."""
     return {path.stem: load_recipe(path).about.title for path in sorted(RECIPES.glob("*.toml"))}
 
 
 def find_recipe(name: str | Path) -> Path:
-    """Find a recipe by its path, or by the name of one that ships.
+    """Find a recipe by its path, or a shipped one by its name.
 
     Raises
     ------
