@@ -45,12 +45,8 @@ def export_command(
         list[str] | None,
         typer.Option(help="Search by a DICOM attribute, such as Modality=CT or StudyDate=2020-; repeatable."),
     ] = None,
-    send_to: Annotated[
-        str | None, typer.Option(help="Afterwards, send the objects to this DICOM node (AE title).")
-    ] = None,
-    stow: Annotated[
-        str | None, typer.Option(help="Afterwards, send them to the DICOMweb archive at this address.")
-    ] = None,
+    send_to: Annotated[str | None, typer.Option(help="Also send the objects to this DICOM node (AE title).")] = None,
+    stow: Annotated[str | None, typer.Option(help="Also send them to the DICOMweb archive at this address.")] = None,
     token_file: Annotated[
         Path | None, typer.Option(help="File with the bearer token for that archive.", exists=True, dir_okay=False)
     ] = None,
