@@ -18,7 +18,7 @@ from medhub.science.deid.byte_order import to_little_endian
 from medhub.science.deid.element_cache import deidentify_cached
 from medhub.science.deid.embedded_documents import Document, extract_document, review_reason_beside_pixels
 from medhub.science.deid.identifying_text import IdentifyingText, identifying_text_of, identifying_text_of_person
-from medhub.science.deid.manifest import manifest_of
+from medhub.science.deid.manifest import EMBEDDED_OVERLAY, manifest_of, record_removed
 from medhub.science.deid.numeric_elements import restore_numbers
 from medhub.science.deid.pixel_cleaning import is_picture, may_hold_writing, may_show_face
 from medhub.science.deid.uids import keyed_uid
@@ -28,7 +28,11 @@ from medhub.science.imaging.dicom.object_checks import NATIVE_SYNTAXES, number_o
 from medhub.science.imaging.dicom.object_kinds import PIXEL_KEYWORDS, Kind, PixelKeyword, class_name, kind_of
 from medhub.science.imaging.dicom.received_file import Received, quiet, read_received
 from medhub.science.imaging.dicom.search_attributes import attributes_of
-from medhub.science.imaging.dicom.stored_pixels import StoredPixels, clean_pixels
+from medhub.science.imaging.dicom.stored_pixels import (
+    StoredPixels,
+    clean_pixels,
+    remove_descriptions_of_embedded_overlays,
+)
 from medhub.science.imaging.photographs.photograph import small, thumbnail
 from medhub.science.imaging.rendering.frames import read_frame
 
@@ -112,7 +116,9 @@ def _prepare(file: Received, data: bytes, context: CleaningContext, limits: Deco
     _write_required_attributes(dataset, context, hashlib.sha256(data).hexdigest())
     if document is not None:
         _put_document(dataset, document)
+    actions = cleaned.actions
     if pixels is not None and kind.pixels is not None:
+        actions = record_removed(actions, remove_descriptions_of_embedded_overlays(dataset), EMBEDDED_OVERLAY)
         if pixels.changed:
             notes += ("Bits beside the stored bits of the pixels, which can hold overlays, were cleared.",)
         if pixels.transfer_syntax != syntax and syntax not in NATIVE_SYNTAXES:
@@ -139,7 +145,7 @@ def _prepare(file: Received, data: bytes, context: CleaningContext, limits: Deco
         lossless=True,
         thumbnail=thumbnail(_preview(stored)) if pixels is not None and at_once else b"",
         notes=notes,
-        manifest=manifest_of(cleaned.actions),
+        manifest=manifest_of(actions),
         unseen=unseen,
         identity=file_identity,
         shown_as=kind.shown_as,

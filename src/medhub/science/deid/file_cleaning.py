@@ -16,6 +16,7 @@ from medhub.science.deid.attributes.element_context import NestedTooDeep
 from medhub.science.deid.byte_order import to_little_endian
 from medhub.science.deid.cleaning_result import Result as Result
 from medhub.science.deid.element_cache import deidentify_cached
+from medhub.science.deid.manifest import EMBEDDED_OVERLAY, record_removed
 from medhub.science.deid.ocr import OcrUnavailable
 from medhub.science.deid.photograph_cleaning import clean_photograph
 from medhub.science.deid.pixel_cleaning import (
@@ -33,7 +34,7 @@ from medhub.science.imaging.decoding_limits import DecodingLimits, Unacceptable,
 from medhub.science.imaging.dicom.file_writing import write_file
 from medhub.science.imaging.dicom.object_checks import check_image
 from medhub.science.imaging.dicom.received_file import is_dicom, parse_within, quiet
-from medhub.science.imaging.dicom.stored_pixels import clean_pixels
+from medhub.science.imaging.dicom.stored_pixels import clean_pixels, remove_descriptions_of_embedded_overlays
 from medhub.science.imaging.photographs.format_registry import identify_format, refuse_unknown
 
 _PIXELS = 0x7FE00010
@@ -158,7 +159,9 @@ def _clean_dicom(
     dataset = deidentified.dataset
     if syntax == ExplicitVRBigEndian:
         to_little_endian(dataset)
+    actions = deidentified.actions
     if pixels is not None:
+        actions = record_removed(actions, remove_descriptions_of_embedded_overlays(dataset), EMBEDDED_OVERLAY)
         packed = pixels.transfer_syntax.is_encapsulated
         vr = "OB" if packed or int(dataset.BitsAllocated) <= 8 else "OW"
         element = DataElement(_PIXELS, vr, pixels.data)
@@ -170,7 +173,7 @@ def _clean_dicom(
         return Result("quarantined", "It is damaged: one of its values does not fit its value representation.")
     names = (dataset.get(keyword) for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"))
     output_path = (subject.code, *(str(name or "none") for name in names))
-    result = Result("cleaned", "", written, output_path, deidentified.actions)
+    result = Result("cleaned", "", written, output_path, actions)
     if not reason and pixels is not None and profile.pixels.faces == "hold":
         reason = may_show_face(received)
     if reason:

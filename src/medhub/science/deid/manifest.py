@@ -5,7 +5,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag
+from pydicom.tag import BaseTag
 
 from medhub.science.deid.attributes.element_context import ActionRecord
 from medhub.science.deid.identity_cache import cached_by_identity
@@ -13,6 +17,7 @@ from medhub.science.deid.identity_cache import cached_by_identity
 _ITEM = re.compile(r"\[\d+\]")
 # No device writes an object that needs more lines.
 MAX_LINES = 4_000
+EMBEDDED_OVERLAY = "its overlay has no data of its own"
 
 
 @dataclass(frozen=True)
@@ -67,3 +72,31 @@ def manifest_of(actions: tuple[ActionRecord, ...]) -> tuple[ManifestLine, ...]:
         more = ManifestLine("", "more", "", "removed or cleaned", words, sum(line.count for line in rest))
         return (*lines[: MAX_LINES - 1], more)
     return tuple(lines)
+
+
+def record_removed(actions: tuple[ActionRecord, ...], tags: Iterable[BaseTag], rule: str) -> tuple[ActionRecord, ...]:
+    """Record that attributes which the rules keep were removed after all.
+
+    Parameters
+    ----------
+    actions
+        As ``deidentify`` returns them.
+    tags
+        Attributes at the root that were removed.
+    rule
+        Why.
+
+    Returns
+    -------
+    tuple of ActionRecord
+        ``actions`` itself without any tag.
+    """
+    paths = {f"({tag.group:04X},{tag.element:04X})": tag for tag in tags}
+    if not paths:
+        return actions
+    others = tuple(action for action in actions if action.path not in paths)
+    removed = []
+    for path, tag in paths.items():
+        vr = dictionary_VR(tag) if dictionary_has_tag(tag) else "UN"
+        removed.append(ActionRecord(path, keyword_for_tag(tag) or "unknown", vr, "removed", rule))
+    return (*others, *removed)

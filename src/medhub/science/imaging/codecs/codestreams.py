@@ -36,10 +36,28 @@ DEFLATED_FRAMES = UID("1.2.840.10008.1.2.8.1")
 
 
 class CleanFrame(NamedTuple):
-    """A frame without metadata, and the size that its stream declares (``None`` for RLE, which declares none)."""
+    """A frame without metadata.
+
+    Attributes
+    ----------
+    data
+        The stream.
+    size
+        Rows, columns and samples as the stream declares them; ``None`` for RLE, which declares nothing.
+    bits, signed
+        Precision and sign of a sample in the stream; 0 for RLE. Only JPEG 2000 has signed samples.
+    color_transform
+        Whether the decoder of a JPEG 2000 stream undoes a transform of the components.
+    reversible
+        Whether the decoded samples are exactly those that were encoded.
+    """
 
     data: bytes
     size: tuple[int, int, int] | None
+    bits: int = 0
+    signed: bool = False
+    color_transform: bool = False
+    reversible: bool = True
 
 
 class FrameFault(ValueError):
@@ -78,11 +96,19 @@ def clean_frame(data: bytes, transfer_syntax: UID) -> CleanFrame:
             stream = clean_jpeg(data)
         except JpegFault as fault:
             raise FrameFault(str(fault), truncated=fault.truncated) from fault
-        return CleanFrame(stream.data, (stream.rows, stream.columns, stream.components))
+        size = (stream.rows, stream.columns, stream.components)
+        return CleanFrame(stream.data, size, stream.bits, reversible=stream.reversible)
     if transfer_syntax in JPEG2000_SYNTAXES:
         try:
             codestream = clean_jpeg2000(data)
         except Jpeg2000Fault as fault:
             raise FrameFault(str(fault)) from fault
-        return CleanFrame(codestream.data, (codestream.rows, codestream.columns, codestream.components))
+        return CleanFrame(
+            codestream.data,
+            (codestream.rows, codestream.columns, codestream.components),
+            codestream.bits,
+            codestream.signed,
+            codestream.color_transform,
+            codestream.reversible,
+        )
     return CleanFrame(data, None)

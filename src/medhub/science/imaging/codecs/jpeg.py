@@ -60,6 +60,8 @@ class JpegStream:
         Color transform of the Adobe segment: 0 none, 1 YCbCr, 2 YCCK; ``None`` without the segment.
     orientation
         EXIF orientation 1 to 8; 1 when there is none.
+    near
+        Largest error of a JPEG-LS sample (NEAR, T.87, C.2.3); 0 in other processes.
     scans
         Number of scans; 0 when they were not read.
     removed_bytes
@@ -78,11 +80,17 @@ class JpegStream:
     orientation: int
     scans: int
     removed_bytes: int
+    near: int = 0
 
     @property
     def components(self) -> int:
         """Number of color components."""
         return len(self.component_ids)
+
+    @property
+    def reversible(self) -> bool:
+        """Whether the decoded samples are exactly those that were encoded."""
+        return self.process == SOF_LOSSLESS or (self.process == SOF_JPEG_LS and self.near == 0)
 
     @property
     def rgb(self) -> bool:
@@ -122,7 +130,7 @@ def clean_jpeg(data: bytes, *, metadata: bool = True) -> JpegStream:
     jfif = False
     adobe: int | None = None
     orientation = 1
-    scans = 0
+    scans = near = 0
     at = 2
     while True:
         marker, at = _next_marker(data, at)
@@ -149,6 +157,8 @@ def clean_jpeg(data: bytes, *, metadata: bool = True) -> JpegStream:
         elif marker == SOS:
             if frame is None:
                 raise JpegFault("its scan comes before its frame header", truncated=False)
+            if process == SOF_JPEG_LS and len(body) >= 3:
+                near = max(near, body[-3])
             if not metadata:
                 break
             end = _end_of_scan(data, after, process)
@@ -164,7 +174,19 @@ def clean_jpeg(data: bytes, *, metadata: bool = True) -> JpegStream:
     bits, rows, columns, ids, sampling = frame
     cleaned = b"".join(segments) if metadata else b""
     return JpegStream(
-        cleaned, process, bits, rows, columns, ids, sampling, jfif, adobe, orientation, scans, len(data) - len(cleaned)
+        cleaned,
+        process,
+        bits,
+        rows,
+        columns,
+        ids,
+        sampling,
+        jfif,
+        adobe,
+        orientation,
+        scans,
+        len(data) - len(cleaned),
+        near,
     )
 
 

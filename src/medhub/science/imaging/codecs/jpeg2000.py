@@ -24,12 +24,22 @@ class Codestream:
         The codestream; a JP2 container around it is gone.
     rows, columns, components
         As its SIZ segment has them.
+    bits, signed
+        Precision and sign of the samples of the first component (A.5.1).
+    color_transform
+        Whether three components are transformed, so that a decoder returns red, green and blue (A.6.1).
+    reversible
+        Whether the wavelet is the 5-3 one, which loses nothing (A.6.1).
     """
 
     data: bytes
     rows: int
     columns: int
     components: int
+    bits: int
+    signed: bool
+    color_transform: bool
+    reversible: bool
 
 
 def clean_jpeg2000(data: bytes) -> Codestream:
@@ -77,9 +87,12 @@ def _clean_codestream(data: bytes) -> Codestream:
     if struct.unpack_from(">HH", data) != (_SOC, _SIZ):
         raise Jpeg2000Fault("it does not begin as a codestream does")
     columns, rows, left, top = struct.unpack_from(">4I", data, 8)
-    (components,) = struct.unpack_from(">H", data, 40)
+    components, depth = struct.unpack_from(">HB", data, 40)
     out = [data[:2]]
     at = _copy_segments(data, 2, _SOT, out)
+    style = next((segment for segment in out if segment[:2] == b"\xff\x52"), b"")
+    if len(style) < 14:
+        raise Jpeg2000Fault("it does not say how it is coded")
     while True:
         (marker,) = struct.unpack_from(">H", data, at)
         if marker == _EOC:
@@ -102,7 +115,16 @@ def _clean_codestream(data: bytes) -> Codestream:
         if not length or at == len(data):
             # Some writers omit the end marker, and decoders do not need it.
             break
-    return Codestream(b"".join([*out, b"\xff\xd9"]), rows - top, columns - left, components)
+    return Codestream(
+        data=b"".join([*out, b"\xff\xd9"]),
+        rows=rows - top,
+        columns=columns - left,
+        components=components,
+        bits=(depth & 0x7F) + 1,
+        signed=bool(depth & 0x80),
+        color_transform=style[8] == 1,
+        reversible=style[13] == 1,
+    )
 
 
 def _position_before_end(data: bytes) -> int:

@@ -10,10 +10,12 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels.utils import get_expected_length
+from pydicom.tag import BaseTag
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, RLELossless
 
 from medhub.science.imaging.codecs.codestreams import DEFLATED_FRAMES, FrameFault, clean_frame
 from medhub.science.imaging.codecs.decompression import decompress_deflated, decompress_rle
+from medhub.science.imaging.codecs.unused_bits import SampleLayout, clear_frame, clear_native
 from medhub.science.imaging.decoding_limits import DecodingLimits, Unacceptable
 from medhub.science.imaging.dicom.object_checks import NATIVE_SYNTAXES, number_of_frames
 from medhub.science.imaging.dicom.object_kinds import PixelKeyword
@@ -72,7 +74,7 @@ def clean_pixels(
         data, changed = _native(received, decompressed, big_endian=False, vr="OB")
         return StoredPixels(data, ExplicitVRLittleEndian, changed)
     if packed:
-        return StoredPixels(_clean_frames(received, value, syntax), syntax, False)
+        return StoredPixels(*_clean_frames(received, value, syntax))
     data, changed = _native(received, value, big_endian=big_endian, vr=str(element.VR))
     return StoredPixels(data, ExplicitVRLittleEndian, changed)
 
@@ -142,10 +144,35 @@ def _too_short(there: int, expected: int) -> Unacceptable:
     )
 
 
-def _clean_frames(received: Dataset, value: bytes, syntax: UID) -> bytes:
+def remove_descriptions_of_embedded_overlays(dataset: Dataset) -> list[BaseTag]:
+    """Remove overlay attributes of groups without Overlay Data: their overlays were bits of the pixels (PS3.3, C.9.2).
+
+    Parameters
+    ----------
+    dataset
+        With the pixels as they will be stored; it is changed.
+
+    Returns
+    -------
+    list of tags
+        What was removed.
+    """
+    tags: list[BaseTag] = list(dataset.keys())
+    overlays = [tag for tag in tags if tag.group >> 8 == 0x60]
+    with_data = {tag.group for tag in overlays if tag.element == 0x3000}
+    without_data = [tag for tag in overlays if tag.group not in with_data]
+    for tag in without_data:
+        del dataset[tag]
+    return without_data
+
+
+def _clean_frames(received: Dataset, value: bytes, syntax: UID) -> tuple[bytes, UID, bool]:
+    """Clean compressed frames; tell whether bits above the stored ones were cleared."""
     expected = number_of_frames(received)
     shape = (int(received.Rows), int(received.Columns), int(received.SamplesPerPixel))
+    layout = SampleLayout(*shape, int(received.BitsAllocated), int(received.BitsStored), _is_signed(received))
     frames: list[bytes] = []
+    changed = False
     try:
         for number, frame in enumerate(_frames(received, value, expected), start=1):
             if number > expected:
@@ -156,7 +183,9 @@ def _clean_frames(received: Dataset, value: bytes, syntax: UID) -> bytes:
                     f"Frame {number} of this DICOM file has another size than the file declares. {_RECOPY}",
                     reason="damaged",
                 )
-            frames.append(cleaned.data)
+            cleared = clear_frame(cleaned, syntax, layout)
+            changed = changed or cleared is not cleaned.data
+            frames.append(cleared)
     except FrameFault as fault:
         raise Unacceptable(
             f"Frame {len(frames) + 1} of {expected} of this DICOM file is damaged: {fault}. {_RECOPY}",
@@ -170,7 +199,11 @@ def _clean_frames(received: Dataset, value: bytes, syntax: UID) -> bytes:
         ) from error
     if len(frames) < expected:
         raise _too_few(len(frames), expected)
-    return encapsulate(frames)
+    return encapsulate(frames), syntax, changed
+
+
+def _is_signed(received: Dataset) -> bool:
+    return int(received.get("PixelRepresentation", 0) or 0) == 1
 
 
 def _native(received: Dataset, value: bytes, *, big_endian: bool, vr: str) -> tuple[bytes, bool]:
@@ -188,10 +221,8 @@ def _native(received: Dataset, value: bytes, *, big_endian: bool, vr: str) -> tu
     data = data[:expected]
     changed = False
     if 1 < stored < allocated:
-        kind = "i" if int(received.get("PixelRepresentation", 0) or 0) == 1 else "u"
-        cells = np.frombuffer(data, f"<{kind}{allocated // 8}")
-        shift = allocated - stored
-        cleared = cells << shift >> shift
+        cells = np.frombuffer(data, f"<{'i' if _is_signed(received) else 'u'}{allocated // 8}")
+        cleared = clear_native(cells, stored)
         changed = not np.array_equal(cleared, cells)
         if changed:
             data = cleared.tobytes()

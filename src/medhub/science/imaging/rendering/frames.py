@@ -28,6 +28,7 @@ from pydicom.uid import (
 from medhub.errors import Invalid
 from medhub.science import pixel_decoders
 from medhub.science.imaging.codecs.jpeg import JpegFault, clean_jpeg
+from medhub.science.imaging.codecs.unused_bits import clear_native
 from medhub.science.imaging.decoding_limits import Unacceptable
 from medhub.science.imaging.dicom.object_checks import NATIVE_SYNTAXES, number_of_frames
 from medhub.science.imaging.dicom.object_kinds import PIXEL_KEYWORDS, SEGMENTATION_CLASSES, PixelKeyword
@@ -263,20 +264,25 @@ def _decode(opened: _Opened, frame: int) -> tuple[NDArray[Any], str]:
     if keyword != "PixelData":
         return _floats(opened, frame), str(dataset.PhotometricInterpretation)
     options: dict[str, Any] = as_pixel_options(dataset, pixel_keyword="PixelData", pixel_vr="OW")
-    options["transfer_syntax_uid"] = syntax
+    options |= {"transfer_syntax_uid": syntax, "correct_unused_bits": False}
     if syntax in NATIVE_SYNTAXES:
         options["pixel_vr"] = "OB" if int(dataset.BitsAllocated) <= 8 else "OW"
         options["view_only"] = True
     try:
         array, meta = get_decoder(syntax).as_array(
-            stream, index=frame, raw=False, decoding_plugin=_PLUGINS.get(syntax, ""), **options
+            stream,
+            index=frame,
+            raw=True,
+            decoding_plugin=_PLUGINS.get(syntax, ""),
+            **options,
         )
     except BaseException as error:
         # A decoder written in Rust panics on bad bytes, and its panic is no Exception.
         if type(error).__name__ == "PanicException":
             raise ValueError("the decoder gave up") from error
         raise
-    return array, str(meta["photometric_interpretation"])
+    # Bits above the stored ones are no part of a value; files that were stored earlier may have overlays there.
+    return clear_native(array, int(dataset.BitsStored)), str(meta["photometric_interpretation"])
 
 
 def _decode_jpeg(data: bytes, dataset: Dataset) -> NDArray[np.uint8]:
