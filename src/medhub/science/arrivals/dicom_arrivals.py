@@ -9,7 +9,7 @@ import re
 from PIL import Image
 from pydicom import DataElement, Dataset
 from pydicom._uid_dict import UID_dictionary
-from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 from medhub.science.arrivals.cleaned_image import CleanedImage, CleaningContext
 from medhub.science.arrivals.photograph_wrapping import write_subject
@@ -18,21 +18,17 @@ from medhub.science.deid.byte_order import to_little_endian
 from medhub.science.deid.element_cache import deidentify_cached
 from medhub.science.deid.embedded_documents import Document, extract_document, review_reason_beside_pixels
 from medhub.science.deid.identifying_text import IdentifyingText, identifying_text_of, identifying_text_of_person
-from medhub.science.deid.manifest import EMBEDDED_OVERLAY, manifest_of, record_removed
+from medhub.science.deid.manifest import manifest_of, record_removed
 from medhub.science.deid.numeric_elements import restore_numbers
 from medhub.science.deid.pixel_cleaning import is_picture, may_hold_writing, may_show_face
 from medhub.science.deid.uids import keyed_uid
 from medhub.science.imaging.decoding_limits import DecodingLimits, Unacceptable
 from medhub.science.imaging.dicom.file_writing import write_file
-from medhub.science.imaging.dicom.object_checks import NATIVE_SYNTAXES, number_of_frames
-from medhub.science.imaging.dicom.object_kinds import PIXEL_KEYWORDS, Kind, PixelKeyword, class_name, kind_of
+from medhub.science.imaging.dicom.object_checks import number_of_frames
+from medhub.science.imaging.dicom.object_kinds import PIXEL_KEYWORDS, Kind, class_name, kind_of
 from medhub.science.imaging.dicom.received_file import Received, quiet, read_received
 from medhub.science.imaging.dicom.search_attributes import attributes_of
-from medhub.science.imaging.dicom.stored_pixels import (
-    StoredPixels,
-    clean_pixels,
-    remove_descriptions_of_embedded_overlays,
-)
+from medhub.science.imaging.dicom.stored_pixels import clean_pixels, put_pixels
 from medhub.science.imaging.photographs.photograph import small, thumbnail
 from medhub.science.imaging.rendering.frames import read_frame
 
@@ -118,12 +114,8 @@ def _prepare(file: Received, data: bytes, context: CleaningContext, limits: Deco
         _put_document(dataset, document)
     actions = cleaned.actions
     if pixels is not None and kind.pixels is not None:
-        actions = record_removed(actions, remove_descriptions_of_embedded_overlays(dataset), EMBEDDED_OVERLAY)
-        if pixels.changed:
-            notes += ("Bits beside the stored bits of the pixels, which can hold overlays, were cleared.",)
-        if pixels.transfer_syntax != syntax and syntax not in NATIVE_SYNTAXES:
-            notes += ("Its frames were decompressed without loss, because few programs read their compression.",)
-        _put_pixels(dataset, pixels, kind.pixels)
+        actions = record_removed(actions, put_pixels(dataset, pixels, kind.pixels))
+        notes += pixels.notes
     stored_syntax = pixels.transfer_syntax if pixels is not None else ExplicitVRLittleEndian
     stored = write_file(dataset, stored_syntax, cleaned.shared)
     # Whether compressed frames can be decoded is known only by decoding one.
@@ -196,13 +188,6 @@ def _put_document(dataset: Dataset, document: Document) -> None:
     dataset.BurnedInAnnotation = "YES"
 
 
-def _put_pixels(dataset: Dataset, pixels: StoredPixels, keyword: PixelKeyword) -> None:
-    vrs = {"FloatPixelData": "OF", "DoubleFloatPixelData": "OD"}
-    element = DataElement(keyword, vrs.get(keyword) or _pixel_vr(dataset, pixels.transfer_syntax), pixels.data)
-    element.is_undefined_length = pixels.transfer_syntax.is_encapsulated
-    dataset[keyword] = element
-
-
 def _read_identity(received: Dataset) -> dict[str, str]:
     """The identity in a file, by the names of the vault."""
     identity = {}
@@ -226,7 +211,3 @@ def _is_standard_class(uid: str) -> bool:
 def _preview(file: bytes) -> Image.Image:
     # The frame is read as later readers read it; an image that cannot be shown is refused.
     return small(read_frame(file))
-
-
-def _pixel_vr(dataset: Dataset, syntax: UID) -> str:
-    return "OB" if syntax.is_encapsulated or int(dataset.BitsAllocated) <= 8 else "OW"

@@ -8,7 +8,7 @@ from dataclasses import replace
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
-from pydicom import DataElement, Dataset
+from pydicom import Dataset
 from pydicom._uid_dict import UID_dictionary
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, MediaStorageDirectoryStorage
 
@@ -16,7 +16,7 @@ from medhub.science.deid.attributes.element_context import NestedTooDeep
 from medhub.science.deid.byte_order import to_little_endian
 from medhub.science.deid.cleaning_result import Result as Result
 from medhub.science.deid.element_cache import deidentify_cached
-from medhub.science.deid.manifest import EMBEDDED_OVERLAY, record_removed
+from medhub.science.deid.manifest import record_removed
 from medhub.science.deid.ocr import OcrUnavailable
 from medhub.science.deid.photograph_cleaning import clean_photograph
 from medhub.science.deid.pixel_cleaning import (
@@ -34,7 +34,7 @@ from medhub.science.imaging.decoding_limits import DecodingLimits, Unacceptable,
 from medhub.science.imaging.dicom.file_writing import write_file
 from medhub.science.imaging.dicom.object_checks import check_image
 from medhub.science.imaging.dicom.received_file import is_dicom, parse_within, quiet
-from medhub.science.imaging.dicom.stored_pixels import clean_pixels, remove_descriptions_of_embedded_overlays
+from medhub.science.imaging.dicom.stored_pixels import clean_pixels, put_pixels
 from medhub.science.imaging.photographs.format_registry import identify_format, refuse_unknown
 
 _PIXELS = 0x7FE00010
@@ -161,12 +161,7 @@ def _clean_dicom(
         to_little_endian(dataset)
     actions = deidentified.actions
     if pixels is not None:
-        actions = record_removed(actions, remove_descriptions_of_embedded_overlays(dataset), EMBEDDED_OVERLAY)
-        packed = pixels.transfer_syntax.is_encapsulated
-        vr = "OB" if packed or int(dataset.BitsAllocated) <= 8 else "OW"
-        element = DataElement(_PIXELS, vr, pixels.data)
-        element.is_undefined_length = packed
-        dataset[_PIXELS] = element
+        actions = record_removed(actions, put_pixels(dataset, pixels))
     try:
         written = write_file(dataset, pixels.transfer_syntax if pixels is not None else ExplicitVRLittleEndian)
     except (struct.error, OverflowError, ValueError, TypeError, AttributeError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag
@@ -17,7 +17,6 @@ from medhub.science.deid.identity_cache import cached_by_identity
 _ITEM = re.compile(r"\[\d+\]")
 # No device writes an object that needs more lines.
 MAX_LINES = 4_000
-EMBEDDED_OVERLAY = "its overlay has no data of its own"
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ def manifest_of(actions: tuple[ActionRecord, ...]) -> tuple[ManifestLine, ...]:
     return tuple(lines)
 
 
-def record_removed(actions: tuple[ActionRecord, ...], tags: Iterable[BaseTag], rule: str) -> tuple[ActionRecord, ...]:
+def record_removed(actions: tuple[ActionRecord, ...], tags: Mapping[BaseTag, str]) -> tuple[ActionRecord, ...]:
     """Record that attributes which the rules keep were removed after all.
 
     Parameters
@@ -82,9 +81,7 @@ def record_removed(actions: tuple[ActionRecord, ...], tags: Iterable[BaseTag], r
     actions
         As ``deidentify`` returns them.
     tags
-        Attributes at the root that were removed.
-    rule
-        Why.
+        Attributes at the root that were removed, each with the reason.
 
     Returns
     -------
@@ -98,5 +95,5 @@ def record_removed(actions: tuple[ActionRecord, ...], tags: Iterable[BaseTag], r
     removed = []
     for path, tag in paths.items():
         vr = dictionary_VR(tag) if dictionary_has_tag(tag) else "UN"
-        removed.append(ActionRecord(path, keyword_for_tag(tag) or "unknown", vr, "removed", rule))
+        removed.append(ActionRecord(path, keyword_for_tag(tag) or "unknown", vr, "removed", tags[tag]))
     return (*others, *removed)

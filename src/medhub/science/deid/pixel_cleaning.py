@@ -6,11 +6,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import reduce
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset, Sequence
+from pydicom import Dataset, Sequence, dcmread
 from pydicom.uid import SecondaryCaptureImageStorage
 
 from medhub.science.deid.allowed_text import is_allowed_text
@@ -191,7 +192,7 @@ def clean_pixels_of(
     reader = text_reader()
     frames: list[_FrameResult] = []
     doubt = ""
-    for number in range(number_of_frames(received)):
+    for number in range(_stored_frames(dicom)):
         picture = read_frame(dicom, number)
         frame = _FrameResult(np.zeros(picture.shape[:2], bool))
         _blacken_regions(frame, device_boxes, ultrasound_boxes)
@@ -204,6 +205,11 @@ def clean_pixels_of(
     if declared_burned_in and not any(frame.boxes for frame in frames):
         doubt = doubt or "The file declares that text is burned into its pixels, and none was found."
     return _redact_frames(dicom, frames, doubt)
+
+
+def _stored_frames(dicom: bytes) -> int:
+    """How many frames a file has; the received one may not have declared them."""
+    return number_of_frames(dcmread(BytesIO(dicom), specific_tags=["NumberOfFrames"], stop_before_pixels=True))
 
 
 def _redact_frames(dicom: bytes, frames: list[_FrameResult], doubt: str) -> PixelCheck:

@@ -18,6 +18,7 @@ from pydicom.pixels.utils import pixel_array
 from pydicom.uid import (
     JPEG2000,
     UID,
+    ExplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGExtended12Bit,
     JPEGLosslessSV1,
@@ -34,7 +35,7 @@ from medhub.science.deid.profile import default_profile
 from medhub.science.imaging.codecs import unused_bits
 from medhub.science.imaging.codecs.codestreams import JPEG2000_SYNTAXES
 from medhub.science.imaging.decoding_limits import Unacceptable
-from medhub.science.imaging.dicom.stored_pixels import remove_descriptions_of_embedded_overlays
+from medhub.science.imaging.dicom.stored_pixels import clean_pixels, put_pixels
 from medhub.science.imaging.rendering.frames import read_frame, read_stored
 from tests.science.imaging.datasets import dataset_of, file_of
 from tests.science.imaging.encoded_frames import LOSSLESS_SYNTAXES, compressed_file, encode_frame
@@ -214,6 +215,6 @@ def test_overlays_with_their_own_data_stay_where_the_profile_keeps_them() -> Non
     dataset.add_new(0x60000010, "US", ROWS)
     dataset.add_new(0x60020010, "US", ROWS)
     dataset.add_new(0x60003000, "OW", bytes(480))
-    unused = remove_descriptions_of_embedded_overlays(dataset)
-    assert [int(tag) for tag in unused] == [0x60020010]
+    pixels = clean_pixels(dataset, ExplicitVRLittleEndian)
+    assert [int(tag) for tag in put_pixels(dataset, pixels)] == [0x60020010]
     assert 0x60000010 in dataset

@@ -96,6 +96,8 @@ def clean_frame(data: bytes, transfer_syntax: UID) -> CleanFrame:
             stream = clean_jpeg(data)
         except JpegFault as fault:
             raise FrameFault(str(fault), truncated=fault.truncated) from fault
+        if stream.another:
+            raise FrameFault("another image follows it, which the file does not declare (Number of Frames)")
         size = (stream.rows, stream.columns, stream.components)
         return CleanFrame(stream.data, size, stream.bits, reversible=stream.reversible)
     if transfer_syntax in JPEG2000_SYNTAXES:

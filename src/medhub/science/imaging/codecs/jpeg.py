@@ -60,6 +60,8 @@ class JpegStream:
         Color transform of the Adobe segment: 0 none, 1 YCbCr, 2 YCCK; ``None`` without the segment.
     orientation
         EXIF orientation 1 to 8; 1 when there is none.
+    another
+        Whether a second image follows the end of the stream, other than the pictures of a camera's MPF segment.
     near
         Largest error of a JPEG-LS sample (NEAR, T.87, C.2.3); 0 in other processes.
     scans
@@ -81,6 +83,7 @@ class JpegStream:
     scans: int
     removed_bytes: int
     near: int = 0
+    another: bool = False
 
     @property
     def components(self) -> int:
@@ -187,6 +190,7 @@ def clean_jpeg(data: bytes, *, metadata: bool = True) -> JpegStream:
         scans,
         len(data) - len(cleaned),
         near,
+        metadata and data[at : at + 8].lstrip(b"\x00").startswith(b"\xff\xd8") and b"MPF\x00" not in data[:at],
     )
 
 
