@@ -81,33 +81,64 @@ def clean_photograph(
     photograph = source.read(data, limits)
     container = source.split_container(data) if source.split_container is not None else None
     metadata = _list_metadata(data, source, container)
-    actions = list(metadata.actions)
+    clean = _write_without_metadata(photograph, source, container, metadata)
     name = name_of(key, "photograph", data)
     path = (subject.code, name) if subject is not None else (name,)
-    output = source
-    if container is not None and (container.keeps_appearance or not photograph.notes):
-        clean = container.without_metadata(metadata.color_profile)
-    else:
-        clean = source.write(_samples(photograph), metadata.color_profile)
-        actions.append(_record("pixels", "kept", " ".join(("written anew without loss.", *photograph.notes))))
-        output = source.rewritten_as or source
-        if output is not source:
-            actions.append(_record(f"{source.name} file", "replaced", f"{output.name}, which loses nothing"))
     check, mask = _check_pixels(photograph, profile, metadata.identity)
+    result = Result("cleaned", "", clean.data, path, clean.actions, check.boxes, check.allowed, suffix=clean.extension)
     if check.doubt:
-        quarantined = Result("quarantined", check.doubt, b"", path, tuple(actions), check.boxes, check.allowed)
-        return replace(quarantined, doubtful=clean, suffix=output.extension)
+        return replace(result, outcome="quarantined", reason=check.doubt, data=b"", doubtful=clean.data)
     if mask.any():
-        samples = _samples(photograph).copy()
-        samples[mask] = 0
-        actions.append(_record("pixels", "cleaned", "text made black"))
-        rewritten = source.rewritten_as or source
-        if rewritten is not output:
-            rule = f"{rewritten.name}, so that no pixel beside the boxes changes"
-            actions.append(_record(f"{source.name} stream", "replaced", rule))
-            output = rewritten
-        clean = source.write(samples, metadata.color_profile)
-    return Result("cleaned", "", clean, path, tuple(actions), check.boxes, check.allowed, suffix=output.extension)
+        redacted = _write_redacted(photograph, source, clean, mask, metadata.color_profile)
+        return replace(result, data=redacted.data, actions=redacted.actions, suffix=redacted.extension)
+    return result
+
+
+@dataclass(frozen=True)
+class _CleanFile:
+    """A file without metadata, its format, and what was done to the received one."""
+
+    data: bytes
+    format: PhotographFormat
+    actions: tuple[ActionRecord, ...]
+
+    @property
+    def extension(self) -> str:
+        return self.format.extension
+
+
+def _write_without_metadata(
+    photograph: Photograph, source: PhotographFormat, container: ContainerParts | None, metadata: _RemovedMetadata
+) -> _CleanFile:
+    """Keep what the picture needs byte for byte, or write its samples again where the file cannot be split."""
+    if container is not None and (container.keeps_appearance or not photograph.notes):
+        return _CleanFile(container.without_metadata(metadata.color_profile), source, metadata.actions)
+    actions = [
+        *metadata.actions,
+        _record("pixels", "kept", " ".join(("written anew without loss.", *photograph.notes))),
+    ]
+    output = source.rewritten_as or source
+    if output is not source:
+        actions.append(_record(f"{source.name} file", "replaced", f"{output.name}, which loses nothing"))
+    return _CleanFile(source.write(_samples(photograph), metadata.color_profile), output, tuple(actions))
+
+
+def _write_redacted(
+    photograph: Photograph,
+    source: PhotographFormat,
+    clean: _CleanFile,
+    mask: NDArray[np.bool_],
+    color_profile: bytes | None,
+) -> _CleanFile:
+    """Write the samples again, black where the mask is set."""
+    samples = _samples(photograph).copy()
+    samples[mask] = 0
+    actions = [*clean.actions, _record("pixels", "cleaned", "text made black")]
+    output = source.rewritten_as or source
+    if output is not clean.format:
+        rule = f"{output.name}, so that no pixel beside the boxes changes"
+        actions.append(_record(f"{source.name} stream", "replaced", rule))
+    return _CleanFile(source.write(samples, color_profile), output, tuple(actions))
 
 
 def _check_pixels(

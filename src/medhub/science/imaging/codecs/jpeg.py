@@ -127,13 +127,9 @@ def clean_jpeg(data: bytes, *, metadata: bool = True) -> JpegStream:
     """
     if data[:2] != b"\xff\xd8":
         raise JpegFault("it does not begin as a JPEG does", truncated=False)
-    segments: list[bytes] = [b"\xff\xd8"]
-    frame: _FrameHeader | None = None
-    process = 0
-    jfif = False
-    adobe: int | None = None
-    orientation = 1
-    scans = near = 0
+    headers = _Headers()
+    segments = [b"\xff\xd8"]
+    scans = 0
     at = 2
     while True:
         marker, at = _next_marker(data, at)
@@ -142,56 +138,64 @@ def clean_jpeg(data: bytes, *, metadata: bool = True) -> JpegStream:
         if marker in _STANDALONE:
             continue
         body, after = _segment(data, at, marker)
-        if marker == 0xE0 and body[:5] == b"JFIF\x00" and not jfif:
-            jfif = True
-            segments.append(_JFIF)
-        elif marker == 0xEE and body[:5] == b"Adobe" and len(body) >= 12 and adobe is None:
-            adobe = body[11]
-            segments.append(b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00" + bytes([adobe]))
-        elif marker == 0xE1 and body[:6] == b"Exif\x00\x00":
-            orientation = exif_orientation(body[6:]) or orientation
-        elif marker in _FRAME_HEADERS:
-            if frame is not None:
-                raise JpegFault("it has two frame headers", truncated=False)
-            frame, process = _frame_header(body), marker
-            segments.append(data[at - 2 : after])
-        elif marker in _TABLES:
-            segments.append(data[at - 2 : after])
-        elif marker == SOS:
-            if frame is None:
-                raise JpegFault("its scan comes before its frame header", truncated=False)
-            if process == SOF_JPEG_LS and len(body) >= 3:
-                near = max(near, body[-3])
+        if marker == SOS:
+            headers.read_scan_header(body)
             if not metadata:
                 break
-            end = _end_of_scan(data, after, process)
-            segments.append(b"\xff\xda" + _scan_header(data[at:after], process) + data[after:end])
+            end = _end_of_scan(data, after, headers.process)
+            segments.append(b"\xff\xda" + _scan_header(data[at:after], headers.process) + data[after:end])
             scans += 1
             after = end
+        elif segment := headers.read_segment(marker, body, data[at - 2 : after]):
+            segments.append(segment)
         at = after
-    if frame is None:
+    if headers.frame is None:
         raise JpegFault("it has no frame header", truncated=False)
     if metadata and not scans:
         raise JpegFault("it has no scan", truncated=False)
     segments.append(b"\xff\xd9")
-    bits, rows, columns, ids, sampling = frame
     cleaned = b"".join(segments) if metadata else b""
-    return JpegStream(
-        cleaned,
-        process,
-        bits,
-        rows,
-        columns,
-        ids,
-        sampling,
-        jfif,
-        adobe,
-        orientation,
-        scans,
-        len(data) - len(cleaned),
-        near,
-        metadata and data[at : at + 8].lstrip(b"\x00").startswith(b"\xff\xd8") and b"MPF\x00" not in data[:at],
-    )
+    declared = (headers.process, *headers.frame, headers.jfif, headers.adobe_transform, headers.orientation)
+    another = metadata and data[at : at + 8].lstrip(b"\x00").startswith(b"\xff\xd8") and b"MPF\x00" not in data[:at]
+    return JpegStream(cleaned, *declared, scans, len(data) - len(cleaned), headers.near, another)
+
+
+@dataclass
+class _Headers:
+    """What the segments before and between the scans declare."""
+
+    frame: _FrameHeader | None = None
+    process: int = 0
+    jfif: bool = False
+    adobe_transform: int | None = None
+    orientation: int = 1
+    near: int = 0
+
+    def read_segment(self, marker: int, body: bytes, segment: bytes) -> bytes:
+        """Read a segment other than a scan, and return what a decoder needs of it; empty if it needs nothing."""
+        if marker == 0xE0 and body[:5] == b"JFIF\x00" and not self.jfif:
+            self.jfif = True
+            return _JFIF
+        if marker == 0xEE and body[:5] == b"Adobe" and len(body) >= 12 and self.adobe_transform is None:
+            self.adobe_transform = body[11]
+            return b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00" + bytes([self.adobe_transform])
+        if marker == 0xE1 and body[:6] == b"Exif\x00\x00":
+            self.orientation = exif_orientation(body[6:]) or self.orientation
+        elif marker in _FRAME_HEADERS:
+            if self.frame is not None:
+                raise JpegFault("it has two frame headers", truncated=False)
+            self.frame, self.process = _frame_header(body), marker
+            return segment
+        elif marker in _TABLES:
+            return segment
+        return b""
+
+    def read_scan_header(self, body: bytes) -> None:
+        """Read the header of a scan."""
+        if self.frame is None:
+            raise JpegFault("its scan comes before its frame header", truncated=False)
+        if self.process == SOF_JPEG_LS and len(body) >= 3:
+            self.near = max(self.near, body[-3])
 
 
 def _next_marker(data: bytes, at: int) -> tuple[int, int]:
