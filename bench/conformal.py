@@ -18,7 +18,7 @@ import numpy as np
 from medhub.science.inference.classifier import Classifier
 from medhub.science.learning.abstention import learn_limit
 from medhub.science.learning.dataset import read_listing
-from medhub.science.learning.evaluation import measure
+from medhub.science.learning.measurement import measure
 
 TRUST = 0.9
 
@@ -32,7 +32,7 @@ def main() -> None:
     classifier = Classifier.load(options.classifier)
     rows = [row for row in read_listing(options.data) if row.split in ("val", "test")]
     measurement = measure(classifier, rows)
-    confidence, right = measurement.readings.confidence, measurement.right
+    confidence, right = measurement.predictions.confidence, measurement.correct
     groups = np.array([row.group for row in measurement.rows])
     _, members = np.unique(groups, return_inverse=True)
     chance = np.random.default_rng(42)

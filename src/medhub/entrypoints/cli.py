@@ -25,7 +25,16 @@ from medhub import __version__
 from medhub.accounts import service as accounts
 from medhub.accounts.actor import COMMAND_LINE
 from medhub.accounts.permissions import Role
-from medhub.entrypoints import cli_deid, cli_dimse, cli_export, cli_images, cli_ingest, cli_serve, cli_training
+from medhub.entrypoints import (
+    cli_classifiers,
+    cli_deid,
+    cli_dimse,
+    cli_export,
+    cli_images,
+    cli_ingest,
+    cli_serve,
+    cli_training,
+)
 from medhub.entrypoints.bootstrap import build
 from medhub.errors import Conflict, Invalid, MedhubError, NotAllowed, NotFound, Unavailable
 from medhub.foundation import logging
@@ -328,6 +337,7 @@ cli_images.install(cli)
 cli_ingest.install(cli)
 cli_export.install(cli)
 cli_training.install(cli)
+cli_classifiers.install(cli)
 
 
 def main() -> None:

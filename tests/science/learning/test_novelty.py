@@ -11,7 +11,7 @@ import torch  # noqa: E402
 
 from medhub.science.learning.dataset import ImageSet  # noqa: E402
 from medhub.science.learning.novelty import Novelty, fit_gaussians, shape_limits  # noqa: E402
-from medhub.science.learning.out_of_distribution import generated  # noqa: E402
+from medhub.science.learning.out_of_distribution import generate_images  # noqa: E402
 
 
 def _clusters(chance: np.random.Generator, n: int = 900, d: int = 12) -> tuple[np.ndarray, np.ndarray]:
@@ -65,7 +65,7 @@ def test_features_that_never_change_do_not_divide_by_zero() -> None:
 
 
 def test_generated_strangers_are_the_same_every_time() -> None:
-    first, second = generated(2), generated(2)
+    first, second = generate_images(2), generate_images(2)
     assert len(first) == 7
     for name, images in first.items():
         for item, other in zip(images, second[name], strict=True):

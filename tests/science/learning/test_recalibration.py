@@ -11,9 +11,11 @@ from PIL import Image
 from medhub.errors import Invalid
 from medhub.science.inference.card import load_card
 from medhub.science.inference.classifier import Classifier, digest, softmax
-from medhub.science.learning import evaluation
+from medhub.science.learning.card_figures import COMMAND, card_parts, list_differences
 from medhub.science.learning.card_page import page
 from medhub.science.learning.dataset import ListingRow
+from medhub.science.learning.evaluation import compute_results
+from medhub.science.learning.measurement import measure
 from medhub.science.learning.recalibration import ClassifierExists, recalibrate, split_for_calibration, target_of
 from medhub.science.learning.recipe import AbstentionRecipe
 from tests.science.inference import tiny
@@ -62,9 +64,7 @@ def test_another_version_is_written_and_the_one_before_is_left_alone(before: Pat
 
 def test_its_confidence_means_more_than_before(before: Path, after: Path, rows: tuple[ListingRow, ...]) -> None:
     test = [row for row in rows if row.split == "test"]
-    old, new = (
-        evaluation.compute_results(evaluation.measure(Classifier.load(row), test), 50) for row in (before, after)
-    )
+    old, new = (compute_results(measure(Classifier.load(row), test), 50) for row in (before, after))
     offsets = load_card(after).offsets
     assert offsets[2] == max(offsets)
     assert new.ece < old.ece
@@ -86,10 +86,10 @@ def test_the_limit_and_the_figures_are_those_of_the_new_version(after: Path, row
     assert card.abstention is not None
     assert (card.abstention.target_error, card.abstention.n, card.abstention.groups) == (0.2, 150, 50)
     test = [row for row in rows if row.split == "test"]
-    result = evaluation.measure(Classifier.load(after), test)
+    result = measure(Classifier.load(after), test)
     assert result.threshold == card.abstention.threshold
-    parts = evaluation.card_parts(result, evaluation.compute_results(result), evaluation.COMMAND.format(name="tiny"))
-    assert evaluation.differences(card, parts) == []
+    parts = card_parts(result, compute_results(result), COMMAND.format(name="tiny"))
+    assert list_differences(card, parts) == []
     assert card.out_of_distribution == ()
 
 

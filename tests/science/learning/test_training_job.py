@@ -24,10 +24,14 @@ from medhub.science.inference.card import load_card  # noqa: E402
 from medhub.science.inference.classifier import Classifier  # noqa: E402
 from medhub.science.inference.preprocessing import Preprocessing  # noqa: E402
 from medhub.science.learning import (  # noqa: E402
+    card_figures,
     checkpoint,
     evaluation,
     initialization,
+    measurement,
+    robustness,
     safetensors_file,
+    training_inputs,
     training_job,
     training_loop,
     training_progress,
@@ -45,7 +49,7 @@ from tests.science.learning.discs import RECIPE, TINY, Tiny, draw_discs  # noqa:
 def _a_small_world() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(ARCHITECTURES, TINY.name, TINY)
-        patch.setattr(evaluation, "GENERATED_OF_EACH_KIND", 2)
+        patch.setattr(robustness, "GENERATED_OF_EACH_KIND", 2)
         yield
 
 
@@ -136,15 +140,15 @@ def test_eighteen_images_promise_nothing_and_the_card_says_so(discs_folder: Path
 def test_the_card_is_what_is_measured_again(data: Path, discs_folder: Path) -> None:
     classifier = Classifier.load(discs_folder)
     rows = part_of(read_listing(data / "split.csv"), "test")
-    trained = evaluation.measure(classifier, rows)
-    command = evaluation.COMMAND.format(name="discs")
-    parts = evaluation.card_parts(trained, evaluation.compute_results(trained), command)
-    parts["figures"] = (*parts["figures"], *evaluation.measure_changes(classifier, rows, None, command))
+    trained = measurement.measure(classifier, rows)
+    command = card_figures.COMMAND.format(name="discs")
+    parts = card_figures.card_parts(trained, evaluation.compute_results(trained), command)
+    parts["figures"] = (*parts["figures"], *robustness.measure_perturbed(classifier, rows, None, command))
     kinds = read_recipe(RECIPE).out_of_distribution
-    parts["out_of_distribution"] = evaluation.measure_out_of_distribution(classifier, kinds, data, trained.readings)
-    assert evaluation.differences(classifier.card, parts) == []
+    parts["out_of_distribution"] = robustness.measure_out_of_distribution(classifier, kinds, data, trained.predictions)
+    assert card_figures.list_differences(classifier.card, parts) == []
     changed = classifier.card.model_copy(update={"out_of_distribution": ()})
-    assert evaluation.differences(changed, parts) == ["The card's strangers differ from what was measured."]
+    assert card_figures.list_differences(changed, parts) == ["The card's strangers differ from what was measured."]
 
 
 def test_the_same_recipe_makes_the_same_files(data: Path, discs_folder: Path, tmp_path: Path) -> None:
@@ -235,7 +239,7 @@ def test_too_little_memory_is_said_with_what_to_change(
     def greedy(*_: object) -> None:
         raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: not enough memory")
 
-    monkeypatch.setattr(training_loop._Run, "_step", greedy)
+    monkeypatch.setattr(training_loop._NetworkTraining, "_step", greedy)
     with pytest.raises(training_progress.OutOfMemory, match="batch_size"):
         training_job.run_training(_job(data, tmp_path / "out"))
 
@@ -247,7 +251,7 @@ def test_near_duplicates_in_two_parts_stop_the_training_unless_a_reason_is_given
     shutil.copy(learned.path, copied)
     leaky = (*rows, replace(learned, path=copied, name="copy.png", group="copy", split="test"))
     job = replace(_job(data, tmp_path / "out"), rows=leaky)
-    with pytest.raises(training_job.DataLeakage, match=r"copy\.png"):
+    with pytest.raises(training_inputs.DataLeakage, match=r"copy\.png"):
         training_job.run_training(job)
     training_job.run_training(replace(job, overrule="a test of this very rule"))
     run = load_card(tmp_path / "out").run

@@ -12,14 +12,15 @@ import numpy as np
 import torch
 
 from medhub.science.inference.card import DataSource, Initialization, ModelCard, NoveltyCard, TrainingRecord
+from medhub.science.learning.confidence_fitting import no_limit_note
 from medhub.science.learning.dataset import ListingRow
 from medhub.science.learning.distributed import ProcessGroup
 from medhub.science.learning.novelty import BASIS, METHOD
 from medhub.science.learning.output_fitting import FittedOutputs
-from medhub.science.learning.recalibration import code_version, no_limit_note
+from medhub.science.learning.provenance import code_version
 from medhub.science.learning.recipe import Recipe
 from medhub.science.learning.teacher import Teacher
-from medhub.science.learning.training_loop import TrainedNetwork
+from medhub.science.learning.training_context import TrainedNetwork
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model card as a page to read: ``medhub card CLASSIFIER --out PAGE`` writes it anew.
+"""A model card as Markdown (``medhub card CLASSIFIER --out PAGE``).
 
-The order follows Mitchell et al., "Model cards for model reporting" (FAT* 2019).
+The order of the sections follows Mitchell et al., "Model cards for model reporting" (FAT* 2019).
 """
 
 from __future__ import annotations
@@ -24,13 +24,30 @@ def page(card: ModelCard) -> str:
     Returns
     -------
     str
-        The page, with an end of line at its end.
+        The page, with a line feed at its end.
     """
     parts = [
         f"<!-- Written by `{COMMAND.format(name=card.name)}`; do not change it here. -->",
         f"# {card.name} {card.version}: {card.title}",
         "**Research demonstration.** It was trained on images whose terms allow no more." * card.research_demonstration,
         _facts(card),
+        *_purpose(card),
+        *_abstaining(card),
+        *_figures(card),
+        *_label_figures(card),
+        *_sources_and_curve(card),
+        _explained(card),
+        *_out_of_distribution(card),
+        "## Images",
+        _data(card),
+        _run(card),
+        _recalibrated(card),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _purpose(card: ModelCard) -> tuple[str, ...]:
+    return (
         "## What it is for",
         card.intended_use,
         "## What it must not be used for",
@@ -39,11 +56,21 @@ def page(card: ModelCard) -> str:
         _list(card.limitations),
         "## Known shortcuts" if card.shortcuts else "",
         _list(card.shortcuts),
+    )
+
+
+def _abstaining(card: ModelCard) -> tuple[str, ...]:
+    return (
         "## When it abstains",
         "It says **Uncertain** where the likeliest label stays below the threshold of the pathway, and where the "
         f"image is unlike the training data: novelty above {card.novelty.limit:g}.",
         f"- Novelty: {card.novelty.method}.\n- Limit: {card.novelty.basis}" + _shapes(card),
-        _abstention(card),
+        _threshold(card),
+    )
+
+
+def _figures(card: ModelCard) -> tuple[str, ...]:
+    return (
         "## What it reached",
         "Measured on the files that ship, through the code that serves. The command that prints every figure again:",
         "\n".join(f"    {command}" for command in _commands(card)),
@@ -56,12 +83,22 @@ def page(card: ModelCard) -> str:
         ),
         _table(("measure", "value", "images"), ((m.name, f"{m.value:.4f}", m.n) for m in card.measures)),
         _calibration(card),
+    )
+
+
+def _label_figures(card: ModelCard) -> tuple[str, ...]:
+    return (
         _labels(card),
         "Test images by label (row) and what the classifier said (column):" if card.confusion else "",
         _table(
             ("", *card.labels),
             ((label, *(count or "" for count in row)) for label, row in zip(card.labels, card.confusion, strict=False)),
         ),
+    )
+
+
+def _sources_and_curve(card: ModelCard) -> tuple[str, ...]:
+    return (
         "By source:" if card.sources else "",
         _table(
             ("source", "images", "accuracy (95 % interval)"),
@@ -72,7 +109,11 @@ def page(card: ModelCard) -> str:
             ("answered", *(_percent(point.answered) for point in card.curve)),
             [("accuracy", *(_percent(point.accuracy) for point in card.curve))] if card.curve else [],
         ),
-        _explained(card),
+    )
+
+
+def _out_of_distribution(card: ModelCard) -> tuple[str, ...]:
+    return (
         "## What becomes of images that it was not made for",
         "None of these images had a part in training, calibration or the choice of the limit. The area under the ROC "
         "curve is that of telling them from the test images by novelty alone."
@@ -85,16 +126,15 @@ def page(card: ModelCard) -> str:
                 for s in card.out_of_distribution
             ),
         ),
-        "## Images",
-        "\n\n".join(
-            f"**{d.name}.** {d.images} images; {d.use}. Licence: {d.licence}. Attribution: {d.attribution}. "
-            f"Source: {d.source}. Split: {d.split}."
-            for d in card.data
-        ),
-        _run(card),
-        _recalibrated(card),
-    ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    )
+
+
+def _data(card: ModelCard) -> str:
+    return "\n\n".join(
+        f"**{d.name}.** {d.images} images; {d.use}. Licence: {d.licence}. Attribution: {d.attribution}. "
+        f"Source: {d.source}. Split: {d.split}."
+        for d in card.data
+    )
 
 
 def _facts(card: ModelCard) -> str:
@@ -127,7 +167,7 @@ def _shapes(card: ModelCard) -> str:
     return f"\n- Width by height below {limits[0]:g} or above {limits[1]:g}: no training image was nearly so long."
 
 
-def _abstention(card: ModelCard) -> str:
+def _threshold(card: ModelCard) -> str:
     if card.abstention is None:
         return ""
     a = card.abstention

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from medhub.science.learning.dataset import read_image
-from medhub.science.learning.evaluation import Measurement, Results
+from medhub.science.learning.evaluation import Results
+from medhub.science.learning.measurement import Measurement
 from medhub.science.learning.metrics import reliability
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def draw_confusion(table: NDArray[np.int64], labels: Sequence[str], path: Path) 
 def draw_reliability(measurement: Measurement, path: Path) -> None:
     """Draw accuracy over confidence; on the diagonal, a confidence means what it says."""
     figure, axes = _axes(5.2, 4.6)
-    bins = reliability(measurement.readings.probabilities, measurement.targets)
+    bins = reliability(measurement.predictions.probabilities, measurement.targets)
     axes.plot([0, 1], [0, 1], color=_GREY, linestyle="--", linewidth=1)
     axes.scatter(
         [bin_.confidence for bin_ in bins],
@@ -102,7 +103,7 @@ def draw_reliability(measurement: Measurement, path: Path) -> None:
 def draw_abstention(measurement: Measurement, path: Path) -> None:
     """Draw the accuracy among the surest over how many are answered."""
     figure, axes = _axes()
-    ordered = measurement.right[np.argsort(-measurement.readings.confidence, kind="stable")]
+    ordered = measurement.correct[np.argsort(-measurement.predictions.confidence, kind="stable")]
     count = np.arange(1, len(ordered) + 1)
     axes.plot(count / len(ordered) * 100, np.cumsum(ordered) / count * 100, color=_BLUE)
     axes.axvline(float(measurement.answered.mean()) * 100, color=_ORANGE, linestyle="--", linewidth=1)
@@ -113,8 +114,8 @@ def draw_abstention(measurement: Measurement, path: Path) -> None:
 
 def draw_worst(measurement: Measurement, path: Path) -> None:
     """Put the surest wrong answers on a page, each with its label and what was said."""
-    probabilities = measurement.readings.probabilities
-    wrong = np.flatnonzero(~measurement.right)
+    probabilities = measurement.predictions.probabilities
+    wrong = np.flatnonzero(~measurement.correct)
     worst = wrong[np.argsort(-probabilities[wrong].max(1))][:_WORST]
     columns = 6
     lines = max(1, -(-len(worst) // columns))

@@ -10,7 +10,7 @@ from medhub.errors import Invalid
 from medhub.science.inference.classifier import Classifier
 from medhub.science.learning import metrics
 from medhub.science.learning.dataset import ListingRow
-from medhub.science.learning.evaluation import measure
+from medhub.science.learning.measurement import measure
 
 
 def compare(
@@ -46,7 +46,7 @@ def compare(
         )
     left, right = (measure(classifier, shared_rows, done=done) for classifier in (first, second))
     draws = metrics.draw_groups([row.group for row in left.rows])
-    comparison = metrics.compare(left.right, right.right, draws)
+    comparison = metrics.compare(left.correct, right.correct, draws)
 
     def ranged(value: metrics.Interval) -> dict[str, float]:
         return {"value": round(value.value, 6), "low": round(value.low, 6), "high": round(value.high, 6)}

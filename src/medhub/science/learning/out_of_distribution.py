@@ -20,7 +20,7 @@ _TILE = 448
 Picture = NDArray[np.uint8]
 
 
-def stored(folder: Path, recipe: OutOfDistributionRecipe) -> Iterator[Picture]:
+def read_matching_images(folder: Path, recipe: OutOfDistributionRecipe) -> Iterator[Picture]:
     """Read the images of one kind, whole or cut into tiles.
 
     Parameters
@@ -52,7 +52,7 @@ def stored(folder: Path, recipe: OutOfDistributionRecipe) -> Iterator[Picture]:
             yield image
 
 
-def generated(count: int, seed: int = GENERATED_SEED) -> dict[str, list[Picture]]:
+def generate_images(count: int, seed: int = GENERATED_SEED) -> dict[str, list[Picture]]:
     """Draw pictures that show nothing.
 
     Parameters

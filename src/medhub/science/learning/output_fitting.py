@@ -13,13 +13,13 @@ import torch
 from medhub.science.inference.card import Abstention, Calibration, ExplanationCheck, QuantizedModel
 from medhub.science.learning.attribution import explain
 from medhub.science.learning.calibration import Calibrator
+from medhub.science.learning.confidence_fitting import fit_confidence
 from medhub.science.learning.dataset import ImageSet
 from medhub.science.learning.network import Network
 from medhub.science.learning.network_outputs import predict
 from medhub.science.learning.novelty import SMALLEST_SPREAD, Novelty, fit_novelty, shape_limits
 from medhub.science.learning.onnx_export import ExportDiffers, Exported, export, round_weights
 from medhub.science.learning.quantization import logits_of, quantize
-from medhub.science.learning.recalibration import calibrate
 from medhub.science.learning.recipe import Recipe
 
 PARITY_IMAGES = 100
@@ -95,7 +95,7 @@ def fit_outputs(
     logits, pooled = predict(network, validate.images, recipe.preprocessing)
     with torch.inference_mode():
         distances = novelty(tuple(torch.from_numpy(features.astype(np.float32)) for features in pooled)).numpy()
-    calibrator, calibration, abstention = calibrate(
+    calibrator, calibration, abstention = fit_confidence(
         logits, ~(distances <= limit), validate.targets, groups, recipe.abstention
     )
     explained = explain(network, validate.images, recipe.preprocessing, recipe.training.seed)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writing the folder of a classifier: measured as it will ship, and in place at once or not at all."""
+"""Writing the folder of a classifier: the files are measured first, and appear completely or not at all."""
 
 from __future__ import annotations
 
@@ -11,34 +11,27 @@ from pathlib import Path
 from medhub.science.inference.card import CARD_FILE, ModelCard
 from medhub.science.inference.classifier import Classifier
 from medhub.science.learning.atomic_file import write_atomically
+from medhub.science.learning.card_figures import COMMAND, card_parts
 from medhub.science.learning.card_file import card_text
 from medhub.science.learning.dataset import ListingRow
-from medhub.science.learning.evaluation import (
-    COMMAND,
-    Measurement,
-    Results,
-    card_parts,
-    compute_results,
-    limit_of,
-    measure,
-    measure_changes,
-    measure_out_of_distribution,
-)
+from medhub.science.learning.evaluation import Results, compute_results
+from medhub.science.learning.measurement import Measurement, measure
 from medhub.science.learning.recipe import OutOfDistributionRecipe
+from medhub.science.learning.robustness import add_robustness
 
 REPORT = "report"
 
 
 @dataclass(frozen=True)
-class Shipped:
-    """A classifier folder that is whole, and what it reached on the test images."""
+class PackagedClassifier:
+    """A classifier in its folder, and its figures on the test images."""
 
     classifier: Classifier
     measurement: Measurement
     results: Results
 
 
-def ship(
+def package_classifier(
     out: Path,
     card: ModelCard,
     files: Mapping[str, bytes],
@@ -47,33 +40,33 @@ def ship(
     out_of_distribution: Sequence[OutOfDistributionRecipe] = (),
     data: Path | None = None,
     draw: Callable[[Path, Measurement, Results], None] = lambda folder, measurement, results: None,
-) -> Shipped:
-    """Measure the files that will ship, complete the card, and move all of it into place at once.
+) -> PackagedClassifier:
+    """Measure the files of a classifier, complete its card, and move all files into its folder.
 
     Parameters
     ----------
     out
-        The folder; made if it is not there.
+        The folder; created if it does not exist.
     card
-        Without figures.
+        The card without figures.
     files
-        All but the card, the model among them.
+        Contents of all files except the card, by name.
     rows
         The test images.
-    strangers, data
-        What it is not made for, and the folder that the patterns are relative to; neither these nor changed images are
-        measured if there is no folder.
+    out_of_distribution, data
+        Kinds of out-of-distribution images, and the folder that their patterns are relative to. Without a folder,
+        robustness is not measured.
     draw
-        Fills the folder of charts.
+        Draws the charts into a folder.
 
     Returns
     -------
-    Shipped
+    PackagedClassifier
 
     Raises
     ------
     Unavailable
-        The disk is full or cannot be written.
+        The disk is full or not writable.
     """
     staging = out / ".made"
     shutil.rmtree(staging, ignore_errors=True)
@@ -84,24 +77,20 @@ def ship(
     classifier = Classifier.load(staging)
     measurement = measure(classifier, rows)
     results = compute_results(measurement)
-    command = COMMAND.format(name=card.name)
-    parts = card_parts(measurement, results, command)
+    parts = card_parts(measurement, results, COMMAND.format(name=card.name))
     if data is not None:
-        parts["figures"] = (*parts["figures"], *measure_changes(classifier, rows, None, command))
-        parts["out_of_distribution"] = measure_out_of_distribution(
-            classifier, out_of_distribution, data, measurement.readings, limit_of(card)
-        )
+        parts = add_robustness(parts, classifier, rows, measurement.predictions, out_of_distribution, data)
     write_atomically(staging / CARD_FILE, card_text(card.model_copy(update=parts)).encode())
     draw(staging / REPORT, measurement, results)
-    for part in sorted(staging.iterdir()):
-        if part.name != CARD_FILE:
-            _move(part, out / part.name)
-    _move(staging / CARD_FILE, out / CARD_FILE)  # last: a folder without a card is no classifier
+    _move_files(staging, out)
+    return PackagedClassifier(Classifier.load(out), measurement, results)
+
+
+def _move_files(staging: Path, out: Path) -> None:
+    """Move all files, and the card last: a folder without a card is not a classifier."""
+    for source in sorted(staging.iterdir(), key=lambda path: (path.name == CARD_FILE, path)):
+        target = out / source.name
+        if target.is_dir():
+            shutil.rmtree(target)
+        source.replace(target)
     staging.rmdir()
-    return Shipped(Classifier.load(out), measurement, results)
-
-
-def _move(source: Path, target: Path) -> None:
-    if target.is_dir():
-        shutil.rmtree(target)
-    source.replace(target)
