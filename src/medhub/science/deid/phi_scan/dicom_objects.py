@@ -13,6 +13,7 @@ from typing import Any
 import pydicom
 from pydicom.dataset import Dataset
 
+from medhub.science.deid.phi_scan.dictionary import unknown_words
 from medhub.science.deid.phi_scan.findings import PhiFinding, excerpt_of
 from medhub.science.deid.phi_scan.image_scan import scan_dicom_pixels, scan_jpeg_metadata
 from medhub.science.deid.phi_scan.phi_patterns import CODE, PhiPatterns
@@ -23,6 +24,7 @@ _MAX_DEPTH = 64
 _MAX_ITEMS = 500_000
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _TEXT_VRS = frozenset(("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"))
+_TYPED_VRS = frozenset(("LO", "LT", "SH", "ST", "UC", "UT"))
 _BYTE_VRS = frozenset(("OB", "OW", "UN", "OF", "OD", "OL", "OV"))
 _NUMBERS = frozenset(("DS", "IS", "FD", "FL", "SL", "SS", "SV", "UL", "US", "UV", "AT", "TM"))
 _PIXELS, _DOCUMENT = 0x7FE00010, 0x00420011
@@ -45,6 +47,11 @@ _SCHEMES = frozenset(
 _PATIENT_ID = 0x00100020
 # Model, software versions and character sets, which contain dates and long numbers.
 _OF_DEVICES = frozenset((0x00080005, 0x00081090, 0x00181020))
+_METHOD = 0x00120063  # names of programs and profiles
+_OF_PROGRAMS = _OF_DEVICES | {
+    0x00080070,
+    0x00120063,
+}  # with manufacturer, and programs and profiles of de-identification
 _NUMBERED = frozenset(("network address", "date", "number of a person", "telephone number"))
 _COLOR_PROFILE = b"acsp"  # at byte 36 of an ICC profile, which contains names of standards
 _DUMMY_DATES = frozenset(("19000101", "19000101000000"))
@@ -150,6 +157,8 @@ class DicomObjectScanner:
             elif vr in _TEXT_VRS:
                 findings = self._patterns.scan(location, text)
                 yield from (finding for finding in findings if tag not in _OF_DEVICES or finding.kind not in _NUMBERED)
+                if vr in _TYPED_VRS and tag not in _OF_PROGRAMS and not CODE.fullmatch(text):
+                    yield from _scan_words(location, text)
             if vr == "PN" or vr not in _TEXT_VRS:
                 yield from self._patterns.find_known(location, text, short=vr not in _NUMBERS)
 
@@ -164,6 +173,12 @@ class DicomObjectScanner:
         if tag == _DOCUMENT:
             yield from self._scan_nested(location, value.rstrip(b"\0"))
         yield from scan_strings(self._patterns, location, value, all_runs=value[:5] == b"%PDF-" or tag == _DOCUMENT)
+
+
+def _scan_words(location: str, text: str) -> Iterator[PhiFinding]:
+    words = unknown_words(text)
+    if words:
+        yield PhiFinding(location, "words that no dictionary has", excerpt_of(" ".join(words)))
 
 
 def scan_strings(

@@ -23,7 +23,7 @@ _MEANINGLESS = re.compile(
 )
 _PERSON_NAME = re.compile(
     r"\b(?i:mr|mrs|ms|miss|dr|prof|herr|frau|se[nñ]ora?|mme|m\.d|rn)\b\.?\s+[A-Z][\w'-]+|"
-    r"\b[A-Z][\w'-]+\^[A-Z][\w'-]*|"
+    r"[^\W\d_][\w'’-]*\^[^\W\d_][\w'’-]*|"
     r"\b[A-Z][A-Za-z'-]{2,},\s?(?!Inc\b|Ltd\b|Corp\b|Llc\b|Gmb)[A-Z][a-z'-]{2,}\b|"
     r"\b(?i:patient|name|physician|doctor|technologist|operator|referred by|seen by)\s*[:=]\s*[A-Z][\w'-]+",
 )
@@ -74,6 +74,22 @@ _MIN_LENGTH_IN_TEXT = 5
 _FEW_FORMS = 40
 _WORD, _NUMBER = re.compile(r"[^\W_]+"), re.compile(r"\d+")
 _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "ø": "oe", "å": "aa", "æ": "ae"})
+_SPECIAL_LETTERS = str.maketrans(
+    {"đ": "d", "ð": "d", "ħ": "h", "ı": "i", "ł": "l", "ŋ": "n", "ø": "o", "þ": "th", "œ": "oe", "æ": "ae"}
+)
+_JOINER = r"['`´‘’ʼ\-‐‑]"
+_JOINED = re.compile(rf"(?<=\w){_JOINER}(?=\w)")
+_BETWEEN = re.compile(r"[\s^,=.;/_]+")
+_SPACED_LETTERS = re.compile(r"(?<!\w)[^\W\d_](?:[\s._,-]{1,2}[^\W\d_](?!\w))+")
+_SHORTEST_NUMBER, _WORDS_OF_A_NAME = 3, 3
+# Parts of names and titles that many people share.
+_SHARED = frozenset(
+    (
+        *("al", "bin", "bint", "binti", "da", "de", "del", "della", "der", "des", "di", "do", "dos", "dr", "du", "el"),
+        *("herr", "ibn", "jr", "la", "le", "md", "mme", "mr", "mrs", "ms", "of", "phd", "prof", "sr", "st", "the"),
+        *("van", "von"),
+    )
+)
 # Characters that OCR confuses.
 _SIMILAR_CHARACTERS = str.maketrans("01|!il5$8z2q9", "olllllssbzzgg")
 
@@ -114,15 +130,11 @@ class PhiPatterns:
     """
 
     def __init__(self, known_names: Iterable[str] = ()) -> None:
-        parts: set[str] = set()
-        for name in known_names:
-            stripped = name.strip()
-            for part in (stripped, *re.split(r"[\s^,=]+", stripped)):
-                lower = part.casefold()
-                parts |= {lower, remove_accents(lower), lower.translate(_UMLAUTS)}
-        # A name in a logographic script has two or three characters.
-        parts = {part for part in parts if len(part) >= (3 if part.isascii() else 2)}
-        # Numbers are searched among the numbers of a text, short names among its words, others anywhere in it.
+        parts = {part for name in known_names for part in _searched_parts(name.strip())}
+        # Numbers are searched among the numbers of a text, short names among its words, others anywhere in it. A
+        # name in a logographic script has one to three characters, and no spaces around it.
+        self._characters = frozenset(part for part in parts if len(part) == 1 and not part.isascii())
+        parts -= self._characters
         self._numbers = frozenset(part for part in parts if part.isdigit())
         self._short = frozenset(
             part for part in parts - self._numbers if len(part) < _MIN_LENGTH_IN_TEXT and part.isascii()
@@ -142,7 +154,7 @@ class PhiPatterns:
             }
         self._bytes = _Index(forms, _MIN_LENGTH_IN_TEXT)
         self._misread = {form: part for part in parts if len(form := fold_similar_characters(part)) >= 4}
-        self._any = bool(parts)
+        self._any = bool(parts or self._characters)
 
     def scan(self, location: str, text: str, *, dates: bool = True) -> Iterator[PhiFinding]:
         """Scan a text; ``dates`` decides whether a date is a finding."""
@@ -170,9 +182,17 @@ class PhiPatterns:
         if not self._any:
             return
         lower = text.casefold()
-        forms = {lower, remove_accents(lower)}
-        hits = {name for form in forms for name in self._names.hits(form)}
-        hits |= {name for form in forms for name in self._short & set(_WORD.findall(form)) if short}
+        forms = {lower, fold_letters(lower), without_apostrophes(fold_letters(lower))}
+        spaced = {"".join(_WORD.findall(run)) for run in _SPACED_LETTERS.findall(lower)}
+        hits = {name for form in forms | spaced for name in self._names.hits(form)}
+        if short:
+            words = {word for form in forms for word in _WORD.findall(form)}
+            words |= spaced
+            hits |= self._short & words
+            hits |= self._characters & set(lower)
+        hits |= {
+            name for run in _SPACED_LETTERS.findall(lower) for name in self._names.hits("".join(_WORD.findall(run)))
+        }
         hits |= {
             number
             for number in self._numbers & set(_NUMBER.findall(lower))
@@ -182,6 +202,7 @@ class PhiPatterns:
         hits |= {
             name for inside in _decode_hexadecimal(text.encode("utf-8", "ignore")) for name in self._names.hits(inside)
         }
+        hits -= {form for name in hits for form in _forms(name) if form != name}  # the same name, written otherwise
         yield from (PhiFinding(location, "known identity", name) for name in sorted(hits))
 
     def find_known_in_bytes(self, location: str, data: bytes) -> Iterator[PhiFinding]:
@@ -211,6 +232,41 @@ def _occurs_alone(number: str, lower: bytes) -> bool:
     if any(number.encode(form) in lower for form in ("utf-16-le", "utf-16-be")):
         return True
     return re.search(rb"(?<!\d)" + number.encode() + rb"(?!\d)", lower) is not None
+
+
+def _searched_parts(name: str) -> Iterator[str]:
+    """The forms of a name or number that are searched, casefolded: the parts of a name, alone and as one word."""
+    lower = unicodedata.normalize("NFC", name).casefold()
+    if any(character.isdigit() for character in name):
+        yield from (form for form in _forms(lower) if len(form) >= _SHORTEST_NUMBER)
+        yield from (form for part in _BETWEEN.split(lower) for form in _forms(part) if len(form) >= _SHORTEST_NUMBER)
+        return
+    for group in lower.split("="):
+        words = [word for word in _BETWEEN.split(group) if word]
+        own = [word for word in words if word not in _SHARED] or words
+        yield from _forms(group)
+        if 1 < len(own) <= _WORDS_OF_A_NAME:
+            joined = (without_apostrophes(fold_letters("".join(order))) for order in (own, own[::-1]))
+            yield from (word for word in joined if len(word) > 1)
+        for number, word in enumerate(own):
+            complete = number == 0 and group.startswith(f"{word}^")
+            yield from (form for form in _forms(word) if len(form) > 1 or not form.isascii() or complete)
+            yield from (part for part in re.split(_JOINER, fold_letters(word)) if len(part) >= _SHORTEST_NUMBER)
+
+
+def _forms(text: str) -> set[str]:
+    folded = fold_letters(text)
+    return {text, folded, without_apostrophes(folded), text.translate(_UMLAUTS)} - {""}
+
+
+def fold_letters(text: str) -> str:
+    """Replace letters by those of the basic alphabet that people write instead, also where Unicode has no accent."""
+    return remove_accents(text.translate(_SPECIAL_LETTERS))
+
+
+def without_apostrophes(text: str) -> str:
+    """Remove apostrophes and hyphens within words, which many texts leave out."""
+    return _JOINED.sub("", text)
 
 
 def remove_accents(text: str) -> str:
