@@ -13,7 +13,7 @@ from pydicom import Dataset, dcmread
 
 from medhub.science.arrivals.cleaned_image import CleaningContext
 from medhub.science.deid.embedded_documents import declare_document_reviewed, review_reason_beside_pixels
-from medhub.science.deid.identifying_text import IdentifyingText, identifying_text_of, identifying_text_of_person
+from medhub.science.deid.identifying_text import identifying_text_of, identifying_text_of_person
 from medhub.science.deid.pixel_cleaning import Layouts, blacken, clean_pixels_of, may_show_face
 from medhub.science.imaging.decoding_limits import DecodingLimits
 from medhub.science.imaging.dicom.object_kinds import kind_of
@@ -131,7 +131,7 @@ def _blacken_text(received: Dataset, dicom: bytes, context: CleaningContext) -> 
         dicom,
         only_ultrasound=context.profile.pixels.only_ultrasound,
         layouts=_layouts(),
-        identity=IdentifyingText(identifying_text_of(received).words | identity.words),
+        identity=identifying_text_of(received) | identity,
     )
     if check.doubt:
         return BurnedInText(dicom, b"", _read_syntax(dicom), check.boxes, check.allowed, check.doubt)

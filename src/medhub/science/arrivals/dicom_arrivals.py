@@ -92,8 +92,7 @@ def prepare_dicom(data: bytes, context: CleaningContext, limits: DecodingLimits)
 def _prepare(file: Received, data: bytes, context: CleaningContext, limits: DecodingLimits) -> CleanedImage:
     received, syntax, elements = file
     kind = kind_of(received)
-    identity = identifying_text_of(received)
-    identity = IdentifyingText(identity.words | identifying_text_of_person(context.known).words)
+    identity = identifying_text_of(received) | identifying_text_of_person(context.known)
     unseen = _may_hold_writing(received, kind, context, identity)
     pixels = clean_pixels(received, syntax, kind.pixels, limits) if kind.pixels is not None else None
     document = extract_document(received, context.profile)

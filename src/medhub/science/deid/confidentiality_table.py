@@ -13,7 +13,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Literal
 
-Step = Literal["X", "Z", "D", "U"]
+Step = Literal["X", "Z", "D", "U", "C"]
 OptionAction = Literal["K", "C"]
 
 CURVES = range(0x5000, 0x5100, 2)
@@ -31,7 +31,8 @@ class Rule:
         Of the attribute, as the standard has it.
     basic
         Actions of the Basic Profile; with several, the first that the object's definition allows counts: remove (X)
-        what is optional, empty (Z) what may be empty, replace (D, or U for UIDs) what may not.
+        what is optional, empty (Z) what may be empty, replace (D, or U for UIDs) what may not. Clean (C) occurs in the
+        supplement only.
     options
         Action of an option of the profile: keep (K) or clean (C).
     """

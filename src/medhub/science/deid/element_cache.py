@@ -151,7 +151,7 @@ def deidentify_cached(
     """
     run = object_context(dataset, profile, subject, max_depth, identity)
     encoding = (str(dataset.original_character_set), *dataset.original_encoding)
-    cache = _cache_for(profile, subject, run.identity.words, run.sop_class, encoding)
+    cache = _cache_for(profile, subject, run.identity, run.sop_class, encoding)
     deidentifier = _CachingDeidentifier(run, cache, elements or {})
     new, log = deidentifier.process_root(dataset)
     for tag, cached in cache.method_elements(frozenset(log.dates), "graphics" in log.options).items():

@@ -108,10 +108,17 @@ class IdentifyingText:
     Attributes
     ----------
     words
-        Each is removed from every text.
+        Each is removed from every text that is cleaned.
+    names
+        Those of them that are of a person's name; they are removed from every text, also from one that is kept.
     """
 
-    words: frozenset[str]
+    words: frozenset[str] = frozenset()
+    names: frozenset[str] = frozenset()
+
+    def __or__(self, other: IdentifyingText) -> IdentifyingText:
+        """Join the words of both."""
+        return IdentifyingText(self.words | other.words, self.names | other.names)
 
     def contains(self, word: str) -> bool:
         """Whether a word identifies a person."""
@@ -119,9 +126,11 @@ class IdentifyingText:
 
     def contains_any(self, text: str) -> bool:
         """Whether a text is, or contains, a word that identifies a person, also as a part of a longer word."""
-        return self.contains(text) or any(
-            self.contains(word) or any(self.contains(part) for part in parts_of(word)) for word in words_of(text)
-        )
+        return _contains_any(text, self.words)
+
+    def contains_name(self, text: str) -> bool:
+        """Whether a text is, or contains, a word of a person's name."""
+        return _contains_any(text, self.names)
 
     def occurs_in(self, data: bytes) -> bool:
         """Whether bytes contain an identifying word, in one or two bytes per character; short words are ignored."""
@@ -130,16 +139,23 @@ class IdentifyingText:
         return any(word.encode() in form for word in self.words if len(word) >= _MIN_LENGTH_IN_BYTES for form in forms)
 
 
+def _contains_any(text: str, folded: frozenset[str]) -> bool:
+    if fold_word(text) in folded:
+        return True
+    return any(fold_word(part) in folded for word in words_of(text) for part in (word, *parts_of(word)))
+
+
 def identifying_text_of_person(texts: Iterable[str]) -> IdentifyingText:
     """Collect identifying words from what is known of a person apart from a file: names, numbers, addresses."""
     words: set[str] = set()
+    names: set[str] = set()
     for text in texts:
         if not any(character.isdigit() for character in text):
-            words |= name_words(text)
+            names |= name_words(text)
         elif len(text.strip()) >= _MIN_WORD_LENGTH:
             words.add(fold_word(text.strip()))
             words |= {fold_word(word) for word in _WORD.findall(text) if len(word) >= _MIN_WORD_LENGTH}
-    return IdentifyingText(frozenset(words))
+    return IdentifyingText(frozenset(words | names), frozenset(names))
 
 
 def identifying_text_of(dataset: Dataset) -> IdentifyingText:
@@ -155,6 +171,7 @@ def identifying_text_of(dataset: Dataset) -> IdentifyingText:
     IdentifyingText
     """
     words: set[str] = set()
+    names: set[str] = set()
     pending = [dataset]
     while pending:
         item = pending.pop()
@@ -167,6 +184,7 @@ def identifying_text_of(dataset: Dataset) -> IdentifyingText:
                 continue
             key = _cache_key(tag, raw, encoding)
             known = _cached_words.get(key) if key is not None else None
+            is_name = raw.VR == "PN"
             if known is None:
                 try:
                     element = item[tag]
@@ -177,11 +195,14 @@ def identifying_text_of(dataset: Dataset) -> IdentifyingText:
                 if element.VR == "SQ":
                     pending.extend(item for item in value or () if isinstance(item, Dataset))
                     continue
+                is_name = element.VR == "PN"
                 known = frozenset(word for text in _text_values(element) for word in _identifying_words(element, text))
                 if key is not None:
                     _cache_words(key, known)
             words |= known
-    return IdentifyingText(frozenset(words))
+            if is_name:
+                names |= known
+    return IdentifyingText(frozenset(words), frozenset(names))
 
 
 def _cache_key(tag: BaseTag, raw: Any, encoding: tuple[object, ...]) -> tuple[object, ...] | None:

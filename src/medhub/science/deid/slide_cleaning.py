@@ -289,7 +289,7 @@ def _review_reason(
         with Image.open(clean, formats=("TIFF",)) as image:
             image.seek(number)
             picture = np.asarray(image.convert("RGB"))
-        check, _ = check_picture(picture, "SM", IdentifyingText(frozenset()))
+        check, _ = check_picture(picture, "SM", IdentifyingText())
     except OcrUnavailable as error:
         return f"Its pixels were not searched for text. {error}", ()
     except (OSError, ValueError, SyntaxError):

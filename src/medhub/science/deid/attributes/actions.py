@@ -28,6 +28,7 @@ from medhub.science.deid.attributes.element_values import (
     from_strings,
     to_strings,
 )
+from medhub.science.deid.coded_values import coded_values
 from medhub.science.deid.free_text import clean_text
 from medhub.science.deid.private_elements import safe_private
 from medhub.science.deid.replacement_values import DUMMIES, EMPTY_PDF, cap_age, has_valid_form
@@ -36,6 +37,7 @@ ActionResult = DataElement | ProcessItems | None
 ActionFunction = Callable[[ElementContext, str], ActionResult]
 
 IDENTIFYING_WORDS = "it contained words that the file uses as a name, number or location"
+_NAMING_VRS = TEXT_VRS | {"CS", "AE", "UR"}
 _PATIENT_KEYWORDS = ("PatientName", "PatientID")
 
 
@@ -77,12 +79,21 @@ def replace(context: ElementContext, reason: str) -> DataElement:
 
 
 def keep(context: ElementContext, reason: str) -> ActionResult:
-    """K: keep the value if it has the form of its value representation; ages above 89 years become 90."""
+    """K: keep the value if it has the form of its value representation; ages above 89 years become 90.
+
+    Where it holds the name of a person, only known terms stay of a text, and nothing of a code.
+    """
     if context.vr == "SQ":
         return process_items(context, "kept", reason, clean=context.item.clean)
     if not has_valid_form(context.vr, context.tag, context.value):
         context.record("removed", MALFORMED)
         return None
+    if context.vr in _NAMING_VRS and any(map(context.run.identity.contains_name, to_strings(context.value))):
+        if context.vr in TEXT_VRS:
+            return clean(context, f"{reason}; {IDENTIFYING_WORDS}")
+        if any(text not in coded_values(context.keyword) for text in to_strings(context.value)):
+            context.record("removed", IDENTIFYING_WORDS)
+            return None
     if context.vr in TEMPORAL_VRS:
         context.log.dates.add("kept")
     value = copy_value(context.value)

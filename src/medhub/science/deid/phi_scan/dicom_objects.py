@@ -47,7 +47,6 @@ _SCHEMES = frozenset(
 _PATIENT_ID = 0x00100020
 # Model, software versions and character sets, which contain dates and long numbers.
 _OF_DEVICES = frozenset((0x00080005, 0x00081090, 0x00181020))
-_METHOD = 0x00120063  # names of programs and profiles
 _OF_PROGRAMS = _OF_DEVICES | {
     0x00080070,
     0x00120063,
@@ -157,7 +156,7 @@ class DicomObjectScanner:
             elif vr in _TEXT_VRS:
                 findings = self._patterns.scan(location, text)
                 yield from (finding for finding in findings if tag not in _OF_DEVICES or finding.kind not in _NUMBERED)
-                if vr in _TYPED_VRS and tag not in _OF_PROGRAMS and not CODE.fullmatch(text):
+                if vr in _TYPED_VRS and tag not in _OF_PROGRAMS and not tag >> 16 & 1 and not CODE.fullmatch(text):
                     yield from _scan_words(location, text)
             if vr == "PN" or vr not in _TEXT_VRS:
                 yield from self._patterns.find_known(location, text, short=vr not in _NUMBERS)
