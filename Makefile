@@ -60,6 +60,7 @@ test: install lint vocabulary check-web
 
 # The complete de-identification benchmarks; make test runs a sample of each.
 deid-bench: .make/dev
+	PYTHONPATH=. $(BIN)/python bench/names.py
 	PYTHONPATH=. $(BIN)/python bench/deid.py
 	PYTHONPATH=. $(BIN)/python bench/burned_in.py
 

@@ -35,7 +35,7 @@ _IDENTIFYING_PATTERNS = tuple(
         r"\b(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?\s+\d{1,2}(?:st|nd|rd|th)?,?\s+\d{2,4}\b",
         r"\b\d{1,2}:\d{2}(?::\d{2})?\s*(?:[ap]m)?\b",
         r"\+?\(?\d{1,4}\)?(?:[-\s./]\(?\d{2,5}\)?){2,}\b",
-        r"\b(?:mr|mrs|ms|miss|dr|prof|herr|frau|sr|sra|mme)\b\.?\s+\w[\w'-]*(?:\s+[A-Z][\w'-]*)?",
+        r"\b(?:mr|mrs|ms|miss|dr|prof|herr|frau|sr|sra|mme)\b\.?\s+\w[\w'-]*(?:\s+(?-i:[A-Z])[\w'-]*)?",
         r"\b(?:mrn|ssn|nhs|pid|acc(?:ession)?|id|no|nr)\b\s*[:#.=]*\s*\w*\d\w*",
     )
 )

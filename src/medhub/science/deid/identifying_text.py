@@ -65,6 +65,7 @@ _MIN_WORD_LENGTH = 3
 _MAX_VALUE_BYTES = 1_024
 _MAX_CACHED_ELEMENTS = 256
 _MIN_LENGTH_IN_BYTES = 5
+_MIN_LENGTH_WITHIN = 4
 _FOLDED_BYTES = bytes.maketrans(b"015", b"ois")
 _WORD = re.compile(r"[^\W_]+")
 # Common words in the names of hospitals.
@@ -129,8 +130,13 @@ class IdentifyingText:
         return _contains_any(text, self.words)
 
     def contains_name(self, text: str) -> bool:
-        """Whether a text is, or contains, a word of a person's name."""
-        return _contains_any(text, self.names)
+        """Whether a text contains a word of a person's name, also with characters between or behind its letters."""
+        if not self.names:
+            return False
+        letters = fold_word("".join(filter(str.isalpha, text)))
+        return _contains_any(text, self.names) or any(
+            name in letters for name in self.names if len(name) >= _MIN_LENGTH_WITHIN
+        )
 
     def occurs_in(self, data: bytes) -> bool:
         """Whether bytes contain an identifying word, in one or two bytes per character; short words are ignored."""

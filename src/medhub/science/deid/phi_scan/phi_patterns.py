@@ -79,7 +79,7 @@ _SPECIAL_LETTERS = str.maketrans(
 )
 _JOINER = r"['`´‘’ʼ\-‐‑]"
 _JOINED = re.compile(rf"(?<=\w){_JOINER}(?=\w)")
-_BETWEEN = re.compile(r"[\s^,=.;/_]+")
+_BETWEEN = re.compile(r"[\s,.;/_]+")
 _SPACED_LETTERS = re.compile(r"(?<!\w)[^\W\d_](?:[\s._,-]{1,2}[^\W\d_](?!\w))+")
 _SHORTEST_NUMBER, _WORDS_OF_A_NAME = 3, 3
 # Parts of names and titles that many people share.
@@ -187,6 +187,7 @@ class PhiPatterns:
         hits = {name for form in forms | spaced for name in self._names.hits(form)}
         if short:
             words = {word for form in forms for word in _WORD.findall(form)}
+            words |= {word.rstrip("0123456789") for word in words}
             words |= spaced
             hits |= self._short & words
             hits |= self._characters & set(lower)
@@ -239,17 +240,20 @@ def _searched_parts(name: str) -> Iterator[str]:
     lower = unicodedata.normalize("NFC", name).casefold()
     if any(character.isdigit() for character in name):
         yield from (form for form in _forms(lower) if len(form) >= _SHORTEST_NUMBER)
-        yield from (form for part in _BETWEEN.split(lower) for form in _forms(part) if len(form) >= _SHORTEST_NUMBER)
+        yield from (
+            form for part in re.split(r"[\s^,=.;/_]+", lower) for form in _forms(part) if len(form) >= _SHORTEST_NUMBER
+        )
         return
     for group in lower.split("="):
-        words = [word for word in _BETWEEN.split(group) if word]
-        own = [word for word in words if word not in _SHARED] or words
+        components = [[word for word in _BETWEEN.split(component) if word] for component in group.split("^")]
+        own = [[word for word in words if word not in _SHARED] or words for words in components if words]
+        words = [word for component in own for word in component]
         yield from _forms(group)
-        if 1 < len(own) <= _WORDS_OF_A_NAME:
-            joined = (without_apostrophes(fold_letters("".join(order))) for order in (own, own[::-1]))
+        if 1 < len(words) <= _WORDS_OF_A_NAME:
+            joined = (without_apostrophes(fold_letters("".join(order))) for order in (words, words[::-1]))
             yield from (word for word in joined if len(word) > 1)
-        for number, word in enumerate(own):
-            complete = number == 0 and group.startswith(f"{word}^")
+        for word in words:
+            complete = "^" in group and own[0] == [word]
             yield from (form for form in _forms(word) if len(form) > 1 or not form.isascii() or complete)
             yield from (part for part in re.split(_JOINER, fold_letters(word)) if len(part) >= _SHORTEST_NUMBER)
 
