@@ -31,11 +31,13 @@ import json
 import math
 import types
 import typing
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from functools import cache, lru_cache
+from threading import Lock
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
+
+from cachetools import FIFOCache, cached
 
 from medhub.errors import MedhubError
 
@@ -279,17 +281,15 @@ def _build_record_tuple(declared: Any) -> Codec:
     """Build the codec of a tuple of records: many messages repeat an equal one, as the images of a series do."""
     codecs = _field_codecs(declared)
     names = list(codecs)
-    recent: OrderedDict[int, tuple[Any, bytes]] = OrderedDict()  # holds each tuple, so that its id stays its own
+
+    # A result refers to its tuple, so that no other tuple has the same id while the result is cached.
+    @cached(FIFOCache(maxsize=_RECENT_ENCODINGS), key=id, lock=Lock())
+    def encode_once(value: tuple[Any, ...]) -> tuple[tuple[Any, ...], bytes]:
+        rows = [[codecs[name].encode(getattr(record, name), []) for name in names] for record in value]
+        return value, json.dumps(rows).encode()
 
     def encode(value: tuple[Any, ...], segments: list[bytes]) -> int:
-        known = recent.get(id(value))
-        if known is None:
-            rows = [[codecs[name].encode(getattr(record, name), []) for name in names] for record in value]
-            known = (value, json.dumps(rows).encode())
-            recent[id(value)] = known
-            if len(recent) > _RECENT_ENCODINGS:
-                recent.popitem(last=False)
-        segments.append(known[1])
+        segments.append(encode_once(value)[1])
         return len(segments) - 1
 
     def parse(text: bytes) -> tuple[Any, ...]:

@@ -8,10 +8,11 @@ result is taken from the memory of this process.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from threading import Lock
 
+from cachetools import LRUCache
 from pydicom import DataElement, Dataset
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement
@@ -113,12 +114,14 @@ class ElementCache:
         return elements
 
 
-_caches: OrderedDict[tuple[object, ...], ElementCache] = OrderedDict()
+_caches: LRUCache[tuple[object, ...], ElementCache] = LRUCache(maxsize=_MAX_CACHES)
+_caches_lock = Lock()
 
 
 def clear_caches() -> None:
     """Forget the results for all profiles and patients."""
-    _caches.clear()
+    with _caches_lock:
+        _caches.clear()
 
 
 def deidentify_cached(
@@ -211,14 +214,11 @@ class _CachingDeidentifier(Deidentifier):
 def _cache_for(profile: Profile, *rest: object) -> ElementCache:
     """Find or make the cache for a profile and everything else on which results depend."""
     key = (id(profile), *rest)
-    cache = _caches.get(key)
-    if cache is None:
-        cache = _caches[key] = ElementCache(profile)
-        if len(_caches) > _MAX_CACHES:
-            _caches.popitem(last=False)
-    else:
-        _caches.move_to_end(key)
-    return cache
+    with _caches_lock:
+        cache = _caches.get(key)
+        if cache is None:
+            cache = _caches[key] = ElementCache(profile)
+        return cache
 
 
 def _to_cached(result: ElementResult, records: ActionRecords) -> CachedElement:

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import Lock
 from typing import Any
 
+from cachetools import FIFOCache
 from pydicom import DataElement, Dataset
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import RawDataElement
@@ -189,7 +190,7 @@ def identifying_text_of(dataset: Dataset) -> IdentifyingText:
             ):
                 continue
             key = _cache_key(tag, raw, encoding)
-            known = _cached_words.get(key) if key is not None else None
+            known = _find_words(key) if key is not None else None
             is_name = raw.VR == "PN"
             if known is None:
                 try:
@@ -219,13 +220,18 @@ def _cache_key(tag: BaseTag, raw: Any, encoding: tuple[object, ...]) -> tuple[ob
 
 
 # Words of earlier elements, in the memory of this process: the objects of a series share most of them.
-_cached_words: OrderedDict[tuple[object, ...], frozenset[str]] = OrderedDict()
+_cached_words: FIFOCache[tuple[object, ...], frozenset[str]] = FIFOCache(maxsize=_MAX_CACHED_ELEMENTS)
+_cached_words_lock = Lock()
+
+
+def _find_words(key: tuple[object, ...]) -> frozenset[str] | None:
+    with _cached_words_lock:
+        return _cached_words.get(key)
 
 
 def _cache_words(key: tuple[object, ...], words: frozenset[str]) -> None:
-    _cached_words[key] = words
-    if len(_cached_words) > _MAX_CACHED_ELEMENTS:
-        _cached_words.popitem(last=False)
+    with _cached_words_lock:
+        _cached_words[key] = words
 
 
 @lru_cache(maxsize=4_096)

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from functools import wraps
+from threading import Lock
 from typing import TypeVar
+
+from cachetools import FIFOCache, cached
 
 _MAX_RESULTS = 64
 
@@ -19,17 +21,14 @@ def cached_by_identity(function: Callable[[ArgumentT], ResultT]) -> Callable[[Ar
 
     For arguments that are never changed and are passed again and again.
     """
-    results: OrderedDict[int, tuple[ArgumentT, ResultT]] = OrderedDict()  # references keep the ids from being reused
+
+    # A result refers to its argument, so that no other object has the same id while the result is cached.
+    @cached(FIFOCache(maxsize=_MAX_RESULTS), key=id, lock=Lock())
+    def call_once(argument: ArgumentT) -> tuple[ArgumentT, ResultT]:
+        return argument, function(argument)
 
     @wraps(function)
     def call(argument: ArgumentT) -> ResultT:
-        cached = results.get(id(argument))
-        if cached is not None:
-            return cached[1]
-        result = function(argument)
-        results[id(argument)] = (argument, result)
-        if len(results) > _MAX_RESULTS:
-            results.popitem(last=False)
-        return result
+        return call_once(argument)[1]
 
     return call
