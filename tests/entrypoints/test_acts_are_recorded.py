@@ -228,7 +228,7 @@ def world(app: AppContext, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield World(app, make_people(app), tmp_path_factory.mktemp("web"))
 
 
-def last_number(app: AppContext) -> int:
+def last_seq_of(app: AppContext) -> int:
     with app.database.reading() as session:
         return session.scalar(select(func.max(AuditEntry.seq))) or 0
 
@@ -248,13 +248,13 @@ def test_a_call_is_recorded_as_what_it_is(world: World, route: str) -> None:
     email = f"{role}@lab.example"
     client = world.client(email)
     call = CALLS[route](world, True, email)
-    before = last_number(world.app)
-    answer = client.request(route.partition(" ")[0], call.path, **call.send)
+    last_seq = last_seq_of(world.app)
+    response = client.request(route.partition(" ")[0], call.path, **call.send)
     world.forget_clients()
-    assert answer.status_code < 300, answer.text
-    found = entries_after(world.app, before)
-    assert tuple(entry.action for entry in found) == ACTS[route]
-    for entry in found:
+    assert response.status_code < 300, response.text
+    entries = entries_after(world.app, last_seq)
+    assert tuple(entry.action for entry in entries) == ACTS[route]
+    for entry in entries:
         assert (entry.actor_id, entry.actor) == (world.people.user_ids[role], f"The {role}")
         assert (entry.outcome, entry.origin) == ("done", "testclient")
         assert (entry.patient_id is not None) == (route in OF_A_PATIENT)
@@ -269,9 +269,9 @@ def test_a_refused_call_is_recorded_as_refused(world: World, route: str) -> None
     email = f"{role}@lab.example"
     client = world.client(email)
     call = CALLS[route](world, False, email)
-    before = last_number(world.app)
+    last_seq = last_seq_of(world.app)
     assert client.request(route.partition(" ")[0], call.path, **call.send).status_code == 403
-    (entry,) = entries_after(world.app, before)
+    (entry,) = entries_after(world.app, last_seq)
     assert (entry.outcome, entry.actor_id) == ("refused", world.people.user_ids[role])
     if "{id}" in route:
         assert entry.object_id is not None
@@ -282,26 +282,26 @@ def test_what_the_browser_has_already_is_recorded_as_seen(world: World) -> None:
     url = f"/api/images/{world.image_id}/rendered?size=64"
     client = world.client("viewer@lab.example")
     etag = client.get(url).headers["etag"]
-    before = last_number(world.app)
+    last_seq = last_seq_of(world.app)
     assert client.get(url, headers={"If-None-Match": etag}).status_code == 304
-    (entry,) = entries_after(world.app, before)
+    (entry,) = entries_after(world.app, last_seq)
     assert (entry.action, entry.object_id) == ("image.view", world.image_id)
 
 
 def test_a_failed_act_leaves_no_entry_that_says_it_was_done(world: World) -> None:
     client = world.client("administrator@lab.example")
-    before = last_number(world.app)
+    last_seq = last_seq_of(world.app)
     assert client.delete(f"/api/patients/{world.patient_id}").status_code == 409
     assert client.patch(f"/api/patients/{world.patient_id}", json={"birth_year": 1001}).status_code == 422
-    assert entries_after(world.app, before) == []
+    assert entries_after(world.app, last_seq) == []
 
 
 def test_a_wrong_password_is_recorded_without_the_name_that_was_tried(world: World) -> None:
-    before = last_number(world.app)
+    last_seq = last_seq_of(world.app)
     for email in ("viewer@lab.example", "siti@lab.example"):
         form = {"username": email, "password": "not the password"}
         assert world.client(None).post("/api/auth/token", data=form).status_code == 401
-    known, unknown = entries_after(world.app, before)
+    known, unknown = entries_after(world.app, last_seq)
     assert (known.action, known.outcome, known.object_id) == (
         "account.sign-in",
         "refused",
@@ -314,9 +314,9 @@ def test_the_chain_holds_and_names_no_patient(world: World) -> None:
     world.client("physician@lab.example").get(f"/api/patients?query={IDENTITY['name']}")
     with world.app.database.reading() as session:
         assert verify_chain(session).broken_at is None
-        told = [
+        entry_texts = [
             f"{entry.actor} {entry.detail} {entry.object_id} {entry.origin}"
             for entry in session.scalars(select(AuditEntry))
         ]
-    words = {word for value in IDENTITY.values() for word in value.split()} | {"smear.jpg", "1980"}
-    assert [line for line in told if any(word in line for word in words)] == []
+    identifying_words = {word for value in IDENTITY.values() for word in value.split()} | {"smear.jpg", "1980"}
+    assert [text for text in entry_texts if any(word in text for word in identifying_words)] == []

@@ -33,7 +33,7 @@ from medhub.records.models import Image, Patient, Study
 from tests.factories.cts import ct
 from tests.factories.dicom_nodes import Listener, Orthanc, dcmtk, free_port, wait_for
 
-# Pictures of many syntaxes, and objects that are none.
+# Images in many transfer syntaxes, and objects without pixels.
 PICTURES = [
     "CT_small.dcm", "MR_small_RLE.dcm", "JPEG2000.dcm", "liver_1frame.dcm", "ExplVR_BigEnd.dcm", "image_dfl.dcm",
     "SC_rgb_small_odd_jpeg.dcm", "JPEGLSNearLossless_16.dcm",
@@ -42,20 +42,20 @@ OTHERS = ["rtplan.dcm", "rtdose_1frame.dcm", "waveform_ecg.dcm", "reportsi.dcm",
 
 
 def node(title: str, **values: object) -> dict[str, object]:
-    """What is known of a node, unless a test says otherwise."""
-    usual = {"called_ae": "MEDHUB", "host": "", "port": 0, "only_from_host": False, "tls": False}
-    return {"ae_title": title, **usual, "may_store": True, "may_query": True, **values}
+    """The attributes of a DICOM node, with defaults for those that a test does not set."""
+    defaults = {"called_ae": "MEDHUB", "host": "", "port": 0, "only_from_host": False, "tls": False}
+    return {"ae_title": title, **defaults, "may_store": True, "may_query": True, **values}
 
 
-def know(data: Path, *descriptions: dict[str, object]) -> str:
-    """Write an installation whose first project knows some nodes; gives the project's id."""
+def add_nodes(data: Path, *descriptions: dict[str, object]) -> str:
+    """Create an installation with a project and its DICOM nodes; returns the id of the project."""
     app = build(Settings(data=data))
     try:
         with app.database.writing() as session:
-            project = accounts.add_project(session, "Radiology").id
+            project_id = accounts.add_project(session, "Radiology").id
             for description in descriptions:
-                nodes.add_node(session, COMMAND_LINE, project, description)
-        return project
+                nodes.add_node(session, COMMAND_LINE, project_id, description)
+        return project_id
     finally:
         app.close()
 
@@ -77,9 +77,9 @@ def orthanc_port() -> int:
 
 @pytest.fixture(scope="module")
 def listener(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listener]:
-    """A listener that knows who may send, who may ask, who may do both, and who must call from elsewhere."""
+    """A listener with nodes that may send, query, or do both, and one that must call from another address."""
     data = tmp_path_factory.mktemp("dimse") / "data"
-    know(
+    add_nodes(
         data,
         node("BOTH"),
         node("SENDER", may_query=False),
@@ -102,18 +102,18 @@ def to(listener: Listener, calling: str = "BOTH", called: str = "MEDHUB") -> tup
 
 
 def find(listener: Listener, *keys: str, model: str = "-S", calling: str = "BOTH") -> list[Dataset]:
-    """What findscu finds."""
+    """The matches that findscu returns."""
     folder = listener.data.parent / "found"
     folder.mkdir(exist_ok=True)
     for old in folder.iterdir():
         old.unlink()
-    wanted = [part for key in keys for part in ("-k", key)]
-    ended = dcmtk("findscu", model, "-X", "-od", folder, *wanted, *to(listener, calling))
-    assert ended.returncode == 0, ended.stderr
+    options = [part for key in keys for part in ("-k", key)]
+    process = dcmtk("findscu", model, "-X", "-od", folder, *options, *to(listener, calling))
+    assert process.returncode == 0, process.stderr
     return [dcmread(path, force=True) for path in sorted(folder.iterdir())]
 
 
-# Who may call.
+# Access of DICOM nodes.
 
 
 def test_a_node_that_is_known_is_answered(listener: Listener) -> None:
@@ -130,17 +130,17 @@ def test_a_node_that_is_known_is_answered(listener: Listener) -> None:
     ids=["calling", "called", "address"],
 )
 def test_a_node_that_is_not_known_is_refused(listener: Listener, calling: str, called: str, reason: str) -> None:
-    ended = dcmtk("echoscu", *to(listener, calling, called))
-    assert ended.returncode != 0
-    assert reason in ended.stderr
+    process = dcmtk("echoscu", *to(listener, calling, called))
+    assert process.returncode != 0
+    assert reason in process.stderr
 
 
 def test_a_node_does_only_what_it_may(listener: Listener, tmp_path: Path) -> None:
     (tmp_path / "1.dcm").write_bytes(ct())
-    refused = dcmtk("storescu", *to(listener, "ASKER"), tmp_path / "1.dcm")
-    assert refused.returncode != 0
-    asked = dcmtk("findscu", "-S", "-k", "QueryRetrieveLevel=STUDY", "-k", "PatientID", *to(listener, "SENDER"))
-    assert "No Acceptable Presentation Contexts" in asked.stderr
+    storescu = dcmtk("storescu", *to(listener, "ASKER"), tmp_path / "1.dcm")
+    assert storescu.returncode != 0
+    findscu = dcmtk("findscu", "-S", "-k", "QueryRetrieveLevel=STUDY", "-k", "PatientID", *to(listener, "SENDER"))
+    assert "No Acceptable Presentation Contexts" in findscu.stderr
 
 
 # Receiving and answering.
@@ -148,30 +148,30 @@ def test_a_node_does_only_what_it_may(listener: Listener, tmp_path: Path) -> Non
 
 @pytest.fixture(scope="module")
 def kinds(listener: Listener, app: AppContext) -> int:
-    """Objects of many classes and syntaxes, sent; gives how many were acknowledged."""
+    """Send objects of many SOP classes and transfer syntaxes; returns how many were acknowledged."""
     paths = [get_testdata_file(name, download=False) for name in PICTURES + OTHERS]
-    known = [str(path) for path in paths if path is not None]
-    assert len(known) == len(PICTURES + OTHERS)
+    names = [str(path) for path in paths if path is not None]
+    assert len(names) == len(PICTURES + OTHERS)
     # dcmsend proposes each class in the syntax in which the file lies, and leaves it so.
-    ended = dcmtk("dcmsend", "-v", "--decompress-never", *to(listener, "SENDER"), *known)
-    assert ended.returncode == 0, ended.stderr
-    assert f"with status SUCCESS  : {len(known)}" in ended.stdout + ended.stderr
-    wait_for(lambda: len(outcomes(app)) >= len(known), "the objects of many kinds")
-    return len(known)
+    process = dcmtk("dcmsend", "-v", "--decompress-never", *to(listener, "SENDER"), *names)
+    assert process.returncode == 0, process.stderr
+    assert f"with status SUCCESS  : {len(names)}" in process.stdout + process.stderr
+    wait_for(lambda: len(outcomes(app)) >= len(names), "the objects of many kinds")
+    return len(names)
 
 
 def test_objects_of_every_kind_are_taken_and_none_is_lost(kinds: int, app: AppContext, listener: Listener) -> None:
     assert len(outcomes(app)) == kinds
     with app.database.reading() as session:
         arrivals = list(session.scalars(select(Arrival)))
-        stored = set(session.scalars(select(Image.transfer_syntax_uid)))
+        transfer_syntaxes = set(session.scalars(select(Image.transfer_syntax_uid)))
         images = {image.id: image.sop_class_uid for image in session.scalars(select(Image))}
     assert {(arrival.route, arrival.peer) for arrival in arrivals} == {("dimse", "SENDER")}
-    refused = [(a.code, a.reason) for a in arrivals if a.outcome != "accepted"]
+    refused = [(arrival.code, arrival.reason) for arrival in arrivals if arrival.outcome != "accepted"]
     assert len(images) >= len(PICTURES), refused
     assert len(images) + len(refused) == kinds
     assert all(code and reason for code, reason in refused)
-    assert {"1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.91"} <= stored
+    assert {"1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.91"} <= transfer_syntaxes
     wait_for(lambda: not list(listener.data.glob("intake/*/*.journal")), "an empty journal")
 
 
@@ -180,13 +180,17 @@ def test_patients_studies_series_and_images_are_found_in_both_models(listener: L
     assert studies
     assert all("CT" in study.ModalitiesInStudy for study in studies)
     assert {study.RetrieveAETitle for study in studies} == {"MEDHUB"}
-    one = studies[0].StudyInstanceUID
-    code = f"PatientID={studies[0].PatientName}"
-    (patient,) = find(listener, "QueryRetrieveLevel=PATIENT", code, "NumberOfPatientRelatedStudies", model="-P")
+    study_uid = studies[0].StudyInstanceUID
+    patient_key = f"PatientID={studies[0].PatientName}"
+    (patient,) = find(listener, "QueryRetrieveLevel=PATIENT", patient_key, "NumberOfPatientRelatedStudies", model="-P")
     assert (patient.PatientID, patient.NumberOfPatientRelatedStudies) == (studies[0].PatientName, 1)
-    (series,) = find(listener, "QueryRetrieveLevel=SERIES", f"StudyInstanceUID={one}", "SeriesInstanceUID", "Modality")
-    within = f"SeriesInstanceUID={series.SeriesInstanceUID}"
-    (image,) = find(listener, "QueryRetrieveLevel=IMAGE", within, "SOPInstanceUID", "Rows", "RequestAttributesSequence")
+    (series,) = find(
+        listener, "QueryRetrieveLevel=SERIES", f"StudyInstanceUID={study_uid}", "SeriesInstanceUID", "Modality"
+    )
+    series_key = f"SeriesInstanceUID={series.SeriesInstanceUID}"
+    (image,) = find(
+        listener, "QueryRetrieveLevel=IMAGE", series_key, "SOPInstanceUID", "Rows", "RequestAttributesSequence"
+    )
     assert image.Rows == 128
     assert find(listener, "QueryRetrieveLevel=STUDY", "PatientID=nobody at all") == []
 
@@ -197,10 +201,10 @@ def test_patients_studies_series_and_images_are_found_in_both_models(listener: L
     ids=["no-level", "level-of-the-other-model", "no-date"],
 )
 def test_a_query_that_is_none_is_refused(listener: Listener, keys: list[str]) -> None:
-    wanted = [part for key in keys for part in ("-k", key)]
-    ended = dcmtk("findscu", "-v", "-S", *wanted, *to(listener))
-    assert "Received Final Find Response" in ended.stderr + ended.stdout
-    assert "Success" not in (ended.stderr + ended.stdout).split("Received Final Find Response")[1].splitlines()[0]
+    options = [part for key in keys for part in ("-k", key)]
+    process = dcmtk("findscu", "-v", "-S", *options, *to(listener))
+    assert "Received Final Find Response" in process.stderr + process.stdout
+    assert "Success" not in (process.stderr + process.stdout).split("Received Final Find Response")[1].splitlines()[0]
 
 
 def test_what_is_asked_for_comes_by_c_get_as_it_is_stored(
@@ -211,39 +215,43 @@ def test_what_is_asked_for_comes_by_c_get_as_it_is_stored(
         assert image is not None
         study = session.get_one(Study, image.study_id)
     key = f"StudyInstanceUID={study.study_uid}"
-    # As it is stored where the asker takes that, and decoded where not.
+    # In the stored transfer syntax where the caller accepts it, otherwise decoded.
     for option, syntax in (("+xr", "1.2.840.10008.1.2.5"), ("+xi", "1.2.840.10008.1.2")):
         folder = tmp_path / option
         folder.mkdir()
-        ended = dcmtk("getscu", "-S", option, "-od", folder, "-k", "QueryRetrieveLevel=STUDY", "-k", key, *to(listener))
-        assert ended.returncode == 0, ended.stderr
+        process = dcmtk(
+            "getscu", "-S", option, "-od", folder, "-k", "QueryRetrieveLevel=STUDY", "-k", key, *to(listener)
+        )
+        assert process.returncode == 0, process.stderr
         (path,) = folder.iterdir()
-        got = dcmread(path)
-        assert got.SOPInstanceUID == image.sop_instance_uid
+        retrieved = dcmread(path)
+        assert retrieved.SOPInstanceUID == image.sop_instance_uid
         if option == "+xr":
-            assert got.file_meta.TransferSyntaxUID == syntax
+            assert retrieved.file_meta.TransferSyntaxUID == syntax
         stored = dcmread(app.blobs.path(image.blob))
-        assert (got.pixel_array == stored.pixel_array).all()
+        assert (retrieved.pixel_array == stored.pixel_array).all()
     with app.database.reading() as session:
-        acts = session.scalars(select(AuditEntry).where(AuditEntry.action == "study.send")).all()
-        assert {(act.actor, act.object_id, act.detail["to"]) for act in acts} == {("DICOM node BOTH", study.id, "BOTH")}
+        entries = session.scalars(select(AuditEntry).where(AuditEntry.action == "study.send")).all()
+        assert {(entry.actor, entry.object_id, entry.detail["to"]) for entry in entries} == {
+            ("DICOM node BOTH", study.id, "BOTH")
+        }
         assert verify_chain(session).broken_at is None
 
 
 def test_nothing_is_sent_that_was_not_named(listener: Listener, kinds: int, tmp_path: Path) -> None:
     for keys in (["PatientID=*"], ["PatientID="], ["PatientID=no such patient"]):
-        wanted = [part for key in ["QueryRetrieveLevel=PATIENT", *keys] for part in ("-k", key)]
-        dcmtk("getscu", "-P", "-od", tmp_path, *wanted, *to(listener))
+        options = [part for key in ["QueryRetrieveLevel=PATIENT", *keys] for part in ("-k", key)]
+        dcmtk("getscu", "-P", "-od", tmp_path, *options, *to(listener))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_moves_to_a_node_that_the_project_does_not_know(listener: Listener, kinds: int) -> None:
     keys = ("-k", "QueryRetrieveLevel=PATIENT", "-k", "PatientID=P-000000")
-    ended = dcmtk("movescu", "-v", "-P", "-aem", "NOWHERE", *keys, *to(listener))
-    assert "MoveDestinationUnknown" in ended.stderr + ended.stdout
+    process = dcmtk("movescu", "-v", "-P", "-aem", "NOWHERE", *keys, *to(listener))
+    assert "MoveDestinationUnknown" in process.stderr + process.stdout
 
 
-# Orthanc, both ways.
+# Orthanc as sender and as receiver.
 
 
 @pytest.fixture(scope="module")
@@ -258,12 +266,14 @@ def orthanc(listener: Listener, app: AppContext, tmp_path_factory: pytest.TempPa
 
 
 def test_orthanc_sends_finds_and_fetches(listener: Listener, app: AppContext, kinds: int, orthanc: Orthanc) -> None:
-    unseen = ct(PatientID="ORTHANC-1", StudyInstanceUID="1.2.3.77", SOPInstanceUID="1.2.3.77.1", PatientName="ROE")
-    instance = orthanc.post("/instances", unseen)["ID"]
-    before = count(app)
+    new_instance = ct(
+        PatientID="ORTHANC-1", StudyInstanceUID="1.2.3.77", SOPInstanceUID="1.2.3.77.1", PatientName="ROE"
+    )
+    orthanc_id = orthanc.post("/instances", new_instance)["ID"]
+    images_before = count(app)
     assert orthanc.post("/modalities/medhub/echo", {}) == {}
-    assert orthanc.post("/modalities/medhub/store", [instance])["FailedInstancesCount"] == 0
-    wait_for(lambda: count(app) == before + 1, "what Orthanc sent")
+    assert orthanc.post("/modalities/medhub/store", [orthanc_id])["FailedInstancesCount"] == 0
+    wait_for(lambda: count(app) == images_before + 1, "what Orthanc sent")
     with app.database.reading() as session:
         arrival = session.scalars(select(Arrival).order_by(Arrival.created_at.desc())).first()
         assert arrival is not None
@@ -273,40 +283,44 @@ def test_orthanc_sends_finds_and_fetches(listener: Listener, app: AppContext, ki
     query = orthanc.post("/modalities/medhub/query", {"Level": "Study", "Query": {"StudyInstanceUID": study_uid}})
     assert len(orthanc.get(f"/queries/{query['ID']}/answers")) == 1
     orthanc.post(f"/queries/{query['ID']}/retrieve", {"TargetAet": "ORTHANC", "Synchronous": True})
-    found = orthanc.post("/tools/find", {"Level": "Instance", "Query": {"StudyInstanceUID": study_uid}, "Expand": True})
-    assert [one["MainDicomTags"]["SOPInstanceUID"] for one in found] == [image.sop_instance_uid]
+    instances = orthanc.post(
+        "/tools/find", {"Level": "Instance", "Query": {"StudyInstanceUID": study_uid}, "Expand": True}
+    )
+    assert [instance["MainDicomTags"]["SOPInstanceUID"] for instance in instances] == [image.sop_instance_uid]
 
 
 def test_medhub_sends_to_orthanc_which_sends_back_when_asked(
     listener: Listener, app: AppContext, kinds: int, orthanc: Orthanc
 ) -> None:
     with app.database.reading() as session:
-        project = session.scalars(select(Patient.project_id)).first()
+        project_id = session.scalars(select(Patient.project_id)).first()
         codes = list(session.scalars(select(Patient.code)))
-        assert project is not None
-        destination = nodes.find_destination(session, project, "ORTHANC")
-        objects = stored_objects(session, COMMAND_LINE, project, patients=codes, studies=[], to="ORTHANC")
-    heard: list[int] = []
-    told = send_objects(app, destination, objects, heard.append)
-    assert (told.sent, told.failed, heard[-1]) == (len(objects), [], len(objects))
-    there = orthanc.post("/tools/find", {"Level": "Instance", "Query": {}, "Expand": True})
-    uids = {one["MainDicomTags"]["SOPInstanceUID"] for one in there}
-    assert {one.sop_instance_uid for one in objects} <= uids
-    # Orthanc is asked, as a PACS is by a workstation, to move a study to Medhub: the same objects come back.
-    wanted = objects[0]
-    (study,) = {
-        one["ParentSeries"] for one in there if one["MainDicomTags"]["SOPInstanceUID"] == wanted.sop_instance_uid
+        assert project_id is not None
+        destination = nodes.find_destination(session, project_id, "ORTHANC")
+        objects = stored_objects(session, COMMAND_LINE, project_id, patients=codes, studies=[], to="ORTHANC")
+    progress: list[int] = []
+    transfer = send_objects(app, destination, objects, progress.append)
+    assert (transfer.sent, transfer.failed, progress[-1]) == (len(objects), [], len(objects))
+    instances = orthanc.post("/tools/find", {"Level": "Instance", "Query": {}, "Expand": True})
+    uids = {instance["MainDicomTags"]["SOPInstanceUID"] for instance in instances}
+    assert {instance.sop_instance_uid for instance in objects} <= uids
+    # Orthanc moves a series to Medhub on request, as a PACS does for a workstation: the same objects come back.
+    first = objects[0]
+    (orthanc_series_id,) = {
+        instance["ParentSeries"]
+        for instance in instances
+        if instance["MainDicomTags"]["SOPInstanceUID"] == first.sop_instance_uid
     }
-    series_uid = orthanc.get(f"/series/{study}")["MainDicomTags"]["SeriesInstanceUID"]
-    before = len(outcomes(app))
+    series_uid = orthanc.get(f"/series/{orthanc_series_id}")["MainDicomTags"]["SeriesInstanceUID"]
+    arrivals_before = len(outcomes(app))
     keys = ("-k", "QueryRetrieveLevel=SERIES", "-k", f"SeriesInstanceUID={series_uid}")
-    study_uid = orthanc.get(f"/series/{study}/study")["MainDicomTags"]["StudyInstanceUID"]
-    ended = dcmtk(
+    study_uid = orthanc.get(f"/series/{orthanc_series_id}/study")["MainDicomTags"]["StudyInstanceUID"]
+    process = dcmtk(
         "movescu", "-S", "-aem", "MEDHUB", *keys, "-k", f"StudyInstanceUID={study_uid}",
         "-aet", "TESTER", "-aec", "ORTHANC", "127.0.0.1", str(orthanc.port),
     )  # fmt: skip
-    assert ended.returncode == 0, ended.stderr
-    wait_for(lambda: len(outcomes(app)) > before, "what Orthanc was asked to send")
+    assert process.returncode == 0, process.stderr
+    wait_for(lambda: len(outcomes(app)) > arrivals_before, "what Orthanc was asked to send")
 
 
 def test_a_patient_is_sent_by_the_command_line(
@@ -319,14 +333,14 @@ def test_a_patient_is_sent_by_the_command_line(
         )
     cli_dimse.send(project="Radiology", to="ORTHANC", patient=[str(code)], data=listener.data, as_json=True)
     assert capfd.readouterr().out.strip() == '{"sent": 1, "warned": 0, "failed": 0}'
-    found = orthanc.post("/tools/find", {"Level": "Instance", "Query": {"SOPInstanceUID": image.sop_instance_uid}})
-    assert len(found) == 1
+    instances = orthanc.post("/tools/find", {"Level": "Instance", "Query": {"SOPInstanceUID": image.sop_instance_uid}})
+    assert len(instances) == 1
 
 
 def test_a_node_that_is_not_there_is_said_in_a_sentence(app: AppContext) -> None:
-    silent = nodes.DicomNodeInfo("p", "GONE", "MEDHUB", "127.0.0.1", free_port(), False, True, True)
+    unreachable = nodes.DicomNodeInfo("p", "GONE", "MEDHUB", "127.0.0.1", free_port(), False, True, True)
     with pytest.raises(dicom_client.NodeSilent, match="does not answer"):
-        dicom_client.echo(app.settings, silent)
+        dicom_client.echo(app.settings, unreachable)
 
 
 # TLS.
@@ -361,7 +375,7 @@ def test_with_a_certificate_tls_alone_is_spoken_and_nodes_show_theirs(tmp_path: 
     for name in ("medhub", "node"):
         certificate(tmp_path, name, authority)
     certificate(tmp_path, "stranger")
-    know(tmp_path / "data", node("BOTH"))
+    add_nodes(tmp_path / "data", node("BOTH"))
     files = {
         "dicom_tls_certificate": str(tmp_path / "medhub.crt"),
         "dicom_tls_key": str(tmp_path / "medhub.key"),
@@ -381,12 +395,12 @@ def test_with_a_certificate_tls_alone_is_spoken_and_nodes_show_theirs(tmp_path: 
         assert dcmtk("echoscu", "-ic", "+tla", *to(listener)).returncode != 0  # no certificate of its own
         with listener.app(isolation) as app:
             wait_for(lambda: count(app) == 1, "what came by TLS")
-            # Medhub as the caller checks the other side's certificate, and shows its own.
+            # As the caller, Medhub checks the certificate of the other node and presents its own.
             settings = app.settings.model_copy(update={name: Path(path) for name, path in files.items()})
-            known = nodes.DicomNodeInfo("p", "MEDHUB", "BOTH", "localhost", listener.port, True, True, True)
-            dicom_client.echo(settings, known)
-            distrusting = settings.model_copy(update={"dicom_tls_ca": tmp_path / "stranger.crt"})
+            medhub = nodes.DicomNodeInfo("p", "MEDHUB", "BOTH", "localhost", listener.port, True, True, True)
+            dicom_client.echo(settings, medhub)
+            other_authority = settings.model_copy(update={"dicom_tls_ca": tmp_path / "stranger.crt"})
             with pytest.raises(dicom_client.NodeSilent):
-                dicom_client.echo(distrusting, known)
+                dicom_client.echo(other_authority, medhub)
     finally:
         listener.stop()

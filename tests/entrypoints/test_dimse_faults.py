@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hostile nodes, and a listener that is killed in the middle of receiving.
 
-``MEDHUB_TEST_KILL_OBJECTS=5000 MEDHUB_TEST_KILL_SEED=7`` kills at other moments of more.
+``MEDHUB_TEST_KILL_OBJECTS=5000 MEDHUB_TEST_KILL_SEED=7`` sets the number of objects and the moments of the kills.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from medhub.foundation.isolation import Isolation
 from medhub.ingest.journal import count_unreadable
 from medhub.ingest.models import Arrival, Receipt
 from medhub.records.models import Image
-from tests.entrypoints.test_dimse import count, know, node, outcomes, to
+from tests.entrypoints.test_dimse import add_nodes, count, node, outcomes, to
 from tests.factories.cts import ct
 from tests.factories.dicom_nodes import Listener, dcmtk, program, wait_for
 
@@ -42,7 +42,7 @@ CT_CLASS = str(CTImageStorage).encode()
 @pytest.fixture(scope="module")
 def listener(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listener]:
     data = tmp_path_factory.mktemp("faults") / "data"
-    know(data, node("BOTH"))
+    add_nodes(data, node("BOTH"))
     started = Listener(data, dicom_idle_s="5", upload_max_bytes="300000").start()
     yield started
     started.stop()
@@ -64,8 +64,8 @@ def association_request(*classes: bytes) -> bytes:
         return struct.pack(">BBH", kind, 0, len(data)) + data
 
     contexts = b"".join(
-        item(0x20, bytes([2 * number + 1, 0, 0, 0]) + item(0x30, one) + item(0x40, b"1.2.840.10008.1.2.1"))
-        for number, one in enumerate(classes)
+        item(0x20, bytes([2 * number + 1, 0, 0, 0]) + item(0x30, sop_class) + item(0x40, b"1.2.840.10008.1.2.1"))
+        for number, sop_class in enumerate(classes)
     )
     user = item(0x50, item(0x51, struct.pack(">I", 16384)) + item(0x52, b"1.2.3.4"))
     titles = b"MEDHUB".ljust(16) + b"BOTH".ljust(16) + bytes(32)
@@ -74,7 +74,7 @@ def association_request(*classes: bytes) -> bytes:
 
 
 def received(connection: socket.socket) -> tuple[int, bytes]:
-    """The next PDU: its kind and what is in it; kind 0 where the connection has ended."""
+    """The type and content of the next PDU; type 0 where the connection has ended."""
     with suppress(ConnectionError):
         head = connection.recv(6, socket.MSG_WAITALL)
         if len(head) == 6:
@@ -105,19 +105,19 @@ def pdu(*values: bytes, kind: int = 4) -> bytes:
 
 
 def data_set_of(file: bytes) -> bytes:
-    """What of a file goes over the network."""
+    """The part of a file that is sent over the network: its data set without preamble and file meta information."""
     return file[144 + struct.unpack_from("<I", file, 140)[0] :]
 
 
 def sent(connection: socket.socket, *parts: bytes) -> int | None:
-    """Send raw bytes; gives the status of the answer, or ``None`` where the association is aborted instead."""
+    """Send raw bytes; returns the status of the response, or ``None`` if the association is aborted."""
     with suppress(ConnectionError):
         connection.sendall(b"".join(parts))
     kind, body = received(connection)
     if kind == 4:
-        found = re.search(rb"\0\0\0\x09\x02\0\0\0(..)", body, re.DOTALL)
-        assert found is not None
-        return int.from_bytes(found[1], "little")
+        status = re.search(rb"\0\0\0\x09\x02\0\0\0(..)", body, re.DOTALL)
+        assert status is not None
+        return int.from_bytes(status[1], "little")
     assert kind in (0, 7)
     return None
 
@@ -135,7 +135,7 @@ UIDS = {
 @pytest.mark.parametrize("uid", UIDS.values(), ids=UIDS)
 def test_an_instance_that_is_named_by_no_uid_is_refused_by_its_status(connection: socket.socket, uid: bytes) -> None:
     assert sent(connection, pdu(pdv(3, command(instance=uid))), pdu(pdv(2, data_set_of(ct())))) == 0x0117
-    # The association goes on.
+    # The association continues.
     assert sent(connection, pdu(pdv(3, command(sop_class=uid)), pdv(2, data_set_of(ct())))) == 0x0122
 
 
@@ -176,7 +176,7 @@ def test_a_length_that_lies_makes_nothing_large(connection: socket.socket, liste
         return int(re.findall(r"VmRSS:\s+(\d+) kB", status.read_text())[0])
 
     before = resident()
-    # 4 GB are announced, 1 MB comes, and then nothing more: the silence ends it.
+    # 4 GB are announced and 1 MB is sent; the idle timeout ends the association.
     announced = struct.pack(">BBI", 4, 0, 0xFFFFFFF0) + struct.pack(">IBB", 0xFFFFFFEC, 1, 2)
     assert sent(connection, pdu(pdv(3, command())), announced, b"x" * 1_000_000) is None
     assert resident() - before < 100_000
@@ -194,7 +194,7 @@ def test_an_object_that_is_too_large_is_refused_by_its_status(
 
 
 def renamed(instance: str, uid: str) -> bytes:
-    """An object whose study and instance are named by what is no UID."""
+    """An object in which the Study and SOP Instance UID are replaced by an invalid value."""
     data = ct(PatientID=f"evil {instance}", SOPInstanceUID=instance, StudyInstanceUID="9.8.7.6.5")
     for known in (instance, "9.8.7.6.5"):
         value = known.encode() + b"\0" * (len(known) % 2)
@@ -245,7 +245,7 @@ def objects_in(folder: Path) -> list[Path]:
 
 
 class Sender:
-    """storescu with a list of files; tells which were acknowledged."""
+    """storescu with a list of files; its log names those that were acknowledged."""
 
     def __init__(self, listener: Listener, title: str, files: list[Path], log: Path) -> None:
         self.log = log
@@ -256,20 +256,20 @@ class Sender:
             )  # fmt: skip
 
     def acknowledged(self) -> set[str]:
-        """Names of the files of which storescu was told success."""
-        told, current = set(), ""
+        """Names of the files for which storescu received the status success."""
+        names, name = set(), ""
         for line in self.log.read_text(errors="replace").splitlines():
             if "Sending file:" in line:
-                current = Path(line.split("Sending file:")[1].strip()).name
+                name = Path(line.split("Sending file:")[1].strip()).name
             elif "Received Store Response (Success)" in line:
-                told.add(current)
-        return told
+                names.add(name)
+        return names
 
 
 def test_what_was_acknowledged_is_there_once_when_all_is_killed(tmp_path: Path, isolation: Isolation) -> None:
-    chance = random.Random(SEED)  # noqa: S311 - moments, not secrets
+    random_source = random.Random(SEED)  # noqa: S311 - moments, not secrets
     data = tmp_path / "data"
-    know(data, node("BOTH"), node("SECOND"))
+    add_nodes(data, node("BOTH"), node("SECOND"))
     listener = Listener(data).start()
     files = objects_in(tmp_path / "objects")
     senders = [
@@ -281,38 +281,38 @@ def test_what_was_acknowledged_is_there_once_when_all_is_killed(tmp_path: Path, 
         return senders[0].acknowledged() | senders[1].acknowledged()
 
     try:
-        # First the process that takes in dies, which no sender notices; then everything.
+        # First the intake process is killed, which no sender notices; then the listener with all its processes.
         kills: list[tuple[float, Callable[[], None]]] = [
             (0.2, lambda: os.kill(listener.intake_process(), signal.SIGKILL)),
             (0.6, listener.kill),
         ]
         for share, kill in kills:
-            wanted = share * OBJECTS + chance.uniform(0, 0.1 * OBJECTS)
-            wait_for(lambda: len(acknowledged()) >= wanted, "acknowledgements")  # noqa: B023
+            least_acknowledged = share * OBJECTS + random_source.uniform(0, 0.1 * OBJECTS)
+            wait_for(lambda: len(acknowledged()) >= least_acknowledged, "acknowledgements")  # noqa: B023
             kill()
         for sender in senders:
             sender.process.wait(60)
-        kept = acknowledged()
-        assert len(kept) < OBJECTS
+        acknowledged_names = acknowledged()
+        assert len(acknowledged_names) < OBJECTS
         listener.start()
         with listener.app(isolation) as app:
-            # Before anything is sent again: all that was acknowledged comes in from the journal, and once.
+            # Before anything is sent again: each acknowledged object is ingested from the journal exactly once.
             wait_for(lambda: not list(data.glob("intake/*/*.journal")), "an empty journal")
-            assert len(kept) <= count(app) <= len(kept) + len(senders)
+            assert len(acknowledged_names) <= count(app) <= len(acknowledged_names) + len(senders)
             assert set(outcomes(app)) == {"accepted"}
-            rest = [path for path in files if path.name not in kept]
-            assert dcmtk("dcmsend", *to(listener), *rest).returncode == 0
+            unacknowledged = [path for path in files if path.name not in acknowledged_names]
+            assert dcmtk("dcmsend", *to(listener), *unacknowledged).returncode == 0
             wait_for(lambda: count(app) == OBJECTS, "all objects")
             wait_for(lambda: not list(data.glob("intake/*/*.journal")), "an empty journal")
             with app.database.reading() as session:
-                told = Counter(session.scalars(select(Arrival.outcome)))
+                outcome_counts = Counter(session.scalars(select(Arrival.outcome)))
                 receipts = session.scalar(select(func.count()).select_from(Receipt))
                 uids = set(session.scalars(select(Image.sop_instance_uid)))
                 assert verify_chain(session).broken_at is None
-            assert (len(uids), receipts, told["accepted"]) == (OBJECTS, OBJECTS, OBJECTS)
-            # At most what each sender had under way was in the journal without its hearing so, and came twice.
-            assert set(told) <= {"accepted", "duplicate"}
-            assert told["duplicate"] <= len(senders)
+            assert (len(uids), receipts, outcome_counts["accepted"]) == (OBJECTS, OBJECTS, OBJECTS)
+            # At most one object of each sender was in the journal without an acknowledgement, and is sent twice.
+            assert set(outcome_counts) <= {"accepted", "duplicate"}
+            assert outcome_counts["duplicate"] <= len(senders)
             assert count_unreadable(app.settings.intake_folder) == 0
     finally:
         listener.stop()

@@ -61,7 +61,7 @@ class Call:
 
 
 class World:
-    """An installation with something behind every route, and ways to make more of it."""
+    """An installation with an object for every route, and methods that add further ones."""
 
     def __init__(self, app: AppContext, people: People, web: Path) -> None:
         (web / "index.html").write_text("<!doctype html><title>Medhub</title>")
@@ -113,7 +113,7 @@ class World:
         return self._clients[email]
 
     def forget_clients(self) -> None:
-        """Have everybody sign in anew."""
+        """Make every user sign in again."""
         self._clients.clear()
 
     @property
@@ -137,7 +137,7 @@ class World:
         ]
 
     def number(self) -> int:
-        """A number that was not given before."""
+        """A number that was not returned before."""
         return next(self._numbers)
 
     def _parents(self, image_id: str) -> tuple[str, str]:
@@ -146,7 +146,7 @@ class World:
             return image.study_id, image.series_id
 
     def patient(self) -> str:
-        """A patient on whom nothing hangs."""
+        """A patient without studies."""
         return make_patient(self.app, self.people, identity=False)
 
     def case(self, *, verdicts: bool = False) -> tuple[str, str]:
@@ -188,7 +188,7 @@ class World:
             series = session.get_one(Series, image.series_id)
             return session.get_one(Study, image.study_id).study_uid, series.series_uid, image.sop_instance_uid
 
-    def place_beside(self, image_id: str) -> tuple[str, str]:
+    def new_study_beside(self, image_id: str) -> tuple[str, str]:
         """An empty study of an image's patient, and an empty series in it."""
         with self.app.database.writing() as session:
             image = session.get_one(Image, image_id)
@@ -199,22 +199,22 @@ class World:
             ).id
 
     def erasure(self) -> str:
-        """The certificate of somebody who was erased."""
+        """The certificate of an erased patient."""
         administrator, patient_id = self.people.actor(self.app, Role.ADMINISTRATOR), self.patient()
         with self.app.database.writing() as session:
             return erase_patient(session, self.app, administrator, patient_id).id
 
     def arrival(self) -> str:
-        """A file that waits, since a person must look through its pixels."""
+        """A quarantined file whose pixels a person must check for burned-in text."""
         technologist = self.people.actor(self.app, Role.TECHNOLOGIST)
-        (answer,) = upload(self.app, technologist, self.patient_id, in_doubt(self.number()))
-        assert answer.outcome == "quarantined"
+        (outcome,) = upload(self.app, technologist, self.patient_id, in_doubt(self.number()))
+        assert outcome.outcome == "quarantined"
         with self.app.database.reading() as session:
             newest = select(Arrival.id).where(Arrival.sealed_bytes.is_not(None)).order_by(Arrival.created_at.desc())
             return session.scalars(newest.limit(1)).one()
 
     def another_ct(self) -> bytes:
-        """A CT of somebody who was never here."""
+        """A CT of a patient who is not in the archive."""
         number = self.number()
         attributes = {
             "PatientID": f"N{number}",
@@ -224,25 +224,27 @@ class World:
         return ct(**attributes)
 
     def claim(self) -> str:
-        """A file that waits, since it says that it is somebody else than who is known by its number."""
+        """A quarantined file whose identifiers contradict those of the patient with the same patient ID."""
         technologist = self.people.actor(self.app, Role.TECHNOLOGIST)
         source, number = IngestSource(self.people.project_id, "command"), self.number()
-        said = {"PatientID": f"N{number}", "StudyInstanceUID": f"1.2.{number}"}
-        contents = [ct(**said, SOPInstanceUID=f"1.2.{number}.{n}", PatientSex=sex) for n, sex in ((1, "F"), (2, "M"))]
-        files = [ReceivedFile.of(data) for data in contents]
-        known, claim = ingest_files(self.app, technologist, source, files)
-        assert (known.outcome, claim.code) == ("accepted", "conflicting-patient")
+        identifiers = {"PatientID": f"N{number}", "StudyInstanceUID": f"1.2.{number}"}
+        files = [
+            ct(**identifiers, SOPInstanceUID=f"1.2.{number}.{n}", PatientSex=sex) for n, sex in ((1, "F"), (2, "M"))
+        ]
+        received = [ReceivedFile.of(data) for data in files]
+        accepted, quarantined = ingest_files(self.app, technologist, source, received)
+        assert (accepted.outcome, quarantined.code) == ("accepted", "conflicting-patient")
         with self.app.database.reading() as session:
             newest = select(Arrival.id).where(Arrival.patient_id.is_(None)).order_by(Arrival.created_at.desc())
             return session.scalars(newest.limit(1)).one()
 
     def dicom_node(self, title: str = "") -> str:
-        """A DICOM node where nothing answers."""
+        """A DICOM node at an address that does not answer."""
         administrator = self.people.actor(self.app, Role.ADMINISTRATOR)
-        known = {"ae_title": title or f"PACS_{self.number()}", "called_ae": "MEDHUB", "host": "127.0.0.1", "port": 1}
-        may = {"tls": False, "only_from_host": False, "may_store": True, "may_query": False}
+        address = {"ae_title": title or f"PACS_{self.number()}", "called_ae": "MEDHUB", "host": "127.0.0.1", "port": 1}
+        permissions = {"tls": False, "only_from_host": False, "may_store": True, "may_query": False}
         with self.app.database.writing() as session:
-            return nodes.add_node(session, administrator, self.people.project_id, {**known, **may}).id
+            return nodes.add_node(session, administrator, self.people.project_id, {**address, **permissions}).id
 
     def field(self) -> str:
         """A field without values."""
@@ -275,7 +277,7 @@ class World:
         return packed({"neutrophil/1.png": picture("red", number), "basophil/1.png": picture("blue", number)})
 
     def run(self) -> str:
-        """A training that waits."""
+        """A training run that has not started."""
         researcher = self.people.actor(self.app, Role.RESEARCHER)
         with self.app.database.writing() as session:
             return runs.start_run(
@@ -318,7 +320,7 @@ class World:
             return session.scalars(query.order_by(ExportFinding.id).limit(1)).one()
 
     def shadow(self) -> None:
-        """Have the second classifier of colors read in the shadow."""
+        """Put the classifier of colors that is not in use into shadow mode."""
         researcher, pathway = self._researcher_and_colors()
         with self.app.database.writing() as session:
             if appointments.current(session, COLORS, appointments.SHADOW) is None:
@@ -328,8 +330,8 @@ class World:
                 )
                 promotions.start_shadow(session, self.app, researcher, pathway, digest)
 
-    def no_shadow(self) -> str:
-        """Have none read in the shadow; the digest of one that could."""
+    def without_shadow(self) -> str:
+        """End shadow mode; returns the digest of a classifier that could be put into it."""
         researcher, pathway = self._researcher_and_colors()
         with self.app.database.writing() as session:
             if appointments.current(session, COLORS, appointments.SHADOW) is not None:
@@ -338,7 +340,7 @@ class World:
         return next(digest for name, digest in self.digests.items() if name in COLORED and digest != in_use)
 
     def replaced(self) -> None:
-        """Have another classifier than the pathway's own be in use on colors."""
+        """Put another classifier than that of the pathway file into use for colors."""
         researcher, pathway = self._researcher_and_colors()
         with self.app.database.writing() as session:
             if not appointments.can_roll_back(session, self.app.settings, pathway):
@@ -480,7 +482,7 @@ def _request(world: World, fresh: bool) -> Call:
 
 
 def _shadow(world: World, fresh: bool) -> Call:
-    digest = world.no_shadow() if fresh else world.digests["second"]
+    digest = world.without_shadow() if fresh else world.digests["second"]
     return Call(f"/api/pathways/{COLORS}/shadow", {"json": {"digest": digest}})
 
 
@@ -497,14 +499,14 @@ def _after(prepare: Callable[[World], object], path: str, **send: Any) -> Maker:
 
 def _move(world: World, fresh: bool) -> Call:
     image_id = world.case()[1] if fresh else world.image_id
-    series_id = world.place_beside(image_id)[1] if fresh else world.series_id
+    series_id = world.new_study_beside(image_id)[1] if fresh else world.series_id
     return Call("/api/images/move", {"json": {"image_ids": [image_id], "to_series_id": series_id}})
 
 
 def _move_series(world: World, fresh: bool) -> Call:
     image_id = world.case()[1] if fresh else world.image_id
     series_id = world.series_of(image_id)
-    study_id = world.place_beside(image_id)[0] if fresh else world.study_id
+    study_id = world.new_study_beside(image_id)[0] if fresh else world.study_id
     return Call(f"/api/series/{series_id}/move", {"json": {"to_study_id": study_id}})
 
 
@@ -515,7 +517,7 @@ def _decide(world: World, fresh: bool, how: str) -> Call:
 
 
 def _store(world: World, of_a_study: bool) -> Call:
-    """Objects of a patient who was not here before."""
+    """Objects of a patient who is not in the archive."""
     number = world.number()
     body, boundary = BytesIO(), "objects"
     file = small_ct(1, study=f"1.2.{number}", series=f"1.2.{number}.1", patient=f"7{number}")

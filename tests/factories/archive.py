@@ -32,16 +32,16 @@ def add_patient(session: Session, project_id: str, code: str) -> Patient:
 
 def add_study(session: Session, patient: Patient, uid: str, **attributes: Any) -> Study:
     """A study whose attributes are as given, each a text or a list of texts."""
-    said = _lists(attributes)
+    value_lists = _lists(attributes)
     study = Study(
         id=ids.new_id(),
         project_id=patient.project_id,
         patient_id=patient.id,
         study_uid=uid,
-        description=said.get("StudyDescription", [""])[0],
-        study_date=said.get("StudyDate", [""])[0],
-        study_time=said.get("StudyTime", [""])[0],
-        attributes=said,
+        description=value_lists.get("StudyDescription", [""])[0],
+        study_date=value_lists.get("StudyDate", [""])[0],
+        study_time=value_lists.get("StudyTime", [""])[0],
+        attributes=value_lists,
         fields={},
         created_at=clock.now(),
     )
@@ -52,15 +52,15 @@ def add_study(session: Session, patient: Patient, uid: str, **attributes: Any) -
 
 def add_series(session: Session, study: Study, uid: str, modality: str = "CT", **attributes: Any) -> Series:
     """A series of a study."""
-    said = _lists({"Modality": modality, **attributes})
+    value_lists = _lists({"Modality": modality, **attributes})
     series = Series(
         id=ids.new_id(),
         study_id=study.id,
         series_uid=uid,
         modality=modality,
-        description=said.get("SeriesDescription", [""])[0],
-        number=int(said["SeriesNumber"][0]) if "SeriesNumber" in said else None,
-        attributes=said,
+        description=value_lists.get("SeriesDescription", [""])[0],
+        number=int(value_lists["SeriesNumber"][0]) if "SeriesNumber" in value_lists else None,
+        attributes=value_lists,
         created_at=clock.now(),
     )
     session.add(series)
@@ -70,21 +70,21 @@ def add_series(session: Session, study: Study, uid: str, modality: str = "CT", *
 
 def add_image(session: Session, study: Study, series: Series, uid: str, **attributes: Any) -> Image:
     """An image of a series, without a file."""
-    said = _lists({"SOPClassUID": CT, **attributes})
+    value_lists = _lists({"SOPClassUID": CT, **attributes})
     image = Image(
         id=ids.new_id(),
         project_id=study.project_id,
         patient_id=study.patient_id,
         study_id=study.id,
         series_id=series.id,
-        number=int(said.get("InstanceNumber", ["1"])[0]),
-        sop_class_uid=said["SOPClassUID"][0],
+        number=int(value_lists.get("InstanceNumber", ["1"])[0]),
+        sop_class_uid=value_lists["SOPClassUID"][0],
         sop_instance_uid=uid,
         transfer_syntax_uid="1.2.840.10008.1.2.1",
         modality=series.modality,
         kind="dicom",
-        instance_number=int(said["InstanceNumber"][0]) if "InstanceNumber" in said else None,
-        attributes=said,
+        instance_number=int(value_lists["InstanceNumber"][0]) if "InstanceNumber" in value_lists else None,
+        attributes=value_lists,
         width=16,
         height=16,
         frames=1,

@@ -48,11 +48,11 @@ def wait_for(condition: Callable[[], bool], what: str) -> None:
 
 
 def program(name: str) -> str:
-    """The path of a program, which a machine may lack."""
-    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    if found is None:
+    """The path of a program; without it the test is skipped or fails, by ``MEDHUB_TEST_STRICT``."""
+    path = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if path is None:
         missing(name)
-    return str(found)
+    return str(path)
 
 
 def dcmtk(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -81,50 +81,50 @@ class Listener:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Listener:
-        """Start it, and wait until it listens."""
+        """Start the process and wait until it listens."""
         command = [sys.executable, "-c", "from medhub.entrypoints.cli import main; main()", "dicom"]
         with self.log.open("ab") as log:
-            begin = log.tell()
+            log_offset = log.tell()
             self.process = subprocess.Popen(
                 [*command, "--data", str(self.data), "--port", str(self.port)],
                 env=self._environment, stdout=log, stderr=log,
             )  # fmt: skip
-        wait_for(lambda: self._ready(begin), "the listener")
+        wait_for(lambda: self._ready(log_offset), "the listener")
         return self
 
-    def _ready(self, begin: int) -> bool:
-        text = self.log.read_bytes()[begin:].decode()
+    def _ready(self, log_offset: int) -> bool:
+        text = self.log.read_bytes()[log_offset:].decode()
         assert self.process is not None
         assert self.process.poll() is None, text
-        found = re.search(r"reach Medhub at [^ ]*:(\d+)", text)
-        if found:
-            self.port = int(found[1])
-        return found is not None
+        address = re.search(r"reach Medhub at [^ ]*:(\d+)", text)
+        if address:
+            self.port = int(address[1])
+        return address is not None
 
     def kill(self) -> None:
-        """Kill it as a crash would."""
+        """Kill the process, as in a crash."""
         assert self.process is not None
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(PATIENCE_S)
 
     def stop(self) -> None:
-        """End it as a person would."""
+        """End the process by SIGTERM."""
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             self.process.wait(PATIENCE_S)
 
     def intake_process(self) -> int:
-        """The process that takes in."""
+        """The process id of the intake process."""
         assert self.process is not None
-        found = Path(f"/proc/{self.process.pid}/task").glob("*/children")
-        for child in " ".join(path.read_text() for path in found).split():
+        children_files = Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        for child in " ".join(path.read_text() for path in children_files).split():
             if b"intake_process" in Path(f"/proc/{child}/cmdline").read_bytes():
                 return int(child)
         raise ProcessLookupError
 
     @contextmanager
     def app(self, isolation: Isolation) -> Iterator[AppContext]:
-        """The installation behind it, as another process sees it."""
+        """The app context of the same installation, as of another process."""
         settings = Settings(data=self.data, job_runners=0)
         database = open_database(settings)
         try:
