@@ -22,15 +22,15 @@ from medhub.foundation.app_context import AppContext
 from medhub.foundation.keys import Keys
 from tests.factories.accounts import PASSWORD, People
 from tests.factories.threads import together
-from tests.factories.time import Hands
+from tests.factories.time import MovableClock
 
 EMAIL = "physician@lab.example"
 HERE = "127.0.0.1"
 
 
 @pytest.fixture
-def hands(monkeypatch: pytest.MonkeyPatch) -> Hands:
-    return Hands(monkeypatch)
+def movable_clock(monkeypatch: pytest.MonkeyPatch) -> MovableClock:
+    return MovableClock(monkeypatch)
 
 
 def fail(app: AppContext, email: str = EMAIL, times: int = 1, origin: str = HERE) -> None:
@@ -103,9 +103,9 @@ def test_a_deactivation_ends_what_is_signed_in(app: AppContext, people: People) 
         authentication.load_actor(session, row_of_token(app, token), "token")
 
 
-def test_a_sign_in_ends_by_itself(app: AppContext, people: People, hands: Hands) -> None:
+def test_a_sign_in_ends_by_itself(app: AppContext, people: People, movable_clock: MovableClock) -> None:
     secret, _ = sign_in(app, EMAIL, PASSWORD, "browser", HERE)
-    hands.move(hours=app.settings.session_hours, seconds=1)
+    movable_clock.advance(hours=app.settings.session_hours, seconds=1)
     with pytest.raises(NotAuthenticated), app.database.reading() as session:
         authentication.load_browser_actor(session, secret)
     sign_in(app, EMAIL, PASSWORD, "browser", HERE)
@@ -198,17 +198,17 @@ def test_a_token_is_revoked_at_once(app: AppContext, people: People) -> None:
         authentication.load_actor(session, row_of_token(app, token), "token")
 
 
-def test_guessing_at_an_account_is_slowed_down(app: AppContext, people: People, hands: Hands) -> None:
+def test_guessing_at_an_account_is_slowed_down(app: AppContext, people: People, movable_clock: MovableClock) -> None:
     fail(app, times=sign_in_throttle.FREE_FAILURES_ACCOUNT)
     waits = []
     for _ in range(3):
         with pytest.raises(TooManyRequests) as caught:
             sign_in(app, EMAIL, PASSWORD, "token", HERE)  # not even the right password helps now
         waits.append(caught.value.facts["retry_after_s"])
-        hands.move(seconds=float(str(waits[-1])) + 1)
+        movable_clock.advance(seconds=float(str(waits[-1])) + 1)
         fail(app)
     assert [round(int(str(wait)) / 60) for wait in waits] == [1, 2, 4]
-    hands.move(hours=2)
+    movable_clock.advance(hours=2)
     sign_in(app, EMAIL, PASSWORD, "token", HERE)
 
 
@@ -227,9 +227,9 @@ def test_a_good_sign_in_forgets_the_failures_before_it(app: AppContext, people: 
     sign_in(app, EMAIL, PASSWORD, "token", HERE)
 
 
-def test_failures_are_forgotten_after_a_day(app: AppContext, people: People, hands: Hands) -> None:
+def test_failures_are_forgotten_after_a_day(app: AppContext, people: People, movable_clock: MovableClock) -> None:
     fail(app, times=sign_in_throttle.FREE_FAILURES_ACCOUNT - 1)
-    hands.move(hours=25)
+    movable_clock.advance(hours=25)
     fail(app, times=sign_in_throttle.FREE_FAILURES_ACCOUNT - 1)
     sign_in(app, EMAIL, PASSWORD, "token", HERE)
 

@@ -29,7 +29,7 @@ from tests.factories.accounts import People
 from tests.factories.cases import LABELS, make_patient, run_jobs, upload, use_classifier
 from tests.factories.images import photograph
 from tests.factories.threads import together
-from tests.factories.time import Hands
+from tests.factories.time import MovableClock
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ def test_an_image_that_cannot_be_decoded_is_given_up_at_once(
 def test_what_may_pass_is_tried_again_and_then_given_up(
     app: AppContext, image_id: str, failure: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hands = Hands(monkeypatch)
+    movable_clock = MovableClock(monkeypatch)
 
     def fail(*_: object) -> None:
         raise failure
@@ -174,7 +174,7 @@ def test_what_may_pass_is_tried_again_and_then_given_up(
     for _ in range(MAX_ATTEMPTS):
         assert state(app, image_id) == "waiting"
         run_jobs(app)
-        hands.move(minutes=2)
+        movable_clock.advance(minutes=2)
     assert state(app, image_id) == "unreadable"
     run_jobs(app)
     with app.database.reading() as session:
@@ -184,7 +184,7 @@ def test_what_may_pass_is_tried_again_and_then_given_up(
 
 
 def test_a_passing_failure_leaves_no_trace(app: AppContext, image_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    hands = Hands(monkeypatch)
+    movable_clock = MovableClock(monkeypatch)
     classifier = use_classifier(monkeypatch)
     calls: list[int] = []
 
@@ -196,7 +196,7 @@ def test_a_passing_failure_leaves_no_trace(app: AppContext, image_id: str, monke
 
     monkeypatch.setattr(service, "get_classifier", once)
     run_jobs(app)
-    hands.move(minutes=1)
+    movable_clock.advance(minutes=1)
     run_jobs(app)
     assert state(app, image_id) == "read"
     assert len(predictions(app, image_id)) == 1

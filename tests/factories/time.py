@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Letting time pass without waiting."""
+"""A clock that tests can advance, to let time pass without waiting."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import pytest
 from medhub.foundation import clock
 
 
-class Hands:
-    """The hands of the clock, which a test may move."""
+class MovableClock:
+    """Replaces ``clock.now`` by a clock that a test can advance."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.ahead = timedelta(0)
         monkeypatch.setattr(clock, "now", self.now)
 
     def now(self) -> datetime:
-        """The moment that the hands show."""
+        """The present time of this clock."""
         return datetime.now(UTC) + self.ahead
 
-    def move(self, **by: float) -> None:
-        """Move the hands, as ``move(hours=2)``."""
+    def advance(self, **by: float) -> None:
+        """Advance the clock, as by ``advance(hours=2)``."""
         self.ahead += timedelta(**by)

@@ -18,12 +18,12 @@ from medhub.foundation import clock, jobs
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.jobs import MAX_ATTEMPTS, Job, JobInterrupted, LongHandler, Runner, count_unfinished, enqueue
 from tests.factories.threads import together
-from tests.factories.time import Hands
+from tests.factories.time import MovableClock
 
 
 @pytest.fixture
-def hands(monkeypatch: pytest.MonkeyPatch) -> Hands:
-    return Hands(monkeypatch)
+def movable_clock(monkeypatch: pytest.MonkeyPatch) -> MovableClock:
+    return MovableClock(monkeypatch)
 
 
 def add(app: AppContext, *numbers: int, kind: str = "note") -> None:
@@ -94,7 +94,7 @@ def test_runners_at_the_same_time_run_each_job_once(app: AppContext) -> None:
         assert {(job.state, job.attempts) for job in session.scalars(select(Job))} == {("done", 1)}
 
 
-def test_a_leased_job_is_left_alone_until_its_lease_has_ended(app: AppContext, hands: Hands) -> None:
+def test_a_leased_job_is_left_alone_until_its_lease_has_ended(app: AppContext, movable_clock: MovableClock) -> None:
     at_work, may_continue = threading.Event(), threading.Event()
     ran: list[str] = []
 
@@ -110,7 +110,7 @@ def test_a_leased_job_is_left_alone_until_its_lease_has_ended(app: AppContext, h
     assert at_work.wait(60)
     other = runner(app, lambda number: ran.append("other"), lease_s=30)
     assert other.run_pending() == 0
-    hands.move(seconds=31)  # nobody renewed the lease: the first runner is taken for dead
+    movable_clock.advance(seconds=31)  # nobody renewed the lease: the first runner is taken for dead
     assert other.run_pending() == 1
     done = only_job(app)
     assert (done.state, done.attempts) == ("done", 2)
@@ -146,7 +146,7 @@ def test_a_runner_at_work_renews_its_lease(app: AppContext) -> None:
     assert only_job(app).state == "done"
 
 
-def test_a_job_that_fails_is_tried_again_after_a_growing_wait(app: AppContext, hands: Hands) -> None:
+def test_a_job_that_fails_is_tried_again_after_a_growing_wait(app: AppContext, movable_clock: MovableClock) -> None:
     def fail(number: int) -> None:
         raise Broken("not today")
 
@@ -160,16 +160,16 @@ def test_a_job_that_fails_is_tried_again_after_a_growing_wait(app: AppContext, h
         assert (job.state, job.attempts, job.error) == ("waiting", attempt, "broken")
         waits.append((job.run_after - before).total_seconds())
         assert failing.run_pending() == 0
-        hands.move(seconds=waits[-1] + 0.1)
+        movable_clock.advance(seconds=waits[-1] + 0.1)
     assert [round(wait) for wait in waits] == [2, 4, 8, 16]
     assert failing.run_pending() == 1
     job = only_job(app)
     assert (job.state, job.attempts, job.error) == ("failed", MAX_ATTEMPTS, "broken")
-    hands.move(days=1)
+    movable_clock.advance(days=1)
     assert failing.run_pending() == 0
 
 
-def test_what_was_given_up_is_told_once(app: AppContext, hands: Hands) -> None:
+def test_what_was_given_up_is_told_once(app: AppContext, movable_clock: MovableClock) -> None:
     given_up: list[int] = []
 
     def fail(number: int) -> None:
@@ -179,11 +179,13 @@ def test_what_was_given_up_is_told_once(app: AppContext, hands: Hands) -> None:
     failing = runner(app, fail, abandoned={"note": lambda number: given_up.append(number)})
     for _ in range(MAX_ATTEMPTS + 2):
         failing.run_pending()
-        hands.move(minutes=5)
+        movable_clock.advance(minutes=5)
     assert given_up == [3]
 
 
-def test_a_job_whose_processes_died_each_time_is_given_up_without_another_try(app: AppContext, hands: Hands) -> None:
+def test_a_job_whose_processes_died_each_time_is_given_up_without_another_try(
+    app: AppContext, movable_clock: MovableClock
+) -> None:
     ran: list[int] = []
     given_up: list[int] = []
     add(app, 9)

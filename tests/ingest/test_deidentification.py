@@ -28,7 +28,7 @@ from medhub.science.deid.profile import read_profile
 from tests.factories.accounts import People
 from tests.factories.cases import make_patient, upload
 from tests.factories.images import in_doubt, photograph
-from tests.factories.time import Hands
+from tests.factories.time import MovableClock
 
 OWN = 'name = "ours"\ntitle = "Our own"\nversion = 1\noptions = ["modified-dates"]\n'
 
@@ -71,8 +71,8 @@ def choose(app: AppContext, actor: Actor, project_id: str, **choice: Any) -> pro
 def test_a_name_in_a_photograph_is_black_before_anything_is_written(
     app: AppContext, technologist: Actor, patient_id: str
 ) -> None:
-    (answer,) = upload(app, technologist, patient_id, written("Siti Kowalska 1979"))
-    assert answer.outcome == "accepted", answer.reason
+    (outcome,) = upload(app, technologist, patient_id, written("Siti Kowalska 1979"))
+    assert outcome.outcome == "accepted", outcome.reason
     (image,) = rows(app, Image)
     frame = isolated_calls.read_stored_frame(app, image.blob)
     assert frame[34:56, 60:200].max() < 12
@@ -85,9 +85,9 @@ def test_a_name_in_a_photograph_is_black_before_anything_is_written(
     assert y0 < 40 < y1
     with Picture.open(io.BytesIO(app.blobs.get(image.thumbnail))) as thumbnail:
         assert np.asarray(thumbnail)[22:34, 50:110].max() < 40
-    said = dcmread(io.BytesIO(app.blobs.get(image.blob)))
-    assert said.BurnedInAnnotation == "NO"
-    assert "113101" in {code.CodeValue for code in said.DeidentificationMethodCodeSequence}
+    dataset = dcmread(io.BytesIO(app.blobs.get(image.blob)))
+    assert dataset.BurnedInAnnotation == "NO"
+    assert "113101" in {code.CodeValue for code in dataset.DeidentificationMethodCodeSequence}
 
 
 def test_a_photograph_without_writing_keeps_its_stream_byte_for_byte(
@@ -106,18 +106,18 @@ def test_a_photograph_without_writing_keeps_its_stream_byte_for_byte(
 def test_what_is_in_doubt_waits_and_is_released_with_the_boxes_of_a_person(
     app: AppContext, technologist: Actor, patient_id: str
 ) -> None:
-    (answer,) = upload(app, technologist, patient_id, in_doubt())
-    assert answer.outcome == "quarantined"
-    assert "burned into its pixels" in str(answer.reason)
+    (outcome,) = upload(app, technologist, patient_id, in_doubt())
+    assert outcome.outcome == "quarantined"
+    assert "burned into its pixels" in str(outcome.reason)
     (arrival,) = rows(app, Arrival)
     assert (arrival.code, arrival.pathway) == ("writing", "smear-review")
-    opened = release.review_arrival(app, technologist, arrival.id)
-    assert (opened.rows, opened.columns, opened.frames) == (96, 96, 1)
+    pending = release.review_arrival(app, technologist, arrival.id)
+    assert (pending.rows, pending.columns, pending.frames) == (96, 96, 1)
     with Picture.open(io.BytesIO(release.render_arrival(app, technologist, arrival.id, 1))) as shown:
         assert shown.size == (96, 96)
-    done = release.release(app, technologist, arrival.id, [(1, 10, 20, 50, 40)], "I looked: one stain, no name.")
+    released = release.release(app, technologist, arrival.id, [(1, 10, 20, 50, 40)], "I looked: one stain, no name.")
     (image,) = rows(app, Image)
-    assert (done.outcome, done.image_id) == ("accepted", image.id)
+    assert (released.outcome, released.image_id) == ("accepted", image.id)
     frame = isolated_calls.read_stored_frame(app, image.blob)
     assert frame[20:40, 10:50].max() == 0
     assert frame[41:, :].mean() > 60
@@ -126,12 +126,12 @@ def test_what_is_in_doubt_waits_and_is_released_with_the_boxes_of_a_person(
     assert (arrival.resolved_by, arrival.note) == ("The technologist", "I looked: one stain, no name.")
     (manifest,) = rows(app, Manifest)
     assert (manifest.looked_through, manifest.boxes) == ("person", [[1, 10, 20, 50, 40]])
-    acts = [entry.action for entry in rows(app, AuditEntry)]
-    assert {"arrival.read", "arrival.view", "arrival.release"} <= set(acts)
+    actions = [entry.action for entry in rows(app, AuditEntry)]
+    assert {"arrival.read", "arrival.view", "arrival.release"} <= set(actions)
     with pytest.raises(Conflict, match="no longer quarantined"):
         release.release(app, technologist, arrival.id, [], "Again.")
-    (again,) = upload(app, technologist, patient_id, in_doubt())
-    assert again.outcome == "duplicate"
+    (repeated,) = upload(app, technologist, patient_id, in_doubt())
+    assert repeated.outcome == "duplicate"
 
 
 def test_a_person_may_find_nothing_and_say_so(app: AppContext, technologist: Actor, patient_id: str) -> None:
@@ -192,17 +192,17 @@ def test_a_project_chooses_a_profile_and_every_version_is_kept(
     project_id = people.project_id
     assert choose(app, administrator, project_id, name="basic").profile.name == "basic"
     upload(app, technologist, patient_id, photograph(1))
-    chosen = choose(app, administrator, project_id, text=OWN)
+    own_profile = choose(app, administrator, project_id, text=OWN)
     upload(app, technologist, patient_id, photograph(2))
-    first, second = sorted(rows(app, Manifest), key=lambda one: one.created_at)
-    assert (first.profile, second.profile, second.profile_digest) == ("basic", "ours", chosen.digest)
-    assert [one.name for one in rows(app, ProjectProfile)] == ["basic", "ours"]
-    files = [dcmread(io.BytesIO(app.blobs.get(image.blob))) for image in rows(app, Image)]
-    assert {str(file.DeidentificationMethod[1]): file.StudyDate != "" for file in files} == {
+    first, second = sorted(rows(app, Manifest), key=lambda manifest: manifest.created_at)
+    assert (first.profile, second.profile, second.profile_digest) == ("basic", "ours", own_profile.digest)
+    assert [profile.name for profile in rows(app, ProjectProfile)] == ["basic", "ours"]
+    datasets = [dcmread(io.BytesIO(app.blobs.get(image.blob))) for image in rows(app, Image)]
+    assert {str(dataset.DeidentificationMethod[1]): dataset.StudyDate != "" for dataset in datasets} == {
         "basic 1": False,
         "ours 1": True,
     }
-    assert "PatientAge" not in files[0]
+    assert "PatientAge" not in datasets[0]
 
 
 def test_another_text_needs_another_version(app: AppContext, people: People, administrator: Actor) -> None:
@@ -238,18 +238,18 @@ def test_what_a_file_says_of_the_person_goes_to_the_vault_only_where_the_project
 ) -> None:
     patient_id = make_patient(app, people, identity=False)
 
-    def known() -> dict[str, str] | None:
+    def vault_identity() -> dict[str, str] | None:
         with app.database.reading() as session:
             return vault.read_identity(app.keys, session.get(Identity, patient_id))
 
     upload(app, technologist, patient_id, in_doubt(1))
     release.release(app, technologist, rows(app, Arrival)[0].id, [], "Looked.")
-    assert not known()
+    assert not vault_identity()
     choose(app, administrator, people.project_id, name="clinical-photo", keep_identity=True)
     upload(app, technologist, patient_id, in_doubt(2))
-    waiting = next(one for one in rows(app, Arrival) if one.outcome == "quarantined")
-    release.release(app, technologist, waiting.id, [], "Looked.")
-    assert known() == {"name": "Rahman Aisha", "hospital_number": "H-4711"}
+    quarantined = next(arrival for arrival in rows(app, Arrival) if arrival.outcome == "quarantined")
+    release.release(app, technologist, quarantined.id, [], "Looked.")
+    assert vault_identity() == {"name": "Rahman Aisha", "hospital_number": "H-4711"}
 
 
 def test_the_same_is_done_to_many_images_and_kept_once(app: AppContext, technologist: Actor, patient_id: str) -> None:
@@ -261,12 +261,12 @@ def test_the_same_is_done_to_many_images_and_kept_once(app: AppContext, technolo
 def test_a_preview_tells_what_would_be_done_and_writes_nothing(
     app: AppContext, people: People, technologist: Actor, patient_id: str
 ) -> None:
-    before = set(app.blobs.digests())
+    digests = set(app.blobs.digests())
     files = [("a.dcm", in_doubt()), ("b.jpg", photograph(1)), ("c.txt", b"Dear doctor")]
-    found = profile_preview.preview_profile(app, people.project_id, read_profile(OWN), files)
-    assert [one.outcome for one in found.files] == ["quarantined", "cleaned", "quarantined"]
-    assert found.actions["PatientName", "replaced", "table: Z"] == 1
-    assert set(app.blobs.digests()) == before
+    preview = profile_preview.preview_profile(app, people.project_id, read_profile(OWN), files)
+    assert [file.outcome for file in preview.files] == ["quarantined", "cleaned", "quarantined"]
+    assert preview.actions["PatientName", "replaced", "table: Z"] == 1
+    assert set(app.blobs.digests()) == digests
     assert rows(app, Arrival) == []
 
 
@@ -274,7 +274,7 @@ def test_bytes_that_wait_longer_than_they_may_are_destroyed(
     app: AppContext, technologist: Actor, patient_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upload(app, technologist, patient_id, in_doubt())
-    Hands(monkeypatch).move(days=app.settings.quarantine_days + 1)
+    MovableClock(monkeypatch).advance(days=app.settings.quarantine_days + 1)
     assert destroy_expired(app) == 1
     (arrival,) = rows(app, Arrival)
     with pytest.raises(Conflict, match="not here any more"):

@@ -78,32 +78,32 @@ def test_a_segment_goes_when_all_of_it_was_taken_in(root: Path) -> None:
 
 
 def test_what_a_killed_process_left_is_adopted_once_without_what_was_taken_in(root: Path) -> None:
-    left = left_behind(root, b"1", b"2", b"3")
-    # The note of the second one; what stands behind the last line end was being written.
-    (root / left[0].folder / "00000001.done").write_bytes(b"%d\n%d" % (left[1].offset, left[2].offset))
-    journal, other = open_journal(root), open_journal(root)
-    found = journal.adopt()
-    assert found == [left[0], left[2]]
-    assert other.adopt() == []
-    assert [read_record(root, KEYS, position) for position in found] == [b"1", b"3"]
-    for position in found:
+    positions = left_behind(root, b"1", b"2", b"3")
+    # The second record is noted as done; the text after the last line end was still being written.
+    (root / positions[0].folder / "00000001.done").write_bytes(b"%d\n%d" % (positions[1].offset, positions[2].offset))
+    journal, second_journal = open_journal(root), open_journal(root)
+    adopted = journal.adopt()
+    assert adopted == [positions[0], positions[2]]
+    assert second_journal.adopt() == []
+    assert [read_record(root, KEYS, position) for position in adopted] == [b"1", b"3"]
+    for position in adopted:
         journal.mark_done(position)
-    assert not (root / left[0].folder).exists()
+    assert not (root / positions[0].folder).exists()
     journal.close()
-    other.close()
+    second_journal.close()
     assert list(root.iterdir()) == []
 
 
 @pytest.mark.parametrize("tail", [b"M", b"MHJ1\0\0\1\0cut off", b"\0" * 4096], ids=["head", "record", "zeros"])
 def test_a_record_that_was_being_written_is_no_record(root: Path, tail: bytes) -> None:
-    (left,) = left_behind(root, b"whole")
-    with (root / left.folder / "00000001.journal").open("ab") as file:
+    (position,) = left_behind(root, b"whole")
+    with (root / position.folder / "00000001.journal").open("ab") as file:
         file.write(tail)
     journal = open_journal(root)
-    assert journal.adopt() == [left]
-    journal.mark_done(left)
+    assert journal.adopt() == [position]
+    journal.mark_done(position)
     assert count_unreadable(root) == 0
-    assert not (root / left.folder).exists()
+    assert not (root / position.folder).exists()
     journal.close()
 
 
@@ -169,19 +169,19 @@ def test_a_disk_that_fails_acknowledges_nothing_and_is_not_believed_later(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal = open_journal(root)
-    kept = journal.append(b"1", 1)
-    real, failing = os.fdatasync, [True]
+    stored = journal.append(b"1", 1)
+    fdatasync_of_os, failures = os.fdatasync, [True]
 
     def fdatasync(file: int) -> None:
-        if failing.pop() if failing else False:
+        if failures.pop() if failures else False:
             raise OSError(5, "Input/output error")
-        real(file)
+        fdatasync_of_os(file)
 
     monkeypatch.setattr(os, "fdatasync", fdatasync)
     with pytest.raises(OSError, match="Input/output"):
         journal.append(b"2", 1)
-    assert journal.append(b"3", 1).segment == kept.segment + 1
-    assert journal.pending_bytes == kept.length + len(b"3") + 28
+    assert journal.append(b"3", 1).segment == stored.segment + 1
+    assert journal.pending_bytes == stored.length + len(b"3") + 28
     journal.close()
 
 

@@ -24,7 +24,7 @@ from tests.factories.cts import ct
 
 
 class Running:
-    """A journal, and threads that take from it."""
+    """A journal, and a reader with threads that ingest its records."""
 
     def __init__(self, app: AppContext, project_id: str) -> None:
         self.app, self.sent = app, SendingNode(project_id, "CT_1", "127.0.0.1")
@@ -40,23 +40,23 @@ class Running:
             self._changed.notify_all()
 
     def take_in(self, *files: bytes, left: bool = False, sent: SendingNode | None = None) -> list[bool]:
-        """Have files taken in; gives which of them were called damaged, in their order."""
+        """Ingest files through the journal; returns for each, in order, whether its record was reported damaged."""
         positions = [self.journal.append(encode_record(sent or self.sent, [data]), 1) for data in files]
         self.intake.enqueue([PendingRecord(position, 1, left) for position in positions])
         with self._changed:
             assert self._changed.wait_for(lambda: set(positions) <= {position for position, _ in self.done}, 60)
-        told = dict(self.done)
-        return [told[position] for position in positions]
+        damaged = dict(self.done)
+        return [damaged[position] for position in positions]
 
     def outcomes(self) -> list[tuple[str, str | None]]:
         with self.app.database.reading() as session:
-            found = session.scalars(select(Arrival).order_by(Arrival.created_at, Arrival.id))
-            return [(arrival.outcome, arrival.peer) for arrival in found]
+            arrivals = session.scalars(select(Arrival).order_by(Arrival.created_at, Arrival.id))
+            return [(arrival.outcome, arrival.peer) for arrival in arrivals]
 
 
 @pytest.fixture
 def running(app: AppContext, people: People) -> Iterator[Running]:
-    logging.configure()  # as the process that takes in does: an error is told by its kind and positions
+    logging.configure()  # as in the intake process: an error is logged by its type and positions
     started = Running(app, people.project_id)
     yield started
     started.intake.stop()
@@ -68,7 +68,7 @@ def test_what_was_left_behind_comes_in_once_even_when_only_its_note_was_lost(run
     assert running.take_in(fine, broken) == [False, False]
     assert running.take_in(fine, broken, left=True) == [False, False]
     assert sorted(running.outcomes()) == [("accepted", "CT_1"), ("quarantined", "CT_1")]
-    # Sent again by its node it is a duplicate, as by any other way.
+    # A file that its node sends again is a duplicate.
     running.take_in(fine)
     assert sorted(outcome for outcome, _ in running.outcomes()) == ["accepted", "duplicate", "quarantined"]
 
@@ -88,7 +88,7 @@ def test_a_database_that_does_not_answer_is_waited_for(running: Running, monkeyp
 
 
 def failing_at(marked: bytes, real: Callable[..., Any]) -> Callable[..., Any]:
-    """A way in that fails at files with a mark, after it has taken in what comes before them."""
+    """An ``ingest_files`` that fails at a file with a mark, after it has ingested the files before it."""
 
     def ingest_files(app: Any, actor: Any, source: Any, files: Sequence[ReceivedFile]) -> Any:
         answers = []

@@ -128,15 +128,15 @@ def test_every_odd_image_gets_an_answer_of_its_own_and_nothing_is_lost(app: AppC
 
 @pytest.mark.parametrize("seed", range(6))
 def test_flipped_bytes_never_break_the_way_in(app: AppContext, people: People, seed: int) -> None:
-    random = np.random.default_rng(seed)
+    generator = np.random.default_rng(seed)
     technologist, patient_id = people.actor(app, Role.TECHNOLOGIST), make_patient(app, people)
     files = []
-    for form in ("JPEG", "PNG", "TIFF", "WEBP"):
-        data = bytearray(photograph(seed, size=48, form=form))
-        for place in random.integers(0, len(data), 12):
-            data[place] = random.integers(0, 256)
+    for image_format in ("JPEG", "PNG", "TIFF", "WEBP"):
+        data = bytearray(photograph(seed, size=48, form=image_format))
+        for offset in generator.integers(0, len(data), 12):
+            data[offset] = generator.integers(0, 256)
         files.append(bytes(data))
-    answers = upload(app, technologist, patient_id, *files)
-    assert {answer.outcome for answer in answers} <= {"accepted", "quarantined"}
+    outcomes = upload(app, technologist, patient_id, *files)
+    assert {outcome.outcome for outcome in outcomes} <= {"accepted", "quarantined"}
     with app.database.reading() as session:
         assert len(session.scalars(select(Arrival)).all()) == len(files)

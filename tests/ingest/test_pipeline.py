@@ -20,7 +20,7 @@ from medhub.records.models import Image, Patient, Series, Study
 from tests.factories.accounts import People
 from tests.factories.cases import ingest_all, make_patient, run_jobs, upload
 from tests.factories.cts import ct
-from tests.factories.time import Hands
+from tests.factories.time import MovableClock
 
 
 @pytest.fixture
@@ -167,20 +167,20 @@ def test_an_image_that_somebody_has_judged_is_not_replaced(
 def test_a_study_settles_once_nothing_more_comes(
     app: AppContext, people: People, technologist: Actor, source: IngestSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hands = Hands(monkeypatch)
+    movable_clock = MovableClock(monkeypatch)
     policy(app, people, settle_s=60)
     ingest_all(app, technologist, source, [ct()])
-    hands.move(seconds=45)
+    movable_clock.advance(seconds=45)
     ingest_all(app, technologist, source, [ct(SOPInstanceUID="1.2.3.2")])
-    hands.move(seconds=45)
+    movable_clock.advance(seconds=45)
     run_jobs(app)
     with app.database.reading() as session:
         assert session.scalars(select(Study)).one().settles_at is not None
-    hands.move(seconds=30)
+    movable_clock.advance(seconds=30)
     run_jobs(app)
     with app.database.reading() as session:
         assert session.scalars(select(Study)).one().settles_at is None
-        assert [one.metadata_blob is not None for one in session.scalars(select(Series))] == [True]
+        assert [series.metadata_blob is not None for series in session.scalars(select(Series))] == [True]
         assert [image.thumbnail is not None for image in session.scalars(select(Image))] == [True, True]
         assert {image.state for image in session.scalars(select(Image))} == {"archived"}
 
@@ -192,16 +192,16 @@ def test_attributes_that_a_project_chooses_are_looked_up_in_what_is_here_already
     assert "KVP" not in the_only_image(app).attributes
     policy(app, people, attributes=["KVP", "Rows"])
     with app.database.reading() as session:
-        row = ingest_settings.settings_of(session, people.project_id)
-    assert (row.index_state, row.index_total, row.attributes) == ("running", 1, ["KVP"])
+        settings = ingest_settings.settings_of(session, people.project_id)
+    assert (settings.index_state, settings.index_total, settings.attributes) == ("running", 1, ["KVP"])
     run_jobs(app)
     assert the_only_image(app).attributes["KVP"] == ["120"]
     with app.database.reading() as session:
         assert ingest_settings.settings_of(session, people.project_id).index_state == "done"
     ingest_all(app, technologist, source, [ct(KVP="80", SOPInstanceUID="1.2.3.2")])
     with app.database.reading() as session:
-        found = [image.attributes["KVP"] for image in session.scalars(select(Image).order_by(Image.number))]
-    assert found == [["120"], ["80"]]
+        voltages = [image.attributes["KVP"] for image in session.scalars(select(Image).order_by(Image.number))]
+    assert voltages == [["120"], ["80"]]
 
 
 def waiting(app: AppContext) -> Arrival:
@@ -212,26 +212,28 @@ def waiting(app: AppContext) -> Arrival:
 def test_a_person_says_whose_a_file_is_and_files_that_say_the_same_follow(
     app: AppContext, people: People, technologist: Actor, source: IngestSource
 ) -> None:
-    otherwise = {"PatientName": "ROE^RICHARD", "PatientSex": "M"}
-    ingest_all(app, technologist, source, [ct(), ct(SOPInstanceUID="1.2.3.9", **otherwise)])
+    other_identity = {"PatientName": "ROE^RICHARD", "PatientSex": "M"}
+    ingest_all(app, technologist, source, [ct(), ct(SOPInstanceUID="1.2.3.9", **other_identity)])
     arrival = waiting(app)
-    claim = patient_assignment.review_assignment(app, technologist, arrival.id)
-    assert (claim.identifiers.name, claim.identifiers.patient_id) == ("ROE^RICHARD", "4711")
-    assert [patient.id for patient, _ in claim.candidates] == arrival.candidates
-    answer = patient_assignment.assign(
+    assignment = patient_assignment.review_assignment(app, technologist, arrival.id)
+    assert (assignment.identifiers.name, assignment.identifiers.patient_id) == ("ROE^RICHARD", "4711")
+    assert [patient.id for patient, _ in assignment.candidates] == arrival.candidates
+    assigned = patient_assignment.assign(
         app, technologist, arrival.id, patient_id=None, new_patient=True, note="Another one."
     )
-    assert answer.outcome == "accepted"
+    assert assigned.outcome == "accepted"
     assert count(app, Patient) == 2
-    followed, first = ingest_all(
-        app, technologist, source, [ct(SOPInstanceUID="1.2.3.10", **otherwise), ct(SOPInstanceUID="1.2.3.11")]
+    same_identity, known_identity = ingest_all(
+        app, technologist, source, [ct(SOPInstanceUID="1.2.3.10", **other_identity), ct(SOPInstanceUID="1.2.3.11")]
     )
-    assert (followed.outcome, first.outcome) == ("accepted", "accepted")
+    assert (same_identity.outcome, known_identity.outcome) == ("accepted", "accepted")
     with app.database.reading() as session:
-        owners = [session.get_one(Image, one.image_id).patient_id for one in (answer, followed, first)]
-    assert owners[0] == owners[1] != owners[2]
-    (third,) = ingest_all(app, technologist, source, [ct(SOPInstanceUID="1.2.3.12", PatientName="POE^EDGAR")])
-    assert third.code == "conflicting-patient"
+        patient_ids = [
+            session.get_one(Image, result.image_id).patient_id for result in (assigned, same_identity, known_identity)
+        ]
+    assert patient_ids[0] == patient_ids[1] != patient_ids[2]
+    (conflicting,) = ingest_all(app, technologist, source, [ct(SOPInstanceUID="1.2.3.12", PatientName="POE^EDGAR")])
+    assert conflicting.code == "conflicting-patient"
     run_jobs(app)
     assert waiting(app).code == "conflicting-patient"
     assert arrival.sealed_bytes is not None
@@ -241,26 +243,26 @@ def test_a_person_says_whose_a_file_is_and_files_that_say_the_same_follow(
 def test_files_that_wait_and_say_the_same_follow_and_no_others(
     app: AppContext, people: People, technologist: Actor, source: IngestSource
 ) -> None:
-    otherwise = {"PatientName": "ROE^RICHARD", "PatientSex": "M"}
-    slices = [ct(SOPInstanceUID=f"1.2.3.{number}", InstanceNumber=number, **otherwise) for number in range(10, 15)]
-    another = ct(SOPInstanceUID="1.2.3.20", PatientName="POE^EDGAR")
-    answers = ingest_all(app, technologist, source, [ct(), *slices, another, b"no DICOM"])
-    assert [one.outcome for one in answers] == ["accepted", *["quarantined"] * 7]
+    other_identity = {"PatientName": "ROE^RICHARD", "PatientSex": "M"}
+    slices = [ct(SOPInstanceUID=f"1.2.3.{number}", InstanceNumber=number, **other_identity) for number in range(10, 15)]
+    third_identity = ct(SOPInstanceUID="1.2.3.20", PatientName="POE^EDGAR")
+    results = ingest_all(app, technologist, source, [ct(), *slices, third_identity, b"no DICOM"])
+    assert [result.outcome for result in results] == ["accepted", *["quarantined"] * 7]
     with app.database.reading() as session:
         first = session.scalars(select(Arrival).where(Arrival.outcome == "quarantined").order_by(Arrival.id)).first()
     assert first is not None
     patient_assignment.assign(app, technologist, first.id, patient_id=None, new_patient=True, note="The twin.")
     run_jobs(app)
     with app.database.reading() as session:
-        left = session.scalars(select(Arrival.code).where(Arrival.outcome == "quarantined")).all()
-        assert len(left) == 2
-        taken = session.scalars(select(Arrival).where(Arrival.note == "The twin.")).all()
-        owners = [image.patient_id for image in session.scalars(select(Image))]
-        assigned = select(AuditEntry.actor).where(AuditEntry.action == "arrival.assign")
-        assert session.scalars(assigned).all() == [technologist.name] * 5
-    assert set(left) == {"conflicting-patient", "unsupported"}
-    assert sorted(owners.count(owner) for owner in set(owners)) == [1, 5]
-    assert [(one.outcome, one.resolved_by) for one in taken] == [("accepted", technologist.name)] * 5
+        remaining_codes = session.scalars(select(Arrival.code).where(Arrival.outcome == "quarantined")).all()
+        assert len(remaining_codes) == 2
+        assigned = session.scalars(select(Arrival).where(Arrival.note == "The twin.")).all()
+        patient_ids = [image.patient_id for image in session.scalars(select(Image))]
+        assigning_actors = select(AuditEntry.actor).where(AuditEntry.action == "arrival.assign")
+        assert session.scalars(assigning_actors).all() == [technologist.name] * 5
+    assert set(remaining_codes) == {"conflicting-patient", "unsupported"}
+    assert sorted(patient_ids.count(patient_id) for patient_id in set(patient_ids)) == [1, 5]
+    assert [(arrival.outcome, arrival.resolved_by) for arrival in assigned] == [("accepted", technologist.name)] * 5
 
 
 def test_a_file_that_may_be_an_erased_patients_is_destroyed(
@@ -318,22 +320,25 @@ def test_taking_files_in_reads_no_table_from_end_to_end(
     app: AppContext, technologist: Actor, source: IngestSource
 ) -> None:
     ingest_all(app, technologist, source, [ct()])
-    asked: list[tuple[str, Any]] = []
+    queries: list[tuple[str, Any]] = []
 
-    def note(_connection: Any, _cursor: Any, statement: str, values: Any, _context: Any, many: bool) -> None:
+    def record_query(
+        _connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, many: bool
+    ) -> None:
         if statement.startswith("SELECT") and "LIMIT" not in statement and not many:
-            asked.append((statement, values))
+            queries.append((statement, parameters))
 
-    event.listen(app.database.engine, "before_cursor_execute", note)
-    again = [ct(SOPInstanceUID="1.2.3.2"), ct(SOPInstanceUID="1.2.3.3"), ct()]
-    assert [one.outcome for one in ingest_all(app, technologist, source, again)] == [*["accepted"] * 2, "duplicate"]
-    event.remove(app.database.engine, "before_cursor_execute", note)
+    event.listen(app.database.engine, "before_cursor_execute", record_query)
+    files = [ct(SOPInstanceUID="1.2.3.2"), ct(SOPInstanceUID="1.2.3.3"), ct()]
+    results = ingest_all(app, technologist, source, files)
+    assert [result.outcome for result in results] == ["accepted", "accepted", "duplicate"]
+    event.remove(app.database.engine, "before_cursor_execute", record_query)
     with app.database.reading() as session:
         connection = session.connection()
         plans = [
             str(step[3])
-            for statement, values in asked
-            for step in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
+            for statement, parameters in queries
+            for step in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
         ]
     assert any(step.startswith("SEARCH images") for step in plans)
     assert [step for step in plans if step.startswith("SCAN")] == []

@@ -33,7 +33,7 @@ from tests.factories.accounts import People
 from tests.factories.cases import PATHWAY, make_case, make_patient, run_jobs, upload, use_classifier
 from tests.factories.images import photograph
 from tests.factories.threads import together
-from tests.factories.time import Hands
+from tests.factories.time import MovableClock
 
 
 @pytest.fixture
@@ -140,12 +140,12 @@ def test_quarantined_bytes_are_sealed_and_open_only_with_the_patients_key(
 def test_quarantined_bytes_are_destroyed_when_their_time_is_over_and_the_reason_stays(
     app: AppContext, technologist: Actor, patient_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hands = Hands(monkeypatch)
+    movable_clock = MovableClock(monkeypatch)
     upload(app, technologist, patient_id, b"not an image at all")
     assert len(stored(app)) == 1
-    hands.move(days=app.settings.quarantine_days, seconds=-60)
+    movable_clock.advance(days=app.settings.quarantine_days, seconds=-60)
     assert destroy_expired(app) == 0
-    hands.move(seconds=120)
+    movable_clock.advance(seconds=120)
     assert destroy_expired(app) == 1
     run_jobs(app)
     assert stored(app) == named(app) == set()
@@ -268,14 +268,14 @@ def test_files_join_the_same_study_until_it_is_signed(
     for image_id in image_ids:
         with app.database.writing() as session:
             review.give_verdict(session, app.settings, physician, image_id, "neutrophil", None)
-    (joins,) = upload(app, technologist, patient_id, photograph(50))
+    (before_signing,) = upload(app, technologist, patient_id, photograph(50))
     run_jobs(app)
     with app.database.writing() as session:
-        review.give_verdict(session, app.settings, physician, str(joins.image_id), "neutrophil", None)
+        review.give_verdict(session, app.settings, physician, str(before_signing.image_id), "neutrophil", None)
         review.sign_case(session, app.settings, physician, case_id, None)
-    (begins,) = upload(app, technologist, patient_id, photograph(60))
+    (after_signing,) = upload(app, technologist, patient_id, photograph(60))
     studies = {image.id: image.study_id for image in rows(app, Image)}
-    assert studies[str(joins.image_id)] == studies[image_ids[0]] != studies[str(begins.image_id)]
+    assert studies[str(before_signing.image_id)] == studies[image_ids[0]] != studies[str(after_signing.image_id)]
 
 
 def test_a_case_is_not_signed_past_files_that_come_in_at_the_same_moment(
@@ -407,11 +407,11 @@ def test_bytes_without_a_row_are_destroyed_once_they_are_old(
 ) -> None:
     """What a process leaves that dies between the bytes and their row."""
     upload(app, technologist, patient_id, photograph(1))
-    kept = stored(app)
+    digests_before = stored(app)
     app.blobs.put(b"of an arrival whose process died")
     assert patient_blobs.delete_orphaned_blobs(app) == 0
     assert patient_blobs.delete_orphaned_blobs(app, older_than_s=-1) == 1
-    assert stored(app) == kept
+    assert stored(app) == digests_before
 
 
 def test_only_who_the_pathway_names_may_bring_images(app: AppContext, people: People, patient_id: str) -> None:
@@ -436,16 +436,16 @@ def test_arrivals_are_listed_newest_first_and_filtered(
     other_id = make_patient(app, people)
     upload(app, technologist, other_id, photograph(2))
 
-    def found(**wanted: Any) -> tuple[list[str], int]:
-        asked = {"project_id": None, "patient_id": None, "outcome": None, "offset": 0, "limit": 10, **wanted}
+    def listed(**filters: Any) -> tuple[list[str], int]:
+        arguments = {"project_id": None, "patient_id": None, "outcome": None, "offset": 0, "limit": 10, **filters}
         with app.database.reading() as session:
-            page, total = service.list_arrivals(session, technologist, **asked)
+            page, total = service.list_arrivals(session, technologist, **arguments)
             return [arrival.outcome for arrival, _code in page], total
 
-    assert found() == (["accepted", "duplicate", "quarantined", "accepted"], 4)
-    assert found(patient_id=other_id) == (["accepted"], 1)
-    assert found(outcome="quarantined") == (["quarantined"], 1)
-    assert found(offset=1, limit=2) == (["duplicate", "quarantined"], 4)
+    assert listed() == (["accepted", "duplicate", "quarantined", "accepted"], 4)
+    assert listed(patient_id=other_id) == (["accepted"], 1)
+    assert listed(outcome="quarantined") == (["quarantined"], 1)
+    assert listed(offset=1, limit=2) == (["duplicate", "quarantined"], 4)
     with app.database.reading() as session:
         assert service.count_quarantined(session, frozenset({people.project_id})) == 1
     with pytest.raises(NotAllowed), app.database.reading() as session:
@@ -468,17 +468,17 @@ def test_counting_and_storing_agree_after_many_threads(
     app: AppContext, people: People, technologist: Actor, patient_id: str
 ) -> None:
     patients = [patient_id, make_patient(app, people)]
-    sources = [source_of(app, technologist, one) for one in patients]
+    sources = [source_of(app, technologist, patient) for patient in patients]
 
-    def bring(number: int) -> list[str]:
+    def ingest_three(number: int) -> list[str]:
         return [
             ingest_file(app, technologist, sources[number % 2], photograph(100 + number * 3 + count)).outcome
             for count in range(3)
         ]
 
-    outcomes = together(*(lambda n=number: bring(n) for number in range(4)))
-    assert [one for many in outcomes for one in many] == ["accepted"] * 12
+    outcomes = together(*(lambda n=number: ingest_three(n) for number in range(4)))
+    assert [outcome for thread_outcomes in outcomes for outcome in thread_outcomes] == ["accepted"] * 12
     with app.database.reading() as session:
         assert session.scalar(select(func.count()).select_from(Image)) == 12
-        assert {c.images for c in records.count_patient_contents(session, patients).values()} == {6}
+        assert {contents.images for contents in records.count_patient_contents(session, patients).values()} == {6}
     assert stored(app) == named(app)

@@ -15,10 +15,10 @@ from medhub.ingest.upload_parser import LARGEST_FIELD_BYTES, LONGEST_HEADER_BYTE
 BOUNDARY = "medhub-test-boundary"
 CONTENT_TYPE = f"multipart/form-data; boundary={BOUNDARY}"
 
-Sent = tuple[str, str | None, bytes]
+PartValues = tuple[str, str | None, bytes]
 
 
-def body(*parts: Sent) -> bytes:
+def multipart_message(*parts: PartValues) -> bytes:
     message = b""
     for name, filename, data in parts:
         message += f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"'.encode()
@@ -40,30 +40,30 @@ def read(chunks: Sequence[bytes], *, content_type: str = CONTENT_TYPE, largest: 
     return asyncio.run(collect())
 
 
-def told(parts: list[UploadPart]) -> list[tuple[str, str | None, bytes, int]]:
+def part_values(parts: list[UploadPart]) -> list[tuple[str, str | None, bytes, int]]:
     return [(part.name, part.filename, bytes(part.data), part.size) for part in parts]
 
 
-FILES: list[Sent] = [
+FILES: list[PartValues] = [
     ("patient_id", None, b"0193"),
     ("files", "cells.jpg", b"\xff\xd8\xff" + bytes(range(256)) * 20),
     ("files", "\U0001f600 b\xe9ta.png", b"--" + BOUNDARY.encode()[:-1] + b"\r\n--"),
     ("files", "empty.jpg", b""),
     ("pathway", None, b"smear-review"),
 ]
-WHOLE = body(*FILES)
+MESSAGE = multipart_message(*FILES)
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(st.integers(0, len(WHOLE)), max_size=40))
+@given(st.lists(st.integers(0, len(MESSAGE)), max_size=40))
 def test_however_it_is_cut_the_parts_are_the_same(cuts: list[int]) -> None:
-    edges = [0, *sorted(cuts), len(WHOLE)]
-    chunks = [WHOLE[start:end] for start, end in pairwise(edges)]
-    assert told(read(chunks)) == [(name, filename, data, len(data)) for name, filename, data in FILES]
+    edges = [0, *sorted(cuts), len(MESSAGE)]
+    chunks = [MESSAGE[start:end] for start, end in pairwise(edges)]
+    assert part_values(read(chunks)) == [(name, filename, data, len(data)) for name, filename, data in FILES]
 
 
 def test_one_byte_at_a_time_gives_the_same_parts_too() -> None:
-    assert told(read([WHOLE[i : i + 1] for i in range(len(WHOLE))])) == told(read([WHOLE]))
+    assert part_values(read([MESSAGE[i : i + 1] for i in range(len(MESSAGE))])) == part_values(read([MESSAGE]))
 
 
 contents = st.binary(max_size=300).filter(lambda data: BOUNDARY.encode() not in data)
@@ -71,11 +71,11 @@ contents = st.binary(max_size=300).filter(lambda data: BOUNDARY.encode() not in 
 
 @settings(max_examples=80, deadline=None)
 @given(st.lists(contents, min_size=1, max_size=6), st.integers(1, 400))
-def test_whatever_is_sent_arrives(datas: list[bytes], step: int) -> None:
-    sent: list[Sent] = [("files", f"{number}.jpg", data) for number, data in enumerate(datas)]
-    whole = body(*sent)
-    parts = read([whole[start : start + step] for start in range(0, len(whole), step)])
-    assert [bytes(part.data) for part in parts] == datas
+def test_whatever_is_sent_arrives(file_contents: list[bytes], step: int) -> None:
+    sent_parts: list[PartValues] = [("files", f"{number}.jpg", data) for number, data in enumerate(file_contents)]
+    message = multipart_message(*sent_parts)
+    parts = read([message[start : start + step] for start in range(0, len(message), step)])
+    assert [bytes(part.data) for part in parts] == file_contents
 
 
 def test_a_part_is_given_as_soon_as_it_is_complete() -> None:
@@ -84,7 +84,7 @@ def test_a_part_is_given_as_soon_as_it_is_complete() -> None:
     async def stream() -> AsyncIterator[bytes]:
         for sent in FILES[:3]:
             seen.append(f"sent {sent[1]}")
-            yield body(sent).removesuffix(f"--{BOUNDARY}--\r\n".encode())
+            yield multipart_message(sent).removesuffix(f"--{BOUNDARY}--\r\n".encode())
         yield f"--{BOUNDARY}--\r\n".encode()
 
     async def collect() -> None:
@@ -96,12 +96,12 @@ def test_a_part_is_given_as_soon_as_it_is_complete() -> None:
 
 
 def test_of_a_file_that_is_too_large_only_the_size_is_kept() -> None:
-    parts = read([body(("files", "large", b"x" * 5001), ("files", "fits", b"y" * 5000))], largest=5000)
+    parts = read([multipart_message(("files", "large", b"x" * 5001), ("files", "fits", b"y" * 5000))], largest=5000)
     assert [(part.size, len(part.data), part.truncated) for part in parts] == [(5001, 0, True), (5000, 5000, False)]
 
 
 def test_a_field_without_a_file_is_short() -> None:
-    (part,) = read([body(("patient_id", None, b"x" * (LARGEST_FIELD_BYTES + 1)))], largest=10**9)
+    (part,) = read([multipart_message(("patient_id", None, b"x" * (LARGEST_FIELD_BYTES + 1)))], largest=10**9)
     assert part.truncated
     assert len(part.data) == 0
 
@@ -112,13 +112,13 @@ def test_a_field_without_a_file_is_short() -> None:
 )
 def test_what_is_no_form_is_refused(content_type: str) -> None:
     with pytest.raises(Invalid, match="multipart/form-data"):
-        read([WHOLE], content_type=content_type)
+        read([MESSAGE], content_type=content_type)
 
 
-@pytest.mark.parametrize("missing", [3, 5, 30, len(WHOLE) - 10, len(WHOLE)])
+@pytest.mark.parametrize("missing", [3, 5, 30, len(MESSAGE) - 10, len(MESSAGE)])
 def test_an_upload_that_breaks_off_is_told_so(missing: int) -> None:
     with pytest.raises(Invalid, match=r"broke off|not a whole"):
-        read([WHOLE[: len(WHOLE) - missing]])
+        read([MESSAGE[: len(MESSAGE) - missing]])
 
 
 @pytest.mark.parametrize(
@@ -153,6 +153,6 @@ def test_hostile_bytes_are_refused_and_nothing_else_happens(chunks: list[bytes])
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "a\x00b.jpg", "x" * 5000, "\U0001f600.png", "CON", ""])
 def test_names_are_kept_as_they_are_and_mean_nothing(name: str) -> None:
-    (part,) = read([body(("files", name, b"x"))])
+    (part,) = read([multipart_message(("files", name, b"x"))])
     assert part.filename is not None
     assert bytes(part.data) == b"x"
