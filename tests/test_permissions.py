@@ -307,9 +307,9 @@ def test_a_role_in_one_project_lends_no_rights_in_another(world: World, route: s
 
 @pytest.mark.parametrize("route", TABLE)
 def test_an_account_without_a_project_reaches_only_itself(world: World, route: str) -> None:
-    own, _, nobody = expected(route)
-    found, _ = ask(world, route, "alone@lab.example", allowed=False)
-    assert found == (own[0] if "/api/auth/" in route or nobody == 200 else 403)
+    own_statuses, _, anonymous_status = expected(route)
+    status, _ = ask(world, route, "alone@lab.example", allowed=False)
+    assert status == (own_statuses[0] if "/api/auth/" in route or anonymous_status == 200 else 403)
 
 
 def test_a_refused_act_changes_nothing_and_is_recorded(world: World) -> None:

@@ -155,19 +155,19 @@ def pdf(lines: tuple[str, ...] = ("Report of Aisha Rahman", "Left lung: mass of 
             % (5 + 2 * page)
         )
         objects.append(b"<</Length %d>>stream\n%s\nendstream" % (len(body), body))
-    out = b"%PDF-1.4\n"
-    starts = []
-    for place, one in enumerate(objects, 1):
-        starts.append(len(out))
-        out += b"%d 0 obj" % place + one + b"endobj\n"
-    table = b"".join(b"%010d 00000 n \n" % start for start in starts)
+    content = b"%PDF-1.4\n"
+    offsets = []
+    for number, body in enumerate(objects, 1):
+        offsets.append(len(content))
+        content += b"%d 0 obj" % number + body + b"endobj\n"
+    cross_references = b"".join(b"%010d 00000 n \n" % start for start in offsets)
     size = len(objects) + 1
-    out += b"xref\n0 %d\n0000000000 65535 f \n" % size + table
-    out += b"trailer<</Size %d/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF\n" % (
+    content += b"xref\n0 %d\n0000000000 65535 f \n" % size + cross_references
+    content += b"trailer<</Size %d/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF\n" % (
         size,
-        len(out) - len(table) - len(b"xref\n0 %d\n0000000000 65535 f \n" % size),
+        len(content) - len(cross_references) - len(b"xref\n0 %d\n0000000000 65535 f \n" % size),
     )
-    writer = PdfWriter(clone_from=PdfReader(BytesIO(out)))
+    writer = PdfWriter(clone_from=PdfReader(BytesIO(content)))
     writer.add_metadata({"/Author": "Gregory House", "/Title": "Letter on Aisha Rahman"})
     writer.add_attachment("letter-of-aisha.txt", b"Dear Aisha Rahman")
     script = {NameObject("/S"): NameObject("/JavaScript"), NameObject("/JS"): TextStringObject("app.alert('Aisha')")}
@@ -203,17 +203,20 @@ def segmentation(number: int = 4, kind: str = "BINARY") -> bytes:
     frames[2, 2:18, 2:28] = 1
     segments = [
         _item(
-            SegmentNumber=place,
+            SegmentNumber=segment_number,
             SegmentLabel=label,
             SegmentAlgorithmType="MANUAL",
             SegmentedPropertyCategoryCodeSequence=[code("85756007", "SCT", "Tissue")],
             SegmentedPropertyTypeCodeSequence=[code("10200004", "SCT", meaning)],
         )
-        for place, label, meaning in ((1, "Liver", "Liver"), (2, "Mass", "Mass"))
+        for segment_number, label, meaning in ((1, "Liver", "Liver"), (2, "Mass", "Mass"))
     ]
     segments[0].RecommendedDisplayCIELabValue = [41000, 44000, 39000]
-    shown = (1, 2, 1)
-    groups = [_item(SegmentIdentificationSequence=[_item(ReferencedSegmentNumber=one)]) for one in shown]
+    segment_numbers = (1, 2, 1)
+    functional_groups = [
+        _item(SegmentIdentificationSequence=[_item(ReferencedSegmentNumber=referenced_number)])
+        for referenced_number in segment_numbers
+    ]
     dataset = named(
         "66.4" if kind != "LABELMAP" else "66.7",
         "SEG",
@@ -221,7 +224,7 @@ def segmentation(number: int = 4, kind: str = "BINARY") -> bytes:
         ImageType=["DERIVED", "PRIMARY"],
         SegmentationType=kind,
         SegmentSequence=segments,
-        PerFrameFunctionalGroupsSequence=groups,
+        PerFrameFunctionalGroupsSequence=functional_groups,
         NumberOfFrames=3,
         Rows=20,
         Columns=30,
@@ -237,8 +240,8 @@ def segmentation(number: int = 4, kind: str = "BINARY") -> bytes:
         dataset.MaximumFractionalValue, dataset.SegmentationFractionalType = 200, "PROBABILITY"
         data = (frames * 100).tobytes()
     else:
-        dataset.PerFrameFunctionalGroupsSequence = [Dataset() for _ in shown]
-        data = (frames * np.array(shown, np.uint8)[:, None, None]).tobytes()
+        dataset.PerFrameFunctionalGroupsSequence = [Dataset() for _ in segment_numbers]
+        data = (frames * np.array(segment_numbers, np.uint8)[:, None, None]).tobytes()
     dataset.add(DataElement("PixelData", "OB", data + bytes(len(data) % 2)))
     return written(dataset)
 

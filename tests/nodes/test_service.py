@@ -40,13 +40,15 @@ def refusal(app: AppContext, *call: str) -> object:
 
 def test_a_pair_of_titles_leads_to_one_project(app: AppContext, people: People, administrator: Actor) -> None:
     add(app, administrator, people.project_id)
-    other = people.outsider(app)
+    outsider = people.outsider(app)
     with pytest.raises(Conflict):
-        add(app, other, people.other_project_id)
-    add(app, other, people.other_project_id, called_ae="TRIAL")
+        add(app, outsider, people.other_project_id)
+    add(app, outsider, people.other_project_id, called_ae="TRIAL")
     with app.database.reading() as session:
-        found = [nodes.find_node(session, "CT_1", called, "192.0.2.1").project_id for called in ("MEDHUB", "TRIAL")]
-    assert found == [people.project_id, people.other_project_id]
+        project_ids = [
+            nodes.find_node(session, "CT_1", called, "192.0.2.1").project_id for called in ("MEDHUB", "TRIAL")
+        ]
+    assert project_ids == [people.project_id, people.other_project_id]
     assert refusal(app, "CT_2", "MEDHUB", "192.0.2.1") == "calling"
     assert refusal(app, "ct_1", "MEDHUB", "192.0.2.1") == "calling"
     assert refusal(app, "CT_1", "OTHER", "192.0.2.1") == "called"

@@ -268,14 +268,14 @@ def test_who_comes_second_is_told_and_leaves_no_bytes(
 ) -> None:
     study_id = add_study(app, patient_id)
     first, second = add_series(app, study_id), add_series(app, study_id)
-    placed = isolated_calls.move_to_series
+    move_to_series = isolated_calls.move_to_series
 
-    def while_another_moves(*given: Any) -> bytes:
-        monkeypatch.setattr(isolated_calls, "move_to_series", placed)
+    def move_during_another(*arguments: Any) -> bytes:
+        monkeypatch.setattr(isolated_calls, "move_to_series", move_to_series)
         image_moves.move_images(app, technologist, image_ids[:1], first)
-        return placed(*given)
+        return move_to_series(*arguments)
 
-    monkeypatch.setattr(isolated_calls, "move_to_series", while_another_moves)
+    monkeypatch.setattr(isolated_calls, "move_to_series", move_during_another)
     with pytest.raises(image_moves.ConcurrentChange):
         image_moves.move_images(app, technologist, image_ids[:1], second)
     run_jobs(app)

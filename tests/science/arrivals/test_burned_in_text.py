@@ -29,23 +29,23 @@ def radiograph(text: str, **attributes: Any) -> bytes:
     return file_of(dataset_of(np.asarray(picture), Modality="DX", **attributes))
 
 
-def look(data: bytes, context: CleaningContext = CONTEXT) -> Any:
+def clean_pixels(data: bytes, context: CleaningContext = CONTEXT) -> Any:
     return clean_burned_in_text(data, prepare_arrival(data, context=context, limits=LIMITS).dicom, context, LIMITS)
 
 
 def test_harmless_writing_stays_unless_it_is_the_patients_name() -> None:
-    stays = look(radiograph("PORTABLE"))
+    stays = clean_pixels(radiograph("PORTABLE"))
     assert stays.boxes == ()
     assert len(stays.allowed) == 1
-    named = look(radiograph("PORTABLE"), replace(CONTEXT, known=("Anna Portable",)))
+    named = clean_pixels(radiograph("PORTABLE"), replace(CONTEXT, known=("Anna Portable",)))
     assert len(named.boxes) == 1
     assert read_frame(named.dicom)[64:84, 125:250].max() <= 30
-    in_header = look(radiograph("PORTABLE", PatientName="Portable^Anna"))
+    in_header = clean_pixels(radiograph("PORTABLE", PatientName="Portable^Anna"))
     assert len(in_header.boxes) == 1
 
 
 def test_a_name_goes_and_the_thumbnail_is_of_what_is_left() -> None:
-    seen = look(radiograph("KOWALSKA 1979"))
+    seen = clean_pixels(radiograph("KOWALSKA 1979"))
     assert seen.doubt == ""
     with Image.open(BytesIO(seen.thumbnail)) as small:
         assert np.asarray(small.convert("L")).max() < 60
@@ -63,29 +63,29 @@ def test_only_what_a_person_chose_is_black() -> None:
 
 def test_a_profile_that_has_nobody_read_leaves_it_to_a_person() -> None:
     profile = Profile.model_validate({**CONTEXT.profile.model_dump(), "pixels": {"clean": False}})
-    assert look(radiograph("R"), replace(CONTEXT, profile=profile)).doubt
+    assert clean_pixels(radiograph("R"), replace(CONTEXT, profile=profile)).doubt
 
 
 @pytest.mark.parametrize(
-    ("modality", "region", "waits"),
+    ("modality", "region", "doubtful"),
     [("XC", "", True), ("CT", "HEAD", True), ("MR", "", True), ("CT", "CHEST", False), ("DX", "SKULL", False)],
 )
-def test_what_may_show_a_face_waits_where_the_profile_says_so(modality: str, region: str, waits: bool) -> None:
+def test_what_may_show_a_face_waits_where_the_profile_says_so(modality: str, region: str, doubtful: bool) -> None:
     profile = Profile.model_validate({**CONTEXT.profile.model_dump(), "pixels": {"faces": "hold"}})
     context = replace(CONTEXT, profile=profile)
-    kinds = ["ORIGINAL", "PRIMARY", "AXIAL"]
+    image_type = ["ORIGINAL", "PRIMARY", "AXIAL"]
     data = file_of(
-        dataset_of(np.full((64, 64), 30, np.uint8), Modality=modality, BodyPartExamined=region, ImageType=kinds)
+        dataset_of(np.full((64, 64), 30, np.uint8), Modality=modality, BodyPartExamined=region, ImageType=image_type)
     )
     prepared = prepare_arrival(data, context=context, limits=LIMITS)
     assert prepared.unseen
-    seen = clean_burned_in_text(data, prepared.dicom, context, LIMITS)
-    assert ("face" in seen.doubt) == waits
-    done = clean_burned_in_text(data, prepared.dicom, context, LIMITS, [(1, 0, 0, 9, 9)])
-    said = dcmread(BytesIO(done.dicom))
-    assert said.RecognizableVisualFeatures == "NO"
-    assert {"113101", "113102"} <= {code.CodeValue for code in said.DeidentificationMethodCodeSequence}
-    assert look(data).doubt == ""
+    undecided = clean_burned_in_text(data, prepared.dicom, context, LIMITS)
+    assert ("face" in undecided.doubt) == doubtful
+    released = clean_burned_in_text(data, prepared.dicom, context, LIMITS, [(1, 0, 0, 9, 9)])
+    dataset = dcmread(BytesIO(released.dicom))
+    assert dataset.RecognizableVisualFeatures == "NO"
+    assert {"113101", "113102"} <= {code.CodeValue for code in dataset.DeidentificationMethodCodeSequence}
+    assert clean_pixels(data).doubt == ""
 
 
 @pytest.mark.parametrize("boxes", ["", [[1, 2]], [[1, 2, 3, 4, "5"]], [[1, 2, 3, 4, 5]] * 20_001])

@@ -116,42 +116,49 @@ def test_nothing_of_a_person_is_in_any_byte(syntax: UID) -> None:
         for text in ("CANARY", "Jane", "19700101", "20010203", "67657865"):
             assert text.encode() not in output
             assert text.encode("utf-16-le") not in output
-    kept = dcmread(BytesIO(prepared.dicom))
-    assert kept.preamble == bytes(128)
-    assert not [element for element in kept.iterall() if element.tag.is_private]
-    shared = kept.SharedFunctionalGroupsSequence[0]
-    assert (shared.WindowCenter, shared.PatientName, shared.CodeMeaning) == (10, "P-7KQ2", "")
-    assert shared.PixelValueTransformationSequence[0].RescaleSlope == 1
-    assert kept.ImageType == ["ORIGINAL", "PRIMARY"]
+    dataset = dcmread(BytesIO(prepared.dicom))
+    assert dataset.preamble == bytes(128)
+    assert not [element for element in dataset.iterall() if element.tag.is_private]
+    shared_groups = dataset.SharedFunctionalGroupsSequence[0]
+    assert (shared_groups.WindowCenter, shared_groups.PatientName, shared_groups.CodeMeaning) == (10, "P-7KQ2", "")
+    assert shared_groups.PixelValueTransformationSequence[0].RescaleSlope == 1
+    assert dataset.ImageType == ["ORIGINAL", "PRIMARY"]
 
 
-def test_the_patient_is_the_one_that_the_receiver_knows() -> None:
-    kept = dcmread(BytesIO(prepare(file_of(with_canaries())).dicom))
-    assert (kept.PatientID, kept.PatientName, kept.PatientSex, kept.PatientAge) == ("P-7KQ2", "P-7KQ2", "F", "046Y")
-    assert (kept.StudyDate, kept.PatientBirthDate) == ("", "")
-    assert (kept.PatientIdentityRemoved, kept.LongitudinalTemporalInformationModified) == ("YES", "REMOVED")
-    assert kept.DeidentificationMethod[1] == "clinical-photo 2"
+def test_the_patient_module_is_that_of_the_assigned_patient() -> None:
+    dataset = dcmread(BytesIO(prepare(file_of(with_canaries())).dicom))
+    assert (dataset.PatientID, dataset.PatientName, dataset.PatientSex, dataset.PatientAge) == (
+        "P-7KQ2",
+        "P-7KQ2",
+        "F",
+        "046Y",
+    )
+    assert (dataset.StudyDate, dataset.PatientBirthDate) == ("", "")
+    assert (dataset.PatientIdentityRemoved, dataset.LongitudinalTemporalInformationModified) == ("YES", "REMOVED")
+    assert dataset.DeidentificationMethod[1] == "clinical-photo 2"
 
 
 @pytest.mark.parametrize(
-    ("profile", "said"), [("basic", ""), ("research-dates-shifted", "046Y"), ("clinical-photo", "046Y")]
+    ("profile", "age"), [("basic", ""), ("research-dates-shifted", "046Y"), ("clinical-photo", "046Y")]
 )
-def test_what_the_receiver_knows_is_written_only_as_far_as_the_profile_lets_it(profile: str, said: str) -> None:
+def test_sex_and_age_of_the_patient_are_written_only_where_the_profile_allows_it(profile: str, age: str) -> None:
     context = replace(CONTEXT, profile=find_profile(profile))
-    kept = dcmread(BytesIO(prepare_arrival(grey_file(PatientSex="F"), context=context, limits=LIMITS).dicom))
-    assert (kept.get("PatientAge", ""), kept.PatientSex) == (said, "F" if said else "")
+    dataset = dcmread(BytesIO(prepare_arrival(grey_file(PatientSex="F"), context=context, limits=LIMITS).dicom))
+    assert (dataset.get("PatientAge", ""), dataset.PatientSex) == (age, "F" if age else "")
 
 
 def test_dates_of_a_patient_are_shifted_by_the_same_days() -> None:
     context = replace(CONTEXT, profile=find_profile("research-dates-shifted"))
-    days = []
-    for day in ("20240110", "20240210"):
-        prepared = prepare_arrival(grey_file(StudyDate=day), context=context, limits=LIMITS)
-        kept = dcmread(BytesIO(prepared.dicom))
-        days.append((datetime.strptime(day, "%Y%m%d") - datetime.strptime(kept.StudyDate, "%Y%m%d")).days)
-    assert days == [-context.subject.days] * 2
-    assert days[0] >= 7
-    assert days[0] % 7 == 0
+    shifts_days = []
+    for study_date in ("20240110", "20240210"):
+        prepared = prepare_arrival(grey_file(StudyDate=study_date), context=context, limits=LIMITS)
+        dataset = dcmread(BytesIO(prepared.dicom))
+        shifts_days.append(
+            (datetime.strptime(study_date, "%Y%m%d") - datetime.strptime(dataset.StudyDate, "%Y%m%d")).days
+        )
+    assert shifts_days == [-context.subject.days] * 2
+    assert shifts_days[0] >= 7
+    assert shifts_days[0] % 7 == 0
 
 
 def test_the_manifest_says_what_was_done_and_never_a_value() -> None:
@@ -180,8 +187,8 @@ def test_the_oldest_are_not_told_apart() -> None:
 
 
 def test_a_file_keeps_its_own_burned_in_flag() -> None:
-    kept = dcmread(BytesIO(prepare(grey_file(BurnedInAnnotation="YES")).dicom))
-    assert kept.BurnedInAnnotation == "YES"
+    dataset = dcmread(BytesIO(prepare(grey_file(BurnedInAnnotation="YES")).dicom))
+    assert dataset.BurnedInAnnotation == "YES"
     assert "BurnedInAnnotation" not in dcmread(BytesIO(prepare(grey_file()).dicom))
 
 
@@ -218,9 +225,9 @@ def test_native_pixels_are_kept_in_little_endian(syntax: UID, dtype: type) -> No
         swapped = pixels.astype(pixels.dtype.newbyteorder(">")).tobytes()
         dataset["PixelData"].value = swapped + b"\x00" * (len(swapped) % 2)
     prepared = prepare(file_of(dataset, syntax))
-    kept = dcmread(BytesIO(prepared.dicom))
+    cleaned = dcmread(BytesIO(prepared.dicom))
     assert prepared.transfer_syntax_uid == ExplicitVRLittleEndian
-    assert np.array_equal(kept.pixel_array, pixels)
+    assert np.array_equal(cleaned.pixel_array, pixels)
     assert prepared.lossless
 
 
@@ -277,10 +284,10 @@ def test_comments_of_jpeg_2000_and_jpeg_ls_streams_go() -> None:
 
 def test_overlays_in_the_unused_bits_of_pixels_are_cleared() -> None:
     pixels = ramp(24, 32, np.uint16)
-    hidden = pixels | np.uint16(0x8000)
-    prepared = prepare(file_of(dataset_of(hidden, BitsStored=12, HighBit=11)))
-    kept = dcmread(BytesIO(prepared.dicom))
-    assert np.array_equal(np.frombuffer(kept.PixelData, "<u2").reshape(24, 32), pixels)
+    pixels_with_overlay = pixels | np.uint16(0x8000)
+    prepared = prepare(file_of(dataset_of(pixels_with_overlay, BitsStored=12, HighBit=11)))
+    cleaned = dcmread(BytesIO(prepared.dicom))
+    assert np.array_equal(np.frombuffer(cleaned.PixelData, "<u2").reshape(24, 32), pixels)
     assert "cleared" in prepared.notes[0]
 
 
@@ -292,8 +299,8 @@ def test_signed_pixels_keep_their_sign() -> None:
 
 
 def test_a_file_without_preamble_is_recognized() -> None:
-    whole = grey_file()
-    for data in (whole[132:], whole[132 + 12 + struct.unpack_from("<I", whole, 140)[0] :]):
+    file = grey_file()
+    for data in (file[132:], file[132 + 12 + struct.unpack_from("<I", file, 140)[0] :]):
         assert prepare(data).rows == 24
 
 
@@ -427,20 +434,20 @@ def test_a_bomb_of_depth_does_no_harm(tag: tuple[int, int]) -> None:
 
 
 def test_a_deflated_bomb_is_not_unfolded() -> None:
-    whole = file_of(dataset_of(ramp()), DeflatedExplicitVRLittleEndian)
-    meta = whole[: 132 + 12 + struct.unpack_from("<I", whole, 140)[0]]
-    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-    bomb = meta + b"".join(packer.compress(bytes(1 << 20)) for _ in range(64)) + packer.flush()
+    deflated = file_of(dataset_of(ramp()), DeflatedExplicitVRLittleEndian)
+    header = deflated[: 132 + 12 + struct.unpack_from("<I", deflated, 140)[0]]
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    bomb = header + b"".join(compressor.compress(bytes(1 << 20)) for _ in range(64)) + compressor.flush()
     assert len(bomb) < 100_000
     limits = DecodingLimits(max_inflated_bytes=4_000_000)
     tracemalloc.start()
     try:
-        refused = refusal(bomb, limits)
-        peak = tracemalloc.get_traced_memory()[1]
+        error = refusal(bomb, limits)
+        peak_bytes = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert refused.reason == "too-many-bytes"
-    assert peak < 20_000_000
+    assert error.reason == "too-many-bytes"
+    assert peak_bytes < 20_000_000
 
 
 def test_a_deflated_file_is_read_and_a_cut_one_is_refused() -> None:

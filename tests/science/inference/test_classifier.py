@@ -22,7 +22,7 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
 
 
 def test_probabilities_follow_the_cards_labels_and_sum_to_one(classifier: Classifier) -> None:
-    reading = classifier.classify(tiny.one_color(60, 200, 60))
+    reading = classifier.classify(tiny.uniform_image(60, 200, 60))
     assert list(reading.probabilities) == ["red", "green", "blue"]
     assert sum(reading.probabilities.values()) == pytest.approx(1)
     assert max(reading.probabilities, key=reading.probabilities.__getitem__) == "green"
@@ -31,15 +31,15 @@ def test_probabilities_follow_the_cards_labels_and_sum_to_one(classifier: Classi
 
 def test_the_temperature_flattens_the_probabilities(tmp_path: Path, classifier: Classifier) -> None:
     flat = Classifier.load(tiny.folder(tmp_path / "flat", temperature="4.0"))
-    image = tiny.one_color(150, 100, 100)
+    image = tiny.uniform_image(150, 100, 100)
     sharp = np.log(list(classifier.classify(image).probabilities.values()))
     soft = np.log(list(flat.classify(image).probabilities.values()))
     assert soft[0] - soft[1] == pytest.approx((sharp[0] - sharp[1]) / 4, rel=1e-4)
 
 
 def test_an_image_above_the_limit_is_novel(classifier: Classifier) -> None:
-    assert not classifier.classify(tiny.one_color(100, 100, 120)).novel
-    far = classifier.classify(tiny.one_color(255, 0, 0))
+    assert not classifier.classify(tiny.uniform_image(100, 100, 120)).novel
+    far = classifier.classify(tiny.uniform_image(255, 0, 0))
     assert far.novelty == pytest.approx(4, rel=1e-3)
     assert far.novel
 
@@ -62,7 +62,7 @@ def test_an_image_longer_than_any_of_training_is_novel(
 
 
 def test_evidence_lies_where_the_label_is(classifier: Classifier) -> None:
-    image = tiny.one_color(90, 90, 90, side=32)
+    image = tiny.uniform_image(90, 90, 90, side=32)
     image[:16, :16] = (250, 90, 90)
     evidence = classifier.classify(image).evidence
     assert evidence.shape == (4, 4)
@@ -80,7 +80,7 @@ def test_evidence_ignores_what_speaks_for_all_labels_alike() -> None:
 
 
 def test_the_same_image_reads_the_same_again_and_in_threads(classifier: Classifier) -> None:
-    images = [tiny.one_color(red, 100, 90) for red in range(60, 140, 5)]
+    images = [tiny.uniform_image(red, 100, 90) for red in range(60, 140, 5)]
     alone = [classifier.classify(image) for image in images]
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(classifier.classify, images))

@@ -88,5 +88,5 @@ def folder(at: Path, data: bytes | None = None, **changes: str) -> Path:
     return at
 
 
-def one_color(red: int, green: int, blue: int, side: int = 40) -> NDArray[np.uint8]:
+def uniform_image(red: int, green: int, blue: int, side: int = 40) -> NDArray[np.uint8]:
     return np.broadcast_to(np.array([red, green, blue], np.uint8), (side, side, 3)).copy()

@@ -33,7 +33,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> tuple[ListingRow, ...]:
         color = chance.integers(70, 190, 3)
         label = tiny.LABELS[int((color / 100 + np.array([0.0, 0.0, 0.35]) + chance.normal(0, 0.2, 3)).argmax())]
         path = folder / f"{index}.png"
-        Image.fromarray(tiny.one_color(*map(int, color))).save(path)
+        Image.fromarray(tiny.uniform_image(*map(int, color))).save(path)
         result.append(ListingRow(path, path.name, label, group=str(index // 3), split="val" if index < 150 else "test"))
     return tuple(result)
 

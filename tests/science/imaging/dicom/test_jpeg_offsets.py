@@ -41,9 +41,9 @@ def test_it_is_what_reading_the_whole_file_gives_whether_its_length_is_even_or_o
     parities = set()
     for seed in range(12):
         dicom = stored("JPEG", 64 + seed, seed)
-        found = span(dicom)
-        assert found is not None
-        start, length = found
+        jpeg_span = span(dicom)
+        assert jpeg_span is not None
+        start, length = jpeg_span
         assert (dicom[start : start + length], "image/jpeg") == original(dicom)
         parities.add(length % 2)
     assert parities == {0, 1}
@@ -69,8 +69,8 @@ def test_a_table_of_offsets_that_claims_another_length_is_not_believed(value: in
     assert span(bytes(dicom)) is None
 
 
-def test_what_does_not_begin_as_a_jpeg_is_not_handed_out() -> None:
+def test_a_frame_without_the_header_of_a_jpeg_is_not_returned() -> None:
     dicom = stored("JPEG")
-    found = span(dicom)
-    assert found is not None
-    assert span(dicom[: found[0]] + b"\x00" + dicom[found[0] + 1 :]) is None
+    jpeg_span = span(dicom)
+    assert jpeg_span is not None
+    assert span(dicom[: jpeg_span[0]] + b"\x00" + dicom[jpeg_span[0] + 1 :]) is None

@@ -64,10 +64,10 @@ def test_an_object_of_any_kind_is_kept_without_identity_under_every_profile(kind
 
 
 @pytest.mark.parametrize("kind", kinds.KINDS)
-def test_the_last_look_reads_every_kind_and_finds_nobody(kind: str) -> None:
+def test_the_phi_scan_reads_every_kind_and_finds_no_identity(kind: str) -> None:
     prepared = prepare(kinds.KINDS[kind][0]())
-    found = PhiScanner(["Aisha Rahman", "H-4711"], read_pixels=False).scan("IMG_0001", prepared.dicom)
-    assert not [one for one in found if "known" in one.kind or "cannot" in one.kind]
+    findings = PhiScanner(["Aisha Rahman", "H-4711"], read_pixels=False).scan("IMG_0001", prepared.dicom)
+    assert not [finding for finding in findings if "known" in finding.kind or "cannot" in finding.kind]
 
 
 @pytest.mark.parametrize("kind", ["report", "ecg", "float map"])
@@ -98,14 +98,14 @@ def test_a_report_whose_content_a_profile_takes_out_says_so() -> None:
 
 
 def test_waveforms_keep_their_samples_under_every_profile_in_units_and_without_their_annotations() -> None:
-    raw = np.frombuffer(dcmread(BytesIO(kinds.ecg())).WaveformSequence[0].WaveformData, "<i2").reshape(-1, 3)
+    samples = np.frombuffer(dcmread(BytesIO(kinds.ecg())).WaveformSequence[0].WaveformData, "<i2").reshape(-1, 3)
     for profile in PROFILES:
         prepared = prepare(kinds.ecg(), replace(CONTEXT, profile=find_profile(profile)))
         group = content_of(prepared.dicom)["waveforms"][0]
         assert (group["frequency_hz"], group["samples"], group["shown"]) == (250.0, 1000, 1000)
-        assert np.allclose(group["channels"][1]["values"], raw[:, 1] * 1.25, atol=0.01)
+        assert np.allclose(group["channels"][1]["values"], samples[:, 1] * 1.25, atol=0.01)
         assert group["channels"][1]["unit"] == "uV"
-    assert [one["name"] for one in group["channels"]] == ["I", "II", "III"]
+    assert [channel["name"] for channel in group["channels"]] == ["I", "II", "III"]
 
 
 def test_bits_of_samples_that_are_not_stored_bits_are_cleared() -> None:
@@ -114,10 +114,10 @@ def test_bits_of_samples_that_are_not_stored_bits_are_cleared() -> None:
     group.ChannelDefinitionSequence[0].WaveformBitsStored = 12
     samples = (np.arange(3000, dtype="<u2") | 0x7000).reshape(-1, 3)
     group["WaveformData"].value = samples.tobytes()
-    kept = dcmread(BytesIO(prepare(kinds.written(dataset)).dicom)).WaveformSequence[0].WaveformData
-    table = np.frombuffer(kept, "<i2").reshape(-1, 3)
-    assert int(np.abs(table[:, 0]).max()) < 2**11
-    assert np.array_equal(table[:, 1].view("<u2"), samples[:, 1])
+    cleaned_data = dcmread(BytesIO(prepare(kinds.written(dataset)).dicom)).WaveformSequence[0].WaveformData
+    cleaned_samples = np.frombuffer(cleaned_data, "<i2").reshape(-1, 3)
+    assert int(np.abs(cleaned_samples[:, 0]).max()) < 2**11
+    assert np.array_equal(cleaned_samples[:, 1].view("<u2"), samples[:, 1])
 
 
 def test_samples_that_read_like_writing_wait_for_a_person() -> None:
@@ -165,19 +165,19 @@ def test_a_document_waits_for_a_person_under_every_profile(
 def test_a_document_that_a_person_released_has_its_pages_and_nothing_beside_them() -> None:
     received = kinds.document()
     prepared = prepare(received)
-    kept = clean_burned_in_text(received, prepared.dicom, OPEN, LIMITS, ())
-    dataset = dcmread(BytesIO(kept.dicom))
-    assert (kept.doubt, dataset.BurnedInAnnotation) == ("", "NO")
+    released = clean_burned_in_text(received, prepared.dicom, OPEN, LIMITS, ())
+    dataset = dcmread(BytesIO(released.dicom))
+    assert (released.doubt, dataset.BurnedInAnnotation) == ("", "NO")
     pdf = PdfReader(BytesIO(dataset.EncapsulatedDocument))
     assert "Left lung: mass of 31 mm" in pdf.pages[1].extract_text()
     assert not pdf.attachments
     assert not pdf.metadata
-    for gone in (b"Gregory", b"letter-of-aisha", b"app.alert", b"JavaScript", b"/Author"):
-        assert gone not in kept.dicom
-    content = content_of(kept.dicom)["document"]
+    for removed in (b"Gregory", b"letter-of-aisha", b"app.alert", b"JavaScript", b"/Author"):
+        assert removed not in released.dicom
+    content = content_of(released.dicom)["document"]
     assert (content["pages"], content["media_type"]) == (2, "application/pdf")
     assert "Page 2" in content["texts"][1]
-    page = decoded(render_file(kept.dicom, 400, frame=1))
+    page = decoded(render_file(released.dicom, 400, frame=1))
     assert page.shape == (400, 310, 3)
     assert page.min() < 60 < 250 < page.max()
 
@@ -211,16 +211,16 @@ def test_a_clinical_document_is_shown_as_its_text_and_never_with_entities() -> N
 def test_segments_are_drawn_in_their_colors_over_a_neutral_ground(kind: str) -> None:
     prepared = prepare(kinds.segmentation(kind=kind))
     content = content_of(prepared.dicom)
-    assert [one["label"] for one in content["segments"]] == ["Liver", "Mass"]
-    colors = [tuple(bytes.fromhex(one["color"][1:])) for one in content["segments"]]
+    assert [segment["label"] for segment in content["segments"]] == ["Liver", "Mass"]
+    colors = [tuple(bytes.fromhex(segment["color"][1:])) for segment in content["segments"]]
     for frame, (row, column), color in ((0, (5, 6), colors[0]), (1, (8, 12), colors[1])):
         picture = read_frame(prepared.dicom, frame)
         assert tuple(picture[0, 0]) == BACKGROUND
-        strength = 0.5 if kind == "FRACTIONAL" else 1.0
-        wanted = np.array(BACKGROUND) + strength * (np.array(color) - np.array(BACKGROUND))
-        assert np.abs(picture[row, column] - wanted).max() <= 1
-    shown = [1, 2, 1] if kind != "LABELMAP" else [None] * 3
-    assert content["frame_segments"] == shown
+        opacity = 0.5 if kind == "FRACTIONAL" else 1.0
+        expected = np.array(BACKGROUND) + opacity * (np.array(color) - np.array(BACKGROUND))
+        assert np.abs(picture[row, column] - expected).max() <= 1
+    frame_segments = [1, 2, 1] if kind != "LABELMAP" else [None] * 3
+    assert content["frame_segments"] == frame_segments
 
 
 def test_a_number_that_a_label_map_does_not_explain_is_not_passed_over() -> None:
@@ -245,12 +245,15 @@ def rle_bits(frame: bytes) -> bytes:
 @pytest.mark.parametrize("packed", ["deflated", "rle"])
 def test_packed_bits_are_unfolded_without_any_loss(packed: str) -> None:
     dataset = dcmread(BytesIO(kinds.segmentation()))
-    dataset.Columns = 29  # frames no longer begin at whole bytes
+    dataset.Columns = 29  # frames no longer start at byte boundaries
     bits = np.random.default_rng(1).integers(0, 2, (3, 20 * 29), np.uint8)
-    frames = [np.packbits(one, bitorder="little").tobytes() for one in bits]
+    frames = [np.packbits(frame_bits, bitorder="little").tobytes() for frame_bits in bits]
     if packed == "deflated":
-        squeezer = [zlib.compressobj(wbits=-15) for _ in frames]
-        streams = [one.compress(frame) + one.flush() for one, frame in zip(squeezer, frames, strict=True)]
+        compressors = [zlib.compressobj(wbits=-15) for _ in frames]
+        streams = [
+            compressor.compress(frame) + compressor.flush()
+            for compressor, frame in zip(compressors, frames, strict=True)
+        ]
         syntax = UID("1.2.840.10008.1.2.8.1")
     else:
         streams, syntax = [rle_bits(frame) for frame in frames], RLELossless
@@ -261,7 +264,7 @@ def test_packed_bits_are_unfolded_without_any_loss(packed: str) -> None:
     if packed == "deflated":
         data = with_syntax(kinds.written(dataset, RLELossless), syntax)
     prepared = prepare(data)
-    assert all(np.array_equal(read_stored(prepared.dicom, at)[0].ravel(), bits[at]) for at in range(3))
+    assert all(np.array_equal(read_stored(prepared.dicom, frame)[0].ravel(), bits[frame]) for frame in range(3))
     assert "decompressed" in prepared.notes[0]
 
 
@@ -359,7 +362,7 @@ def test_a_document_in_an_object_of_another_kind_is_emptied() -> None:
 
 
 def test_a_plan_says_its_prescription_and_beams() -> None:
-    sections = {one["title"]: one["rows"] for one in content_of(prepare(kinds.plan()).dicom)["sections"]}
+    sections = {section["title"]: section["rows"] for section in content_of(prepare(kinds.plan()).dicom)["sections"]}
     assert sections["Prescription"][0][-1] == "prescribed 60 Gy"
     assert sections["Beams"] == [["1", "Field 1", "static photon", "6 MeV", "0°", "2", "116 MU"]]
     structures = content_of(prepare(kinds.structures()).dicom)["sections"][0]["rows"]

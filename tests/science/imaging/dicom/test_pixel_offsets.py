@@ -21,11 +21,11 @@ def frame(data: bytes, number: int) -> bytes | None:
 
 
 def spans_of(data: bytes, number: int) -> Spans | None:
-    def read(at: int, length: int) -> bytes:
-        return data[at : at + length]
+    def read(offset: int, length: int) -> bytes:
+        return data[offset : offset + length]
 
-    place = locate_pixels(read, len(data))
-    return locate_frame(read, place, number) if place is not None else None
+    location = locate_pixels(read, len(data))
+    return locate_frame(read, location, number) if location is not None else None
 
 
 def compressed(frames: list[bytes], **more: object) -> bytes:
@@ -107,8 +107,10 @@ def test_what_pydicom_finds_is_found() -> None:
     dataset.compress(RLELossless, generate_instance_uid=False)
     data = BytesIO()
     dcmwrite(data, dataset, enforce_file_format=True)
-    kept = dcmread(BytesIO(data.getvalue()))
-    assert [frame(data.getvalue(), n) for n in range(3)] == list(generate_frames(kept.PixelData, number_of_frames=3))
+    decoded = dcmread(BytesIO(data.getvalue()))
+    assert [frame(data.getvalue(), number) for number in range(3)] == list(
+        generate_frames(decoded.PixelData, number_of_frames=3)
+    )
 
 
 GOOD = compressed(FRAMES)

@@ -37,14 +37,14 @@ def bytes_of(name: str) -> bytes:
 
 
 def raw(dataset: Dataset) -> dict[int, object]:
-    """Each element as the file has it, undecoded, but for the two that change."""
-    kept = {}
+    """Each element as it is encoded in the file, without the two UIDs that change."""
+    values = {}
     for tag in sorted(dataset.keys()):
         if tag not in (0x0020000D, 0x0020000E):
             element = dataset.get_item(tag)
             value = element.value if element is not None else None
-            kept[int(tag)] = [raw(item) for item in value] if isinstance(value, pydicom.Sequence) else value
-    return kept
+            values[int(tag)] = [raw(item) for item in value] if isinstance(value, pydicom.Sequence) else value
+    return values
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -149,9 +149,9 @@ def test_a_jpeg_cut_at_61_percent_says_how_much_of_it_is_there() -> None:
     data = encode(cells(600, 800), "JPEG", quality=90)
     refused = refusal(data[: len(data) * 61 // 100])
     assert refused.reason == "truncated"
-    found = re.search(r"About (\d+)%", refused.message)
-    assert found
-    assert 50 <= int(found[1]) <= 72
+    share = re.search(r"About (\d+)%", refused.message)
+    assert share
+    assert 50 <= int(share[1]) <= 72
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "BMP", "WEBP"])

@@ -32,13 +32,13 @@ _MOST_PIXELS = 700_000
 
 
 def files() -> list[Path]:
-    found = []
+    paths = []
     for path in sorted(FOLDER.rglob("*")):
         if path.is_file() and path.stat().st_size < 6_000_000:
             with path.open("rb") as file:
                 if is_dicom(file.read(132)):
-                    found.append(path)
-    return found
+                    paths.append(path)
+    return paths
 
 
 def values_of(dataset: Dataset, frame: int) -> Dataset:
@@ -95,7 +95,7 @@ def compared(path: Path, counts: Counter[str]) -> None:
     if prepared.frames == 0 or prepared.rows * prepared.columns > _MOST_PIXELS:
         counts["without pixels, or large"] += 1
         return
-    kept, received = dcmread(BytesIO(prepared.dicom)), dcmread(path, force=True)
+    cleaned, received = dcmread(BytesIO(prepared.dicom)), dcmread(path, force=True)
     for frame in sorted({0, prepared.frames // 2, prepared.frames - 1}):
         stored, photometric = read_stored(prepared.dicom, frame)
         try:
@@ -117,32 +117,32 @@ def compared(path: Path, counts: Counter[str]) -> None:
             assert np.array_equal(picture, colors >> (bits - 8) if deep else colors), f"{path.name}: palette"
             counts["palette"] += 1
         elif prepared.samples == 3:
-            compare_colors(path, picture, reference, received, kept, counts)
+            compare_colors(path, picture, reference, received, cleaned, counts)
         else:
-            shares = wanted_levels(reference, kept, frame)
+            shares = wanted_levels(reference, cleaned, frame)
             if shares is None:
                 counts["without a window"] += 1
                 continue
-            exact = shares * 255
-            # Where a share falls between two levels, either is right: the sums are done in another order.
-            between = np.abs(exact - np.floor(exact) - 0.5) < 1e-6
-            assert np.array_equal(picture[..., 0][~between], np.rint(exact)[~between]), f"{path.name}: levels"
-            assert np.abs(picture[..., 0] - exact).max() <= 0.5 + 1e-6
+            expected_levels = shares * 255
+            # Halfway between two levels either is right, since the order of floating-point operations differs.
+            at_half = np.abs(expected_levels - np.floor(expected_levels) - 0.5) < 1e-6
+            assert np.array_equal(picture[..., 0][~at_half], np.rint(expected_levels)[~at_half]), f"{path.name}: levels"
+            assert np.abs(picture[..., 0] - expected_levels).max() <= 0.5 + 1e-6
             counts["grey levels"] += 1
 
 
 def compare_colors(
-    path: Path, picture: NDArray[Any], raw: NDArray[Any], received: Dataset, kept: Dataset, counts: Counter[str]
+    path: Path, picture: NDArray[Any], raw: NDArray[Any], received: Dataset, cleaned: Dataset, counts: Counter[str]
 ) -> None:
     photometric = str(received.PhotometricInterpretation)
-    lossy = "JPEGBaseline" in kept.file_meta.TransferSyntaxUID.keyword
+    lossy = "JPEGBaseline" in cleaned.file_meta.TransferSyntaxUID.keyword
     if lossy or photometric in ("YBR_ICT", "YBR_RCT"):
         counts["color by another decoder"] += 1
         return
     if photometric.startswith("YBR_FULL"):
         raw = convert_color_space(raw, photometric, "RGB")
-    shown = raw >> max(0, int(received.BitsStored) - 8)
-    assert np.array_equal(picture, shown), f"{path.name}: colors"
+    expected = raw >> max(0, int(received.BitsStored) - 8)
+    assert np.array_equal(picture, expected), f"{path.name}: colors"
     counts["color"] += 1
 
 

@@ -40,10 +40,10 @@ def test_a_thin_image_keeps_at_least_one_pixel() -> None:
 @pytest.mark.parametrize("size", [64, 100, 256, 512, 600, 2_000])
 def test_the_short_way_of_a_jpeg_shows_the_same_picture(size: int) -> None:
     dicom = stored(encode(cells(480, 640), "JPEG", quality=92))
-    quick = decoded(render_file(dicom, size, "png"))
-    whole = decoded(render(read_frame(dicom), size, "png"))
-    assert quick.shape == whole.shape
-    assert np.abs(quick.astype(int) - whole).mean() < 3
+    from_scaled_jpeg = decoded(render_file(dicom, size, "png"))
+    from_all_pixels = decoded(render(read_frame(dicom), size, "png"))
+    assert from_scaled_jpeg.shape == from_all_pixels.shape
+    assert np.abs(from_scaled_jpeg.astype(int) - from_all_pixels).mean() < 3
 
 
 def test_a_jpeg_that_came_upright_is_handed_out_as_it_came() -> None:
