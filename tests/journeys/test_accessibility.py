@@ -56,8 +56,11 @@ def visit(page: Page, server: Server, path: str) -> list[str]:
     """Open a page, wait until it is quiet, and say what axe finds."""
     page.goto(f"{server.url}{path}")
     page.wait_for_load_state("networkidle")
-    found = Axe().run(page, options=AXE_OPTIONS)
-    return [f"{path}: {one['id']}: {one['nodes'][0]['html'][:160]}" for one in found.response["violations"]]
+    results = Axe().run(page, options=AXE_OPTIONS)
+    return [
+        f"{path}: {violation['id']}: {violation['nodes'][0]['html'][:160]}"
+        for violation in results.response["violations"]
+    ]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

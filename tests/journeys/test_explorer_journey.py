@@ -54,8 +54,8 @@ def cells(page: Page) -> Locator:
 def violations(page: Page) -> list[str]:
     from axe_playwright_python.sync_playwright import Axe
 
-    found = Axe().run(page, options=AXE_OPTIONS)
-    return [f"{one['id']}: {one['nodes'][0]['html'][:200]}" for one in found.response["violations"]]
+    results = Axe().run(page, options=AXE_OPTIONS)
+    return [f"{violation['id']}: {violation['nodes'][0]['html'][:200]}" for violation in results.response["violations"]]
 
 
 def choose_in(page: Page, field: str, option: str | re.Pattern[str]) -> None:
@@ -73,7 +73,7 @@ def test_a_folder_is_uploaded_into_a_place_and_its_images_are_sorted(
     page.on("pageerror", lambda error: errors.append(str(error)))
     sign_in(page, server, Role.TECHNOLOGIST)
 
-    # Found by its code, opened, and given a study.
+    # The patient is found by its code and opened, and a study is added.
     page.goto(f"{server.url}/images")
     page.get_by_role("searchbox", name=re.compile("Search code")).fill(code)
     expect(page.get_by_label("1 patient here")).to_be_visible()
@@ -86,7 +86,7 @@ def test_a_folder_is_uploaded_into_a_place_and_its_images_are_sorted(
     expect(page.get_by_role("heading", name=re.compile("Smear of day 1"))).to_be_visible()
     assert violations(page) == []
 
-    # A whole folder, into the study that is open.
+    # A folder is uploaded into the open study.
     page.get_by_role("button", name="Upload here").first.click()
     choose_in(page, "Pathway", re.compile("smear", re.IGNORECASE))
     assert violations(page) == []
@@ -98,7 +98,7 @@ def test_a_folder_is_uploaded_into_a_place_and_its_images_are_sorted(
     expect(page.get_by_label("5 images here")).to_be_visible()
     assert violations(page) == []
 
-    # Chosen by click and Shift, by Ctrl, and by the keyboard alone.
+    # Images are selected by click with Shift, with Ctrl, and by keyboard only.
     cells(page).nth(0).click()
     cells(page).nth(3).click(modifiers=["Shift"])
     expect(page.get_by_text("4 images selected")).to_be_visible()
@@ -121,7 +121,7 @@ def test_a_folder_is_uploaded_into_a_place_and_its_images_are_sorted(
     expect(page.get_by_text("2 images selected")).to_be_visible()
     assert violations(page) == []
 
-    # Moved into a new series of the same study.
+    # Two images are moved into a new series of the same study.
     page.get_by_role("button", name="Move", exact=True).click()
     choose_in(page, "Study", "Smear of day 1")
     choose_in(page, "Series", "A new series")
@@ -132,7 +132,7 @@ def test_a_folder_is_uploaded_into_a_place_and_its_images_are_sorted(
     expect(page.get_by_label("2 series here")).to_be_visible()
     expect(cells(page).filter(has_text="2 images")).to_have_count(1)
 
-    # Named, and one image destroyed: only with the patient's code typed.
+    # The series is renamed, and an image is deleted after the patient's code is typed.
     cells(page).filter(has_text="2 images").click()
     page.get_by_role("button", name="Rename").click()
     page.get_by_role("textbox", name="Description").fill("Feathered edge")
@@ -147,12 +147,12 @@ def test_a_folder_is_uploaded_into_a_place_and_its_images_are_sorted(
     delete.click()
     expect(page.get_by_label("1 image here")).to_be_visible()
 
-    # Any identifier leads to it, and the list tells the same as the tiles.
-    listed = httpx.get(
+    # It is found by any identifier, and the list shows the same as the tiles.
+    studies = httpx.get(
         f"{server.url}/api/studies?patient_id={patient_id}", headers=headers(server, Role.VIEWER)
     ).json()["items"]
-    assert [(one["series"], one["images"]) for one in listed] == [(2, 4)]
-    page.goto(f"{server.url}/images?view=list&query={listed[0]['study_uid']}")
+    assert [(study["series"], study["images"]) for study in studies] == [(2, 4)]
+    page.goto(f"{server.url}/images?view=list&query={studies[0]['study_uid']}")
     expect(page.get_by_label("1 patient here")).to_be_visible()
     expect(cells(page).first).to_contain_text(code)
     page.get_by_text("Studies", exact=True).first.click()
@@ -161,22 +161,22 @@ def test_a_folder_is_uploaded_into_a_place_and_its_images_are_sorted(
     page.go_back()
     expect(page.get_by_label("1 patient here")).to_be_visible()
 
-    # The same in the dark.
+    # The same pages in the dark color scheme.
     dark = browser.new_context(color_scheme="dark", storage_state=context.storage_state())
-    in_the_dark = dark.new_page()
-    found = [
-        one
+    dark_page = dark.new_page()
+    dark_violations = [
+        violation
         for address in (
             "/images",
             f"/images?patient_id={patient_id}",
-            f"/images?study_id={listed[0]['id']}&show=images",
-            f"/images?study_id={listed[0]['id']}&show=images&view=list",
+            f"/images?study_id={studies[0]['id']}&show=images",
+            f"/images?study_id={studies[0]['id']}&show=images&view=list",
         )
-        for one in visit(in_the_dark, server, address)
+        for violation in visit(dark_page, server, address)
     ]
     dark.close()
     context.close()
-    assert (found, errors) == ([], [])
+    assert (dark_violations, errors) == ([], [])
 
 
 def test_files_that_are_dropped_go_where_they_are_let_go(browser: Browser, server: Server) -> None:
@@ -199,7 +199,7 @@ def test_files_that_are_dropped_go_where_they_are_let_go(browser: Browser, serve
     target.dispatch_event("dragover", {"dataTransfer": dropped})
     expect(page.get_by_text("Drop to upload into Dropped upon")).to_be_visible()
     target.dispatch_event("drop", {"dataTransfer": dropped})
-    # There is one pathway only: nothing is to be asked.
+    # There is only one pathway, so the app does not ask for it.
     expect(page.get_by_text("1 of 1 file processed, 1 accepted")).to_be_visible()
     expect(page.get_by_label("1 series here")).to_be_visible()
     page.context.close()
@@ -228,8 +228,8 @@ def test_on_a_phone_a_tap_opens_and_boxes_choose(browser: Browser, server: Serve
     cells(page).nth(1).tap()
     expect(page.get_by_text("2 images selected")).to_be_visible()
     assert violations(page) == []
-    found = visit(page, server, f"/images?patient_id={patient_id}&show=images&view=list")
-    assert found == []
+    list_violations = visit(page, server, f"/images?patient_id={patient_id}&show=images&view=list")
+    assert list_violations == []
     assert page.locator("html").evaluate("node => node.scrollWidth") == 360
     context.close()
 

@@ -30,8 +30,8 @@ def run_medhub(server: Server, *arguments: str) -> subprocess.CompletedProcess[s
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
-def whole_field(folder: Path) -> Path:
-    """A picture that is no single cell: many discs, as in a smear seen from afar."""
+def smear_field(folder: Path) -> Path:
+    """A picture of many discs, as a smear at low magnification, instead of a single cell."""
     random = np.random.default_rng(5)
     y, x = np.mgrid[:480, :640]
     picture = np.full((480, 640, 3), (232, 220, 214), np.float64)
@@ -44,9 +44,9 @@ def whole_field(folder: Path) -> Path:
 
 
 def broken_file(folder: Path) -> Path:
-    whole = next(CELLS.glob("platelet/*")).read_bytes()
+    content = next(CELLS.glob("platelet/*")).read_bytes()
     path = folder / "cut-off.jpg"
-    path.write_bytes(whole[: len(whole) // 2])
+    path.write_bytes(content[: len(content) // 2])
     return path
 
 
@@ -55,7 +55,7 @@ def test_a_photograph_becomes_a_signed_report(browser: Browser, server: Server, 
         missing("pdftotext (poppler-utils)")
     cells = [sorted(CELLS.glob(f"{kind}/*"))[0] for kind in ("eosinophil", "lymphocyte", "neutrophil", "platelet")]
     page = browser.new_page()
-    code = register_and_upload(page, server, [*cells, whole_field(tmp_path), broken_file(tmp_path)])
+    code = register_and_upload(page, server, [*cells, smear_field(tmp_path), broken_file(tmp_path)])
     page.context.close()
 
     page = browser.new_page()
@@ -67,15 +67,11 @@ def test_a_photograph_becomes_a_signed_report(browser: Browser, server: Server, 
     assert NAME.split()[0] in text
     assert "not a medical device" in text
     assert "Red cells only" in text
-    verified = run_medhub(server, "report", "verify", str(report), "--json")
-    found = json.loads(verified.stdout)
-    assert (verified.returncode, found["intact"], found["authentic"], found["facts_digest_matches"]) == (
-        0,
-        True,
-        True,
-        True,
-    )
-    assert NAME not in verified.stdout
+    process = run_medhub(server, "report", "verify", str(report), "--json")
+    verification = json.loads(process.stdout)
+    assert process.returncode == 0
+    assert (verification["intact"], verification["authentic"], verification["facts_digest_matches"]) == (True,) * 3
+    assert NAME not in process.stdout
 
     altered = tmp_path / "altered.pdf"
     altered.write_bytes(report.read_bytes().replace(b"%PDF-1.7", b"%PDF-1.6", 1) + b" ")
@@ -103,8 +99,8 @@ def register_and_upload(page: Page, server: Server, files: list[Path]) -> str:
     page.get_by_role("button", name="Register patient").click()
     heading = page.get_by_role("heading", name=re.compile("Patient P-"))
     heading.wait_for()
-    found = re.search(r"P-\w+", heading.inner_text())
-    assert found is not None
+    code_match = re.search(r"P-\w+", heading.inner_text())
+    assert code_match is not None
     page.get_by_role("link", name="Upload images").first.click()
     page.get_by_role("button", name="Choose files").wait_for()
     page.locator("input[type=file]").first.set_input_files(files)
@@ -112,7 +108,7 @@ def register_and_upload(page: Page, server: Server, files: list[Path]) -> str:
     expect(page.get_by_text("Quarantined").first).to_be_visible()
     expect(page.get_by_text(re.compile("Export it again|cut off|ends", re.IGNORECASE)).first).to_be_visible()
     expect(page.get_by_text("Uncertain").first).to_be_visible()
-    return found.group()
+    return code_match.group()
 
 
 def read_and_sign(page: Page, server: Server, code: str, folder: Path, *, images: int) -> Path:

@@ -247,10 +247,10 @@ def examine(app: AppContext, upload: Upload, files: list[bytes]) -> None:
         (case,) = session.scalars(select(Case))
         entries = list(session.scalars(select(AuditEntry)))
         jobs = Counter(session.scalars(select(Job.state)))
-        named = set(session.scalars(select(PatientBlob.digest)))
+        named_digests = set(session.scalars(select(PatientBlob.digest)))
         chain = verify_chain(session)
 
-    # Every acknowledged file is there, exactly once, under the image that was named.
+    # Every acknowledged file is stored exactly once, as the image of the response.
     outcomes = Counter(outcome for _, outcome in upload.outcomes)
     assert outcomes["quarantined"] == arrivals["quarantined"] == 0
     assert len(images) == len(receipts) == arrivals["accepted"] == IMAGES
@@ -263,7 +263,7 @@ def examine(app: AppContext, upload: Upload, files: list[bytes]) -> None:
         for digest in (image.blob, image.thumbnail):
             assert hashlib.sha256(app.blobs.get(str(digest))).hexdigest() == digest
 
-    # Every image has its prediction, once, or was given up in words that a person sees.
+    # Every image has exactly one prediction, or is shown as unreadable.
     assert {image.study_id for image in images} == {case.study_id}
     assert {image.state for image in images} <= {"read", "unreadable"}
     for image in images:
@@ -272,14 +272,16 @@ def examine(app: AppContext, upload: Upload, files: list[bytes]) -> None:
         assert {image.state for image in images} == {"read"}
         assert set(jobs) == {"done"}
 
-    # Nothing lies about but what a killed process had not named yet, and that can be swept.
-    assert named <= set(app.blobs.digests())
+    # The only other blobs are those without a row of a killed process, and they can be deleted.
+    assert named_digests <= set(app.blobs.digests())
     patient_blobs.delete_orphaned_blobs(app, older_than_s=-1)
-    assert set(app.blobs.digests()) == named
+    assert set(app.blobs.digests()) == named_digests
 
-    # The audit tells it once, and holds.
+    # The audit log has one entry for each image, and its chain is intact.
     assert chain.broken_at is None
-    accepted = [e for e in entries if e.action == "image.receive" and e.detail["outcome_of_file"] == "accepted"]
-    assert sorted(str(e.detail["image_id"]) for e in accepted) == sorted(image.id for image in images)
-    made = Counter(e.object_id for e in entries if e.action == "prediction.make")
-    assert made == {image.id: 1 for image in images if image.state == "read"}
+    accepted = [
+        entry for entry in entries if entry.action == "image.receive" and entry.detail["outcome_of_file"] == "accepted"
+    ]
+    assert sorted(str(entry.detail["image_id"]) for entry in accepted) == sorted(image.id for image in images)
+    prediction_entries = Counter(entry.object_id for entry in entries if entry.action == "prediction.make")
+    assert prediction_entries == {image.id: 1 for image in images if image.state == "read"}

@@ -24,7 +24,7 @@ from tests.factories.accounts import PASSWORD
 from tests.factories.servers import small_ct, written
 from tests.journeys.test_kill import EMAIL, PATIENCE_S, Server, wait_for
 
-OBJECTS, IN_ONE = 1_000, 50
+OBJECTS, OBJECTS_PER_REQUEST = 1_000, 50
 KIND = {"Content-Type": 'multipart/related; type="application/dicom"; boundary=objects'}
 
 
@@ -58,11 +58,13 @@ def server(data: Path) -> Iterator[Server]:
 
 def message(numbers: range) -> bytes:
     objects = (written(small_ct(n, study="1.2.3", series=f"1.2.3.{n % 4}", patient="4711")) for n in numbers)
-    return b"".join(b"--objects\r\n\r\n" + one + b"\r\n" for one in objects) + b"--objects--\r\n"
+    return b"".join(b"--objects\r\n\r\n" + content + b"\r\n" for content in objects) + b"--objects--\r\n"
 
 
 def test_what_was_acknowledged_by_stow_is_there_once_after_a_kill(server: Server, data: Path) -> None:
-    bodies = [message(range(start, start + IN_ONE)) for start in range(1, OBJECTS + 1, IN_ONE)]
+    bodies = [
+        message(range(start, start + OBJECTS_PER_REQUEST)) for start in range(1, OBJECTS + 1, OBJECTS_PER_REQUEST)
+    ]
     waiting: queue.Queue[int] = queue.Queue()
     for number in range(len(bodies)):
         waiting.put(number)
@@ -95,7 +97,7 @@ def test_what_was_acknowledged_by_stow_is_there_once_after_a_kill(server: Server
     up.set()
     for thread in threads:
         thread.start()
-    moment = random.Random(1).randrange(2 * IN_ONE, OBJECTS // 2)  # noqa: S311 - a moment, not a secret
+    moment = random.Random(1).randrange(2 * OBJECTS_PER_REQUEST, OBJECTS // 2)  # noqa: S311 - a moment, not a secret
     wait_for(lambda: len(acknowledged) >= moment or bool(strange), f"acknowledgement {moment}")
     up.clear()
     server.kill()

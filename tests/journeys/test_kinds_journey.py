@@ -48,9 +48,9 @@ def images_of(server: Server) -> dict[str, str]:
     """Ids of the stored objects by modality."""
     app = build(Settings(data=server.data))
     with app.database.reading() as session:
-        found = {one.modality: one.id for one in session.scalars(select(Image))}
+        image_ids = {image.modality: image.id for image in session.scalars(select(Image))}
     app.close()
-    return found
+    return image_ids
 
 
 def test_each_kind_is_shown_as_what_it_is_and_a_document_is_read_first(

@@ -59,8 +59,8 @@ Api = Callable[..., Any]
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> tuple[Path, Path, Path]:
-    """The folders of pathways and classifiers, and that of the data, with people in it."""
+def folders(tmp_path: Path) -> tuple[Path, Path, Path]:
+    """The folders of pathways, classifiers and data, with the users of a project."""
     if importlib.util.find_spec("torch") is None:
         missing("torch (the extra train)")
     pathways, classifiers = lay_out(tmp_path)
@@ -82,12 +82,12 @@ def places(tmp_path: Path) -> tuple[Path, Path, Path]:
 
 
 @pytest.fixture
-def api(places: tuple[Path, Path, Path]) -> Iterator[Callable[[str], Api]]:
-    """Calls of a running server, by person; what is refused raises."""
-    pathways, classifiers, data = places
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+def api(folders: tuple[Path, Path, Path]) -> Iterator[Callable[[str], Api]]:
+    """Calls of a running server by a user; a refused call raises."""
+    pathways, classifiers, data = folders
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
     environment = {
         **os.environ,
         "MEDHUB_PATHWAYS": str(pathways),
@@ -106,22 +106,22 @@ def api(places: tuple[Path, Path, Path]) -> Iterator[Callable[[str], Api]]:
         except httpx.TransportError:
             return False
 
-    def of(person: str) -> Api:
-        if person not in clients:
-            form = {"username": f"{person}@lab.example", "password": PASSWORD}
+    def calls_of(user_name: str) -> Api:
+        if user_name not in clients:
+            form = {"username": f"{user_name}@lab.example", "password": PASSWORD}
             token = httpx.post(f"{url}/api/auth/token", data=form).json()["access_token"]
-            clients[person] = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=60)
+            clients[user_name] = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=60)
 
-        def call(method: str, path: str, **sent: Any) -> Any:
-            answer = clients[person].request(method, path, **sent)
-            assert answer.status_code < 300, answer.text
-            return answer.json()
+        def call(method: str, path: str, **arguments: Any) -> Any:
+            response = clients[user_name].request(method, path, **arguments)
+            assert response.status_code < 300, response.text
+            return response.json()
 
         return call
 
     try:
         wait_for(ready, "The server")
-        yield of
+        yield calls_of
     finally:
         process.terminate()
         process.wait(60)
@@ -160,28 +160,28 @@ def sign(technologist: Api, physician: Api, patient_id: str, seed: int) -> None:
         physician("PUT", f"/api/images/{image_id}/verdict", json={"label": color, "note": "Seen."})
 
     def case_id() -> str | None:
-        found = physician("GET", f"/api/cases?patient_id={patient_id}&stage=review")["items"]
-        return found[0]["id"] if found else None
+        cases = physician("GET", f"/api/cases?patient_id={patient_id}&stage=review")["items"]
+        return cases[0]["id"] if cases else None
 
     wait_for(case_id, "The case")
     physician("POST", f"/api/cases/{case_id()}/sign")
 
 
 def test_signed_verdicts_become_the_classifier_that_reads_the_next_image(
-    places: tuple[Path, Path, Path], api: Callable[[str], Api]
+    folders: tuple[Path, Path, Path], api: Callable[[str], Api]
 ) -> None:
     technologist, physician, researcher = api("technologist"), api("physician"), api("researcher")
-    administrator, second = api("administrator"), api("second")
-    key = load_keys(Settings(data=places[2]), create=False).derive("splits")
+    administrator, second_administrator = api("administrator"), api("second")
+    key = load_keys(Settings(data=folders[2]), create=False).derive("splits")
 
-    # Patients are registered until each part has enough of them: which part is theirs nobody can choose.
-    left = dict(WANTED)
+    # Patients are registered until each part of the split has enough; a key decides the part of a patient.
+    remaining = dict(WANTED)
     patients = []
-    while any(left.values()):
+    while any(remaining.values()):
         patient_id = technologist("POST", "/api/patients", json={"sex": "F"})["id"]
         part = part_of_group(key, patient_id)
-        if left[part]:
-            left[part] -= 1
+        if remaining[part]:
+            remaining[part] -= 1
             patients.append(patient_id)
     for number, patient_id in enumerate(patients):
         sign(technologist, physician, patient_id, 10 * number)
@@ -197,15 +197,15 @@ def test_signed_verdicts_become_the_classifier_that_reads_the_next_image(
         json={"name": "ours", "dataset_id": dataset["id"], "recipe": RECIPE, "init": "none"},
     )
 
-    def ended() -> bool:
+    def run_has_ended() -> bool:
         nonlocal run
         run = researcher("GET", f"/api/training-runs/{run['id']}")
         return run["state"] not in {"waiting", "running"}
 
-    # Images are classified while the training is at work.
-    wait_for(lambda: ended() or run["state"] == "running", "The training")
+    # Images are classified while the training runs.
+    wait_for(lambda: run_has_ended() or run["state"] == "running", "The training")
     upload(technologist, patients[0], picture("red", 5000))
-    wait_for(ended, "The end of the training")
+    wait_for(run_has_ended, "The end of the training")
     assert (run["state"], run["failure"]) == ("done", None)
     assert [epoch["epoch"] for epoch in run["epochs"]] == [1, 2, 3, 4, 5]
     digest = run["digest"]
@@ -214,31 +214,33 @@ def test_signed_verdicts_become_the_classifier_that_reads_the_next_image(
 
     limits = {"margin": 0.1, "ece": 0.5, "abstention": 0.9, "images": 3 * WANTED["test"]}
     administrator("PUT", f"/api/pathways/{COLORS}/limits", json=limits)
-    before = researcher("PUT", f"/api/pathways/{COLORS}/shadow", json={"digest": digest})["in_use"]["digest"]
+    digest_before = researcher("PUT", f"/api/pathways/{COLORS}/shadow", json={"digest": digest})["in_use"]["digest"]
 
     def checks() -> dict[str, bool]:
-        found = researcher("GET", f"/api/pathways/{COLORS}/classifiers")["checks"]
-        return {one["name"]: one["met"] for one in found}
+        rows = researcher("GET", f"/api/pathways/{COLORS}/classifiers")["checks"]
+        return {check["name"]: check["met"] for check in rows}
 
     wait_for(lambda: checks()["images"], "Reading in the shadow")
     assert all(checks().values())
     weeks = researcher("GET", f"/api/pathways/{COLORS}/agreement")["weeks"]
     assert sum(week["n"] for week in weeks) == 3 * WANTED["test"]
-    (seen,) = upload(technologist, patients[1], picture("green", 6000))
-    assert [one["digest"] for one in technologist("GET", f"/api/images/{seen}")["predictions"]] == [before]
+    (green_image_id,) = upload(technologist, patients[1], picture("green", 6000))
+    assert [
+        prediction["digest"] for prediction in technologist("GET", f"/api/images/{green_image_id}")["predictions"]
+    ] == [digest_before]
 
     promotion = administrator("POST", "/api/promotions", json={"digest": digest, "pathway": COLORS})
     with pytest.raises(AssertionError, match="another administrator"):
         administrator("POST", f"/api/promotions/{promotion['id']}/approve")
-    assert second("POST", f"/api/promotions/{promotion['id']}/approve")["state"] == "approved"
+    assert second_administrator("POST", f"/api/promotions/{promotion['id']}/approve")["state"] == "approved"
 
-    (read,) = upload(technologist, patients[2], picture("blue", 7000))
-    (prediction,) = technologist("GET", f"/api/images/{read}")["predictions"]
+    (blue_image_id,) = upload(technologist, patients[2], picture("blue", 7000))
+    (prediction,) = technologist("GET", f"/api/images/{blue_image_id}")["predictions"]
     assert (prediction["classifier"], prediction["digest"], prediction["likeliest"]) == ("ours", digest, "blue")
-    (kept,) = technologist("GET", f"/api/images/{seen}")["predictions"]
-    assert kept["digest"] == before
+    (earlier_prediction,) = technologist("GET", f"/api/images/{green_image_id}")["predictions"]
+    assert earlier_prediction["digest"] == digest_before
 
-    after = administrator("POST", f"/api/pathways/{COLORS}/rollback")
-    assert (after["in_use"]["digest"], after["can_roll_back"]) == (before, False)
-    (last,) = upload(technologist, patients[3], picture("red", 8000))
-    assert technologist("GET", f"/api/images/{last}")["predictions"][0]["digest"] == before
+    state = administrator("POST", f"/api/pathways/{COLORS}/rollback")
+    assert (state["in_use"]["digest"], state["can_roll_back"]) == (digest_before, False)
+    (red_image_id,) = upload(technologist, patients[3], picture("red", 8000))
+    assert technologist("GET", f"/api/images/{red_image_id}")["predictions"][0]["digest"] == digest_before
