@@ -44,28 +44,28 @@ from medhub.records.models import Image, Patient, Series, Study
 EMAIL = "administrator@bench.example"
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 QUERY_MS, METADATA_MS, CACHED_MS, RENDERED_MS = 50.0, 150.0, 20.0, 60.0
-IN_ONE = 50
-KIND = 'multipart/related; type="application/dicom"; boundary=objects'
+OBJECTS_PER_REQUEST = 50
+CONTENT_TYPE = 'multipart/related; type="application/dicom"; boundary=objects'
 Row = tuple[str, str, str]
 
 
-def fill(data: Path, url: str | None, studies: int) -> list[dict[str, Any]]:
-    """Write the rows of so many studies of two series of ten images, and the person who asks for them."""
+def fill_archive(data: Path, url: str | None, studies: int) -> list[dict[str, Any]]:
+    """Write the rows of studies, each of two series of ten images, and a user who queries them."""
     app = build(Settings(data=data, database_url=url))
-    chance = random.Random(5)  # noqa: S311 - nothing here is secret
+    random_source = random.Random(5)  # noqa: S311 - nothing here is secret
     tables: dict[type, list[dict[str, Any]]] = {Patient: [], Study: [], Series: [], Image: []}
     with app.database.writing() as session:
-        project = accounts.add_project(session, server.PROJECT).id
+        project_id = accounts.add_project(session, server.PROJECT).id
         accounts.add_user(
             session,
             email=EMAIL,
             name="The administrator",
             password=server.PASSWORD,
             role=Role.ADMINISTRATOR,
-            project_id=project,
+            project_id=project_id,
         )
         for number in range(studies):
-            _add_study(tables, chance, project, number)
+            _add_study(tables, random_source, project_id, number)
         for table, rows in tables.items():
             session.execute(sqlalchemy.insert(table), rows)
     if url is not None:
@@ -76,56 +76,61 @@ def fill(data: Path, url: str | None, studies: int) -> list[dict[str, Any]]:
     return tables[Study]
 
 
-def _add_study(tables: dict[type, list[dict[str, Any]]], chance: random.Random, project: str, number: int) -> None:
+def _add_study(
+    tables: dict[type, list[dict[str, Any]]], random_source: random.Random, project_id: str, number: int
+) -> None:
     def uid() -> str:
-        return f"2.25.{chance.getrandbits(120)}"
+        return f"2.25.{random_source.getrandbits(120)}"
 
     now = clock.now()
     if number % 2 == 0:
         tables[Patient].append(
-            {"id": ids.new_id(), "project_id": project, "code": f"P-{number:06d}", "sex": "F", "birth_year": 1970,
+            {"id": ids.new_id(), "project_id": project_id, "code": f"P-{number:06d}", "sex": "F", "birth_year": 1970,
              "fields": {}, "created_at": now, "changed_at": now}
         )  # fmt: skip
     patient = tables[Patient][-1]
-    date = f"20{chance.randrange(10, 25)}{chance.randrange(1, 13):02d}{chance.randrange(1, 29):02d}"
-    clock_time = f"{chance.randrange(24):02d}{chance.randrange(60):02d}{chance.randrange(60):02d}"
-    description = chance.choice(("CT HEAD", "CT CHEST", "MR KNEE", "XR HAND"))
+    date = (
+        f"20{random_source.randrange(10, 25)}{random_source.randrange(1, 13):02d}{random_source.randrange(1, 29):02d}"
+    )
+    clock_time = f"{random_source.randrange(24):02d}{random_source.randrange(60):02d}{random_source.randrange(60):02d}"
+    description = random_source.choice(("CT HEAD", "CT CHEST", "MR KNEE", "XR HAND"))
     study = {
-        "id": ids.new_id(), "project_id": project, "patient_id": patient["id"], "study_uid": uid(), "fields": {},
+        "id": ids.new_id(), "project_id": project_id, "patient_id": patient["id"], "study_uid": uid(), "fields": {},
         "description": description, "created_at": now, "study_date": date, "study_time": clock_time,
         "attributes": {"StudyDate": [date], "StudyTime": [clock_time], "AccessionNumber": [f"A{number:08d}"],
                        "StudyID": [str(number)], "StudyDescription": [description], "PatientID": [patient["code"]],
                        "PatientName": [patient["code"]], "PatientSex": ["F"], "PatientAge": ["050Y"]},
     }  # fmt: skip
     tables[Study].append(study)
-    for place in (1, 2):
-        modality = chance.choice(("CT", "MR", "CR", "US", "DX"))
+    for series_number in (1, 2):
+        modality = random_source.choice(("CT", "MR", "CR", "US", "DX"))
         series = {
-            "id": ids.new_id(), "study_id": study["id"], "series_uid": uid(), "modality": modality, "number": place,
-            "description": "AXIAL 5MM", "created_at": now,
-            "attributes": {"Modality": [modality], "SeriesNumber": [str(place)], "SeriesDescription": ["AXIAL 5MM"],
-                           "BodyPartExamined": ["HEAD"], "Manufacturer": ["ACME"]},
+            "id": ids.new_id(), "study_id": study["id"], "series_uid": uid(), "modality": modality,
+            "number": series_number, "description": "AXIAL 5MM", "created_at": now,
+            "attributes": {"Modality": [modality], "SeriesNumber": [str(series_number)],
+                           "SeriesDescription": ["AXIAL 5MM"], "BodyPartExamined": ["HEAD"], "Manufacturer": ["ACME"]},
         }  # fmt: skip
         tables[Series].append(series)
-        for one in range(1, 11):
+        for instance_number in range(1, 11):
             tables[Image].append(
-                {"id": ids.new_id(), "project_id": project, "patient_id": patient["id"], "study_id": study["id"],
-                 "series_id": series["id"], "number": place * 10 + one, "sop_class_uid": CTImageStorage,
-                 "sop_instance_uid": uid(), "transfer_syntax_uid": ExplicitVRLittleEndian, "modality": modality,
-                 "kind": "dicom", "shown_as": "image", "instance_number": one, "width": 512, "height": 512, "frames": 1,
+                {"id": ids.new_id(), "project_id": project_id, "patient_id": patient["id"], "study_id": study["id"],
+                 "series_id": series["id"], "number": series_number * 10 + instance_number,
+                 "sop_class_uid": CTImageStorage, "sop_instance_uid": uid(),
+                 "transfer_syntax_uid": ExplicitVRLittleEndian, "modality": modality, "kind": "dicom",
+                 "shown_as": "image", "instance_number": instance_number, "width": 512, "height": 512, "frames": 1,
                  "size_bytes": 526_000, "blob": "0" * 64, "state": "waiting", "created_at": now,
-                 "attributes": {"SOPClassUID": [CTImageStorage], "InstanceNumber": [str(one)], "Rows": ["512"],
-                                "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"], "Columns": ["512"],
+                 "attributes": {"SOPClassUID": [CTImageStorage], "InstanceNumber": [str(instance_number)],
+                                "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"], "Rows": ["512"], "Columns": ["512"],
                                 "BitsAllocated": ["16"], "BitsStored": ["12"], "SamplesPerPixel": ["1"]}}
             )  # fmt: skip
 
 
 def queries(studies: Sequence[dict[str, Any]]) -> dict[str, Callable[[], str]]:
-    """The usual queries, each with other values every time."""
-    chance = random.Random(7)  # noqa: S311
+    """The usual queries, with other values in each call."""
+    random_source = random.Random(7)  # noqa: S311
 
     def any_study() -> dict[str, Any]:
-        return chance.choice(studies)
+        return random_source.choice(studies)
 
     return {
         "25 studies": lambda: "studies?limit=25",
@@ -134,8 +139,10 @@ def queries(studies: Sequence[dict[str, Any]]) -> dict[str, Callable[[], str]]:
         "studies of a day": lambda: f"studies?StudyDate={any_study()['study_date']}",
         "studies of three months, 100": lambda: "studies?StudyDate=20150101-20150331&limit=100",
         "studies of a patient": lambda: f"studies?PatientID={any_study()['attributes']['PatientID'][0]}",
-        "studies by name with wildcards": lambda: f"studies?PatientName=p-00{chance.randrange(49):02d}*&limit=100",
-        "a study by accession number": lambda: f"studies?AccessionNumber=A{chance.randrange(len(studies)):08d}",
+        "studies by name with wildcards": lambda: (
+            f"studies?PatientName=p-00{random_source.randrange(49):02d}*&limit=100"
+        ),
+        "a study by accession number": lambda: f"studies?AccessionNumber=A{random_source.randrange(len(studies)):08d}",
         "a study by UID": lambda: f"studies?StudyInstanceUID={any_study()['study_uid']}",
         "25 studies with a modality": lambda: "studies?ModalitiesInStudy=MR&limit=25",
         "studies by description, 100": lambda: "studies?StudyDescription=*KNEE&limit=100",
@@ -150,9 +157,9 @@ def queries(studies: Sequence[dict[str, Any]]) -> dict[str, Callable[[], str]]:
 def timed(client: Client, path: str, *, expect: Sequence[int] = (200, 204)) -> float:
     start = time.perf_counter()
     status, content = client.send("GET", path)
-    took = (time.perf_counter() - start) * 1e3
+    elapsed_ms = (time.perf_counter() - start) * 1e3
     assert status in expect, (path, status, content[:300])
-    return took
+    return elapsed_ms
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -163,17 +170,17 @@ def judged(value: float, target: float) -> str:
     return f"{'met' if value < target else 'NOT met'} (under {target:.0f} ms)"
 
 
-def ask(client: Client, studies: Sequence[dict[str, Any]], times: int) -> Iterator[Row]:
+def query_rows(client: Client, studies: Sequence[dict[str, Any]], times: int) -> Iterator[Row]:
     for name, query in queries(studies).items():
         timed(client, f"/dicom-web/{query()}")
-        took = [timed(client, f"/dicom-web/{query()}") for _ in range(times)]
-        p95 = percentile(took, 0.95)
-        yield name, f"{statistics.median(took):.1f} / {p95:.1f}", judged(p95, QUERY_MS)
+        times_ms = [timed(client, f"/dicom-web/{query()}") for _ in range(times)]
+        p95_ms = percentile(times_ms, 0.95)
+        yield name, f"{statistics.median(times_ms):.1f} / {p95_ms:.1f}", judged(p95_ms, QUERY_MS)
 
 
 def message(objects: Sequence[bytes]) -> bytes:
     return (
-        b"".join(b"--objects\r\nContent-Type: application/dicom\r\n\r\n" + one + b"\r\n" for one in objects)
+        b"".join(b"--objects\r\nContent-Type: application/dicom\r\n\r\n" + content + b"\r\n" for content in objects)
         + b"--objects--\r\n"
     )
 
@@ -186,7 +193,7 @@ def written(dataset: Dataset) -> bytes:
 
 def series_of_ct(count: int) -> list[bytes]:
     """CT of 512 x 512 of one series."""
-    chance = np.random.default_rng(3)
+    generator = np.random.default_rng(3)
     y, x = np.mgrid[:512, :512]
     body = (((x - 256) ** 2 + (y - 256) ** 2) < 200**2) * 1000
     objects = []
@@ -203,7 +210,7 @@ def series_of_ct(count: int) -> list[bytes]:
         dataset.PhotometricInterpretation = "MONOCHROME2"
         dataset.RescaleSlope, dataset.RescaleIntercept = "1", "-1024"
         dataset.WindowCenter, dataset.WindowWidth = "40", "400"
-        dataset.PixelData = (body + chance.integers(0, 60, (512, 512))).astype("<u2").tobytes()
+        dataset.PixelData = (body + generator.integers(0, 60, (512, 512))).astype("<u2").tobytes()
         dataset.file_meta = FileMetaDataset()
         dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
@@ -212,33 +219,39 @@ def series_of_ct(count: int) -> list[bytes]:
     return objects
 
 
-def look(client: Client, count: int) -> Iterator[Row]:
-    """Store a series, and ask for its metadata and pictures."""
+def series_rows(client: Client, count: int) -> Iterator[Row]:
+    """Store a series, then time the retrieval of its metadata and pictures."""
     address = ""
     objects = series_of_ct(count)
-    for start in range(0, count, IN_ONE):
-        status, content = client.send("POST", "/dicom-web/studies", message(objects[start : start + IN_ONE]), KIND)
+    for start in range(0, count, OBJECTS_PER_REQUEST):
+        status, content = client.send(
+            "POST", "/dicom-web/studies", message(objects[start : start + OBJECTS_PER_REQUEST]), CONTENT_TYPE
+        )
         assert status == 200, content[:300]
         address = json.loads(content)["00081199"]["Value"][0]["00081190"]["Value"][0]
     path = urllib.parse.urlparse(address).path
     series = path.partition("/instances/")[0]
     instances = json.loads(client.send("GET", f"{series}/instances")[1])
-    first = timed(client, f"{series}/metadata")
-    kept = [timed(client, f"{series}/metadata") for _ in range(20)]
+    first_ms = timed(client, f"{series}/metadata")
+    cached_ms = [timed(client, f"{series}/metadata") for _ in range(20)]
     name = f"metadata of a series of {count}"
-    yield f"{name}, first", f"{first:.0f}", "(made now)"
+    yield f"{name}, first", f"{first_ms:.0f}", "(made now)"
     yield (
         f"{name}, kept",
-        f"{statistics.median(kept):.0f} / {percentile(kept, 0.95):.0f}",
-        judged(statistics.median(kept), METADATA_MS),
+        f"{statistics.median(cached_ms):.0f} / {percentile(cached_ms, 0.95):.0f}",
+        judged(statistics.median(cached_ms), METADATA_MS),
     )
-    paths = [f"{series}/instances/{one['00080018']['Value'][0]}/rendered" for one in instances[:60]]
+    paths = [f"{series}/instances/{instance['00080018']['Value'][0]}/rendered" for instance in instances[:60]]
     timed(client, paths[0])
-    new = [timed(client, path) for path in paths[1:]]
-    again = [timed(client, path) for path in paths]
-    for name, took, target in (("not cached", new, RENDERED_MS), ("cached", again, CACHED_MS)):
-        middle = statistics.median(took)
-        yield f"512 x 512 rendered, {name}", f"{middle:.1f} / {percentile(took, 0.95):.1f}", judged(middle, target)
+    new_ms = [timed(client, path) for path in paths[1:]]
+    repeated_ms = [timed(client, path) for path in paths]
+    for name, times_ms, target in (("not cached", new_ms, RENDERED_MS), ("cached", repeated_ms, CACHED_MS)):
+        median_ms = statistics.median(times_ms)
+        yield (
+            f"512 x 512 rendered, {name}",
+            f"{median_ms:.1f} / {percentile(times_ms, 0.95):.1f}",
+            judged(median_ms, target),
+        )
 
 
 def small_ct(count: int, number: int) -> list[bytes]:
@@ -258,14 +271,14 @@ def small_ct(count: int, number: int) -> list[bytes]:
 @contextlib.contextmanager
 def orthanc(folder: Path) -> Iterator[int]:
     """An Orthanc of its own with its DICOMweb plugin; the port of its HTTP server."""
-    with socket.socket() as one, socket.socket() as two:
-        one.bind(("127.0.0.1", 0))
-        two.bind(("127.0.0.1", 0))
-        http, dicom = one.getsockname()[1], two.getsockname()[1]
+    with socket.socket() as http_socket, socket.socket() as dicom_socket:
+        http_socket.bind(("127.0.0.1", 0))
+        dicom_socket.bind(("127.0.0.1", 0))
+        http_port, dicom_port = http_socket.getsockname()[1], dicom_socket.getsockname()[1]
     folder.mkdir()
     configuration = {
-        "StorageDirectory": str(folder / "storage"), "IndexDirectory": str(folder / "index"), "HttpPort": http,
-        "DicomPort": dicom, "RemoteAccessAllowed": False, "AuthenticationEnabled": False, "Plugins": [str(PLUGIN)],
+        "StorageDirectory": str(folder / "storage"), "IndexDirectory": str(folder / "index"), "HttpPort": http_port,
+        "DicomPort": dicom_port, "RemoteAccessAllowed": False, "AuthenticationEnabled": False, "Plugins": [str(PLUGIN)],
     }  # fmt: skip
     (folder / "orthanc.json").write_text(json.dumps(configuration))
     with (folder / "log").open("wb") as log:
@@ -274,47 +287,51 @@ def orthanc(folder: Path) -> Iterator[int]:
         deadline = time.monotonic() + 60
         while True:
             with contextlib.suppress(OSError):
-                if Client(http).send("GET", "/system")[0] == 200:
+                if Client(http_port).send("GET", "/system")[0] == 200:
                     break
             if time.monotonic() > deadline:
                 raise SystemExit((folder / "log").read_text()[-2000:])
             time.sleep(0.1)
-        yield http
+        yield http_port
     finally:
         process.kill()
         process.wait()
 
 
 def store(client: Client, objects: Sequence[bytes]) -> float:
-    """Objects a second."""
-    bodies = [message(objects[start : start + IN_ONE]) for start in range(0, len(objects), IN_ONE)]
-    stored, begun = 0, time.perf_counter()
+    """Store objects by STOW-RS; returns objects per second."""
+    bodies = [
+        message(objects[start : start + OBJECTS_PER_REQUEST]) for start in range(0, len(objects), OBJECTS_PER_REQUEST)
+    ]
+    stored, start = 0, time.perf_counter()
     for body in bodies:
-        status, content = client.send("POST", "/dicom-web/studies", body, KIND)
+        status, content = client.send("POST", "/dicom-web/studies", body, CONTENT_TYPE)
         assert status == 200, content[:300]
         stored += len(json.loads(content)["00081199"]["Value"])
     assert stored == len(objects)
-    return len(objects) / (time.perf_counter() - begun)
+    return len(objects) / (time.perf_counter() - start)
 
 
-def stow(client: Client, folder: Path, count: int, rounds: int) -> Iterator[Row]:
+def stow_rows(client: Client, folder: Path, count: int, rounds: int) -> Iterator[Row]:
     if shutil.which("Orthanc") is None or not PLUGIN.exists():
         yield "STOW-RS beside Orthanc", "", "not run: Debian's orthanc and orthanc-dicomweb are not installed"
         return
     rates: dict[str, list[float]] = {"Medhub": [], "Orthanc": []}
     with orthanc(folder / "orthanc") as port:
-        other = Client(port)
+        orthanc_client = Client(port)
         numbers = itertools.count(1)
-        for one in (client, other):  # the decoding processes start with the first
-            store(one, small_ct(IN_ONE, next(numbers)))
+        for archive_client in (client, orthanc_client):  # the decoding processes start with the first
+            store(archive_client, small_ct(OBJECTS_PER_REQUEST, next(numbers)))
         for _ in range(rounds):
-            for who, one in (("Medhub", client), ("Orthanc", other)):
-                rates[who].append(store(one, small_ct(count, next(numbers))))
-    ours, theirs = (statistics.median(rates[who]) for who in ("Medhub", "Orthanc"))
-    for who, rate in (("Medhub", ours), ("Orthanc", theirs)):
-        spread = f"{min(rates[who]):.0f} to {max(rates[who]):.0f}"
-        verdict = "" if who == "Orthanc" else f"{'met' if ours >= theirs else 'NOT met'} (at least Orthanc's)"
-        yield f"STOW-RS of {count} CT of 39 kB, {who}, objects/s", f"{rate:.0f} ({spread})", verdict
+            for name, archive_client in (("Medhub", client), ("Orthanc", orthanc_client)):
+                rates[name].append(store(archive_client, small_ct(count, next(numbers))))
+    medhub_rate, orthanc_rate = (statistics.median(rates[name]) for name in ("Medhub", "Orthanc"))
+    for name, rate in (("Medhub", medhub_rate), ("Orthanc", orthanc_rate)):
+        spread = f"{min(rates[name]):.0f} to {max(rates[name]):.0f}"
+        verdict = (
+            "" if name == "Orthanc" else f"{'met' if medhub_rate >= orthanc_rate else 'NOT met'} (at least Orthanc's)"
+        )
+        yield f"STOW-RS of {count} CT of 39 kB, {name}, objects/s", f"{rate:.0f} ({spread})", verdict
 
 
 def show(title: str, rows: Iterator[Row]) -> None:
@@ -344,7 +361,7 @@ def main() -> None:
     parser.add_argument("--series", type=int, default=300)
     parser.add_argument("--objects", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--queries", action="store_true", help="only the queries: no series is stored and looked at")
+    parser.add_argument("--queries", action="store_true", help="only the queries: no series is stored and retrieved")
     parser.add_argument("--postgresql", default="postgresql+psycopg://postgres@127.0.0.1:5432/test")
     arguments = parser.parse_args()
     print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
@@ -354,14 +371,14 @@ def main() -> None:
             data = folder / name
             data.mkdir()
             url = None if name == "SQLite" else stack.enter_context(schema_of_its_own(arguments.postgresql))
-            studies = fill(data, url, arguments.studies)
-            more = {} if url is None else {"database_url": url}
-            with server.running(data, job_runners="0", **more) as running:
+            studies = fill_archive(data, url, arguments.studies)
+            settings = {} if url is None else {"database_url": url}
+            with server.running(data, job_runners="0", **settings) as running:
                 client = running.client(EMAIL)
-                show(f"{name}, {arguments.studies * 20:,} instances", ask(client, studies, arguments.times))
+                show(f"{name}, {arguments.studies * 20:,} instances", query_rows(client, studies, arguments.times))
                 if name == "SQLite" and not arguments.queries:
-                    show("A series, and its pictures", look(client, arguments.series))
-                    show("Storing", stow(client, folder, arguments.objects, arguments.rounds))
+                    show("A series, and its pictures", series_rows(client, arguments.series))
+                    show("Storing", stow_rows(client, folder, arguments.objects, arguments.rounds))
     print(f"\nload average {os.getloadavg()[0]:.1f}")
 
 

@@ -49,10 +49,10 @@ DURABILITY = """
 
 @dataclass(frozen=True)
 class Round:
-    """Seconds until all were acknowledged, and until all were kept."""
+    """Seconds until all objects were acknowledged, and until all were stored and indexed."""
 
     acknowledged_s: float
-    kept_s: float
+    stored_s: float
 
 
 def objects(folder: Path, count: int, number: int) -> list[Path]:
@@ -71,7 +71,7 @@ def objects(folder: Path, count: int, number: int) -> list[Path]:
 
 
 def send(files: list[Path], associations: int, called: str, port: int) -> None:
-    """Send files by so many associations at the same time, and wait for all acknowledgements."""
+    """Send files by several associations at the same time, and wait for all acknowledgements."""
     senders = [
         subprocess.Popen(
             [program("storescu"), "-aet", "BENCH", "-aec", called, "127.0.0.1", str(port), *files[part::associations]],
@@ -84,33 +84,33 @@ def send(files: list[Path], associations: int, called: str, port: int) -> None:
 
 def to_orthanc(orthanc: Orthanc, files: list[Path], associations: int) -> Round:
     """One round with Orthanc."""
-    before = orthanc.get("/statistics")["CountInstances"]
-    began = time.perf_counter()
+    count_before = orthanc.get("/statistics")["CountInstances"]
+    start = time.perf_counter()
     send(files, associations, orthanc.title, orthanc.port)
-    took = time.perf_counter() - began
-    assert orthanc.get("/statistics")["CountInstances"] - before == len(files)
-    return Round(took, took)
+    elapsed_s = time.perf_counter() - start
+    assert orthanc.get("/statistics")["CountInstances"] - count_before == len(files)
+    return Round(elapsed_s, elapsed_s)
 
 
 def to_medhub(listener: Listener, files: list[Path], associations: int) -> Round:
     """One round with Medhub."""
     with contextlib.closing(sqlite3.connect(listener.data / "medhub.sqlite")) as database:
 
-        def kept() -> int:
+        def image_count() -> int:
             return int(database.execute("SELECT count(*) FROM images").fetchone()[0])
 
-        before = kept()
-        began = time.perf_counter()
+        count_before = image_count()
+        start = time.perf_counter()
         send(files, associations, "MEDHUB", listener.port)
-        acknowledged = time.perf_counter() - began
-        while kept() - before < len(files):
-            assert time.perf_counter() - began < _LONGEST_S
+        acknowledged_s = time.perf_counter() - start
+        while image_count() - count_before < len(files):
+            assert time.perf_counter() - start < _LONGEST_S
             time.sleep(0.02)
-        return Round(acknowledged, time.perf_counter() - began)
+        return Round(acknowledged_s, time.perf_counter() - start)
 
 
 def memory_mb(listener: Listener) -> float:
-    """What the listener and the process that takes in hold together, without files that other programs map too."""
+    """Memory of the listener and the intake process together, without files that other programs also map."""
     assert listener.process is not None
     total = 0
     for pid in (listener.process.pid, listener.intake_process()):
@@ -126,9 +126,18 @@ def both() -> Iterator[tuple[Listener, Orthanc, Path]]:
         folder = Path(name)
         app = build(Settings(data=folder / "data"))
         with app.database.writing() as session:
-            project = accounts.add_project(session, server.PROJECT).id
-            usual = {"host": "", "port": 0, "only_from_host": False, "tls": False, "may_store": True, "may_query": True}
-            nodes.add_node(session, COMMAND_LINE, project, {"ae_title": "BENCH", "called_ae": "MEDHUB", **usual})
+            project_id = accounts.add_project(session, server.PROJECT).id
+            permissions = {
+                "host": "",
+                "port": 0,
+                "only_from_host": False,
+                "tls": False,
+                "may_store": True,
+                "may_query": True,
+            }
+            nodes.add_node(
+                session, COMMAND_LINE, project_id, {"ae_title": "BENCH", "called_ae": "MEDHUB", **permissions}
+            )
         app.close()
         orthanc = Orthanc(folder / "orthanc", {"bench": ("BENCH", 104)})
         listener = Listener(folder / "data")
@@ -139,9 +148,9 @@ def both() -> Iterator[tuple[Listener, Orthanc, Path]]:
             orthanc.stop()
 
 
-def associations_one_after_another(listener: Listener, count: int) -> list[tuple[int, float]]:
-    """Open and end associations; gives the memory after some of them."""
-    told = []
+def memory_over_associations(listener: Listener, count: int) -> list[tuple[int, float]]:
+    """Open and end associations one after another; returns the memory after some of them."""
+    measurements = []
     for number in range(1, count + 1):
         subprocess.run(
             [program("echoscu"), "-aet", "BENCH", "-aec", "MEDHUB", "127.0.0.1", str(listener.port)],
@@ -149,8 +158,8 @@ def associations_one_after_another(listener: Listener, count: int) -> list[tuple
         )  # fmt: skip
         if number in (count // 10, count // 2, count):
             time.sleep(1)
-            told.append((number, memory_mb(listener)))
-    return told
+            measurements.append((number, memory_mb(listener)))
+    return measurements
 
 
 def main() -> None:
@@ -161,36 +170,40 @@ def main() -> None:
     arguments = parser.parse_args()
     verdicts = []
     with both() as (listener, orthanc, folder):
-        # The processes that decode start with the first objects.
+        # The decoding processes start with the first objects.
         to_medhub(listener, objects(folder / "warm", 20, 0), 1)
         rows = []
         number = 0
         for associations in (1, 4):
-            ours, theirs = [], []
+            medhub_rounds, orthanc_rounds = [], []
             for turn in range(arguments.rounds):
                 number += 1
                 files = objects(folder / str(number), arguments.objects, number)
-                for us in (True, False) if turn % 2 == 0 else (False, True):
-                    if us:
-                        ours.append(to_medhub(listener, files, associations))
+                for is_medhub in (True, False) if turn % 2 == 0 else (False, True):
+                    if is_medhub:
+                        medhub_rounds.append(to_medhub(listener, files, associations))
                     else:
-                        theirs.append(to_orthanc(orthanc, files, associations))
+                        orthanc_rounds.append(to_orthanc(orthanc, files, associations))
                 for path in files:
                     path.unlink()
-            rate = [arguments.objects / statistics.median(one.kept_s for one in side) for side in (ours, theirs)]
-            acknowledged = arguments.objects / statistics.median(one.acknowledged_s for one in ours)
+            rates = [
+                arguments.objects / statistics.median(result.stored_s for result in results)
+                for results in (medhub_rounds, orthanc_rounds)
+            ]
+            acknowledged_rate = arguments.objects / statistics.median(result.acknowledged_s for result in medhub_rounds)
             rows.append(
-                f"| {associations} | {rate[0]:.0f} | {acknowledged:.0f} | {rate[1]:.0f} | {rate[0] / rate[1]:.2f} |"
+                f"| {associations} | {rates[0]:.0f} | {acknowledged_rate:.0f} | {rates[1]:.0f} "
+                f"| {rates[0] / rates[1]:.2f} |"
             )
             verdicts.append(
-                f"{'met' if rate[0] >= rate[1] else 'NOT met'}: at least Orthanc's files/s by {associations} "
-                f"association{'s' if associations > 1 else ''} ({rate[0]:.0f} of {rate[1]:.0f})"
+                f"{'met' if rates[0] >= rates[1] else 'NOT met'}: at least Orthanc's files/s by {associations} "
+                f"association{'s' if associations > 1 else ''} ({rates[0]:.0f} of {rates[1]:.0f})"
             )
-        told = associations_one_after_another(listener, arguments.associations)
-    growth = told[-1][1] - told[0][1]
+        measurements = memory_over_associations(listener, arguments.associations)
+    growth = measurements[-1][1] - measurements[0][1]
     verdicts.append(
         f"{'met' if growth <= MOST_GROWTH_MB else 'NOT met'}: memory flat over {arguments.associations} associations "
-        f"({growth:+.1f} MB from the {told[0][0]}th on, at most {MOST_GROWTH_MB:g})"
+        f"({growth:+.1f} MB from the {measurements[0][0]}th on, at most {MOST_GROWTH_MB:g})"
     )
     print(
         f"{arguments.objects} CT of 39 kB a round, medians of {arguments.rounds}; {server.machine()}; SQLite; "
@@ -202,7 +215,7 @@ def main() -> None:
     )
     print("\n".join(rows))
     print("\n| associations so far | memory, MB (anonymous PSS) |\n|---:|---:|")
-    print("\n".join(f"| {number} | {taken:.0f} |" for number, taken in told))
+    print("\n".join(f"| {number} | {memory:.0f} |" for number, memory in measurements))
     print(DURABILITY)
     print("\n".join(f"- {verdict}" for verdict in verdicts))
 

@@ -102,8 +102,8 @@ def fill(running: Server) -> None:
         physician.json("PUT", f"/api/images/{image}/verdict", {"label": "neutrophil", "note": "Segmented nucleus."})
 
 
-def look(running: Server) -> LoadTargets:
-    """What is there, as the API tells it; each endpoint is asked once, and its answer looked at."""
+def load_targets(running: Server) -> LoadTargets:
+    """The ids and tokens for the load, read from the API; each endpoint is called once and its response is checked."""
     emails = [f"{role}-{number}@bench.example" for role, count in PEOPLE.items() for number in range(count)]
     tokens = {}
     for email in emails:
@@ -132,12 +132,12 @@ def look(running: Server) -> LoadTargets:
 
 
 def _all(client: Client, path: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
+    items: list[dict[str, Any]] = []
     while True:
-        page = client.json("GET", f"{path}?page_size=200&page={len(found) // 200 + 1}")
-        found += page["items"]
-        if len(found) >= page["total"]:
-            return found
+        page = client.json("GET", f"{path}?page_size=200&page={len(items) // 200 + 1}")
+        items += page["items"]
+        if len(items) >= page["total"]:
+            return items
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -301,7 +301,7 @@ def main() -> None:
         with server.running(data, processes=str(arguments.processes)) as running:
             if new:
                 fill(running)
-            targets = look(running)
+            targets = load_targets(running)
             runs = []
             for number in range(arguments.runs):
                 runs.append(measure(running, targets, arguments))

@@ -66,19 +66,21 @@ def main() -> None:
 
 
 def draw(
-    taken: dict[str, Counter[str]], refused: list[tuple[str, str, str]], held: list[str], times: list[float]
+    outcomes: dict[str, Counter[str]], refusals: list[tuple[str, str, str]], held: list[str], times: list[float]
 ) -> None:
     console = Console(width=200)
-    columns = sorted({column for counts in taken.values() for column in counts}, key=lambda one: ("not" in one, one))
+    columns = sorted(
+        {column for counts in outcomes.values() for column in counts}, key=lambda name: ("not" in name, name)
+    )
     table = Table("folder", *columns, "files", title="What becomes of the DICOM files of each folder")
-    for folder, counts in sorted(taken.items()):
+    for folder, counts in sorted(outcomes.items()):
         table.add_row(folder, *(str(counts[column] or "") for column in columns), str(counts.total()))
-    total = sum(taken.values(), Counter[str]())
+    total = sum(outcomes.values(), Counter[str]())
     table.add_row("all", *(str(total[column] or "") for column in columns), str(total.total()))
     console.print(table)
     reasons = Table("file", "reason", "sentence", title="Not taken in, and why")
     by_sentence: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for name, reason, sentence in refused:
+    for name, reason, sentence in refusals:
         by_sentence[reason, sentence].append(name)
     for (reason, sentence), names in by_sentence.items():
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""

@@ -71,9 +71,9 @@ def main() -> None:
                     size = sum(len(content) for _name, content in files)
                     rounds.append(measure(client, files, kind * 100 + number))
                 first, *rounds = rounds  # the decoding processes start with the first
-                shown = sorted(one.shown_s for one in rounds)
+                shown = sorted(timing.shown_s for timing in rounds)
                 worst = max(worst, statistics.median(shown))
-                uploads = statistics.median(one.upload_s for one in rounds)
+                uploads = statistics.median(timing.upload_s for timing in rounds)
                 rows.append(
                     f"| {name} | {size / arguments.images / 1e6:.2f} | {uploads:.2f} | {statistics.median(shown):.2f} "
                     f"| {shown[-1]:.2f} | {first.upload_s:.2f} + {first.shown_s:.2f} |"
