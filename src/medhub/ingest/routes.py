@@ -22,7 +22,7 @@ from medhub.ingest.schemas import (
     Assign,
     Candidate,
     Discard,
-    PersonSaid,
+    PatientClaim,
     Release,
     ReleaseAnswer,
     UploadAnswer,
@@ -117,11 +117,11 @@ def release_arrival(call: Annotated[Call, allow("arrival.resolve")], id: ItemId,
 
 
 @arrivals.get("/{id}/person", summary="The patient that a quarantined file names")
-def read_claim(call: Annotated[Call, allow("arrival.resolve")], id: ItemId) -> PersonSaid:
+def read_claim(call: Annotated[Call, allow("arrival.resolve")], id: ItemId) -> PatientClaim:
     """The patient identifiers in a file without a patient, and the patients to whom it may belong."""
     review = patient_assignment.review_assignment(call.app, call.actor, id)
     identifiers = review.identifiers
-    return PersonSaid(
+    return PatientClaim(
         name=identifiers.name,
         number=f"{identifiers.patient_id} ({identifiers.issuer})" if identifiers.issuer else identifiers.patient_id,
         birth_date=identifiers.birth_date,

@@ -127,17 +127,17 @@ class Assign(Schema):
 
 
 class Candidate(Schema):
-    """A patient for whom a file may be."""
+    """A patient to whom a file may belong."""
 
     patient_id: str
     code: str
     sex: str
     birth_year: int | None
-    identity: Annotated[dict[str, str] | None, Field(description="As the vault has it, for who may see it.")]
+    identity: Annotated[dict[str, str] | None, Field(description="From the vault, for users who may read it.")]
 
 
-class PersonSaid(Schema):
-    """What a file that is nobody's yet says of its patient, beside those for whom it may be."""
+class PatientClaim(Schema):
+    """The patient identifiers in a file without a patient, and the patients to whom it may belong."""
 
     name: str
     number: str

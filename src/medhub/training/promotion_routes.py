@@ -151,20 +151,20 @@ def fix_limits(call: Annotated[Call, allow("limits.change")], name: PathwayName,
     return _read_pathway(call, pathway)
 
 
-@pathways.put("/{name}/shadow", summary="Have a classifier read in the shadow")
-def begin_shadow(
+@pathways.put("/{name}/shadow", summary="Start the shadow mode of a classifier")
+def start_shadow(
     call: Annotated[Call, allow("classifier.shadow")], name: PathwayName, given: ShadowIn
 ) -> PathwayClassifiers:
-    """Have a classifier read all that comes in, and what was signed lately, without being shown to those who read."""
+    """Classify new and recently signed images by a second classifier, without showing its answers."""
     pathway = get_pathway(call.app.settings, name)
     with call.writing() as session:
         service.start_shadow(session, call.app, call.actor, pathway, given.digest)
     return _read_pathway(call, pathway)
 
 
-@pathways.delete("/{name}/shadow", summary="End reading in the shadow")
+@pathways.delete("/{name}/shadow", summary="End shadow mode")
 def end_shadow(call: Annotated[Call, allow("classifier.shadow")], name: PathwayName) -> PathwayClassifiers:
-    """Have no classifier read in the shadow any more; what it said stays."""
+    """End shadow mode; the answers so far stay."""
     pathway = get_pathway(call.app.settings, name)
     with call.writing() as session:
         appointments.end_shadow(session, call.actor, pathway)

@@ -1296,14 +1296,14 @@ export interface paths {
         };
         get?: never;
         /**
-         * Have a classifier read in the shadow
-         * @description Have a classifier read all that comes in, and what was signed lately, without being shown to those who read.
+         * Start the shadow mode of a classifier
+         * @description Classify new and recently signed images by a second classifier, without showing its answers.
          */
-        put: operations["promotions-begin_shadow"];
+        put: operations["promotions-start_shadow"];
         post?: never;
         /**
-         * End reading in the shadow
-         * @description Have no classifier read in the shadow any more; what it said stays.
+         * End shadow mode
+         * @description End shadow mode; the answers so far stay.
          */
         delete: operations["promotions-end_shadow"];
         options?: never;
@@ -2410,7 +2410,7 @@ export interface components {
         };
         /**
          * Candidate
-         * @description A patient for whom a file may be.
+         * @description A patient to whom a file may belong.
          */
         Candidate: {
             /** Birth Year */
@@ -2419,7 +2419,7 @@ export interface components {
             code: string;
             /**
              * Identity
-             * @description As the vault has it, for who may see it.
+             * @description From the vault, for users who may read it.
              */
             identity: {
                 [key: string]: string;
@@ -4400,6 +4400,24 @@ export interface components {
             sex?: ("F" | "M" | "O" | "U") | null;
         };
         /**
+         * PatientClaim
+         * @description The patient identifiers in a file without a patient, and the patients to whom it may belong.
+         */
+        PatientClaim: {
+            /** Birth Date */
+            birth_date: string;
+            /** Candidates */
+            candidates: components["schemas"]["Candidate"][];
+            /** Modality */
+            modality: string;
+            /** Name */
+            name: string;
+            /** Number */
+            number: string;
+            /** Sex */
+            sex: string;
+        };
+        /**
          * PatientCreate
          * @description A new patient.
          * @example {
@@ -4565,24 +4583,6 @@ export interface components {
             project_id: string;
             /** Unverified */
             unverified: number;
-        };
-        /**
-         * PersonSaid
-         * @description What a file that is nobody's yet says of its patient, beside those for whom it may be.
-         */
-        PersonSaid: {
-            /** Birth Date */
-            birth_date: string;
-            /** Candidates */
-            candidates: components["schemas"]["Candidate"][];
-            /** Modality */
-            modality: string;
-            /** Name */
-            name: string;
-            /** Number */
-            number: string;
-            /** Sex */
-            sex: string;
         };
         /**
          * PredictionOut
@@ -6464,7 +6464,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["PersonSaid"];
+                    "application/json": components["schemas"]["PatientClaim"];
                 };
             };
             /** @description The request is not valid HTTP. */
@@ -14687,7 +14687,7 @@ export interface operations {
             };
         };
     };
-    "promotions-begin_shadow": {
+    "promotions-start_shadow": {
         parameters: {
             query?: never;
             header?: never;

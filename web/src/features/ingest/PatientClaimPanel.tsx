@@ -143,7 +143,7 @@ function day(written: string): string {
   return /^\d{8}$/.test(written) ? `${written.slice(0, 4)}-${written.slice(4, 6)}-${written.slice(6)}` : written;
 }
 
-function Comparison({ claim: claim }: { claim: PatientClaim }) {
+function Comparison({ claim }: { claim: PatientClaim }) {
   const rows: [string, string, (candidate: PatientClaim['candidates'][number]) => string][] = [
     ['Name', claim.name.replaceAll('^', ' '), (candidate) => candidate.identity?.name ?? '–'],
     ['Number', claim.number, (candidate) => candidate.identity?.hospital_number ?? '–'],
