@@ -96,21 +96,21 @@ def test_a_name_above_the_stored_bits_is_cleared(syntax: UID, stored: int, signe
     pixels = values(stored, signed=signed)
     frames = np.stack([pixels, drawn_over(pixels, bit), pixels])
     data = with_overlay(compressed_file(frames, syntax, stored), bit)
-    received = list(generate_frames(dcmread(BytesIO(data)).PixelData, number_of_frames=3))
+    received_frames = list(generate_frames(dcmread(BytesIO(data)).PixelData, number_of_frames=3))
 
     prepared = prepare(data)
 
-    after = dcmread(BytesIO(prepared.dicom))
+    cleaned = dcmread(BytesIO(prepared.dicom))
     assert prepared.transfer_syntax_uid == syntax
     assert "cleared" in prepared.notes[0]
     assert np.array_equal(stored_cells(prepared.dicom), np.stack([pixels] * 3))
-    assert not after.group_dataset(0x6002)
+    assert not cleaned.group_dataset(0x6002)
     assert [line.done for line in prepared.manifest if line.path == "(6002,0102)"] == ["removed"]
-    kept = list(generate_frames(after.PixelData, number_of_frames=3))
-    assert kept[1] != received[1]
+    cleaned_frames = list(generate_frames(cleaned.PixelData, number_of_frames=3))
+    assert cleaned_frames[1] != received_frames[1]
     assert np.array_equal(stored_cells(data)[0], pixels)
     if syntax not in JPEG2000_SYNTAXES:
-        assert (kept[0], kept[2]) == (received[0], received[2])
+        assert (cleaned_frames[0], cleaned_frames[2]) == (received_frames[0], received_frames[2])
     assert np.array_equal(stored_cells(clean_file(data, default_profile(), bytes(16)).data), np.stack([pixels] * 3))
     # A file that was stored before shows the image only.
     for frame in range(3):

@@ -172,30 +172,30 @@ def _clear_rle(frame: bytes, layout: SampleLayout) -> bytes:
     size = layout.allocated // 8
     segments = _rle_segments(frame, size * layout.samples)
     # The highest byte comes first. Where values are signed, the plane with the sign says what the others must be.
-    first_whole = (layout.allocated - layout.stored) // 8
-    partial = (layout.allocated - layout.stored) % 8
-    count = first_whole + (1 if partial or layout.signed else 0)
+    unused_planes = (layout.allocated - layout.stored) // 8
+    unused_bits = (layout.allocated - layout.stored) % 8
+    count = unused_planes + (1 if unused_bits or layout.signed else 0)
     changed = False
     for sample in range(layout.samples):
         numbers = [sample * size + plane for plane in range(count)]
         planes = [_rle_plane(segments[number], layout) for number in numbers]
         sign = np.zeros(layout.rows * layout.columns, bool)
         if layout.signed:
-            sign = (planes[first_whole] >> (7 - partial)) & 1 > 0
-        expected = [np.where(sign, np.uint8(0xFF), np.uint8(0)) for _ in range(first_whole)]
-        if partial:
-            mask = np.uint8(0xFF >> partial)
-            expected.append((planes[first_whole] & mask) | np.where(sign, ~mask, np.uint8(0)))
-        for number, plane, wanted in zip(numbers, planes, expected, strict=False):
-            if not np.array_equal(plane, wanted):
+            sign = (planes[unused_planes] >> (7 - unused_bits)) & 1 > 0
+        expected = [np.where(sign, np.uint8(0xFF), np.uint8(0)) for _ in range(unused_planes)]
+        if unused_bits:
+            mask = np.uint8(0xFF >> unused_bits)
+            expected.append((planes[unused_planes] & mask) | np.where(sign, ~mask, np.uint8(0)))
+        for number, plane, expected_plane in zip(numbers, planes, expected, strict=False):
+            if not np.array_equal(plane, expected_plane):
                 changed = True
-                segments[number] = _rle_segment(wanted, layout.columns)
+                segments[number] = _rle_segment(expected_plane, layout.columns)
     if not changed:
         return frame
-    offsets, at = [], _RLE_HEADER.size
+    offsets, offset = [], _RLE_HEADER.size
     for segment in segments:
-        offsets.append(at)
-        at += len(segment)
+        offsets.append(offset)
+        offset += len(segment)
     header = _RLE_HEADER.pack(len(segments), *offsets, *[0] * (15 - len(offsets)))
     return header + b"".join(segments)
 

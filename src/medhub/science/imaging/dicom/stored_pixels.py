@@ -142,7 +142,7 @@ def put_pixels(dataset: Dataset, pixels: StoredPixels, keyword: PixelKeyword = "
 def _split_frames(received: Dataset, value: bytes, syntax: UID) -> list[bytes]:
     """Join the fragments of each frame: as many frames as there are, which may be more than are declared.
 
-    A frame begins where a fragment begins as a stream does. The offset tables are used only where this does not tell
+    A frame starts at a fragment with the header of a stream. The offset tables are used only where this does not tell
     frames apart, because some are wrong.
     """
     expected = number_of_frames(received)
@@ -152,7 +152,7 @@ def _split_frames(received: Dataset, value: bytes, syntax: UID) -> list[bytes]:
         fragments = [fragment for fragment in generate_fragments(stream) if fragment]
         if len(fragments) <= expected:
             return fragments
-        starts = [number for number, fragment in enumerate(fragments) if _begins_frame(fragment, syntax)]
+        starts = [number for number, fragment in enumerate(fragments) if _starts_frame(fragment, syntax)]
         if len(starts) >= expected and starts[0] == 0:
             return [b"".join(fragments[start:end]) for start, end in pairwise([*starts, len(fragments)])]
         if syntax == DEFLATED_FRAMES:  # each frame is one fragment (PS3.5, A.4.13)
@@ -167,23 +167,23 @@ def _split_frames(received: Dataset, value: bytes, syntax: UID) -> list[bytes]:
         ) from error
 
 
-def _begins_frame(fragment: bytes, syntax: UID) -> bool:
+def _starts_frame(fragment: bytes, syntax: UID) -> bool:
     if syntax == RLELossless:
         # A header: the number of segments, and the first of them after it (PS3.5, G.5).
         return len(fragment) >= 64 and 1 <= fragment[0] <= 15 and fragment[1:8] == b"\x00\x00\x00\x40\x00\x00\x00"
     return fragment.startswith(_STREAM_STARTS)
 
 
-def _check_count(received: Dataset, there: int, limits: DecodingLimits) -> None:
-    """Refuse fewer frames than declared, and more of them than a declared number."""
+def _check_count(received: Dataset, frame_count: int, limits: DecodingLimits) -> None:
+    """Refuse fewer frames than expected, and more than a declared number."""
     expected = number_of_frames(received)
-    if there < expected:
-        raise _too_few(there, expected)
-    if there > expected and received.get("NumberOfFrames") not in (None, ""):
-        raise _too_many(there, expected)
-    if there > limits.max_frames:
+    if frame_count < expected:
+        raise _too_few(frame_count, expected)
+    if frame_count > expected and received.get("NumberOfFrames") not in (None, ""):
+        raise _too_many(frame_count, expected)
+    if frame_count > limits.max_frames:
         raise Unacceptable(
-            f"The file has {there:,} frames; at most {limits.max_frames:,} are taken. Export it in parts.",
+            f"The file has {frame_count:,} frames; at most {limits.max_frames:,} are taken. Export it in parts.",
             reason="too-many-pixels",
         )
 
