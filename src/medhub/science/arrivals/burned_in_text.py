@@ -14,7 +14,8 @@ from pydicom import Dataset, dcmread
 from medhub.science.arrivals.cleaned_image import CleaningContext
 from medhub.science.deid.embedded_documents import declare_document_reviewed, review_reason_beside_pixels
 from medhub.science.deid.identifying_text import identifying_text_of, identifying_text_of_person
-from medhub.science.deid.pixel_cleaning import Layouts, blacken, clean_pixels_of, may_show_face
+from medhub.science.deid.pixel_cleaning import Layouts, blacken, clean_pixels_of
+from medhub.science.deid.pixel_risks import may_show_face
 from medhub.science.imaging.decoding_limits import DecodingLimits
 from medhub.science.imaging.dicom.object_kinds import kind_of
 from medhub.science.imaging.dicom.received_file import is_dicom, parse_within, quiet

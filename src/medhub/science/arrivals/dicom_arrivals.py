@@ -20,7 +20,7 @@ from medhub.science.deid.embedded_documents import Document, extract_document, r
 from medhub.science.deid.identifying_text import IdentifyingText, identifying_text_of, identifying_text_of_person
 from medhub.science.deid.manifest import manifest_of, record_removed
 from medhub.science.deid.numeric_elements import restore_numbers
-from medhub.science.deid.pixel_cleaning import is_picture, may_hold_writing, may_show_face
+from medhub.science.deid.pixel_risks import is_picture, may_hold_writing, may_show_face
 from medhub.science.deid.uids import keyed_uid
 from medhub.science.imaging.decoding_limits import DecodingLimits, Unacceptable
 from medhub.science.imaging.dicom.file_writing import write_file

@@ -23,10 +23,8 @@ from medhub.science.deid.pixel_cleaning import (
     Layouts,
     PixelCheck,
     clean_pixels_of,
-    is_picture,
-    may_hold_writing,
-    may_show_face,
 )
+from medhub.science.deid.pixel_risks import is_picture, may_hold_writing, may_show_face
 from medhub.science.deid.profile import Profile
 from medhub.science.deid.pseudonym import Pseudonym, subject_of
 from medhub.science.deid.slide_cleaning import clean_slide, clean_slide_file, is_slide
