@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, it } from 'vitest';
-import { fit, keepInSight, pan, renditionFor, zoomAt } from '@/viewer/viewport';
+import { displayedSize, fit, keepInSight, pan, renditionFor, zoomAt } from '@/viewer/viewport';
 
 const image = { width: 400, height: 200 };
 const box = { width: 824, height: 624 };
@@ -40,5 +40,19 @@ describe('the view of an image', () => {
     expect(renditionFor(large, 0.2, 2)).toBe(2048);
     expect(renditionFor(large, 9, 1)).toBe(2048);
     expect(renditionFor({ width: 224, height: 224 }, 3, 2)).toBe(256);
+  });
+});
+
+describe('displayedSize', () => {
+  it('keeps the size of square pixels, though a picture is rounded', () => {
+    expect(displayedSize({ width: 1000, height: 333 }, { width: 256, height: 85 })).toEqual({
+      width: 1000,
+      height: 333,
+    });
+  });
+
+  it('enlarges the side whose pixels are larger', () => {
+    expect(displayedSize({ width: 128, height: 64 }, { width: 128, height: 128 })).toEqual({ width: 128, height: 128 });
+    expect(displayedSize({ width: 64, height: 128 }, { width: 256, height: 256 })).toEqual({ width: 128, height: 128 });
   });
 });

@@ -97,9 +97,9 @@ def render_arrival(app: AppContext, actor: Actor, arrival_id: str, number: int) 
         return isolated_calls.render_unstored(app, image.dicom, _LARGEST_VIEW, number - 1)
     if not 1 <= number <= image.frames:
         raise Invalid(f"The file has the frames 1 to {image.frames}.", field="number")
-    return isolated_calls.render_unstored(
-        app, image.dicom, min(_LARGEST_VIEW, max(image.rows, image.columns)), number - 1
-    )
+    # Boxes are drawn in stored pixels.
+    size = min(_LARGEST_VIEW, max(image.rows, image.columns))
+    return isolated_calls.render_unstored(app, image.dicom, size, number - 1, square=False)
 
 
 def release(app: AppContext, actor: Actor, arrival_id: str, boxes: Sequence[Region] | None, note: str) -> IngestResult:

@@ -94,9 +94,9 @@ def render_stored(app: AppContext, digest: str, size: int, number: int = 0) -> b
     return render_unstored(app, app.blobs.get(digest), size, number)
 
 
-def render_unstored(app: AppContext, dicom: bytes, size: int, number: int) -> bytes:
+def render_unstored(app: AppContext, dicom: bytes, size: int, number: int, *, square: bool = True) -> bytes:
     """A WebP picture of one frame of an image that is not stored, at most ``size`` pixels at its longest side."""
-    return app.isolation.run(render_file, dicom, size, "webp", frame=number)
+    return app.isolation.run(render_file, dicom, size, "webp", frame=number, square=square)
 
 
 def read_attributes(app: AppContext, digest: str, more: Sequence[str]) -> dict[str, Attributes]:

@@ -4,7 +4,7 @@ import { useEffect, useEffectEvent, useImperativeHandle, useLayoutEffect, useRef
 import { viewing } from '@/api/calls';
 import { BitmapCache, RenditionError } from '@/viewer/bitmapCache';
 import { ImageCanvas, type Light } from '@/viewer/imageCanvas';
-import { fit, renditionFor, type Rendition } from '@/viewer/viewport';
+import { displayedSize, fit, renditionFor, type Rendition } from '@/viewer/viewport';
 import classes from './ImageViewer.module.css';
 
 export type ViewerImage = { id: string; width: number; height: number; unreadable: boolean; evidence: boolean };
@@ -70,7 +70,8 @@ export function ImageViewer({ image, frame = 0, neighbours = [], label, light, e
     let current = true;
     const first = fittedRendition(viewer.current, { width, height });
     let finest: Rendition = first;
-    const show = (picture: ImageBitmap) => canvasViewer.show(`${id}/${frame}`, picture, { width, height });
+    const show = (picture: ImageBitmap) =>
+      canvasViewer.show(`${id}/${frame}`, picture, displayedSize({ width, height }, picture));
     const url = viewing.renderedUrl(id, first, frame);
     const ready = cache.ready(url);
     let slow = 0;

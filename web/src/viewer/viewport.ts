@@ -43,6 +43,16 @@ export function keepInSight(view: View, image: Size, box: Size): View {
   };
 }
 
+/** The size of an image in its picture's proportions: the server renders pixels that are not square as squares. */
+export function displayedSize(image: Size, picture: Size): Size {
+  const ratio = picture.width / picture.height / (image.width / image.height);
+  // Sides of a picture are rounded to pixels.
+  if (Math.abs(Math.log(ratio)) < 2 / Math.min(picture.width, picture.height)) return image;
+  return ratio > 1
+    ? { width: image.width * ratio, height: image.height }
+    : { width: image.width, height: image.height / ratio };
+}
+
 export const RENDITIONS = [256, 512, 1024, 2048] as const;
 export type Rendition = (typeof RENDITIONS)[number];
 

@@ -21,6 +21,7 @@ from medhub.science.imaging.dicom.object_kinds import kind_of
 from medhub.science.imaging.dicom.received_file import is_dicom, parse_within, quiet
 from medhub.science.imaging.photographs.photograph import small, thumbnail
 from medhub.science.imaging.rendering.frames import read_frame
+from medhub.science.imaging.rendering.pixel_aspect import read_pixel_aspect, with_square_pixels
 
 Region = tuple[int, int, int, int, int]
 """Frame (from 1), x0, y0, x1, y1, the last two not included."""
@@ -145,9 +146,10 @@ def _parse_received(data: bytes, dicom: bytes, limits: DecodingLimits) -> Datase
 
 
 def _build_result(dicom: bytes, boxes: tuple[Region, ...], allowed: tuple[Region, ...] = ()) -> BurnedInText:
-    return BurnedInText(
-        dicom, thumbnail(small(read_frame(dicom))) if boxes else b"", _read_syntax(dicom), boxes, allowed
-    )
+    preview = b""
+    if boxes:
+        preview = thumbnail(with_square_pixels(small(read_frame(dicom)), read_pixel_aspect(dicom)))
+    return BurnedInText(dicom, preview, _read_syntax(dicom), boxes, allowed)
 
 
 def _read_syntax(dicom: bytes) -> str:

@@ -31,6 +31,7 @@ from medhub.science.imaging.dicom.search_attributes import attributes_of
 from medhub.science.imaging.dicom.stored_pixels import clean_pixels, put_pixels
 from medhub.science.imaging.photographs.photograph import small, thumbnail
 from medhub.science.imaging.rendering.frames import read_frame
+from medhub.science.imaging.rendering.pixel_aspect import read_pixel_aspect, with_square_pixels
 
 _IDENTITY = (("name", "PatientName"), ("hospital_number", "PatientID"), ("birth_date", "PatientBirthDate"))
 _UID = re.compile(r"[0-9.]{1,64}")
@@ -209,4 +210,4 @@ def _is_standard_class(uid: str) -> bool:
 
 def _preview(file: bytes) -> Image.Image:
     # The frame is read as later readers read it; an image that cannot be shown is refused.
-    return small(read_frame(file))
+    return with_square_pixels(small(read_frame(file)), read_pixel_aspect(file))

@@ -20,6 +20,7 @@ from medhub.science.deid.identifying_text import IdentifyingText, identifying_te
 from medhub.science.deid.ocr import MIN_SCORE, TextReader, TextRegion, text_reader
 from medhub.science.deid.profile import FACES_CODE, PIXELS_CODE
 from medhub.science.deid.redaction import redact
+from medhub.science.imaging.decoding_limits import Unacceptable
 from medhub.science.imaging.dicom.object_checks import number_of_frames
 from medhub.science.imaging.rendering.frames import read_frame, read_stored
 
@@ -169,7 +170,11 @@ def _redact_frames(dicom: bytes, frames: list[_FrameResult], doubt: str) -> Pixe
     if doubt:
         return PixelCheck(boxes, allowed, doubt)
     masks = {number: frame.mask for number, frame in enumerate(frames)}
-    return PixelCheck(boxes, allowed, "", redact(dicom, masks, _declare_pixels_cleaned))
+    try:
+        return PixelCheck(boxes, allowed, "", redact(dicom, masks, _declare_pixels_cleaned))
+    except Unacceptable as error:
+        # A person sees what was found.
+        return PixelCheck(boxes, allowed, str(error))
 
 
 def check_picture(

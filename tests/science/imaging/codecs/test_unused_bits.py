@@ -128,6 +128,26 @@ def test_colors_are_cleared(syntax: UID, color_transform: bool) -> None:
     assert np.array_equal(read_stored(prepared.dicom)[0], pixels)
 
 
+@pytest.mark.parametrize("syntax", LOSSLESS_SYNTAXES, ids=str)
+def test_small_frames_are_cleared(syntax: UID) -> None:
+    if syntax in (JPEG2000, JPEG2000Lossless, JPEGLSLossless, JPEGLSNearLossless):
+        pytest.skip("the encoder of the tests writes no small frames")
+    for shape in ((1, 1), (1, 9), (7, 2)):
+        pixels = np.full(shape, 77, np.uint16)
+        prepared = prepare(compressed_file((pixels | np.uint16(0x8000))[None], syntax, 12))
+        assert np.array_equal(stored_cells(prepared.dicom), pixels)
+
+
+def test_small_frames_of_jpeg_2000_are_cleared() -> None:
+    for shape in ((1, 1), (1, 9), (7, 2)):
+        pixels = np.full(shape, 77, np.uint16)
+        stream = imagecodecs.jpeg2k_encode(pixels | np.uint16(0x8000), 0, codecformat="j2k", resolutions=1)
+        dataset = dataset_of(pixels, BitsStored=12, HighBit=11)
+        dataset["PixelData"] = DataElement("PixelData", "OB", encapsulate([bytes(stream)]))
+        prepared = prepare(file_of(dataset, JPEG2000Lossless))
+        assert np.array_equal(stored_cells(prepared.dicom), pixels)
+
+
 @pytest.mark.parametrize("signed", [False, True])
 def test_wide_cells_are_cleared(signed: bool) -> None:
     pixels = values(20, signed=signed, dtype="4")

@@ -2,9 +2,9 @@
 """JPEG and JPEG-LS streams as bytes: what they declare, and the same pixels without everything else.
 
 A stream is a row of marker segments and entropy-coded scans (ITU-T T.81, Annex B; T.87, Annex C). Only what a decoder
-needs is kept: tables, frame and scan headers, scans, and the fact of a JFIF or Adobe segment, which says how colors are
-meant. All other application segments (EXIF, XMP, IPTC, ICC, MPF), comments, thumbnails and whatever follows the end of
-the image go.
+needs is kept: tables, frame and scan headers, scans, and the fact of a JFIF or Adobe segment or of the color transform
+of JPEG-LS, which say how colors are meant. All other application segments (EXIF, XMP, IPTC, ICC, MPF), comments,
+thumbnails and whatever follows the end of the image go.
 """
 
 from __future__ import annotations
@@ -179,6 +179,9 @@ class _Headers:
         if marker == 0xEE and body[:5] == b"Adobe" and len(body) >= 12 and self.adobe_transform is None:
             self.adobe_transform = body[11]
             return b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00" + bytes([self.adobe_transform])
+        if marker == 0xE8 and body[:4] == b"mrfx" and len(body) == 5 and body[4] <= 3:
+            # The color transform of a JPEG-LS encoder: without it, a decoder returns other colors.
+            return segment
         if marker == 0xE1 and body[:6] == b"Exif\x00\x00":
             self.orientation = exif_orientation(body[6:]) or self.orientation
         elif marker in _FRAME_HEADERS:

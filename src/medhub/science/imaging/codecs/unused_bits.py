@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import jpeg_ls  # type: ignore[import-untyped]
 import numpy as np
-from imagecodecs import htj2k_encode, jpeg8_decode, jpeg8_encode
+from imagecodecs import htj2k_encode, jpeg2k_encode, jpeg8_decode, jpeg8_encode
 from numpy.typing import NDArray
-from openjpeg.utils import decode, encode_array
+from openjpeg.utils import decode
 from pydicom.uid import HTJ2K, UID, HTJ2KLossless, HTJ2KLosslessRPCL, RLELossless
 from rle.rle import decode_segment, encode_segment  # type: ignore[import-not-found]
 
@@ -119,9 +119,17 @@ def _clear_stream(frame: CleanFrame, syntax: UID, layout: SampleLayout) -> bytes
     if syntax in _HIGH_THROUGHPUT:
         return bytes(htj2k_encode(cleared, reversible=True, rgb=frame.color_transform))
     if syntax in JPEG2000_SYNTAXES:
-        color = int(frame.color_transform)
         return bytes(
-            encode_array(cleared, bits_stored=frame.bits, photometric_interpretation=color, use_mct=bool(color))
+            jpeg2k_encode(
+                cleared,
+                0,
+                codecformat="j2k",
+                bitspersample=frame.bits,
+                reversible=True,
+                mct=frame.color_transform,
+                # Small frames have fewer levels.
+                resolutions=min(6, min(layout.rows, layout.columns).bit_length()),
+            )
         )
     if _is_jpeg_ls(frame.data):
         return bytes(

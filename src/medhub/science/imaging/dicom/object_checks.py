@@ -19,6 +19,7 @@ from medhub.science.imaging.dicom.object_kinds import (
 
 NATIVE_SYNTAXES = frozenset((ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian))
 _RECOPY = "Copy or export it again from its source."
+_COLORS = frozenset(("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_422", "YBR_ICT", "YBR_RCT"))
 _FLOAT_BITS = {"FloatPixelData": 32, "DoubleFloatPixelData": 64}
 
 
@@ -96,6 +97,13 @@ def check_image(dataset: Dataset, syntax: UID, limits: DecodingLimits) -> None:
             reason="unsupported",
         )
     _check_meaning(dataset)
+    photometric = str(dataset.PhotometricInterpretation).strip().upper()
+    if (samples == 3) != (photometric in _COLORS):
+        raise Unacceptable(
+            f"The pixels of this DICOM file have {samples} samples and the Photometric Interpretation "
+            f"{photometric[:16]}, which do not fit or are not read here. {_RECOPY}",
+            reason="unsupported",
+        )
 
 
 def _check_float_image(dataset: Dataset, syntax: UID, limits: DecodingLimits, keyword: str) -> None:

@@ -277,6 +277,7 @@ def _clean_frames(received: Dataset, value: bytes, syntax: UID, limits: Decoding
     layout = SampleLayout(*shape, int(received.BitsAllocated), int(received.BitsStored), _is_signed(received))
     frames: list[bytes] = []
     changed = False
+    transforms = set()
     for number, stream in enumerate(streams, start=1):
         try:
             cleaned = clean_frame(stream, syntax)
@@ -292,12 +293,18 @@ def _clean_frames(received: Dataset, value: bytes, syntax: UID, limits: Decoding
                 reason="truncated" if fault.truncated else "damaged",
             ) from fault
         changed = changed or cleared is not cleaned.data
+        transforms.add(cleaned.color_transform and ("YBR_RCT" if cleaned.reversible else "YBR_ICT"))
         frames.append(cleared)
     notes: tuple[str, ...] = (_CLEARED,) if changed else ()
     more = _undeclared(received, len(frames))
     if more is not None:
         notes += (f"The file has {more} frames and did not declare how many (Number of Frames); all are kept.",)
-    return StoredPixels(encapsulate(frames), syntax, more, "", notes)
+    photometric = ""
+    if str(received.PhotometricInterpretation).startswith(("YBR_FULL", "YBR_PARTIAL")) and False not in transforms:
+        # PS3.5, 8.2.4: the decoder undoes the transform, and returns RGB.
+        photometric = str(max(transforms))
+        notes += ("Its colors are transformed by JPEG 2000, which the file does not declare; this was corrected.",)
+    return StoredPixels(encapsulate(frames), syntax, more, photometric, notes)
 
 
 def _is_signed(received: Dataset) -> bool:

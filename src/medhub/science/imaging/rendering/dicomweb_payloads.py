@@ -15,12 +15,13 @@ from PIL import Image
 from pydicom import DataElement, Dataset, dcmread, dcmwrite
 from pydicom.encaps import get_frame
 from pydicom.pixels.utils import unpack_bits
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from medhub.science.imaging.decoding_limits import Unacceptable
+from medhub.science.imaging.dicom.object_checks import number_of_frames
 from medhub.science.imaging.dicom.received_file import quiet
 from medhub.science.imaging.rendering.frame_views import View, render_view, single_frame
-from medhub.science.imaging.rendering.frames import read_stored
+from medhub.science.imaging.rendering.frames import decoded_photometric, read_samples, read_stored
 
 INLINE_BYTES = 1024
 """Longest binary value that is written into metadata; others are named by an address."""
@@ -54,13 +55,18 @@ def values(
     allocated = int(dataset.get("BitsAllocated", 8) or 8)
     if allocated == 1:
         return _bits(dicom, number, form)
-    array, _photometric = read_stored(dicom, number)
     if form == "raw":
-        kind = array.dtype.newbyteorder("<")
-        if array.dtype.kind in "iu" and array.dtype.itemsize * 8 != allocated:
-            kind = np.dtype(f"<{array.dtype.kind}{allocated // 8}")
-        return np.ascontiguousarray(array, dtype=kind).tobytes()
+        return _raw(read_samples(dicom, number)[0], allocated)
+    array, _photometric = read_stored(dicom, number)
     return _picture(array, form, signed=array.dtype.kind != "u")
+
+
+def _raw(array: NDArray[Any], allocated: int) -> bytes:
+    """The values of a frame in cells of ``allocated`` bits."""
+    kind = array.dtype.newbyteorder("<")
+    if array.dtype.kind in "iu" and array.dtype.itemsize * 8 != allocated:
+        kind = np.dtype(f"<{array.dtype.kind}{allocated // 8}")
+    return np.ascontiguousarray(array, dtype=kind).tobytes()
 
 
 def _bits(dicom: bytes, number: int, form: str) -> bytes:
@@ -99,17 +105,30 @@ def stored(dicom: bytes, number: int) -> bytes:
 
 
 def explicit(dicom: bytes) -> bytes:
-    """The file with its pixels decoded, in Explicit VR Little Endian; colors become RGB."""
+    """The file with its pixels decoded, in Explicit VR Little Endian: each frame as ``values`` returns it raw."""
     with quiet():
         dataset = dcmread(BytesIO(dicom))
-        try:
-            dataset.decompress(generate_instance_uid=False)
-        except Exception as error:  # a decoder of hostile bytes may raise anything; all mean the same
-            raise Unacceptable("The pixels of this file cannot be decoded.", reason="damaged") from error
+        syntax = UID(dataset.file_meta.TransferSyntaxUID)
+        if syntax.is_encapsulated and "PixelData" in dataset:
+            _decode_pixels(dataset, dicom)
         dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         out = BytesIO()
         dcmwrite(out, dataset)
     return out.getvalue()
+
+
+def _decode_pixels(dataset: Dataset, dicom: bytes) -> None:
+    """Replace compressed frames by their values, and say what these are."""
+    allocated = int(dataset.BitsAllocated)
+    frames = []
+    for number in range(number_of_frames(dataset)):
+        array, photometric = read_samples(dicom, number)
+        dataset.PhotometricInterpretation = photometric
+        frames.append(_raw(array, allocated))
+    data = b"".join(frames)
+    dataset["PixelData"] = DataElement(0x7FE00010, "OB" if allocated <= 8 else "OW", data + bytes(len(data) % 2))
+    if int(dataset.SamplesPerPixel) > 1:
+        dataset.PlanarConfiguration = 0
 
 
 def describe(heads: list[bytes], pixels: list[str]) -> list[str]:
@@ -136,7 +155,12 @@ def _described(head: bytes, pixel_vr: str) -> str:
         tag = {"OF": "7FE00008", "OD": "7FE00009"}.get(pixel_vr, "7FE00010")
         described[tag] = {"vr": pixel_vr, "BulkDataURI": f"{root}/{tag}"}
     _write_non_numbers(described)
-    described["00083002"] = {"vr": "UI", "Value": [str(dataset.file_meta.TransferSyntaxUID)]}
+    syntax = UID(dataset.file_meta.TransferSyntaxUID)
+    if syntax.is_encapsulated and dataset.get("SamplesPerPixel") == 3:
+        # As a client gets the frames that it does not ask for in the syntax in which they are stored.
+        described["00280004"] = {"vr": "CS", "Value": [decoded_photometric(dataset, syntax)]}
+        described["00280006"] = {"vr": "US", "Value": [0]}
+    described["00083002"] = {"vr": "UI", "Value": [str(syntax)]}
     return json.dumps(dict(sorted(described.items())), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 

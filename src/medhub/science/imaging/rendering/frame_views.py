@@ -14,6 +14,7 @@ from pydicom.encaps import encapsulate
 from medhub.science.imaging.dicom.received_file import quiet
 from medhub.science.imaging.rendering.frames import read_frame
 from medhub.science.imaging.rendering.grayscale import FrameValues
+from medhub.science.imaging.rendering.pixel_aspect import read_pixel_aspect, with_square_pixels
 from medhub.science.imaging.rendering.renditions import Form
 
 FUNCTIONS = {"linear": "LINEAR", "linear-exact": "LINEAR_EXACT", "sigmoid": "SIGMOID"}
@@ -119,7 +120,7 @@ def render_view(dicom: bytes, number: int, view: View) -> bytes:
     if view.function:
         dicom = _windowed(dicom, number, view)
     picture = Image.fromarray(np.ascontiguousarray(read_frame(dicom, number)))
-    picture = _fitted(_part(picture, view), view)
+    picture = _fitted(with_square_pixels(_part(picture, view), read_pixel_aspect(dicom, number)), view)
     out = BytesIO()
     if view.form == "png":
         picture.save(out, "PNG", compress_level=3)
@@ -138,7 +139,9 @@ def _windowed(dicom: bytes, number: int, view: View) -> bytes:
         for holder in (dataset, interest):
             if "VOILUTSequence" in holder:
                 del holder.VOILUTSequence
-        interest.WindowCenter, interest.WindowWidth = str(view.center)[:16], str(view.width)[:16]
+        # The linear function has no window below one (PS3.3, C.11.2.1.2.1).
+        width = max(view.width, 1.0) if view.function == "LINEAR" else view.width
+        interest.WindowCenter, interest.WindowWidth = str(view.center)[:16], str(width)[:16]
         interest.VOILUTFunction = view.function
         return _written(dataset)
 

@@ -13,7 +13,6 @@ from PIL import Image
 from pydicom import Dataset, dcmread
 from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import get_decoder
-from pydicom.pixels.processing import convert_color_space
 from pydicom.pixels.utils import as_pixel_options
 from pydicom.uid import (
     UID,
@@ -27,12 +26,15 @@ from pydicom.uid import (
 
 from medhub.errors import Invalid
 from medhub.science import pixel_decoders
+from medhub.science.imaging.codecs.codestreams import JPEG2000_SYNTAXES
 from medhub.science.imaging.codecs.jpeg import JpegFault, clean_jpeg
+from medhub.science.imaging.codecs.jpeg2000 import clean_jpeg2000
 from medhub.science.imaging.codecs.unused_bits import clear_native
 from medhub.science.imaging.decoding_limits import Unacceptable
 from medhub.science.imaging.dicom.object_checks import NATIVE_SYNTAXES, number_of_frames
 from medhub.science.imaging.dicom.object_kinds import PIXEL_KEYWORDS, SEGMENTATION_CLASSES, PixelKeyword
 from medhub.science.imaging.dicom.received_file import quiet
+from medhub.science.imaging.rendering.colors import ybr_to_rgb
 from medhub.science.imaging.rendering.grayscale import FrameValues, grey_levels, palette_colors
 from medhub.science.imaging.rendering.segmentation import segmented_picture
 
@@ -161,6 +163,61 @@ def stored_samples(dicom: bytes) -> NDArray[np.uint16] | None:
         return _decode(opened, 0)[0].astype(np.uint16)
 
 
+def read_samples(dicom: bytes, frame: int = 0) -> tuple[NDArray[Any], str]:
+    """Decode one frame to its stored values, colors as ``decoded_photometric`` says.
+
+    Parameters
+    ----------
+    dicom
+        A file that ``write_file`` made.
+    frame
+        Number of the frame, from 0.
+
+    Returns
+    -------
+    ndarray, str
+        H x W, or H x W x 3 where there are three samples; and the photometric interpretation of these values.
+
+    Raises
+    ------
+    Unacceptable
+        When the frame cannot be decoded.
+    """
+    with quiet():
+        try:
+            return _decode(_open(dicom), frame)
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise Unacceptable(
+                f"Frame {frame + 1} of this image is damaged and cannot be decoded.", reason="damaged"
+            ) from error
+
+
+def decoded_photometric(dataset: Dataset, syntax: UID) -> str:
+    """What the values of a decoded frame mean (PS3.5, 8.2): some decoders return RGB whatever is stored.
+
+    Parameters
+    ----------
+    dataset
+        The dataset of the file.
+    syntax
+        Its transfer syntax.
+
+    Returns
+    -------
+    str
+        A photometric interpretation.
+    """
+    stored = str(dataset.get("PhotometricInterpretation", "")).strip().upper()
+    if not stored.startswith("YBR") or syntax in NATIVE_SYNTAXES:
+        return stored
+    if syntax in (JPEGBaseline8Bit, JPEGExtended12Bit) or stored in ("YBR_RCT", "YBR_ICT"):
+        return "RGB"
+    # Decoded components all have the size of the frame.
+    return stored.removesuffix("_422")
+
+
 def read_stored(dicom: bytes, frame: int = 0) -> tuple[NDArray[Any], str]:
     """Decode one frame to its stored values.
 
@@ -182,23 +239,12 @@ def read_stored(dicom: bytes, frame: int = 0) -> tuple[NDArray[Any], str]:
     Unacceptable
         When the frame cannot be decoded.
     """
-    with quiet():
-        try:
-            opened = _open(dicom)
-            if opened.syntax in (JPEGBaseline8Bit, JPEGExtended12Bit) and int(opened.dataset.BitsStored) <= 8:
-                stored = _encapsulated_frame(opened.stream, opened.dataset, frame)
-                array: NDArray[Any] = _decode_jpeg(stored, opened.dataset)
-                return array, "RGB" if array.ndim == 3 else str(opened.dataset.PhotometricInterpretation)
-            array, photometric = _decode(opened, frame)
-        except MemoryError:
-            raise
-        except Exception as error:
-            raise Unacceptable(
-                f"Frame {frame + 1} of this image is damaged and cannot be decoded.", reason="damaged"
-            ) from error
-        if photometric.startswith("YBR"):
-            array, photometric = convert_color_space(array, photometric, "RGB"), "RGB"
-        return array, photometric
+    array, photometric = read_samples(dicom, frame)
+    if photometric.startswith("YBR"):
+        with quiet():
+            bits = int(_open(dicom).dataset.BitsStored)
+        array, photometric = ybr_to_rgb(array, photometric, bits), "RGB"
+    return array, photometric
 
 
 def _open(dicom: bytes) -> _Opened:
@@ -218,25 +264,17 @@ def _encapsulated_frame(stream: BytesIO, dataset: Dataset, frame: int) -> bytes:
 
 
 def _picture(opened: _Opened, frame: int, window: tuple[float, float] | None) -> NDArray[np.uint8]:
-    dataset, syntax, stream, keyword = opened
+    dataset = opened.dataset
     samples = int(dataset.SamplesPerPixel)
-    if keyword != "PixelData":
+    if opened.keyword != "PixelData":
         return np.repeat(
             grey_levels(_floats(opened, frame), FrameValues.of(dataset, frame), window)[..., None], 3, axis=2
         )
-    eight_bits = int(dataset.BitsStored) <= 8
-    if syntax in (JPEGBaseline8Bit, JPEGExtended12Bit) and eight_bits:
-        picture = _decode_jpeg(_encapsulated_frame(stream, dataset, frame), dataset)
-        if picture.ndim == 3:
-            return picture
-        pixels: NDArray[Any] = picture
-        photometric = str(dataset.PhotometricInterpretation)
-    else:
-        pixels, photometric = _decode(opened, frame)
+    pixels, photometric = _decode(opened, frame)
     if samples == 3:
-        if photometric.startswith("YBR"):
-            pixels = convert_color_space(pixels, photometric, "RGB")
         bits = int(dataset.BitsStored)
+        if photometric.startswith("YBR"):
+            pixels = ybr_to_rgb(pixels, photometric, bits)
         if bits > 8:
             pixels = pixels >> (bits - 8)
         elif bits < 8:
@@ -260,16 +298,31 @@ def _floats(opened: _Opened, frame: int) -> NDArray[Any]:
 
 
 def _decode(opened: _Opened, frame: int) -> tuple[NDArray[Any], str]:
+    """Decode one frame; return its values, and what they mean."""
     dataset, syntax, stream, keyword = opened
+    stored = str(dataset.PhotometricInterpretation).strip().upper()
     if keyword != "PixelData":
-        return _floats(opened, frame), str(dataset.PhotometricInterpretation)
+        return _floats(opened, frame), stored
+    photometric = decoded_photometric(dataset, syntax)
+    if syntax in (JPEGBaseline8Bit, JPEGExtended12Bit) and int(dataset.BitsStored) <= 8:
+        return _decode_jpeg(_encapsulated_frame(stream, dataset, frame), dataset), photometric
     options: dict[str, Any] = as_pixel_options(dataset, pixel_keyword="PixelData", pixel_vr="OW")
     options |= {"transfer_syntax_uid": syntax, "correct_unused_bits": False}
     if syntax in NATIVE_SYNTAXES:
         options["pixel_vr"] = "OB" if int(dataset.BitsAllocated) <= 8 else "OW"
         options["view_only"] = True
+        if stored.endswith("_422"):
+            # The name by which pydicom knows that the colors of two pixels are one (PS3.3, C.7.6.3.1.2).
+            options["photometric_interpretation"] = "YBR_FULL_422"
+            photometric = stored.removesuffix("_422")
+    elif photometric.startswith("YBR") and syntax in JPEG2000_SYNTAXES:
+        at = stream.tell()
+        codestream = clean_jpeg2000(_encapsulated_frame(stream, dataset, frame))
+        stream.seek(at)
+        # The decoder undoes the transform of the stream, whatever the dataset says of it.
+        photometric = "RGB" if codestream.color_transform else photometric
     try:
-        array, meta = get_decoder(syntax).as_array(
+        array, _ = get_decoder(syntax).as_array(
             stream,
             index=frame,
             raw=True,
@@ -282,7 +335,10 @@ def _decode(opened: _Opened, frame: int) -> tuple[NDArray[Any], str]:
             raise ValueError("the decoder gave up") from error
         raise
     # Bits above the stored ones are no part of a value; files that were stored earlier may have overlays there.
-    return clear_native(array, int(dataset.BitsStored)), str(meta["photometric_interpretation"])
+    array = clear_native(array, int(dataset.BitsStored))
+    if syntax == JPEGExtended12Bit and stored.startswith("YBR"):
+        array = ybr_to_rgb(array, "YBR_FULL", int(dataset.BitsStored))
+    return array, photometric
 
 
 def _decode_jpeg(data: bytes, dataset: Dataset) -> NDArray[np.uint8]:

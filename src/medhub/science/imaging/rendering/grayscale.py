@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -111,9 +113,9 @@ def _float_levels(
 ) -> NDArray[np.uint8]:
     """Turn floating-point values into grey levels; NaN and infinity are black (PS3.3, C.7.6.24)."""
     finite = np.isfinite(stored)
-    center_and_width = window or _window_of(values.interest)
+    center_and_width = window or window_of(values.interest)
     if center_and_width is not None:
-        function = "LINEAR" if window is not None else str(values.interest.get("VOILUTFunction") or "LINEAR").upper()
+        function = "LINEAR" if window is not None else _window_function(values.interest)
         shares = _windowed(np.where(finite, stored, 0.0), *center_and_width, function)
     else:
         inside = stored[finite]
@@ -135,11 +137,9 @@ def _levels(
     if window is not None:
         shares = linear_window(measured, *window)
     elif interest.get("VOILUTSequence"):
-        shares = _from_table(measured, interest.VOILUTSequence[0], values.signed)
-    elif _window_of(interest) is not None:
-        center, width = _window_of(interest) or (0.0, 1.0)
-        function = str(interest.get("VOILUTFunction") or "LINEAR").upper()
-        shares = _windowed(measured, center, width, function)
+        shares = _from_table(measured, interest.VOILUTSequence[0], _is_signed_output(values))
+    elif (own := window_of(interest)) is not None:
+        shares = _windowed(measured, *own, _window_function(interest))
     elif values.bits <= 8 and not values.signed and measured is stored:
         shares = stored / (2**values.bits - 1)
     else:
@@ -177,10 +177,26 @@ def modality_values(stored: NDArray[np.int64], values: FrameValues) -> NDArray[A
     if source.get("ModalityLUTSequence"):
         table, first, _ = _table(source.ModalityLUTSequence[0], values.signed)
         return table[np.clip(stored - first, 0, len(table) - 1)]
+    rescale = _rescale_of(source)
+    return stored if rescale is None else stored * rescale[0] + rescale[1]
+
+
+def _rescale_of(source: Dataset) -> tuple[float, float] | None:
+    """Slope and intercept, if they change a value; a slope of zero is none."""
     slope, intercept = source.get("RescaleSlope"), source.get("RescaleIntercept")
-    if slope is None or intercept is None or (float(slope), float(intercept)) == (1.0, 0.0):
-        return stored
-    return stored * float(slope) + float(intercept)
+    if slope in (None, "") or intercept in (None, ""):
+        return None
+    rescale = float(slope), float(intercept)
+    return None if rescale == (1.0, 0.0) or rescale[0] == 0 else rescale
+
+
+def _is_signed_output(values: FrameValues) -> bool:
+    """Whether the modality transform may return negative values (PS3.3, C.11.2.1.1)."""
+    if values.modality.get("ModalityLUTSequence"):
+        return False
+    low, high = (-(2 ** (values.bits - 1)), 2 ** (values.bits - 1) - 1) if values.signed else (0, 2**values.bits - 1)
+    slope, intercept = _rescale_of(values.modality) or (1.0, 0.0)
+    return bool(min(low * slope, high * slope) + intercept < 0)
 
 
 def linear_window(measured: NDArray[Any], center: float, width: float) -> NDArray[np.float64]:
@@ -212,15 +228,37 @@ def _windowed(measured: NDArray[Any], center: float, width: float, function: str
     return linear_window(measured, center, width)
 
 
-def _window_of(source: Dataset) -> tuple[float, float] | None:
-    """The first window of a dataset; several are alternatives (PS3.3, C.11.2.1.2)."""
-    pair: list[float] = []
+def _window_function(source: Dataset) -> str:
+    return str(source.get("VOILUTFunction") or "LINEAR").strip().upper()
+
+
+def window_of(source: Dataset) -> tuple[float, float] | None:
+    """Find the window of a dataset.
+
+    Parameters
+    ----------
+    source
+        The dataset that holds the window.
+
+    Returns
+    -------
+    tuple or None
+        Center and width of the first of the alternatives that is one (PS3.3, C.11.2.1.2): both are numbers, and the
+        width is at least 1, or above 0 where the function is not linear. ``None`` when there is none.
+    """
+    lists = []
     for keyword in ("WindowCenter", "WindowWidth"):
         value = source.get(keyword)
-        if value is None or value == "":
-            return None
-        pair.append(float(value if isinstance(value, int | float | str) else value[0]))
-    return pair[0], pair[1]
+        lists.append([value] if value is None or isinstance(value, int | float | str) else list(value))
+    exact = _window_function(source) in ("LINEAR_EXACT", "SIGMOID")
+    for pair in zip(*lists, strict=False):
+        try:
+            center, width = (float(value) for value in pair)
+        except (TypeError, ValueError):
+            continue
+        if isfinite(center) and isfinite(width) and (width > 0 if exact else width >= 1):
+            return center, width
+    return None
 
 
 def _extent(pixels: NDArray[Any], values: FrameValues) -> tuple[float, float]:
@@ -249,19 +287,26 @@ def _from_table(measured: NDArray[Any], item: Dataset, signed: bool) -> NDArray[
 
 def _table(item: Dataset, signed: bool) -> tuple[NDArray[np.int64], int, int]:
     """Read a lookup table: its entries, the first value that it maps, and the bits of an entry (PS3.3, C.11.1.1)."""
-    entries, first, bits = (int(number) for number in item.LUTDescriptor)
-    entries = entries or 2**16
-    if signed and first >= 2**15:
-        first -= 2**16
+    entries, first, bits = _descriptor(item.LUTDescriptor, signed)
     data = item.LUTData
     if isinstance(data, bytes):
         kind = "u1" if len(data) < 2 * entries else "<u2"
         table = np.frombuffer(data, kind, count=min(entries, len(data) // np.dtype(kind).itemsize)).astype(np.int64)
     else:
-        table = np.atleast_1d(np.asarray(data, np.int64))[:entries]
+        table = np.atleast_1d(np.asarray(data, np.int64))[:entries] & 0xFFFF
     if not 8 <= bits <= 16 or not len(table):
         raise ValueError("the lookup table has no entries, or entries of an unknown size")
     return table, first, bits
+
+
+def _descriptor(numbers: Iterable[Any], signed: bool) -> tuple[int, int, int]:
+    """Read the descriptor of a table: its entries, the first value that it maps, and the bits of an entry.
+
+    All are words, which a reader takes as signed or not by an attribute that need not be of this table. Only the first
+    value can be negative, where the values that it maps can be.
+    """
+    entries, first, bits = (int(number) & 0xFFFF for number in numbers)
+    return entries or 2**16, first - 2**16 if signed and first >= 2**15 else first, bits
 
 
 def palette_colors(pixels: NDArray[Any], values: FrameValues) -> NDArray[np.uint8]:
@@ -280,10 +325,7 @@ def palette_colors(pixels: NDArray[Any], values: FrameValues) -> NDArray[np.uint
         Array of shape (rows, columns, 3), RGB.
     """
     dataset = values.dataset
-    entries, first, bits = (int(number) for number in dataset.RedPaletteColorLookupTableDescriptor)
-    entries = entries or 2**16
-    if values.signed and first >= 2**15:
-        first -= 2**16
+    entries, first, bits = _descriptor(dataset.RedPaletteColorLookupTableDescriptor, values.signed)
     if "RedPaletteColorLookupTableData" in dataset:
         columns = []
         for color in _COLORS:

@@ -14,13 +14,14 @@ from PIL import Image
 
 from medhub.science.imaging.content.pdf_pages import document_in, is_pdf, page_picture
 from medhub.science.imaging.rendering.frames import NoPixels, jpeg_frame, read_frame, stored_samples
+from medhub.science.imaging.rendering.pixel_aspect import read_pixel_aspect, square_size
 
 _FEW_COLORS = 32
 Form = Literal["webp", "jpeg", "png"]
 MEDIA_TYPES: dict[Form, str] = {"webp": "image/webp", "jpeg": "image/jpeg", "png": "image/png"}
 
 
-def render(image: NDArray[np.uint8], size: int, form: Form = "webp") -> bytes:
+def render(image: NDArray[np.uint8], size: int, form: Form = "webp", *, aspect: float = 1.0) -> bytes:
     """Write a picture at most ``size`` pixels long at its longest side; it is never enlarged.
 
     Parameters
@@ -31,17 +32,25 @@ def render(image: NDArray[np.uint8], size: int, form: Form = "webp") -> bytes:
         Longest side in pixels, at least 1.
     form
         "webp" and "jpeg" lose a little, "png" loses nothing.
+    aspect
+        How many times higher than wide a pixel of the array is; those of the picture are square.
 
     Returns
     -------
     bytes
         The encoded picture.
     """
-    return _write(Image.fromarray(image), size, form)
+    return _write(Image.fromarray(image), size, form, aspect)
 
 
 def render_file(
-    dicom: bytes, size: int, form: Form = "webp", *, frame: int = 0, window: tuple[float, float] | None = None
+    dicom: bytes,
+    size: int,
+    form: Form = "webp",
+    *,
+    frame: int = 0,
+    window: tuple[float, float] | None = None,
+    square: bool = True,
 ) -> bytes:
     """Write a picture of one frame of a DICOM file, or of one page of its document.
 
@@ -59,6 +68,8 @@ def render_file(
         Number of the frame, from 0.
     window
         Center and width in modality units, instead of the window of the file.
+    square
+        Whether pixels that are not square are scaled to be; otherwise each stored pixel is a pixel of the picture.
 
     Returns
     -------
@@ -71,9 +82,10 @@ def render_file(
         When the frame cannot be decoded.
     """
     try:
+        aspect = read_pixel_aspect(dicom, frame) if square else 1.0
         stream = jpeg_frame(dicom) if frame == 0 and window is None else None
         if stream is None:
-            return render(read_frame(dicom, frame, window=window), size, form)
+            return render(read_frame(dicom, frame, window=window), size, form, aspect=aspect)
     except NoPixels:
         document, media_type = document_in(dicom)
         if not is_pdf(media_type):
@@ -84,7 +96,7 @@ def render_file(
             # libjpeg reduces by 2, 4 or 8 while it decodes; it stops above the size, where resizing goes on.
             longest = max(image.size)
             image.draft(image.mode, (-(-image.width * size // longest), -(-image.height * size // longest)))
-        return _write(image.convert("RGB"), size, form)
+        return _write(image.convert("RGB"), size, form, aspect)
 
 
 def original(dicom: bytes) -> tuple[bytes, str]:
@@ -129,10 +141,11 @@ def _deep_png(samples: NDArray[np.uint16]) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
-def _write(picture: Image.Image, size: int, form: Form) -> bytes:
-    longest = max(picture.size)
-    if longest > size:
-        target = (max(1, round(picture.width * size / longest)), max(1, round(picture.height * size / longest)))
+def _write(picture: Image.Image, size: int, form: Form, aspect: float = 1.0) -> bytes:
+    width, height = square_size(picture.size, aspect)
+    scale = min(1.0, size / max(width, height))
+    target = (max(1, round(width * scale)), max(1, round(height * scale)))
+    if target != picture.size:
         picture = picture.resize(target, Image.Resampling.BICUBIC, reducing_gap=2.0)
     out = BytesIO()
     if form == "webp":
