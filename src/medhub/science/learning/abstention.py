@@ -1,30 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When to say nothing: a limit of confidence above which at most a chosen share of the answers is wrong.
+"""The abstention threshold: a selective classifier with a guaranteed error rate among its answers.
 
-The limit is found on images that the network did not learn from. What it promises can be looked at with bare eyes:
-*take a further set of like images, of as many patients and as large as the one that the limit was learned on; among
-its answers above the limit at most the chosen share is wrong, and of such sets at least nine in ten keep to it* (for a
-confidence of 90 %). That is more than a promise about the error in the long run, since a further set has luck of its
-own.
+The threshold is the lowest confidence above which the classifier answers. It is learned on validation images, and has
+this guarantee: in a new set of images from the same source, with as many images and patients as the validation set, the
+error rate among the answers is at most the target, with the given confidence level. The guarantee is about the observed
+error rate of the new set, not about its expectation, so it includes the sampling variation of that set.
 
-The test behind it needs no model of the images (the conditional test of two counts, Przyborowski & Wilenski,
-Biometrika 1940). Say that k answers of this set are wrong, and that c wrong ones would break the promise in a further
-set of as many answers. If it were broken, the two sets had k + c errors or more between them. Both sets come from the
-same source, so each error could as well have fallen into the other one: a coin was tossed for it. The limit is
-accepted if so many tosses show at most k heads in at most a tenth of cases. Whatever the number of errors in both sets
-together is, the chance that this set lets a limit pass and the further one then breaks the promise is at most a tenth.
-(Answers are drawn without putting back; that makes the true chance smaller, never larger.)
+The test is the conditional test of two counts (Przyborowski & Wilenski, Biometrika 1940), which assumes no model of the
+images. Let k be the number of errors in the validation set, and c the smallest number of errors that exceeds the target
+in a new set of as many answers. If the new set exceeds the target, both sets together have at least k + c errors. Both
+sets come from the same distribution, so each error is in either set with probability 1/2. The threshold passes if the
+probability of at most k successes in k + c such trials is at most 1 minus the confidence level. For any total number of
+errors, the probability that a threshold passes and the new set then exceeds the target is then at most 1 minus the
+confidence level. Answers are drawn without replacement, which makes this probability smaller, never larger.
 
-Images of one patient are alike, and their errors come together. Both counts are therefore divided by the design effect
-(Rao & Scott, Biometrics 1992): by how much more the errors vary from patient to patient than they would if each image
-were a patient of its own. It is estimated, and from few patients badly, so it is widened as Student's quantile is
-wider than the normal one.
+Errors of images of one patient are correlated. Both counts are therefore divided by the design effect (Rao & Scott,
+Biometrics 1992): the ratio of the variance of the errors between patients to the variance for independent images. The
+estimate from few patients is uncertain, so it is increased by the ratio of the quantiles of Student's t and the normal
+distribution.
 
-Many limits are tried, one after another, from the surest downwards, and the first that does not pass ends the search
-(fixed-sequence testing, as in Angelopoulos et al., "Learn then test", 2021). Which are tried depends on the
-confidences and not on the labels: from the one that half of the images pass, in steps of a fortieth. Where the error
-grows as the limit falls, the search costs nothing worth naming; ``bench/conformal.py`` counts what it costs on real
-predictions.
+Candidate thresholds are tested in descending order, and the search stops at the first that fails (fixed-sequence
+testing, as in Angelopoulos et al., "Learn then test", 2021). The candidates depend on the confidences, not on the
+labels: from the threshold that answers half of the images, in steps of 1/40 of the images. If the error rate grows as
+the threshold falls, the multiple tests have almost no cost; ``bench/conformal.py`` measures it on real predictions.
 """
 
 from __future__ import annotations
@@ -53,18 +51,18 @@ _STEPS = 40
 
 @dataclass(frozen=True)
 class Limit:
-    """A learned limit.
+    """A learned abstention threshold.
 
     Attributes
     ----------
     threshold
-        Least confidence with which a label is said.
+        Lowest confidence at which the classifier answers.
     answered
-        Share of the images that it was learned on which get an answer.
+        Coverage: share of the validation images that are answered.
     error
-        Share of wrong answers among these.
+        Selective risk: error rate among these.
     n, groups
-        Images that it was learned on, and groups (patients) that they belong to.
+        Number of validation images, and of their groups (patients).
     """
 
     threshold: float
@@ -81,33 +79,32 @@ def learn_limit(
     trust: float = 0.9,
     groups: Sequence[str] | None = None,
 ) -> Limit | None:
-    """Learn the lowest limit that keeps the promise.
+    """Learn the lowest threshold that guarantees the target error rate.
 
     Parameters
     ----------
     confidence
-        N, probability of the likeliest label; 0 where the classifier abstains for another reason.
+        N, probability of the predicted label; 0 if the classifier abstains for another reason.
     right
-        N, whether the likeliest label is right.
+        N, whether the predicted label is correct.
     target_error
-        Greatest share of wrong answers among the answers.
+        Largest error rate among the answers.
     trust
-        Confidence of the promise.
+        Confidence level of the guarantee.
     groups
-        N, the group (patient) of each image; each image is one of its own if not given.
+        N, the group (patient) of each image; by default each image is its own group.
 
     Returns
     -------
     Limit | None
-        None where no limit can be shown to keep the promise: too few images or groups, or too many errors among the
-        surest.
+        None if no threshold passes: there are too few images or groups, or too many errors at high confidence.
     """
     n = len(confidence)
     names = np.arange(n) if groups is None else np.asarray(groups, dtype=str)
     _, members = np.unique(names, return_inverse=True)
     order = np.argsort(-confidence, kind="stable")
     ordered, wrong, members = confidence[order], ~right[order], members[order]
-    # Only where the next image is less sure can a limit lie; equal ones are answered together.
+    # Images of equal confidence are answered together, so a threshold lies only before a lower confidence.
     ends = np.flatnonzero(np.diff(ordered, append=-1.0))
     limit: Limit | None = None
     candidates = _tried(int((ordered > 0).sum()), target_error, trust)
@@ -121,33 +118,33 @@ def learn_limit(
 
 
 def chance_of_luck(errors: int, answered: int, target_error: float, effect: float = 1.0) -> float:
-    """Compute the chance of so few errors here, if a further set of as many answers broke the promise.
+    """Compute the p-value of a threshold: the probability of so few errors, given that a new set exceeds the target.
 
     Parameters
     ----------
     errors
-        Wrong answers in the set at hand.
+        Number of wrong answers in the validation set.
     answered
-        Answers in the set at hand.
+        Number of answers in the validation set.
     target_error
-        Greatest share of wrong answers that the promise allows.
+        Largest error rate among the answers.
     effect
-        Design effect: how many errors count as one.
+        Design effect, by which the counts are divided.
 
     Returns
     -------
     float
-        At most this, in exactness, for a design effect of 1.
+        An upper bound of the p-value; exact for a design effect of 1.
     """
     if math.isinf(effect):
         return 1.0
-    # The fewest that are more than the share; a product such as 0.07 * 100 lies a rounding beside the whole number.
+    # The smallest count above the target; 1e-9 corrects the rounding of a product such as 0.07 * 100.
     breaking = math.floor(target_error * answered + 1e-9) + 1
     return binomial_cdf(errors / effect, breaking / effect)
 
 
 def design_effect(wrong: NDArray[np.bool_], members: NDArray[np.int64], trust: float) -> float:
-    """Compute by how much more errors vary between groups than between images, at least 1.
+    """Compute the design effect of the errors, at least 1.
 
     Parameters
     ----------
@@ -156,17 +153,17 @@ def design_effect(wrong: NDArray[np.bool_], members: NDArray[np.int64], trust: f
     members
         N, index of the group of each answer.
     trust
-        Confidence for which the estimate is widened.
+        Confidence level of the correction for few groups.
 
     Returns
     -------
     float
-        Infinite where all answers are of one group: nothing is known of another then.
+        Infinite if all answers are of one group, because the variance between groups is then unknown.
     """
     answers = np.bincount(members)
     errors = np.bincount(members, wrong)[answers > 0]
     answers = answers[answers > 0]
-    if len(answers) == len(wrong):  # each image a group of its own
+    if len(answers) == len(wrong):  # each image is its own group
         return 1.0
     if len(answers) == 1:
         return math.inf
@@ -179,28 +176,27 @@ def design_effect(wrong: NDArray[np.bool_], members: NDArray[np.int64], trust: f
 
 
 def _tried(n: int, target_error: float, trust: float) -> range:
-    """Which images' confidences are tried as limits, counted from the surest."""
-    # With fewer answers the promise cannot be shown even if all are right: trying would end the search at once.
+    """Indices of the images whose confidences are candidate thresholds, in descending order of confidence."""
+    # With fewer answers the test fails even without errors, which would end the search at once.
     first = max(fewest_images(target_error, trust), math.ceil(n * _FIRST_SHARE))
     return range(first - 1, n, max(1, n // _STEPS))
 
 
 def fewest_images(target_error: float, trust: float = 0.9) -> int:
-    """Compute how many answers, all of them right, show the promise at least."""
-    # So many tosses in a row must all show tails.
+    """Compute the smallest number of answers, all of them correct, that passes the test."""
     tosses = math.ceil(math.log2(1 / (1 - trust)) - 1e-9)
     return max(1, math.ceil((tosses - 1) / target_error - 1e-9))
 
 
 def curve(confidence: Floats, right: NDArray[np.bool_], shares: tuple[float, ...]) -> list[tuple[float, float]]:
-    """Compute the accuracy among the surest: for each share of answered images, (share, accuracy).
+    """Compute the accuracy-coverage curve: pairs of coverage and selective accuracy.
 
     Parameters
     ----------
     confidence, right
         As in ``learn_limit``.
     shares
-        Shares of the images that are answered, in (0, 1].
+        Coverages, in (0, 1].
 
     Returns
     -------

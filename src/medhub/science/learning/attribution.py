@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the evidence maps that serving shows mean anything: compared with Grad-CAM, with chance, and put to the test.
+"""Evaluation of the evidence maps that are shown with predictions.
 
-Serving computes class activation maps without gradients. Here they are checked against Grad-CAM (Selvaraju et al.,
-ICCV 2017), against a network whose weights are random (Adebayo et al., NeurIPS 2018), and by covering and uncovering
-what they point to (Petsiuk et al., BMVC 2018).
+The maps are class activation maps, which need no gradients. They are compared with Grad-CAM (Selvaraju et al., ICCV
+2017) and with the maps of a network with random weights (Adebayo et al., NeurIPS 2018), and evaluated by the deletion
+and insertion of the regions that they mark (Petsiuk et al., BMVC 2018).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Maps = NDArray[np.float32]
 
 
 def grad_cam(network: Network, batch: Tensor, label: int) -> Maps:
-    """Compute Grad-CAM of one image for one label, from gradients, before negative values are cut.
+    """Compute the Grad-CAM map of one image for one label, before the ReLU.
 
     Parameters
     ----------
@@ -54,18 +54,18 @@ def grad_cam(network: Network, batch: Tensor, label: int) -> Maps:
 def explain(
     network: Network, images: NDArray[np.uint8], preprocessing: Preprocessing, seed: int = 42
 ) -> ExplanationCheck:
-    """Put the evidence maps of a network to the test.
+    """Evaluate the evidence maps of a network.
 
     Parameters
     ----------
     network
-        Trained; on the CPU.
+        The trained network, on the CPU.
     images
-        N x S x S x 3; 60 of them are looked at.
+        N x S x S x 3; up to 60 of them are used.
     preprocessing
-        The classifier's.
+        The preprocessing of the classifier.
     seed
-        Of the random weights and the random order.
+        Seed of the random weights and of the random order.
 
     Returns
     -------
@@ -137,7 +137,7 @@ def _probe_probability(
     *,
     uncover: bool,
 ) -> float:
-    """Mean probability of the label while place after place is covered by, or uncovered from, the blurred image."""
+    """Mean probability of the label while cells are replaced one after another by the blurred image, or the reverse."""
     side = pixels.shape[2]
     small = functional.interpolate(pixels, (max(1, side // 16), max(1, side // 16)), mode="area")
     blurred = functional.interpolate(small, (side, side), mode="bilinear")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training batches: which images, in which order, varied how; prepared ahead of time by threads.
+"""Training batches: sampling, order and augmentation of images, prepared in advance by threads.
 
 The random numbers of a step depend on the seed, the epoch and the step alone. So an epoch that is run again after a
 kill gives the same result, and the threads do not change it.

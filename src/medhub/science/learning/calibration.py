@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Making probabilities mean what they say: a temperature, and where they help an offset for each label.
+"""Calibration of probabilities: temperature scaling, with a bias for each label if it helps.
 
-Dividing the logits by one temperature (Guo et al., ICML 2017) makes all answers less sure, and moves none. A network
-that says one label too seldom stays wrong about it. An offset for each label beside the temperature (bias-corrected
-temperature scaling; Alexandari et al., ICML 2020) mends that, and can overfit; so the offsets are drawn to zero by a
-ridge, whose strength is chosen among a few, "no offsets" among them, by cross-validation over groups of the validation
-part. Like every calibration it holds where labels are about as frequent as there.
+Temperature scaling (Guo et al., ICML 2017) changes the confidence of all predictions, and never the predicted label, so
+it cannot correct a label that is predicted too rarely. Bias-corrected temperature scaling (Alexandari et al., ICML
+2020) adds an offset to the scaled logits of each label, and can overfit. The offsets therefore have a ridge penalty,
+whose strength is chosen by cross-validation over groups of the validation part; one of the strengths means no offsets.
+The calibration is valid for data with similar label frequencies.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from medhub.science.inference.classifier import softmax
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
-# Squared offsets are charged so much beside the mean log loss; with the first there are none.
+# Ridge penalties of the offsets, relative to the mean log loss; the infinite one means no offsets.
 STRENGTHS = (math.inf, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 FEWEST_GROUPS = 10
 _RANGE = (0.05, 20.0)
@@ -33,53 +33,53 @@ _STEPS = 100
 
 @dataclass(frozen=True)
 class Calibrator:
-    """Turns logits into probabilities.
+    """A fitted calibration.
 
     Attributes
     ----------
     temperature
-        By which the logits are divided.
+        Divisor of the logits.
     offsets
-        C, added afterwards; empty for none.
+        C offsets that are added to the scaled logits; empty for none.
     """
 
     temperature: float
     offsets: tuple[float, ...] = ()
 
     def probabilities(self, logits: Floats) -> Floats:
-        """Map N x C logits to N x C probabilities."""
+        """Compute calibrated probabilities, N x C, of logits, N x C."""
         return softmax(logits / self.temperature + np.array(self.offsets or 0.0))
 
 
 def fit_calibrator(logits: Floats, targets: Indices, groups: Sequence[str]) -> Calibrator:
-    """Find temperature and offsets.
+    """Fit temperature and offsets.
 
     Parameters
     ----------
     logits
-        N x C, of images that the network did not learn from.
+        N x C, of validation images.
     targets
         N label indices.
     groups
-        N; images of one group (patient) are in one fold of the cross-validation.
+        N groups (patients); a group is not divided between folds of the cross-validation.
 
     Returns
     -------
     Calibrator
-        Rounded to what a card holds. Without offsets where there are fewer than ten groups, or where offsets predict
-        images that were left out no better.
+        Rounded to the precision of a card. Without offsets if there are fewer than ten groups, or if offsets do not
+        reduce the cross-validated loss.
     """
     _, members = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
     strength_index = 0
     if members.max() + 1 >= FEWEST_GROUPS:
-        # The first of equals is taken: no offsets, or the smallest.
+        # argmin returns the first minimum, which has the strongest penalty.
         strength_index = int(np.argmin(cross_validated_losses(logits, targets, members)))
     calibrator = _fit_path(logits, targets)[strength_index]
     return Calibrator(round(calibrator.temperature, 6), tuple(round(offset, 4) for offset in calibrator.offsets))
 
 
 def cross_validated_losses(logits: Floats, targets: Indices, members: Indices) -> Floats:
-    """Compute the mean negative log likelihood of groups that the calibration did not see, for each strength.
+    """Compute the cross-validated log loss of each penalty strength.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def cross_validated_losses(logits: Floats, targets: Indices, members: Indices) -
     Returns
     -------
     Floats
-        One for each of ``STRENGTHS``: the mean over ten divisions into five folds.
+        One value for each of ``STRENGTHS``: the mean of 10 repetitions of 5-fold cross-validation.
     """
     count, total = int(members.max()) + 1, np.zeros(len(STRENGTHS))
     for repeat in range(_REPEATS):
@@ -103,12 +103,12 @@ def cross_validated_losses(logits: Floats, targets: Indices, members: Indices) -
 
 
 def fit_temperature(logits: Floats, targets: Indices) -> float:
-    """Find the temperature with the least negative log likelihood (Guo et al., ICML 2017).
+    """Fit the temperature that minimizes the log loss (Guo et al., ICML 2017).
 
     Parameters
     ----------
     logits
-        N x C, of images that the network did not learn from.
+        N x C, of validation images.
     targets
         N label indices.
 
@@ -117,7 +117,7 @@ def fit_temperature(logits: Floats, targets: Indices) -> float:
     float
         The temperature, within 0.05..20.
     """
-    # The likelihood has one peak in log(temperature): golden section search.
+    # The log loss has one minimum in log(temperature): golden-section search.
     low, high = np.log(_RANGE[0]), np.log(_RANGE[1])
     while high - low > 1e-5:
         left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
@@ -129,7 +129,7 @@ def fit_temperature(logits: Floats, targets: Indices) -> float:
 
 
 def log_loss(logits: Floats, targets: Indices, temperature: float) -> float:
-    """Compute the mean negative log likelihood at a temperature."""
+    """Compute the mean log loss at a temperature."""
     return float(_losses(softmax(logits / temperature), targets).mean())
 
 
@@ -139,7 +139,7 @@ def _losses(probabilities: Floats, targets: Indices) -> Floats:
 
 
 def _fit_path(logits: Floats, targets: Indices) -> list[Calibrator]:
-    """Fit with each of ``STRENGTHS``, each from where the one before it ended."""
+    """Fit a calibrator for each of ``STRENGTHS``, starting from the solution of the previous one."""
     solution = np.r_[1 / fit_temperature(logits, targets), np.zeros(logits.shape[1])]
     calibrators = [Calibrator(float(1 / solution[0]))]
     for strength in STRENGTHS[1:]:
@@ -149,7 +149,7 @@ def _fit_path(logits: Floats, targets: Indices) -> list[Calibrator]:
 
 
 def _minimize(logits: Floats, targets: Indices, strength: float, at: Floats) -> Floats:
-    """Find the inverse of the temperature, and the offsets; the loss is convex in them together."""
+    """Minimize the penalized log loss, which is convex in inverse temperature and offsets, by Newton's method."""
     n, classes = logits.shape
     target_matrix = np.eye(classes)[targets]
 
@@ -168,7 +168,7 @@ def _minimize(logits: Floats, targets: Indices, strength: float, at: Floats) -> 
         hessian[1:, 1:] = np.diag(probabilities.mean(0) + 2 * strength) - probabilities.T @ probabilities / n
         step = np.linalg.solve(hessian + 1e-9 * np.eye(classes + 1), gradient)
         length, candidate, reduced = 1.0, at, current
-        while length > 1e-6:  # halved until the loss falls
+        while length > 1e-6:  # backtracking line search
             candidate = at - length * step
             candidate[0] = np.clip(candidate[0], 1 / _RANGE[1], 1 / _RANGE[0])
             reduced = loss(candidate)

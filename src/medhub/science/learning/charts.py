@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a training and a measurement look like: curves, confusion, reliability, abstention, and the worst errors."""
+"""Charts of a training and a measurement: curves, confusion, reliability, abstention, and the worst errors."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ def draw_curves(curves: Sequence[Epoch], path: Path) -> None:
     other.set(ylabel="accuracy, %", ylim=(None, 100))
     other.spines["top"].set_visible(False)
     lines = [*axes.get_lines(), *other.get_lines()]
-    # Above the plot: no place within it is free in every training.
+    # Above the plot, because curves may cover any position within it.
     names = [line.get_label() for line in lines]
     axes.legend(lines, names, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(lines), frameon=False)
     figure.savefig(path, dpi=120)
 
 
 def draw_confusion(table: NDArray[np.int64], labels: Sequence[str], path: Path) -> None:
-    """Draw the table of true and predicted labels; the color is the share of the row."""
+    """Draw the confusion matrix; the color is the share of the row."""
     side = 1.6 + 0.62 * len(labels)
     figure, axes = _axes(side + 1.0, side)
     shares = table / np.maximum(table.sum(1, keepdims=True), 1)
@@ -83,7 +83,7 @@ def draw_confusion(table: NDArray[np.int64], labels: Sequence[str], path: Path) 
 
 
 def draw_reliability(measurement: Measurement, path: Path) -> None:
-    """Draw accuracy over confidence; on the diagonal, a confidence means what it says."""
+    """Draw the reliability diagram: accuracy over confidence."""
     figure, axes = _axes(5.2, 4.6)
     bins = reliability(measurement.predictions.probabilities, measurement.targets)
     axes.plot([0, 1], [0, 1], color=_GREY, linestyle="--", linewidth=1)
@@ -101,7 +101,7 @@ def draw_reliability(measurement: Measurement, path: Path) -> None:
 
 
 def draw_abstention(measurement: Measurement, path: Path) -> None:
-    """Draw the accuracy among the surest over how many are answered."""
+    """Draw the accuracy-coverage curve."""
     figure, axes = _axes()
     ordered = measurement.correct[np.argsort(-measurement.predictions.confidence, kind="stable")]
     count = np.arange(1, len(ordered) + 1)
@@ -113,7 +113,7 @@ def draw_abstention(measurement: Measurement, path: Path) -> None:
 
 
 def draw_worst(measurement: Measurement, path: Path) -> None:
-    """Put the surest wrong answers on a page, each with its label and what was said."""
+    """Draw the wrong predictions with the highest confidence, each with true and predicted label."""
     probabilities = measurement.predictions.probabilities
     wrong = np.flatnonzero(~measurement.correct)
     worst = wrong[np.argsort(-probabilities[wrong].max(1))][:_WORST]

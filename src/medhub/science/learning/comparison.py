@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two classifiers on the same images."""
+"""Comparison of two classifiers on the same images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def compare(
     first, second
         The classifiers.
     rows
-        Images whose label both know are compared; the others are counted.
+        Images; those whose label only one classifier knows, or neither, are left out and counted.
     done
         Called after each image of each classifier.
 
@@ -35,7 +35,7 @@ def compare(
     Raises
     ------
     Invalid
-        No image has a label that both know.
+        No image has a label that both classifiers know.
     """
     shared = set(first.card.labels) & set(second.card.labels)
     shared_rows = [row for row in rows if row.label in shared]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The images to learn from and to measure with: a CSV or a folder for each label, checked before anything is trained.
+"""Data sets of labeled images: a CSV file, or a folder with a subfolder for each label.
 
-A CSV has the columns ``path,label`` and may have ``group`` (images of one patient lie in one part), ``split`` (train,
-val or test) and ``source`` (laboratory, device). Paths are relative to a folder that none of them may leave.
+A CSV has the columns ``path,label``, and optionally ``group`` (images of one patient are in one part), ``split``
+(train, val or test) and ``source`` (laboratory, device). Paths are relative to a folder, and must not lead out of it.
 """
 
 from __future__ import annotations
@@ -35,20 +35,22 @@ _MOST_SHOWN = 5
 
 @dataclass(frozen=True)
 class ListingRow:
-    """One image: its file, its label, and to whom it belongs.
+    """One image of a data set.
 
     Attributes
     ----------
     path
         The file.
     name
-        Its path as the CSV says it.
+        The path as the CSV states it.
+    label
+        The label.
     group
-        Images of one group (a patient) lie in one part; the name itself where nothing is known.
+        The group (patient), which is not divided between parts; the name if unknown.
     split
-        ``train``, ``val``, ``test``, or empty where that is to be decided.
+        ``train``, ``val`` or ``test``; empty if it is not yet assigned.
     source
-        Laboratory, device or the like; empty where nothing is known.
+        Laboratory, device or the like; empty if unknown.
     """
 
     path: Path
@@ -61,7 +63,7 @@ class ListingRow:
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images in memory.
+    """Labeled images in memory.
 
     Attributes
     ----------
@@ -70,7 +72,7 @@ class ImageSet:
     targets
         N indices into the labels.
     shapes
-        N, width by height of each image before it was resized; none where that is not known.
+        N, width by height of each image before resizing; none if unknown.
     """
 
     images: NDArray[np.uint8]
@@ -79,24 +81,25 @@ class ImageSet:
 
 
 def read_listing(path: Path, root: Path | None = None) -> tuple[ListingRow, ...]:
-    """Read a CSV, or a folder with a folder for each label.
+    """Read a CSV file, or a folder with a subfolder for each label.
 
     Parameters
     ----------
     path
-        The CSV, or the folder.
+        The CSV file, or the folder.
     root
-        What the paths of the CSV are relative to. If not given, the nearest folder at or above the CSV's own in which
-        the first file is found.
+        Folder that the paths of the CSV are relative to; by default the nearest folder at or above that of the CSV that
+        contains the first file.
 
     Returns
     -------
-    tuple[Row, ...]
+    tuple[ListingRow, ...]
 
     Raises
     ------
     Invalid
-        A file, a column, a label is missing; a path leaves the folder; a group is in two parts; a part is unknown.
+        A file, a column or a label is missing; a path leads out of the folder; a group is in two parts; or a part is
+        unknown.
     """
     if path.is_dir():
         rows = tuple(
@@ -161,20 +164,19 @@ def _row(path: Path, root: Path, number: int, line: dict[str, str]) -> ListingRo
     if split and split not in PARTS:
         raise Invalid(f'{path.name}, line {number}: split is "{split}"; it is train, val or test.')
     file = root / name
-    # A link inside the folder that leads out of it is no better than "..".
+    # A symbolic link inside the folder may lead out of it too.
     if not Path(name).is_absolute() and file.exists() and not file.resolve().is_relative_to(root.resolve()):
         raise Invalid(f"{path.name}, line {number}: the path leads out of its folder. Nothing was read.")
     return ListingRow(file, name, label, line.get("group", "").strip() or name, split, line.get("source", "").strip())
 
 
 def split_rows(rows: Sequence[ListingRow], key: bytes) -> tuple[ListingRow, ...]:
-    """Give each row a part: as the listing says, or by a keyed hash where it does not say.
+    """Assign a part to each row: that of the listing, or by a keyed hash of the group if the listing has none.
 
     Raises
     ------
     Invalid
-        Some rows have a part and others have none, there is one label only, a label has too few images, or a part
-        lacks a label.
+        Only some rows have a part, there is only one label, a label has too few images, or a part lacks a label.
     """
     labels = labels_of(rows)
     if len(labels) < 2:
@@ -199,12 +201,12 @@ def split_rows(rows: Sequence[ListingRow], key: bytes) -> tuple[ListingRow, ...]
 
 
 def with_sources(rows: Sequence[ListingRow], source_of: Callable[[str], str]) -> tuple[ListingRow, ...]:
-    """Name the source of each row that names none itself."""
+    """Set the source of each row that has none."""
     return tuple(row if row.source else replace(row, source=source_of(row.name)) for row in rows)
 
 
 def labels_of(rows: Iterable[ListingRow]) -> tuple[str, ...]:
-    """List the labels in alphabetical order."""
+    """List the labels, sorted."""
     return tuple(sorted({row.label for row in rows}))
 
 
@@ -214,7 +216,7 @@ def part_of(rows: Iterable[ListingRow], part: Part) -> tuple[ListingRow, ...]:
 
 
 def digest_of(rows: Iterable[ListingRow]) -> str:
-    """Compute what names a data set: the SHA-256 over the digest, label, group and part of each image, in order."""
+    """Compute the digest of a data set: SHA-256 over the digest, label, group and part of each image, sorted."""
     digest = hashlib.sha256()
     lines = sorted((hashlib.sha256(row.path.read_bytes()).hexdigest(), row.label, row.group, row.split) for row in rows)
     for line in lines:
@@ -228,7 +230,7 @@ def load_images(
     preprocessing: Preprocessing,
     read: Callable[[], None] = lambda: None,
 ) -> ImageSet:
-    """Read images into memory, each brought to the side that the network reads.
+    """Read images into memory, resized to the input size of the network.
 
     Parameters
     ----------
@@ -237,7 +239,7 @@ def load_images(
     labels
         The labels in the order of the classifier's outputs.
     preprocessing
-        The classifier's preprocessing; its resizing is applied.
+        The preprocessing of the classifier; only its resizing is applied.
     read
         Called after each image.
 
@@ -248,7 +250,7 @@ def load_images(
     Raises
     ------
     Invalid
-        Files cannot be read as images; all of them are named, up to five.
+        Files cannot be decoded; the message names up to five of them.
     """
     side = preprocessing.size
     images = np.empty((len(rows), side, side, 3), np.uint8)
@@ -263,7 +265,7 @@ def load_images(
             broken.append(f"{rows[index].name} ({error.message.split('.')[0]})")
         read()
 
-    with ThreadPoolExecutor(4) as pool:  # decoding lets go of the interpreter
+    with ThreadPoolExecutor(4) as pool:  # decoding releases the global interpreter lock
         list(pool.map(fill, range(len(rows))))
     if broken:
         raise Invalid(
@@ -274,18 +276,18 @@ def load_images(
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """Read an image file as height x width x 3, RGB, as serving reads photographs.
+    """Read an image file as height x width x 3, RGB, by the decoder that also serves.
 
     Raises
     ------
     Unacceptable
-        The file is no image, or is larger than is taken.
+        The file is not an image, or exceeds the size limits.
     """
     return decode_photograph(path.read_bytes(), DecodingLimits())
 
 
 def thumbnails(rows: Sequence[ListingRow], side: int) -> NDArray[np.float32]:
-    """Read images as small grey ones, N x side x side; what cannot be read is black."""
+    """Read images as grayscale thumbnails, N x side x side; unreadable files are black."""
     small = np.zeros((len(rows), side, side), np.float32)
 
     def fill(index: int) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tails of two distributions, without SciPy: that of a tossed coin, and Student's."""
+"""Distribution functions of the binomial and Student's t distribution, without SciPy."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def incomplete_beta(a: float, b: float, x: float) -> float:
     """
     if x <= 0 or x >= 1:
         return float(x >= 1)
-    if x > (a + 1) / (a + b + 2):  # beyond, the fraction of the mirrored one converges faster
+    if x > (a + 1) / (a + b + 2):  # the continued fraction of the mirrored function converges faster
         return 1 - incomplete_beta(b, a, 1 - x)
-    # Lentz's way of evaluating the fraction from its front.
+    # Lentz's algorithm.
     top, bottom, value = 1.0, 0.0, 1.0
     for step in range(_STEPS):
         half = step // 2
@@ -54,12 +54,12 @@ def _off_zero(value: float) -> float:
 
 
 def binomial_cdf(heads: float, tails: float) -> float:
-    """Compute the chance that a fair coin, tossed as often as both together, shows at most so many heads.
+    """Compute the probability of at most ``heads`` successes in ``heads + tails`` trials of probability 1/2.
 
     Parameters
     ----------
     heads
-        At least 0; between whole numbers the chance is that of the beta distribution, which runs through them.
+        At least 0; for fractions, the binomial distribution is interpolated by the beta distribution.
     tails
         Above 0.
 
@@ -72,7 +72,7 @@ def binomial_cdf(heads: float, tails: float) -> float:
 
 @lru_cache(maxsize=4096)
 def student_quantile(chance: float, degrees: int) -> float:
-    """Compute the quantile of Student's distribution for a chance of at least a half."""
+    """Compute a quantile of Student's t distribution for a probability of at least 1/2."""
     low, high = 0.0, 1.0
 
     def below(t: float) -> float:

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Variations of an image that leave its label as it is, as far as the recipe says.
+"""Image augmentation: random changes that keep the label, within the limits of the recipe.
 
-A cell has no upright position, so any turn and mirror image is another cell of its kind. Size, place, color (stain,
-lamp, camera) and sharpness vary between laboratories, within limits: color and size also tell classes apart.
+Cells have no upright position, so rotations and reflections keep the label. Size, position, color (stain, lamp, camera)
+and sharpness vary between laboratories, but color and size also distinguish labels, so these changes are limited.
 
-Chance is drawn for a whole batch at once and applied to any part of it, so that several processes that share a batch
-vary each image as one process alone would.
+Random numbers are drawn for a complete batch and applied to any part of it, so that several processes that share a
+batch change each image like a single process.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ _STAINS = torch.tensor([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.7
 
 
 def vary(images: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
-    """Vary a batch.
+    """Augment a batch.
 
     Parameters
     ----------
     images
         N x 3 x S x S, 0..1.
     augmentation
-        How far.
+        Limits of the changes.
     generator
-        Where chance comes from.
+        Source of random numbers.
 
     Returns
     -------
@@ -48,7 +48,7 @@ def vary(images: Tensor, augmentation: Augmentation, generator: torch.Generator)
 
 
 def draw(count: int, augmentation: Augmentation, generator: torch.Generator) -> Draws:
-    """Draw what becomes of each of ``count`` images; each entry has that many rows, so that it can be divided."""
+    """Draw the random numbers for ``count`` images; each entry has one row per image, so that it can be divided."""
 
     def between(low: float, high: float, columns: int = 1) -> Tensor:
         drawn = torch.rand(count, columns, generator=generator) * (high - low) + low
@@ -84,10 +84,10 @@ def draw(count: int, augmentation: Augmentation, generator: torch.Generator) -> 
 
 
 def _mixed(count: int, alpha: float, generator: torch.Generator) -> Tensor:
-    """How much of each image stays when it is mixed with its neighbor in the pair; at least a half."""
+    """Weight of each image when it is mixed with its neighbor in the pair; at least 1/2."""
     if not alpha:
         return torch.ones(count)
-    # A beta variable from uniform ones (Jöhnk 1964 needs many tries for large alpha; numpy does it right).
+    # numpy draws beta variables without rejection of many candidates for large alpha (unlike Jöhnk 1964).
     seed = int(torch.randint(0, 2**31 - 1, (1,), generator=generator))
     share = np.random.default_rng(seed).beta(alpha, alpha, (count + 1) // 2)
     share = np.maximum(share, 1 - share)
@@ -95,16 +95,16 @@ def _mixed(count: int, alpha: float, generator: torch.Generator) -> Tensor:
 
 
 def apply(images: Tensor, augmentation: Augmentation, draws: Draws) -> Tensor:
-    """Vary images as was drawn.
+    """Apply drawn changes to images.
 
     Parameters
     ----------
     images
         N x 3 x S x S, 0..1.
     augmentation
-        How far; which steps are taken at all.
+        Limits of the changes.
     draws
-        Of these N images.
+        The random numbers of these N images.
 
     Returns
     -------
@@ -116,14 +116,14 @@ def apply(images: Tensor, augmentation: Augmentation, draws: Draws) -> Tensor:
 
 
 def mix(values: Tensor, draws: Draws) -> Tensor:
-    """Mix each image (or its target) with its neighbor in the pair, as was drawn.
+    """Mix each image or target with its neighbor in the pair (mixup).
 
     Parameters
     ----------
     values
-        N x ..., N even where anything is mixed.
+        N x ...; N is even if anything is mixed.
     draws
-        Of these N images.
+        The random numbers of these N images.
 
     Returns
     -------
@@ -140,7 +140,7 @@ def mix(values: Tensor, draws: Draws) -> Tensor:
 
 
 def _move(images: Tensor, augmentation: Augmentation, draws: Draws) -> Tensor:
-    """Turn, mirror, zoom, stretch and shift; what comes from outside is the image reflected."""
+    """Rotate, flip, zoom, stretch and shift, with reflection padding."""
     count = len(images)
     zoom, aspect = torch.exp(draws["zoom"]), torch.exp(draws["aspect"])
     mirror = torch.where(draws["mirror"] < (0.0 if augmentation.flips == "none" else 0.5), -1.0, 1.0)
@@ -157,7 +157,7 @@ def _move(images: Tensor, augmentation: Augmentation, draws: Draws) -> Tensor:
 
 
 def _recolor(images: Tensor, augmentation: Augmentation, draws: Draws) -> Tensor:
-    """Vary stain, gain of each channel, contrast, brightness and saturation."""
+    """Change stain, gain of each channel, contrast, brightness and saturation."""
     if augmentation.stain:
         images = _restained(images, draws["stain"])
     images = images * torch.exp(draws["gain"])[:, :, None, None]
@@ -173,7 +173,7 @@ def _recolor(images: Tensor, augmentation: Augmentation, draws: Draws) -> Tensor
 
 
 def _restained(images: Tensor, drawn: Tensor) -> Tensor:
-    """Vary the amount of each stain, in optical densities (Tellez et al., IEEE TMI 2018)."""
+    """Change the amount of each stain, in optical densities (Tellez et al., IEEE TMI 2018)."""
     stains = _STAINS / _STAINS.norm(dim=1, keepdim=True)
     density = -torch.log((images.clamp(0, 1) * 255 + 1) / 256)
     amounts = torch.einsum("nchw,cs->nshw", density, torch.linalg.inv(stains))
@@ -183,7 +183,7 @@ def _restained(images: Tensor, drawn: Tensor) -> Tensor:
 
 
 def _degrade(images: Tensor, augmentation: Augmentation, draws: Draws) -> Tensor:
-    """Send some images through what files go through: made small, blurred, sharpened, noisy, compressed, covered."""
+    """Degrade some images: downscaling, blur, sharpening, noise, JPEG compression, random erasing."""
     a, chance = augmentation, draws["chance"]
     count, _, height, width = images.shape
     images = images.clone()

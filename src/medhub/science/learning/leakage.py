@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images that lie in two parts, or almost do: what is learned by heart must not be measured with."""
+"""Data leakage: near-duplicate images in different parts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from medhub.science.learning.dataset import ListingRow, thumbnails
 
-# Of the 64 bits of two perceptual hashes, so many may differ; then the pictures themselves are compared.
+# Largest Hamming distance of two 64-bit perceptual hashes whose images are then compared by correlation.
 MOST_BITS = 10
 LEAST_CORRELATION = 0.98
 _SIDE = 32
@@ -20,7 +20,7 @@ _CHUNK = 512
 
 @dataclass(frozen=True)
 class Leak:
-    """Two images in different parts that are (almost) the same."""
+    """Two near-duplicate images in different parts."""
 
     first: str
     first_part: str
@@ -29,22 +29,22 @@ class Leak:
     correlation: float
 
     def __str__(self) -> str:
-        """Say it in a line."""
+        """Describe the pair in one line."""
         return f"{self.first} ({self.first_part}) and {self.second} ({self.second_part}): r = {self.correlation:.3f}"
 
 
 def find_leaks(rows: Sequence[ListingRow]) -> list[Leak]:
-    """Find near duplicates across parts: by perceptual hash first, then by correlation.
+    """Find near duplicates across parts: candidates by perceptual hash, confirmed by correlation.
 
     Parameters
     ----------
     rows
-        With their parts.
+        The images, each with its part.
 
     Returns
     -------
     list[Leak]
-        The likest first.
+        In descending order of correlation.
     """
     small = thumbnails(rows, _SIDE)
     hashes = perceptual_hash(small)
@@ -94,6 +94,6 @@ def perceptual_hash(images: NDArray[np.float32]) -> NDArray[np.uint64]:
 def _standardized(values: NDArray[np.float32]) -> NDArray[np.float32]:
     centered = values - values.mean(1, keepdims=True)
     length = np.linalg.norm(centered, axis=1, keepdims=True)
-    # An even image has no pattern to compare; it is like nothing.
+    # A uniform image has no pattern, so its correlation with every image is set to 0.
     result: NDArray[np.float32] = np.where(length > 1e-3, centered / np.maximum(length, 1e-3), 0).astype(np.float32)
     return result

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a classifier reached, with the doubt that a finite test leaves.
+"""Classification metrics with 95 % confidence intervals.
 
-Every figure has a 95 % interval by the bootstrap over groups (patients): images of one patient are alike, so drawing
-images one by one would promise more than the data hold (Field & Welsh, JRSS B 2007). A draw gives each group a number
-of times that it counts, so all figures are computed with weights.
+The intervals come from the cluster bootstrap (Field & Welsh, JRSS B 2007): groups (patients) are resampled, not images,
+because images of one patient are correlated. Each bootstrap sample is a vector of weights, so every metric is computed
+with weights.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Draws = Floats
 
 @dataclass(frozen=True)
 class Interval:
-    """A measured value and its 95 % interval; not a number where it cannot be measured."""
+    """An estimate with its 95 % confidence interval; NaN if it is undefined. ``n`` is the number of images."""
 
     value: float
     low: float
@@ -35,12 +35,12 @@ class Interval:
 
 
 def wilson(hits: int, n: int) -> Interval:
-    """Compute a share with Wilson's score interval (Wilson, JASA 1927), which also holds near 0 and 1.
+    """Compute a proportion with Wilson's score interval (Wilson, JASA 1927), which is also valid near 0 and 1.
 
     Parameters
     ----------
     hits, n
-        How many of how many.
+        Number of successes, and of trials.
 
     Returns
     -------
@@ -51,26 +51,26 @@ def wilson(hits: int, n: int) -> Interval:
     share, square = hits / n, Z_95**2
     middle = (share + square / (2 * n)) / (1 + square / n)
     half = Z_95 / (1 + square / n) * math.sqrt(share * (1 - share) / n + square / (4 * n * n))
-    # At 0 and n the bound is exact; rounding must not push it past the value.
+    # The bound equals the estimate at 0 and n hits; rounding errors must not move it past the estimate.
     return Interval(share, min(share, max(0.0, middle - half)), max(share, min(1.0, middle + half)), n)
 
 
 def draw_groups(groups: Sequence[str], draws: int = DRAWS, seed: int = SEED) -> Draws:
-    """Draw groups with replacement, again and again.
+    """Draw bootstrap samples of groups.
 
     Parameters
     ----------
     groups
-        Group of each of N images.
+        N, the group of each image.
     draws
-        How often.
+        Number of bootstrap samples.
     seed
-        Seed of the draws.
+        Seed of the random numbers.
 
     Returns
     -------
     Draws
-        (draws + 1) x N: how often each image counts. The first row counts each image once: the data as they are.
+        (draws + 1) x N weights of the images. The first row is the original data, with weight 1 for each image.
     """
     _, members = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
     count = int(members.max()) + 1
@@ -80,14 +80,14 @@ def draw_groups(groups: Sequence[str], draws: int = DRAWS, seed: int = SEED) -> 
 
 
 def interval(values: Floats, n: int) -> Interval:
-    """Make an interval (percentile bootstrap, Efron 1979) of the value of each draw, the first of which is the data's.
+    """Compute a percentile bootstrap interval (Efron 1979).
 
     Parameters
     ----------
     values
-        1 + draws values; draws in which the figure does not exist are no number, and are left out.
+        The estimate, then its value in each bootstrap sample; NaN values are left out.
     n
-        Images behind it.
+        Number of images.
 
     Returns
     -------
@@ -102,17 +102,17 @@ def interval(values: Floats, n: int) -> Interval:
 
 
 def share(part: NDArray[np.bool_], of: NDArray[np.bool_], draws: Draws) -> Interval:
-    """Compute what share of some images has a property.
+    """Compute the proportion of images with a property.
 
-    Where no draw ever differs (no error was seen, say), the bootstrap knows nothing of the doubt that is left; Wilson's
-    interval over the number of groups takes its place.
+    If all bootstrap samples give the same proportion, 0 or 1, the bootstrap interval has no width. Wilson's interval
+    for the number of groups is returned instead.
 
     Parameters
     ----------
     part
         N, whether an image has the property.
     of
-        N, which images are looked at.
+        N, whether an image is in the denominator.
     draws
         From ``draw_groups``.
 
@@ -131,7 +131,7 @@ def share(part: NDArray[np.bool_], of: NDArray[np.bool_], draws: Draws) -> Inter
 
 @dataclass(frozen=True)
 class PerLabel:
-    """What was reached for one label against all others."""
+    """Metrics of one label against all others."""
 
     n: int
     sensitivity: Interval
@@ -143,7 +143,7 @@ class PerLabel:
 
 
 def confusions(predicted: Indices, targets: Indices, classes: int, draws: Draws) -> Floats:
-    """Count images by true label (row) and predicted label (column), for each draw: draws x C x C."""
+    """Compute the confusion matrix of each bootstrap sample, true label by predicted label: draws x C x C."""
     cell = targets * classes + predicted
     indicators = np.zeros((len(cell), classes * classes))
     indicators[np.arange(len(cell)), cell] = 1
@@ -151,7 +151,7 @@ def confusions(predicted: Indices, targets: Indices, classes: int, draws: Draws)
 
 
 def confusion(predicted: Indices, targets: Indices, classes: int) -> Indices:
-    """Count images by true label (row) and predicted label (column)."""
+    """Compute the confusion matrix, true label by predicted label: C x C."""
     table = np.zeros((classes, classes), np.int64)
     np.add.at(table, (targets, predicted), 1)
     return table
@@ -196,12 +196,12 @@ def per_label(probabilities: Floats, targets: Indices, draws: Draws) -> tuple[Pe
 
 
 def accuracy(predicted: Indices, targets: Indices, draws: Draws) -> Interval:
-    """Compute the share of images whose label was predicted."""
+    """Compute the accuracy."""
     return share(predicted == targets, np.ones(len(targets), bool), draws)
 
 
 def balanced_accuracy(predicted: Indices, targets: Indices, classes: int, draws: Draws) -> Interval:
-    """Compute the mean of the sensitivities of the labels that occur."""
+    """Compute the balanced accuracy: the mean sensitivity of the labels that occur."""
     tables = confusions(predicted, targets, classes, draws)
     hits = np.diagonal(tables, axis1=1, axis2=2)
     actual = tables.sum(2)
@@ -211,9 +211,10 @@ def balanced_accuracy(predicted: Indices, targets: Indices, classes: int, draws:
 
 
 def auroc(scores: Floats, positive: NDArray[np.bool_], draws: Draws) -> Floats:
-    """Compute the area under the ROC curve for each draw: the chance that a positive scores above a negative.
+    """Compute the area under the ROC curve for each bootstrap sample.
 
-    Ties count a half (Hanley & McNeil, Radiology 1982).
+    It is the probability that a positive has a higher score than a negative; ties count one half (Hanley & McNeil,
+    Radiology 1982).
     """
     order = np.argsort(scores, kind="stable")
     _, ties = np.unique(scores[order], return_inverse=True)
@@ -227,7 +228,7 @@ def auroc(scores: Floats, positive: NDArray[np.bool_], draws: Draws) -> Floats:
 
 
 def average_precision(scores: Floats, positive: NDArray[np.bool_], draws: Draws) -> Floats:
-    """Compute the area under the precision-recall curve for each draw, as the mean precision over the positives."""
+    """Compute the average precision for each bootstrap sample: the mean precision at the scores of the positives."""
     order = np.argsort(-scores, kind="stable")
     _, ties = np.unique(-scores[order], return_inverse=True)
     edges = np.flatnonzero(np.diff(ties, prepend=-1))
@@ -247,19 +248,19 @@ def calibration_error(probabilities: Floats, targets: Indices, bins: int = 15) -
     targets
         N label indices.
     bins
-        Number of equal bins of the confidence.
+        Number of confidence bins of equal width.
 
     Returns
     -------
     float
-        Mean distance of confidence and accuracy, weighted by the images in each bin.
+        Mean absolute difference of confidence and accuracy, weighted by the share of images in each bin.
     """
     return float(sum(b.share * abs(b.accuracy - b.confidence) for b in reliability(probabilities, targets, bins)))
 
 
 @dataclass(frozen=True)
 class Bin:
-    """Images of about the same confidence: their share of all, their mean confidence, and how many were right."""
+    """A confidence bin: its share of the images, their mean confidence, and their accuracy."""
 
     share: float
     confidence: float
@@ -267,7 +268,7 @@ class Bin:
 
 
 def reliability(probabilities: Floats, targets: Indices, bins: int = 15) -> list[Bin]:
-    """Compute the points of a reliability diagram (DeGroot & Fienberg 1983); bins without images are left out."""
+    """Compute the bins of a reliability diagram (DeGroot & Fienberg 1983); empty bins are left out."""
     confidence = probabilities.max(1)
     right = probabilities.argmax(1) == targets
     bin_index = np.minimum((confidence * bins).astype(int), bins - 1)
@@ -281,7 +282,7 @@ def reliability(probabilities: Floats, targets: Indices, bins: int = 15) -> list
 
 @dataclass(frozen=True)
 class Compared:
-    """Two classifiers on the same images.
+    """Comparison of two classifiers on the same images.
 
     Attributes
     ----------
@@ -290,9 +291,9 @@ class Compared:
     difference
         Accuracy of the second minus that of the first.
     only_first, only_second
-        Images that only one of them had right.
+        Number of images that only this classifier predicted correctly.
     p_value
-        Of McNemar's exact test: how likely so uneven a split is if both are equally good.
+        Two-sided p-value of McNemar's exact test.
     """
 
     first: Interval
@@ -304,14 +305,14 @@ class Compared:
 
 
 def compare(first: NDArray[np.bool_], second: NDArray[np.bool_], draws: Draws) -> Compared:
-    """Compare two classifiers by whether each had each image right.
+    """Compare the correctness of two classifiers.
 
     Parameters
     ----------
     first, second
-        N, whether each had the image right.
+        N, whether the prediction of each is correct.
     draws
-        From ``draw_groups``: a paired bootstrap over groups.
+        From ``draw_groups``; the bootstrap is paired.
 
     Returns
     -------
@@ -338,7 +339,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
 
 def bootstrap(measured: Callable[[Floats], Floats], draws: Draws, n: int) -> Interval:
-    """Make an interval of any figure that is computed with weights."""
+    """Compute the interval of a metric that is a function of the weights."""
     return interval(measured(draws), n)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Running a network over images: logits and pooled feature maps, and images varied as in training."""
+"""Outputs of a network for images: logits and pooled features; and augmentation of images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from medhub.science.learning.recipe import Augmentation
 def predict(
     network: Network, images: NDArray[np.uint8], preprocessing: Preprocessing, batch_size: int = 32
 ) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
-    """Run a network over images without varying them.
+    """Run a network on images without augmentation.
 
     Parameters
     ----------

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far an image lies from the training data: the Mahalanobis distance of its features to the nearest label.
+"""The novelty score: Mahalanobis distance of the features of an image to those of the training data.
 
 After Lee et al., "A simple unified framework for detecting out-of-distribution samples and adversarial attacks"
-(NeurIPS 2018): a Gaussian for each label with one covariance for all, on several depths of the network. Each covariance
-is kept as probabilistic principal components (Tipping & Bishop 1999): the widest directions as they are, the rest as
-one variance, so that it is well conditioned with few images and small in the exported graph.
+(NeurIPS 2018): class-conditional Gaussians with a shared covariance, for the features of several depths of the network.
+Each covariance is a probabilistic PCA model (Tipping & Bishop 1999): the leading principal components and one variance
+for the rest, which is well conditioned with few images and small in the exported graph.
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ BASIS = (
 )
 SMALLEST_SPREAD = 1e-3
 SMALLEST_SCALE = 0.1
-# An image may be longer than those that were learned from by half.
+# The aspect ratio of an image may exceed those of the training images by this factor.
 SLACK = 1.5
 
 
 @dataclass(frozen=True)
 class Gaussians:
-    """Gaussians with one covariance over the features of one depth.
+    """Class-conditional Gaussians with a shared covariance, for the features of one depth.
 
     Attributes
     ----------
     means
-        C x D, one for each label.
+        C x D, the mean of each label.
     axes
-        D x K, orthonormal directions.
+        D x K, the leading principal components.
     spreads
-        K, standard deviations along them.
+        K, standard deviations along the components.
     rest
-        Standard deviation along each of the other directions.
+        Standard deviation along the other directions.
     """
 
     means: NDArray[np.float64]
@@ -60,7 +60,7 @@ class Gaussians:
     rest: float
 
     def distances(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Compute the distance of each of N x D features to the nearest mean, divided by the root of D."""
+        """Compute the Mahalanobis distance of features, N x D, to the nearest mean, divided by the square root of D."""
         deviations = features[:, None, :] - self.means[None]
         projections = deviations @ self.axes
         residuals = deviations - projections @ self.axes.T
@@ -81,9 +81,9 @@ def fit_gaussians(
     targets
         N label indices.
     components
-        Most directions that get a spread of their own.
+        Largest number of principal components.
     smallest
-        Least spread, as a share of the features' size.
+        Smallest standard deviation, relative to the root mean square of the features.
 
     Returns
     -------
@@ -96,17 +96,17 @@ def fit_gaussians(
     values, vectors = np.linalg.eigh(covariance)
     values, vectors = values[::-1], vectors[:, ::-1]
     rank = min(components, len(values) - 1)
-    # Below this share of the features' size, a spread is the rounding of 32-bit numbers and no property of images.
+    # Smaller standard deviations are rounding errors of 32-bit numbers, not properties of images.
     floor = max(smallest**2 * float((features**2).mean()), 1e-12)
     rest = max(float(values[rank:].mean()), floor)
     return Gaussians(means, vectors[:, :rank], np.sqrt(np.maximum(values[:rank], floor)), float(np.sqrt(rest)))
 
 
 def shape_limits(images: ImageSet) -> tuple[float, float] | None:
-    """Between which widths by height an image is like those that were learned from; none where that is not known.
+    """Compute the range of accepted aspect ratios, width by height; none if those of the training images are unknown.
 
-    The whole image is stretched to a square, and what is much longer than all that was learned from comes out as
-    something else: a strip of a smear looks like a cell.
+    Images are resized to a square, so an image that is much longer than all training images is distorted: a strip of a
+    smear looks like a cell.
     """
     if images.shapes is None or not len(images.shapes):
         return None
@@ -123,29 +123,29 @@ def fit_novelty(
     seed: int,
     smallest: float = SMALLEST_SPREAD,
 ) -> tuple[Novelty, float]:
-    """Fit the distance on the training part, and find its limit on the validation part.
+    """Fit the novelty score on the training part, and its limit on the validation part.
 
     Parameters
     ----------
     network
-        Trained.
+        The trained network.
     recipe
-        Components, variations and quantile.
+        Number of components and of augmented copies, and the quantile of the limit.
     augmentation
-        How far images are varied; nothing is mixed or covered here.
+        Augmentation of the copies; mixup and erasing are not applied.
     preprocessing
         The classifier's preprocessing.
     learn, validate
-        The two parts.
+        Training and validation images.
     seed
-        Seed of the variations.
+        Seed of the augmentation.
     smallest
-        Least spread, as a share of the features' size.
+        See ``fit_gaussians``.
 
     Returns
     -------
     tuple[Novelty, float]
-        The distance, and the limit above which an image counts as novel.
+        The novelty score, and the limit above which an image is novel.
     """
     generator = torch.Generator().manual_seed(seed)
     unmixed = augmentation.model_copy(update={"mixup": 0.0, "erasing_share": 0.0})
@@ -156,7 +156,7 @@ def fit_novelty(
     targets = np.tile(learn.targets, recipe.passes + 1)
     depths = [fit_gaussians(features, targets, recipe.components, smallest) for features in learned]
     scales = [
-        # About 1 for features that tell images apart; far below, they differ by the rounding of 32-bit numbers.
+        # About 1 for informative features; much smaller values are rounding errors of 32-bit numbers.
         max(float(np.quantile(gaussians.distances(features), recipe.quantile)), SMALLEST_SCALE)
         for gaussians, features in zip(depths, held_out, strict=True)
     ]
@@ -181,7 +181,7 @@ def _pool_features(
 
 
 class Novelty(nn.Module):
-    """The same distance in torch, for the exported graph: the greatest over the depths, each in units of its scale."""
+    """The novelty score in torch, for the exported graph: the maximum over the depths, each divided by its scale."""
 
     def __init__(self, depths: list[Gaussians], scales: list[float]) -> None:
         super().__init__()
@@ -200,7 +200,7 @@ class Novelty(nn.Module):
                 self.register_buffer(f"{name}{index}", torch.from_numpy(np.array(value, np.float32)))
 
     def forward(self, pooled: tuple[Tensor, ...]) -> Tensor:
-        """Map pooled features, each N x D, to N distances."""
+        """Compute N novelty scores of pooled features, N x D for each depth."""
         squares = []
         for index, features in enumerate(pooled):
             center, means, axes, per_axis, per_rest = (

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images that a classifier was not made for: it should abstain from them, and the card says how often it does."""
+"""Out-of-distribution images, from files and generated, on which the abstention of a classifier is measured."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Picture = NDArray[np.uint8]
 
 
 def read_matching_images(folder: Path, recipe: OutOfDistributionRecipe) -> Iterator[Picture]:
-    """Read the images of one kind, whole or cut into tiles.
+    """Read the images of one kind, complete or as tiles.
 
     Parameters
     ----------
     folder
-        What the pattern is relative to.
+        Folder that the pattern is relative to.
     recipe
-        The kind.
+        Pattern of the files, and whether they are cut into tiles.
 
     Yields
     ------
@@ -44,7 +44,7 @@ def read_matching_images(folder: Path, recipe: OutOfDistributionRecipe) -> Itera
     if not paths:
         raise Invalid(f'No file matches "{recipe.pattern}".')
     for path in paths:
-        with Image.open(path) as opened:  # slides too, which are no photographs to serving
+        with Image.open(path) as opened:  # not decode_photograph: the files may be slides
             image = np.asarray(opened.convert("RGB"))
         if recipe.tiles:
             yield from _tiles(image)
@@ -53,19 +53,19 @@ def read_matching_images(folder: Path, recipe: OutOfDistributionRecipe) -> Itera
 
 
 def generate_images(count: int, seed: int = GENERATED_SEED) -> dict[str, list[Picture]]:
-    """Draw pictures that show nothing.
+    """Generate synthetic images without content.
 
     Parameters
     ----------
     count
-        How many of each kind.
+        Number of images of each kind.
     seed
-        Seed of the draws.
+        Seed of the random numbers.
 
     Returns
     -------
     dict[str, list[Picture]]
-        By kind, each 256 x 256 x 3.
+        Images by kind, each 256 x 256 x 3.
     """
     chance = np.random.default_rng(seed)
     return {name: [draw(chance) for _ in range(count)] for name, draw in _KINDS.items()}
@@ -110,7 +110,7 @@ def _stripes(chance: np.random.Generator) -> Picture:
 
 
 def _clouds(chance: np.random.Generator) -> Picture:
-    """Draw noise whose spectrum falls with frequency as that of photographs does (Field 1987)."""
+    """Draw 1/f noise, whose spectrum is like that of photographs (Field 1987)."""
     frequency = np.hypot(np.fft.fftfreq(SIDE)[:, None], np.fft.fftfreq(SIDE)[None])
     frequency[0, 0] = 1
     fall = frequency ** -chance.uniform(0.8, 1.6)
@@ -133,7 +133,7 @@ def _shapes(chance: np.random.Generator) -> Picture:
 
 
 def _screen(chance: np.random.Generator) -> Picture:
-    """Draw something like a page or a screen: lines of small dark marks on a light ground, or the other way round."""
+    """Draw lines of small marks, dark on light or light on dark, like the text of a page or a screen."""
     coarse = (chance.random((SIDE // 4, SIDE // 4)) < 0.45).astype(np.uint8) * 255
     coarse[chance.integers(0, 3) :: 3] = 0
     large = np.asarray(Image.fromarray(coarse).resize((SIDE, SIDE), Image.Resampling.NEAREST)).astype(float) / 255

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a trained network to what ships: calibration, abstention, novelty, evidence maps, export and quantization."""
+"""Steps after the training: calibration, abstention, novelty, evaluation of evidence maps, export and quantization."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who is learned from and who is measured with: decided for each patient once and for ever, by a keyed hash.
+"""Splits of patients into training, validation and test parts by a keyed hash.
 
-The part of a group depends on the key and the group alone, not on what else is in the data. So a later version of a
-data set never moves a patient from one part to another, and nobody without the key can choose names to land in one.
+The part of a group depends only on the key and the group, not on the other data. A later version of a data set
+therefore never moves a patient to another part, and nobody without the key can choose a name that is assigned to a
+certain part.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ SHARES = (0.70, 0.15, 0.15)
 
 
 def part_of_group(key: bytes, group: str, shares: tuple[float, float, float] = SHARES) -> Part:
-    """Say in which part a patient (or another group of images that belong together) is.
+    """Compute the part of a group, such as a patient.
 
     Parameters
     ----------
@@ -28,7 +29,7 @@ def part_of_group(key: bytes, group: str, shares: tuple[float, float, float] = S
     group
         Code of the patient, or the name of the group.
     shares
-        Shares of training, validation and test, whose sum is 1. They must stay the same for a key.
+        Shares of training, validation and test; their sum is 1. They must not change for a key.
 
     Returns
     -------
@@ -37,7 +38,7 @@ def part_of_group(key: bytes, group: str, shares: tuple[float, float, float] = S
     Raises
     ------
     ValueError
-        The key is too short, or the shares are not shares.
+        The key is too short, a share is negative, or their sum is not 1.
     """
     if len(key) < 16:
         raise ValueError("a key has at least 16 bytes")
@@ -50,7 +51,7 @@ def part_of_group(key: bytes, group: str, shares: tuple[float, float, float] = S
 
 
 def missing_labels(labels: Sequence[str], parts: Sequence[str]) -> list[tuple[str, str]]:
-    """List which labels a part lacks, as (part, label): with few patients, chance can leave a part without one.
+    """List the labels that a part lacks, as (part, label); random splits of few patients may lack one.
 
     Parameters
     ----------
@@ -66,20 +67,20 @@ def missing_labels(labels: Sequence[str], parts: Sequence[str]) -> list[tuple[st
 
 
 def assign(groups: Iterable[tuple[str, str]], key: bytes, locked: Mapping[str, Part] | None = None) -> dict[str, Part]:
-    """Divide groups so that each label is divided in about the same shares, and what was divided before stays.
+    """Split groups, stratified by label, without moving groups that already have a part.
 
-    Within each label the new groups come in the order of their keyed hash, and each goes to the part that is furthest
-    behind its share. Give the result of every earlier version as ``locked``: then no patient ever changes the part,
-    and small data are divided evenly, which ``part_of_group`` leaves to chance.
+    Within each label, new groups are processed in the order of their keyed hash, and each is assigned to the part that
+    is furthest below its share. If the result of every earlier version is passed as ``locked``, no patient ever changes
+    the part. Unlike ``part_of_group``, the shares are also met in small data sets.
 
     Parameters
     ----------
     groups
-        Group and label of each image; a group with several labels counts for its most frequent one.
+        Group and label of each image; a group with several labels has its most frequent one.
     key
         Secret; at least 16 bytes.
     locked
-        Parts that groups have already.
+        Parts of groups that are already assigned.
 
     Returns
     -------
@@ -106,7 +107,7 @@ def assign(groups: Iterable[tuple[str, str]], key: bytes, locked: Mapping[str, P
         for group in sorted(added, key=lambda group: hmac.new(key, group.encode(), hashlib.sha256).digest()):
             total = sum(part_counts.values()) + 1
             deficits = {part: share * total - part_counts[part] for part, share in zip(PARTS, SHARES, strict=True)}
-            # The second and the third of a label are validated and measured with: better few than none.
+            # The second and third group of a label go to validation and test, so that neither lacks the label.
             if part_counts["train"] and not part_counts["val"]:
                 part: Part = "val"
             elif part_counts["train"] and not part_counts["test"]:

@@ -20,16 +20,16 @@ _BATCH = 8
 
 
 def quantize(model: bytes, images: NDArray[np.uint8], preprocessing: Preprocessing) -> bytes:
-    """Quantize the convolutions and products of a graph to 8 bits; the distance of novelty is left as it is.
+    """Quantize the convolutions and matrix products of a graph to 8 bits, except those of the novelty score.
 
     Parameters
     ----------
     model
         The exported graph, with weights of 32 bits.
     images
-        N x S x S x 3: what the ranges are observed on; images that were learned from.
+        N x S x S x 3, training images on which the ranges of the activations are observed.
     preprocessing
-        The classifier's.
+        The preprocessing of the classifier.
 
     Returns
     -------

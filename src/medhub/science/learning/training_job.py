@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From labeled images and a recipe to a classifier folder with a measured card.
+"""A training, from labeled images and a recipe to the folder of a classifier with its card.
 
-The steps, in order: check the data; train on the training part; fit the temperature, the abstention limit and the
-novelty limit on the validation part; export and compare with torch; measure the written files on the test part, once;
-write the card. The classifier appears in its folder when all steps are complete, and not before.
+The steps: check the data; train on the training part; fit calibration, abstention threshold and novelty limit on the
+validation part; export, and compare with torch; measure the exported files once on the test part; write the card. The
+classifier appears in its folder when all steps are complete.
 """
 
 from __future__ import annotations
