@@ -120,7 +120,11 @@ def test_nothing_of_a_person_is_in_any_byte(syntax: UID) -> None:
     assert dataset.preamble == bytes(128)
     assert not [element for element in dataset.iterall() if element.tag.is_private]
     shared_groups = dataset.SharedFunctionalGroupsSequence[0]
-    assert (shared_groups.WindowCenter, shared_groups.PatientName, shared_groups.CodeMeaning) == (10, "P-7KQ2", "")
+    assert (shared_groups.WindowCenter, shared_groups.PatientName, shared_groups.CodeMeaning) == (
+        10,
+        "P-7KQ2",
+        "REPLACED",
+    )
     assert shared_groups.PixelValueTransformationSequence[0].RescaleSlope == 1
     assert dataset.ImageType == ["ORIGINAL", "PRIMARY"]
 
@@ -131,7 +135,7 @@ def test_the_patient_module_is_that_of_the_assigned_patient() -> None:
         "P-7KQ2",
         "P-7KQ2",
         "F",
-        "046Y",
+        "031Y",
     )
     assert (dataset.StudyDate, dataset.PatientBirthDate) == ("", "")
     assert (dataset.PatientIdentityRemoved, dataset.LongitudinalTemporalInformationModified) == ("YES", "REMOVED")
@@ -143,7 +147,8 @@ def test_the_patient_module_is_that_of_the_assigned_patient() -> None:
 )
 def test_sex_and_age_of_the_patient_are_written_only_where_the_profile_allows_it(profile: str, age: str) -> None:
     context = replace(CONTEXT, profile=find_profile(profile))
-    dataset = dcmread(BytesIO(prepare_arrival(grey_file(PatientSex="F"), context=context, limits=LIMITS).dicom))
+    file = grey_file(PatientSex="F", StudyDate="20260301")
+    dataset = dcmread(BytesIO(prepare_arrival(file, context=context, limits=LIMITS).dicom))
     assert (dataset.get("PatientAge", ""), dataset.PatientSex) == (age, "F" if age else "")
 
 
@@ -182,8 +187,29 @@ def test_images_of_scanners_need_no_look_for_writing_and_pictures_of_screens_do(
 
 def test_the_oldest_are_not_told_apart() -> None:
     context = replace(CONTEXT, birth_year=1915)
-    prepared = prepare_arrival(grey_file(), context=context, limits=LIMITS)
+    prepared = prepare_arrival(grey_file(StudyDate="20260301"), context=context, limits=LIMITS)
     assert dcmread(BytesIO(prepared.dicom)).PatientAge == "090Y"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [
+        ({"PatientAge": "040Y", "StudyDate": "20100301", "PatientBirthDate": "19700101"}, "040Y"),
+        ({"PatientAge": "003M", "StudyDate": "20230301"}, "003M"),
+        ({"StudyDate": "20100301", "PatientBirthDate": "19700101"}, "040Y"),
+        ({"StudyDate": "20100301", "PatientBirthDate": "19700302"}, "039Y"),
+        ({"StudyDate": "20100301", "PatientBirthDate": "20100220"}, "009D"),
+        ({"StudyDate": "20100301", "PatientBirthDate": "20100101"}, "008W"),
+        ({"SeriesDate": "20100301", "PatientBirthDate": "20090101"}, "014M"),
+        ({"StudyDate": "20100301"}, "030Y"),  # of the birth year that the receiver knows
+        ({"PatientBirthDate": "19700101"}, ""),
+        ({"StudyDate": "19600301", "PatientBirthDate": "19700101"}, ""),
+        ({}, ""),
+    ],
+)
+def test_the_age_is_that_at_the_study(attributes: dict[str, str], expected: str) -> None:
+    prepared = prepare_arrival(grey_file(**attributes), context=CONTEXT, limits=LIMITS)
+    assert dcmread(BytesIO(prepared.dicom)).get("PatientAge", "") == expected
 
 
 def test_a_file_keeps_its_own_burned_in_flag() -> None:

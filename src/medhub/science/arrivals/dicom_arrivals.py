@@ -12,6 +12,7 @@ from pydicom._uid_dict import UID_dictionary
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 from medhub.science.arrivals.cleaned_image import CleanedImage, CleaningContext
+from medhub.science.arrivals.patient_age import age_at_study, study_year_of
 from medhub.science.arrivals.photograph_wrapping import write_subject
 from medhub.science.deid.attributes.element_context import NestedTooDeep
 from medhub.science.deid.byte_order import to_little_endian
@@ -109,7 +110,8 @@ def _prepare(file: Received, data: bytes, context: CleaningContext, limits: Deco
         to_little_endian(dataset)
     restore_numbers(received, dataset, big_endian=syntax == ExplicitVRBigEndian)
     notes = _replace_private_class(dataset, kind)
-    _write_required_attributes(dataset, context, hashlib.sha256(data).hexdigest())
+    _write_age(received, dataset, context)
+    _write_required_attributes(dataset, context, hashlib.sha256(data).hexdigest(), study_year=study_year_of(received))
     if document is not None:
         _put_document(dataset, document)
     actions = cleaned.actions
@@ -163,7 +165,17 @@ def _replace_private_class(dataset: Dataset, kind: Kind) -> tuple[str, ...]:
     return ("The SOP Class was missing or private; the object is stored as Secondary Capture.",)
 
 
-def _write_required_attributes(dataset: Dataset, context: CleaningContext, digest: str) -> None:
+def _write_age(received: Dataset, dataset: Dataset, context: CleaningContext) -> None:
+    """Write the age at the study where the file has its dates but not the age."""
+    if "characteristics" in context.profile.options and not dataset.get("PatientAge"):
+        age = age_at_study(received)
+        if age:
+            dataset.PatientAge = age
+
+
+def _write_required_attributes(
+    dataset: Dataset, context: CleaningContext, digest: str, *, study_year: int | None
+) -> None:
     """Write missing identifiers and the attributes that every object must have (types 1 and 2)."""
     for keyword in ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
         # Several values, or one that is not a UID, identify nothing.
@@ -176,7 +188,7 @@ def _write_required_attributes(dataset: Dataset, context: CleaningContext, diges
     for keyword in ("SeriesNumber", "InstanceNumber"):
         if keyword not in dataset:
             dataset.add(DataElement(keyword, "IS", None))
-    write_subject(dataset, context)
+    write_subject(dataset, context, study_year=study_year)
 
 
 def _put_document(dataset: Dataset, document: Document) -> None:

@@ -25,6 +25,7 @@ from pydicom.uid import (
 from medhub.science.arrivals.cleaned_image import CleanedImage, CleaningContext
 from medhub.science.deid.attributes.method_attributes import write_method_attributes
 from medhub.science.deid.manifest import ManifestLine
+from medhub.science.deid.replacement_values import cap_age
 from medhub.science.deid.uids import keyed_uid
 from medhub.science.imaging.dicom.file_writing import write_file
 from medhub.science.imaging.photographs.photograph import Photograph, thumbnail
@@ -120,7 +121,7 @@ def _build_dataset(photograph: Photograph, data: bytes, context: CleaningContext
     else:
         dataset.AcquisitionContextSequence = []
     write_day(dataset, context)
-    write_subject(dataset, context)
+    write_subject(dataset, context, study_year=context.received_at.year)
     if photograph.notes:
         dataset.DerivationDescription = " ".join(photograph.notes)
     return dataset
@@ -133,8 +134,18 @@ _TYPE_2_KEYWORDS = (
 )
 
 
-def write_subject(dataset: Dataset, context: CleaningContext) -> None:
-    """Write the patient as far as the profile allows, and empty values for the other attributes of type 2."""
+def write_subject(dataset: Dataset, context: CleaningContext, *, study_year: int | None) -> None:
+    """Write the patient as far as the profile allows, and empty values for the other attributes of type 2.
+
+    Parameters
+    ----------
+    dataset
+        The de-identified dataset; it is changed. An age that it has stays.
+    context
+        The patient.
+    study_year
+        Year of the study, from which an age is written; ``None`` if it is not known.
+    """
     dataset.SpecificCharacterSet = "ISO_IR 192"
     dataset.PatientName = context.patient_code
     dataset.PatientID = context.patient_code
@@ -142,10 +153,10 @@ def write_subject(dataset: Dataset, context: CleaningContext) -> None:
         # The values of the project are used, not those of the file.
         if context.sex is not None:
             dataset.PatientSex = context.sex if context.sex in ("F", "M", "O") else None
-        if context.birth_year is not None:
-            # Above 89 years the age itself may identify a person.
-            age = max(0, min(context.received_at.year - context.birth_year, 90))
-            dataset.PatientAge = f"{age:03d}Y"
+        if context.birth_year is not None and study_year is not None and not dataset.get("PatientAge"):
+            age = study_year - context.birth_year
+            if 0 <= age < 1000:
+                dataset.PatientAge = cap_age(f"{age:03d}Y")
     for keyword in _TYPE_2_KEYWORDS:
         if keyword not in dataset:
             setattr(dataset, keyword, None)

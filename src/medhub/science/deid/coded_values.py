@@ -9,11 +9,12 @@ from importlib.resources import files
 
 
 def coded_values(keyword: str) -> frozenset[str]:
-    """Return the defined terms of an attribute; none if the table does not name it."""
-    return _table().get(keyword, frozenset())
+    """Return the defined terms of an attribute, with those that any attribute can have."""
+    return _table().get(keyword, _table()["Any"])
 
 
 @cache
 def _table() -> dict[str, frozenset[str]]:
     text = files("medhub.science.deid").joinpath("tables/codes.toml").read_text("utf-8")
-    return {keyword: frozenset(values) for keyword, values in tomllib.loads(text).items()}
+    table = tomllib.loads(text)
+    return {keyword: frozenset((*values, *table["Any"])) for keyword, values in table.items()}

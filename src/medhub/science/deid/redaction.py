@@ -70,10 +70,10 @@ def redact(dicom: bytes, masks: Mapping[int, NDArray[np.bool_]], mark: Callable[
     mark(dataset)
     masks_to_apply = {frame: mask for frame, mask in masks.items() if mask.any()}
     if masks_to_apply:
-        one_frame = syntax in _FRAME_ENCODERS and (int(dataset.SamplesPerPixel) == 1 or syntax == RLELossless)
+        encodes_frames = syntax in _FRAME_ENCODERS and (int(dataset.SamplesPerPixel) == 1 or syntax == RLELossless)
         if not syntax.is_encapsulated:
             _redact_native(dataset, dicom, masks_to_apply)
-        elif not one_frame or not _redact_encapsulated(dataset, syntax, dicom, masks_to_apply):
+        elif not encodes_frames or not _redact_encapsulated(dataset, syntax, dicom, masks_to_apply):
             syntax = _encode_all_frames(dataset, dicom, masks_to_apply)
     return write_file(dataset, syntax)
 

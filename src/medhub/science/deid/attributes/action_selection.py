@@ -12,6 +12,8 @@ from medhub.science.deid.confidentiality_table import OVERLAYS, Rule, rule_of
 from medhub.science.deid.profile import Profile
 
 _ENCRYPTED_ATTRIBUTES = 0x04000500
+# Referenced Study and Performed Procedure Step Sequence: their UIDs are replaced as everywhere else.
+_REFERENCES = frozenset((0x00081110, 0x00081111))
 _CODES_OF_SPECIAL = {"keep": "K", "remove": "X", "empty": "Z", "replace": "D", "clean": "C"}
 
 
@@ -57,6 +59,8 @@ def select_action(tag: BaseTag, profile: Profile) -> SelectedAction:
         return SelectedAction(_CODES_OF_SPECIAL[special.action], f"profile: {special.reason}")
     if tag == _ENCRYPTED_ATTRIBUTES:
         return SelectedAction("discard", "encrypted attributes cannot be checked")
+    if tag in _REFERENCES:
+        return SelectedAction("U", "references stay, with replaced UIDs")
     rule = rule_of(tag)
     if rule is not None:
         return _action_of_row(rule, profile)

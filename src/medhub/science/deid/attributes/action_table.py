@@ -48,7 +48,8 @@ ACTIONS: Mapping[str, ActionFunction] = {
     "X/D": by_requirement(optional=remove, may_be_empty=replace, required=replace),
     "Z/D": by_requirement(optional=empty, may_be_empty=empty, required=replace),
     "X/Z/D": by_requirement(optional=remove, may_be_empty=empty, required=replace),
-    "X/Z/U": by_requirement(optional=remove, may_be_empty=empty, required=replace_uids),  # X/Z/U* of the standard
+    # X/Z/U* of the standard: a sequence of references stays, and its UIDs are replaced as everywhere else.
+    "X/Z/U": replace_uids,
     # Our own, for attributes without a row.
     "private": keep_or_remove_private,
     "unlisted": keep_unlisted,

@@ -28,8 +28,8 @@ from medhub.science.deid.attributes.element_values import (
     from_strings,
     to_strings,
 )
+from medhub.science.deid.attributes.text_cleaning import clean_texts
 from medhub.science.deid.coded_values import coded_values
-from medhub.science.deid.free_text import clean_text
 from medhub.science.deid.private_elements import safe_private
 from medhub.science.deid.replacement_values import DUMMIES, EMPTY_PDF, cap_age, has_valid_form
 
@@ -75,6 +75,10 @@ def replace(context: ElementContext, reason: str) -> DataElement:
         return DataElement(tag, "SQ", dummy_sequence(context.value, context.run))
     if vr == "UI":
         return DataElement(tag, "UI", context.run.subject.uid(str(context.value)))
+    if keyword.endswith("Identifier") and vr in TEXT_VRS and context.value:  # different slides stay different
+        return DataElement(
+            tag, vr, from_strings([context.run.subject.alias("ID", text) for text in to_strings(context.value)])
+        )
     return DataElement(tag, vr, DUMMIES.get(vr))
 
 
@@ -120,9 +124,7 @@ def clean(context: ElementContext, reason: str) -> ActionResult:
     if context.keyword == "TimezoneOffsetFromUTC":
         return clean_time_zone(context, reason)
     if vr in TEXT_VRS:
-        texts = [clean_text(text, context.run.identity) for text in to_strings(value)]
-        context.record("cleaned", reason)
-        return DataElement(tag, vr, from_strings(texts))
+        return clean_texts(context, reason)
     # Bit planes and curves can hold drawn text, which cannot be searched.
     context.record("removed", f"{reason}; it cannot be searched")
     return None

@@ -32,6 +32,7 @@ from medhub.science.deid.attributes.method_attributes import METHOD_TAGS, write_
 from medhub.science.deid.identifying_text import IdentifyingText, identifying_text_of
 from medhub.science.deid.profile import Profile
 from medhub.science.deid.pseudonym import Pseudonym
+from medhub.science.deid.standard_codes import read_standard_code
 
 MAX_DEPTH = 32
 _SKIPPED_GROUPS = (0x0000, 0x0002)  # commands and file meta information
@@ -194,6 +195,7 @@ class Deidentifier:
                 sequence_tags=(*around.sequence_tags, f"({tag.group:04x},{tag.element:04x})"),
                 private_creators=read_private_creators(dataset),
                 clean=clean,
+                code=read_standard_code(dataset),
             )
             items.append(self._process_item(dataset, item, context.log))
         return DataElement(tag, "SQ", Sequence(items))

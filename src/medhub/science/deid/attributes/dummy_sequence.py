@@ -6,10 +6,11 @@ from __future__ import annotations
 from typing import Any
 
 from pydicom import DataElement, Dataset, Sequence
-from pydicom.datadict import dictionary_has_tag
+from pydicom.datadict import dictionary_has_tag, keyword_for_tag
 from pydicom.tag import Tag
 
 from medhub.science.deid.attributes.element_context import NestedTooDeep, ObjectContext
+from medhub.science.deid.coded_values import coded_values
 from medhub.science.deid.replacement_values import DUMMIES
 
 
@@ -55,6 +56,8 @@ def _dummy_item(item: Dataset, run: ObjectContext, depth: int) -> Dataset:
             dummy.add(DataElement(tag, "SQ", dummy_sequence(value, run, depth + 1)))
         elif vr == "UI":
             dummy.add(DataElement(tag, "UI", run.subject.replace_uid(str(value))))
+        elif vr == "CS" and value in coded_values(keyword_for_tag(tag)):
+            dummy.add(DataElement(tag, vr, str(value)))
         else:
             dummy.add(DataElement(tag, vr, DUMMIES.get(vr)))
     return dummy

@@ -13,6 +13,7 @@ from pydicom.tag import BaseTag
 from medhub.science.deid.identifying_text import IdentifyingText
 from medhub.science.deid.profile import Profile
 from medhub.science.deid.pseudonym import Pseudonym
+from medhub.science.deid.standard_codes import StandardCode
 
 Done = Literal["removed", "emptied", "replaced", "new UID", "shifted", "cleaned", "kept"]
 TEMPORAL_VRS = frozenset(("DA", "TM", "DT"))
@@ -88,6 +89,8 @@ class ItemContext:
         Private creator by group and block (PS3.5, 7.8.1).
     clean
         Whether values that no rule names are cleaned as descriptors are.
+    code
+        The code of a published scheme that the item is, if it is one.
     """
 
     path: str = ""
@@ -95,6 +98,7 @@ class ItemContext:
     sequence_tags: tuple[str, ...] = ()
     private_creators: Mapping[tuple[int, int], str] = field(default_factory=dict)
     clean: bool = False
+    code: StandardCode | None = None
 
 
 @dataclass(slots=True)

@@ -23,10 +23,11 @@ from medhub.science.deid.attributes.element_values import (
     from_strings,
     to_strings,
 )
+from medhub.science.deid.attributes.text_cleaning import required_texts
 from medhub.science.deid.coded_values import coded_values
 from medhub.science.deid.free_text import clean_text
 from medhub.science.deid.identifying_text import IdentifyingText
-from medhub.science.deid.replacement_values import cap_age, has_valid_form
+from medhub.science.deid.replacement_values import DUMMIES, cap_age, has_valid_form
 
 _SHORT_VRS = frozenset(("AE", "CS", "UR"))
 _BYTE_VRS = frozenset(("OB", "OD", "OF", "OL", "OV", "OW"))
@@ -72,6 +73,8 @@ def _keep_known_terms(context: ElementContext) -> DataElement | None:
         known = [code for code in codes if code in terms or clean_text(code, context.run.identity) == code]
         if known != codes:
             context.record("cleaned", "codes that are not known terms")
+        if not known and codes and keyword in required_texts():
+            return DataElement(tag, vr, DUMMIES[vr])
         return DataElement(tag, vr, from_strings(known)) if known else None
     if vr == "AS":
         return DataElement(tag, vr, cap_age(str(value))) if value else DataElement(tag, vr, None)
