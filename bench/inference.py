@@ -22,6 +22,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import medhub  # noqa: F401  # switches the telemetry of ONNX Runtime off before it is imported
+
+# isort: split
 import numpy as np
 import onnxruntime
 import torch
