@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pydicom
@@ -16,6 +17,7 @@ import requests
 from dicomweb_client.api import DICOMwebClient
 from PIL import Image as Picture
 from pydicom import Dataset, dcmread
+from pydicom.encaps import encapsulate
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 from pydicom.uid import UID, JPEGLSLossless, RLELossless
 from sqlalchemy import select
@@ -23,7 +25,14 @@ from sqlalchemy import select
 from medhub.accounts.models import Membership
 from medhub.accounts.permissions import Role
 from medhub.entrypoints.dicomweb.qido import MOST_MATCHES
-from medhub.entrypoints.dicomweb.stow import NOT_OF_THIS_STUDY, NOT_PROCESSED, NOT_UNDERSTOOD, OUT_OF_RESOURCES
+from medhub.entrypoints.dicomweb.stow import (
+    CLASS_NOT_SUPPORTED,
+    NOT_OF_THIS_STUDY,
+    NOT_PROCESSED,
+    NOT_UNDERSTOOD,
+    OUT_OF_RESOURCES,
+    SYNTAX_NOT_SUPPORTED,
+)
 from medhub.entrypoints.web import create_app
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.isolation import Isolation
@@ -394,8 +403,7 @@ def test_each_object_gets_an_outcome_of_its_own(
     assert (tag(failed, "FailureReason"), tag(failed, "ReferencedSOPInstanceUID")) == (NOT_PROCESSED, "1.2.50.1.2")
     assert "waits for a person" in failed["00000902"]["Value"][0]
     reasons = [tag(item, "FailureReason") for item in body["0008119A"]["Value"]]
-    assert sorted(reasons) == sorted([OUT_OF_RESOURCES, 0x0122])
-    assert NOT_UNDERSTOOD not in reasons
+    assert sorted(reasons) == sorted([OUT_OF_RESOURCES, NOT_UNDERSTOOD])
     with app.database.reading() as session:
         arrivals = session.scalars(select(Arrival).where(Arrival.code == "conflicting-patient")).all()
     assert any(item.route == "stow" and item.sealed_bytes for item in arrivals)
@@ -415,6 +423,56 @@ def test_each_object_gets_an_outcome_of_its_own(
         assert refused.status_code == 400, malformed
     json_content_type = 'multipart/related; type="application/dicom+json"; boundary=x'
     assert post(f"{url}/dicom-web/studies", b"", headers={"Content-Type": json_content_type}).status_code == 415
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"syntax": "1.2.840.10008.1.2.4.55"}, SYNTAX_NOT_SUPPORTED),  # JPEG progressive
+        ({"syntax": "1.2.840.10008.1.2.4.102"}, SYNTAX_NOT_SUPPORTED),  # MPEG-4
+        ({"syntax": "1.2.3.4.5"}, SYNTAX_NOT_SUPPORTED),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.38.1", "PixelData": None}, CLASS_NOT_SUPPORTED),  # of no patient
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.200.3", "PixelData": None}, CLASS_NOT_SUPPORTED),
+        ({"SOPClassUID": "1.2.3.4.5", "PixelData": None}, CLASS_NOT_SUPPORTED),  # private
+        ({"BitsAllocated": 24, "BitsStored": 24, "HighBit": 23}, NOT_PROCESSED),
+        ({"HighBit": 15}, NOT_PROCESSED),
+        ({"SamplesPerPixel": 4}, NOT_PROCESSED),
+        ({"Rows": 20_000, "Columns": 20_000}, OUT_OF_RESOURCES),
+        ({"PhotometricInterpretation": None}, NOT_UNDERSTOOD),
+        ({"PixelData": b"\0\0"}, NOT_UNDERSTOOD),
+    ],
+)
+def test_a_refusal_has_its_true_reason(
+    url: str, http_session: Sessions, change: dict[str, Any], reason: int, request: pytest.FixtureRequest
+) -> None:
+    number = crc32(request.node.name.encode())
+    dataset = small_ct(1, study=f"1.2.57.{number}", series=f"1.2.57.{number}.1", patient="5700")
+    dataset.PatientID, dataset.PatientName = f"REFUSED-{number}", f"REFUSED^{number}"
+    syntax = change.get("syntax")
+    for keyword, value in change.items():
+        if value is None:
+            delattr(dataset, keyword)
+        elif keyword != "syntax":
+            setattr(dataset, keyword, value)
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    if syntax:
+        dataset.PixelData = encapsulate([b"\xff\xd8\xff\xd9"])
+        dataset["PixelData"].is_undefined_length = True
+    body = written(dataset)
+    if syntax:  # written as its pixels are, with another name
+        padded = syntax + "\0" * (len(syntax) % 2)
+        element = b"UI" + len(padded).to_bytes(2, "little") + padded.encode()
+        start = body.index(b"\x02\x00\x10\x00UI") + 4
+        length = int.from_bytes(body[start + 2 : start + 4], "little")
+        grown = len(element) - 4 - length
+        group = int.from_bytes(body[140:144], "little") + grown
+        body = body[:140] + group.to_bytes(4, "little") + body[144:start] + element + body[start + 4 + length :]
+    kind = 'multipart/related; type="application/dicom"; boundary=x'
+    message = b"--x\r\nContent-Type: application/dicom\r\n\r\n" + body + b"\r\n--x--\r\n"
+    answer = http_session("technologist").post(f"{url}/dicom-web/studies", message, headers={"Content-Type": kind})
+    assert answer.status_code == 409, answer.text
+    (failed,) = answer.json()["00081198"]["Value"]
+    assert hex(tag(failed, "FailureReason")) == hex(reason)
 
 
 def test_a_lying_content_length_harms_nobody(url: str, http_session: Sessions, app: AppContext) -> None:

@@ -22,6 +22,7 @@ from medhub.audit.models import AuditEntry
 from medhub.audit.service import verify_chain
 from medhub.entrypoints import cli_dimse
 from medhub.entrypoints.bootstrap import build
+from medhub.entrypoints.dimse.presentation_contexts import STORAGE_CLASSES
 from medhub.export.transfer import send_objects, stored_objects
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.isolation import Isolation
@@ -85,6 +86,7 @@ def listener(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listener]:
         node("SENDER", may_query=False),
         node("ASKER", may_store=False),
         node("ELSEWHERE", host="192.0.2.7", port=104, only_from_host=True),
+        node("OFF", host="127.0.0.1", port=1),
     )
     started = Listener(data).start()
     yield started
@@ -175,6 +177,48 @@ def test_objects_of_every_kind_are_taken_and_none_is_lost(kinds: int, app: AppCo
     wait_for(lambda: not list(listener.data.glob("intake/*/*.journal")), "an empty journal")
 
 
+@pytest.mark.parametrize(
+    "sop_class",
+    [
+        "1.2.840.10008.5.1.4.1.1.3",
+        "1.2.840.10008.5.1.4.1.1.5",
+        "1.2.840.10008.5.1.4.1.1.6",
+        "1.2.840.10008.5.1.4.1.1.12.3",
+        "1.2.840.10008.5.1.4.1.1.77.1",
+        "1.2.840.10008.5.1.1.29",
+    ],
+)
+def test_objects_of_retired_classes_are_taken(listener: Listener, app: AppContext, sop_class: str) -> None:
+    number = sop_class.replace(".", "")[-6:]
+    uids = {"StudyInstanceUID": f"1.2.{number}", "SeriesInstanceUID": f"1.2.{number}.1"}
+    image = ct(
+        SOPClassUID=sop_class,
+        SOPInstanceUID=f"1.2.{number}.1.1",
+        Modality="OT",
+        PatientID=f"R-{number}",
+        PatientName=f"OLD^{number}",
+        **uids,
+    )
+    path = listener.data.parent / f"{number}.dcm"
+    path.write_bytes(image)
+    before = count(app, Arrival)
+    sent = dcmtk("storescu", "-R", *to(listener), path)
+    assert sent.returncode == 0, sent.stderr
+    wait_for(lambda: count(app, Arrival) == before + 1, "the arrival")
+
+
+def test_the_storage_classes_are_those_of_the_standard_with_the_retired_ones() -> None:
+    retired = (
+        *("3", "5", "6", "8", "9", "9.1", "10", "11", "12.3", "77.1", "77.2", "88.1", "88.2", "88.3", "88.4", "129"),
+    )
+    assert {f"1.2.840.10008.5.1.4.1.1.{number}" for number in retired} <= STORAGE_CLASSES
+    others = {"1.2.840.10008.5.1.1.27", "1.2.840.10008.5.1.1.29", "1.2.840.10008.5.1.1.30", "1.2.840.10008.5.1.4.34.1"}
+    assert others <= STORAGE_CLASSES
+    # Query, commitment, worklist, print, and the directory of a medium.
+    for number in ("1.20.1", "1.20.2", "1.3.10", "5.1.4.1.2.3.1", "5.1.1.26", "5.1.4.32.1", "3.1.2.1.1"):
+        assert f"1.2.840.10008.{number}" not in STORAGE_CLASSES
+
+
 def test_patients_studies_series_and_images_are_found_in_both_models(listener: Listener, kinds: int) -> None:
     studies = find(listener, "QueryRetrieveLevel=STUDY", "StudyInstanceUID", "ModalitiesInStudy=CT", "PatientName")
     assert studies
@@ -242,6 +286,29 @@ def test_nothing_is_sent_that_was_not_named(listener: Listener, kinds: int, tmp_
     for keys in (["PatientID=*"], ["PatientID="], ["PatientID=no such patient"]):
         options = [part for key in ["QueryRetrieveLevel=PATIENT", *keys] for part in ("-k", key)]
         dcmtk("getscu", "-P", "-od", tmp_path, *options, *to(listener))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("model", "keys"),
+    [
+        ("-S", ["QueryRetrieveLevel=STUDY", "StudyInstanceUID=1.2.3.4.5"]),
+        ("-S", ["QueryRetrieveLevel=SERIES", "StudyInstanceUID=1.2.3.4.5", "SeriesInstanceUID=1.2.3.4.6"]),
+        ("-S", ["QueryRetrieveLevel=IMAGE", "SOPInstanceUID=1.2.3.4.7"]),
+        ("-P", ["QueryRetrieveLevel=PATIENT", "PatientID=nobody"]),
+    ],
+)
+def test_a_retrieval_that_matches_nothing_succeeds_with_no_objects(
+    listener: Listener, model: str, keys: list[str], tmp_path: Path
+) -> None:
+    wanted = [part for key in keys for part in ("-k", key)]
+    moved = dcmtk("movescu", "-d", model, "--move", "OFF", *wanted, *to(listener))
+    fetched = dcmtk("getscu", "-d", model, "-od", tmp_path, *wanted, *to(listener))
+    for ended in (moved, fetched):
+        text = ended.stdout + ended.stderr
+        assert ended.returncode == 0, text
+        assert "Abort" not in text
+        assert "0x0000: Success" in text
     assert list(tmp_path.iterdir()) == []
 
 

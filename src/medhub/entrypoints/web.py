@@ -27,6 +27,7 @@ from medhub.entrypoints.dicomweb.stow import storing
 from medhub.entrypoints.dicomweb.wado import retrieving
 from medhub.entrypoints.dicomweb.wado_rendered import rendering
 from medhub.entrypoints.flow import failure_handlers, job_handlers
+from medhub.entrypoints.http_methods import CrossOrigin, HttpMethods
 from medhub.entrypoints.middleware import BodyLimit, SecurityHeaders
 from medhub.export import routes as export
 from medhub.foundation.app_context import AppContext
@@ -150,11 +151,15 @@ def create_app(
         web_app.include_router(router)
     problems.install(web_app)
     check_route_permissions(web_app)
+    api_routes = list(list_routes(web_app))
     web_assets.install(web_app, web if web is not None else app.settings.web or web_assets.built_web_app())
+    web_app.add_middleware(HttpMethods, routes=api_routes)
     web_app.add_middleware(BodyLimit)
     web_app.add_middleware(SecurityHeaders)
     web_app.add_middleware(health.Metrics)
     web_app.add_middleware(ProjectPaths)
+    if app.settings.allowed_origins:
+        web_app.add_middleware(CrossOrigin, origins=app.settings.allowed_origins)
     return web_app
 
 

@@ -7,12 +7,21 @@ environment; none has a default value.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
 from platformdirs import user_data_path
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+
+
+def _split_origins(origins: str | None) -> tuple[str, ...]:
+    """The origins as browsers write them: in lower case, without a slash at the end."""
+    named = (origin.strip().lower().rstrip("/") for origin in (origins or "").split(","))
+    return tuple(origin for origin in named if origin)
 
 
 def default_data_folder() -> Path:
@@ -49,9 +58,13 @@ class Settings(BaseSettings):
     processes: Annotated[
         int, Field(description="Processes that answer requests; more than one uses more cores.", ge=1, le=64)
     ] = 1
-    trusted_proxy: Annotated[
-        bool, Field(description="Trust X-Forwarded-For and X-Forwarded-Proto of a reverse proxy.")
-    ] = False
+    trusted_proxy: Annotated[bool, Field(description="Trust Forwarded and X-Forwarded headers of a reverse proxy.")] = (
+        False
+    )
+    dicomweb_origins: Annotated[
+        str | None,
+        Field(description="Origins of web pages that may use DICOMweb (CORS), separated by commas."),
+    ] = None
     session_hours: Annotated[int, Field(description="Hours after which a browser must sign in again.", ge=1)] = 12
     token_minutes: Annotated[int, Field(description="Minutes until an API token expires.", ge=1, le=1440)] = 30
     upload_max_bytes: Annotated[int, Field(description="Largest accepted file, in bytes.", ge=1)] = 200 * 1024**2
@@ -103,6 +116,19 @@ class Settings(BaseSettings):
         int, Field(description="DICOM nodes whose objects are processed at the same time.", ge=1, le=64)
     ] = 2
     log_json: Annotated[bool, Field(description="Write the log as JSON lines.")] = False
+
+    @field_validator("dicomweb_origins")
+    @classmethod
+    def _check_origins(cls, origins: str | None) -> str | None:
+        for origin in _split_origins(origins):
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError("an origin is a scheme and a host, such as https://viewer.example.org")
+        return origins
+
+    @property
+    def allowed_origins(self) -> tuple[str, ...]:
+        """The origins of web pages that may use DICOMweb."""
+        return _split_origins(self.dicomweb_origins)
 
     @property
     def sqlalchemy_url(self) -> str:

@@ -173,7 +173,12 @@ def send(
     *,
     originator: tuple[str, int] | None = None,
 ) -> Iterator[SendProgress]:
-    """Send stored objects to a node over one association; yields the progress after each."""
+    """Send stored objects to a node over one association; yields the progress after each.
+
+    Without objects there is nothing to negotiate, and no association is opened.
+    """
+    if not instances:
+        return
     progress = SendProgress()
     with open_association(app.settings, node, contexts_for(instances)) as association:
         for message_id, instance in enumerate(instances):

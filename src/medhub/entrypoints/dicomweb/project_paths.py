@@ -12,7 +12,9 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from medhub.accounts.access import Call
+from medhub.entrypoints.forwarded_address import direct_address, forwarded_address
 from medhub.errors import NotFound
+from medhub.foundation.app_context import AppContext
 
 PREFIX = "/dicom-web"
 _PROJECT_PATH = re.compile(rf"{PREFIX}/projects/([0-9A-Za-z_-]{{1,64}})(/.*)")
@@ -50,13 +52,12 @@ def projects_of(request: Request, call: Call, action: str) -> frozenset[str]:
 def root_of(request: Request) -> str:
     """The address under which the caller found the service."""
     named = project_named(request)
-    url = request.base_url
-    port = (request.scope.get("server") or ("", None))[1]
-    # Some clients leave the port out of the Host header. Who came by a proxy says so, and means the proxy's port.
-    direct = not any(name.startswith("x-forwarded") for name in request.headers)
-    if direct and url.port is None and url.scheme == "http" and port not in {None, 80}:
-        url = url.replace(port=port)
-    return f"{str(url).rstrip('/')}{PREFIX}" + (f"/projects/{named}" if named else "")
+    app: AppContext = request.app.state.app_context
+    address = forwarded_address(
+        request.headers if app.settings.trusted_proxy else {},
+        direct_address(request.base_url, request.scope.get("server"), request.headers),
+    )
+    return f"{address}{PREFIX}" + (f"/projects/{named}" if named else "")
 
 
 def project_to_store_into(request: Request, call: Call) -> str:

@@ -27,6 +27,7 @@ from medhub.records.search_results import Match
 searching = APIRouter(prefix=PREFIX, tags=["dicomweb"], include_in_schema=False)
 
 DICOM_JSON = "application/dicom+json"
+UTF_8 = "ISO_IR 192"
 JSON_FORMS = (DICOM_JSON, "application/json")
 # Of one answer: more are had by limit and offset. Within one study more, since nobody wants half of it.
 MOST_MATCHES = 250
@@ -208,8 +209,8 @@ def _read_flag(name: str, options: dict[str, str]) -> bool:
 
 def _describe_matches(matches: Sequence[Match], level: Level, root: str) -> list[dict[str, Any]]:
     """Matches, which all have the same keys, as DICOM JSON, with the addresses under which they are retrieved."""
-    forms = [(*_json_form(keyword), keyword) for keyword in matches[0]]
-    forms += [("00080056", "CS", None, _ONLINE), ("00081190", "UR", None, _ADDRESS)]
+    forms = [(*_json_form(keyword), keyword) for keyword in matches[0] if keyword not in _OF_THE_ANSWER]
+    forms += [("00080005", "CS", None, _CHARSET), ("00080056", "CS", None, _ONLINE), ("00081190", "UR", None, _ADDRESS)]
     forms.sort(key=lambda form: form[0])
     body = []
     for match in matches:
@@ -218,7 +219,7 @@ def _describe_matches(matches: Sequence[Match], level: Level, root: str) -> list
             address += f"/series/{match['SeriesInstanceUID'][0]}"
         if level == "image":
             address += f"/instances/{match['SOPInstanceUID'][0]}"
-        values = {**match, _ONLINE: ["ONLINE"], _ADDRESS: [address]}
+        values = {**match, _CHARSET: [UTF_8], _ONLINE: ["ONLINE"], _ADDRESS: [address]}
         item: dict[str, Any] = {}
         for tag, vr, reader, keyword in forms:
             items = values[keyword]
@@ -230,7 +231,9 @@ def _describe_matches(matches: Sequence[Match], level: Level, root: str) -> list
     return body
 
 
-_ONLINE, _ADDRESS = "InstanceAvailability", "RetrieveURL"
+_CHARSET, _ONLINE, _ADDRESS = "SpecificCharacterSet", "InstanceAvailability", "RetrieveURL"
+# Attributes that every match has, and that describe the answer rather than what is searched.
+_OF_THE_ANSWER = frozenset({_CHARSET, _ONLINE, _ADDRESS})
 ValueReader = Callable[[str], Any] | None
 _json_forms: dict[str, tuple[str, str, ValueReader]] = {}
 

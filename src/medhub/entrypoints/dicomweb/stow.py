@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from medhub.accounts.access import Call, allow
 from medhub.entrypoints.dicomweb.content_negotiation import choose
 from medhub.entrypoints.dicomweb.project_paths import PREFIX, Uid, project_to_store_into, root_of
-from medhub.entrypoints.dicomweb.qido import JSON_FORMS
+from medhub.entrypoints.dicomweb.qido import JSON_FORMS, UTF_8
 from medhub.entrypoints.dicomweb.stored_instances import StoredInstance, instances_by_image_id
 from medhub.errors import Invalid
 from medhub.ingest.context import IngestSource, decoding_limits
@@ -23,6 +23,9 @@ from medhub.ingest.pipeline import ingest_files
 from medhub.ingest.upload_parser import UploadReader
 from medhub.records import isolated_calls
 from medhub.science.arrivals.patient_identifiers import PatientIdentifiers
+from medhub.science.imaging.codecs.codestreams import COMPRESSED_SYNTAXES, DEFLATED_FRAMES
+from medhub.science.imaging.dicom.object_checks import NATIVE_SYNTAXES
+from medhub.science.imaging.dicom.object_kinds import class_name, is_of_nobody
 
 storing = APIRouter(prefix=PREFIX, tags=["dicomweb"], include_in_schema=False)
 
@@ -33,11 +36,14 @@ MOST_OBJECTS = 20_000
 BATCH_OBJECTS = 64
 BATCH_BYTES = 16 * 1024**2
 
+_DEFLATED = "1.2.840.10008.1.2.1.99"  # Deflated Explicit VR Little Endian: the file, not the pixels
+
 # Failure reasons (PS3.18, table I.2-2).
 OUT_OF_RESOURCES = 0xA700
 NOT_OF_THIS_STUDY = 0xA900
 NOT_UNDERSTOOD = 0xC000
-NOT_SUPPORTED = 0x0122
+CLASS_NOT_SUPPORTED = 0x0122
+SYNTAX_NOT_SUPPORTED = 0xC122
 NOT_PROCESSED = 0x0110
 _REASONS = {
     "empty": NOT_UNDERSTOOD,
@@ -46,8 +52,8 @@ _REASONS = {
     "damaged": NOT_UNDERSTOOD,
     "too-many-bytes": OUT_OF_RESOURCES,
     "too-many-pixels": OUT_OF_RESOURCES,
-    "unsupported": NOT_SUPPORTED,
 }
+READABLE_SYNTAXES = frozenset(map(str, NATIVE_SYNTAXES | COMPRESSED_SYNTAXES | {DEFLATED_FRAMES})) | {_DEFLATED}
 _QUARANTINED = "Kept apart; it waits for a person to look at it"
 _LONGEST_COMMENT = 64  # of a value of LO
 
@@ -114,7 +120,19 @@ def _result_of(answer: IngestResult) -> _InstanceResult:
     identifiers = answer.identifiers or PatientIdentifiers()
     if answer.outcome in {"accepted", "duplicate"}:
         return _InstanceResult(identifiers, image_id=answer.image_id)
+    if answer.code == "unsupported":
+        return _InstanceResult(identifiers, reason=_reason_of_unsupported(identifiers), comment=_QUARANTINED)
     return _InstanceResult(identifiers, reason=_REASONS.get(answer.code or "", NOT_PROCESSED), comment=_QUARANTINED)
+
+
+def _reason_of_unsupported(identifiers: PatientIdentifiers) -> int:
+    """What is unsupported: senders stop to send all objects of a class or transfer syntax that is refused."""
+    sop_class, syntax = identifiers.sop_class_uid, identifiers.transfer_syntax_uid
+    if not sop_class:
+        return NOT_UNDERSTOOD  # not DICOM, or without the attributes of an object
+    if syntax and syntax not in READABLE_SYNTAXES:
+        return SYNTAX_NOT_SUPPORTED
+    return NOT_PROCESSED if class_name(sop_class) and not is_of_nobody(sop_class) else CLASS_NOT_SUPPORTED
 
 
 @storing.post("/studies", summary="Store objects", response_class=Response)
@@ -166,7 +184,7 @@ def _build_response(request: Request, storing_request: _StoreRequest, media_type
         _reference_item(result, instances[result.image_id], root) for result in results if result.image_id in instances
     ]
     failures = [_failure_item(result) for result in results if result.image_id not in instances]
-    body: dict[str, Any] = {}
+    body: dict[str, Any] = {"00080005": {"vr": "CS", "Value": [UTF_8]}}
     studies = {instances[result.image_id].study_uid for result in results if result.image_id in instances}
     if len(studies) == 1:
         body["00081190"] = {"vr": "UR", "Value": [f"{root}/studies/{next(iter(studies))}"]}

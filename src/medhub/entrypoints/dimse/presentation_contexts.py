@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from pydicom._uid_dict import UID_dictionary
 from pydicom.uid import AllTransferSyntaxes
 from pynetdicom.sop_class import _STORAGE_CLASSES
 
@@ -11,7 +12,21 @@ VERIFICATION = "1.2.840.10008.1.1"
 PATIENT_ROOT = tuple(f"1.2.840.10008.5.1.4.1.2.1.{number}" for number in (1, 2, 3))
 STUDY_ROOT = tuple(f"1.2.840.10008.5.1.4.1.2.2.{number}" for number in (1, 2, 3))
 QUERY_CLASSES = frozenset(PATIENT_ROOT + STUDY_ROOT)
-STORAGE_CLASSES = frozenset(map(str, _STORAGE_CLASSES.values()))
+
+_STORAGE_ROOT = "1.2.840.10008.5.1.4.1.1."
+
+
+def _is_retired_storage_class(uid: str) -> bool:
+    """Whether PS3.6 (table A-1) lists a retired storage class; old archives still hold such objects."""
+    name, kind, _, retired, _ = UID_dictionary[uid]
+    stored = uid.startswith(_STORAGE_ROOT) or ("Storage" in name and "Commitment" not in name)
+    return kind == "SOP Class" and bool(retired) and stored
+
+
+# pynetdicom lists the classes of the current standard.
+STORAGE_CLASSES = frozenset(map(str, _STORAGE_CLASSES.values())) | frozenset(
+    uid for uid in UID_dictionary if _is_retired_storage_class(uid)
+)
 
 IMPLICIT = "1.2.840.10008.1.2"
 EXPLICIT = "1.2.840.10008.1.2.1"

@@ -38,7 +38,7 @@ class PatientIdentifiers:
     ----------
     patient_id, issuer, name, birth_date, sex
         Of the patient, as the file has them.
-    study_uid, sop_class_uid, sop_instance_uid, modality
+    study_uid, sop_class_uid, sop_instance_uid, modality, transfer_syntax_uid
         Of the object, as the file has them; an answer to the sender names the object by these.
     """
 
@@ -51,6 +51,7 @@ class PatientIdentifiers:
     sop_class_uid: str = ""
     sop_instance_uid: str = ""
     modality: str = ""
+    transfer_syntax_uid: str = ""
 
 
 def read_identifiers_of_files(files: list[bytes], limits: DecodingLimits) -> list[PatientIdentifiers | Unacceptable]:
@@ -92,7 +93,9 @@ def read_patient_identifiers(data: bytes, limits: DecodingLimits) -> PatientIden
     with quiet():
         try:
             dataset = _parse_first_attributes(data, limits)
-            return PatientIdentifiers(**{name: _text(dataset, keyword) for name, keyword in _KEYWORDS.items()})
+            values = {name: _text(dataset, keyword) for name, keyword in _KEYWORDS.items()}
+            syntax = _text(getattr(dataset, "file_meta", Dataset()), "TransferSyntaxUID")
+            return PatientIdentifiers(**values, transfer_syntax_uid=syntax)
         except (Unacceptable, MemoryError):
             raise
         # A parser of hostile bytes may raise anything; all mean the same.
