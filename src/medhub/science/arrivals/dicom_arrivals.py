@@ -16,6 +16,7 @@ from medhub.science.arrivals.patient_age import age_at_study, study_year_of
 from medhub.science.arrivals.photograph_wrapping import write_subject
 from medhub.science.deid.attributes.element_context import NestedTooDeep
 from medhub.science.deid.byte_order import to_little_endian
+from medhub.science.deid.decimal_commas import comma_note, read_decimal_commas
 from medhub.science.deid.element_cache import deidentify_cached
 from medhub.science.deid.embedded_documents import Document, extract_document, review_reason_beside_pixels
 from medhub.science.deid.identifying_text import IdentifyingText, identifying_text_of, identifying_text_of_person
@@ -94,6 +95,7 @@ def prepare_dicom(data: bytes, context: CleaningContext, limits: DecodingLimits)
 def _prepare(file: Received, data: bytes, context: CleaningContext, limits: DecodingLimits) -> CleanedImage:
     received, syntax, elements = file
     kind = kind_of(received)
+    commas = read_decimal_commas(received, elements)
     identity = identifying_text_of(received) | identifying_text_of_person(context.known)
     unseen = _may_hold_writing(received, kind, context, identity)
     pixels = clean_pixels(received, syntax, kind.pixels, limits) if kind.pixels is not None else None
@@ -109,12 +111,12 @@ def _prepare(file: Received, data: bytes, context: CleaningContext, limits: Deco
     if syntax == ExplicitVRBigEndian:
         to_little_endian(dataset)
     restore_numbers(received, dataset, big_endian=syntax == ExplicitVRBigEndian)
-    notes = _replace_private_class(dataset, kind)
+    notes = (*_replace_private_class(dataset, kind), *comma_note(commas))
     _write_age(received, dataset, context)
     _write_required_attributes(dataset, context, hashlib.sha256(data).hexdigest(), study_year=study_year_of(received))
     if document is not None:
         _put_document(dataset, document)
-    actions = cleaned.actions
+    actions = (*cleaned.actions, *commas) if commas else cleaned.actions
     if pixels is not None and kind.pixels is not None:
         actions = record_removed(actions, put_pixels(dataset, pixels, kind.pixels))
         notes += pixels.notes

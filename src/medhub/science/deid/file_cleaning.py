@@ -15,6 +15,7 @@ from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, MediaS
 from medhub.science.deid.attributes.element_context import NestedTooDeep
 from medhub.science.deid.byte_order import to_little_endian
 from medhub.science.deid.cleaning_result import Result as Result
+from medhub.science.deid.decimal_commas import read_decimal_commas
 from medhub.science.deid.element_cache import deidentify_cached
 from medhub.science.deid.manifest import record_removed
 from medhub.science.deid.ocr import OcrUnavailable
@@ -147,6 +148,7 @@ def _clean_dicom(
     if reason:
         return Result("quarantined", reason)
     subject = subject or _subject_of_dataset(received, key, profile)
+    commas = read_decimal_commas(received)
     pixels, reason = None, ""
     if _PIXELS in received:
         reason = "" if profile.pixels.clean else may_hold_writing(received)
@@ -157,7 +159,7 @@ def _clean_dicom(
     dataset = deidentified.dataset
     if syntax == ExplicitVRBigEndian:
         to_little_endian(dataset)
-    actions = deidentified.actions
+    actions = (*deidentified.actions, *commas)
     if pixels is not None:
         actions = record_removed(actions, put_pixels(dataset, pixels))
     try:

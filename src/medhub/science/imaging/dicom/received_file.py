@@ -7,7 +7,7 @@ import logging
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from typing import NamedTuple
@@ -41,7 +41,7 @@ class Received(NamedTuple):
 
     dataset: Dataset
     transfer_syntax: UID
-    elements: Mapping[BaseTag, DataElement | RawDataElement]
+    elements: dict[BaseTag, DataElement | RawDataElement]
 
 
 def is_dicom(data: bytes) -> bool:
