@@ -23,6 +23,7 @@ from medhub.science.deid.pixel_cleaning import PixelCheck, check_picture
 from medhub.science.deid.profile import Profile
 from medhub.science.deid.pseudonym import Pseudonym, name_of
 from medhub.science.imaging.decoding_limits import DecodingLimits
+from medhub.science.imaging.photographs.color_conversion import COLOR_NOTE
 from medhub.science.imaging.photographs.format_registry import identify_format, refuse_unknown
 from medhub.science.imaging.photographs.photograph import Photograph, rgb
 from medhub.science.imaging.photographs.photograph_format import ContainerParts, MetadataTag, PhotographFormat
@@ -111,8 +112,10 @@ def _write_without_metadata(
     photograph: Photograph, source: PhotographFormat, container: ContainerParts | None, metadata: _RemovedMetadata
 ) -> _CleanFile:
     """Keep what the picture needs byte for byte, or write its samples again where the file cannot be split."""
-    if container is not None and (container.keeps_appearance or not photograph.notes):
-        return _CleanFile(container.without_metadata(metadata.color_profile), source, metadata.actions)
+    if container is not None and (container.keeps_appearance or not set(photograph.notes) - {COLOR_NOTE}):
+        # Adobe RGB that only EXIF names is written as a profile.
+        profile = metadata.color_profile or photograph.source_profile
+        return _CleanFile(container.without_metadata(profile), source, metadata.actions)
     actions = [
         *metadata.actions,
         _record("pixels", "kept", " ".join(("written anew without loss.", *photograph.notes))),
@@ -120,7 +123,9 @@ def _write_without_metadata(
     output = source.rewritten_as or source
     if output is not source:
         actions.append(_record(f"{source.name} file", "replaced", f"{output.name}, which loses nothing"))
-    return _CleanFile(source.write(_samples(photograph), metadata.color_profile), output, tuple(actions))
+    # Samples that were converted to sRGB need no profile.
+    profile = None if photograph.source_profile else metadata.color_profile
+    return _CleanFile(source.write(_samples(photograph), profile), output, tuple(actions))
 
 
 def _write_redacted(
@@ -138,7 +143,8 @@ def _write_redacted(
     if output is not clean.format:
         rule = f"{output.name}, so that no pixel beside the boxes changes"
         actions.append(_record(f"{source.name} stream", "replaced", rule))
-    return _CleanFile(source.write(samples, color_profile), output, tuple(actions))
+    profile = None if photograph.source_profile else color_profile
+    return _CleanFile(source.write(samples, profile), output, tuple(actions))
 
 
 def _check_pixels(

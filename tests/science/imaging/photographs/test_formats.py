@@ -230,6 +230,11 @@ def deep(rows: int = 40, columns: int = 50, *, bits: int = 16, samples: int | No
     return values
 
 
+def with_significant_bits(data: bytes, bits: int) -> bytes:
+    """Add an sBIT chunk to a PNG, after its header."""
+    return data[:33] + png_chunk(b"sBIT", bytes([bits])) + data[33:]
+
+
 def stored(prepared: CleanedImage) -> NDArray[np.uint16]:
     dataset = dcmread(BytesIO(prepared.dicom))
     array: NDArray[np.uint16] = dataset.pixel_array
@@ -240,10 +245,16 @@ def stored(prepared: CleanedImage) -> NDArray[np.uint16]:
 @pytest.mark.parametrize("form", ["PNG", "TIFF"])
 def test_sixteen_bits_of_grey_are_kept_and_shown_over_their_whole_range(bits: int, form: str) -> None:
     values = deep(bits=bits)
-    data = deep_png(values) if form == "PNG" else encode(values, "TIFF")
+    # The file says how many bits are used: in an sBIT chunk, or as MaxSampleValue.
+    data = (
+        with_significant_bits(deep_png(values), bits)
+        if form == "PNG"
+        else encode(values, "TIFF", tiffinfo={281: 2**bits - 1})
+    )
     prepared = prepare(data)
     assert prepared.bits == bits
     assert prepared.lossless
+    assert prepare(original(prepared.dicom)[0]).bits == bits
     assert np.array_equal(stored(prepared), values)
     shown = read_frame(prepared.dicom)
     assert shown.min() == 0
@@ -294,11 +305,19 @@ def test_a_tiff_of_sixteen_bits_a_color_is_kept_in_both_byte_orders(order: str) 
     assert np.array_equal(stored(prepare(data)), values)
 
 
-def test_sixteen_bits_that_use_eight_become_eight() -> None:
-    values = deep(bits=8)
-    prepared = prepare(deep_png(values))
-    assert prepared.bits == 8
-    assert np.array_equal(read_frame(prepared.dicom)[..., 0], values)
+@pytest.mark.parametrize("form", ["PNG", "TIFF"])
+@pytest.mark.parametrize("bits", [8, 12, 14])
+def test_a_dim_image_of_sixteen_bits_stays_dim(bits: int, form: str) -> None:
+    values = deep(bits=bits)
+    prepared = prepare(deep_png(values) if form == "PNG" else encode(values, "TIFF"))
+    assert prepared.bits == 16
+    assert np.abs(read_frame(prepared.dicom)[..., 0].astype(int) - np.rint(values / 257)).max() <= 1
+
+
+def test_samples_that_a_writer_scaled_are_of_sixteen_bits() -> None:
+    dim = (deep(bits=8) & np.uint16(0xFFF0)).astype(np.uint16)
+    assert prepare(with_significant_bits(deep_png(dim), 12)).bits == 16
+    assert prepare(with_significant_bits(deep_png(dim << np.uint16(8)), 12)).bits == 16
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])

@@ -26,6 +26,7 @@ from medhub.science.imaging.photographs.raster_reader import (
     TURNED_NOTE,
     DecodedSamples,
     build_photograph,
+    convert_colors,
     decode_samples,
 )
 from medhub.science.imaging.photographs.refusal_messages import decoding
@@ -59,6 +60,7 @@ def read_heic(data: bytes, limits: DecodingLimits) -> Photograph:
             raise refuse_several_images("HEIC")
         refuse_oversized(file.size[1], file.size[0], limits)
         samples = _decode(file, data)
+        samples = convert_colors(samples, file.info.get("icc_profile"))
     if is_turned(properties):
         samples = samples._replace(notes=(*samples.notes, TURNED_NOTE))
     return build_photograph("HEIC", samples, lossy=True)

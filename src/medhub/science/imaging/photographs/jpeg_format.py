@@ -19,6 +19,14 @@ from medhub.science.imaging.codecs.jpeg import (
     clean_jpeg,
 )
 from medhub.science.imaging.decoding_limits import DecodingLimits, Unacceptable, refuse_oversized
+from medhub.science.imaging.photographs.color_conversion import (
+    COLOR_NOTE,
+    UNREADABLE_PROFILE_NOTE,
+    changes_colors,
+    color_profile_of,
+    convert_printing_colors,
+    to_srgb,
+)
 from medhub.science.imaging.photographs.metadata_tags import read_exif_metadata
 from medhub.science.imaging.photographs.photograph import PREVIEW, Photograph, small, turn
 from medhub.science.imaging.photographs.photograph_format import ContainerParts, PhotographFormat, starts_with
@@ -77,16 +85,24 @@ def read_jpeg(data: bytes, limits: DecodingLimits) -> Photograph:
             reason="unsupported",
         )
     orientation = stream.orientation
-    keep_stream = stream.process == SOF_BASELINE and stream.components in (1, 3) and orientation == 1
+    with decoding("JPEG"), Image.open(BytesIO(data), formats=("JPEG",)) as received:
+        mode = received.mode
+        profile = color_profile_of(received)
+    changes = changes_colors(profile, mode)
+    unreadable = (UNREADABLE_PROFILE_NOTE,) if changes is None else ()
+    keep_stream = stream.process == SOF_BASELINE and stream.components in (1, 3) and orientation == 1 and not changes
     with decoding("JPEG"), Image.open(BytesIO(stream.data), formats=("JPEG",)) as image:
         preview = _decode_reduced(stream.data)
         if _ends_early(stream, preview):
             raise truncated("JPEG")
         if keep_stream:
-            return Photograph("JPEG", None, stream, preview.convert("RGB"), 8, True, True, ())
-        notes: list[str] = []
-        exact = True
-        if image.mode == "CMYK":
+            return Photograph("JPEG", None, stream, preview.convert("RGB"), 8, True, True, unreadable)
+        notes: list[str] = [*unreadable]
+        exact = not changes
+        if changes and profile is not None:
+            notes.append(COLOR_NOTE)
+            pixels = convert_printing_colors(image, profile) if mode == "CMYK" else to_srgb(np.asarray(image), profile)
+        elif image.mode == "CMYK":
             exact = False
             notes.append(CMYK_NOTE)
             pixels = np.asarray(image.convert("RGB"))
@@ -97,7 +113,8 @@ def read_jpeg(data: bytes, limits: DecodingLimits) -> Photograph:
         notes.append("The picture was turned the right way up, as its camera recorded; no pixel value changed.")
     if stream.process != SOF_BASELINE:
         notes.append("DICOM cannot carry the JPEG process of the file; its decoded pixels are stored.")
-    return Photograph("JPEG", pixels, None, small(pixels), 8, exact, True, tuple(notes))
+    source_profile = profile if changes else None
+    return Photograph("JPEG", pixels, None, small(pixels), 8, exact, True, tuple(notes), source_profile)
 
 
 def _decode_reduced(data: bytes) -> Image.Image:

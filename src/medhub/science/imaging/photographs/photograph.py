@@ -39,6 +39,8 @@ class Photograph:
         Whether the file had been compressed with loss before it arrived.
     notes
         What was changed, one sentence each.
+    source_profile
+        The color profile from which colors were converted to sRGB; ``None`` where they are as in the file.
     """
 
     kind: str
@@ -49,6 +51,7 @@ class Photograph:
     exact: bool
     lossy: bool
     notes: tuple[str, ...]
+    source_profile: bytes | None = None
 
 
 def turn(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:

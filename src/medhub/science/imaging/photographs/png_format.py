@@ -34,11 +34,23 @@ _MAX_COLOR_PROFILE_BYTES = 4 * 1024**2
 
 def read_png(data: bytes, limits: DecodingLimits) -> Photograph:
     """Read a PNG file; see ``PhotographFormat.read``."""
-    data = keep_picture_chunks(data)
+    received, data = data, keep_picture_chunks(data)
     with open_raster(data, "PNG", limits) as image:
-        samples = decode_samples(image, data, "PNG")
+        samples = decode_samples(
+            image, data, "PNG", profile=split_png(received).color_profile, bits=_significant_bits(received), scaled=True
+        )
         orientation = read_orientation(image)
     return build_photograph("PNG", samples, orientation, lossy=False)
+
+
+def _significant_bits(data: bytes) -> int | None:
+    """Bits that are used of the samples, where the sBIT chunk says so and they are not scaled to all bits."""
+    position = data.find(b"sBIT", 8, 65_536)
+    if position < 4:
+        return None
+    (length,) = struct.unpack_from(">I", data, position - 4)
+    values = data[position + 4 : position + 4 + length]
+    return max(values) if 1 <= length <= 4 and len(values) == length else None
 
 
 def keep_picture_chunks(data: bytes) -> bytes:

@@ -13,6 +13,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medhub.science.imaging.decoding_limits import DecodingLimits, Unacceptable, refuse_oversized
+from medhub.science.imaging.photographs.color_conversion import (
+    COLOR_NOTE,
+    UNREADABLE_PROFILE_NOTE,
+    changes_colors,
+    color_profile_of,
+    convert_printing_colors,
+    to_srgb,
+)
 from medhub.science.imaging.photographs.deep_color import read_deep
 from medhub.science.imaging.photographs.photograph import Photograph, small, turn
 from medhub.science.imaging.photographs.refusal_messages import damaged, decoding
@@ -35,12 +43,15 @@ class DecodedSamples(NamedTuple):
         Whether every sample of the file is kept exactly.
     notes
         What was changed, one sentence each.
+    source_profile
+        The color profile from which colors were converted to sRGB.
     """
 
     pixels: NDArray[Any]
     bits: int
     exact: bool
     notes: tuple[str, ...] = ()
+    source_profile: bytes | None = None
 
 
 @contextmanager
@@ -110,10 +121,63 @@ def build_photograph(
             pixels = turn(pixels, orientation)
         notes += (TURNED_NOTE,)
     preview = small(pixels, samples.bits)
-    return Photograph(format_name, pixels, None, preview, samples.bits, samples.exact, lossy, notes)
+    return Photograph(
+        format_name, pixels, None, preview, samples.bits, samples.exact, lossy, notes, samples.source_profile
+    )
 
 
-def decode_samples(image: Image.Image, data: bytes, format_name: str) -> DecodedSamples:
+def convert_colors(samples: DecodedSamples, profile: bytes | None) -> DecodedSamples:
+    """Convert decoded samples to sRGB, if the color profile of their file is another."""
+    changes = changes_colors(profile, "L" if samples.pixels.ndim == 2 else "RGB")
+    if changes is None:
+        return samples._replace(notes=(*samples.notes, UNREADABLE_PROFILE_NOTE))
+    if not changes or profile is None:
+        return samples
+    pixels = to_srgb(samples.pixels, profile, samples.bits)
+    return DecodedSamples(pixels, samples.bits, False, (*samples.notes, COLOR_NOTE), profile)
+
+
+def decode_samples(
+    image: Image.Image,
+    data: bytes,
+    format_name: str,
+    *,
+    profile: bytes | None = None,
+    bits: int | None = None,
+    scaled: bool = False,
+) -> DecodedSamples:
+    """Decode an opened image into grey or RGB samples of sRGB, of which none is rounded.
+
+    Parameters
+    ----------
+    image
+        The image, opened and not yet decoded.
+    data
+        The bytes that it was opened from.
+    format_name
+        As messages name the format.
+    profile
+        Its color profile, where Pillow does not return it.
+    bits
+        Bits that are used of samples of 16, where the file says it.
+    scaled
+        Whether a correct writer scales such samples to all 16 bits.
+
+    Raises
+    ------
+    Unacceptable
+        When the samples have 32 bits, or colors that cannot be read.
+    """
+    # Pillow decodes a PNG to read its EXIF block, and cannot read that of a TIFF once it is decoded.
+    if format_name != "PNG":
+        profile = color_profile_of(image, profile)
+    if image.mode == "CMYK" and profile is not None and changes_colors(profile, "CMYK"):
+        return DecodedSamples(convert_printing_colors(image, profile), 8, False, (COLOR_NOTE,), profile)
+    samples = _decode_stored(image, data, format_name, bits, scaled)
+    return convert_colors(samples, color_profile_of(image, profile) if format_name == "PNG" else profile)
+
+
+def _decode_stored(image: Image.Image, data: bytes, format_name: str, bits: int | None, scaled: bool) -> DecodedSamples:
     """Decode an opened image into grey or RGB samples, of which none is rounded.
 
     Parameters
@@ -134,9 +198,11 @@ def decode_samples(image: Image.Image, data: bytes, format_name: str) -> Decoded
     if deep is not None:
         samples, exact = deep
         notes = () if exact else (TRANSPARENCY_NOTE,)
-        bits = int(samples.max()).bit_length()
-        if bits <= 8:
-            return DecodedSamples(samples.astype(np.uint8), 8, exact, notes)
+        # The file says how many bits are used, never its brightest sample: a dim image is dim.
+        if bits is None or not 8 < bits < 16 or int(samples.max()) >= 2**bits:
+            bits = 16
+        elif scaled and not (samples & (2 ** (16 - bits) - 1)).any():
+            bits = 16  # scaled samples of a dim image have no bits below the significant ones
         return DecodedSamples(samples, bits, exact, notes)
     mode = image.mode
     if mode in ("I", "F"):

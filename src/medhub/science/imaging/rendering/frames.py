@@ -143,7 +143,7 @@ def jpeg_frame(dicom: bytes) -> bytes | None:
     return data[: data.rfind(b"\xff\xd9") + 2] if dataset.get("PhotometricInterpretation") == meant else None
 
 
-def stored_samples(dicom: bytes) -> NDArray[np.uint16] | None:
+def stored_samples(dicom: bytes) -> tuple[NDArray[np.uint16], int] | None:
     """Read the samples of a photograph of more than eight bits, as they are stored.
 
     Parameters
@@ -153,14 +153,15 @@ def stored_samples(dicom: bytes) -> NDArray[np.uint16] | None:
 
     Returns
     -------
-    ndarray of uint16 or None
-        Array of shape (rows, columns) or (rows, columns, 3); ``None`` for eight bits and fewer.
+    (ndarray of uint16, int) or None
+        Array of shape (rows, columns) or (rows, columns, 3), and the bits that are used; ``None`` for eight bits and
+        fewer.
     """
     with quiet():
         opened = _open(dicom)
         if int(opened.dataset.BitsStored) <= 8 or int(opened.dataset.get("PixelRepresentation", 0)) == 1:
             return None
-        return _decode(opened, 0)[0].astype(np.uint16)
+        return _decode(opened, 0)[0].astype(np.uint16), int(opened.dataset.BitsStored)
 
 
 def read_samples(dicom: bytes, frame: int = 0) -> tuple[NDArray[Any], str]:

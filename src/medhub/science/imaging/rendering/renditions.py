@@ -118,20 +118,25 @@ def original(dicom: bytes) -> tuple[bytes, str]:
         return stream, "image/jpeg"
     deep = stored_samples(dicom)
     if deep is not None:
-        return _deep_png(deep), "image/png"
+        return _deep_png(*deep), "image/png"
     out = BytesIO()
     Image.fromarray(read_frame(dicom)).save(out, "PNG", compress_level=3)
     return out.getvalue(), "image/png"
 
 
-def _deep_png(samples: NDArray[np.uint16]) -> bytes:
-    """Write samples of 16 bits, grey or RGB, which Pillow does only for grey (PNG specification, sections 5 and 11)."""
+def _deep_png(samples: NDArray[np.uint16], bits: int) -> bytes:
+    """Write samples of 16 bits, grey or RGB, which Pillow does only for grey (PNG specification, sections 5 and 11).
+
+    Where fewer of the bits are used, an sBIT chunk says so.
+    """
     rows, columns = samples.shape[:2]
     color = 0 if samples.ndim == 2 else 2
     lines = np.zeros((rows, 1 + samples[0].nbytes), np.uint8)
     lines[:, 1:] = samples.astype(">u2").reshape(rows, -1).view(np.uint8)
+    significant = ((b"sBIT", bytes([bits] * (1 if samples.ndim == 2 else 3))),) if bits < 16 else ()
     chunks = (
         (b"IHDR", struct.pack(">IIBBBBB", columns, rows, 16, color, 0, 0, 0)),
+        *significant,
         (b"IDAT", zlib.compress(lines.tobytes(), 3)),
         (b"IEND", b""),
     )
