@@ -27,6 +27,7 @@ from medhub.reports.document import (
     RECORD_NAME,
     PatientIdentity,
     Person,
+    ReportEvent,
     ReportFacts,
     Superseded,
     facts_digest,
@@ -270,12 +271,57 @@ def test_whatever_people_write_there_is_a_report(make_facts: FactsMaker, text: s
     assert render(facts).startswith(b"%PDF-1.7")
 
 
+def test_the_conclusion_is_the_first_text_of_the_report_and_part_of_the_record(make_facts: FactsMaker) -> None:
+    conclusion = "Eosinophilia.\n\nRepeat in four weeks."
+    facts = make_facts(2, conclusion=conclusion)
+    text = reader(render(facts)).pages[0].extract_text()
+    assert text.index("Conclusion") < text.index("Eosinophilia.") < text.index("Repeat in four weeks.")
+    assert text.index("Repeat in four weeks.") < min(text.index("2 images read"), text.index("Patient"))
+    assert facts_record(facts)["conclusion"] == conclusion
+    without = make_facts(2)
+    assert "Conclusion" not in words(render(without))
+    assert "conclusion" not in facts_record(without)
+
+
+def test_a_conclusion_of_4000_characters_is_printed_in_full(make_facts: FactsMaker) -> None:
+    conclusion = "".join(f"{number:04d} pale cytoplasm\n" for number in range(190))
+    text = words(render(make_facts(1, conclusion=conclusion)))
+    assert all(f"{number:04d} pale" in text for number in range(190))
+
+
+def test_a_signature_is_one_entry_of_the_history(make_facts: FactsMaker) -> None:
+    facts = make_facts(1)
+    signed = ReportEvent(facts.signed_at, facts.signed_by, "signed")
+    assert "Signed the case" in words(render(facts))
+    assert "Signed the case" not in words(render(replace(facts, history=(*facts.history, signed))))
+
+
 def test_uncertain_is_said_in_words(make_facts: FactsMaker) -> None:
     each = {"uncertain": True, "confidence": 0.61, "probabilities": {"neutrophil": 0.61, "ig": 0.39}, "agrees": True}
     text = words(render(make_facts(1, each=each)))
-    assert "Uncertain. Below the limit of this pathway: 0.61 of 0.75." in text
+    assert "Uncertain. Below the threshold: 0.61 of 0.75." in text
     assert "The classifier was uncertain; the reader decided." in text
     assert "Uncertain in 1" in text
+
+
+def test_the_summary_states_why_each_image_is_uncertain(make_facts: FactsMaker) -> None:
+    facts = make_facts(4, each={"uncertain": True})
+    low, unlike, equal, other = facts.images
+    images = (
+        replace(low, confidence=0.749),
+        replace(unlike, confidence=0.99, novel=True),
+        replace(equal, confidence=0.6, novel=True),
+        replace(other, confidence=0.98, uncertain_reason="This classifier is not accepted at this site."),
+    )
+    facts = replace(facts, images=images)
+    text = " ".join(words(render(facts)).split())
+    assert "Uncertain in 4" in text
+    assert "below the threshold in 1 (image 1)" in text
+    assert "unlike the training images in 2 (images 2, 3)" in text
+    assert "for another reason in 1 (image 4)" in text
+    assert "Below the threshold: 0.74 of 0.75." in text
+    assert text.count("Unlike the training images of the classifier.") == 2
+    assert "This classifier is not accepted at this site." in text
 
 
 def test_a_verdict_against_the_classifier_is_said_plainly(make_facts: FactsMaker) -> None:

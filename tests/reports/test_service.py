@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -29,6 +31,7 @@ from medhub.reports.service import issue_report, list_reports, read_report
 from medhub.reports.verification import verify_report
 from medhub.reports.verification_result import TrustedKeys
 from medhub.review import service as review
+from medhub.review.models import Case, CaseEvent
 from tests.factories.accounts import People
 from tests.factories.cases import IDENTITY, make_case, make_patient, run_jobs, use_classifier
 from tests.factories.threads import together
@@ -83,6 +86,47 @@ def test_a_signature_issues_the_report(app: AppContext, signed: str) -> None:
     assert report.digest == facts_digest(report.record)
     (entry,) = issued(app)
     assert (entry.object_id, entry.detail) == (signed, {"digest": report.digest})
+
+
+def test_the_report_has_the_conclusion_of_the_signer_and_one_entry_for_the_signature(
+    app: AppContext, people: People, patient_id: str, physician: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_classifier(monkeypatch)
+    case_id, (image_id,) = make_case(app, people, patient_id, images=1)
+    with app.database.writing() as session:
+        review.give_verdict(session, app.settings, physician, image_id, "neutrophil", None)
+    with app.database.writing() as session:
+        review.sign_case(session, app.settings, physician, case_id, "  Normal differential.\n")
+    run_jobs(app)
+    record = report_of(app, case_id).record
+    assert record["conclusion"] == "Normal differential."
+    assert [(act["what"], act["at"]) for act in record["history"]][1:] == [("signed", record["signed"]["at"])]
+    pdf = PdfReader(io.BytesIO(read_report(app, physician, case_id)[1]))
+    assert "Normal differential." in pdf.pages[0].extract_text()
+    with app.database.reading() as session:
+        case = session.get_one(Case, case_id)
+        (signed,) = (event for event in review.case_history(session, case) if event.action == "signed")
+        assert signed.at == case.signed_at
+
+
+def test_a_signature_recorded_a_moment_after_its_time_is_still_one_entry(
+    app: AppContext, signed: str, physician: Actor
+) -> None:
+    with app.database.writing() as session:
+        event = session.scalars(select(CaseEvent).where(CaseEvent.action == "signed")).one()
+        event.at += timedelta(microseconds=300)
+    text = text_of(read_report(app, physician, signed)[1])
+    assert "Signed the case" not in text
+
+
+def test_the_report_gives_the_reason_of_an_uncertain_prediction_and_no_instruction(
+    app: AppContext, signed: str, physician: Actor
+) -> None:
+    text = text_of(read_report(app, physician, signed)[1]).replace("\n", " ")
+    assert "Below the threshold: 0.55 of 0.75." in text
+    record = json.dumps(report_of(app, signed).record)
+    for content in (text, record):
+        assert "note is" not in content.lower()
 
 
 def test_a_report_is_issued_once_however_often_it_is_asked_for(app: AppContext, signed: str, physician: Actor) -> None:

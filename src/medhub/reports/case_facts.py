@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+from datetime import datetime
 
 import numpy as np
 from PIL import Image as PillowImage
@@ -11,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from medhub import __version__
 from medhub.accounts.models import Project
+from medhub.classification.models import Prediction
 from medhub.classification.registry import get_classifier
 from medhub.classification.service import read_evidence
 from medhub.errors import Conflict
@@ -23,7 +25,7 @@ from medhub.records.pathway import get_pathway
 from medhub.reports.facts import ImageFinding, PatientIdentity, Person, ReportEvent, ReportFacts, Superseded
 from medhub.reports.models import Report
 from medhub.review import queries
-from medhub.review.models import Case
+from medhub.review.models import Case, CaseEvent
 from medhub.review.service import case_history
 from medhub.science.inference.card import ClassifierNotFound, spell_label
 from medhub.science.inference.explanation import overlay
@@ -77,14 +79,22 @@ def load_report_facts(session: Session, app: AppContext, case: Case) -> ReportFa
         fields=_format_fields(session, patient, study),
         supersedes=_load_superseded(session, case),
         history=tuple(
-            ReportEvent(event.at, Person(event.by, event.role or ""), event.action)
+            ReportEvent(_time_of(event, case), Person(event.by, event.role or ""), event.action)
             for event in case_history(session, case)
             if event.image_id is None
         ),
+        conclusion=case.sign_note,
         classifier_licence=licence,
         classifier_notice=notice,
         display_names=names,
     )
+
+
+def _time_of(event: CaseEvent, case: Case) -> datetime:
+    """The time of an event; that of the signature is the time of the case, so that both are one entry."""
+    if event.action == "signed" and event.case_id == case.id and case.signed_at is not None:
+        return case.signed_at
+    return event.at
 
 
 def _format_fields(session: Session, patient: Patient, study: Study) -> tuple[tuple[str, str], ...]:
@@ -118,7 +128,8 @@ def _build_finding(app: AppContext, facts: queries.ImageFacts) -> ImageFinding:
         confidence=prediction.confidence if prediction is not None else None,
         threshold=prediction.threshold if prediction is not None else None,
         uncertain=prediction.uncertain if prediction is not None else True,
-        uncertain_reason=prediction.reason if prediction is not None else "No classifier could read this image.",
+        uncertain_reason=_abstention_reason(prediction),
+        novel=prediction.novel if prediction is not None else False,
         probabilities=dict(prediction.probabilities) if prediction is not None else {},
         verdict_label=verdict.label,
         verdict_note=verdict.note,
@@ -127,6 +138,13 @@ def _build_finding(app: AppContext, facts: queries.ImageFacts) -> ImageFinding:
         verdict_at=verdict.at,
         agrees=verdict.agrees,
     )
+
+
+def _abstention_reason(prediction: Prediction | None) -> str | None:
+    """Why the classifier abstained, without the request for a note, which was for the reader of the image."""
+    if prediction is None:
+        return "No classifier could read this image."
+    return prediction.reason and prediction.reason.removesuffix("A note is needed.").rstrip()
 
 
 def _overlay_evidence(picture: bytes, app: AppContext, digest: str) -> bytes:

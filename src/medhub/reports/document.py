@@ -9,6 +9,7 @@ facts as an attached file. No file is written on the way.
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from datetime import UTC, date, datetime
 from functools import cache
@@ -130,6 +131,7 @@ def _page_values(facts: ReportFacts, record: dict[str, Any]) -> dict[str, Any]:
             "issued": old.issued_at and _print_time(old.issued_at, facts.time_zone),
             "reason": _print_note(old.reason),
         },
+        "conclusion": facts.conclusion and _print_note(facts.conclusion),
         "summary": _summarize(facts),
         "images": [_image_values(index, image, facts) for index, image in enumerate(facts.images)],
         "notice": _build_notice(facts),
@@ -192,6 +194,10 @@ def _summarize(facts: ReportFacts) -> dict[str, Any]:
     labels = [*verdicts, *sorted(label for label in predicted if label is not None and label not in verdicts)]
     classified = [image for image in images if image.classifier_label]
     sure = [image for image in classified if not image.uncertain]
+    reasons: dict[str, list[int]] = {}
+    for image in classified:
+        if image.uncertain:
+            reasons.setdefault(_group_of_reason(image), []).append(image.number)
     return {
         "total": len(images),
         "rows": [
@@ -204,8 +210,30 @@ def _summarize(facts: ReportFacts) -> dict[str, Any]:
         "differ": sum(not image.agrees for image in sure),
         "uncertain": len(classified) - len(sure),
         "differ_numbers": [image.number for image in sure if not image.agrees],
-        "uncertain_numbers": [image.number for image in classified if image.uncertain],
+        "uncertain_reasons": [{"reason": reason, "numbers": numbers} for reason, numbers in reasons.items()],
     }
+
+
+def _group_of_reason(image: ImageFinding) -> str:
+    if image.novel:
+        return "unlike the training images"
+    return "below the threshold" if _is_below_threshold(image) else "for another reason"
+
+
+def _is_below_threshold(image: ImageFinding) -> bool:
+    return image.confidence is not None and image.threshold is not None and image.confidence < image.threshold
+
+
+def _print_reason(image: ImageFinding) -> str | None:
+    """Why the classifier abstained, from the facts themselves where they give the reason."""
+    if image.novel:
+        return "Unlike the training images of the classifier."
+    if image.confidence is not None and image.threshold is not None and _is_below_threshold(image):
+        # Cut, not rounded: 0.7496 must not read "0.75 of 0.75".
+        return f"Below the threshold: {math.floor(image.confidence * 100) / 100:.2f} of {image.threshold:.2g}."
+    if not image.uncertain_reason:
+        return None
+    return _print_line(shorten_text(single_line(image.uncertain_reason), LONG_NOTE))
 
 
 def _image_values(index: int, image: ImageFinding, facts: ReportFacts) -> dict[str, Any]:
@@ -224,9 +252,7 @@ def _image_values(index: int, image: ImageFinding, facts: ReportFacts) -> dict[s
         "confidence": image.confidence,
         "threshold": image.threshold,
         "uncertain": image.uncertain,
-        "reason": _print_line(shorten_text(single_line(image.uncertain_reason), LONG_NOTE))
-        if image.uncertain_reason
-        else None,
+        "reason": _print_reason(image),
         "bars": [{"label": _print_label(facts, label), "value": value} for label, value in ranked],
         "verdict": _print_label(facts, image.verdict_label),
         "by": _print_person(image.verdict_by, image.verdict_role),

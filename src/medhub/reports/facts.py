@@ -76,6 +76,7 @@ class ImageFinding:
     threshold: float | None
     uncertain: bool
     uncertain_reason: str | None
+    """Why the classifier abstained; for a probability below the threshold or an unlike image, the report states it."""
     probabilities: dict[str, float]
     verdict_label: str
     verdict_note: str | None
@@ -83,6 +84,8 @@ class ImageFinding:
     verdict_role: str
     verdict_at: datetime
     agrees: bool
+    novel: bool = False
+    """Whether the image is unlike the training images of the classifier."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,8 @@ class ReportFacts:
     supersedes: Superseded | None = None
     history: tuple[ReportEvent, ...] = ()
     """The acts on the case, oldest first; the signature is added when it is not among them."""
+    conclusion: str | None = None
+    """What the signer concluded; printed first."""
     classifier_licence: str | None = None
     classifier_notice: str | None = None
     """The uses that the classifier's card excludes."""
@@ -167,7 +172,7 @@ def facts_record(facts: ReportFacts) -> dict[str, Any]:
         ],
         "signed": {"at": _format_utc(facts.signed_at), "who": _person_record(facts.signed_by)},
         "issued_at": _format_utc(facts.issued_at),
-    }
+    } | ({"conclusion": facts.conclusion} if facts.conclusion is not None else {})
 
 
 def canonical_json(record: dict[str, Any]) -> bytes:

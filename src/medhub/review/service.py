@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Select, func, select
@@ -94,14 +95,21 @@ def record_case(session: Session, actor: Actor, action: str, case: Case, **detai
 
 
 def _add_event(
-    session: Session, case: Case, actor: Actor | None, action: str, image_id: str | None = None, **detail: Any
+    session: Session,
+    case: Case,
+    actor: Actor | None,
+    action: str,
+    image_id: str | None = None,
+    *,
+    at: datetime | None = None,
+    **detail: Any,
 ) -> None:
     session.add(
         CaseEvent(
             id=ids.new_id(),
             case_id=case.id,
             image_id=image_id,
-            at=clock.now(),
+            at=at or clock.now(),
             by_id=actor.user_id if actor else None,
             by=actor.name if actor else "Medhub",
             role=actor.roles.get(case.project_id) if actor else None,
@@ -201,7 +209,7 @@ def sign_case(session: Session, settings: Settings, actor: Actor, case_id: str, 
     case.sign_note = note.strip() if note and note.strip() else None
     case.stage = act.leads_to or case.stage
     studies.lock_images(session, case.study_id)
-    _add_event(session, case, actor, "signed", note=case.sign_note)
+    _add_event(session, case, actor, "signed", at=case.signed_at, note=case.sign_note)
     record_case(session, actor, "case.sign", case, version=case.version)
     if pathway.stage(case.stage).report:
         publish(session, CaseSigned(case_id=case.id))

@@ -53,8 +53,13 @@ export function CasePage() {
       trail={[{ to: '/cases', title: 'Cases' }]}
       actions={
         <>
-          {readable && data.images > data.verified && (
-            <Button component={AppLink} to={`/worklist?case_id=${data.id}`} leftSection={<IconWorklist size={18} />}>
+          {readable && (data.images > data.verified || data.version > 1) && (
+            <Button
+              component={AppLink}
+              to={`/worklist?case_id=${data.id}`}
+              variant={data.images > data.verified ? 'filled' : 'default'}
+              leftSection={<IconWorklist size={18} />}
+            >
               Read images
             </Button>
           )}
@@ -98,13 +103,22 @@ export function CasePage() {
       )}
       <Columns
         left={
-          <Panel title="Images" side={<span>{verifiedWords(data)}</span>}>
-            <ImageGrid
-              images={data.images_list}
-              showPatient={false}
-              toOf={readable ? (image) => `/worklist?case_id=${data.id}&image=${image.id}` : undefined}
-            />
-          </Panel>
+          <>
+            {data.sign_note && (
+              <Panel title="Conclusion">
+                <p className={classes.conclusion} dir="auto">
+                  {data.sign_note}
+                </p>
+              </Panel>
+            )}
+            <Panel title="Images" side={<span>{verifiedWords(data)}</span>}>
+              <ImageGrid
+                images={data.images_list}
+                showPatient={false}
+                toOf={readable ? (image) => `/worklist?case_id=${data.id}&image=${image.id}` : undefined}
+              />
+            </Panel>
+          </>
         }
         right={
           <>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Button, List, Modal, Textarea } from '@mantine/core';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
-import { useState } from 'react';
+import { useEffect, useRef, useState, type KeyboardEvent } from 'react';
 import { review } from '@/api/calls';
 import { asProblem } from '@/api/problem';
 import { caseQuery } from '@/api/queries';
@@ -15,7 +15,7 @@ type Props = { caseId: string | null; opened: boolean; onClose: () => void; onSi
 
 export function SignDialog({ caseId, opened, onClose, onSigned }: Props) {
   const client = useQueryClient();
-  const [note, setNote] = useState('');
+  const [conclusion, setConclusion] = useState('');
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<unknown>(null);
   const { data: reviewCase, error: failed } = useQuery({
@@ -26,7 +26,7 @@ export function SignDialog({ caseId, opened, onClose, onSigned }: Props) {
 
   const close = () => {
     setError(null);
-    setNote('');
+    setConclusion('');
     onClose();
   };
 
@@ -35,7 +35,7 @@ export function SignDialog({ caseId, opened, onClose, onSigned }: Props) {
     setBusy(true);
     setError(null);
     try {
-      const signed = await review.sign(caseId, note.trim());
+      const signed = await review.sign(caseId, conclusion.trim());
       await client.invalidateQueries({ predicate: (query) => !['me', 'reading'].includes(String(query.queryKey[0])) });
       close();
       onSigned(signed);
@@ -50,6 +50,19 @@ export function SignDialog({ caseId, opened, onClose, onSigned }: Props) {
   const verdicts = (reviewCase?.images_list ?? []).flatMap((image) => (image.verdict ? [image.verdict] : []));
   const agreed = verdicts.filter((verdict) => verdict.agrees).length;
   const ready = reviewCase !== undefined && reviewCase.allowed.sign && reviewCase.blockers.length === 0;
+
+  // Enter or Space alone never signs; with Ctrl (or Command) Enter does, where the button has the focus.
+  const onKey = (event: KeyboardEvent<HTMLButtonElement>) => {
+    if (event.key !== 'Enter' && event.key !== ' ') return;
+    event.preventDefault();
+    const signs = event.type === 'keydown' && event.key === 'Enter' && (event.ctrlKey || event.metaKey);
+    if (signs && !event.repeat && !busy) void sign();
+  };
+
+  const field = useRef<HTMLTextAreaElement>(null);
+  useEffect(() => {
+    if (opened && ready) field.current?.focus();
+  }, [opened, ready]);
 
   return (
     <Modal
@@ -84,12 +97,17 @@ export function SignDialog({ caseId, opened, onClose, onSigned }: Props) {
         {ready && (
           <>
             <Textarea
-              label="Note for the report"
-              description="Optional."
+              ref={field}
+              label="Conclusion"
+              description="Optional. Printed first in the report."
               autosize
-              minRows={2}
-              value={note}
-              onChange={(event) => setNote(event.currentTarget.value)}
+              minRows={3}
+              maxRows={12}
+              maxLength={4000}
+              dir="auto"
+              data-autofocus
+              value={conclusion}
+              onChange={(event) => setConclusion(event.currentTarget.value)}
             />
             <p className={classes.facts}>
               A signed case does not change. A later correction is a new version that refers to this one.
@@ -109,10 +127,11 @@ export function SignDialog({ caseId, opened, onClose, onSigned }: Props) {
             leftSection={<IconSign size={18} />}
             disabled={!ready}
             loading={busy}
+            rightSection={<kbd className={classes.key}>Ctrl Enter</kbd>}
+            aria-keyshortcuts="Control+Enter"
             onClick={() => void sign()}
-            data-autofocus
-            key={ready ? 'ready' : 'not'}
-            autoFocus={ready}
+            onKeyDown={onKey}
+            onKeyUp={onKey}
           >
             Sign case
           </Button>
