@@ -86,7 +86,7 @@ def test_adobe_rgb_that_only_exif_names_is_converted(form: str, named: tuple[int
     block.get_ifd(ExifTags.IFD.Exif)[0xA001] = space
     if index:
         block.get_ifd(ExifTags.IFD.Exif)[0xA005] = {1: index}
-    data = encode(cells(), form, exif=block, **FORMS[form])
+    data = encode(cells(), form, exif=block.tobytes(), **FORMS[form])
     with Image.open(BytesIO(data)) as image:
         wanted = twin(np.asarray(image.convert("RGB")), adobe_rgb_profile())
     prepared = prepare(data)
