@@ -44,6 +44,7 @@ PathwayName = Annotated[
     typer.Option("--pathway", help="Name of the pathway; default: that of the archive settings of the project."),
 ]
 
+_MISSING = "The DICOMDIR names this file, which is not there. Copy it from the medium, and import it again."
 # A file is complete when it has not changed for so long.
 _STABLE_S = 2.0
 _SCAN_INTERVAL_S = 1.0
@@ -103,13 +104,14 @@ def ingest_command(
     data: Data = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a script.")] = False,
 ) -> None:
-    """Import files; exit code 1 if a file was quarantined. A running server classifies the images."""
+    """Import files; exit code 1 if a file was quarantined or is missing. A running server classifies the images."""
     app = build(Settings(data=data.absolute()) if data is not None else Settings())
     results: list[dict[str, Any]] = []
+    missing: list[str] = []
     reader = Reader(app)
     try:
         source = _open_source(app, project, patient, pathway, "command")
-        source_files = list(find_files(app, paths))
+        source_files = list(find_files(app, paths, missing))
         if not source_files:
             raise NotFound("The given paths contain no files.")
         for batch in _show_progress(_read_batches(app, reader, source_files), len(source_files), as_json):
@@ -121,11 +123,12 @@ def ingest_command(
     finally:
         reader.close()
         app.close()
+    results += [{"path": name, "outcome": "missing", "reason": _MISSING, "image_id": None} for name in missing]
     if as_json:
         print(json.dumps(results, ensure_ascii=False))
     else:
         _print_results(results)
-    if any(result["outcome"] == "quarantined" for result in results):
+    if any(result["outcome"] in {"quarantined", "missing"} for result in results):
         raise typer.Exit(1)
 
 
@@ -134,7 +137,8 @@ def _print_results(results: list[dict[str, Any]]) -> None:
         if result["outcome"] != "accepted":
             print(f"{result['outcome']}: {result['path']}: {result['reason']}")
     counts = Counter(result["outcome"] for result in results)
-    print(", ".join(f"{counts[outcome]} {outcome}" for outcome in ("accepted", "duplicate", "quarantined")))
+    outcomes = ["accepted", "duplicate", "quarantined", *(["missing"] if counts["missing"] else [])]
+    print(", ".join(f"{counts[outcome]} {outcome}" for outcome in outcomes))
 
 
 def _show_progress(batches: Iterator[_FileBatch], total: int, quiet: bool) -> Iterator[_FileBatch]:

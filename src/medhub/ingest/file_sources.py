@@ -6,6 +6,7 @@ Paths in a DICOMDIR must stay below its folder: a path that leaves it, or follow
 
 from __future__ import annotations
 
+import re
 import stat
 import zipfile
 from collections.abc import Iterator
@@ -23,7 +24,15 @@ DIRECTORY = "DICOMDIR"
 MOST_FILES = 1_000_000
 # Extensions of images in a folder; a file that is named directly may have any.
 ENDINGS = PHOTOGRAPH_EXTENSIONS | {".dcm", ".dicom", ".ima", ""}
+_PREFIX_BYTES = 132  # preamble and "DICM" (PS3.10, 7.1)
+# What file systems of media add to the names of PS3.10: an extension, and the version of ISO 9660.
+_ADDED_EXTENSIONS = ("", ".DCM", ".DICOM", ".IMA", ".IMG")
+_ISO_VERSION = re.compile(r"\.?;[0-9]+")
 _IGNORED = {".ds_store", "thumbs.db", "desktop.ini"}
+
+
+_Listings = dict[Path, dict[str, Path]]
+"""The files of folders by their names in upper case, without what file systems add."""
 
 
 class FileSetRefused(Invalid):
@@ -43,18 +52,19 @@ class SourceFile:
     size: int = 0
 
 
-def find_files(app: AppContext, paths: list[Path]) -> Iterator[SourceFile]:
+def find_files(app: AppContext, paths: list[Path], missing: list[str] | None = None) -> Iterator[SourceFile]:
     """The files of the paths: files, folders, ZIPs and DICOMDIRs.
 
-    Of a folder with a DICOMDIR only the files that it names are read. Raises ``FileSetRefused`` where one of them is
-    outside of the folder.
+    Of a folder with a DICOMDIR only the files that it names are read; names of files that are not there are added to
+    ``missing``. Raises ``FileSetRefused`` where one of them is outside of the folder, or none is there.
     """
+    missing = [] if missing is None else missing
     for path in paths:
         if path.is_dir():
             directory = _directory_in(path)
-            yield from _file_set(app, directory) if directory is not None else _folder(path)
+            yield from _file_set(app, directory, missing) if directory is not None else _folder(path)
         elif path.name.upper() == DIRECTORY:
-            yield from _file_set(app, path)
+            yield from _file_set(app, path, missing)
         elif path.suffix.lower() == ".zip":
             yield from _zip(app, path)
         elif path.is_file():
@@ -85,15 +95,22 @@ def _has_image_extension(name: str) -> bool:
 
 def _has_dicom_prefix(path: Path) -> bool:
     with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
+        return file.read(_PREFIX_BYTES)[128:] == b"DICM"
 
 
 def _zip(app: AppContext, path: Path) -> Iterator[SourceFile]:
     limits = zip_limits(app)
-    with path.open("rb") as file, open_zip(file, limits) as (_, members):
+    with path.open("rb") as file, open_zip(file, limits) as (archive, members):
         for info, parts in members:
-            if parts[-1].upper() != DIRECTORY and _has_image_extension(parts[-1]):
+            if parts[-1].startswith(".") or parts[-1].upper() == DIRECTORY:
+                continue
+            if _has_image_extension(parts[-1]) or _member_has_dicom_prefix(archive, info):
                 yield SourceFile(f"{path}: {'/'.join(parts)}", path, info.filename, info.file_size)
+
+
+def _member_has_dicom_prefix(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bool:
+    with archive.open(info) as file:
+        return file.read(_PREFIX_BYTES)[128:] == b"DICM"
 
 
 def zip_limits(app: AppContext) -> ZipLimits:
@@ -101,29 +118,41 @@ def zip_limits(app: AppContext) -> ZipLimits:
     return ZipLimits(max_files=60_000, max_directory_bytes=32 * 1024**2, max_file_bytes=app.settings.upload_max_bytes)
 
 
-def _file_set(app: AppContext, directory: Path) -> Iterator[SourceFile]:
+def _file_set(app: AppContext, directory: Path, missing: list[str]) -> Iterator[SourceFile]:
     """The files that a DICOMDIR names (PS3.10, 8.6), below its folder, compared without regard to case."""
     if directory.stat().st_size > app.settings.upload_max_bytes:
         raise FileSetRefused("This DICOMDIR is larger than a file may be.")
     names = app.isolation.run(read_file_ids, directory.read_bytes())
     root = directory.parent.resolve()
+    files: list[SourceFile] = []
+    absent: list[str] = []
+    listings: _Listings = {}
     for components in names[:MOST_FILES]:
-        path = _below(root, components)
-        yield SourceFile("/".join(components), path, size=path.stat().st_size)
+        name = "/".join(components)
+        path = _below(root, components, listings)
+        if path is None:
+            absent.append(name)
+        else:
+            files.append(SourceFile(name, path, size=path.stat().st_size))
+    if absent and not files:
+        raise FileSetRefused(
+            f"The DICOMDIR names {absent[0][:200]!r}, which is not there, and no file that is. Copy the whole medium "
+            "again, or name its folders without the DICOMDIR."
+        )
+    missing += absent
+    yield from files
 
 
-def _below(root: Path, components: list[str]) -> Path:
+def _below(root: Path, components: list[str], listings: _Listings) -> Path | None:
+    """The file that a DICOMDIR names; ``None`` where it is not there."""
     shown = "/".join(components)[:200]
     path = root
     for component in components:
         if component in {"", ".", ".."} or any(sign in component for sign in "/\\\0:"):
             raise FileSetRefused(f"The DICOMDIR names {shown!r}, which leaves its folder. Nothing was brought in.")
-        child = _child(path, component)
+        child = _child(path, component, listings)
         if child is None:
-            raise FileSetRefused(
-                f"The DICOMDIR names {shown!r}, which is not there. Copy the whole medium again, or name its folders "
-                "without the DICOMDIR."
-            )
+            return None
         path = child
         if path.is_symlink():
             raise FileSetRefused(f"The DICOMDIR names {shown!r}, which is a link. Nothing was brought in.")
@@ -132,12 +161,18 @@ def _below(root: Path, components: list[str]) -> Path:
     return path
 
 
-def _child(folder: Path, name: str) -> Path | None:
+def _child(folder: Path, name: str, listings: _Listings) -> Path | None:
     if (folder / name).exists() or (folder / name).is_symlink():
         return folder / name
     if not folder.is_dir():
         return None
-    return next((path for path in folder.iterdir() if path.name.upper() == name.upper()), None)
+    if folder not in listings:
+        by_name: dict[str, Path] = {}
+        for path in sorted(folder.iterdir()):
+            by_name.setdefault(_ISO_VERSION.sub("", path.name.upper()).rstrip("."), path)
+        listings[folder] = by_name
+    by_name = listings[folder]
+    return next((by_name[name.upper() + added] for added in _ADDED_EXTENSIONS if name.upper() + added in by_name), None)
 
 
 class Reader:

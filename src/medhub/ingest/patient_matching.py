@@ -8,6 +8,7 @@ its study. Name, birth date and sex must not contradict those of earlier files: 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -44,6 +45,15 @@ class HashedIdentifiers:
         return keys.fingerprint("sources", f"{project_id} said {text}".encode())
 
 
+_SEPARATED_DATE = re.compile(r"(\d{4})\s*([./-])\s*(\d{1,2})\s*\2\s*(\d{1,2})", re.ASCII)
+
+
+def normalize_date(date: str) -> str:
+    """A date as YYYYMMDD; old files write YYYY.MM.DD (PS3.5, 6.2), and others use hyphens or slashes."""
+    parts = _SEPARATED_DATE.fullmatch(date.strip())
+    return f"{parts[1]}{int(parts[3]):02}{int(parts[4]):02}" if parts is not None else date.strip()
+
+
 def hash_identifiers(keys: Keys, project_id: str, identifiers: PatientIdentifiers) -> HashedIdentifiers:
     """Hash the identifiers in a file; raises ``ArrivalRefused`` where it names neither patient nor study."""
     if not identifiers.patient_id and not identifiers.study_uid:
@@ -60,10 +70,10 @@ def hash_identifiers(keys: Keys, project_id: str, identifiers: PatientIdentifier
         if identifiers.patient_id
         else f" study {identifiers.study_uid}"
     )
-    sex = identifiers.sex.upper()
+    sex, birth_date = identifiers.sex.upper(), normalize_date(identifiers.birth_date)
     traits = {
         "name": [fingerprint("name", word) for word in sorted(set(vault.fold(identifiers.name).split()))],
-        "birth_date": [fingerprint("birth_date", identifiers.birth_date)] if identifiers.birth_date else [],
+        "birth_date": [fingerprint("birth_date", birth_date)] if birth_date else [],
         "sex": [fingerprint("sex", sex)] if sex in {"F", "M", "O"} else [],
     }
     return HashedIdentifiers(

@@ -34,6 +34,15 @@ MOST_MATCHES = 250
 MOST_WITHIN = 5_000
 MOST_OFFSET = 10**9
 _MOST_PARAMETERS = 200
+_MOST_NAMED = 10
+_PRINTABLE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+# Values of these representations have no comma, so that a comma always separates values (PS3.5, 6.2).
+_WITHOUT_COMMA = frozenset(
+    (
+        *("UI", "CS", "DA", "TM", "DT", "AS", "IS", "DS", "AT"),
+        *("US", "UL", "UV", "SS", "SL", "SV", "FL", "FD"),
+    )
+)
 _OPTIONS = frozenset({"limit", "offset", "fuzzymatching", "emptyvaluematching", "multiplevaluematching", "accept"})
 
 
@@ -59,6 +68,7 @@ class SearchRequest:
     limit: int | None
     offset: int
     fuzzy: bool
+    unknown: tuple[str, ...]
 
 
 @searching.get("/studies", summary="Search for studies", response_class=Response)
@@ -134,6 +144,8 @@ def _search(request: Request, call: Call, level: Level, within: dict[str, str], 
         warnings.append("There are additional results that can be requested by limit and offset")
     if results.ignored:
         warnings.append(f"These attributes are not searched here: {', '.join(results.ignored)}")
+    if search_request.unknown:
+        warnings.append(f"These parameters are unknown and were ignored: {', '.join(search_request.unknown)}")
     if warnings:
         headers["Warning"] = ", ".join(f'299 medhub "{words}"' for words in warnings)
     if not results.matches:
@@ -157,12 +169,19 @@ def _parse_request(request: Request) -> SearchRequest:
     multiple = _read_flag("multiplevaluematching", options)
     keys: dict[str, str] = {}
     include: list[str] = []
+    unknown: list[str] = []
     for name, value in parameters:
         if name.lower() == "includefield":
             include += [part.strip() for part in value.split(",") if part.strip()]
         elif name.lower() not in _OPTIONS:
-            keyword = _require_keyword(name)
-            if multiple or dictionary_VR(keyword) == "UI":
+            keyword = _find_key(name)
+            if keyword is None:
+                # Parameters that are not supported are ignored (PS3.18, 8.3.4).
+                unknown.append(name if _PRINTABLE_NAME.fullmatch(name) else "?")
+                continue
+            if keyword in _OF_THE_ANSWER:
+                continue
+            if multiple or dictionary_VR(keyword) in _WITHOUT_COMMA:
                 value = value.replace(",", "\\")
             keys[keyword] = f"{keys[keyword]}\\{value}" if keys.get(keyword) else value
     included = [keyword_of_tag for part in include if (keyword_of_tag := _find_keyword(part)) is not None]
@@ -173,16 +192,16 @@ def _parse_request(request: Request) -> SearchRequest:
         limit=_read_number("limit", options, None) or None,
         offset=_read_number("offset", options, 0) or 0,
         fuzzy=_read_flag("fuzzymatching", options),
+        unknown=tuple(dict.fromkeys(unknown))[:_MOST_NAMED],
     )
 
 
-def _require_keyword(name: str) -> str:
+def _find_key(name: str) -> str | None:
+    """The keyword of the attribute that a parameter names; ``None`` where it names none."""
     known = _find_keyword(name)
-    if known is not None:
-        return known
-    if "." in name and all(_find_keyword(part) is not None for part in name.split(".")):
-        return str(_find_keyword(name.split(".")[0]))  # attributes of sequences are not searched, which the answer says
-    raise HTTPException(400, "A parameter names no attribute of DICOM. Write a keyword, such as StudyDate, or a tag.")
+    if known is None and "." in name and all(_find_keyword(part) is not None for part in name.split(".")):
+        return _find_keyword(name.split(".")[0])  # attributes of sequences are not searched, which the answer says
+    return known
 
 
 def _find_keyword(name: str) -> str | None:

@@ -21,6 +21,7 @@ from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.transport import AddressInformation, AssociationSocket, RequestHandler, ThreadedAssociationServer
 
 from medhub.entrypoints.dimse.command_sets import Command
+from medhub.entrypoints.dimse.extended_negotiation import answer_negotiation
 from medhub.entrypoints.dimse.presentation_contexts import (
     PLAIN_SYNTAXES,
     QUERY_CLASSES,
@@ -229,6 +230,7 @@ class _Handler(RequestHandler):
         acceptor.implementation_version_name = self.ae.implementation_version_name
         association.requestor.address_info = self.remote
         association.bind(evt.EVT_C_ECHO, lambda _event: 0x0000)
+        association.bind(evt.EVT_SOP_EXTENDED, lambda event: answer_negotiation(event.app_info))
         return association
 
 

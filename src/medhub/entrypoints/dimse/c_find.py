@@ -6,11 +6,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from io import BytesIO
 
+from pydicom.uid import UID
 from pynetdicom.dimse_primitives import C_FIND
 from pynetdicom.presentation import PresentationContext
 
 from medhub.accounts.permissions import Role
 from medhub.entrypoints.dimse.associations import NodeAssociation
+from medhub.entrypoints.dimse.extended_negotiation import query_options
 from medhub.entrypoints.dimse.presentation_contexts import IMPLICIT, STUDY_ROOT
 from medhub.entrypoints.dimse.status import CANCEL, PENDING, SUCCESS, status_of
 from medhub.errors import Invalid, MedhubError
@@ -66,6 +68,7 @@ def find(app: AppContext, association: NodeAssociation, request: C_FIND, context
 
     node = association.peer.node
     actor = node_actor(node.project_id, node.ae_title, association.peer.origin, Role.VIEWER)
+    options = query_options(association.requestor.sop_class_extended.get(UID(str(context.abstract_syntax)), b""))
     try:
         level, identifier, implicit = parse_query(app, request.Identifier, context)
         offset, more = 0, True
@@ -80,7 +83,8 @@ def find(app: AppContext, association: NodeAssociation, request: C_FIND, context
                     extra_keywords=attributes,
                     limit=PAGE,
                     offset=offset,
-                    combine_date_time=True,
+                    fuzzy=options.fuzzy,
+                    combine_date_time=options.combine_date_time,
                 )
                 if not offset:
                     actor.record(
