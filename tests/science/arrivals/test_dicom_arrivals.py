@@ -126,7 +126,7 @@ def test_nothing_of_a_person_is_in_any_byte(syntax: UID) -> None:
         "REPLACED",
     )
     assert shared_groups.PixelValueTransformationSequence[0].RescaleSlope == 1
-    assert dataset.ImageType == ["ORIGINAL", "PRIMARY"]
+    assert dataset.ImageType == ["ORIGINAL", "PRIMARY", "OTHER"]
 
 
 def test_the_patient_module_is_that_of_the_assigned_patient() -> None:

@@ -7,10 +7,12 @@ import tomllib
 from functools import cache
 from importlib.resources import files
 
+_SAME_TERMS = {"FrameType": "ImageType"}
+
 
 def coded_values(keyword: str) -> frozenset[str]:
     """Return the defined terms of an attribute, with those that any attribute can have."""
-    return _table().get(keyword, _table()["Any"])
+    return _table().get(_SAME_TERMS.get(keyword, keyword), _table()["Any"])
 
 
 @cache

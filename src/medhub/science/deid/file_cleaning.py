@@ -17,7 +17,9 @@ from medhub.science.deid.byte_order import to_little_endian
 from medhub.science.deid.cleaning_result import Result as Result
 from medhub.science.deid.decimal_commas import read_decimal_commas
 from medhub.science.deid.element_cache import deidentify_cached
+from medhub.science.deid.identifying_text import identifying_text_of
 from medhub.science.deid.manifest import record_removed
+from medhub.science.deid.numeric_elements import numbers_contain_text, restore_numbers
 from medhub.science.deid.ocr import OcrUnavailable
 from medhub.science.deid.photograph_cleaning import clean_photograph
 from medhub.science.deid.pixel_cleaning import (
@@ -159,6 +161,9 @@ def _clean_dicom(
     dataset = deidentified.dataset
     if syntax == ExplicitVRBigEndian:
         to_little_endian(dataset)
+    if numbers_contain_text(received, identifying_text_of(received)):
+        return Result("quarantined", "Its numbers contain bytes that read like text; a person must review it.")
+    restore_numbers(received, dataset, big_endian=syntax == ExplicitVRBigEndian)
     actions = (*deidentified.actions, *commas)
     if pixels is not None:
         actions = record_removed(actions, put_pixels(dataset, pixels))

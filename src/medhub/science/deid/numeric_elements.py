@@ -17,13 +17,17 @@ from pydicom import DataElement, Dataset
 
 from medhub.science.deid.identifying_text import IdentifyingText
 
-# Sequence and keyword to the type of the numbers; empty if the item declares it.
-_NUMBERS = {
-    ("WaveformSequence", "WaveformData"): "",
-    ("", "SpectroscopyData"): "f4",
-    ("AnnotationGroupSequence", "PointCoordinatesData"): "f4",
-    ("AnnotationGroupSequence", "DoublePointCoordinatesData"): "f8",
-    ("AnnotationGroupSequence", "LongPrimitivePointIndexList"): "u4",
+_ANNOTATIONS = ("AnnotationGroupSequence",)
+_MEASUREMENTS = (*_ANNOTATIONS, "MeasurementsSequence", "MeasurementValuesSequence")
+# Enclosing sequences and keyword to the type of the numbers; empty if the item declares it.
+_NUMBERS: dict[tuple[tuple[str, ...], str], str] = {
+    (("WaveformSequence",), "WaveformData"): "",
+    ((), "SpectroscopyData"): "f4",
+    (_ANNOTATIONS, "PointCoordinatesData"): "f4",
+    (_ANNOTATIONS, "DoublePointCoordinatesData"): "f8",
+    (_ANNOTATIONS, "LongPrimitivePointIndexList"): "u4",
+    (_MEASUREMENTS, "FloatingPointValues"): "f4",
+    (_MEASUREMENTS, "AnnotationIndexList"): "u4",
 }
 _SAMPLES = {"SB": "i1", "UB": "u1", "MB": "u1", "AB": "u1", "SS": "i2", "US": "u2", "SL": "i4", "UL": "u4"}
 _SAMPLES |= {"SV": "i8", "UV": "u8"}
@@ -42,9 +46,9 @@ def restore_numbers(received: Dataset, cleaned: Dataset, *, big_endian: bool) ->
     big_endian
         Whether the received numbers are big endian.
     """
-    for parent, keyword, source, item in _find_number_elements(received):
-        kind = _NUMBERS[parent, keyword] or _SAMPLES.get(str(source.get("WaveformSampleInterpretation", "")), "")
-        target = cleaned if not parent else _item_at(cleaned, parent, item)
+    for parents, keyword, source, numbers_of_items in _find_number_elements(received):
+        kind = _NUMBERS[parents, keyword] or _SAMPLES.get(str(source.get("WaveformSampleInterpretation", "")), "")
+        target = _item_at(cleaned, parents, numbers_of_items)
         value = source[keyword].value
         if target is None:
             continue
@@ -91,17 +95,31 @@ def _is_readable(run: bytes) -> bool:
     return letters >= 0.6 * len(text) and vowels >= 0.15 * len(text) and len(set(text)) > 5
 
 
-def _find_number_elements(received: Dataset) -> Iterator[tuple[str, str, Dataset, int]]:
-    for parent, keyword in _NUMBERS:
-        items = list(received.get(parent) or ()) if parent else [received]
-        for number, item in enumerate(items):
+def _find_number_elements(received: Dataset) -> Iterator[tuple[tuple[str, ...], str, Dataset, tuple[int, ...]]]:
+    for parents, keyword in _NUMBERS:
+        for item, numbers in _items_of(received, parents):
             if keyword in item:
-                yield parent, keyword, item, number
+                yield parents, keyword, item, numbers
 
 
-def _item_at(cleaned: Dataset, parent: str, number: int) -> Dataset | None:
-    items = cleaned.get(parent) or ()
-    return items[number] if number < len(items) else None
+def _items_of(dataset: Dataset, parents: tuple[str, ...]) -> Iterator[tuple[Dataset, tuple[int, ...]]]:
+    """The items of nested sequences, each with its number in every one of them."""
+    if not parents:
+        yield dataset, ()
+        return
+    for number, item in enumerate(dataset.get(parents[0]) or ()):
+        for nested, numbers in _items_of(item, parents[1:]):
+            yield nested, (number, *numbers)
+
+
+def _item_at(cleaned: Dataset, parents: tuple[str, ...], numbers: tuple[int, ...]) -> Dataset | None:
+    item = cleaned
+    for parent, number in zip(parents, numbers, strict=True):
+        items = item.get(parent) or ()
+        if number >= len(items):
+            return None
+        item = items[number]
+    return item
 
 
 def _clear_unused_bits(samples: NDArray[Any], group: Dataset) -> NDArray[Any]:

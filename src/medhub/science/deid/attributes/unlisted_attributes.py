@@ -25,11 +25,13 @@ from medhub.science.deid.attributes.element_values import (
 )
 from medhub.science.deid.attributes.text_cleaning import required_texts
 from medhub.science.deid.coded_values import coded_values
+from medhub.science.deid.color_profiles import clean_color_profile
 from medhub.science.deid.free_text import clean_text
 from medhub.science.deid.identifying_text import IdentifyingText
 from medhub.science.deid.replacement_values import DUMMIES, cap_age, has_valid_form
 
-_SHORT_VRS = frozenset(("AE", "CS", "UR"))
+_SHORT_VRS = frozenset(("AE", "UR"))
+_OTHER = "OTHER"
 _BYTE_VRS = frozenset(("OB", "OD", "OF", "OL", "OV", "OW"))
 UNLISTED_TEXT = "a text that the table does not name"
 UNLISTED_DATE = "a date that the table does not name"
@@ -58,24 +60,56 @@ def keep_unlisted(context: ElementContext, reason: str) -> ActionResult:
     if vr == "UN" or not has_valid_form(vr, tag, value):
         context.record("removed", MALFORMED)
         return None
-    clean_unlisted = profile.unlisted == "clean"
-    if not (clean_unlisted and vr == "CS") and _holds_identifying_words(vr, context.keyword, value, identity):
+    if vr == "CS":
+        return _clean_codes(context)
+    if context.keyword == "ICCProfile":
+        return _clean_color_profile(context)
+    if _holds_identifying_words(vr, context.keyword, value, identity):
         context.record("removed", IDENTIFYING_WORDS)
         return None
-    return _keep_known_terms(context) if clean_unlisted else DataElement(tag, vr, copy_value(value))
+    return _keep_known_terms(context) if profile.unlisted == "clean" else DataElement(tag, vr, copy_value(value))
+
+
+def _clean_codes(context: ElementContext) -> DataElement | None:
+    """Keep codes that are terms of the standard, and under a profile that keeps, all that are no names.
+
+    Others become ``OTHER`` where there are several, since the place of a code has a meaning (PS3.3, C.7.6.1.1.2).
+    """
+    tag, vr, keyword, identity = context.tag, context.vr, context.keyword, context.run.identity
+    terms, codes = coded_values(keyword), to_strings(context.value)
+    only_known = context.run.profile.unlisted == "clean"
+
+    def may_stay(code: str) -> bool:
+        if not code or code.strip() in terms:
+            return True
+        return clean_text(code, identity) == code if only_known else not identity.contains_any(code)
+
+    cleaned = [code if may_stay(code) else _OTHER for code in codes]
+    if cleaned == codes:
+        return DataElement(tag, vr, copy_value(context.value))
+    if len(codes) == 1:
+        if keyword in required_texts():
+            context.record("replaced", IDENTIFYING_WORDS)
+            return DataElement(tag, vr, DUMMIES[vr])
+        context.record("removed", "a code that is no known term")
+        return None
+    context.record("cleaned", "codes that are not known terms")
+    return DataElement(tag, vr, from_strings(cleaned))
+
+
+def _clean_color_profile(context: ElementContext) -> DataElement | None:
+    """Keep the numbers of a color profile, which show the same colors."""
+    profile = clean_color_profile(context.value) if isinstance(context.value, bytes) else None
+    if profile is None:
+        context.record("removed", "it cannot be read as a color profile")
+        return None
+    context.record("cleaned", "its texts are removed")
+    return DataElement(context.tag, context.vr, profile + bytes(len(profile) % 2))
 
 
 def _keep_known_terms(context: ElementContext) -> DataElement | None:
     """Keep numbers, and codes that are terms of the standard; bytes that cannot be searched are left out."""
     tag, vr, value, keyword = context.tag, context.vr, context.value, context.keyword
-    if vr == "CS":
-        terms, codes = coded_values(keyword), to_strings(value)
-        known = [code for code in codes if code in terms or clean_text(code, context.run.identity) == code]
-        if known != codes:
-            context.record("cleaned", "codes that are not known terms")
-        if not known and codes and keyword in required_texts():
-            return DataElement(tag, vr, DUMMIES[vr])
-        return DataElement(tag, vr, from_strings(known)) if known else None
     if vr == "AS":
         return DataElement(tag, vr, cap_age(str(value))) if value else DataElement(tag, vr, None)
     if vr in ("AE", "UR") or (vr in _BYTE_VRS and keyword not in _LOOKUP_TABLES):
