@@ -53,14 +53,14 @@ def tiff_file(pixels: NDArray[Any], *, order: str = "<", big: bool = False, **ta
     extra_at = head + sum(map(len, strips))
     extra = b""
     directory = struct.pack(order + ("Q" if big else "H"), len(entries))
-    room = 8 if big else 4
+    field_bytes = 8 if big else 4
     for tag, (kind, values) in sorted(entries.items()):
         packed = struct.pack(f"{order}{len(values)}{ {3: 'H', 4: 'I', 16: 'Q'}[kind] }", *values)
-        if len(packed) > room:
+        if len(packed) > field_bytes:
             field = struct.pack(order + code, extra_at + len(extra))
             extra += packed
         else:
-            field = packed.ljust(room, b"\x00")
+            field = packed.ljust(field_bytes, b"\x00")
         directory += struct.pack(order + "HH" + code, tag, kind, len(values)) + field
     directory += struct.pack(order + code, 0)
     mark = b"II" if order == "<" else b"MM"

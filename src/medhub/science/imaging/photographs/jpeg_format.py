@@ -8,6 +8,7 @@ from contextlib import suppress
 from io import BytesIO
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from medhub.science.imaging.codecs.jpeg import (
@@ -85,36 +86,44 @@ def read_jpeg(data: bytes, limits: DecodingLimits) -> Photograph:
             reason="unsupported",
         )
     orientation = stream.orientation
-    with decoding("JPEG"), Image.open(BytesIO(data), formats=("JPEG",)) as received:
-        mode = received.mode
-        profile = color_profile_of(received)
-    changes = changes_colors(profile, mode)
-    unreadable = (UNREADABLE_PROFILE_NOTE,) if changes is None else ()
+    profile = _read_color_profile(data)
+    changes = changes_colors(profile, {1: "L", 4: "CMYK"}.get(stream.components, "RGB"))
+    notes = [UNREADABLE_PROFILE_NOTE] if changes is None else []
     keep_stream = stream.process == SOF_BASELINE and stream.components in (1, 3) and orientation == 1 and not changes
     with decoding("JPEG"), Image.open(BytesIO(stream.data), formats=("JPEG",)) as image:
         preview = _decode_reduced(stream.data)
         if _ends_early(stream, preview):
             raise truncated("JPEG")
         if keep_stream:
-            return Photograph("JPEG", None, stream, preview.convert("RGB"), 8, True, True, unreadable)
-        notes: list[str] = [*unreadable]
-        exact = not changes
-        if changes and profile is not None:
-            notes.append(COLOR_NOTE)
-            pixels = convert_printing_colors(image, profile) if mode == "CMYK" else to_srgb(np.asarray(image), profile)
-        elif image.mode == "CMYK":
-            exact = False
-            notes.append(CMYK_NOTE)
-            pixels = np.asarray(image.convert("RGB"))
-        else:
-            pixels = np.asarray(image)
+            return Photograph("JPEG", None, stream, preview.convert("RGB"), 8, True, True, tuple(notes))
+        pixels, changed = _decode_to_srgb(image, profile if changes else None)
+    notes += changed
     if orientation != 1:
         pixels = turn(pixels, orientation)
         notes.append("The picture was turned the right way up, as its camera recorded; no pixel value changed.")
     if stream.process != SOF_BASELINE:
         notes.append("DICOM cannot carry the JPEG process of the file; its decoded pixels are stored.")
     source_profile = profile if changes else None
-    return Photograph("JPEG", pixels, None, small(pixels), 8, exact, True, tuple(notes), source_profile)
+    return Photograph("JPEG", pixels, None, small(pixels), 8, not changed, True, tuple(notes), source_profile)
+
+
+def _read_color_profile(data: bytes) -> bytes | None:
+    try:
+        with Image.open(BytesIO(data), formats=("JPEG",)) as received:
+            return color_profile_of(received)
+    except Exception:  # whether the picture can be read is found by decoding it
+        return None
+
+
+def _decode_to_srgb(image: Image.Image, profile: bytes | None) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """Decode an image, converted from its profile if there is one; also return what was done to its colors."""
+    if profile is not None and image.mode == "CMYK":
+        return convert_printing_colors(image, profile), (COLOR_NOTE,)
+    if profile is not None:
+        return to_srgb(np.asarray(image), profile), (COLOR_NOTE,)
+    if image.mode == "CMYK":
+        return np.asarray(image.convert("RGB")), (CMYK_NOTE,)
+    return np.asarray(image), ()
 
 
 def _decode_reduced(data: bytes) -> Image.Image:

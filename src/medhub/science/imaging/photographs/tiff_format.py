@@ -28,7 +28,7 @@ from medhub.science.imaging.photographs.raster_reader import (
     save_raster,
 )
 from medhub.science.imaging.photographs.refusal_messages import decoding
-from medhub.science.imaging.photographs.tiff_pages import TiffPage, read_pages, refuse_sample_format
+from medhub.science.imaging.photographs.tiff_pages import TiffPageTags, read_pages, refuse_sample_format
 
 _SIGNATURES = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 _LOSSY_COMPRESSIONS = ("jpeg", "tiff_jpeg", "webp")
@@ -58,7 +58,7 @@ def read_tiff(data: bytes, limits: DecodingLimits) -> Photograph:
     return build_photograph("TIFF", samples, orientation, lossy=lossy, already_turned=True)
 
 
-def _choose_page(data: bytes, pages: list[TiffPage], limits: DecodingLimits) -> TiffPage:
+def _choose_page(data: bytes, pages: list[TiffPageTags], limits: DecodingLimits) -> TiffPageTags:
     """Choose the page of a TIFF; reduced copies of the same page do not count, wherever they are."""
     full = [page for page in pages if not page.reduced] or pages[:1]
     if len(full) == 1:
@@ -73,7 +73,7 @@ def _choose_page(data: bytes, pages: list[TiffPage], limits: DecodingLimits) -> 
     )
 
 
-def _is_reduced_copy(data: bytes, page: TiffPage, largest: TiffPage, limits: DecodingLimits) -> bool:
+def _is_reduced_copy(data: bytes, page: TiffPageTags, largest: TiffPageTags, limits: DecodingLimits) -> bool:
     """Whether a smaller page that no tag marks shows the same picture."""
     proportion = page.columns * largest.rows / max(1, page.rows * largest.columns)
     if page.columns * 2 > largest.columns or not 0.97 < proportion < 1.03:
@@ -90,7 +90,7 @@ def _is_reduced_copy(data: bytes, page: TiffPage, largest: TiffPage, limits: Dec
     return bool(np.abs(pictures[0] - pictures[1]).mean() < _MAX_LEVEL_DIFFERENCE)
 
 
-def _decode_by_libtiff(data: bytes, page: TiffPage) -> DecodedSamples:
+def _decode_by_libtiff(data: bytes, page: TiffPageTags) -> DecodedSamples:
     """Decode a page as its tags say: planes apart, white as zero, either byte order."""
     pixels = np.asarray(tiff_decode(data, index=page.number))
     shape = (page.rows, page.columns)

@@ -17,7 +17,7 @@ _SIGNIFICANT_BITS = re.compile(rb"SignificantBits=\"(\d{1,2})\"")
 
 
 @dataclass(frozen=True)
-class TiffPage:
+class TiffPageTags:
     """What the tags of one page say of its pixels.
 
     Attributes
@@ -53,7 +53,7 @@ class TiffPage:
     used_bits: int
 
 
-def read_pages(data: bytes, max_pages: int) -> list[TiffPage]:
+def read_pages(data: bytes, max_pages: int) -> list[TiffPageTags]:
     """Read the tags of the pages.
 
     Parameters
@@ -65,7 +65,7 @@ def read_pages(data: bytes, max_pages: int) -> list[TiffPage]:
 
     Returns
     -------
-    list of TiffPage
+    list of TiffPageTags
 
     Raises
     ------
@@ -76,7 +76,7 @@ def read_pages(data: bytes, max_pages: int) -> list[TiffPage]:
     try:
         big = struct.unpack_from(order + "H", data, 2)[0] == 43
         (offset,) = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)
-        pages: list[TiffPage] = []
+        pages: list[TiffPageTags] = []
         seen: set[int] = set()
         while offset and offset not in seen and len(pages) < max_pages:
             seen.add(offset)
@@ -114,7 +114,7 @@ def _read_directory(data: bytes, offset: int, order: str, big: bool) -> tuple[di
     return tags, following
 
 
-def _page_of(tags: dict[int, tuple[int, ...] | bytes], number: int) -> TiffPage:
+def _page_of(tags: dict[int, tuple[int, ...] | bytes], number: int) -> TiffPageTags:
     def value(tag: int, default: int) -> int:
         numbers = tags.get(tag)
         return int(numbers[0]) if isinstance(numbers, tuple) and numbers else default
@@ -125,7 +125,7 @@ def _page_of(tags: dict[int, tuple[int, ...] | bytes], number: int) -> TiffPage:
     named = _SIGNIFICANT_BITS.search(description) if isinstance(description, bytes) else None
     largest = value(281, 0)  # MaxSampleValue
     used = int(named[1]) if named else largest.bit_length() if largest and (largest + 1).bit_count() == 1 else bits
-    return TiffPage(
+    return TiffPageTags(
         number,
         columns=value(256, 0),
         rows=value(257, 0),
@@ -141,7 +141,7 @@ def _page_of(tags: dict[int, tuple[int, ...] | bytes], number: int) -> TiffPage:
     )
 
 
-def refuse_sample_format(page: TiffPage) -> None:
+def refuse_sample_format(page: TiffPageTags) -> None:
     """Refuse samples that are no unsigned integers of at most 16 bits, and say which they are."""
     kind = {2: "signed numbers", 3: "floating-point numbers"}.get(page.sample_format)
     if kind is None and page.bits > 16:
