@@ -20,7 +20,7 @@ from medhub.records import service as records
 from medhub.records.models import Image, Patient
 from medhub.reports import service as reports
 from medhub.review import queries, service
-from medhub.review.models import Case
+from medhub.review.models import Case, Verdict
 from medhub.review.queries import CaseFilter, ImageFilter
 from tests.factories.accounts import People
 from tests.factories.cases import make_case, make_patient, run_jobs, upload, use_classifier
@@ -322,3 +322,46 @@ def test_uploads_are_counted_by_day_without_gaps(
     assert [day for day, _ in days] == [(today - timedelta(days=ago)).date().isoformat() for ago in range(6, -1, -1)]
     assert [count for _, count in days] == [0, 0, 0, 2, 0, 0, 1]
     assert [count for _, count in none] == [0] * 7
+
+
+def test_a_queue_is_read_by_cursor_to_its_end_while_verdicts_are_given_and_images_arrive(
+    app: AppContext, people: People, physician: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_classifier(monkeypatch)
+    patient_id = make_patient(app, people)
+    _, first = make_case(app, people, patient_id, images=5)
+    unread = ImageFilter(verified=False)
+    seen: list[str] = []
+    cursor: str | None = None
+    for step in range(10):
+        with app.database.reading() as session:
+            rows, cursor = queries.read_images_after(session, physician, unread, cursor=cursor, limit=2)
+        seen += [facts.image.id for facts in rows]
+        verify(app, physician, *(facts.image.id for facts in rows))
+        if step == 0:
+            _, later = make_case(app, people, patient_id, images=2, seed=50)
+        if cursor is None:
+            break
+    assert seen == [*first, *later]
+    for wrong in ("", "x", "WzEsMl0=", "W251bGwsMSwieCJd", "WyIyMDI2LTAxLTAxIiwgMSwgImEiXQ=="):
+        with pytest.raises(Invalid, match="cursor"), app.database.reading() as session:
+            queries.read_images_after(session, physician, unread, cursor=wrong, limit=2)
+
+
+def test_read_but_unsigned_cases_are_ready_to_sign(
+    app: AppContext, people: People, physician: Actor, two_cases: tuple[str, list[str], str, list[str]]
+) -> None:
+    signed, _, open_case, of_open = two_cases
+    assert cases(app, physician, ready=True) == []
+    with app.database.reading() as session:
+        unread = [image_id for image_id in of_open if session.get(Verdict, (open_case, image_id)) is None]
+    verify(app, physician, *unread)
+    assert cases(app, physician, ready=True) == [open_case]
+    assert cases(app, physician, ready=False) == [signed]
+    with app.database.reading() as session:
+        assert queries.count_review_work(session, app.settings, physician, None).ready_to_sign == 1
+    sign(app, physician, open_case)
+    assert cases(app, physician, ready=True) == []
+    with app.database.writing() as session:
+        corrected = service.correct_case(session, app.settings, physician, signed, "Read again.").id
+    assert cases(app, physician, ready=True) == [corrected]

@@ -8,12 +8,13 @@ from medhub.accounts.actor import Actor
 from medhub.accounts.permissions import Role
 from medhub.classification.service import give_up, predictions_of
 from medhub.classification.tasks import classify
-from medhub.errors import Conflict, NotAllowed, NotFound
+from medhub.errors import Conflict, Invalid, NotAllowed, NotFound
 from medhub.foundation.app_context import AppContext
+from medhub.foundation.etags import StaleWrite
 from medhub.records.models import Image
 from medhub.records.studies import ImageLocked, delete_image
 from medhub.review import rules, service
-from medhub.review.models import Case, Verdict
+from medhub.review.models import Case, Verdict, case_etag, verdict_etag
 from tests.factories.accounts import People
 from tests.factories.cases import make_case, make_patient, upload, use_classifier
 from tests.factories.images import photograph
@@ -223,3 +224,107 @@ def test_jobs_that_run_twice_change_nothing(
     with app.database.reading() as session:
         assert len(session.scalars(select(Case)).all()) == 1
         assert all(len(predictions_of(session, image_id)) == 1 for image_id in image_ids)
+
+
+def test_a_note_of_invisible_characters_is_no_note(
+    app: AppContext, people: People, patient_id: str, physician: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_classifier(monkeypatch, 0.61)
+    _, (image_id,) = make_case(app, people, patient_id, images=1)
+    for note in ("\u200b\u2060", "\u3164", "\u2800 \u115f", "\u00ad", "\ufe0f", "\u0301", "\u202e\u202c", "\U000e0041"):
+        with pytest.raises(rules.NoteRequired):
+            give(app, physician, image_id, note=note)
+    give(app, physician, image_id, note="\u200fخلية\u200b")
+
+
+def test_a_correction_needs_a_visible_reason(
+    app: AppContext, people: People, patient_id: str, physician: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_classifier(monkeypatch)
+    case_id, _ = signed_case(app, people, patient_id, physician)
+    with pytest.raises(Invalid, match="why"), app.database.writing() as session:
+        service.correct_case(session, app.settings, physician, case_id, "\u200b\u3164")
+
+
+def verdict_of(app: AppContext, case_id: str, image_id: str) -> Verdict | None:
+    with app.database.reading() as session:
+        return session.get(Verdict, (case_id, image_id))
+
+
+def withdraw(app: AppContext, actor: Actor, image_id: str) -> None:
+    with app.database.writing() as session:
+        service.withdraw_verdict(session, app.settings, actor, image_id)
+
+
+def test_a_withdrawn_change_restores_the_verdict_before(
+    app: AppContext, people: People, patient_id: str, physician: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_classifier(monkeypatch)
+    case_id, (image_id,) = make_case(app, people, patient_id, images=1)
+    give(app, physician, image_id, "basophil", "Dark granules.")
+    first = verdict_of(app, case_id, image_id)
+    give(app, physician, image_id, "neutrophil")
+    give(app, physician, image_id, "monocyte")
+    withdraw(app, physician, image_id)
+    second = verdict_of(app, case_id, image_id)
+    assert second is not None
+    assert (second.label, second.agrees) == ("neutrophil", True)
+    withdraw(app, physician, image_id)
+    restored = verdict_of(app, case_id, image_id)
+    assert restored is not None
+    assert first is not None
+    assert (restored.label, restored.note, restored.at, restored.agrees) == ("basophil", first.note, first.at, False)
+    with app.database.reading() as session:
+        assert session.get_one(Image, image_id).verified
+    withdraw(app, physician, image_id)
+    assert verdict_of(app, case_id, image_id) is None
+    with app.database.reading() as session:
+        assert not session.get_one(Image, image_id).verified
+
+
+def test_a_withdrawn_change_in_a_correction_restores_the_signed_verdict(
+    app: AppContext, people: People, patient_id: str, physician: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_classifier(monkeypatch)
+    case_id, image_ids = signed_case(app, people, patient_id, physician)
+    with app.database.writing() as session:
+        new = service.correct_case(session, app.settings, physician, case_id, "Image 1 was misread.").id
+    give(app, physician, image_ids[0], "basophil")
+    withdraw(app, physician, image_ids[0])
+    old, restored = verdict_of(app, case_id, image_ids[0]), verdict_of(app, new, image_ids[0])
+    assert old is not None
+    assert restored is not None
+    assert (restored.label, restored.at, restored.by) == (old.label, old.at, old.by)
+
+
+def test_a_verdict_or_signature_from_a_stale_page_is_refused(
+    app: AppContext, people: People, patient_id: str, physician: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_classifier(monkeypatch)
+    case_id, (image_id,) = make_case(app, people, patient_id, images=1)
+
+    def give_on(etag: str, label: str) -> None:
+        with app.database.writing() as session:
+            service.give_verdict(session, app.settings, physician, image_id, label, None, etag)
+
+    def etags() -> tuple[str, str]:
+        with app.database.reading() as session:
+            case = session.get_one(Case, case_id)
+            verdict = session.get(Verdict, (case_id, image_id))
+            return verdict_etag(case, verdict), case_etag(case, [verdict] if verdict else [])
+
+    unread, _ = etags()
+    give_on(f'"{unread}"', "basophil")
+    with pytest.raises(StaleWrite, match="basophil"):
+        give_on(unread, "neutrophil")
+    verdict, case = etags()
+    give_on(verdict, "monocyte")
+    with pytest.raises(StaleWrite), app.database.writing() as session:
+        service.withdraw_verdict(session, app.settings, physician, image_id, verdict)
+    with pytest.raises(StaleWrite), app.database.writing() as session:
+        service.sign_case(session, app.settings, physician, case_id, None, case)
+    verdict, case = etags()
+    with app.database.writing() as session:
+        service.sign_case(session, app.settings, physician, case_id, None, case)
+    with pytest.raises(StaleWrite), app.database.writing() as session:
+        service.correct_case(session, app.settings, physician, case_id, "Reread.", case)

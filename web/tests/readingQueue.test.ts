@@ -55,6 +55,7 @@ const image = (id: string, caseId: string | null, patch: Partial<ImageRow> = {})
   state: 'read',
   prediction: prediction({ ig: 0.9, monocyte: 0.1 }),
   verdict: null,
+  etag: 'e',
   ...patch,
 });
 

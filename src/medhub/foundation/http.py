@@ -6,7 +6,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Generic, TypeVar
 
-from fastapi import Depends, Query
+from fastapi import Depends, Header, Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer
 
 from medhub.foundation import clock
@@ -30,6 +30,14 @@ def _printable(text: str) -> str:
 Text = Annotated[str, AfterValidator(_printable)]
 Line = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
 Id = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_printable)]
+IfMatch = Annotated[
+    str | None,
+    Header(
+        alias="If-Match",
+        max_length=200,
+        description="The `etag` of the state on which this write is based; if the object has changed since: 409.",
+    ),
+]
 Moment = Annotated[datetime, PlainSerializer(clock.iso, return_type=str, when_used="json")]
 
 

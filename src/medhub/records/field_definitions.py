@@ -12,6 +12,8 @@ from sqlalchemy.orm import Session
 from medhub.accounts.actor import Actor
 from medhub.errors import Conflict, Invalid, NotFound
 from medhub.foundation import ids
+from medhub.foundation.database import serialize_writers
+from medhub.foundation.etags import check_etag
 from medhub.records.field_values import Kind, Subject, check_definition, check_value
 from medhub.records.models import FieldDefinition, Patient, Study
 
@@ -131,9 +133,16 @@ def change_field(
     unit: str | None = None,
     choices: list[str] | None = None,
     position: int | None = None,
+    if_match: str | None = None,
 ) -> FieldDefinition:
     """Change a field; its key and kind cannot change, since values depend on them."""
+    serialize_writers(session, f"field {field_id}")
     definition = get_field(session, actor, field_id, "field.define")
+    check_etag(
+        if_match,
+        definition.etag,
+        "Somebody changed this field after you opened it. Nothing was changed; compare, then save again.",
+    )
     if choices is not None:
         check_definition(definition.key, definition.kind, choices)
         removed = set(definition.choices) - set(choices)

@@ -9,7 +9,9 @@ from typing import Any
 from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from medhub.foundation import clock
 from medhub.foundation.database import Base, Integer64
+from medhub.foundation.etags import compute_etag
 
 
 class Patient(Base):
@@ -31,6 +33,11 @@ class Patient(Base):
     changed_at: Mapped[datetime]
 
     identity: Mapped[Identity | None] = relationship(lazy="raise", passive_deletes=True)
+
+    @property
+    def etag(self) -> str:
+        """The entity tag of the patient's data, the identity included."""
+        return compute_etag("patient", self.id, self.sex, self.birth_year, clock.iso(self.changed_at))
 
 
 class Identity(Base):
@@ -71,6 +78,11 @@ class FieldDefinition(Base):
     choices: Mapped[list[str]]
     position: Mapped[int] = mapped_column(default=0)
 
+    @property
+    def etag(self) -> str:
+        """The entity tag of the definition."""
+        return compute_etag("field", self.id, self.label, self.required, self.unit, self.choices, self.position)
+
 
 class Study(Base):
     """A study, as in DICOM."""
@@ -97,6 +109,11 @@ class Study(Base):
     # Searchable attributes of the stored objects: keyword -> values as text.
     attributes: Mapped[dict[str, Any]] = mapped_column(default=dict)
     settles_at: Mapped[datetime | None]  # when the study counts as complete; None once it does
+
+    @property
+    def etag(self) -> str:
+        """The entity tag of the data that people change."""
+        return compute_etag("study", self.id, self.description, self.fields)
 
 
 class Series(Base):

@@ -6,13 +6,16 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
+from sqlalchemy.orm import Session
 
 from medhub.accounts.access import Call, allow
 from medhub.accounts.routes import ItemId
 from medhub.foundation import ids
-from medhub.foundation.http import Id, Page, Paging
+from medhub.foundation.etags import include_current_state
+from medhub.foundation.http import Id, IfMatch, Page, Paging
 from medhub.records import erasure, field_definitions, series_service, service, studies
 from medhub.records.field_values import Subject
+from medhub.records.models import Patient
 from medhub.records.schemas import (
     ErasureOut,
     FieldChange,
@@ -115,15 +118,15 @@ def read_patient(call: Annotated[Call, allow("patient.read")], id: ItemId) -> Pa
         call.actor.record(
             session, "patient.read", "patient", patient.id, project_id=patient.project_id, patient_id=patient.id
         )
-        identity, exists = service.visible_identity(session, call.app.keys, call.actor, patient)
-        counts = service.count_patient_contents(session, [patient.id]).get(patient.id, PatientCounts())
-        return PatientOut.build(patient, counts, identity, exists)
+        return _patient_out(session, call, patient)
 
 
 @patients.patch("/{id}", summary="Change a patient")
-def change_patient(call: Annotated[Call, allow("patient.change")], id: ItemId, given: PatientChange) -> PatientOut:
+def change_patient(
+    call: Annotated[Call, allow("patient.change")], id: ItemId, given: PatientChange, if_match: IfMatch = None
+) -> PatientOut:
     """Change a patient; a given identity replaces the previous identity, an empty one clears it."""
-    with call.writing() as session:
+    with call.writing() as session, include_current_state(lambda: _current_patient(session, call, id)):
         patient = service.change_patient(
             session,
             call.app.keys,
@@ -133,10 +136,19 @@ def change_patient(call: Annotated[Call, allow("patient.change")], id: ItemId, g
             birth_year=given.birth_year,
             fields=given.fields,
             identity=given.identity.given() if given.identity is not None else None,
+            if_match=if_match,
         )
-        identity, exists = service.visible_identity(session, call.app.keys, call.actor, patient)
-        counts = service.count_patient_contents(session, [patient.id]).get(patient.id, PatientCounts())
-        return PatientOut.build(patient, counts, identity, exists)
+        return _patient_out(session, call, patient)
+
+
+def _current_patient(session: Session, call: Call, patient_id: str) -> PatientOut:
+    return _patient_out(session, call, service.get_patient(session, call.actor, patient_id))
+
+
+def _patient_out(session: Session, call: Call, patient: Patient) -> PatientOut:
+    identity, exists = service.visible_identity(session, call.app.keys, call.actor, patient)
+    counts = service.count_patient_contents(session, [patient.id]).get(patient.id, PatientCounts())
+    return PatientOut.build(patient, counts, identity, exists)
 
 
 @patients.delete(
@@ -213,10 +225,17 @@ def create_field(call: Annotated[Call, allow("field.define")], given: FieldCreat
 
 
 @fields.patch("/{id}", summary="Change a field")
-def change_field(call: Annotated[Call, allow("field.define")], id: ItemId, given: FieldChange) -> FieldOut:
+def change_field(
+    call: Annotated[Call, allow("field.define")], id: ItemId, given: FieldChange, if_match: IfMatch = None
+) -> FieldOut:
     """Change label, unit, choices, order, or whether it is required; key and kind stay."""
-    with call.writing() as session:
-        changed = field_definitions.change_field(session, call.actor, id, **given.model_dump(exclude_none=True))
+
+    def current() -> FieldOut:
+        return FieldOut.model_validate(field_definitions.get_field(session, call.actor, id, "field.define"))
+
+    with call.writing() as session, include_current_state(current):
+        values = given.model_dump(exclude_none=True)
+        changed = field_definitions.change_field(session, call.actor, id, **values, if_match=if_match)
         return FieldOut.model_validate(changed)
 
 
@@ -275,11 +294,20 @@ def read_study(call: Annotated[Call, allow("study.read")], id: ItemId) -> StudyO
 
 
 @study_routes.patch("/{id}", summary="Change a study")
-def change_study(call: Annotated[Call, allow("study.change")], id: ItemId, given: StudyChange) -> StudyOut:
+def change_study(
+    call: Annotated[Call, allow("study.change")], id: ItemId, given: StudyChange, if_match: IfMatch = None
+) -> StudyOut:
     """Change description and fields; what is left out stays."""
-    with call.writing() as session:
+
+    def current() -> StudyOut:
+        study = studies.get_study(session, call.actor, id, "study.change")
+        return StudyOut.of(studies.facts_of(session, [study])[0])
+
+    with call.writing() as session, include_current_state(current):
         return StudyOut.of(
-            studies.change_study(session, call.actor, id, description=given.description, fields=given.fields)
+            studies.change_study(
+                session, call.actor, id, description=given.description, fields=given.fields, if_match=if_match
+            )
         )
 
 

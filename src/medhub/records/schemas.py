@@ -126,6 +126,7 @@ class PatientOut(PatientRow):
 
     identity: IdentityOut | None
     identity_hidden: Annotated[bool, Field(description="Whether there is an identity that you may not see.")]
+    etag: Annotated[str, Field(description="For `If-Match` of a change.")]
 
     @classmethod
     def build(
@@ -136,6 +137,7 @@ class PatientOut(PatientRow):
             **_row(patient, counts, identity is not None),
             identity=IdentityOut(**identity) if identity is not None else None,
             identity_hidden=exists and identity is None,
+            etag=patient.etag,
         )
 
 
@@ -218,6 +220,7 @@ class FieldOut(Schema):
     unit: str | None
     choices: list[str]
     position: int
+    etag: Annotated[str, Field(description="For `If-Match` of a change.")]
 
 
 class StudyCreate(Schema):
@@ -258,6 +261,7 @@ class StudyOut(ContentsOut):
     fields: dict[str, FieldValue]
     created_at: Moment
     series: int
+    etag: Annotated[str, Field(description="For `If-Match` of a change.")]
 
     @classmethod
     def of(cls, facts: StudyFacts) -> StudyOut:
@@ -273,6 +277,7 @@ class StudyOut(ContentsOut):
             pathway=study.pathway,
             fields=study.fields,
             created_at=study.created_at,
+            etag=study.etag,
             **vars(facts.contents),
         )
 

@@ -15,6 +15,8 @@ from sqlalchemy.orm import Session
 from medhub.accounts.actor import Actor
 from medhub.errors import Conflict, Invalid, NotFound
 from medhub.foundation import clock, ids, pagination
+from medhub.foundation.database import serialize_writers
+from medhub.foundation.etags import check_etag
 from medhub.foundation.keys import Keys
 from medhub.foundation.sorting import sort_clause
 from medhub.records import counts, field_definitions, quick_search, vault
@@ -295,9 +297,16 @@ def change_patient(
     birth_year: int | None = None,
     fields: Mapping[str, Value] | None = None,
     identity: Mapping[str, str] | None = None,
+    if_match: str | None = None,
 ) -> Patient:
     """Change a patient; omitted values stay."""
+    serialize_writers(session, f"patient {patient_id}")
     patient = get_patient(session, actor, patient_id, "patient.change")
+    check_etag(
+        if_match,
+        patient.etag,
+        f"Somebody changed {patient.code} after you opened it. Nothing was changed; compare, then save again.",
+    )
     changed_fields = []
     if sex is not None and sex != patient.sex:
         patient.sex = sex

@@ -14,6 +14,8 @@ from medhub.accounts.actor import Actor
 from medhub.errors import Conflict, NotFound
 from medhub.foundation import clock, ids, pagination
 from medhub.foundation.app_context import AppContext
+from medhub.foundation.database import serialize_writers
+from medhub.foundation.etags import check_etag
 from medhub.foundation.sorting import sort_clause
 from medhub.records import counts, field_definitions, quick_search
 from medhub.records.counts import EMPTY, ContentCounts
@@ -190,9 +192,16 @@ def change_study(
     *,
     description: str | None,
     fields: Mapping[str, Value] | None,
+    if_match: str | None = None,
 ) -> StudyFacts:
     """Change the description and fields of a study; omitted values stay."""
+    serialize_writers(session, f"study {study_id}")
     study = get_study(session, actor, study_id, "study.change")
+    check_etag(
+        if_match,
+        study.etag,
+        "Somebody changed this study after you opened it. Nothing was changed; compare, then save again.",
+    )
     if description is not None:
         study.description = description
     if fields is not None:

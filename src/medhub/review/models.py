@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
+from medhub.foundation import clock
 from medhub.foundation.database import Base
+from medhub.foundation.etags import compute_etag
 
 
 class Case(Base):
@@ -73,3 +76,16 @@ class Verdict(Base):
     at: Mapped[datetime]
     agrees: Mapped[bool]  # with the prediction
     prediction_digest: Mapped[str | None] = mapped_column(String(64))  # of the classifier whose prediction was shown
+
+
+def verdict_etag(case: Case | None, verdict: Verdict | None) -> str:
+    """The entity tag of the verdict on an image in the current version of its case."""
+    if case is None or verdict is None:
+        return compute_etag("no verdict")
+    return compute_etag("verdict", case.id, verdict.label, verdict.note, verdict.by_id, clock.iso(verdict.at))
+
+
+def case_etag(case: Case, verdicts: Iterable[Verdict]) -> str:
+    """The entity tag of a case with its verdicts."""
+    tags = sorted((verdict.image_id, verdict_etag(case, verdict)) for verdict in verdicts)
+    return compute_etag("case", case.id, case.stage, case.superseded, tags)

@@ -3,17 +3,20 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import ColumnElement, Select, func, literal, select, tuple_
 from sqlalchemy.orm import Session
 
 from medhub.accounts.actor import Actor
 from medhub.classification import service as classification
 from medhub.classification.models import Prediction
+from medhub.errors import Invalid
 from medhub.foundation import clock, pagination
 from medhub.foundation.settings import Settings
 from medhub.foundation.sorting import sort_clause
@@ -22,6 +25,8 @@ from medhub.records.models import Image, Patient, Study
 from medhub.records.pathway import all_pathways
 from medhub.review.models import Case, Verdict
 from medhub.review.rules import waiting_roles
+
+MAX_ID = 64
 
 
 @dataclass(frozen=True)
@@ -144,6 +149,44 @@ def list_images(
     return [by_id[image_id] for image_id in ids], total
 
 
+def read_images_after(
+    session: Session, actor: Actor, filters: ImageFilter, *, cursor: str | None, limit: int
+) -> tuple[list[ImageFacts], str | None]:
+    """The images after a cursor, oldest first, and the cursor of those after them.
+
+    Images that leave the list in the meantime, because they got a verdict, do not move the others past the cursor.
+    """
+    query = select_images(session, actor, filters)
+    order = (Image.created_at, Image.number, Image.id)
+    if cursor is not None:
+        values = zip(_read_cursor(cursor), order, strict=True)
+        query = query.where(tuple_(*order) > tuple_(*(literal(value, column.type) for value, column in values)))
+    ids = list(session.scalars(query.with_only_columns(Image.id).order_by(*order).limit(limit + 1)))
+    on_page = select(Image).where(pagination.in_ids(session, Image.id, ids[:limit]))
+    by_id = {facts.image.id: facts for facts in _load_facts(session, on_page)}
+    rows = [by_id[image_id] for image_id in ids[:limit]]
+    return rows, write_cursor(rows[-1].image) if len(ids) > limit else None
+
+
+def write_cursor(image: Image) -> str:
+    """The cursor after an image."""
+    text = json.dumps([image.created_at.isoformat(), image.number, image.id])
+    return base64.urlsafe_b64encode(text.encode()).decode()
+
+
+def _read_cursor(cursor: str) -> tuple[Any, ...]:
+    try:
+        created_at, number, image_id = json.loads(base64.urlsafe_b64decode(cursor.encode()))
+        if type(number) is not int or not 0 <= number < 2**31 or type(image_id) is not str or len(image_id) > MAX_ID:
+            raise ValueError("values of other types")
+        moment = datetime.fromisoformat(created_at)
+        if moment.tzinfo is None:
+            raise ValueError("a time without a zone")
+        return moment, number, image_id.replace("\x00", "")
+    except (ValueError, TypeError, OverflowError) as error:
+        raise Invalid("This is not a cursor of this list.", field="cursor") from error
+
+
 def _query_predictions(actor: Actor, filters: ImageFilter) -> Select[str] | None:
     """The ids of images by a label or by "uncertain", if no other condition needs the images themselves."""
     conditions = {"label": filters.label, "uncertain": filters.uncertain}
@@ -233,6 +276,7 @@ class CaseFilter:
     patient_id: str | None = None
     mine: bool | None = None
     query: str | None = None
+    ready: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -265,6 +309,20 @@ def awaits_actor(settings: Settings, actor: Actor) -> Any:
     return condition & Case.superseded.is_(False)
 
 
+def waits_for_signature(settings: Settings) -> Any:
+    """The condition that every image of a case has a verdict and only the signature waits."""
+    stages: Any = Case.id.is_(None)
+    for pathway in all_pathways(settings).values():
+        for stage in pathway.stages:
+            act = pathway.act(stage.name, "sign")
+            if act is not None and "verdicts" in act.needs:
+                stages = stages | ((Case.pathway == pathway.name) & (Case.stage == stage.name))
+    pictures = select(Image.id).where(Image.study_id == Case.study_id, Image.shown_as == "image").correlate(Case)
+    verdict = select(Verdict.image_id).where(Verdict.case_id == Case.id, Verdict.image_id == Image.id)
+    unread = pictures.where((Image.state == "waiting") | ~verdict.correlate(Case, Image).exists())
+    return stages & Case.superseded.is_(False) & pictures.exists() & ~unread.exists()
+
+
 def select_cases(settings: Settings, actor: Actor, filters: CaseFilter) -> Select[Case]:
     """The cases in the actor's projects that match a filter."""
     query = select(Case).where(Case.project_id.in_(actor.projects("case.read", filters.project_id)))
@@ -276,6 +334,8 @@ def select_cases(settings: Settings, actor: Actor, filters: CaseFilter) -> Selec
         query = query.where(Case.patient_id == filters.patient_id)
     if filters.mine is not None:
         query = query.where(awaits_actor(settings, actor) if filters.mine else ~awaits_actor(settings, actor))
+    if filters.ready is not None:
+        query = query.where(waits_for_signature(settings) if filters.ready else ~waits_for_signature(settings))
     if filters.query:
         matching = select(Patient.id).where(func.lower(Patient.code).contains(filters.query.lower(), autoescape=True))
         query = query.where(Case.patient_id.in_(matching) | (Case.id == filters.query))
@@ -375,6 +435,7 @@ class ReviewCounts:
     images: int
     unverified: int
     waiting_for_actor: int
+    ready_to_sign: int
     open_cases: int
     signed_cases: int
 
@@ -389,6 +450,7 @@ def count_review_work(session: Session, settings: Settings, actor: Actor, projec
         images=count_images(session, actor, ImageFilter(project_id=project_id)),
         unverified=count_images(session, actor, ImageFilter(project_id=project_id, verified=False)),
         waiting_for_actor=session.scalar(current.where(awaits_actor(settings, actor))) or 0,
+        ready_to_sign=session.scalar(current.where(waits_for_signature(settings))) or 0,
         open_cases=session.scalar(current.where(Case.signed_at.is_(None))) or 0,
         signed_cases=session.scalar(current.where(Case.signed_at.is_not(None))) or 0,
     )

@@ -12,14 +12,16 @@ from medhub.accounts.access import Call, allow
 from medhub.accounts.routes import ItemId
 from medhub.classification import service as classification
 from medhub.classification.registry import label_display_names
-from medhub.foundation.http import Id, Page, Paging, Text
+from medhub.errors import Invalid
+from medhub.foundation.etags import include_current_state
+from medhub.foundation.http import Id, IfMatch, Page, Paging, Text
 from medhub.ingest import service as ingest
 from medhub.records import service as records
 from medhub.records import studies
 from medhub.records.models import Image
 from medhub.records.pathway import Pathway, all_pathways, get_pathway
 from medhub.review import queries, rules, service
-from medhub.review.models import Case
+from medhub.review.models import Case, case_etag
 from medhub.review.queries import CaseFilter, ImageFilter
 from medhub.review.schemas import (
     Allowed,
@@ -32,6 +34,7 @@ from medhub.review.schemas import (
     EventOut,
     ImageChange,
     ImageOut,
+    ImagePage,
     ImageRow,
     LabelCount,
     PathwayOut,
@@ -70,22 +73,48 @@ Filters = Annotated[ImageFilter, Depends(image_filter)]
 
 
 @images.get("", summary="Images")
-def list_images(call: Annotated[Call, allow("image.read")], paging: Paging, filters: Filters) -> Page[ImageRow]:
+def list_images(
+    call: Annotated[Call, allow("image.read")],
+    paging: Paging,
+    filters: Filters,
+    cursor: Annotated[
+        Text | None,
+        Query(max_length=200, description="From `next_cursor`: the images after that page, whatever was read since."),
+    ] = None,
+) -> ImagePage:
     """Images, by default the oldest first, as in a reading queue."""
+    by_time = paging.sort in {None, "created_at"}
+    if cursor is not None and (not by_time or paging.page > 1):
+        raise Invalid("A cursor is for the order by created_at, without a page.", field="cursor")
     with call.reading() as session:
-        rows, total = queries.list_images(
-            session,
-            call.actor,
-            filters,
-            sort=paging.sort,
-            offset=paging.offset,
-            limit=paging.page_size,
-            known_total=paging.known_total,
-        )
+        next_cursor = None
+        if cursor is not None:
+            total = queries.count_images(session, call.actor, filters)
+            rows, next_cursor = queries.read_images_after(
+                session, call.actor, filters, cursor=cursor, limit=paging.page_size
+            )
+        else:
+            rows, total = queries.list_images(
+                session,
+                call.actor,
+                filters,
+                sort=paging.sort,
+                offset=paging.offset,
+                limit=paging.page_size,
+                known_total=paging.known_total,
+            )
+            if by_time and rows and total > paging.offset + len(rows):
+                next_cursor = queries.write_cursor(rows[-1].image)
         call.actor.record(
             session, "image.list", "patient", filters.patient_id, patient_id=filters.patient_id, found=total
         )
-        return paging.of([ImageRow.of(facts) for facts in rows], total)
+        return ImagePage(
+            items=[ImageRow.of(facts) for facts in rows],
+            total=total,
+            page=paging.page,
+            page_size=paging.page_size,
+            next_cursor=next_cursor,
+        )
 
 
 @images.get("/count", summary="Number of images")
@@ -93,6 +122,10 @@ def count_images(call: Annotated[Call, allow("image.read")], filters: Filters) -
     """The number of images that match a filter."""
     with call.reading() as session:
         return Count(count=queries.count_images(session, call.actor, filters))
+
+
+def _current_image(session: Session, call: Call, image_id: str) -> ImageOut:
+    return _image_out(session, call, studies.get_image(session, call.actor, image_id))
 
 
 def _image_out(session: Session, call: Call, image: Image) -> ImageOut:
@@ -131,18 +164,20 @@ def delete_image(call: Annotated[Call, allow("image.delete")], id: ItemId) -> No
 
 
 @images.put("/{id}/verdict", summary="Give a verdict")
-def put_verdict(call: Annotated[Call, allow("verdict.give")], id: ItemId, body: VerdictIn) -> ImageOut:
+def put_verdict(
+    call: Annotated[Call, allow("verdict.give")], id: ItemId, body: VerdictIn, if_match: IfMatch = None
+) -> ImageOut:
     """Give a verdict on an image; a note is required if the classifier was uncertain."""
-    with call.writing() as session:
-        image = service.give_verdict(session, call.app.settings, call.actor, id, body.label, body.note)
+    with call.writing() as session, include_current_state(lambda: _current_image(session, call, id)):
+        image = service.give_verdict(session, call.app.settings, call.actor, id, body.label, body.note, if_match)
         return _image_out(session, call, image)
 
 
 @images.delete("/{id}/verdict", summary="Withdraw a verdict")
-def delete_verdict(call: Annotated[Call, allow("verdict.give")], id: ItemId) -> ImageOut:
-    """Withdraw one's own verdict while the case is not signed."""
-    with call.writing() as session:
-        image = service.withdraw_verdict(session, call.app.settings, call.actor, id)
+def delete_verdict(call: Annotated[Call, allow("verdict.give")], id: ItemId, if_match: IfMatch = None) -> ImageOut:
+    """Withdraw one's own verdict while the case is not signed; the verdict before it applies again."""
+    with call.writing() as session, include_current_state(lambda: _current_image(session, call, id)):
+        image = service.withdraw_verdict(session, call.app.settings, call.actor, id, if_match)
         return _image_out(session, call, image)
 
 
@@ -172,10 +207,15 @@ def case_out(session: Session, call: Call, case: Case) -> CaseOut:
         threshold=pathway.threshold,
         limit=pathway.limit,
         sign_note=case.sign_note,
+        etag=case_etag(case, [image.verdict for image in image_facts if image.verdict is not None]),
         history=[EventOut.of(event) for event in service.case_history(session, case)],
         allowed=Allowed(verdict="verdict" in acts, sign="sign" in acts and not missing, correct="correct" in acts),
         blockers=missing,
     )
+
+
+def _current_case(session: Session, call: Call, case_id: str) -> CaseOut:
+    return case_out(session, call, service.get_case(session, call.actor, case_id))
 
 
 @cases.get("", summary="Cases")
@@ -187,9 +227,10 @@ def list_cases(
     pathway: FilterText = None,
     patient_id: Annotated[Id | None, Query()] = None,
     mine: Annotated[bool | None, Query(description="Only cases that wait for the caller, or only the others.")] = None,
+    ready: Annotated[bool | None, Query(description="Only cases that are ready to sign, or only the others.")] = None,
 ) -> Page[CaseRow]:
     """Cases, by default the most recently opened first."""
-    filters = CaseFilter(project_id, stage, pathway, patient_id, mine, paging.query)
+    filters = CaseFilter(project_id, stage, pathway, patient_id, mine, paging.query, ready)
     settings = call.app.settings
     with call.reading() as session:
         cases, total = queries.list_cases(
@@ -214,18 +255,26 @@ def read_case(call: Annotated[Call, allow("case.read")], id: ItemId) -> CaseOut:
 
 
 @cases.post("/{id}/sign", summary="Sign a case")
-def sign_case(call: Annotated[Call, allow("case.sign")], id: ItemId, body: SignCaseRequest | None = None) -> CaseOut:
+def sign_case(
+    call: Annotated[Call, allow("case.sign")],
+    id: ItemId,
+    body: SignCaseRequest | None = None,
+    if_match: IfMatch = None,
+) -> CaseOut:
     """Sign a case whose images all have verdicts; a signed case does not change."""
-    with call.writing() as session:
-        case = service.sign_case(session, call.app.settings, call.actor, id, body.note if body is not None else None)
+    note = body.note if body is not None else None
+    with call.writing() as session, include_current_state(lambda: _current_case(session, call, id)):
+        case = service.sign_case(session, call.app.settings, call.actor, id, note, if_match)
         return case_out(session, call, case)
 
 
 @cases.post("/{id}/correct", status_code=201, summary="Correct a signed case")
-def correct_case(call: Annotated[Call, allow("case.correct")], id: ItemId, body: CorrectIn) -> CaseOut:
+def correct_case(
+    call: Annotated[Call, allow("case.correct")], id: ItemId, body: CorrectIn, if_match: IfMatch = None
+) -> CaseOut:
     """Open a new version of a signed case; the old version stays and the new one refers to it."""
-    with call.writing() as session:
-        case = service.correct_case(session, call.app.settings, call.actor, id, body.reason)
+    with call.writing() as session, include_current_state(lambda: _current_case(session, call, id)):
+        case = service.correct_case(session, call.app.settings, call.actor, id, body.reason, if_match)
         return case_out(session, call, case)
 
 
@@ -272,6 +321,7 @@ def dashboard(
             images=counts.images,
             unverified=counts.unverified,
             cases_waiting_for_me=counts.waiting_for_actor,
+            cases_ready_to_sign=counts.ready_to_sign,
             cases_open=counts.open_cases,
             cases_signed=counts.signed_cases,
             reports=counts.signed_cases,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Collection
 
 from medhub.accounts.permissions import Role
@@ -46,6 +47,18 @@ class CaseNotReady(Conflict):
     """The case cannot be signed yet."""
 
     code = "case-not-ready"
+
+
+# Characters of the categories L and S that show nothing: fillers of Hangul and the empty Braille pattern.
+_BLANKS = frozenset("\u115f\u1160\u3164\uffa0\u2800")
+
+
+def clean_note(note: str | None) -> str | None:
+    """A note without surrounding spaces; None if it has no visible letter, number, mark or symbol."""
+    if note is None:
+        return None
+    visible = any(unicodedata.category(sign)[0] in "LNPS" and sign not in _BLANKS for sign in note)
+    return note.strip() if visible else None
 
 
 def require_act(pathway: Pathway, stage: str, act: ActName, role: Role | None) -> StageAct:
@@ -99,6 +112,13 @@ def signing_blockers(act: StageAct | None, *, images: int, waiting: int, verifie
     if missing := images - waiting - verified:
         reasons.append(f"{_count_words(missing)} {'has' if missing == 1 else 'have'} no verdict.")
     return reasons
+
+
+def is_ready_to_sign(act: StageAct | None, *, images: int, waiting: int, verified: int) -> bool:
+    """Whether a case only waits for the signature: its stage asks for verdicts, and every image has one."""
+    if act is None or "verdicts" not in act.needs:
+        return False
+    return not signing_blockers(act, images=images, waiting=waiting, verified=verified)
 
 
 def _count_words(count: int) -> str:

@@ -10,10 +10,11 @@ from pydantic import ConfigDict, Field
 from medhub.classification.models import Prediction
 from medhub.classification.schemas import PredictionOut
 from medhub.foundation import clock
-from medhub.foundation.http import Moment, Schema, Text
+from medhub.foundation.http import Moment, Page, Schema, Text
 from medhub.records.pathway import Pathway, StageAct
-from medhub.review.models import CaseEvent, Verdict
+from medhub.review.models import CaseEvent, Verdict, verdict_etag
 from medhub.review.queries import CaseFacts, ImageFacts
+from medhub.review.rules import is_ready_to_sign
 from medhub.science.imaging.dicom.object_kinds import ShownAs
 
 ImageState = Literal["waiting", "read", "unreadable", "archived", "verified", "signed"]
@@ -98,6 +99,7 @@ class ImageRow(Schema):
     state: ImageState
     prediction: PredictionOut | None
     verdict: VerdictOut | None
+    etag: Annotated[str, Field(description="For `If-Match` of a write of the verdict.")]
 
     @classmethod
     def of(cls, facts: ImageFacts) -> ImageRow:
@@ -133,7 +135,17 @@ def image_fields(facts: ImageFacts) -> dict[str, Any]:
         "state": state,
         "prediction": PredictionOut.of(facts.prediction) if facts.prediction is not None else None,
         "verdict": VerdictOut.of(facts.verdict) if facts.verdict is not None else None,
+        "etag": verdict_etag(facts.case, facts.verdict),
     }
+
+
+class ImagePage(Page[ImageRow]):
+    """One page of a list of images."""
+
+    next_cursor: Annotated[
+        str | None,
+        Field(description="The `cursor` of the images after this page; none on the last page and with another `sort`."),
+    ] = None
 
 
 class CaseBrief(Schema):
@@ -222,6 +234,7 @@ class CaseRow(Schema):
     uncertain: int
     waiting: int
     waiting_for_me: bool
+    ready_to_sign: Annotated[bool, Field(description="Whether every image has a verdict and only the signature waits.")]
 
     @classmethod
     def of(cls, facts: CaseFacts, project: str, pathway: Pathway, mine: bool) -> CaseRow:
@@ -256,6 +269,10 @@ def case_fields(facts: CaseFacts, project: str, pathway: Pathway, mine: bool) ->
         "uncertain": facts.uncertain,
         "waiting": facts.waiting,
         "waiting_for_me": mine,
+        "ready_to_sign": not case.superseded
+        and is_ready_to_sign(
+            pathway.act(case.stage, "sign"), images=facts.images, waiting=facts.waiting, verified=facts.verified
+        ),
     }
 
 
@@ -279,6 +296,7 @@ class CaseOut(CaseRow):
     history: list[EventOut]
     allowed: Allowed
     blockers: list[str]
+    etag: Annotated[str, Field(description="For `If-Match` of a signature or correction.")]
 
 
 class SignCaseRequest(Schema):
@@ -381,6 +399,7 @@ class Dashboard(Schema):
     images: int
     unverified: int
     cases_waiting_for_me: int
+    cases_ready_to_sign: int
     cases_open: int
     cases_signed: int
     reports: int

@@ -16,6 +16,7 @@ from medhub.errors import Conflict, Invalid, NotFound
 from medhub.foundation import clock, ids
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.database import serialize_writers
+from medhub.foundation.etags import check_etag
 from medhub.foundation.events import publish
 from medhub.foundation.settings import Settings
 from medhub.records import studies
@@ -23,7 +24,10 @@ from medhub.records.models import Image, Study
 from medhub.records.pathway import get_pathway
 from medhub.review import rules
 from medhub.review.events import CaseSigned
-from medhub.review.models import Case, CaseEvent, Verdict
+from medhub.review.models import Case, CaseEvent, Verdict, case_etag, verdict_etag
+
+# What a verdict says, as its event in the history records it.
+_SAID_COLUMNS = ("label", "note", "by_id", "by", "role", "at")
 
 
 class CaseNotFound(NotFound):
@@ -130,7 +134,13 @@ def _case_for_verdict(session: Session, actor: Actor, image: Image) -> Case:
 
 
 def give_verdict(
-    session: Session, settings: Settings, actor: Actor, image_id: str, label: str, note: str | None
+    session: Session,
+    settings: Settings,
+    actor: Actor,
+    image_id: str,
+    label: str,
+    note: str | None,
+    if_match: str | None = None,
 ) -> Image:
     """Give a verdict on an image; a later one replaces it, and the history keeps both."""
     _lock_patient(session, select(Image.patient_id).where(Image.id == image_id))
@@ -138,13 +148,14 @@ def give_verdict(
     case = _case_for_verdict(session, actor, image)
     pathway = get_pathway(settings, case.pathway)
     act = rules.require_act(pathway, case.stage, "verdict", actor.roles.get(case.project_id))
-    note = note.strip() if note and note.strip() else None
+    verdict = session.get(Verdict, (case.id, image.id))
+    _check_verdict_etag(if_match, case, verdict)
+    note = rules.clean_note(note)
     prediction = classification.latest(session, [image.id]).get(image.id)
     # Without a prediction there is nothing to agree with: that counts as uncertain.
     uncertain = prediction is None or prediction.uncertain
     predicted = prediction.label if prediction is not None and not prediction.uncertain else None
     rules.check_verdict(pathway, act, label, note, uncertain=uncertain, predicted=predicted)
-    verdict = session.get(Verdict, (case.id, image.id))
     if verdict is None:
         verdict = Verdict(case_id=case.id, image_id=image.id)
         session.add(verdict)
@@ -154,19 +165,31 @@ def give_verdict(
     verdict.agrees = predicted == label
     verdict.prediction_digest = prediction.digest if prediction is not None else None
     studies.mark_verified(session, image.id, True)
-    _add_event(session, case, actor, "verdict", image.id, label=label, note=note)
+    _add_event(session, case, actor, "verdict", image.id, at=verdict.at, label=label, note=note)
     studies.record_image(session, actor, "verdict.give", image, case_id=case.id, label=label)
     session.flush()
     return image
 
 
-def withdraw_verdict(session: Session, settings: Settings, actor: Actor, image_id: str) -> Image:
-    """Withdraw the actor's own verdict while the case is not signed."""
+def _check_verdict_etag(if_match: str | None, case: Case, verdict: Verdict | None) -> None:
+    what = "Its verdict was withdrawn" if verdict is None else f"{verdict.by} gave the verdict “{verdict.label}”"
+    check_etag(
+        if_match,
+        verdict_etag(case, verdict),
+        f"{what} on this image after you opened it. Nothing was changed; compare, then decide again.",
+    )
+
+
+def withdraw_verdict(
+    session: Session, settings: Settings, actor: Actor, image_id: str, if_match: str | None = None
+) -> Image:
+    """Withdraw the actor's own verdict while the case is not signed; the verdict before it applies again."""
     _lock_patient(session, select(Image.patient_id).where(Image.id == image_id))
     image = studies.get_image(session, actor, image_id)
     case = _case_for_verdict(session, actor, image)
     rules.require_act(get_pathway(settings, case.pathway), case.stage, "verdict", actor.roles.get(case.project_id))
     verdict = session.get(Verdict, (case.id, image.id))
+    _check_verdict_etag(if_match, case, verdict)
     if verdict is None:
         raise NotFound("This image has no verdict that could be taken back.")
     if verdict.by_id != actor.user_id:
@@ -174,12 +197,40 @@ def withdraw_verdict(session: Session, settings: Settings, actor: Actor, image_i
             f"This verdict was given by {verdict.by}. Give your own verdict instead; the history keeps both.",
             action="verdict",
         )
-    session.delete(verdict)
-    studies.mark_verified(session, image.id, False)
-    _add_event(session, case, actor, "verdict taken back", image.id, label=verdict.label)
-    studies.record_image(session, actor, "verdict.take-back", image, case_id=case.id)
+    label = verdict.label
+    earlier = _verdict_before(session, case, image)
+    restored: dict[str, Any] = {}
+    if earlier is None:
+        session.delete(verdict)
+        studies.mark_verified(session, image.id, False)
+    else:
+        prediction = classification.latest(session, [image.id]).get(image.id)
+        for column, value in earlier.items():
+            setattr(verdict, column, value)
+        verdict.agrees = prediction is not None and not prediction.uncertain and prediction.label == verdict.label
+        verdict.prediction_digest = prediction.digest if prediction is not None else None
+        restored = {"restored": verdict.label}
+    _add_event(session, case, actor, "verdict taken back", image.id, label=label, **restored)
+    studies.record_image(session, actor, "verdict.take-back", image, case_id=case.id, **restored)
     session.flush()
     return image
+
+
+def _verdict_before(session: Session, case: Case, image: Image) -> dict[str, Any] | None:
+    """The columns of the verdict that the current one of a case replaced, from its history."""
+    verdicts: list[dict[str, Any]] = []
+    if case.supersedes_id is not None:  # a correction starts with the verdicts of the version before
+        signed = session.get(Verdict, (case.supersedes_id, image.id))
+        if signed is not None:
+            verdicts.append({column: getattr(signed, column) for column in _SAID_COLUMNS})
+    query = select(CaseEvent).where(CaseEvent.case_id == case.id, CaseEvent.image_id == image.id)
+    for event in session.scalars(query.order_by(CaseEvent.at, CaseEvent.id)):
+        if event.action == "verdict":
+            said = (event.detail["label"], event.detail["note"], event.by_id, event.by, event.role, event.at)
+            verdicts.append(dict(zip(_SAID_COLUMNS, said, strict=True)))
+        elif event.action == "verdict taken back" and verdicts:
+            verdicts.pop()
+    return verdicts[-2] if len(verdicts) > 1 else None
 
 
 def count_case_images(session: Session, case: Case) -> tuple[int, int, int]:
@@ -193,20 +244,23 @@ def count_case_images(session: Session, case: Case) -> tuple[int, int, int]:
     return images, waiting, verified
 
 
-def sign_case(session: Session, settings: Settings, actor: Actor, case_id: str, note: str | None) -> Case:
+def sign_case(
+    session: Session, settings: Settings, actor: Actor, case_id: str, note: str | None, if_match: str | None = None
+) -> Case:
     """Sign a case whose images all have verdicts; a signed case does not change."""
     _lock_patient(session, select(Case.patient_id).where(Case.id == case_id))
     case = get_case(session, actor, case_id)
     actor.require("case.sign", case.project_id, "case")
     pathway = get_pathway(settings, case.pathway)
     act = rules.require_act(pathway, case.stage, "sign", actor.roles.get(case.project_id))
+    _check_case_etag(session, if_match, case)
     images, waiting, verified = count_case_images(session, case)
     if missing := rules.signing_blockers(act, images=images, waiting=waiting, verified=verified):
         raise rules.CaseNotReady("The case cannot be signed yet. " + " ".join(missing), blockers=missing)
     case.signed_at = clock.now()
     case.signed_by_id, case.signed_by = actor.user_id, actor.name
     case.signed_role = actor.roles[case.project_id]
-    case.sign_note = note.strip() if note and note.strip() else None
+    case.sign_note = rules.clean_note(note)
     case.stage = act.leads_to or case.stage
     studies.lock_images(session, case.study_id)
     _add_event(session, case, actor, "signed", at=case.signed_at, note=case.sign_note)
@@ -217,7 +271,18 @@ def sign_case(session: Session, settings: Settings, actor: Actor, case_id: str, 
     return case
 
 
-def correct_case(session: Session, settings: Settings, actor: Actor, case_id: str, reason: str) -> Case:
+def _check_case_etag(session: Session, if_match: str | None, case: Case) -> None:
+    check_etag(
+        if_match,
+        case_etag(case, verdicts_of(session, case.id).values()),
+        "The verdicts or the stage of this case have changed since you opened it. "
+        "Nothing was changed; look at the case again, then decide.",
+    )
+
+
+def correct_case(
+    session: Session, settings: Settings, actor: Actor, case_id: str, reason: str, if_match: str | None = None
+) -> Case:
     """Open a new version of a signed case; the old version stays and the new one refers to it."""
     _lock_patient(session, select(Case.patient_id).where(Case.id == case_id))
     old = get_case(session, actor, case_id)
@@ -229,7 +294,9 @@ def correct_case(session: Session, settings: Settings, actor: Actor, case_id: st
     if act is None:
         raise rules.WrongStage("The case is not signed yet: change its verdicts directly.", stage=old.stage)
     rules.require_act(pathway, old.stage, "correct", actor.roles.get(old.project_id))
-    if not reason.strip():
+    _check_case_etag(session, if_match, old)
+    cleaned = rules.clean_note(reason)
+    if cleaned is None:
         raise Invalid("Say why the case is corrected.", field="reason")
     old.superseded = True
     session.flush()
@@ -243,7 +310,7 @@ def correct_case(session: Session, settings: Settings, actor: Actor, case_id: st
         stage=act.leads_to or old.stage,
         version=old.version + 1,
         supersedes_id=old.id,
-        correction_reason=reason.strip(),
+        correction_reason=cleaned,
         opened_at=clock.now(),
     )
     session.add(new)

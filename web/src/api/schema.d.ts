@@ -1159,7 +1159,7 @@ export interface paths {
         post?: never;
         /**
          * Withdraw a verdict
-         * @description Withdraw one's own verdict while the case is not signed.
+         * @description Withdraw one's own verdict while the case is not signed; the verdict before it applies again.
          */
         delete: operations["images-delete_verdict"];
         options?: never;
@@ -2459,6 +2459,11 @@ export interface components {
             display_names: {
                 [key: string]: string;
             };
+            /**
+             * Etag
+             * @description For `If-Match` of a signature or correction.
+             */
+            etag: string;
             /** History */
             history: components["schemas"]["EventOut"][];
             /** Id */
@@ -2490,6 +2495,11 @@ export interface components {
             project: string;
             /** Project Id */
             project_id: string;
+            /**
+             * Ready To Sign
+             * @description Whether every image has a verdict and only the signature waits.
+             */
+            ready_to_sign: boolean;
             /** Sign Note */
             sign_note: string | null;
             /** Signed At */
@@ -2546,6 +2556,11 @@ export interface components {
             project: string;
             /** Project Id */
             project_id: string;
+            /**
+             * Ready To Sign
+             * @description Whether every image has a verdict and only the signature waits.
+             */
+            ready_to_sign: boolean;
             /** Signed At */
             signed_at: string | null;
             /** Signed By */
@@ -2820,6 +2835,8 @@ export interface components {
         Dashboard: {
             /** Cases Open */
             cases_open: number;
+            /** Cases Ready To Sign */
+            cases_ready_to_sign: number;
             /** Cases Signed */
             cases_signed: number;
             /** Cases Waiting For Me */
@@ -3390,6 +3407,11 @@ export interface components {
         FieldOut: {
             /** Choices */
             choices: string[];
+            /**
+             * Etag
+             * @description For `If-Match` of a change.
+             */
+            etag: string;
             /** Id */
             id: string;
             /** Key */
@@ -3578,6 +3600,11 @@ export interface components {
             display_names: {
                 [key: string]: string;
             };
+            /**
+             * Etag
+             * @description For `If-Match` of a write of the verdict.
+             */
+            etag: string;
             /** Frames */
             frames: number;
             /** Height */
@@ -3636,6 +3663,25 @@ export interface components {
             width: number;
         };
         /**
+         * ImagePage
+         * @description One page of a list of images.
+         */
+        ImagePage: {
+            /** Items */
+            items: components["schemas"]["ImageRow"][];
+            /**
+             * Next Cursor
+             * @description The `cursor` of the images after this page; none on the last page and with another `sort`.
+             */
+            next_cursor?: string | null;
+            /** Page */
+            page: number;
+            /** Page Size */
+            page_size: number;
+            /** Total */
+            total: number;
+        };
+        /**
          * ImageRow
          * @description An image as lists show it.
          */
@@ -3644,6 +3690,11 @@ export interface components {
             case_id: string | null;
             /** Created At */
             created_at: string;
+            /**
+             * Etag
+             * @description For `If-Match` of a write of the verdict.
+             */
+            etag: string;
             /** Frames */
             frames: number;
             /** Height */
@@ -4196,17 +4247,6 @@ export interface components {
             /** Total */
             total: number;
         };
-        /** Page[ImageRow] */
-        Page_ImageRow_: {
-            /** Items */
-            items: components["schemas"]["ImageRow"][];
-            /** Page */
-            page: number;
-            /** Page Size */
-            page_size: number;
-            /** Total */
-            total: number;
-        };
         /** Page[PatientRow] */
         Page_PatientRow_: {
             /** Items */
@@ -4485,6 +4525,11 @@ export interface components {
             cover_id: string | null;
             /** Created At */
             created_at: string;
+            /**
+             * Etag
+             * @description For `If-Match` of a change.
+             */
+            etag: string;
             /** Fields */
             fields: {
                 [key: string]: string | number | boolean | null;
@@ -5602,6 +5647,11 @@ export interface components {
             created_at: string;
             /** Description */
             description: string;
+            /**
+             * Etag
+             * @description For `If-Match` of a change.
+             */
+            etag: string;
             /** Fields */
             fields: {
                 [key: string]: string | number | boolean | null;
@@ -7593,6 +7643,8 @@ export interface operations {
                 patient_id?: string | null;
                 /** @description Only cases that wait for the caller, or only the others. */
                 mine?: boolean | null;
+                /** @description Only cases that are ready to sign, or only the others. */
+                ready?: boolean | null;
                 /** @description Number of the page, from 1. */
                 page?: number;
                 /** @description Items on a page. */
@@ -7827,7 +7879,10 @@ export interface operations {
     "cases-correct_case": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `etag` of the state on which this write is based; if the object has changed since: 409. */
+                "If-Match"?: string | null;
+            };
             path: {
                 /** @description Id of the object. */
                 id: string;
@@ -8057,7 +8112,10 @@ export interface operations {
     "cases-sign_case": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `etag` of the state on which this write is based; if the object has changed since: 409. */
+                "If-Match"?: string | null;
+            };
             path: {
                 /** @description Id of the object. */
                 id: string;
@@ -12004,7 +12062,10 @@ export interface operations {
     "fields-change_field": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `etag` of the state on which this write is based; if the object has changed since: 409. */
+                "If-Match"?: string | null;
+            };
             path: {
                 /** @description Id of the object. */
                 id: string;
@@ -12231,6 +12292,8 @@ export interface operations {
     "images-list_images": {
         parameters: {
             query?: {
+                /** @description From `next_cursor`: the images after that page, whatever was read since. */
+                cursor?: string | null;
                 /** @description Number of the page, from 1. */
                 page?: number;
                 /** @description Items on a page. */
@@ -12262,7 +12325,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Page_ImageRow_"];
+                    "application/json": components["schemas"]["ImagePage"];
                 };
             };
             /** @description The request is not valid HTTP. */
@@ -13775,7 +13838,10 @@ export interface operations {
     "images-put_verdict": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `etag` of the state on which this write is based; if the object has changed since: 409. */
+                "If-Match"?: string | null;
+            };
             path: {
                 /** @description Id of the object. */
                 id: string;
@@ -13892,7 +13958,10 @@ export interface operations {
     "images-delete_verdict": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `etag` of the state on which this write is based; if the object has changed since: 409. */
+                "If-Match"?: string | null;
+            };
             path: {
                 /** @description Id of the object. */
                 id: string;
@@ -15393,7 +15462,10 @@ export interface operations {
     "patients-change_patient": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `etag` of the state on which this write is based; if the object has changed since: 409. */
+                "If-Match"?: string | null;
+            };
             path: {
                 /** @description Id of the object. */
                 id: string;
@@ -19093,7 +19165,10 @@ export interface operations {
     "studies-change_study": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description The `etag` of the state on which this write is based; if the object has changed since: 409. */
+                "If-Match"?: string | null;
+            };
             path: {
                 /** @description Id of the object. */
                 id: string;
