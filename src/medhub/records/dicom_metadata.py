@@ -28,6 +28,8 @@ from medhub.records.stored_files import read_header
 from medhub.science.imaging.decoding_limits import Unacceptable
 from medhub.science.imaging.rendering import dicomweb_payloads
 
+# Another number when the metadata of the same files become others: stored ones are then built again.
+_CONTENT_VERSION = "2"
 # Limits of one call to an isolated process.
 _MAX_OBJECTS = 50
 _MAX_BYTES = 32 * 1024**2
@@ -72,7 +74,8 @@ def _images(session: Session, series_id: str) -> list[tuple[str, str, str]]:
 
 
 def _digest(images: Iterable[tuple[str, str, str]]) -> str:
-    return hashlib.sha256("\n".join(" ".join(image) for image in images).encode()).hexdigest()
+    lines = (_CONTENT_VERSION, *(" ".join(image) for image in images))
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _read_metadata(app: AppContext, digest: str, images: Sequence[tuple[str, str, str]]) -> SeriesMetadata | None:
