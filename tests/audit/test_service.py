@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+import time
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.exc import DataError
 from structlog.testing import capture_logs
 
 from medhub.audit import service
@@ -305,3 +308,28 @@ def test_entries_are_found_by_what_is_asked(app: AppContext) -> None:
         rows, total = service.list_entries(session, EntryFilter(frozenset({"p"}), frozenset({"u1"})), offset=1, limit=1)
         assert ([row.seq for row in rows], total) == ([2], 3)
         assert service.list_actions(session) == ["account.sign-in", "image.view", "patient.read"]
+
+
+def test_an_act_that_the_database_refuses_fails_alone(app: AppContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Readers that share a batch with it get their answers."""
+    written = service.append
+    refused: list[str] = []
+
+    def append_slowly(session: Any, acts: Any) -> None:
+        time.sleep(0.1)  # the others wait meanwhile, and share the next batch
+        if any(act.action == "broken" for act in acts):
+            raise DataError("INSERT", None, ValueError())
+        written(session, acts)
+
+    monkeypatch.setattr(service, "append", append_slowly)
+
+    def read_numbered(number: int) -> None:
+        try:
+            read(app, "broken" if number == 3 else f"read {number}")
+        except Unavailable:
+            refused.append(str(number))
+
+    together(*(partial(read_numbered, number) for number in range(8)))
+    assert refused == ["3"]
+    assert sorted(entry.action for entry in entries(app)) == [f"read {n}" for n in range(8) if n != 3]
+    assert walk(app).broken_at is None

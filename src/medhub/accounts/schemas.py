@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 
 from medhub.accounts.models import User
 from medhub.accounts.permissions import PERMISSIONS, Role, permitted_actions
-from medhub.foundation.http import Id, Line, Moment, Schema, Text
+from medhub.foundation.http import IdOrName, Line, Moment, Schema, Text
 
 Email = Annotated[Text, Field(min_length=3, max_length=254, examples=["technologist@example.org"])]
 Password = Annotated[Text, Field(min_length=1, max_length=256, examples=["correct horse battery staple"])]
@@ -123,8 +123,10 @@ class UserCreate(Schema):
     email: Email
     name: Line
     role: Role
-    project_id: Annotated[Id | None, Field(description="Id or name; optional for people with a single project.")] = None
-    project: Annotated[Id | None, Field(description="The same as project_id.")] = None
+    project_id: Annotated[
+        IdOrName | None, Field(description="Id or name; optional for people with a single project.")
+    ] = None
+    project: Annotated[IdOrName | None, Field(description="The same as project_id.")] = None
     password: Annotated[
         Text | None,
         Field(min_length=12, max_length=256, description="If omitted, Medhub generates one and shows it once."),
@@ -139,7 +141,7 @@ class UserChange(Schema):
     active: bool | None = None
     password: Annotated[Text, Field(min_length=12, max_length=256)] | None = None
     role: Role | None = None
-    project_id: Id | None = None
+    project_id: IdOrName | None = None
 
 
 class RoleChange(Schema):

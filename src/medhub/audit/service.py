@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import String, func, insert, select
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from medhub.audit.chain import GENESIS, ChainCheck, check_chain, entry_hash
 from medhub.audit.models import AuditEntry
-from medhub.errors import Unavailable
+from medhub.errors import Invalid, Unavailable
 from medhub.foundation import clock, pagination
-from medhub.foundation.database import Database, after_reading, before_commit
+from medhub.foundation.database import Database, after_reading, before_commit, is_storable
 from medhub.foundation.logging import get_logger
 
 log = get_logger()
@@ -31,6 +32,11 @@ log = get_logger()
 _CHAIN_LOCK = 0x6D656468
 _LAST = "SELECT seq, hash FROM audit_entries ORDER BY seq DESC LIMIT 1"
 _WAIT_S = 30.0
+_COLUMN_LENGTHS = {
+    column.name: column.type.length
+    for column in AuditEntry.__table__.columns
+    if isinstance(column.type, String) and column.type.length and column.name not in {"previous_hash", "hash"}
+}
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,14 @@ class AuditAct:
 
 
 def record(session: Session, act: AuditAct) -> None:
-    """Record an act in the session."""
+    """Record an act in the session.
+
+    Raises
+    ------
+    Invalid
+        A text is longer than its column, or cannot be stored; other acts are not affected.
+    """
+    _check(act)
     pending: list[AuditAct] = session.info.setdefault("audit", [])
     pending.append(act)
     if len(pending) > 1:
@@ -60,6 +73,29 @@ def record(session: Session, act: AuditAct) -> None:
     else:
         recorder: Recorder = session.info["recorder"]
         after_reading(session, lambda: recorder.record(session.info.pop("audit")))
+
+
+def _check(act: AuditAct) -> None:
+    """Refuse values that the table cannot hold."""
+    for name, most in _COLUMN_LENGTHS.items():
+        value = getattr(act, name)
+        if value is not None and len(value) > most:
+            raise Invalid(f"The value of {name} has more than {most} characters.", field=name)
+    if not all(is_storable(text) for text in _texts(vars(act))):
+        raise Invalid("A value contains the character NUL, or is not valid Unicode.")
+
+
+def _texts(value: object) -> Iterator[str]:
+    """All texts in a value of JSON."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, content in value.items():
+            yield str(key)
+            yield from _texts(content)
+    elif isinstance(value, list | tuple):
+        for content in value:
+            yield from _texts(content)
 
 
 def append(session: Session, acts: Sequence[AuditAct]) -> None:
@@ -118,13 +154,7 @@ class Recorder:
         with self._lock:
             batch = list(self._queue)
             self._queue.clear()
-        error: Exception | None = None
-        try:
-            with self._database_of().writing(durable=False) as session:
-                append(session, [act for recording in batch for act in recording.acts])
-        except Exception as failure:
-            error = failure
-            log.error("audit.not_written", error=type(failure).__name__, acts=len(batch))
+        self._write(batch)
         with self._lock:
             # The first of the callers that arrived meanwhile becomes the next writer, so that this one can return.
             self._has_writer = bool(self._queue)
@@ -132,9 +162,23 @@ class Recorder:
                 self._queue[0].is_writer = True
                 self._queue[0].ready.set()
         for recording in batch:
-            recording.error = error
             if recording is not writer:
                 recording.ready.set()
+
+    def _write(self, batch: Sequence[_Recording]) -> None:
+        """Write the acts of a batch; after a failure that an act may have caused, those of each reader alone."""
+        try:
+            with self._database_of().writing(durable=False) as session:
+                append(session, [act for recording in batch for act in recording.acts])
+        except Exception as failure:
+            log.error("audit.not_written", error=type(failure).__name__, acts=len(batch))
+            # A database that does not answer would fail once for each of them.
+            if len(batch) > 1 and not isinstance(failure, OperationalError | Unavailable):
+                for recording in batch:
+                    self._write([recording])
+            else:
+                for recording in batch:
+                    recording.error = failure
 
 
 @dataclass(eq=False)

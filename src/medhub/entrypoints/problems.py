@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError
 from starlette.exceptions import HTTPException
 
 from medhub.accounts.access import Call
@@ -167,6 +167,12 @@ def _handle_database_error(request: Request, error: Exception) -> JSONResponse:
     )
 
 
+def _handle_data_error(request: Request, error: Exception) -> JSONResponse:
+    """A value that the database cannot store and no earlier check refused."""
+    log.error("http.value_refused", error=type(error).__name__, path=_route_path(request))
+    return problem(422, Invalid.title, "A value is too long, too large, or cannot be stored.", Invalid.code)
+
+
 def _handle_unexpected_error(request: Request, error: Exception) -> JSONResponse:
     # The text of an unexpected exception may contain data of a file or a person: only its type is logged.
     number = new_id()
@@ -195,4 +201,5 @@ def install(web_app: FastAPI) -> None:
     web_app.add_exception_handler(RequestValidationError, _handle_validation_error)
     web_app.add_exception_handler(HTTPException, _handle_http_error)
     web_app.add_exception_handler(OperationalError, _handle_database_error)
+    web_app.add_exception_handler(DataError, _handle_data_error)
     web_app.add_exception_handler(Exception, _handle_unexpected_error)

@@ -12,7 +12,7 @@ from medhub.export.formats import FormatName
 from medhub.export.models import Export
 from medhub.export.selection import SelectionKind
 from medhub.export.service import ClearScope, PictureType
-from medhub.foundation.http import Id, Line, Moment, Schema, Text
+from medhub.foundation.http import Id, IdOrName, Line, Moment, Schema, Text
 
 State = Literal["waiting", "looking", "blocked", "packing", "ready", "expired", "erased", "failed", "destroyed"]
 Note = Annotated[Text, Field(min_length=3, max_length=2000)]
@@ -30,7 +30,7 @@ class ExportCreate(Schema):
         }
     )
 
-    project_id: Id | None = None
+    project_id: IdOrName | None = None
     form: Annotated[FormatName, Field(description="DICOM files, pictures with their labels, or metadata only.")]
     picture: Annotated[PictureType | None, Field(description="Picture type of a data set for training.")] = None
     selection: Annotated[

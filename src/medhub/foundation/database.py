@@ -11,18 +11,32 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from functools import lru_cache
+from itertools import chain
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, BigInteger, DateTime, Integer, MetaData, create_engine, event, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Insert,
+    Integer,
+    MetaData,
+    String,
+    Update,
+    create_engine,
+    event,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Connection, Dialect, Engine
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 from sqlalchemy.types import TypeDecorator
 
-from medhub.errors import Unavailable
+from medhub.errors import Invalid, Unavailable
 
 LOCK_TIMEOUT_S = 30
 
@@ -78,6 +92,7 @@ class Database:
     def __init__(self, url: str, *, info: Mapping[str, object] | None = None, pool_size: int = 20) -> None:
         self.is_sqlite = url.startswith("sqlite")
         self.engine = _create_engine(url, pool_size, is_sqlite=self.is_sqlite)
+        event.listen(self.engine, "before_execute", _check_lengths)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False, autoflush=True)
         self._info = dict(info or {})
         # The SQLite writers of this process wait here in order, instead of polling the lock of the file.
@@ -158,6 +173,15 @@ class Database:
         self.engine.dispose()
 
 
+def is_storable(text: str) -> bool:
+    """Whether both databases can store a text: PostgreSQL has no NUL, and lone surrogates are not characters."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\x00" not in text
+
+
 def serialize_writers(session: Session, key: str) -> None:
     """Hold a lock until the end of the transaction; writing transactions with the same key run one after the other.
 
@@ -186,6 +210,38 @@ def after_reading(session: Session, callback: Callable[[], None]) -> None:
 
 def _lower(text: object) -> object:
     return text.lower() if isinstance(text, str) else text
+
+
+def _check_lengths(
+    _connection: Connection, statement: object, many: Sequence[Mapping[str, Any]], single: Mapping[str, Any], _: object
+) -> None:
+    """Refuse texts longer than their columns, which PostgreSQL would not store and SQLite would not notice."""
+    if not isinstance(statement, Insert | Update):
+        return
+    lengths = _column_lengths(statement.table)
+    for key, value in _values_of(statement, (*many, single)):
+        most = lengths.get(key) if isinstance(value, str) else None
+        if most is not None and len(value) > most:
+            raise Invalid(f"The value of {key} has more than {most} characters.", field=key)
+
+
+@lru_cache(maxsize=256)
+def _column_lengths(table: Any) -> dict[str, int]:
+    return {
+        column.key: column.type.length
+        for column in getattr(table, "columns", ())
+        if isinstance(column.type, String) and column.type.length is not None
+    }
+
+
+def _values_of(statement: Insert | Update, parameters: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """The values of a statement with their columns: its parameters, and the values that it contains itself."""
+    for row in parameters:
+        yield from row.items()
+    contained: Iterable[Any] = (statement._values or {}, *chain.from_iterable(statement._multi_values))
+    for row in contained:
+        for column, value in row.items():
+            yield getattr(column, "key", column), getattr(value, "value", value)
 
 
 def _to_json(value: object) -> str:

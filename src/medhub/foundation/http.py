@@ -29,7 +29,9 @@ def _printable(text: str) -> str:
 
 Text = Annotated[str, AfterValidator(_printable)]
 Line = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
-Id = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_printable)]
+# As long as the columns of ids; the ids of Medhub have 32 hexadecimal digits.
+Id = Annotated[str, Field(min_length=1, max_length=32), AfterValidator(_printable)]
+IdOrName = Line
 IfMatch = Annotated[
     str | None,
     Header(

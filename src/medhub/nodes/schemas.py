@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from medhub.foundation.http import Id, Moment, Schema, Text
+from medhub.foundation.http import IdOrName, Moment, Schema, Text
 from medhub.nodes.models import DicomNode
 
 Title = Annotated[Text, Field(min_length=1, max_length=16, description="An AE title.", examples=["CT_ROOM_2"])]
@@ -40,7 +40,7 @@ class DicomNodeOut(Schema):
 class DicomNodeCreate(Schema):
     """A DICOM node to register with a project."""
 
-    project_id: Annotated[Id | None, Field(description="Optional for members of a single project.")] = None
+    project_id: Annotated[IdOrName | None, Field(description="Optional for members of a single project.")] = None
     ae_title: Annotated[Title, Field(description="AE title of the node.")]
     called_ae: Annotated[
         Title | None, Field(description="Our AE title that the node calls; by default that of the installation.")

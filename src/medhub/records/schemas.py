@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from medhub.foundation import clock
-from medhub.foundation.http import Id, Moment, Schema, Text
+from medhub.foundation.http import Id, IdOrName, Moment, Schema, Text
 from medhub.records.field_values import Kind, Subject
 from medhub.records.models import Patient
 from medhub.records.series_service import SeriesFacts
@@ -63,7 +63,7 @@ class PatientCreate(Schema):
         }
     )
 
-    project_id: Id | None = None
+    project_id: IdOrName | None = None
     sex: Sex = "U"
     birth_year: Annotated[int, Field(ge=1000, le=9999)] | None = None
     fields: FieldValues = Field(default_factory=dict)
@@ -184,7 +184,7 @@ class FieldCreate(Schema):
         }
     )
 
-    project_id: Id | None = None
+    project_id: IdOrName | None = None
     subject: Subject
     key: Annotated[Text, Field(min_length=1, max_length=40)]
     label: Annotated[Text, Field(min_length=1, max_length=100)]

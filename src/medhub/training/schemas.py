@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from medhub.foundation.http import Id, Line, Moment, Schema, Text
+from medhub.foundation.http import Id, IdOrName, Line, Moment, Schema, Text
 from medhub.training import dataset_contents
 from medhub.training.datasets import RowFacts
 from medhub.training.models import DataSet, TrainingRun
@@ -19,7 +19,7 @@ State = Literal["waiting", "running", "stopped", "failed", "done"]
 class DataSetCreate(Schema):
     """Which signed verdicts become a version; the name is the pathway's if not given."""
 
-    project_id: Id | None = None
+    project_id: IdOrName | None = None
     pathway: Annotated[Line, Field(examples=["smear-review"])]
     name: Annotated[Text, Field(min_length=1, max_length=100)] | None = None
 
