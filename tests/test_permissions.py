@@ -212,6 +212,11 @@ TABLE: dict[str, str] = {
                                                      "403 200 200 200 200 200 200 | 403 404 404 404 404 404 404 | 401",
     "GET /dicom-web/studies/{study}/series/{series}/instances/{instance}/rendered":
                                                      "403 200 200 200 200 200 200 | 403 404 404 404 404 404 404 | 401",
+    "GET /dicom-web/studies/{study}/rendered":       "403 200 200 200 200 200 200 | 403 404 404 404 404 404 404 | 401",
+    "GET /dicom-web/studies/{study}/series/{series}/rendered":
+                                                     "403 200 200 200 200 200 200 | 403 404 404 404 404 404 404 | 401",
+    "GET /dicom-web/wado":                           "403 200 200 200 200 200 200 | 403 404 404 404 404 404 404 | 401",
+    "GET /wado":                                     "403 200 200 200 200 200 200 | 403 404 404 404 404 404 404 | 401",
     "GET /dicom-web/studies/{study}/thumbnail":      "403 200 200 200 200 200 200 | 403 404 404 404 404 404 404 | 401",
     "GET /dicom-web/studies/{study}/series/{series}/thumbnail":
                                                      "403 200 200 200 200 200 200 | 403 404 404 404 404 404 404 | 401",

@@ -48,6 +48,7 @@ from tests.factories.cts import ct
 from tests.factories.images import in_doubt, photograph
 from tests.factories.servers import small_ct, written
 
+WADO_QUERY = "requestType=WADO&studyUID={w.uids[0]}&seriesUID={w.uids[1]}&objectUID={w.uids[2]}"
 COLORED = ("tiny", "second")
 LEVELS = ("studies", "series", "instances")
 
@@ -788,6 +789,12 @@ CALLS: dict[str, Maker] = {
     "GET /dicom-web/studies/{study}/series/{series}/instances/{instance}/rendered": _at(
         "/dicom-web/studies/{w.uids[0]}/series/{w.uids[1]}/instances/{w.uids[2]}/rendered"
     ),
+    "GET /dicom-web/studies/{study}/rendered": _at("/dicom-web/studies/{w.uids[0]}/rendered"),
+    "GET /dicom-web/studies/{study}/series/{series}/rendered": _at(
+        "/dicom-web/studies/{w.uids[0]}/series/{w.uids[1]}/rendered"
+    ),
+    "GET /dicom-web/wado": _at(f"/dicom-web/wado?{WADO_QUERY}"),
+    "GET /wado": _at(f"/wado?{WADO_QUERY}&contentType=application/dicom"),
     "GET /dicom-web/studies/{study}/thumbnail": _at("/dicom-web/studies/{w.uids[0]}/thumbnail"),
     "GET /dicom-web/studies/{study}/series/{series}/thumbnail": _at(
         "/dicom-web/studies/{w.uids[0]}/series/{w.uids[1]}/thumbnail"

@@ -26,6 +26,7 @@ from medhub.entrypoints.dicomweb.qido import searching
 from medhub.entrypoints.dicomweb.stow import storing
 from medhub.entrypoints.dicomweb.wado import retrieving
 from medhub.entrypoints.dicomweb.wado_rendered import rendering
+from medhub.entrypoints.dicomweb.wado_uri import by_address
 from medhub.entrypoints.flow import failure_handlers, job_handlers
 from medhub.entrypoints.http_methods import CrossOrigin, HttpMethods
 from medhub.entrypoints.middleware import BodyLimit, SecurityHeaders
@@ -77,6 +78,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     searching,
     retrieving,
     rendering,
+    by_address,
     storing,
     deleting,
 )

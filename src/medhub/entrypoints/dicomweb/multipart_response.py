@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from anyio import to_thread
 from fastapi import Response
@@ -14,7 +14,16 @@ from starlette.types import Receive, Scope, Send
 
 from medhub.foundation.file_responses import CHUNK_BYTES, FileRange
 
-Source = Sequence[FileRange] | bytes | Callable[[], bytes]
+
+@dataclass(frozen=True)
+class TypedContent:
+    """Content with its media type, where that is known only when it is made."""
+
+    media_type: str
+    content: bytes
+
+
+Source = Sequence[FileRange] | bytes | Callable[[], "bytes | TypedContent"]
 """Pieces of files, bytes, or what makes them when they are due."""
 
 
@@ -41,13 +50,15 @@ class PartsResponse(Response):
         self, parts: Sequence[ResponsePart], media_type: str, *, headers: Mapping[str, str] | None = None
     ) -> None:
         boundary = uuid.uuid4().hex
-        self._parts = [(_head(boundary, part), part) for part in parts]
+        self._boundary, self._parts = boundary, parts
         self._end = f"\r\n--{boundary}--\r\n".encode()
         lengths = [part.length for part in parts]
         known = [length for length in lengths if length is not None]
         more = dict(headers or {})
         if len(known) == len(lengths):
-            more["Content-Length"] = str(sum(known) + sum(len(head) for head, _ in self._parts) + len(self._end))
+            more["Content-Length"] = str(
+                sum(known) + sum(len(_head(boundary, part)) for part in parts) + len(self._end)
+            )
         super().__init__(
             headers={"Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff", **more},
             media_type=f'multipart/related; type="{media_type}"; boundary={boundary}',
@@ -58,9 +69,17 @@ class PartsResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send part after part; each piece waits until the one before it has left."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        for head, part in self._parts:
-            await send({"type": "http.response.body", "body": head, "more_body": True})
-            await _send_source(part.source, send)
+        for part in self._parts:
+            current = part
+            if callable(part.source):
+                content = await to_thread.run_sync(part.source)
+                current = (
+                    replace(part, source=content)
+                    if isinstance(content, bytes)
+                    else replace(part, media_type=content.media_type, source=content.content)
+                )
+            await send({"type": "http.response.body", "body": _head(self._boundary, current), "more_body": True})
+            await _send_source(current.source, send)
         await send({"type": "http.response.body", "body": self._end})
 
 
@@ -70,10 +89,11 @@ def _head(boundary: str, part: ResponsePart) -> bytes:
 
 
 async def _send_source(source: Source, send: Send) -> None:
-    if isinstance(source, bytes) or callable(source):
-        data = source if isinstance(source, bytes) else await to_thread.run_sync(source)
-        await send({"type": "http.response.body", "body": data, "more_body": True})
+    if isinstance(source, bytes):
+        await send({"type": "http.response.body", "body": source, "more_body": True})
         return
+    if callable(source):
+        raise TypeError("the content is not made yet")
     for span in source:
         descriptor = os.open(span.path, os.O_RDONLY | os.O_CLOEXEC)
         try:

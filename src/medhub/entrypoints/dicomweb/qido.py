@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 
 from medhub.accounts.access import Call, allow
 from medhub.entrypoints.dicomweb.content_negotiation import choose
+from medhub.entrypoints.dicomweb.included_attributes import add_stored_attributes
 from medhub.entrypoints.dicomweb.project_paths import PREFIX, Uid, projects_of, root_of
 from medhub.ingest.models import IngestSettings
 from medhub.records.dicom_search import search
@@ -152,6 +153,9 @@ def _search(request: Request, call: Call, level: Level, within: dict[str, str], 
         return Response(status_code=204, headers=headers)
     root = root_of(request)
     body = _describe_matches(results.matches, level, root)
+    unindexed = [keyword for keyword in search_request.include if keyword not in results.matches[0]]
+    if unindexed:
+        add_stored_attributes(call.app, projects, body, unindexed, root)
     return Response(json.dumps(body, separators=(",", ":"), ensure_ascii=False), media_type=media_type, headers=headers)
 
 

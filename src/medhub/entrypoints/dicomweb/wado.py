@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -11,18 +12,20 @@ from fastapi import APIRouter, Path, Request, Response
 from starlette.exceptions import HTTPException
 
 from medhub.accounts.access import Call, allow
-from medhub.entrypoints.dicomweb.content_negotiation import Accepted, accepted, choose, not_acceptable
-from medhub.entrypoints.dicomweb.multipart_response import PartsResponse, ResponsePart
+from medhub.entrypoints.dicomweb.byte_ranges import content_response, file_response
+from medhub.entrypoints.dicomweb.content_negotiation import accepted, choose, not_acceptable
+from medhub.entrypoints.dicomweb.multipart_response import PartsResponse, ResponsePart, TypedContent
+from medhub.entrypoints.dicomweb.native_xml import DICOM_XML, native_model
 from medhub.entrypoints.dicomweb.project_paths import PREFIX, NothingThere, Uid, root_of
 from medhub.entrypoints.dicomweb.qido import JSON_FORMS
 from medhub.entrypoints.dicomweb.stored_instances import StoredInstance, read_instance, read_instances
 from medhub.errors import MedhubError
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.file_responses import FileRange
-from medhub.foundation.http_caching import cacheable_file_response
 from medhub.records import stored_files
 from medhub.records.dicom_metadata import series_metadata
 from medhub.science.imaging.rendering import dicomweb_payloads
+from medhub.science.imaging.rendering.lossless_transcoding import LOSSLESS_SYNTAXES, transcode_lossless
 
 retrieving = APIRouter(prefix=PREFIX, tags=["dicomweb"], include_in_schema=False)
 
@@ -63,57 +66,111 @@ def _objects(
     for form in accepted(request):
         if not form.allows(DICOM):
             continue
-        single = not form.multipart and form.media_type == DICOM
-        if single and len(instances) > 1:
+        if not form.multipart and form.media_type == DICOM:
+            if len(instances) > 1:
+                continue
+            response = single_object(request, call.app, instances[0], form.transfer_syntax, root)
+            if response is not None:
+                return response
             continue
-        parts = _object_parts(call.app, instances, form, root)
-        if parts is None:
-            continue
-        if not single:
+        parts = _object_parts(call.app, instances, form.transfer_syntax, root)
+        if parts is not None:
             return PartsResponse(parts, DICOM, headers={"Vary": "Accept"})
-        (part,) = parts
-        if callable(part.source):
-            return Response(part.source(), media_type=part.media_type, headers={"Vary": "Accept"})
-        response = cacheable_file_response(f"{instances[0].image.blob[:32]}-object", part.source[0], part.media_type)  # type: ignore[arg-type]
-        response.headers["Vary"] = "Accept"
-        return response
     raise not_acceptable(
         [f'multipart/related; type="{DICOM}"; transfer-syntax=*', f'multipart/related; type="{DICOM}"']
     )
 
 
+def single_object(
+    request: Request, app: AppContext, instance: StoredInstance, wanted: str | None, root: str
+) -> Response | None:
+    """One file; ``None`` where it cannot be had in the wanted transfer syntax."""
+    parts = _object_parts(app, [instance], wanted, root)
+    if parts is None:
+        return None
+    (part,) = parts
+    if isinstance(part.source, bytes):
+        return Response(part.source, media_type=part.media_type, headers={"Vary": "Accept"})
+    if callable(part.source):
+        result = part.source()
+        content, media_type = (
+            (result, part.media_type) if isinstance(result, bytes) else (result.content, result.media_type)
+        )
+        return Response(content, media_type=media_type, headers={"Vary": "Accept"})
+    return file_response(request, f"{instance.image.blob[:32]}-object", part.source[0], part.media_type)
+
+
 def _object_parts(
-    app: AppContext, instances: Sequence[StoredInstance], form: Accepted, root: str
+    app: AppContext, instances: Sequence[StoredInstance], wanted: str | None, root: str
 ) -> list[ResponsePart] | None:
-    """The files as they are stored, or with decoded pixels; ``None`` where they are in no syntax that is wanted."""
+    """The files as they are stored, decoded or transcoded; ``None`` where they cannot be had in the wanted syntax.
+
+    Of several objects those without pixels have no compressed form, and are sent as they are stored.
+    """
     parts = []
+    transcoded = False
     for instance in instances:
-        syntax = instance.image.transfer_syntax_uid
-        if form.transfer_syntax in {"*", syntax} or syntax == EXPLICIT or instance.image.frames == 0:
-            if form.transfer_syntax not in {None, "*", syntax}:
-                return None
-            source: Any = [FileRange.of_file(app.blobs.path(instance.image.blob))]
-        elif form.transfer_syntax in {None, EXPLICIT}:
-            source, syntax = _DecodedFile(app, instance.image.blob), EXPLICIT
+        syntax, blob = instance.image.transfer_syntax_uid, instance.image.blob
+        has_pixels = instance.image.frames > 0
+        as_stored = wanted in {"*", syntax} or (wanted is None and (syntax == EXPLICIT or not has_pixels))
+        if not as_stored and wanted in LOSSLESS_SYNTAXES and not has_pixels and len(instances) > 1:
+            as_stored = True
+        source: Any
+        if as_stored:
+            source = [FileRange.of_file(app.blobs.path(blob))]
+        elif wanted in {None, EXPLICIT} and has_pixels:
+            source, syntax = _DecodedFile(app, blob, syntax), EXPLICIT
+        elif wanted in LOSSLESS_SYNTAXES and has_pixels:
+            source = _TranscodedFile(app, blob, syntax, str(wanted))
+            syntax = str(wanted)
+            if not transcoded:  # what cannot be made is refused before anything is sent
+                transcoded = True
+                result = source()
+                if isinstance(result, TypedContent):
+                    return None
+                source = result
         else:
             return None
-        parts.append(ResponsePart(f"{DICOM};transfer-syntax={syntax}", instance.address(root), source))
-    return parts
+        parts.append(ResponsePart(_dicom_type(syntax), instance.address(root), source))
+    return parts if transcoded or wanted not in LOSSLESS_SYNTAXES or _all_stored(instances, wanted) else None
+
+
+def _all_stored(instances: Sequence[StoredInstance], wanted: str | None) -> bool:
+    return any(instance.image.transfer_syntax_uid == wanted for instance in instances)
+
+
+def _dicom_type(syntax: str) -> str:
+    return f"{DICOM};transfer-syntax={syntax}"
 
 
 class _DecodedFile:
     """A stored file with decoded pixels, made when it is due; one that cannot be decoded is sent as it is stored."""
 
-    def __init__(self, app: AppContext, digest: str) -> None:
+    def __init__(self, app: AppContext, digest: str, stored_syntax: str) -> None:
         self._app = app
         self._digest = digest
+        self._stored_syntax = stored_syntax
 
-    def __call__(self) -> bytes:
+    def __call__(self) -> bytes | TypedContent:
         data = self._app.blobs.get(self._digest)
         try:
-            return self._app.isolation.run(dicomweb_payloads.explicit, data)
-        except MedhubError:  # an object less would be noticed by nobody; the file itself says its syntax
-            return data
+            return self._convert(data)
+        except MedhubError:  # an object less would be noticed by nobody; the part says its syntax
+            return TypedContent(_dicom_type(self._stored_syntax), data)
+
+    def _convert(self, data: bytes) -> bytes:
+        return self._app.isolation.run(dicomweb_payloads.explicit, data)
+
+
+class _TranscodedFile(_DecodedFile):
+    """A stored file in another lossless transfer syntax, made when it is due."""
+
+    def __init__(self, app: AppContext, digest: str, stored_syntax: str, wanted: str) -> None:
+        super().__init__(app, digest, stored_syntax)
+        self._wanted = wanted
+
+    def _convert(self, data: bytes) -> bytes:
+        return self._app.isolation.run(transcode_lossless, data, self._wanted)
 
 
 @retrieving.get("/studies/{study}/metadata", summary="Attributes of a study", response_class=Response)
@@ -145,7 +202,7 @@ def retrieve_instance_metadata(
 def _metadata(
     request: Request, call: Call, study: str, series: str | None = None, instance: str | None = None
 ) -> Response:
-    media_type = choose(request, JSON_FORMS)
+    media_type = choose_json_or_xml(request)
     instances = read_instances(request, call, "metadata", study, series, instance)
     root = root_of(request)
     lines: list[bytes] = []
@@ -155,8 +212,34 @@ def _metadata(
         address = f'"BulkDataURI":"{root}/studies/{study}/series/{series_uid}/'.encode()
         selected = metadata.lines if instance is None else [metadata.find_object(instance) or b"{}"]
         lines += [line.replace(f'"BulkDataURI":"{dicomweb_payloads.BULK}/'.encode(), address) for line in selected]
+    if media_type == DICOM_XML:
+        parts = [
+            ResponsePart(DICOM_XML, f"{stored.address(root)}/metadata", _XmlDocument(line))
+            for stored, line in zip(instances, lines, strict=True)
+        ]
+        return PartsResponse(parts, DICOM_XML, headers={"Cache-Control": "no-store", "Vary": "Accept"})
     content = b"[" + b",".join(lines) + b"]"
     return Response(content, media_type=media_type, headers={"Cache-Control": "no-store", "Vary": "Accept"})
+
+
+class _XmlDocument:
+    """The XML of a line of DICOM JSON, made when it is due."""
+
+    def __init__(self, line: bytes) -> None:
+        self._line = line
+
+    def __call__(self) -> bytes:
+        return native_model(json.loads(self._line))
+
+
+def choose_json_or_xml(request: Request) -> str:
+    """The form of metadata: JSON, or XML, which is always multipart (PS3.18, 8.7.3)."""
+    for form in accepted(request):
+        if form.multipart and form.media_type == DICOM_XML:
+            return DICOM_XML
+        if any(not form.multipart and form.allows(media_type) for media_type in JSON_FORMS):
+            return choose(request, JSON_FORMS)
+    raise not_acceptable([*JSON_FORMS, f'multipart/related; type="{DICOM_XML}"'])
 
 
 @retrieving.get(
@@ -184,9 +267,12 @@ def retrieve_bulk_data(
         parts = [ResponsePart(OCTETS, f"{address}/bulkdata/{path}", source) for source in sources]
         return PartsResponse(parts, OCTETS, headers={"Vary": "Accept"})
     (source,) = sources
+    etag = f"{stored.image.blob[:32]}-{path}"
     if isinstance(source, bytes):
-        return Response(source, media_type=OCTETS, headers={"Cache-Control": "private, no-cache", "Vary": "Accept"})
-    return cacheable_file_response(f"{stored.image.blob[:32]}-{path}", source[0], OCTETS)
+        return content_response(request, etag, source, OCTETS)
+    if len(source) == 1:
+        return file_response(request, etag, source[0], OCTETS)
+    return PartsResponse([ResponsePart(OCTETS, f"{address}/bulkdata/{path}", source)], OCTETS)
 
 
 def _read_bulk_data(app: AppContext, stored: StoredInstance, path: str) -> list[Any]:

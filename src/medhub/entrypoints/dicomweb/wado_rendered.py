@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from typing import Annotated, Any, cast
@@ -13,10 +14,11 @@ from starlette.exceptions import HTTPException
 
 from medhub.accounts.access import Call, allow
 from medhub.entrypoints.dicomweb.content_negotiation import Accepted, accepted, choose, not_acceptable
-from medhub.entrypoints.dicomweb.multipart_response import PartsResponse, ResponsePart
-from medhub.entrypoints.dicomweb.project_paths import PREFIX, NothingThere, Uid
+from medhub.entrypoints.dicomweb.multipart_response import PartsResponse, ResponsePart, TypedContent
+from medhub.entrypoints.dicomweb.project_paths import PREFIX, NothingThere, Uid, root_of
 from medhub.entrypoints.dicomweb.stored_instances import StoredInstance, read_instance, read_instances
 from medhub.entrypoints.dicomweb.wado import EXPLICIT, OCTETS
+from medhub.errors import MedhubError
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.http_caching import cacheable_response, is_unchanged
 from medhub.science.imaging.decoding_limits import Unacceptable
@@ -153,7 +155,7 @@ def render_instance(
 ) -> Response:
     """The first frame as a picture, by window, viewport and quality."""
     stored, _ = read_instance(request, call, "rendered", study, series, instance)
-    return _render_response(request, call, stored, 1, _parse_view(request))
+    return picture_response(request, call, stored, 1, _parse_view(request))
 
 
 @rendering.get(f"{_INSTANCE}/frames/{{number}}/rendered", summary="A picture of a frame", response_class=Response)
@@ -167,7 +169,66 @@ def render_frame(
 ) -> Response:
     """One frame as a picture."""
     stored, _ = read_instance(request, call, "rendered", study, series, instance)
-    return _render_response(request, call, stored, int(number), _parse_view(request))
+    return picture_response(request, call, stored, int(number), _parse_view(request))
+
+
+@rendering.get("/studies/{study}/rendered", summary="Pictures of a study", response_class=Response)
+def render_study(request: Request, call: Annotated[Call, allow("image.read")], study: Uid) -> Response:
+    """The frames of all images of a study as pictures."""
+    return _render_instances(request, call, study)
+
+
+@rendering.get("/studies/{study}/series/{series}/rendered", summary="Pictures of a series", response_class=Response)
+def render_series(request: Request, call: Annotated[Call, allow("image.read")], study: Uid, series: Uid) -> Response:
+    """The frames of all images of a series as pictures."""
+    return _render_instances(request, call, study, series)
+
+
+def _render_instances(request: Request, call: Call, study: str, series: str | None = None) -> Response:
+    """A multipart message with a picture for each frame; objects without pixels have none."""
+    media_type = _choose_picture_type(request)
+    view = _parse_view(request, form=PICTURES[media_type])
+    instances = read_instances(request, call, "rendered", study, series)
+    frames = [(stored, number) for stored in instances for number in range(1, stored.image.frames + 1)]
+    if not frames:
+        raise HTTPException(406, "These objects have no pixels that could be shown. Retrieve them, or their metadata.")
+    if len(frames) > MOST_FRAMES:
+        raise HTTPException(
+            400,
+            f"These are {len(frames)} pictures; at most {MOST_FRAMES} are sent at once. Name a series.",
+        )
+    root = root_of(request)
+    parts = [
+        ResponsePart(
+            media_type,
+            f"{stored.address(root)}/frames/{number}/rendered",
+            _PictureSource(call.app, stored, number, view),
+        )
+        for stored, number in frames
+    ]
+    return PartsResponse(parts, media_type, headers={"Vary": "Accept"})
+
+
+def _choose_picture_type(request: Request) -> str:
+    for form in accepted(request):
+        for media_type in PICTURES:
+            if form.allows(media_type):
+                return media_type
+    raise not_acceptable([f'multipart/related; type="{media_type}"' for media_type in PICTURES])
+
+
+class _PictureSource:
+    """A picture of a frame, made when it is due; a frame that cannot be shown has a problem instead (RFC 9457)."""
+
+    def __init__(self, app: AppContext, stored: StoredInstance, number: int, view: View) -> None:
+        self._app, self._stored, self._number, self._view = app, stored, number, view
+
+    def __call__(self) -> bytes | TypedContent:
+        try:
+            return service.view(self._app, self._stored.image, self._number - 1, self._view)
+        except MedhubError as error:
+            body = {"type": "about:blank", "title": error.title, "status": 406, "detail": error.message}
+            return TypedContent("application/problem+json", json.dumps(body).encode())
 
 
 @rendering.get("/studies/{study}/thumbnail", summary="A small picture of a study", response_class=Response)
@@ -200,10 +261,11 @@ def _thumbnail_response(
     instances = read_instances(request, call, "thumbnail", study, series, instance)
     with_frames = [instance for instance in instances if instance.image.frames] or instances
     middle = with_frames[len(with_frames) // 2] if series is not None else with_frames[0]
-    return _render_response(request, call, middle, 1, _parse_view(request, _THUMBNAIL))
+    return picture_response(request, call, middle, 1, _parse_view(request, _THUMBNAIL))
 
 
-def _render_response(request: Request, call: Call, stored: StoredInstance, number: int, view: View) -> Response:
+def picture_response(request: Request, call: Call, stored: StoredInstance, number: int, view: View) -> Response:
+    """A picture of one frame, which a browser may cache."""
     media_type = f"image/{view.form}"
     if not stored.image.frames:
         raise HTTPException(406, "This object has no pixels that could be shown. Retrieve it, or its metadata.")
@@ -218,10 +280,10 @@ def _render_response(request: Request, call: Call, stored: StoredInstance, numbe
     return response
 
 
-def _parse_view(request: Request, side: int = 0) -> View:
+def _parse_view(request: Request, side: int = 0, form: Form | None = None) -> View:
     """What the query parameters say of a picture; annotation is taken and has none to show."""
     parameters = request.query_params
-    form = PICTURES[choose(request, tuple(PICTURES))]
+    form = form or PICTURES[choose(request, tuple(PICTURES))]
     quality = parameters.get("quality", "90")
     if not re.fullmatch(r"[0-9]{1,3}", quality) or not 1 <= int(quality) <= 100:
         raise HTTPException(400, "quality must be a whole number from 1 to 100.")
