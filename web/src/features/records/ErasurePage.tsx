@@ -21,7 +21,7 @@ const COUNT_LABELS: Record<string, string> = {
   receipts: 'File receipts',
   manifests: 'De-identification manifests',
   predictions: 'Predictions',
-  evidence_maps: 'Evidence maps',
+  evidence_maps: 'Heat maps',
   shadow_predictions: 'Shadow predictions',
   cases: 'Cases',
   verdicts: 'Verdicts',

@@ -135,7 +135,7 @@ export function ImagePage() {
                 {prediction?.evidence && (
                   <>
                     <Switch
-                      label="Evidence map: what the classifier looked at, not a diagnosis"
+                      label="Heat map: what the classifier looked at, not a diagnosis"
                       checked={evidence.shown}
                       onChange={(event) => setEvidence({ ...evidence, shown: event.currentTarget.checked })}
                     />
@@ -148,7 +148,7 @@ export function ImagePage() {
                         value={evidence.opacity}
                         onChange={(opacity) => setEvidence({ ...evidence, opacity })}
                         label={(value) => `${Math.round(value * 100)} %`}
-                        thumbLabel="Opacity of the evidence map"
+                        thumbLabel="Opacity of the heat map"
                       />
                     )}
                   </>

@@ -278,7 +278,7 @@ function ImageReading({ queue, images }: { queue: ReturnType<typeof useReadingQu
             <span>
               {image.prediction?.evidence
                 ? 'What the classifier looked at, not a diagnosis'
-                : 'This image has no evidence map'}
+                : 'This image has no heat map'}
             </span>
             <Slider
               className={classes.slider}
@@ -289,7 +289,7 @@ function ImageReading({ queue, images }: { queue: ReturnType<typeof useReadingQu
               value={evidence.opacity}
               onChange={(opacity) => setEvidence({ ...evidence, opacity })}
               label={(value) => `${Math.round(value * 100)} %`}
-              thumbLabel="Opacity of the evidence map"
+              thumbLabel="Opacity of the heat map"
             />
           </div>
         )}

@@ -22,8 +22,8 @@ export function Toolbar({ evidence, light, onEvidence, onLight, onFit, onReset, 
   return (
     <div className={classes.tools} role="toolbar" aria-label="Image">
       <ToolbarButton
-        name="Evidence map"
-        text="Evidence"
+        name="Heat map"
+        text="Heat map"
         keyName="H"
         icon={<IconEvidence size={18} />}
         pressed={evidence}
@@ -66,7 +66,7 @@ export function Toolbar({ evidence, light, onEvidence, onLight, onFit, onReset, 
       <span className={classes.gap} />
       <ToolbarButton
         name="Show keyboard shortcuts"
-        text="Keys"
+        text="Shortcuts"
         keyName="?"
         icon={<IconKeyboard size={18} />}
         onClick={onKeys}

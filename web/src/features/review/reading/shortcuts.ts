@@ -9,7 +9,7 @@ export const SHORTCUTS: readonly [keys: string, act: string][] = [
   ['K  ←', 'Previous image'],
   ['U', 'Undo the last verdict'],
   ['S', 'Sign the case'],
-  ['H', 'Evidence map on or off'],
+  ['H', 'Heat map on or off'],
   ['B  Shift B', 'Brighter, darker'],
   ['C  Shift C', 'More contrast, less contrast'],
   ['+  −', 'Zoom in, zoom out'],
