@@ -3,17 +3,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 
 from starlette.datastructures import MutableHeaders
+from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from medhub.entrypoints.problems import problem
 
-# Uploads are streamed and have their own limits.
+# Of routes that do not declare STREAMED_BODY.
 MAX_BODY_BYTES = 1024**2
-UPLOAD_PATHS = frozenset({"/api/images", "/api/datasets/zip", "/dicom-web/studies"})
-UPLOAD_PREFIX = "/dicom-web/studies/"
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' blob: data:; "
@@ -26,19 +26,19 @@ class _TooLarge(Exception):
     pass
 
 
-def _is_upload(path: str) -> bool:
-    return path in UPLOAD_PATHS or path.startswith(UPLOAD_PREFIX)
-
-
 class BodyLimit:
-    """Refuses requests whose body is too large, whatever their Content-Length says."""
+    """Refuses requests whose body is too large, whatever their Content-Length says.
 
-    def __init__(self, app: ASGIApp) -> None:
+    ``streamed`` has the methods and path patterns of the routes that limit their bodies themselves.
+    """
+
+    def __init__(self, app: ASGIApp, streamed: Iterable[tuple[frozenset[str], str]]) -> None:
         self.app = app
+        self._streamed = [(methods, compile_path(path)[0]) for methods, path in streamed]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Count the received bytes."""
-        if scope["type"] != "http" or (scope["method"] == "POST" and _is_upload(scope["path"])):
+        if scope["type"] != "http" or self._is_streamed(scope):
             await self.app(scope, receive, send)
             return
         declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
@@ -68,6 +68,9 @@ class BodyLimit:
             await self.app(scope, receive_counted, send_unless_too_large)
         if too_large and not started:
             await answer(scope, receive, send)
+
+    def _is_streamed(self, scope: Scope) -> bool:
+        return any(scope["method"] in methods and path.match(scope["path"]) for methods, path in self._streamed)
 
 
 class SecurityHeaders:

@@ -32,6 +32,7 @@ from medhub.entrypoints.http_methods import CrossOrigin, HttpMethods
 from medhub.entrypoints.middleware import BodyLimit, SecurityHeaders
 from medhub.export import routes as export
 from medhub.foundation.app_context import AppContext
+from medhub.foundation.http import streamed_body
 from medhub.foundation.jobs import Runner
 from medhub.ingest import deid_routes, ingest_settings_routes
 from medhub.ingest import routes as ingest
@@ -156,7 +157,7 @@ def create_app(
     api_routes = list(list_routes(web_app))
     web_assets.install(web_app, web if web is not None else app.settings.web or web_assets.built_web_app())
     web_app.add_middleware(HttpMethods, routes=api_routes)
-    web_app.add_middleware(BodyLimit)
+    web_app.add_middleware(BodyLimit, streamed=list(streamed_routes(web_app)))
     web_app.add_middleware(SecurityHeaders)
     web_app.add_middleware(health.Metrics)
     web_app.add_middleware(ProjectPaths)
@@ -175,6 +176,15 @@ def check_route_permissions(web_app: FastAPI) -> None:
     for route in list_routes(web_app):
         if isinstance(route.original_route, APIRoute) and route_permission(route) is None:
             raise RouteWithoutPermission(f"{sorted(route.methods or ())} {route.path} has no permission")
+
+
+def streamed_routes(web_app: FastAPI) -> Iterator[tuple[frozenset[str], str]]:
+    """Methods and path of each route that declares ``STREAMED_BODY``."""
+    for route in list_routes(web_app):
+        if isinstance(route.original_route, APIRoute):
+            calls = [dependency.call for dependency in route.dependant.dependencies]
+            if streamed_body in calls:
+                yield frozenset(route.methods or ()), route.path or ""
 
 
 def route_permission(route: RouteContext) -> str | None:

@@ -43,6 +43,14 @@ IfMatch = Annotated[
 Moment = Annotated[datetime, PlainSerializer(clock.iso, return_type=str, when_used="json")]
 
 
+def streamed_body() -> None:
+    """Marks a route that reads its body in parts, with limits of its own for them."""
+
+
+# Other routes refuse bodies of more than ``entrypoints.middleware.MAX_BODY_BYTES``.
+STREAMED_BODY = Depends(streamed_body)
+
+
 class Schema(BaseModel):
     """Base class of requests and responses of the JSON API; unknown fields are refused."""
 

@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from medhub.accounts.access import Call, allow
 from medhub.accounts.routes import ItemId
 from medhub.errors import Invalid
+from medhub.foundation.http import STREAMED_BODY
 from medhub.ingest import manifests, profile_preview, profiles
 from medhub.ingest.schemas import (
     ChosenBefore,
@@ -61,7 +62,9 @@ def choose_profile(call: Annotated[Call, allow("profile.choose")], id: ItemId, c
         return ProfileOut.of(profiles.choose_profile(session, call.actor, id, **choice.model_dump()))
 
 
-@projects.post("/{id}/profile/preview", summary="Preview a profile", openapi_extra=_PREVIEW_BODY)
+@projects.post(
+    "/{id}/profile/preview", summary="Preview a profile", dependencies=[STREAMED_BODY], openapi_extra=_PREVIEW_BODY
+)
 async def preview_profile(request: Request, call: Annotated[Call, allow("profile.preview")], id: ItemId) -> PreviewOut:
     """Report what a profile does to files, and which free texts remain; nothing of them is written."""
     await run_in_threadpool(_require_preview, call, id)

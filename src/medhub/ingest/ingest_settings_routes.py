@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from medhub.accounts.access import Call, allow
 from medhub.accounts.routes import ItemId
+from medhub.foundation.http import STREAMED_BODY
 from medhub.ingest import ingest_settings
 from medhub.ingest.context import IngestSource
 from medhub.ingest.schemas import ArchiveChoice, ArchiveOut, UploadAnswer
@@ -45,7 +46,12 @@ def index_archive(call: Annotated[Call, allow("project.change")], id: ItemId) ->
         return ArchiveOut.of(ingest_settings.index_again(session, call.actor, id))
 
 
-@projects.post("/{id}/files", summary="Upload files that name their patient", openapi_extra=_BODY)
+@projects.post(
+    "/{id}/files",
+    summary="Upload files that name their patient",
+    dependencies=[STREAMED_BODY],
+    openapi_extra=_BODY,
+)
 async def upload_files(request: Request, call: Annotated[Call, allow("image.upload")], id: ItemId) -> UploadAnswer:
     """Ingest DICOM files of any patients; each names its patient, and contradictions are never merged."""
     await run_in_threadpool(call.actor.require, "image.upload", id, "project")

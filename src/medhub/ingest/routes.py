@@ -11,7 +11,7 @@ from fastapi import Path as PathParameter
 
 from medhub.accounts.access import Call, allow
 from medhub.accounts.routes import ItemId
-from medhub.foundation.http import Id, Page, Paging
+from medhub.foundation.http import STREAMED_BODY, Id, Page, Paging
 from medhub.ingest import patient_assignment, quarantine, release, service
 from medhub.ingest.context import IngestSource
 from medhub.ingest.ingest_file import Outcome
@@ -51,7 +51,7 @@ _BODY = form(
 )
 
 
-@uploads.post("", summary="Upload images", openapi_extra=_BODY)
+@uploads.post("", summary="Upload images", dependencies=[STREAMED_BODY], openapi_extra=_BODY)
 async def upload(request: Request, call: Annotated[Call, allow("image.upload")]) -> UploadAnswer:
     """Ingest images of a patient; each file has its own result, and only accepted files are stored."""
     settings = call.app.settings

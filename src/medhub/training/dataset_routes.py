@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from medhub.accounts.access import Call, allow
 from medhub.accounts.routes import ItemId
 from medhub.errors import Invalid
-from medhub.foundation.http import Id, Page, Paging
+from medhub.foundation.http import STREAMED_BODY, Id, Page, Paging
 from medhub.ingest.upload_parser import UploadReader, form
 from medhub.training import datasets as data
 from medhub.training import queries
@@ -79,7 +79,13 @@ def create_dataset(call: Annotated[Call, allow("dataset.create")], given: DataSe
         return _dataset_out(session, call, dataset)
 
 
-@datasets.post("/zip", status_code=201, summary="Make a version of an uploaded ZIP", openapi_extra=_ZIP)
+@datasets.post(
+    "/zip",
+    status_code=201,
+    summary="Make a version of an uploaded ZIP",
+    dependencies=[STREAMED_BODY],
+    openapi_extra=_ZIP,
+)
 async def upload_dataset(request: Request, call: Annotated[Call, allow("dataset.create")]) -> DataSetOut:
     """Make a version of labeled images; only their pixels are kept, neither names nor metadata."""
     reader = UploadReader(

@@ -17,6 +17,7 @@ from medhub.entrypoints.dicomweb.project_paths import PREFIX, Uid, project_to_st
 from medhub.entrypoints.dicomweb.qido import JSON_FORMS, UTF_8
 from medhub.entrypoints.dicomweb.stored_instances import StoredInstance, instances_by_image_id
 from medhub.errors import Invalid
+from medhub.foundation.http import STREAMED_BODY
 from medhub.ingest.context import IngestSource, decoding_limits
 from medhub.ingest.ingest_file import IngestResult, ReceivedFile
 from medhub.ingest.pipeline import ingest_files
@@ -135,13 +136,18 @@ def _reason_of_unsupported(identifiers: PatientIdentifiers) -> int:
     return NOT_PROCESSED if class_name(sop_class) and not is_of_nobody(sop_class) else CLASS_NOT_SUPPORTED
 
 
-@storing.post("/studies", summary="Store objects", response_class=Response)
+@storing.post("/studies", summary="Store objects", dependencies=[STREAMED_BODY], response_class=Response)
 async def store(request: Request, call: Annotated[Call, allow("image.upload")]) -> Response:
     """Store DICOM objects of any studies; each has its own result."""
     return await _store(request, call, None)
 
 
-@storing.post("/studies/{study}", summary="Store objects of a study", response_class=Response)
+@storing.post(
+    "/studies/{study}",
+    summary="Store objects of a study",
+    dependencies=[STREAMED_BODY],
+    response_class=Response,
+)
 async def store_into_study(request: Request, call: Annotated[Call, allow("image.upload")], study: Uid) -> Response:
     """Store DICOM objects of one study; objects of other studies are refused."""
     return await _store(request, call, study)
