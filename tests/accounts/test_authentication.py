@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import time
 from datetime import timedelta
@@ -216,7 +217,7 @@ def test_the_lock_is_of_one_account_and_says_nothing_of_whether_it_exists(app: A
     for email in (EMAIL, "nobody@lab.example"):
         fail(app, email, times=sign_in_throttle.FREE_FAILURES_ACCOUNT)
         with pytest.raises(TooManyRequests, match="Try again in"):
-            sign_in(app, email, PASSWORD, "token", "10.0.0.9")
+            sign_in(app, email, PASSWORD, "token", HERE)
     sign_in(app, "technologist@lab.example", PASSWORD, "token", HERE)
 
 
@@ -267,8 +268,70 @@ def test_neither_address_nor_account_is_stored_with_the_failures(app: AppContext
     fail(app)
     with app.database.reading() as session:
         rows = session.scalars(select(FailedSignIn)).all()
-    assert len(rows) == 2
+    assert len(rows) == 3
     assert all(len(row.key) == 64 and set(row.key) <= set("0123456789abcdef") for row in rows)
+
+
+def test_guesses_at_one_address_lock_nobody_out_at_another(
+    app: AppContext, people: People, movable_clock: MovableClock
+) -> None:
+    for _ in range(36):
+        with contextlib.suppress(TooManyRequests):
+            fail(app)
+        movable_clock.advance(minutes=45)
+    with contextlib.suppress(TooManyRequests):
+        fail(app, times=sign_in_throttle.FREE_FAILURES_ACCOUNT)
+    with pytest.raises(TooManyRequests):
+        sign_in(app, EMAIL, PASSWORD, "token", HERE)
+    sign_in(app, EMAIL, PASSWORD, "token", "10.0.0.9")
+
+
+def test_guesses_from_many_addresses_leave_one_attempt_to_each(app: AppContext, people: People) -> None:
+    for number in range(sign_in_throttle.FREE_FAILURES_ALL_ORIGINS):
+        fail(app, origin=f"10.0.1.{number}")
+    fail(app, origin="10.0.2.1")
+    with pytest.raises(TooManyRequests):
+        fail(app, origin="10.0.2.1")
+    sign_in(app, EMAIL, PASSWORD, "token", "10.0.0.9")
+
+
+def test_single_typing_errors_at_a_shared_address_do_not_add_up(
+    app: AppContext, people: People, movable_clock: MovableClock
+) -> None:
+    for number in range(20 * 4):
+        fail(app, f"person{number % 60}@lab.example")
+        movable_clock.advance(hours=24 / 20)
+    sign_in(app, EMAIL, PASSWORD, "token", HERE)
+
+
+def test_failures_decay_by_whole_intervals_and_keep_the_rest(
+    app: AppContext, people: People, movable_clock: MovableClock
+) -> None:
+    for _ in range(12):
+        fail(app)
+        movable_clock.advance(minutes=50)  # less than an interval: six a day would otherwise never decay
+    with app.database.reading() as session:
+        key = sign_in_throttle.failure_keys(app.keys, EMAIL, HERE).account_at_origin
+        assert session.get_one(FailedSignIn, key).failures == 3
+
+
+def test_a_clock_that_was_ahead_locks_nobody(app: AppContext, people: People, movable_clock: MovableClock) -> None:
+    movable_clock.advance(hours=24)
+    fail(app, times=sign_in_throttle.FREE_FAILURES_ACCOUNT)
+    movable_clock.advance(hours=-24)
+    sign_in(app, EMAIL, PASSWORD, "token", HERE)
+
+
+def test_old_failures_are_deleted(app: AppContext, people: People, movable_clock: MovableClock) -> None:
+    fail(app)
+    movable_clock.advance(hours=23)
+    sign_in_throttle.delete_old_failures(app)
+    with app.database.reading() as session:
+        assert len(session.scalars(select(FailedSignIn)).all()) == 3
+    movable_clock.advance(hours=2)
+    sign_in_throttle.delete_old_failures(app)
+    with app.database.reading() as session:
+        assert session.scalars(select(FailedSignIn)).all() == []
 
 
 @pytest.mark.parametrize("free", [5, 50])

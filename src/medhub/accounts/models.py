@@ -67,11 +67,11 @@ class SignIn(Base):
 
 
 class FailedSignIn(Base):
-    """The failed sign-ins of an account or an address, which is stored as a keyed hash."""
+    """The failed sign-ins of an account, an address or both, which are stored as a keyed hash."""
 
     __tablename__ = "failed_sign_ins"
 
     key: Mapped[str] = mapped_column(String(64), primary_key=True)
     failures: Mapped[int] = mapped_column(default=0)
-    last_at: Mapped[datetime]
+    last_at: Mapped[datetime]  # until then earlier failures have decayed
     blocked_until: Mapped[datetime | None]

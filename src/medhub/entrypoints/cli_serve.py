@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from medhub.accounts.sign_in_throttle import delete_old_failures
 from medhub.classification.registry import get_classifier
 from medhub.entrypoints.bootstrap import build
 from medhub.entrypoints.demo import create_demonstration
@@ -99,6 +100,7 @@ def _start_housekeeping(app: AppContext) -> threading.Event:
                 destroy_expired(app)
                 destroy_expired_exports(app)
                 delete_orphaned_blobs(app)
+                delete_old_failures(app)
                 app.database.truncate_journal()
             except Exception as error:
                 log.error("housekeeping.failed", error=type(error).__name__)
