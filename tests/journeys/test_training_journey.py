@@ -27,7 +27,7 @@ from tests.conftest import missing
 from tests.factories.colors import COLORS, VALUES, lay_out, picture
 
 PASSWORD = "a password of the journey"
-PATIENCE_S = 300.0
+PATIENCE_S = 900.0
 WANTED = {"train": 7, "val": 2, "test": 3}
 
 RECIPE = """
