@@ -21,6 +21,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from medhub.accounts.authentication import Generation
+from medhub.entrypoints.client_address import proxied
 from medhub.errors import Unavailable
 from medhub.foundation.logging import get_logger
 from medhub.foundation.settings import Settings
@@ -57,13 +58,12 @@ def serve_requests(web_app: FastAPI, listener: socket.socket, settings: Settings
     """Serve requests until the process receives a signal to stop."""
     _freeze_garbage_collector()
     config = uvicorn.Config(
-        web_app,
+        proxied(web_app, settings),
         log_config=None,  # our log is used, which contains no texts of exceptions
         log_level="warning",
         access_log=False,  # URLs may contain search texts
         server_header=False,
-        proxy_headers=settings.trusted_proxy,
-        forwarded_allow_ips="*" if settings.trusted_proxy else None,
+        proxy_headers=False,  # it would take the first address, which the client chooses
         timeout_graceful_shutdown=10,
         h11_max_incomplete_event_size=64 * 1024,
     )

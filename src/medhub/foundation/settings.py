@@ -61,6 +61,10 @@ class Settings(BaseSettings):
     trusted_proxy: Annotated[bool, Field(description="Trust Forwarded and X-Forwarded headers of a reverse proxy.")] = (
         False
     )
+    trusted_proxies: Annotated[
+        str | None,
+        Field(description="Addresses and networks of all reverse proxies, separated by commas, if there are several."),
+    ] = None
     dicomweb_origins: Annotated[
         str | None,
         Field(description="Origins of web pages that may use DICOMweb (CORS), separated by commas."),
