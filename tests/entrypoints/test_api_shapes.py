@@ -239,11 +239,11 @@ def test_from_upload_to_report_by_http(client: ClientOf, app: AppContext, monkey
     assert (corrected["version"], corrected["supersedes_id"], corrected["stage"]) == (2, case["id"], "review")
 
 
-def test_a_rendition_may_be_kept_for_ever_by_who_may_see_it(client: ClientOf, image_id: str) -> None:
+def test_a_rendition_is_cached_for_a_minute_and_then_revalidated(client: ClientOf, image_id: str) -> None:
     viewer = client("viewer")
     first = viewer.get(f"/api/images/{image_id}/rendered?size=256")
     assert first.headers["content-type"] == "image/webp"
-    assert first.headers["cache-control"] == "private, max-age=31536000, immutable"
+    assert first.headers["cache-control"] == "private, max-age=60, must-revalidate"
     assert Image.open(io.BytesIO(first.content)).size == (96, 96)  # never larger than the image
     etag = first.headers["etag"]
     again = viewer.get(f"/api/images/{image_id}/rendered?size=256", headers={"If-None-Match": f'"x", W/{etag}'})

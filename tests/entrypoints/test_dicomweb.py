@@ -367,7 +367,7 @@ def test_pictures_fit_their_place_show_their_part_and_stay_in_the_browser(
     low_quality, high_quality = (get(f"{address}?quality={quality}").content for quality in (5, 95))
     assert len(low_quality) < len(high_quality)
     response = get(address)
-    assert "immutable" in response.headers["Cache-Control"]
+    assert response.headers["Cache-Control"] == "private, max-age=60, must-revalidate"
     assert get(address, headers={"If-None-Match": response.headers["ETag"]}).status_code == 304
     for query in ("window=1", "window=1,0,linear", "window=1,2,cubic", "viewport=0,5", "viewport=1", "quality=0"):
         assert get(f"{address}?{query}").status_code == 400, query

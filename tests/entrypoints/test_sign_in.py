@@ -163,6 +163,7 @@ def test_a_sign_in_ends_when_the_person_signs_out(browser: Browser) -> None:
     secret = client_a.cookies["__Host-medhub"]
     answer = client_a.delete("/api/auth/session")
     assert answer.status_code == 204
+    assert answer.headers["clear-site-data"] == '"cache"'
     assert "__Host-medhub" not in client_a.cookies
     client_a.cookies.set("__Host-medhub", secret)
     assert client_a.get("/api/auth/session").status_code == 401

@@ -107,6 +107,7 @@ def close_session(call: Annotated[Call, allow("account.read")], response: Respon
     with call.writing() as session:
         authentication.sign_out(session, call.actor)
     call.sign_in_cache.invalidate()
+    response.headers["Clear-Site-Data"] = '"cache"'
     response.delete_cookie(SECURE_COOKIE, secure=True, httponly=True, samesite="strict")
     response.delete_cookie(COOKIE, httponly=True, samesite="strict")
 

@@ -10,8 +10,9 @@ from fastapi import Request, Response
 
 from medhub.foundation.file_responses import FileRange, FileRangeResponse
 
-# An ETag always means the same content; "private" because only the person who may see it may cache it.
-FOREVER = "private, max-age=31536000, immutable"
+# An ETag always means the same content. Only the person who may see it may cache it. After a minute the browser asks
+# again whether the person still may see it.
+REVALIDATED = "private, max-age=60, must-revalidate"
 
 
 def is_unchanged(request: Request, etag: str) -> bool:
@@ -34,7 +35,7 @@ def cacheable_file_response(etag: str, file_range: FileRange, media_type: str) -
 
 
 def _headers(etag: str) -> dict[str, str]:
-    return {"ETag": f'"{etag}"', "Cache-Control": FOREVER, "X-Content-Type-Options": "nosniff"}
+    return {"ETag": f'"{etag}"', "Cache-Control": REVALIDATED, "X-Content-Type-Options": "nosniff"}
 
 
 class ByteCache:

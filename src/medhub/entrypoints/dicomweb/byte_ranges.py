@@ -8,7 +8,7 @@ import re
 from fastapi import Request, Response
 
 from medhub.foundation.file_responses import FileRange
-from medhub.foundation.http_caching import FOREVER, cacheable_file_response, cacheable_response
+from medhub.foundation.http_caching import REVALIDATED, cacheable_file_response, cacheable_response
 
 _BYTE_RANGE = re.compile(r"bytes=\s*([0-9]{1,18})?-([0-9]{1,18})?\s*")
 
@@ -38,7 +38,9 @@ def content_response(request: Request, etag: str, content: bytes, media_type: st
         return _not_satisfiable(len(content))
     else:
         response = Response(content[part[0] : part[1]], media_type=media_type)
-        response.headers.update({"ETag": f'"{etag}"', "Cache-Control": FOREVER, "X-Content-Type-Options": "nosniff"})
+        response.headers.update(
+            {"ETag": f'"{etag}"', "Cache-Control": REVALIDATED, "X-Content-Type-Options": "nosniff"}
+        )
     return _with_range(response, part, len(content))
 
 
