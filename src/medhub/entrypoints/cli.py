@@ -39,6 +39,7 @@ from medhub.entrypoints.bootstrap import build
 from medhub.errors import Conflict, Invalid, MedhubError, NotAllowed, NotFound, Unavailable
 from medhub.foundation import logging
 from medhub.foundation.app_context import AppContext
+from medhub.foundation.isolation_worker import forbid_core_dumps
 from medhub.foundation.settings import Settings
 from medhub.records import field_definitions
 from medhub.records import service as records
@@ -342,6 +343,7 @@ cli_classifiers.install(cli)
 
 def main() -> None:
     """Run the command line; errors are printed as a sentence and set the exit code."""
+    forbid_core_dumps()
     logging.configure()
     try:
         cli(standalone_mode=True)

@@ -50,7 +50,6 @@ def serve() -> None:
     """Answer the requests of the parent process until it ends."""
     descriptor, parent, memory_bytes = (int(argument) for argument in sys.argv[1:4])
     end_with_parent(parent)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     for module in sys.argv[4:]:
@@ -99,8 +98,22 @@ def _build_answer(content: dict[str, Any], segments: list[bytes]) -> tuple[dict[
         return {"failure": {"how": "error", "kind": type(error).__name__, "where": where}}, [], True
 
 
+def forbid_core_dumps() -> None:
+    """Keep the memory of this process, with keys and identities, out of core dumps (prctl(2): PR_SET_DUMPABLE).
+
+    The limit alone does not apply to a core_pattern that is a pipe, as on many distributions.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(4, 0, 0, 0, 0)
+
+
 def end_with_parent(parent: int) -> None:
-    """Let the kernel end this process with its parent (prctl(2): PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS)."""
+    """Let the kernel end this process with its parent (prctl(2): PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS).
+
+    Its memory is in no core dump.
+    """
+    forbid_core_dumps()
     if sys.platform == "linux":
         prctl = ctypes.CDLL(None, use_errno=True).prctl
         prctl(1, signal.SIGKILL, 0, 0, 0)
