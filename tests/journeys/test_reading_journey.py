@@ -128,3 +128,65 @@ def test_no_single_key_signs_and_the_conclusion_is_in_report_and_record(
     pdf = PdfReader(io.BytesIO(physician.client.get(f"/api/cases/{case.id}/report.pdf").raise_for_status().content))
     text = pdf.pages[0].extract_text()
     assert text.index("Conclusion") < text.index("second degree") < text.index("Patient")
+
+
+def test_the_queue_stops_at_the_end_of_a_case(server: Server, page: Page, physician: Api) -> None:
+    cases = [open_case(server, 1, 1), open_case(server, 2, 1)]
+    page.goto(f"{server.url}/worklist")
+    page.get_by_role("img", name=re.compile("^Image 1 of")).wait_for()
+    note = page.get_by_label("Note")
+    note.fill("Granules.")
+    page.get_by_role("button", name=re.compile("^Select Eosinophil")).click()
+    expect(page.get_by_text("All images read. Sign?")).to_be_visible()
+    button = page.get_by_role("button", name="Sign case")
+    expect(button).to_be_in_viewport(ratio=1)
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(300)
+    expect(page.get_by_text(cases[0].patient_code).first).to_be_visible()
+    expect(page.get_by_text("Another patient:")).to_have_count(0)
+    page.get_by_role("button", name=f"Next case: {cases[1].patient_code}").click()
+    expect(page.get_by_text(f"Another patient: {cases[1].patient_code}")).to_be_visible()
+    expect(page.get_by_role("heading", name=re.compile("Ready to sign"))).to_be_visible()
+    page.goto(server.url)
+    expect(page.get_by_role("listitem").filter(has_text=cases[0].patient_code)).to_contain_text("Ready to sign")
+    page.goto(f"{server.url}/worklist?case_id={cases[0].id}")
+    page.get_by_role("img", name=re.compile("^Image 1 of 1")).wait_for()
+    page.keyboard.press("s")
+    page.get_by_role("dialog").get_by_role("button", name="Sign case").click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_the_verdict_of_another_reader_is_shown_before_it_is_replaced(
+    server: Server, page: Page, physician: Api
+) -> None:
+    case = open_case(server, 3, 1)
+    page.goto(f"{server.url}/worklist?case_id={case.id}")
+    page.get_by_role("img", name=re.compile("^Image 1 of 1")).wait_for()
+    give_verdicts(physician, case)
+    page.get_by_label("Note").fill("Round nucleus.")
+    page.get_by_role("button", name=re.compile("^Select Monocyte")).click()
+    alert = page.get_by_role("alert").filter(has_text="Changed in the meantime")
+    expect(alert).to_contain_text("Stored: Eosinophil, by Physician Rahman")
+    stored = physician.call("GET", f"/api/images/{case.image_ids[0]}")
+    assert stored["verdict"]["label"] == "eosinophil"
+    alert.get_by_role("button", name="Give Monocyte").click()
+    expect(alert).to_have_count(0)
+    expect(page.get_by_text("All images read. Sign?")).to_be_visible()
+    page.keyboard.press("u")
+    expect(page.get_by_role("button", name=re.compile("^Select Eosinophil"))).to_have_attribute("aria-pressed", "true")
+    restored = physician.call("GET", f"/api/images/{case.image_ids[0]}")
+    assert (restored["verdict"]["label"], restored["verdict"]["note"]) == ("eosinophil", "Granules.")
+
+
+def test_a_note_survives_the_end_of_the_session(server: Server, page: Page) -> None:
+    case = open_case(server, 4, 1)
+    page.goto(f"{server.url}/worklist?case_id={case.id}")
+    page.get_by_role("img", name=re.compile("^Image 1 of 1")).wait_for()
+    page.get_by_label("Note").fill("Bilobed nucleus, coarse granules.")
+    page.context.clear_cookies()
+    page.get_by_role("button", name=re.compile("^Select Eosinophil")).click()
+    expect(page.get_by_text("Your session has ended.")).to_be_visible()
+    page.get_by_label("E-mail").fill("physician@lab.example")
+    page.get_by_label("Password", exact=True).fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_label("Note")).to_have_value("Bilobed nucleus, coarse granules.")

@@ -19,7 +19,7 @@ from medhub.records import series_service, studies
 from medhub.records import service as records
 from medhub.records.models import Image, Patient
 from medhub.reports import service as reports
-from medhub.review import queries, service
+from medhub.review import image_cursor, queries, service
 from medhub.review.models import Case, Verdict
 from medhub.review.queries import CaseFilter, ImageFilter
 from tests.factories.accounts import People
@@ -335,7 +335,7 @@ def test_a_queue_is_read_by_cursor_to_its_end_while_verdicts_are_given_and_image
     cursor: str | None = None
     for step in range(10):
         with app.database.reading() as session:
-            rows, cursor = queries.read_images_after(session, physician, unread, cursor=cursor, limit=2)
+            rows, cursor = image_cursor.read_images_after(session, physician, unread, cursor=cursor, limit=2)
         seen += [facts.image.id for facts in rows]
         verify(app, physician, *(facts.image.id for facts in rows))
         if step == 0:
@@ -345,7 +345,7 @@ def test_a_queue_is_read_by_cursor_to_its_end_while_verdicts_are_given_and_image
     assert seen == [*first, *later]
     for wrong in ("", "x", "WzEsMl0=", "W251bGwsMSwieCJd", "WyIyMDI2LTAxLTAxIiwgMSwgImEiXQ=="):
         with pytest.raises(Invalid, match="cursor"), app.database.reading() as session:
-            queries.read_images_after(session, physician, unread, cursor=wrong, limit=2)
+            image_cursor.read_images_after(session, physician, unread, cursor=wrong, limit=2)
 
 
 def test_read_but_unsigned_cases_are_ready_to_sign(

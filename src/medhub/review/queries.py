@@ -3,30 +3,23 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
-from sqlalchemy import ColumnElement, Select, func, literal, select, tuple_
+from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import Session
 
 from medhub.accounts.actor import Actor
 from medhub.classification import service as classification
 from medhub.classification.models import Prediction
-from medhub.errors import Invalid
 from medhub.foundation import clock, pagination
 from medhub.foundation.settings import Settings
 from medhub.foundation.sorting import sort_clause
 from medhub.records import quick_search
 from medhub.records.models import Image, Patient, Study
-from medhub.records.pathway import all_pathways
+from medhub.review.case_conditions import awaits_actor, waits_for_signature
 from medhub.review.models import Case, Verdict
-from medhub.review.rules import waiting_roles
-
-MAX_ID = 64
 
 
 @dataclass(frozen=True)
@@ -145,46 +138,8 @@ def list_images(
         count_statement=_count_rows(predictions) if predictions is not None else None,
     )
     on_page = select(Image).where(pagination.in_ids(session, Image.id, ids))
-    by_id = {facts.image.id: facts for facts in _load_facts(session, on_page)}
+    by_id = {facts.image.id: facts for facts in load_facts(session, on_page)}
     return [by_id[image_id] for image_id in ids], total
-
-
-def read_images_after(
-    session: Session, actor: Actor, filters: ImageFilter, *, cursor: str | None, limit: int
-) -> tuple[list[ImageFacts], str | None]:
-    """The images after a cursor, oldest first, and the cursor of those after them.
-
-    Images that leave the list in the meantime, because they got a verdict, do not move the others past the cursor.
-    """
-    query = select_images(session, actor, filters)
-    order = (Image.created_at, Image.number, Image.id)
-    if cursor is not None:
-        values = zip(_read_cursor(cursor), order, strict=True)
-        query = query.where(tuple_(*order) > tuple_(*(literal(value, column.type) for value, column in values)))
-    ids = list(session.scalars(query.with_only_columns(Image.id).order_by(*order).limit(limit + 1)))
-    on_page = select(Image).where(pagination.in_ids(session, Image.id, ids[:limit]))
-    by_id = {facts.image.id: facts for facts in _load_facts(session, on_page)}
-    rows = [by_id[image_id] for image_id in ids[:limit]]
-    return rows, write_cursor(rows[-1].image) if len(ids) > limit else None
-
-
-def write_cursor(image: Image) -> str:
-    """The cursor after an image."""
-    text = json.dumps([image.created_at.isoformat(), image.number, image.id])
-    return base64.urlsafe_b64encode(text.encode()).decode()
-
-
-def _read_cursor(cursor: str) -> tuple[Any, ...]:
-    try:
-        created_at, number, image_id = json.loads(base64.urlsafe_b64decode(cursor.encode()))
-        if type(number) is not int or not 0 <= number < 2**31 or type(image_id) is not str or len(image_id) > MAX_ID:
-            raise ValueError("values of other types")
-        moment = datetime.fromisoformat(created_at)
-        if moment.tzinfo is None:
-            raise ValueError("a time without a zone")
-        return moment, number, image_id.replace("\x00", "")
-    except (ValueError, TypeError, OverflowError) as error:
-        raise Invalid("This is not a cursor of this list.", field="cursor") from error
 
 
 def _query_predictions(actor: Actor, filters: ImageFilter) -> Select[str] | None:
@@ -219,7 +174,7 @@ def _page_by_prediction(
         count_statement=_count_rows(query),
     )
     on_page = select(Image).where(pagination.in_ids(session, Image.id, ids))
-    by_id = {facts.image.id: facts for facts in _load_facts(session, on_page)}
+    by_id = {facts.image.id: facts for facts in load_facts(session, on_page)}
     rows = [by_id[image_id] for image_id in ids]
     times = [facts.image.created_at for facts in rows]
     if len(set(times)) < len(times):
@@ -230,11 +185,11 @@ def _page_by_prediction(
 def load_image_facts(session: Session, images: Sequence[Image], case: Case | None = None) -> list[ImageFacts]:
     """Images with patient code, case, prediction and verdict; of a given case, or of the current cases."""
     query = select(Image).where(pagination.in_ids(session, Image.id, [image.id for image in images]))
-    by_id = {facts.image.id: facts for facts in _load_facts(session, query, case)}
+    by_id = {facts.image.id: facts for facts in load_facts(session, query, case)}
     return [by_id[image.id] for image in images]
 
 
-def _load_facts(session: Session, query: Select[Image], case: Case | None = None) -> list[ImageFacts]:
+def load_facts(session: Session, query: Select[Image], case: Case | None = None) -> list[ImageFacts]:
     """The values that lists show, each table by its index: for a join PostgreSQL would read complete tables."""
     code = select(Patient.code).where(Patient.id == Image.patient_id).correlate(Image).scalar_subquery()
     rows = session.execute(query.add_columns(code)).all()
@@ -290,37 +245,6 @@ class CaseFacts:
     verified: int
     uncertain: int
     superseded_by_id: str | None
-
-
-def awaits_actor(settings: Settings, actor: Actor) -> Any:
-    """The condition that a case waits for the actor: an act of the actor's role leads to the next stage."""
-    conditions = []
-    for pathway in all_pathways(settings).values():
-        for stage in pathway.stages:
-            roles = waiting_roles(pathway, stage.name)
-            projects = [project for project, role in actor.roles.items() if role in roles]
-            if projects:
-                conditions.append(
-                    (Case.pathway == pathway.name) & (Case.stage == stage.name) & Case.project_id.in_(projects)
-                )
-    condition: Any = Case.id.is_(None)
-    for stage_condition in conditions:
-        condition = condition | stage_condition
-    return condition & Case.superseded.is_(False)
-
-
-def waits_for_signature(settings: Settings) -> Any:
-    """The condition that every image of a case has a verdict and only the signature waits."""
-    stages: Any = Case.id.is_(None)
-    for pathway in all_pathways(settings).values():
-        for stage in pathway.stages:
-            act = pathway.act(stage.name, "sign")
-            if act is not None and "verdicts" in act.needs:
-                stages = stages | ((Case.pathway == pathway.name) & (Case.stage == stage.name))
-    pictures = select(Image.id).where(Image.study_id == Case.study_id, Image.shown_as == "image").correlate(Case)
-    verdict = select(Verdict.image_id).where(Verdict.case_id == Case.id, Verdict.image_id == Image.id)
-    unread = pictures.where((Image.state == "waiting") | ~verdict.correlate(Case, Image).exists())
-    return stages & Case.superseded.is_(False) & pictures.exists() & ~unread.exists()
 
 
 def select_cases(settings: Settings, actor: Actor, filters: CaseFilter) -> Select[Case]:

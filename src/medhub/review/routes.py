@@ -20,8 +20,9 @@ from medhub.records import service as records
 from medhub.records import studies
 from medhub.records.models import Image
 from medhub.records.pathway import Pathway, all_pathways, get_pathway
-from medhub.review import queries, rules, service
+from medhub.review import image_cursor, queries, rules, service
 from medhub.review.models import Case, case_etag
+from medhub.review.overview_schemas import Dashboard, DayCount, LabelCount, PatientSummary
 from medhub.review.queries import CaseFilter, ImageFilter
 from medhub.review.schemas import (
     Allowed,
@@ -29,16 +30,12 @@ from medhub.review.schemas import (
     CaseRow,
     CorrectIn,
     Count,
-    Dashboard,
-    DayCount,
     EventOut,
     ImageChange,
     ImageOut,
     ImagePage,
     ImageRow,
-    LabelCount,
     PathwayOut,
-    PatientSummary,
     SignCaseRequest,
     VerdictIn,
     case_fields,
@@ -90,7 +87,7 @@ def list_images(
         next_cursor = None
         if cursor is not None:
             total = queries.count_images(session, call.actor, filters)
-            rows, next_cursor = queries.read_images_after(
+            rows, next_cursor = image_cursor.read_images_after(
                 session, call.actor, filters, cursor=cursor, limit=paging.page_size
             )
         else:
@@ -104,7 +101,7 @@ def list_images(
                 known_total=paging.known_total,
             )
             if by_time and rows and total > paging.offset + len(rows):
-                next_cursor = queries.write_cursor(rows[-1].image)
+                next_cursor = image_cursor.write_cursor(rows[-1].image)
         call.actor.record(
             session, "image.list", "patient", filters.patient_id, patient_id=filters.patient_id, found=total
         )

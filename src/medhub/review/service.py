@@ -27,7 +27,7 @@ from medhub.review.events import CaseSigned
 from medhub.review.models import Case, CaseEvent, Verdict, case_etag, verdict_etag
 
 # What a verdict says, as its event in the history records it.
-_SAID_COLUMNS = ("label", "note", "by_id", "by", "role", "at")
+_VERDICT_COLUMNS = ("label", "note", "by_id", "by", "role", "at")
 
 
 class CaseNotFound(NotFound):
@@ -222,12 +222,12 @@ def _verdict_before(session: Session, case: Case, image: Image) -> dict[str, Any
     if case.supersedes_id is not None:  # a correction starts with the verdicts of the version before
         signed = session.get(Verdict, (case.supersedes_id, image.id))
         if signed is not None:
-            verdicts.append({column: getattr(signed, column) for column in _SAID_COLUMNS})
+            verdicts.append({column: getattr(signed, column) for column in _VERDICT_COLUMNS})
     query = select(CaseEvent).where(CaseEvent.case_id == case.id, CaseEvent.image_id == image.id)
     for event in session.scalars(query.order_by(CaseEvent.at, CaseEvent.id)):
         if event.action == "verdict":
-            said = (event.detail["label"], event.detail["note"], event.by_id, event.by, event.role, event.at)
-            verdicts.append(dict(zip(_SAID_COLUMNS, said, strict=True)))
+            values = (event.detail["label"], event.detail["note"], event.by_id, event.by, event.role, event.at)
+            verdicts.append(dict(zip(_VERDICT_COLUMNS, values, strict=True)))
         elif event.action == "verdict taken back" and verdicts:
             verdicts.pop()
     return verdicts[-2] if len(verdicts) > 1 else None

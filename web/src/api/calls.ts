@@ -32,6 +32,11 @@ type Signal = AbortSignal | undefined;
 const search = (query: Query, signal: Signal) => ({ querySerializer: () => queryText(query), signal });
 const byId = (id: string, signal?: Signal) => ({ params: { path: { id } }, signal });
 
+/** A write that is refused if the object is no longer in the state of this tag. */
+const ifCurrent = (id: string, etag: string | undefined) => ({
+  params: { path: { id }, header: { 'If-Match': etag ?? null } },
+});
+
 export const accounts = {
   signIn: (email: string, password: string) =>
     unwrap(server.POST('/api/auth/session', { body: { email, password } }), true),
@@ -60,19 +65,22 @@ export const accounts = {
 export const records = {
   fields: (query: Query, signal?: Signal) => unwrap(server.GET('/api/fields', search(query, signal))),
   addField: (body: FieldCreate) => unwrap(server.POST('/api/fields', { body })),
-  changeField: (id: string, body: FieldChange) => unwrap(server.PATCH('/api/fields/{id}', { ...byId(id), body })),
+  changeField: (id: string, body: FieldChange, etag?: string) =>
+    unwrap(server.PATCH('/api/fields/{id}', { ...ifCurrent(id, etag), body })),
   deleteField: (id: string) => unwrap(server.DELETE('/api/fields/{id}', byId(id))),
   patients: (query: Query, signal?: Signal) => unwrap(server.GET('/api/patients', search(query, signal))),
   patient: (id: string, signal?: Signal) => unwrap(server.GET('/api/patients/{id}', byId(id, signal))),
   addPatient: (body: PatientInput) => unwrap(server.POST('/api/patients', { body })),
-  changePatient: (id: string, body: PatientChange) => unwrap(server.PATCH('/api/patients/{id}', { ...byId(id), body })),
+  changePatient: (id: string, body: PatientChange, etag?: string) =>
+    unwrap(server.PATCH('/api/patients/{id}', { ...ifCurrent(id, etag), body })),
   erasePatient: (id: string) =>
     unwrap(server.DELETE('/api/patients/{id}', { params: { path: { id }, query: { erase: true } } })),
   erasures: (query: Query, signal?: Signal) => unwrap(server.GET('/api/erasures', search(query, signal))),
   erasure: (id: string, signal?: Signal) => unwrap(server.GET('/api/erasures/{id}', byId(id, signal))),
   summary: (id: string, signal?: Signal) => unwrap(server.GET('/api/patients/{id}/summary', byId(id, signal))),
   study: (id: string, signal?: Signal) => unwrap(server.GET('/api/studies/{id}', byId(id, signal))),
-  changeStudy: (id: string, body: StudyChange) => unwrap(server.PATCH('/api/studies/{id}', { ...byId(id), body })),
+  changeStudy: (id: string, body: StudyChange, etag?: string) =>
+    unwrap(server.PATCH('/api/studies/{id}', { ...ifCurrent(id, etag), body })),
   studies: (query: Query, signal?: Signal) => unwrap(server.GET('/api/studies', search(query, signal))),
   addStudy: (body: StudyInput) => unwrap(server.POST('/api/studies', { body })),
   deleteStudy: (id: string) => unwrap(server.DELETE('/api/studies/{id}', byId(id))),
@@ -164,15 +172,18 @@ export const viewing = {
 };
 
 export const review = {
-  giveVerdict: (imageId: string, label: string, note: string) =>
-    unwrap(server.PUT('/api/images/{id}/verdict', { ...byId(imageId), body: { label, note: note || null } })),
-  undoVerdict: (imageId: string) => unwrap(server.DELETE('/api/images/{id}/verdict', byId(imageId))),
+  giveVerdict: (imageId: string, label: string, note: string, etag: string) =>
+    unwrap(
+      server.PUT('/api/images/{id}/verdict', { ...ifCurrent(imageId, etag), body: { label, note: note || null } }),
+    ),
+  undoVerdict: (imageId: string, etag: string) =>
+    unwrap(server.DELETE('/api/images/{id}/verdict', ifCurrent(imageId, etag))),
   cases: (query: Query, signal?: Signal) => unwrap(server.GET('/api/cases', search(query, signal))),
   case: (id: string, signal?: Signal) => unwrap(server.GET('/api/cases/{id}', byId(id, signal))),
-  sign: (id: string, note: string) =>
-    unwrap(server.POST('/api/cases/{id}/sign', { ...byId(id), body: { note: note || null } })),
-  correct: (id: string, reason: string) =>
-    unwrap(server.POST('/api/cases/{id}/correct', { ...byId(id), body: { reason } })),
+  sign: (id: string, note: string, etag: string) =>
+    unwrap(server.POST('/api/cases/{id}/sign', { ...ifCurrent(id, etag), body: { note: note || null } })),
+  correct: (id: string, reason: string, etag: string) =>
+    unwrap(server.POST('/api/cases/{id}/correct', { ...ifCurrent(id, etag), body: { reason } })),
   pathways: (signal?: Signal) => unwrap(server.GET('/api/pathways', { signal })),
   dashboard: (query: Query, signal?: Signal) => unwrap(server.GET('/api/dashboard', search(query, signal))),
 };

@@ -10,6 +10,8 @@ export class Problem extends Error {
   readonly code: string;
   readonly errors: FieldError[];
   readonly retryAfterSeconds: number | null;
+  /** The present state of the object, where a write was based on an earlier one. */
+  readonly current: unknown;
 
   constructor(facts: {
     status: number;
@@ -18,6 +20,7 @@ export class Problem extends Error {
     code?: string;
     errors?: FieldError[];
     retryAfterSeconds?: number | null;
+    current?: unknown;
   }) {
     super(facts.detail || facts.title);
     this.name = 'Problem';
@@ -27,6 +30,12 @@ export class Problem extends Error {
     this.code = facts.code ?? '';
     this.errors = facts.errors ?? [];
     this.retryAfterSeconds = facts.retryAfterSeconds ?? null;
+    this.current = facts.current ?? null;
+  }
+
+  /** Whether somebody changed the object after it was opened here. */
+  get isStale(): boolean {
+    return this.code === 'stale' && this.current !== null;
   }
 
   get isNetwork(): boolean {
@@ -66,7 +75,7 @@ const FALLBACKS: Record<number, [string, string]> = {
   503: ['Medhub is not ready', 'The server is starting or one of its parts is down. Try again in a minute.'],
 };
 
-type Body = { title?: unknown; detail?: unknown; code?: unknown; errors?: unknown };
+type Body = { current?: unknown; title?: unknown; detail?: unknown; code?: unknown; errors?: unknown };
 
 function fieldErrors(value: unknown): FieldError[] {
   if (!Array.isArray(value)) return [];
@@ -90,6 +99,7 @@ export function problemOf(status: number, body: unknown, retryAfter: string | nu
     detail: typeof facts.detail === 'string' && facts.detail ? facts.detail : detail,
     code: typeof facts.code === 'string' ? facts.code : '',
     errors: fieldErrors(facts.errors),
+    current: facts.current,
     retryAfterSeconds: Number.isFinite(seconds) ? seconds : null,
   });
 }

@@ -10,12 +10,12 @@ import { TimeAgo } from './TimeAgo';
 export function StageBadge({
   row,
 }: {
-  row: Pick<CaseRow, 'signed_at' | 'stage_title' | 'superseded_by_id' | 'waiting_for_me'>;
+  row: Pick<CaseRow, 'signed_at' | 'stage_title' | 'superseded_by_id' | 'waiting_for_me' | 'ready_to_sign'>;
 }) {
   const tone: Tone = row.superseded_by_id ? 'gray' : row.signed_at ? 'green' : 'blue';
   return (
     <Badge tone={tone} icon={row.signed_at ? <IconLock size={13} /> : undefined}>
-      {row.superseded_by_id ? 'Superseded' : row.stage_title}
+      {row.superseded_by_id ? 'Superseded' : row.ready_to_sign ? 'Ready to sign' : row.stage_title}
     </Badge>
   );
 }

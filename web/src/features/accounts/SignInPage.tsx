@@ -59,7 +59,9 @@ export function SignInPage() {
           <h1>Medhub</h1>
         </div>
         <p className={classes.lead}>
-          {next ? 'You were signed out. Sign in to continue.' : 'Sign in with the account of your laboratory.'}
+          {next
+            ? 'Your session has ended. Sign in to continue; what you typed in notes is kept.'
+            : 'Sign in with the account of your laboratory.'}
         </p>
         <form onSubmit={submit} noValidate className={classes.form}>
           <TextInput

@@ -212,7 +212,7 @@ function FieldDialog({ subject, field, position, projectId, onClose, onSaved }: 
       choices: kind === 'choice' ? choices : [],
     };
     try {
-      if (field) await records.changeField(field.id, facts);
+      if (field) await records.changeField(field.id, facts, field.etag);
       else await records.addField({ ...facts, project_id: projectId, subject, key: shownKey, kind, position });
       await onSaved();
       notifySuccess(`The field ${label.trim()} is saved`);

@@ -7,6 +7,7 @@ import type { Field, FieldValue, Identity, PatientInput } from '@/api/types';
 import { IconLock } from '@/components/icons';
 import { Notice } from '@/components/Notice';
 import { Panel } from '@/components/Page';
+import { StoredNow } from '@/components/StoredNow';
 import { SEX_OPTIONS } from '@/lib/format';
 import { validatePatient, type PatientDraft } from './patientDraft';
 import classes from './records.module.css';
@@ -42,6 +43,8 @@ export function PatientForm({
   const [errors, setErrors] = useState<Record<string, string>>({});
   const [problem, setProblem] = useState<Problem | null>(null);
   const [busy, setBusy] = useState(false);
+  // Saves on top of the patient as it was when the form opened; after a refusal, of the one that the refusal shows.
+  const [saveOpened] = useState(() => save);
 
   const setField = (key: string, value: FieldValue) =>
     setDraft((old) => ({ ...old, fields: { ...old.fields, [key]: value } }));
@@ -55,7 +58,7 @@ export function PatientForm({
     if (Object.keys(problems).length === 0) {
       setBusy(true);
       try {
-        await save({
+        await (problem?.isStale ? save : saveOpened)({
           sex: draft.sex,
           birth_year: draft.birth_year,
           // What was emptied goes along: that is how a value is taken away.
@@ -141,7 +144,8 @@ export function PatientForm({
       )}
       {problem && (
         <Notice tone="red" title={problem.title}>
-          {problem.detail}
+          <div>{problem.detail}</div>
+          <StoredNow problem={problem} members={['sex', 'birth_year', 'fields', 'identity']} />
         </Notice>
       )}
       <div className={classes.buttons}>

@@ -3,6 +3,7 @@ import { Anchor, Button, Menu, Modal, Skeleton } from '@mantine/core';
 import { useDisclosure } from '@mantine/hooks';
 import { useQuery, useQueryClient, useSuspenseQuery } from '@tanstack/react-query';
 import { useNavigate, useParams } from '@tanstack/react-router';
+import { asProblem } from '@/api/problem';
 import { records, review, viewing } from '@/api/calls';
 import { fieldsQuery, patientQuery } from '@/api/queries';
 import { useSession } from '@/api/session';
@@ -138,7 +139,12 @@ export function PatientPage() {
           submitLabel="Save changes"
           onCancel={edit.close}
           save={async (input) => {
-            await records.changePatient(patient.id, input);
+            try {
+              await records.changePatient(patient.id, input, patient.etag);
+            } catch (error) {
+              if (asProblem(error).isStale) void client.invalidateQueries({ queryKey: ['patients'] });
+              throw error;
+            }
             await client.invalidateQueries({ queryKey: ['patients'] });
             edit.close();
             notifySuccess(`Patient ${patient.code} is changed`);

@@ -6,6 +6,7 @@ import { useState, type SubmitEvent } from 'react';
 import { asProblem, type Problem } from '@/api/problem';
 import type { Field, FieldValue } from '@/api/types';
 import { Notice } from '@/components/Notice';
+import { StoredNow } from '@/components/StoredNow';
 import { FieldControl } from './PatientForm';
 import classes from './records.module.css';
 
@@ -26,6 +27,8 @@ export function StudyDialog({ title, submitLabel: submitLabel, initial: initial,
   const [values, setValues] = useState<Record<string, FieldValue>>(initial.fields);
   const [problem, setProblem] = useState<Problem | null>(null);
   const [busy, setBusy] = useState(false);
+  // Saves on top of the study as it was when the dialog opened; after a refusal, of the one that the refusal shows.
+  const [saveOpened] = useState(() => save);
 
   const submit = async (event: SubmitEvent<HTMLFormElement>) => {
     event.preventDefault();
@@ -35,11 +38,15 @@ export function StudyDialog({ title, submitLabel: submitLabel, initial: initial,
     try {
       // What was emptied goes along: that is how a value is taken away.
       const given = fields.map((field): [string, FieldValue] => [field.key, values[field.key] ?? null]);
-      await save({ description: description.trim(), fields: Object.fromEntries(given) });
+      await (problem?.isStale ? save : saveOpened)({
+        description: description.trim(),
+        fields: Object.fromEntries(given),
+      });
       await client.invalidateQueries({ queryKey: ['studies'] });
       onClose();
     } catch (error) {
       setProblem(asProblem(error));
+      if (asProblem(error).isStale) void client.invalidateQueries({ queryKey: ['studies'] });
       requestAnimationFrame(() => form.querySelector<HTMLElement>('[aria-invalid="true"]')?.focus());
     } finally {
       setBusy(false);
@@ -75,7 +82,8 @@ export function StudyDialog({ title, submitLabel: submitLabel, initial: initial,
         )}
         {problem && (
           <Notice tone="red" title={problem.title}>
-            {problem.detail}
+            <div>{problem.detail}</div>
+            <StoredNow problem={problem} members={['description', 'fields']} />
           </Notice>
         )}
         <div className={classes.buttons}>

@@ -133,7 +133,7 @@ export function StudyPage() {
           fields={fields}
           onClose={edit.close}
           save={async (input) => {
-            await records.changeStudy(study.id, input);
+            await records.changeStudy(study.id, input, study.etag);
             notifySuccess('Study changed');
           }}
         />

@@ -205,7 +205,7 @@ function CorrectDialog({ case_, opened, onClose }: { case_: Case; opened: boolea
     setBusy(true);
     setError(null);
     try {
-      const corrected = await review.correct(case_.id, reason.trim());
+      const corrected = await review.correct(case_.id, reason.trim(), case_.etag);
       await client.invalidateQueries({ queryKey: ['cases'] });
       onClose();
       notifySuccess(`Version ${corrected.version} is open`, 'Change the wrong verdicts, then sign it.');

@@ -74,6 +74,7 @@ export function CasesPage() {
               },
             ]
           : []),
+        { id: 'ready', label: 'Signature', options: [{ value: 'true', label: 'Ready to sign' }] },
         { id: 'mine', label: 'Assigned', options: [{ value: 'true', label: 'Waiting for me' }] },
       ]}
       searchLabel="Search patient code"

@@ -75,6 +75,7 @@ function Overview() {
         <Count to="/images" name="Images" value={data?.images} />
         <Count to="/images" search={{ verified: 'false' }} name="To verify" value={data?.unverified} />
         <Count to="/cases" search={{ mine: 'true' }} name="Waiting for me" value={data?.cases_waiting_for_me} />
+        <Count to="/cases" search={{ ready: 'true' }} name="Ready to sign" value={data?.cases_ready_to_sign} />
         <Count to="/cases" name="Open cases" value={data?.cases_open} />
         <Count to="/reports" name="Reports" value={data?.reports} />
         {can('arrival.resolve') && <Count to="/quarantine" name="Quarantined" value={data?.quarantined} />}

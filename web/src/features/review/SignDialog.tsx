@@ -5,17 +5,31 @@ import { useEffect, useRef, useState, type KeyboardEvent } from 'react';
 import { review } from '@/api/calls';
 import { asProblem } from '@/api/problem';
 import { caseQuery } from '@/api/queries';
-import type { Case } from '@/api/types';
+import { useSession } from '@/api/session';
+import type { Case, ImageRow } from '@/api/types';
 import { IconSign } from '@/components/icons';
 import { Notice } from '@/components/Notice';
+import { readDraft, writeDraft } from '@/lib/drafts';
 import { plural } from '@/lib/format';
 import classes from './SignDialog.module.css';
 
-type Props = { caseId: string | null; opened: boolean; onClose: () => void; onSigned: (signed: Case) => void };
+type Props = {
+  caseId: string | null;
+  opened: boolean;
+  onClose: () => void;
+  onSigned: (signed: Case) => void;
+  /** The images as the page shows them, so that verdicts of others since then are named. */
+  shown?: readonly ImageRow[];
+};
 
-export function SignDialog({ caseId, opened, onClose, onSigned }: Props) {
+const NOTHING_SHOWN: readonly ImageRow[] = [];
+
+export function SignDialog({ caseId, opened, onClose, onSigned, shown = NOTHING_SHOWN }: Props) {
   const client = useQueryClient();
-  const [conclusion, setConclusion] = useState('');
+  const { me, labelName } = useSession();
+  const draftKey = `conclusion.${me.user.id}.${caseId ?? ''}`;
+  const [typed, setTyped] = useState<{ key: string; text: string } | null>(null);
+  const conclusion = typed?.key === draftKey ? typed.text : (readDraft(draftKey) ?? '');
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<unknown>(null);
   const { data: reviewCase, error: failed } = useQuery({
@@ -26,21 +40,23 @@ export function SignDialog({ caseId, opened, onClose, onSigned }: Props) {
 
   const close = () => {
     setError(null);
-    setConclusion('');
     onClose();
   };
 
   const sign = async () => {
-    if (!caseId) return;
+    if (!caseId || !reviewCase) return;
     setBusy(true);
     setError(null);
     try {
-      const signed = await review.sign(caseId, conclusion.trim());
+      const signed = await review.sign(caseId, conclusion.trim(), reviewCase.etag);
+      setTyped(null);
+      writeDraft(draftKey, null);
       await client.invalidateQueries({ predicate: (query) => !['me', 'reading'].includes(String(query.queryKey[0])) });
       close();
       onSigned(signed);
     } catch (refused) {
       setError(refused);
+      if (asProblem(refused).isStale) await client.invalidateQueries({ queryKey: ['cases', 'one', caseId] });
     } finally {
       setBusy(false);
     }
@@ -49,6 +65,10 @@ export function SignDialog({ caseId, opened, onClose, onSigned }: Props) {
   const problem = error || failed ? asProblem(error ?? failed) : null;
   const verdicts = (reviewCase?.images_list ?? []).flatMap((image) => (image.verdict ? [image.verdict] : []));
   const agreed = verdicts.filter((verdict) => verdict.agrees).length;
+  const tags = new Map(shown.map((image) => [image.id, image.etag]));
+  const changed = (reviewCase?.images_list ?? []).filter(
+    (image) => tags.has(image.id) && tags.get(image.id) !== image.etag,
+  );
   const ready = reviewCase !== undefined && reviewCase.allowed.sign && reviewCase.blockers.length === 0;
 
   // Enter or Space alone never signs; with Ctrl (or Command) Enter does, where the button has the focus.
@@ -77,6 +97,18 @@ export function SignDialog({ caseId, opened, onClose, onSigned }: Props) {
             {plural(reviewCase.images, 'image')}: {agreed} confirmed, {verdicts.length - agreed} corrected
             {reviewCase.images > verdicts.length && `, ${reviewCase.images - verdicts.length} without a verdict`}.
           </p>
+        )}
+        {changed.length > 0 && (
+          <Notice tone="red" title="Verdicts have changed since you read the images">
+            <List size="sm">
+              {changed.map((image) => (
+                <List.Item key={image.id}>
+                  Image {image.number}:{' '}
+                  {image.verdict ? `${labelName(image.verdict.label)}, by ${image.verdict.by}` : 'no verdict'}
+                </List.Item>
+              ))}
+            </List>
+          </Notice>
         )}
         {reviewCase && reviewCase.blockers.length > 0 && (
           <Notice title="Not ready to sign">
@@ -107,7 +139,10 @@ export function SignDialog({ caseId, opened, onClose, onSigned }: Props) {
               dir="auto"
               data-autofocus
               value={conclusion}
-              onChange={(event) => setConclusion(event.currentTarget.value)}
+              onChange={(event) => {
+                setTyped({ key: draftKey, text: event.currentTarget.value });
+                writeDraft(draftKey, event.currentTarget.value);
+              }}
             />
             <p className={classes.facts}>
               A signed case does not change. A later correction is a new version that refers to this one.

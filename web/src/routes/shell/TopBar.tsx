@@ -6,6 +6,7 @@ import { accounts } from '@/api/calls';
 import { meQuery, useSession } from '@/api/session';
 import { IconKey, IconLogout, IconMoon, IconSettings, IconSun, IconUser } from '@/components/icons';
 import { notifyProblem } from '@/components/notify';
+import { clearDrafts } from '@/lib/drafts';
 import { roleTitle } from '@/lib/roles';
 import { Notices } from './Notices';
 import { SearchBox } from './SearchBox';
@@ -82,6 +83,7 @@ function MeMenu() {
       return;
     }
     client.clear();
+    clearDrafts();
     client.setQueryData(meQuery.queryKey, null);
     await navigate({ to: '/sign-in', search: {} });
   };

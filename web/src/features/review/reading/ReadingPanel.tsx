@@ -4,7 +4,6 @@ import { useQuery } from '@tanstack/react-query';
 import { Link } from '@tanstack/react-router';
 import type { RefObject } from 'react';
 import { viewing } from '@/api/calls';
-import type { Problem } from '@/api/problem';
 import { useSession } from '@/api/session';
 import type { Case, ImageRow } from '@/api/types';
 import { HistoryList } from '@/components/HistoryList';
@@ -14,7 +13,11 @@ import { Notice } from '@/components/Notice';
 import { ProbabilityBar, UncertainNotice } from '@/components/Probabilities';
 import { TimeAgo } from '@/components/TimeAgo';
 import { age, probability, sex } from '@/lib/format';
+import { CaseEnd } from './CaseEnd';
 import { acceptableLabel, labelChoices, isOpen } from './readingQueue';
+import { ReadyCases } from './ReadyCases';
+import type { Refusal } from './useReadingQueue';
+import { VerdictConflict } from './VerdictConflict';
 import classes from './reading.module.css';
 
 type Props = {
@@ -28,7 +31,10 @@ type Props = {
   noteField: RefObject<HTMLTextAreaElement | null>;
   pending: string | null;
   hint: string | null;
-  refusal: Problem | null;
+  refusal: Refusal | null;
+  /** Whether every image of the case here has a verdict, or the case is signed. */
+  caseRead: boolean;
+  nextCase: ImageRow | null;
   mayRead: boolean;
   undoWords: string | null;
   onNote: (text: string) => void;
@@ -37,6 +43,9 @@ type Props = {
   onLabel: (label: string) => void;
   onUndo: () => void;
   onSign: () => void;
+  onNextCase: () => void;
+  onKeepStored: () => void;
+  onReplaceStored: () => void;
 };
 
 export function ReadingPanel({ noteField, ...props }: Props) {
@@ -76,6 +85,10 @@ export function ReadingPanel({ noteField, ...props }: Props) {
         <div className={classes.small}>{props.position}</div>
       </header>
 
+      {(signed || props.caseRead) && (
+        <CaseEnd case_={case_} signed={signed} next={props.nextCase} onSign={props.onSign} onNext={props.onNextCase} />
+      )}
+
       {prediction ? (
         <div className={classes.says}>
           {prediction.uncertain ? (
@@ -112,9 +125,12 @@ export function ReadingPanel({ noteField, ...props }: Props) {
       )}
 
       {refusal && (
-        <Notice tone="red" title={refusal.title}>
-          {refusal.detail}
-        </Notice>
+        <VerdictConflict
+          image={image}
+          refusal={refusal}
+          onKeep={props.onKeepStored}
+          onReplace={props.onReplaceStored}
+        />
       )}
 
       {canGive && accept && !verdict && (
@@ -221,6 +237,7 @@ export function ReadingPanel({ noteField, ...props }: Props) {
         </p>
       )}
 
+      <ReadyCases except={image.case_id} />
       <ImageHistory image={image} />
     </div>
   );

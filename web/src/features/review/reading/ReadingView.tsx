@@ -8,58 +8,29 @@ import { useEffect, useMemo, useRef, useState, type KeyboardEvent as ReactKeyboa
 import { asProblem } from '@/api/problem';
 import { caseQuery, pathwaysQuery } from '@/api/queries';
 import { useSession } from '@/api/session';
-import type { ImageRow, Pathway } from '@/api/types';
+import type { ImageRow } from '@/api/types';
 import { EmptyState } from '@/components/EmptyState';
 import { AppLink } from '@/components/AppLink';
 import { IconCircleCheck, IconWarning } from '@/components/icons';
-import { ImageViewer, type ViewerHandle, type ViewerImage } from '@/components/ImageViewer';
-import { statusOf, statusText } from '@/components/StatusMark';
+import { ImageViewer, type ViewerHandle } from '@/components/ImageViewer';
 import { notifySuccess } from '@/components/notify';
-import { sortedProbabilities } from '@/components/Probabilities';
-import { plural, probability } from '@/lib/format';
+import { readDraft, writeDraft } from '@/lib/drafts';
+import { age, plural, sex } from '@/lib/format';
 import { NORMAL_LIGHT, type Light } from '@/viewer/imageCanvas';
 import { SignDialog } from '../SignDialog';
 import { FilmStrip } from './FilmStrip';
 import { ShortcutsDialog } from './ShortcutsDialog';
 import { measureNextImage } from './measureNextImage';
-import { acceptableLabel, isOpen, nextOpen, noteNeeded, type NoteWhen } from './readingQueue';
+import { acceptableLabel, isCaseRead, isOpen, nextOpen, nextOpenInCase, noteNeeded } from './readingQueue';
+import { describe, hasVerdict, noteWhenOf, viewerImage } from './readingFacts';
 import { ReadingPanel } from './ReadingPanel';
+import { ReadyCases } from './ReadyCases';
 import { Toolbar } from './Toolbar';
 import { useShortcuts } from './useShortcuts';
 import classes from './reading.module.css';
 import { useReadingQueue } from './useReadingQueue';
 
 const AHEAD = [1, 2, -1, 3, -2, -3];
-
-function viewerImage(image: ImageRow): ViewerImage {
-  return {
-    id: image.id,
-    width: image.width,
-    height: image.height,
-    unreadable: image.state === 'unreadable',
-    evidence: image.prediction?.evidence ?? false,
-  };
-}
-
-function hasVerdict(stage: Pathway['stages'][number]): boolean {
-  return stage.acts.some(({ act }) => act === 'verdict');
-}
-
-/** When the stage's verdicts want a note; until the pathway is known, where the classifier was uncertain. */
-function noteWhenOf(stage: Pathway['stages'][number] | undefined): NoteWhen {
-  return stage?.acts.find(({ act }) => act === 'verdict')?.note_when ?? ['uncertain'];
-}
-
-function describe(image: ImageRow, position: string, labelName: (label: string) => string): string {
-  const { prediction, verdict } = image;
-  if (verdict) return `${position}, verdict ${labelName(verdict.label)}, ${statusText(statusOf(image))}`;
-  if (!prediction) return `${position}, ${statusText(statusOf(image))}`;
-  const top = sortedProbabilities(prediction)[0];
-  const value = top ? probability(top[1]) : '';
-  return prediction.uncertain
-    ? `${position}, uncertain, most likely ${labelName(top?.[0] ?? '')} ${value}`
-    : `${position}, prediction ${labelName(prediction.label)} ${value}`;
-}
 
 export function ReadingView() {
   useDocumentTitle('Worklist · Medhub');
@@ -96,9 +67,12 @@ export function ReadingView() {
         title={waiting > 0 ? `${plural(waiting, 'image')} waiting for the classifier` : 'No images to read'}
         text={waiting > 0 ? 'They appear here after classification.' : 'New images appear here after classification.'}
         action={
-          <Button component={AppLink} to="/cases" variant="default">
-            Open cases
-          </Button>
+          <>
+            <ReadyCases />
+            <Button component={AppLink} to="/cases" variant="default">
+              Open cases
+            </Button>
+          </>
         }
       />
     );
@@ -107,11 +81,13 @@ export function ReadingView() {
 }
 
 function ImageReading({ queue, images }: { queue: ReturnType<typeof useReadingQueue>; images: ImageRow[] }) {
-  const { can, labelName } = useSession();
+  const { can, labelName, me } = useSession();
   const navigate = useNavigate();
   const index = Math.min(queue.index, images.length - 1);
   const image = images[index] as ImageRow;
   const [notes, setNotes] = useState<Record<string, string>>({});
+  // The image with which the queue came to another patient.
+  const [newPatientAt, setNewPatientAt] = useState<string | null>(null);
   const [pending, setPending] = useState<{ id: string; label: string } | null>(null);
   const [hint, setHint] = useState<{ id: string; text: string } | null>(null);
   const [light, setLight] = useState<Light>(NORMAL_LIGHT);
@@ -139,10 +115,15 @@ function ImageReading({ queue, images }: { queue: ReturnType<typeof useReadingQu
     [pathway, case_?.stage],
   );
   const cases = useMemo(() => [...new Set(images.map((entry) => entry.case_id ?? entry.id))], [images]);
-  const caseNumber = `Case ${cases.indexOf(image.case_id ?? image.id) + 1} of ${cases.length}`;
-  const position = `Image ${index + 1} of ${images.length}`;
+  const caseNumber = `Case ${cases.indexOf(image.case_id ?? image.id) + 1} of ${cases.length}${queue.more ? '+' : ''}`;
+  const position = `Image ${index + 1} of ${images.length}${queue.more ? '+' : ''}`;
   const open = images.filter(isOpen).length;
-  const note = notes[image.id] ?? image.verdict?.note ?? '';
+  const draftKey = (of: ImageRow) => `note.${me.user.id}.${of.case_id ?? ''}.${of.id}`;
+  const note = notes[image.id] ?? readDraft(draftKey(image)) ?? image.verdict?.note ?? '';
+  const writeNote = (text: string) => {
+    setNotes((old) => ({ ...old, [image.id]: text }));
+    writeDraft(draftKey(image), text);
+  };
   const mayRead = can('verdict.give') && (case_?.allowed.verdict ?? true);
   const undoable = queue.undoable();
 
@@ -164,6 +145,7 @@ function ImageReading({ queue, images }: { queue: ReturnType<typeof useReadingQu
     if (!target || next === index) return;
     measure.start(target.id, at);
     queue.setIndex(next);
+    setNewPatientAt(target.patient_id === image.patient_id ? null : target.id);
   };
 
   const give = (label: string, at: number) => {
@@ -178,21 +160,23 @@ function ImageReading({ queue, images }: { queue: ReturnType<typeof useReadingQu
     setHint(null);
     const following =
       images[
-        nextOpen(
+        nextOpenInCase(
           images.map((entry) => (entry.id === image.id ? { ...entry, verified: true } : entry)),
           index,
         )
       ];
+    setNewPatientAt(null);
     if (following && following.id !== image.id) measure.start(following.id, at);
-    void queue.give(image, label, note.trim());
+    void queue.give(image, label, note.trim()).then((stored) => stored && writeDraft(draftKey(image), null));
     stage.current?.focus();
   };
 
   const accept = (at: number) => {
     // What a person has said is not overwritten by the key that accepts what the classifier says.
     if (image.verdict || !mayRead) {
-      const following = nextOpen(images, index);
-      go(following >= 0 ? following : index + 1, at);
+      // The queue stops at the end of a case; a reader without verdicts looks at the next image.
+      const following = mayRead ? nextOpenInCase(images, index) : index + 1;
+      if (following >= 0) go(following, at);
       return;
     }
     const label = acceptableLabel(image.prediction);
@@ -205,7 +189,9 @@ function ImageReading({ queue, images }: { queue: ReturnType<typeof useReadingQu
   };
 
   const undo = () => {
-    if (undoable) void queue.undo(undoable);
+    if (!undoable) return;
+    if (undoable.patient_id !== image.patient_id) setNewPatientAt(undoable.id);
+    void queue.undo(undoable);
   };
 
   const changeLight = (part: keyof Light, by: number) =>
@@ -254,7 +240,9 @@ function ImageReading({ queue, images }: { queue: ReturnType<typeof useReadingQu
     }
   };
 
-  const refusal = queue.refusal?.imageId === image.id ? queue.refusal.problem : null;
+  const refusal = queue.refusal?.imageId === image.id ? queue.refusal : null;
+  const nextCaseAt = nextOpen(images, index);
+  const nextCase = images[nextCaseAt];
   const neighbours = AHEAD.flatMap((step) => {
     const neighbour = images[index + step];
     return neighbour ? [viewerImage(neighbour)] : [];
@@ -273,6 +261,16 @@ function ImageReading({ queue, images }: { queue: ReturnType<typeof useReadingQu
           evidence={evidence}
           onDrawn={measure.drawn}
         />
+        {newPatientAt === image.id && (
+          <div className={classes.newPatient} role="alert">
+            Another patient: {image.patient_code}
+            {case_ && (
+              <span>
+                {sex(case_.patient_sex)}, {age(case_.patient_age)}
+              </span>
+            )}
+          </div>
+        )}
         {evidence.shown && (
           <div className={classes.evidence}>
             <span>
@@ -318,9 +316,20 @@ function ImageReading({ queue, images }: { queue: ReturnType<typeof useReadingQu
         pending={pending?.id === image.id ? pending.label : null}
         hint={hint?.id === image.id ? hint.text : null}
         refusal={refusal}
+        caseRead={isCaseRead(images, index)}
+        nextCase={nextCase && nextCase.case_id !== image.case_id ? nextCase : null}
+        onNextCase={() => go(nextCaseAt, performance.now())}
+        onKeepStored={() => {
+          queue.setRefusal(null);
+          setNotes((old) => ({ ...old, [image.id]: image.verdict?.note ?? '' }));
+          writeDraft(draftKey(image), null);
+        }}
+        onReplaceStored={() => {
+          if (refusal?.mine) void queue.give(image, refusal.mine.label, refusal.mine.note);
+        }}
         mayRead={mayRead}
         undoWords={undoable ? `Undo the verdict on image ${images.indexOf(undoable) + 1}` : null}
-        onNote={(text) => setNotes((old) => ({ ...old, [image.id]: text }))}
+        onNote={writeNote}
         onNoteKey={noteKey}
         onAccept={() => accept(performance.now())}
         onLabel={(label) => give(label, performance.now())}
@@ -336,6 +345,7 @@ function ImageReading({ queue, images }: { queue: ReturnType<typeof useReadingQu
         }}
       />
       <SignDialog
+        shown={images}
         caseId={image.case_id}
         opened={signing}
         onClose={sign.close}
@@ -351,8 +361,8 @@ function ImageReading({ queue, images }: { queue: ReturnType<typeof useReadingQu
             ),
             index,
           );
-          if (next >= 0) go(next, performance.now());
-          else void navigate({ to: '/cases/$caseId', params: { caseId: signed.id } });
+          // The next patient opens only when the reader asks for it.
+          if (next < 0) void navigate({ to: '/cases/$caseId', params: { caseId: signed.id } });
         }}
       />
       <ShortcutsDialog opened={showingKeys} onClose={keys.close} />

@@ -17,6 +17,25 @@ export function isOpen(image: ImageRow): boolean {
   return !image.verified && image.state !== 'signed' && image.state !== 'waiting';
 }
 
+/** The next image without a verdict in the case of the image at `from`, around its end; -1 when all have one. */
+export function nextOpenInCase(images: readonly ImageRow[], from: number): number {
+  const current = images[from];
+  if (!current?.case_id) return -1;
+  for (let step = 1; step <= images.length; step += 1) {
+    const index = (from + step) % images.length;
+    const image = images[index];
+    if (image && image.case_id === current.case_id && isOpen(image)) return index;
+  }
+  return -1;
+}
+
+/** Whether every image of the case of the image at `index` that is here has a verdict and none is signed. */
+export function isCaseRead(images: readonly ImageRow[], index: number): boolean {
+  const current = images[index];
+  if (!current?.case_id || current.state === 'signed') return false;
+  return !images.some((image) => image.case_id === current.case_id && isOpen(image));
+}
+
 /** The next image without a verdict after `from`, around the end; -1 when all have one. */
 export function nextOpen(images: readonly ImageRow[], from: number): number {
   for (let step = 1; step <= images.length; step += 1) {
