@@ -33,7 +33,7 @@ from medhub.science.imaging.dicom.search_attributes import attributes_of
 from medhub.science.imaging.dicom.stored_pixels import clean_pixels, put_pixels
 from medhub.science.imaging.photographs.photograph import small, thumbnail
 from medhub.science.imaging.rendering.frames import read_frame
-from medhub.science.imaging.rendering.pixel_aspect import read_pixel_aspect, with_square_pixels
+from medhub.science.imaging.rendering.pixel_aspect import pixel_aspect, with_square_pixels
 
 _IDENTITY = (("name", "PatientName"), ("hospital_number", "PatientID"), ("birth_date", "PatientBirthDate"))
 _UID = re.compile(r"[0-9.]{1,64}")
@@ -139,7 +139,7 @@ def _prepare(file: Received, data: bytes, context: CleaningContext, limits: Deco
         samples=int(dataset.SamplesPerPixel) if pixels is not None else 0,
         bits=int(dataset.get("BitsStored") or dataset.BitsAllocated) if pixels is not None else 0,
         lossless=True,
-        thumbnail=thumbnail(_preview(stored)) if pixels is not None and at_once else b"",
+        thumbnail=thumbnail(_preview(stored, dataset)) if pixels is not None and at_once else b"",
         notes=notes,
         manifest=manifest_of(actions),
         unseen=unseen,
@@ -222,6 +222,6 @@ def _is_standard_class(uid: str) -> bool:
     return bool(class_name(uid)) or (entry is not None and "SOP Class" in entry[1])
 
 
-def _preview(file: bytes) -> Image.Image:
+def _preview(file: bytes, dataset: Dataset) -> Image.Image:
     # The frame is read as later readers read it; an image that cannot be shown is refused.
-    return with_square_pixels(small(read_frame(file)), read_pixel_aspect(file))
+    return with_square_pixels(small(read_frame(file)), pixel_aspect(dataset))

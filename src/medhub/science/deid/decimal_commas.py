@@ -22,6 +22,9 @@ COMMA_READ = "its decimal comma was read as a point (PS3.5, 6.2)"
 _NUMBER_VRS = frozenset(("DS", "IS"))
 _COMMA = re.compile(r"[+-]?(\d+,\d*|,\d+)([eE][+-]?\d+)?")
 # Three digits after the comma may be thousands, unless no thousands are before it.
+# Almost every element: numbers of the standard (PS3.5, 6.2), which need no closer reading.
+_NUMBER = rb" *[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?[ \0]*"
+_STANDARD = re.compile(_NUMBER + rb"(?:\\" + _NUMBER + rb")*")
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 # What the values of pixels, and the distances between them, mean.
 _NEEDED = frozenset(
@@ -76,7 +79,8 @@ def _read_commas(
         if isinstance(element, RawDataElement):
             vr = element.VR or _known_vr(tag)
             if vr in _NUMBER_VRS and element.value:
-                _read_number(dataset, element, vr, parsed, path, records)
+                if _STANDARD.fullmatch(element.value) is None:
+                    _read_number(dataset, element, vr, parsed, path, records)
                 continue
             # Other sequences hold no comma; to parse them takes long.
             if vr != "SQ" or b"," not in (element.value or b""):
