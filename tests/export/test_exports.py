@@ -244,6 +244,7 @@ def test_a_name_in_what_people_wrote_is_found_too_and_so_is_one_in_somebody_else
     assert {(finding.location, finding.kind, finding.patient_id) for finding in findings(app, export_id)} == {
         ("metadata, study_description", "known identity", known.siti),
         ("text of the file", "known identity of another patient", known.other),
+        ("(0020,4000)", "words that no dictionary has", known.other),
     }
 
 

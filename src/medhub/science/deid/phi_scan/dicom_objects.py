@@ -154,9 +154,15 @@ class DicomObjectScanner:
                 if text[:-1].isdigit() and text.endswith("Y") and int(text[:-1]) > 90:
                     yield PhiFinding(location, "age above 89", text)
             elif vr in _TEXT_VRS:
-                findings = self._patterns.scan(location, text)
-                yield from (finding for finding in findings if tag not in _OF_DEVICES or finding.kind not in _NUMBERED)
-                if vr in _TYPED_VRS and tag not in _OF_PROGRAMS and not tag >> 16 & 1 and not CODE.fullmatch(text):
+                findings = [
+                    finding
+                    for finding in self._patterns.scan(location, text)
+                    if tag not in _OF_DEVICES or finding.kind not in _NUMBERED
+                ]
+                yield from findings
+                # A text that is reported already is read by a person anyway.
+                typed = vr in _TYPED_VRS and tag not in _OF_PROGRAMS and not tag >> 16 & 1
+                if typed and not findings and not CODE.fullmatch(text):
                     yield from _scan_words(location, text)
             if vr == "PN" or vr not in _TEXT_VRS:
                 yield from self._patterns.find_known(location, text, short=vr not in _NUMBERS)
