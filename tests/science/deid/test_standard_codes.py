@@ -82,7 +82,7 @@ def test_parts_of_a_private_code_are_never_empty() -> None:
     dataset.AnatomicRegionSequence = Sequence([code("KOWALSKI-1", "99MERCY", "Mercy ward", CodingSchemeVersion="1.0")])
     item = cleaned(dataset, "basic").AnatomicRegionSequence[0]
     assert (item.CodeValue, item.CodingSchemeDesignator) == ("REPLACED", "99REPLACED")
-    assert item.CodeMeaning == "ward" if "ward" in str(item.CodeMeaning) else item.CodeMeaning == "REPLACED"
+    assert item.CodeMeaning == "REPLACED"
 
 
 @pytest.mark.parametrize("unit", ["mm", "cm2", "g/cm3", "mm[Hg]", "/min", "{counts}", "mGy.cm", "%", "[hnsf'U]", "1"])

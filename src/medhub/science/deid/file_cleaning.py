@@ -157,11 +157,12 @@ def _clean_dicom(
         check_image(received, syntax, limits)
         pixels = clean_pixels(received, syntax)
         del received[_PIXELS]
-    deidentified = deidentify_cached(received, profile, subject, max_depth=limits.max_depth)
+    identity = identifying_text_of(received)
+    deidentified = deidentify_cached(received, profile, subject, max_depth=limits.max_depth, identity=identity)
     dataset = deidentified.dataset
     if syntax == ExplicitVRBigEndian:
         to_little_endian(dataset)
-    if numbers_contain_text(received, identifying_text_of(received)):
+    if numbers_contain_text(received, identity):
         return Result("quarantined", "Its numbers contain bytes that read like text; a person must review it.")
     restore_numbers(received, dataset, big_endian=syntax == ExplicitVRBigEndian)
     actions = (*deidentified.actions, *commas)

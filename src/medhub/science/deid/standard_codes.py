@@ -199,7 +199,9 @@ def _is_code(designator: str, value: str) -> bool:
     pattern = _PATTERNS.get(scheme)
     if pattern is None or pattern.fullmatch(value) is None:
         return False
-    return {"SCT": _has_verhoeff_digit, "LN": _has_luhn_digit}.get(scheme, lambda _: True)(value)
+    if scheme == "SCT":
+        return _has_verhoeff_digit(value)
+    return scheme != "LN" or _has_luhn_digit(value)
 
 
 def is_unit(value: str) -> bool:

@@ -34,8 +34,10 @@ def clean_texts(context: ElementContext, reason: str) -> DataElement:
         terms = coded_values(keyword)
         cleaned = [text if text in terms else clean_text(text, context.run.identity) for text in texts]
         if keyword.endswith(_IDENTIFIERS):
-            aliases = (context.run.subject.alias("ID", text) for text in texts)
-            cleaned = [new if new == text else alias for text, new, alias in zip(texts, cleaned, aliases, strict=True)]
+            subject = context.run.subject
+            cleaned = [
+                new if new == text else subject.alias("ID", text) for text, new in zip(texts, cleaned, strict=True)
+            ]
         elif not any(cleaned) and any(texts) and keyword in required_texts():
             cleaned = [_PRIVATE_SCHEME if keyword == "CodingSchemeDesignator" else str(DUMMIES[vr])] * len(texts)
     if cleaned == texts:

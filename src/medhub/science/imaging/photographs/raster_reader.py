@@ -178,22 +178,7 @@ def decode_samples(
 
 
 def _decode_stored(image: Image.Image, data: bytes, format_name: str, bits: int | None, scaled: bool) -> DecodedSamples:
-    """Decode an opened image into grey or RGB samples, of which none is rounded.
-
-    Parameters
-    ----------
-    image
-        The image, opened and not yet decoded.
-    data
-        The bytes that it was opened from.
-    format_name
-        As messages name the format.
-
-    Raises
-    ------
-    Unacceptable
-        When the samples have 32 bits, or colors that cannot be read.
-    """
+    """Decode an opened image into grey or RGB samples as they are stored; see ``decode_samples``."""
     deep = read_deep(image, data, format_name)
     if deep is not None:
         samples, exact = deep
