@@ -184,9 +184,16 @@ def read_samples(dicom: bytes, frame: int = 0) -> tuple[NDArray[Any], str]:
     Unacceptable
         When the frame cannot be decoded.
     """
+    array, photometric, _ = _decode_file(dicom, frame)
+    return array, photometric
+
+
+def _decode_file(dicom: bytes, frame: int) -> tuple[NDArray[Any], str, int]:
+    """Decode one frame: its values, what they mean, and how many bits are stored (0 for floating-point numbers)."""
     with quiet():
         try:
-            return _decode(_open(dicom), frame)
+            opened = _open(dicom)
+            return *_decode(opened, frame), int(opened.dataset.get("BitsStored", 0) or 0)
         except MemoryError:
             raise
         except Exception as error:
@@ -240,10 +247,8 @@ def read_stored(dicom: bytes, frame: int = 0) -> tuple[NDArray[Any], str]:
     Unacceptable
         When the frame cannot be decoded.
     """
-    array, photometric = read_samples(dicom, frame)
+    array, photometric, bits = _decode_file(dicom, frame)
     if photometric.startswith("YBR"):
-        with quiet():
-            bits = int(_open(dicom).dataset.BitsStored)
         array, photometric = ybr_to_rgb(array, photometric, bits), "RGB"
     return array, photometric
 
