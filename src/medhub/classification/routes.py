@@ -15,6 +15,7 @@ from medhub.classification import appointments, service
 from medhub.classification.registry import all_installed, trained_folder_of
 from medhub.classification.schemas import ClassifierOut
 from medhub.foundation.http_caching import cacheable_response, is_unchanged
+from medhub.foundation.work_pools import runs_in
 from medhub.records import studies
 from medhub.science.inference.explanation import colorize
 
@@ -30,6 +31,7 @@ PNG = {"content": {"image/png": {"schema": {"type": "string", "format": "binary"
     response_class=Response,
     responses={200: PNG, 304: {"description": "The browser has it already."}},
 )
+@runs_in("rendering")
 def read_evidence(
     request: Request,
     call: Annotated[Call, allow("image.read")],

@@ -16,6 +16,7 @@ from medhub.accounts.access import PUBLIC
 from medhub.foundation import jobs
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.logging import get_logger
+from medhub.foundation.work_pools import runs_in
 from medhub.ingest.journal import count_unreadable
 
 log = get_logger()
@@ -50,7 +51,7 @@ class ReadyStatus(BaseModel):
 
 
 @routes.get("/api/health", dependencies=[PUBLIC], summary="Is the server alive")
-def read_health() -> Health:
+async def read_health() -> Health:
     """Answers while the server is running."""
     return Health()
 
@@ -61,6 +62,7 @@ def read_health() -> Health:
     summary="Can the server work",
     responses={503: {"model": ReadyStatus, "description": "A component does not answer."}},
 )
+@runs_in("probe")
 def read_ready(request: Request, response: Response) -> ReadyStatus:
     """Check the database, the blob store and the job runners."""
     app: AppContext = request.app.state.app_context
@@ -92,6 +94,7 @@ def read_ready(request: Request, response: Response) -> ReadyStatus:
     response_class=Response,
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Metrics."}},
 )
+@runs_in("probe")
 def read_metrics(request: Request) -> Response:
     """Counts and durations by route, without people or patients."""
     app: AppContext = request.app.state.app_context

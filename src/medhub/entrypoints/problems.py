@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.exc import DataError, OperationalError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from medhub.accounts.access import Call
 from medhub.audit.service import AuditAct, Recorder
@@ -27,6 +28,7 @@ from medhub.errors import (
 )
 from medhub.foundation.ids import new_id
 from medhub.foundation.logging import get_logger
+from medhub.foundation.work_pools import WorkAbandoned
 
 log = get_logger()
 
@@ -173,6 +175,11 @@ def _handle_data_error(request: Request, error: Exception) -> JSONResponse:
     return problem(422, Invalid.title, "A value is too long, too large, or cannot be stored.", Invalid.code)
 
 
+def _handle_disconnect(_request: Request, _error: Exception) -> JSONResponse:
+    """A response that nobody receives: the client has disconnected."""
+    return problem(400, "Interrupted", "The connection ended before the request was done.", "interrupted")
+
+
 def _handle_unexpected_error(request: Request, error: Exception) -> JSONResponse:
     # The text of an unexpected exception may contain data of a file or a person: only its type is logged.
     number = new_id()
@@ -202,4 +209,6 @@ def install(web_app: FastAPI) -> None:
     web_app.add_exception_handler(HTTPException, _handle_http_error)
     web_app.add_exception_handler(OperationalError, _handle_database_error)
     web_app.add_exception_handler(DataError, _handle_data_error)
+    web_app.add_exception_handler(ClientDisconnect, _handle_disconnect)
+    web_app.add_exception_handler(WorkAbandoned, _handle_disconnect)
     web_app.add_exception_handler(Exception, _handle_unexpected_error)

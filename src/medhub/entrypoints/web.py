@@ -31,6 +31,7 @@ from medhub.entrypoints.flow import failure_handlers, job_handlers
 from medhub.entrypoints.http_methods import CrossOrigin, HttpMethods
 from medhub.entrypoints.middleware import BodyLimit, SecurityHeaders
 from medhub.export import routes as export
+from medhub.foundation import work_pools
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.http import streamed_body
 from medhub.foundation.jobs import Runner
@@ -120,6 +121,8 @@ def create_app(
     @asynccontextmanager
     async def lifespan(web_app: FastAPI) -> AsyncIterator[None]:
         to_thread.current_default_thread_limiter().total_tokens = THREADS
+        busy = app.settings.decoder_workers + app.settings.reading_workers + 1
+        work_pools.limiter("upload").total_tokens = max(work_pools.THREADS["upload"], busy)
         for runner in web_app.state.runners:
             runner.start()
         yield

@@ -16,6 +16,7 @@ from medhub.export.schemas import ClearIn, ExcludeIn, ExportCreate, ExportOut, F
 from medhub.export.selection import Selection
 from medhub.foundation.file_responses import FileRange, FileRangeResponse
 from medhub.foundation.http import Id, Page, Paging
+from medhub.foundation.work_pools import runs_in
 
 exports = APIRouter(prefix="/api/exports", tags=["exports"])
 
@@ -54,6 +55,7 @@ def list_exports(
 
 
 @exports.post("", status_code=201, summary="Order an export")
+@runs_in("outside")
 def create_export(call: Annotated[Call, allow("export.create")], body: ExportCreate) -> ExportOut:
     """Build a data set in the background: PHI scan, decisions on findings, packing, download."""
     project_id = call.actor.choose_project("export.create", body.project_id)
@@ -151,6 +153,7 @@ def list_sendings(call: Annotated[Call, allow("export.read")], id: ItemId) -> li
         }
     },
 )
+@runs_in("outside")
 def read_file(call: Annotated[Call, allow("export.read")], id: ItemId) -> Response:
     """The export as one ZIP; ranges are not supported."""
     with call.reading() as session:

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from anyio import to_thread
 from fastapi import Response
 from starlette.types import Receive, Scope, Send
+
+from medhub.foundation.work_pools import run_in
 
 CHUNK_BYTES = 256 * 1024
 
@@ -64,4 +65,4 @@ async def _read(descriptor: int, length: int, position: int) -> bytes:
             pass
         else:
             return bytes(chunk) if count == length else bytes(chunk[:count])
-    return await to_thread.run_sync(os.pread, descriptor, length, position)
+    return await run_in("rendering", os.pread, descriptor, length, position)

@@ -36,6 +36,7 @@ from medhub.errors import MedhubError, Unavailable
 from medhub.foundation.call_codec import codec_of_call, encode_arguments
 from medhub.foundation.isolation_worker import HEAD, MAGIC, frame, import_function
 from medhub.foundation.message_codec import MAX_JSON_BYTES
+from medhub.foundation.work_pools import check_wanted, wait_for
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -107,9 +108,10 @@ class Isolation:
     def run_within(self, timeout_s: float, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Do ``run`` with another timeout."""
         request = _build_request(function, args, kwargs, timeout_s)
-        if not self._slots.acquire(timeout=self._patience_s):
+        if not wait_for(self._slots, self._patience_s):
             raise Unavailable("Too many files are being read at the moment. Try again in a minute.")
         try:
+            check_wanted()
             return cast(R, self._exchange(function, request, timeout_s))
         finally:
             self._slots.release()

@@ -12,6 +12,7 @@ from medhub.accounts.access import Call, allow
 from medhub.accounts.routes import ItemId
 from medhub.errors import Invalid
 from medhub.foundation.http import STREAMED_BODY
+from medhub.foundation.work_pools import run_until_disconnect
 from medhub.ingest import manifests, profile_preview, profiles
 from medhub.ingest.schemas import (
     ChosenBefore,
@@ -85,7 +86,7 @@ async def preview_profile(request: Request, call: Annotated[Call, allow("profile
             )
     if not files:
         raise Invalid("The preview has no files. Choose at least one.", field="files")
-    return await run_in_threadpool(_preview, call, id, fields, files)
+    return await run_until_disconnect(request.receive, "upload", _preview, call, id, fields, files)
 
 
 def _require_preview(call: Call, project_id: str) -> None:

@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from medhub.accounts.access import Call, allow
 from medhub.accounts.routes import ItemId
 from medhub.foundation.http import STREAMED_BODY
+from medhub.foundation.work_pools import runs_in
 from medhub.ingest import ingest_settings
 from medhub.ingest.context import IngestSource
 from medhub.ingest.schemas import ArchiveChoice, ArchiveOut, UploadAnswer
@@ -33,6 +34,7 @@ def read_archive(call: Annotated[Call, allow("project.read")], id: ItemId) -> Ar
 
 
 @projects.put("/{id}/archive", summary="Change the ingest settings of a project")
+@runs_in("outside")
 def change_archive(call: Annotated[Call, allow("project.change")], id: ItemId, choice: ArchiveChoice) -> ArchiveOut:
     """Change the rules for new files; new search attributes are read from the stored images as well."""
     with call.writing() as session:
@@ -40,6 +42,7 @@ def change_archive(call: Annotated[Call, allow("project.change")], id: ItemId, c
 
 
 @projects.post("/{id}/archive/index", summary="Index a project again")
+@runs_in("outside")
 def index_archive(call: Annotated[Call, allow("project.change")], id: ItemId) -> ArchiveOut:
     """Read the search attributes from all images of a project again; the settings show the progress."""
     with call.writing() as session:
@@ -59,4 +62,5 @@ async def upload_files(request: Request, call: Annotated[Call, allow("image.uplo
         request.headers.get("content-type", ""), largest_file_bytes=call.app.settings.upload_max_bytes
     )
     source = IngestSource(id, "folder")
-    return UploadAnswer(items=await ingest_upload(call, reader.parts(request.stream()), lambda _: source))
+    parts = reader.parts(request.stream())
+    return UploadAnswer(items=await ingest_upload(call, parts, lambda _: source, receive=request.receive))

@@ -20,6 +20,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -27,6 +28,7 @@ from sqlalchemy.orm import Session
 from medhub.accounts.actor import Actor
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.isolation import DecoderFailed
+from medhub.foundation.work_pools import check_wanted, keep_context
 from medhub.ingest.arrival_log import add_duplicate
 from medhub.ingest.context import IngestSource, build_cleaning_context, decoding_limits
 from medhub.ingest.image_writer import store_images
@@ -59,7 +61,7 @@ def ingest_files(
         return [result for batch in batches for result in _ingest_batch(app, actor, source, batch)]
     # One thread more than isolated processes: while one batch is stored, all processes stay busy.
     with ThreadPoolExecutor(max_workers=app.settings.decoder_workers + 1) as pool:
-        results = pool.map(lambda batch: _ingest_batch(app, actor, source, batch), batches)
+        results = pool.map(keep_context(partial(_ingest_batch, app, actor, source)), batches)
         return [result for batch_results in results for result in batch_results]
 
 
@@ -86,6 +88,7 @@ def _split_batches(files: Sequence[ReceivedFile]) -> Iterator[list[ReceivedFile]
 def _ingest_batch(
     app: AppContext, actor: Actor, source: IngestSource, received: Sequence[ReceivedFile]
 ) -> list[IngestResult]:
+    check_wanted()
     files = [
         IngestFile(file.data or b"", file.size_bytes, file.name)
         if file.data is not None

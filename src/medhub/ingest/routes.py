@@ -12,6 +12,7 @@ from fastapi import Path as PathParameter
 from medhub.accounts.access import Call, allow
 from medhub.accounts.routes import ItemId
 from medhub.foundation.http import STREAMED_BODY, Id, Page, Paging
+from medhub.foundation.work_pools import runs_in
 from medhub.ingest import patient_assignment, quarantine, release, service
 from medhub.ingest.context import IngestSource
 from medhub.ingest.ingest_file import Outcome
@@ -70,10 +71,12 @@ async def upload(request: Request, call: Annotated[Call, allow("image.upload")])
             )
 
     parts = reader.parts(request.stream())
-    return UploadAnswer(items=await ingest_upload(call, parts, open_source, ("patient_id", "pathway")))
+    required = ("patient_id", "pathway")
+    return UploadAnswer(items=await ingest_upload(call, parts, open_source, required, receive=request.receive))
 
 
 @arrivals.get("/{id}", summary="A quarantined file")
+@runs_in("rendering")
 def open_arrival(call: Annotated[Call, allow("arrival.resolve")], id: ItemId) -> ArrivalOpened:
     """A quarantined file as a person reviews it: its reason, its size, and the boxes with text."""
     review = release.review_arrival(call.app, call.actor, id)
@@ -99,6 +102,7 @@ def open_arrival(call: Annotated[Call, allow("arrival.resolve")], id: ItemId) ->
         }
     },
 )
+@runs_in("rendering")
 def view_arrival(
     call: Annotated[Call, allow("arrival.resolve")],
     id: ItemId,
@@ -110,6 +114,7 @@ def view_arrival(
 
 
 @arrivals.post("/{id}/release", summary="Release a quarantined file")
+@runs_in("upload")
 def release_arrival(call: Annotated[Call, allow("arrival.resolve")], id: ItemId, decision: Release) -> ReleaseAnswer:
     """Store a quarantined file, with only the boxes of a person redacted, or checked again by the program."""
     answer = release.release(call.app, call.actor, id, decision.regions(), decision.note)
@@ -117,6 +122,7 @@ def release_arrival(call: Annotated[Call, allow("arrival.resolve")], id: ItemId,
 
 
 @arrivals.get("/{id}/person", summary="The patient that a quarantined file names")
+@runs_in("rendering")
 def read_claim(call: Annotated[Call, allow("arrival.resolve")], id: ItemId) -> PatientClaim:
     """The patient identifiers in a file without a patient, and the patients to whom it may belong."""
     review = patient_assignment.review_assignment(call.app, call.actor, id)
@@ -141,6 +147,7 @@ def read_claim(call: Annotated[Call, allow("arrival.resolve")], id: ItemId) -> P
 
 
 @arrivals.post("/{id}/assign", summary="Assign a quarantined file to a patient")
+@runs_in("upload")
 def assign_arrival(call: Annotated[Call, allow("arrival.resolve")], id: ItemId, assignment: Assign) -> ReleaseAnswer:
     """Assign a file to a known or new patient and release it; files with the same identifiers follow."""
     answer = patient_assignment.assign(call.app, call.actor, id, **assignment.model_dump())

@@ -6,10 +6,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect
+from starlette.types import Receive
 
 from medhub.accounts.access import Call
 from medhub.errors import Invalid
+from medhub.foundation.work_pools import run_in, run_until_disconnect
 from medhub.ingest.context import IngestSource
 from medhub.ingest.ingest_file import ReceivedFile
 from medhub.ingest.pipeline import BATCH_BYTES, BATCH_FILES, ingest_files
@@ -23,12 +24,18 @@ OpenSource = Callable[[Mapping[str, str]], IngestSource]
 
 
 async def ingest_upload(
-    call: Call, parts: AsyncIterator[UploadPart], open_source: OpenSource, required: tuple[str, ...] = ()
+    call: Call,
+    parts: AsyncIterator[UploadPart],
+    open_source: OpenSource,
+    required: tuple[str, ...] = (),
+    *,
+    receive: Receive,
 ) -> list[UploadItem]:
     """Ingest the ``files`` of an upload, and return the result of each in their order.
 
     ``open_source`` makes the source from the fields as soon as the ``required`` ones and a file have arrived; it
-    raises where the actor may not upload.
+    raises where the actor may not upload. Files that are not being ingested yet are dropped when the client disconnects
+    (``receive`` is that of the request): nobody learns their result, and they are sent again.
     """
     upload = _Upload(call)
     fields: dict[str, str] = {}
@@ -45,7 +52,7 @@ async def ingest_upload(
                 await upload.ingest_pending()
             elif upload.pending_bytes > MOST_PENDING_BYTES:
                 raise Invalid(f"Send {' and '.join(required)} before the files.", field=required[0])
-    except (Invalid, ClientDisconnect):
+    except Invalid:
         # The complete files of a broken upload are ingested; when they are sent again they are duplicates.
         if upload.source is not None:
             await upload.ingest_pending()
@@ -55,7 +62,7 @@ async def ingest_upload(
             raise Invalid(f"The upload does not say its {name}.", field=name)
     if upload.source is None:
         upload.source = await run_in_threadpool(open_source, fields)
-    await upload.ingest_pending()
+    await upload.ingest_rest(receive)
     if not upload.items:
         raise Invalid("The upload has no files. Choose at least one.", field="files")
     return upload.items
@@ -86,9 +93,17 @@ class _Upload:
 
     async def ingest_pending(self) -> None:
         """Ingest the pending files."""
+        if (parts := self._take_pending()) and self.source is not None:
+            self.items += await run_in("upload", _ingest_parts, self._call, self.source, parts)
+
+    async def ingest_rest(self, receive: Receive) -> None:
+        """Ingest the pending files after the end of the body, unless the client disconnects meanwhile."""
+        if (parts := self._take_pending()) and self.source is not None:
+            self.items += await run_until_disconnect(receive, "upload", _ingest_parts, self._call, self.source, parts)
+
+    def _take_pending(self) -> list[UploadPart]:
         parts, self.pending, self.pending_bytes = self.pending, [], 0
-        if parts and self.source is not None:
-            self.items += await run_in_threadpool(_ingest_parts, self._call, self.source, parts)
+        return parts
 
 
 def _ingest_parts(call: Call, source: IngestSource, parts: list[UploadPart]) -> list[UploadItem]:

@@ -15,6 +15,7 @@ from medhub.accounts.access import Call, allow
 from medhub.accounts.routes import ItemId
 from medhub.errors import Invalid, Unavailable
 from medhub.foundation.http import Id, Page, Paging
+from medhub.foundation.work_pools import runs_in
 from medhub.nodes import dicom_client, service
 from medhub.nodes.schemas import DicomNodeChange, DicomNodeCreate, DicomNodeOut, EchoOut, ListenerOut
 
@@ -77,6 +78,7 @@ def remove_node(call: Annotated[Call, allow("peer.change")], id: ItemId) -> None
 
 
 @routes.post("/{id}/echo", summary="Test the connection to a DICOM node")
+@runs_in("outside")
 def echo_node(call: Annotated[Call, allow("peer.change")], id: ItemId) -> EchoOut:
     """Test the connection to a DICOM node by C-ECHO."""
     with call.writing() as session:

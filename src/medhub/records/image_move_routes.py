@@ -9,6 +9,7 @@ from fastapi import APIRouter
 
 from medhub.accounts.access import Call, allow
 from medhub.accounts.routes import ItemId
+from medhub.foundation.work_pools import runs_in
 from medhub.records import image_moves, studies
 from medhub.records.schemas import DeletedOut, ImagesDelete, ImagesMove, MovedOut, SeriesMove
 
@@ -17,6 +18,7 @@ series = APIRouter(prefix="/api/series", tags=["studies"])
 
 
 @images.post("/move", summary="Move images")
+@runs_in("outside")
 def move_images(call: Annotated[Call, allow("image.move")], given: ImagesMove) -> MovedOut:
     """Move images to another series of the same patient: all of them, or none if one of them cannot be moved.
 
@@ -28,6 +30,7 @@ def move_images(call: Annotated[Call, allow("image.move")], given: ImagesMove) -
 
 
 @images.post("/delete", summary="Delete images")
+@runs_in("outside")
 def delete_images(call: Annotated[Call, allow("image.delete")], given: ImagesDelete) -> DeletedOut:
     """Delete images and everything derived from them: all of them, or none if one belongs to a signed case."""
     with call.writing() as session:
@@ -35,6 +38,7 @@ def delete_images(call: Annotated[Call, allow("image.delete")], given: ImagesDel
 
 
 @series.post("/{id}/move", summary="Move a series")
+@runs_in("outside")
 def move_series(call: Annotated[Call, allow("image.move")], id: ItemId, given: SeriesMove) -> MovedOut:
     """Move a series with its images to another study of the same patient."""
     return MovedOut.model_validate(image_moves.move_series(call.app, call.actor, id, given.to_study_id))

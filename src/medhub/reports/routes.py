@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query, Response
 from medhub.accounts.access import Call, allow
 from medhub.accounts.routes import ItemId
 from medhub.foundation.http import Id, Moment, Page, Paging, Schema
+from medhub.foundation.work_pools import runs_in
 from medhub.reports import service
 
 cases = APIRouter(prefix="/api/cases", tags=["cases"])
@@ -42,6 +43,7 @@ class ReportOut(Schema):
         }
     },
 )
+@runs_in("outside")
 def read_report(call: Annotated[Call, allow("report.read")], id: ItemId) -> Response:
     """The report as PDF; the same bytes each time."""
     case, pdf = service.read_report(call.app, call.actor, id)

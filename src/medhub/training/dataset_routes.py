@@ -9,12 +9,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy.orm import Session
-from starlette.concurrency import run_in_threadpool
 
 from medhub.accounts.access import Call, allow
 from medhub.accounts.routes import ItemId
 from medhub.errors import Invalid
 from medhub.foundation.http import STREAMED_BODY, Id, Page, Paging
+from medhub.foundation.work_pools import run_until_disconnect, runs_in
 from medhub.ingest.upload_parser import UploadReader, form
 from medhub.training import datasets as data
 from medhub.training import queries
@@ -68,6 +68,7 @@ def list_datasets(
 
 
 @datasets.post("", status_code=201, summary="Make a version of signed verdicts")
+@runs_in("outside")
 def create_dataset(call: Annotated[Call, allow("dataset.create")], given: DataSetCreate) -> DataSetOut:
     """Make a version of what was signed in a project along a pathway, as it stands now."""
     project_id = call.actor.choose_project("dataset.create", given.project_id)
@@ -106,7 +107,8 @@ async def upload_dataset(request: Request, call: Annotated[Call, allow("dataset.
     name = data.check_name(fields.get("name", ""))
     if archive is None:
         raise Invalid("The upload has no ZIP. Choose one.", field="file")
-    return await run_in_threadpool(_make_from_zip, call, fields.get("project_id") or None, name, archive)
+    project = fields.get("project_id") or None
+    return await run_until_disconnect(request.receive, "upload", _make_from_zip, call, project, name, archive)
 
 
 def _make_from_zip(call: Call, project: str | None, name: str, archive: bytes) -> DataSetOut:
@@ -139,6 +141,7 @@ def list_rows(call: Annotated[Call, allow("dataset.read")], id: ItemId, paging: 
     response_class=Response,
     responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}, "description": "A CSV in UTF-8."}},
 )
+@runs_in("outside")
 def read_provenance(call: Annotated[Call, allow("dataset.read")], id: ItemId) -> Response:
     """The provenance of every label of a version."""
     buffer = io.StringIO()

@@ -12,6 +12,7 @@ from medhub.accounts.routes import ItemId
 from medhub.errors import Invalid
 from medhub.foundation.file_responses import FileRange
 from medhub.foundation.http_caching import cacheable_file_response, cacheable_response, is_unchanged
+from medhub.foundation.work_pools import runs_in
 from medhub.records import isolated_calls, studies
 from medhub.records.models import Image
 from medhub.viewing import service
@@ -36,6 +37,7 @@ def _open_image(call: Call, image_id: str, view: str) -> Image:
     response_class=Response,
     responses={200: {"content": {"image/webp": _BINARY}, "description": "A WebP picture."}, 304: _UNCHANGED},
 )
+@runs_in("rendering")
 def read_rendered(
     request: Request,
     call: Annotated[Call, allow("image.read")],
@@ -56,6 +58,7 @@ def read_rendered(
 
 
 @images.get("/{id}/content", summary="Content of an object besides its picture")
+@runs_in("rendering")
 def read_content(call: Annotated[Call, allow("image.read")], id: ItemId) -> Content:
     """Facts and tables of any object; the tree of a report, segments, waveforms, the text of a document."""
     return service.content(call.app, _open_image(call, id, "content"))
@@ -79,6 +82,7 @@ def read_content(call: Annotated[Call, allow("image.read")], id: ItemId) -> Cont
         304: _UNCHANGED,
     },
 )
+@runs_in("rendering")
 def read_original(
     request: Request,
     call: Annotated[Call, allow("image.read")],

@@ -8,11 +8,11 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from anyio import to_thread
 from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
 from medhub.foundation.file_responses import CHUNK_BYTES, FileRange
+from medhub.foundation.work_pools import run_in
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class PartsResponse(Response):
         for part in self._parts:
             current = part
             if callable(part.source):
-                content = await to_thread.run_sync(part.source)
+                content = await run_in("rendering", part.source)
                 current = (
                     replace(part, source=content)
                     if isinstance(content, bytes)
@@ -99,7 +99,7 @@ async def _send_source(source: Source, send: Send) -> None:
         try:
             offset, end = span.start, span.start + span.length
             while offset < end:
-                chunk = await to_thread.run_sync(os.pread, descriptor, min(CHUNK_BYTES, end - offset), offset)
+                chunk = await run_in("rendering", os.pread, descriptor, min(CHUNK_BYTES, end - offset), offset)
                 if not chunk:
                     raise OSError(f"The file ends {end - offset} bytes too early.")
                 offset += len(chunk)

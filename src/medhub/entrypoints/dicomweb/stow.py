@@ -18,6 +18,7 @@ from medhub.entrypoints.dicomweb.qido import JSON_FORMS, UTF_8
 from medhub.entrypoints.dicomweb.stored_instances import StoredInstance, instances_by_image_id
 from medhub.errors import Invalid
 from medhub.foundation.http import STREAMED_BODY
+from medhub.foundation.work_pools import run_in, run_until_disconnect
 from medhub.ingest.context import IngestSource, decoding_limits
 from medhub.ingest.ingest_file import IngestResult, ReceivedFile
 from medhub.ingest.pipeline import ingest_files
@@ -168,15 +169,15 @@ async def _store(request: Request, call: Call, study: str | None) -> Response:
             if len(storing_request.results) + len(storing_request.pending) >= MOST_OBJECTS:
                 raise HTTPException(413, f"At most {MOST_OBJECTS} objects are taken at once. Store the rest apart.")
             if part.truncated:
-                await run_in_threadpool(storing_request.refuse_large, part.size)
+                await run_in("upload", storing_request.refuse_large, part.size)
                 continue
             storing_request.add(bytes(part.data))
             if storing_request.is_full:
-                await run_in_threadpool(storing_request.ingest_pending)
+                await run_in("upload", storing_request.ingest_pending)
     except Invalid as error:
         raise HTTPException(400, error.message) from error
     if storing_request.pending:
-        await run_in_threadpool(storing_request.ingest_pending)
+        await run_until_disconnect(request.receive, "upload", storing_request.ingest_pending)
     if not storing_request.results:
         raise HTTPException(400, "The request has no objects. Send at least one.")
     return await run_in_threadpool(_build_response, request, storing_request, media_type)

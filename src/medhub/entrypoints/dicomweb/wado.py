@@ -22,6 +22,7 @@ from medhub.entrypoints.dicomweb.stored_instances import StoredInstance, read_in
 from medhub.errors import MedhubError
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.file_responses import FileRange
+from medhub.foundation.work_pools import runs_in
 from medhub.records import stored_files
 from medhub.records.dicom_metadata import series_metadata
 from medhub.science.imaging.rendering import dicomweb_payloads
@@ -37,12 +38,14 @@ _PIXELS = frozenset(("7FE00008", "7FE00009", "7FE00010"))
 
 
 @retrieving.get("/studies/{study}", summary="Retrieve a study", response_class=Response)
+@runs_in("rendering")
 def retrieve_study(request: Request, call: Annotated[Call, allow("image.read")], study: Uid) -> Response:
     """All objects of a study, sent as they are read."""
     return _objects(request, call, study)
 
 
 @retrieving.get("/studies/{study}/series/{series}", summary="Retrieve a series", response_class=Response)
+@runs_in("rendering")
 def retrieve_series(request: Request, call: Annotated[Call, allow("image.read")], study: Uid, series: Uid) -> Response:
     """All objects of a series."""
     return _objects(request, call, study, series)
@@ -51,6 +54,7 @@ def retrieve_series(request: Request, call: Annotated[Call, allow("image.read")]
 @retrieving.get(
     "/studies/{study}/series/{series}/instances/{instance}", summary="Retrieve an instance", response_class=Response
 )
+@runs_in("rendering")
 def retrieve_instance(
     request: Request, call: Annotated[Call, allow("image.read")], study: Uid, series: Uid, instance: Uid
 ) -> Response:
@@ -174,12 +178,14 @@ class _TranscodedFile(_DecodedFile):
 
 
 @retrieving.get("/studies/{study}/metadata", summary="Attributes of a study", response_class=Response)
+@runs_in("rendering")
 def retrieve_study_metadata(request: Request, call: Annotated[Call, allow("image.read")], study: Uid) -> Response:
     """The attributes of all objects of a study, long values by their addresses."""
     return _metadata(request, call, study)
 
 
 @retrieving.get("/studies/{study}/series/{series}/metadata", summary="Attributes of a series", response_class=Response)
+@runs_in("rendering")
 def retrieve_series_metadata(
     request: Request, call: Annotated[Call, allow("image.read")], study: Uid, series: Uid
 ) -> Response:
@@ -192,6 +198,7 @@ def retrieve_series_metadata(
     summary="Attributes of an instance",
     response_class=Response,
 )
+@runs_in("rendering")
 def retrieve_instance_metadata(
     request: Request, call: Annotated[Call, allow("image.read")], study: Uid, series: Uid, instance: Uid
 ) -> Response:
@@ -247,6 +254,7 @@ def choose_json_or_xml(request: Request) -> str:
     summary="A long value of an instance",
     response_class=Response,
 )
+@runs_in("rendering")
 def retrieve_bulk_data(
     request: Request,
     call: Annotated[Call, allow("image.read")],

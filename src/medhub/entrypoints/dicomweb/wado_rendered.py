@@ -21,6 +21,7 @@ from medhub.entrypoints.dicomweb.wado import EXPLICIT, OCTETS
 from medhub.errors import MedhubError
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.http_caching import cacheable_response, is_unchanged
+from medhub.foundation.work_pools import runs_in
 from medhub.science.imaging.decoding_limits import Unacceptable
 from medhub.science.imaging.rendering import dicomweb_payloads
 from medhub.science.imaging.rendering.frame_views import FUNCTIONS, View
@@ -57,6 +58,7 @@ _INSTANCE = "/studies/{study}/series/{series}/instances/{instance}"
 
 
 @rendering.get(f"{_INSTANCE}/frames/{{numbers}}", summary="Frames", response_class=Response)
+@runs_in("rendering")
 def retrieve_frames(
     request: Request,
     call: Annotated[Call, allow("image.read")],
@@ -150,6 +152,7 @@ def _single_response(source: Any, media_type: str) -> Response:
 
 
 @rendering.get(f"{_INSTANCE}/rendered", summary="A picture of an instance", response_class=Response)
+@runs_in("rendering")
 def render_instance(
     request: Request, call: Annotated[Call, allow("image.read")], study: Uid, series: Uid, instance: Uid
 ) -> Response:
@@ -159,6 +162,7 @@ def render_instance(
 
 
 @rendering.get(f"{_INSTANCE}/frames/{{number}}/rendered", summary="A picture of a frame", response_class=Response)
+@runs_in("rendering")
 def render_frame(
     request: Request,
     call: Annotated[Call, allow("image.read")],
@@ -173,12 +177,14 @@ def render_frame(
 
 
 @rendering.get("/studies/{study}/rendered", summary="Pictures of a study", response_class=Response)
+@runs_in("rendering")
 def render_study(request: Request, call: Annotated[Call, allow("image.read")], study: Uid) -> Response:
     """The frames of all images of a study as pictures."""
     return _render_instances(request, call, study)
 
 
 @rendering.get("/studies/{study}/series/{series}/rendered", summary="Pictures of a series", response_class=Response)
+@runs_in("rendering")
 def render_series(request: Request, call: Annotated[Call, allow("image.read")], study: Uid, series: Uid) -> Response:
     """The frames of all images of a series as pictures."""
     return _render_instances(request, call, study, series)
@@ -232,6 +238,7 @@ class _PictureSource:
 
 
 @rendering.get("/studies/{study}/thumbnail", summary="A small picture of a study", response_class=Response)
+@runs_in("rendering")
 def thumbnail_of_study(request: Request, call: Annotated[Call, allow("image.read")], study: Uid) -> Response:
     """A small picture of the first image of a study."""
     return _thumbnail_response(request, call, study)
@@ -240,6 +247,7 @@ def thumbnail_of_study(request: Request, call: Annotated[Call, allow("image.read
 @rendering.get(
     "/studies/{study}/series/{series}/thumbnail", summary="A small picture of a series", response_class=Response
 )
+@runs_in("rendering")
 def thumbnail_of_series(
     request: Request, call: Annotated[Call, allow("image.read")], study: Uid, series: Uid
 ) -> Response:
@@ -248,6 +256,7 @@ def thumbnail_of_series(
 
 
 @rendering.get(f"{_INSTANCE}/thumbnail", summary="A small picture of an instance", response_class=Response)
+@runs_in("rendering")
 def thumbnail_of_instance(
     request: Request, call: Annotated[Call, allow("image.read")], study: Uid, series: Uid, instance: Uid
 ) -> Response:

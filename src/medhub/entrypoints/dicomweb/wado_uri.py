@@ -14,6 +14,7 @@ from medhub.entrypoints.dicomweb.project_paths import PREFIX, NothingThere, root
 from medhub.entrypoints.dicomweb.stored_instances import StoredInstance, read_instances
 from medhub.entrypoints.dicomweb.wado import DICOM, EXPLICIT, single_object
 from medhub.entrypoints.dicomweb.wado_rendered import PICTURES, picture_response
+from medhub.foundation.work_pools import runs_in
 from medhub.science.imaging.rendering.frame_views import View
 
 by_address = APIRouter(tags=["dicomweb"], include_in_schema=False)
@@ -26,6 +27,7 @@ _WIDEST = 8_192
 
 @by_address.get("/wado", summary="Retrieve an object by parameters", response_class=Response)
 @by_address.get(f"{PREFIX}/wado", summary="Retrieve an object by parameters", response_class=Response)
+@runs_in("rendering")
 def retrieve_by_parameters(request: Request, call: Annotated[Call, allow("image.read")]) -> Response:
     """A file (``contentType=application/dicom``), or a picture of a frame."""
     if request.query_params.get("requestType") != "WADO":
