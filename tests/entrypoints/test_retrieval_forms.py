@@ -14,9 +14,19 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image as Picture
-from pydicom import Dataset, dcmread
+from pydicom import Dataset, FileMetaDataset, dcmread
 from pydicom.data import get_testdata_file
-from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
+from pydicom.encaps import encapsulate
+from pydicom.uid import (
+    UID,
+    HTJ2KLossless,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    RLELossless,
+)
 
 from medhub.accounts.actor import COMMAND_LINE
 from medhub.entrypoints.dicomweb.native_xml import native_model
@@ -32,7 +42,7 @@ from tests.factories.app_contexts import open_app
 from tests.factories.servers import small_ct, written
 
 EXPLICIT = "1.2.840.10008.1.2.1"
-LOSSLESS = (JPEGLSLossless, RLELossless, JPEG2000Lossless)
+LOSSLESS = (JPEGLSLossless, RLELossless, JPEG2000Lossless, JPEGLosslessSV1, HTJ2KLossless)
 Parts = list[tuple[str, bytes]]
 
 
@@ -73,6 +83,19 @@ def compressed(syntax: str) -> Dataset:
     return dataset
 
 
+def signed_of_12_bits() -> Dataset:
+    dataset = larger_ct(7)
+    dataset.PixelRepresentation = 1
+    dataset.PixelData = ((np.arange(32 * 48) * 5 % 4096) - 2048).astype("<i2").tobytes()
+    return dataset
+
+
+def planar_color() -> Dataset:
+    dataset = color()
+    dataset.PlanarConfiguration = 1
+    return dataset
+
+
 SOURCES: dict[str, Callable[[], Dataset]] = {
     "unsigned": lambda: larger_ct(1),
     "signed": signed_ct,
@@ -80,6 +103,9 @@ SOURCES: dict[str, Callable[[], Dataset]] = {
     "color": color,
     "jpeg-ls": lambda: compressed(JPEGLSLossless),
     "rle": lambda: compressed(RLELossless),
+    "signed of 12 bits": signed_of_12_bits,
+    "planar color": planar_color,
+    "JPEG": lambda: dcmread(str(get_testdata_file("SC_rgb_jpeg_dcmtk.dcm"))),
     "small": lambda: small_ct(6),
 }
 
@@ -178,6 +204,113 @@ def test_a_syntax_that_cannot_be_made_is_not_acceptable(
     assert viewer.get(path_of(addresses["small"]), headers=dicom_accept(JPEG2000Lossless)).status_code == 406
     both = {"Accept": f"{dicom_accept(syntax)['Accept']}, {dicom_accept('*')['Accept']};q=0.5"}
     assert viewer.get(path_of(addresses["unsigned"]), headers=both).status_code == 200
+
+
+FRAME_TYPES = {
+    JPEGLSLossless: "image/jls",
+    RLELossless: "image/dicom-rle",
+    JPEG2000Lossless: "image/jp2",
+    JPEGLosslessSV1: "image/jpeg",
+    JPEGLossless: "image/jpeg",
+    HTJ2KLossless: "image/jphc",
+}
+
+
+def frame_accept(media_type: str, syntax: str | None = None, *, single: bool = False) -> str:
+    form = media_type if single else f'multipart/related; type="{media_type}"'
+    return form + (f"; transfer-syntax={syntax}" if syntax else "")
+
+
+def decoded_frame(plain: Dataset, stream: bytes, syntax: str) -> np.ndarray[Any, Any]:
+    """The values of a frame that a client gets by the attributes of its object."""
+    dataset = Dataset()
+    dataset.update({element.tag: element for element in plain if element.tag.group == 0x0028})
+    dataset.NumberOfFrames = 1
+    dataset.PixelData = encapsulate([stream])
+    dataset["PixelData"].VR = "OB"
+    if dataset.SamplesPerPixel == 3:  # streams but RLE have the colors of a pixel side by side
+        dataset.PlanarConfiguration = int(syntax == RLELossless)
+    dataset = with_meta_of_syntax(dataset, syntax)
+    return dataset.pixel_array
+
+
+def with_meta_of_syntax(dataset: Dataset, syntax: str) -> Dataset:
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = syntax
+    return dataset
+
+
+@pytest.mark.parametrize("syntax", list(FRAME_TYPES))
+@pytest.mark.parametrize("name", [name for name in SOURCES if name != "small"])
+def test_frames_come_in_a_requested_lossless_syntax_with_the_same_values(
+    viewer: TestClient, addresses: dict[str, tuple[str, str, str]], name: str, syntax: str
+) -> None:
+    path = path_of(addresses[name])
+    plain = dcmread(BytesIO(viewer.get(path, headers=dicom_accept(EXPLICIT, single=True)).content))
+    values = plain.pixel_array if "NumberOfFrames" in plain and plain.NumberOfFrames > 1 else plain.pixel_array[None]
+    numbers = [3, 1] if name == "frames" else [1]
+    url = f"{path}/frames/{','.join(map(str, numbers))}"
+    media_type = FRAME_TYPES[UID(syntax)]
+    for accept in (frame_accept(media_type, syntax), f"*/*; transfer-syntax={syntax}"):
+        answer = viewer.get(url, headers={"Accept": accept})
+        assert answer.status_code == 200, answer.text
+        parts = parts_of(answer)
+        assert [part[0] for part in parts] == [f"{media_type};transfer-syntax={syntax}"] * len(numbers)
+        for number, (_, stream) in zip(numbers, parts, strict=True):
+            assert np.array_equal(decoded_frame(plain, stream, syntax), values[number - 1])
+    single = viewer.get(f"{path}/frames/1", headers={"Accept": frame_accept(media_type, syntax, single=True)})
+    assert single.headers["Content-Type"] == f"{media_type};transfer-syntax={syntax}"
+
+
+def test_a_media_type_of_frames_without_a_syntax_means_its_lossless_one(
+    viewer: TestClient, addresses: dict[str, tuple[str, str, str]]
+) -> None:
+    url = f"{path_of(addresses['unsigned'])}/frames/1"
+    for syntax, media_type in FRAME_TYPES.items():
+        answer = viewer.get(url, headers={"Accept": frame_accept(media_type, single=True)})
+        expected = JPEGLosslessSV1 if media_type == "image/jpeg" else syntax
+        assert answer.headers["Content-Type"] == f"{media_type};transfer-syntax={expected}", answer.text
+    shallow = viewer.get(f"{path_of(addresses['color'])}/frames/1", headers={"Accept": "image/jpeg"})
+    assert shallow.headers["Content-Type"] == f"image/jpeg;transfer-syntax={JPEGBaseline8Bit}"
+
+
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        ("image/jls;q=0.4, image/dicom-rle;q=0.9", "image/dicom-rle"),
+        ("image/jls;q=0, image/*;q=0.5, image/png;q=0.4", "image/dicom-rle"),
+        ("image/jp2, */*;q=0.1", "image/jp2"),
+        ("*/*, image/jls", "image/jls"),
+        ("video/mp4, image/nothing, image/jls;q=0.1", "image/jls"),
+        ('multipart/related; type="image/jphc", image/png', "multipart/related"),
+        ("*/*;q=0.2, application/octet-stream;q=0", ""),
+        ("application/octet-stream;q=0.1, */*;q=0.5, image/jls;q=0.3", 'multipart/related; type="image/png"'),
+    ],
+)
+def test_the_form_of_frames_follows_the_weights(
+    viewer: TestClient, addresses: dict[str, tuple[str, str, str]], accept: str, expected: str
+) -> None:
+    answer = viewer.get(f"{path_of(addresses['unsigned'])}/frames/1", headers={"Accept": accept})
+    assert answer.status_code == 200, answer.text
+    if not expected:
+        assert "octet-stream" not in answer.headers["Content-Type"]
+        return
+    assert answer.headers["Content-Type"].startswith(expected), answer.headers
+
+
+def test_a_form_of_frames_that_cannot_be_had_is_refused_with_those_that_can(
+    viewer: TestClient, addresses: dict[str, tuple[str, str, str]]
+) -> None:
+    url = f"{path_of(addresses['small'])}/frames/1"
+    for accept in ("image/jp2", "image/jls; transfer-syntax=1.2.840.10008.1.2.4.81", "video/mp4", "image/jls;q=0"):
+        answer = viewer.get(url, headers={"Accept": accept})
+        assert answer.status_code == 406
+        for syntax, media_type in FRAME_TYPES.items():
+            assert f'multipart/related; type="{media_type}"; transfer-syntax={syntax}' in answer.text.replace("\\", "")
+    assert viewer.get(url, headers={"Accept": "image/jp2, image/jls;q=0.1"}).status_code == 200
+    refused = viewer.get(path_of(addresses["small"]), headers=dicom_accept("1.2.3"))
+    assert refused.status_code == 406
+    assert all(str(syntax) in refused.text for syntax in FRAME_TYPES)
 
 
 def test_of_a_study_objects_without_pixels_come_as_they_are_stored(

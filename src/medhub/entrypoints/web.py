@@ -25,6 +25,7 @@ from medhub.entrypoints.dicomweb.project_paths import ProjectPaths
 from medhub.entrypoints.dicomweb.qido import searching
 from medhub.entrypoints.dicomweb.stow import storing
 from medhub.entrypoints.dicomweb.wado import retrieving
+from medhub.entrypoints.dicomweb.wado_frames import retrieving_frames
 from medhub.entrypoints.dicomweb.wado_rendered import rendering
 from medhub.entrypoints.dicomweb.wado_uri import by_address
 from medhub.entrypoints.flow import failure_handlers, job_handlers
@@ -79,6 +80,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     audit_routes.audit_routes,
     searching,
     retrieving,
+    retrieving_frames,
     rendering,
     by_address,
     storing,

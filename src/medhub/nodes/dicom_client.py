@@ -2,7 +2,8 @@
 """Client of remote DICOM nodes: C-ECHO to test a connection, C-STORE to send stored objects.
 
 An object is sent in the transfer syntax in which it is stored, if the node accepts it. Otherwise an isolated process
-transcodes it to one that every node accepts (implicit or explicit VR, little endian), without changing pixel values.
+transcodes it to implicit or explicit VR, little endian, or else to a lossless compressed one that the node
+accepts, without changing pixel values.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from medhub.foundation.app_context import AppContext
 from medhub.foundation.settings import Settings
 from medhub.nodes.service import DicomNodeInfo
 from medhub.science.imaging.codecs.transcoding import transcode
+from medhub.science.imaging.rendering.lossless_transcoding import LOSSLESS_SYNTAXES, transcode_lossless
 
 # pynetdicom would log what is sent and queried.
 logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)
@@ -39,6 +41,9 @@ CONNECT_S = 10.0
 ANSWER_S = 60.0
 _MOST_CONTEXTS = 128
 _VERIFICATION = "1.2.840.10008.1.1"
+_PLAIN = (str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian))
+SENDABLE_SYNTAXES = frozenset((*_PLAIN, *LOSSLESS_SYNTAXES))
+"""Transfer syntaxes in which an object is sent however it is stored, if they can hold it."""
 _WARNINGS = range(0xB000, 0xC000)
 
 
@@ -46,6 +51,12 @@ class NodeSilent(Unavailable):
     """A node does not answer, or rejects the association."""
 
     code = "node-silent"
+
+
+class NothingAccepted(NodeSilent):
+    """A node answers, but accepts none of the proposed contexts."""
+
+    code = "nothing-accepted"
 
 
 @dataclass(frozen=True)
@@ -106,6 +117,10 @@ def open_association(
     except (OSError, ValueError) as error:
         raise NodeSilent(_SILENT, how=type(error).__name__) from error
     if not association.is_established:
+        if association.acceptor.primitive is not None and not association.is_rejected:
+            raise NothingAccepted(
+                "The node accepts none of the offered classes in an offered transfer syntax."
+            )
         raise NodeSilent(
             "The node refuses the association: it does not know our AE title, or not its own."
             if association.is_rejected
@@ -158,11 +173,13 @@ def echo(settings: Settings, node: DicomNodeInfo) -> None:
 
 
 def contexts_for(instances: Sequence[InstanceToSend]) -> list[PresentationContext]:
-    """The contexts to propose: each SOP class in the stored transfer syntaxes, and in the uncompressed ones."""
+    """The contexts to propose: each SOP class in the stored transfer syntaxes, in plain and in lossless ones."""
     pairs = dict.fromkeys((instance.sop_class_uid, instance.transfer_syntax_uid) for instance in instances)
     contexts = [build_context(sop_class, syntax) for sop_class, syntax in pairs]
     classes = dict.fromkeys(sop_class for sop_class, _ in pairs)
-    contexts += [build_context(sop_class, [ExplicitVRLittleEndian, ImplicitVRLittleEndian]) for sop_class in classes]
+    contexts += [build_context(sop_class, list(_PLAIN)) for sop_class in classes]
+    # Some nodes accept compressed images alone.
+    contexts += [build_context(sop_class, list(LOSSLESS_SYNTAXES)) for sop_class in classes]
     return contexts[:_MOST_CONTEXTS]
 
 
@@ -180,9 +197,14 @@ def send(
     if not instances:
         return
     progress = SendProgress()
-    with open_association(app.settings, node, contexts_for(instances)) as association:
-        for message_id, instance in enumerate(instances):
-            progress.add(instance, store(app, association, instance, message_id % 65535 + 1, originator))
+    try:
+        with open_association(app.settings, node, contexts_for(instances)) as association:
+            for message_id, instance in enumerate(instances):
+                progress.add(instance, store(app, association, instance, message_id % 65535 + 1, originator))
+                yield progress
+    except NothingAccepted:
+        for instance in instances:
+            progress.add(instance, None)
             yield progress
 
 
@@ -202,8 +224,10 @@ def store(
         syntax = str(context.transfer_syntax[0])
         if syntax == instance.transfer_syntax_uid:
             data = data_set_of(data)
-        else:
+        elif syntax in _PLAIN:
             data = app.isolation.run(transcode, data, syntax)
+        else:
+            data = data_set_of(app.isolation.run(transcode_lossless, data, syntax))
     except MedhubError:
         return None
     request = C_STORE()
@@ -240,19 +264,14 @@ def wait_for_pause(association: Any) -> None:
 
 
 def _context_for(association: Association, instance: InstanceToSend) -> PresentationContext | None:
-    """The accepted context for an object: with its stored transfer syntax, or an uncompressed one."""
-    accepted = [
-        context
-        for context in association.accepted_contexts
+    """The accepted context for an object: with its stored transfer syntax, a plain one, or a lossless one."""
+    accepted = {
+        str(context.transfer_syntax[0]): context
+        for context in reversed(association.accepted_contexts)
         if context.abstract_syntax == instance.sop_class_uid and context.as_scu
-    ]
-    own = [context for context in accepted if context.transfer_syntax[0] == instance.transfer_syntax_uid]
-    plain = [
-        context
-        for context in accepted
-        if context.transfer_syntax[0] in (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
-    ]
-    return next(iter(own + plain), None)
+    }
+    preferred = (instance.transfer_syntax_uid, *_PLAIN, *LOSSLESS_SYNTAXES)
+    return next((accepted[syntax] for syntax in preferred if syntax in accepted), None)
 
 
 def data_set_of(stored: bytes) -> bytes:

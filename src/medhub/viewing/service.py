@@ -19,6 +19,7 @@ from medhub.records.models import Image
 from medhub.science.imaging.dicom.pixel_offsets import HEAD_BYTES, TAIL_BYTES, locate_jpeg_stream
 from medhub.science.imaging.rendering import dicomweb_payloads
 from medhub.science.imaging.rendering.frame_views import View
+from medhub.science.imaging.rendering.lossless_transcoding import transcode_frame
 from medhub.viewing.schemas import Content
 
 JPEG_BASELINE = "1.2.840.10008.1.2.4.50"
@@ -59,6 +60,11 @@ def view(app: AppContext, image: Image, number: int, options: View) -> bytes:
 def frame_values(app: AppContext, image: Image, number: int, form: str) -> bytes:
     """The decoded values of one frame, numbered from 0, as "raw", "png" or "jpeg"."""
     return app.isolation.run(dicomweb_payloads.values, *_frame_arguments(app, image, number, form))
+
+
+def transcoded_frame(app: AppContext, image: Image, number: int, syntax: str) -> bytes:
+    """One frame, numbered from 0, as a stream of another lossless transfer syntax."""
+    return app.isolation.run(transcode_frame, *_frame_arguments(app, image, number, syntax))
 
 
 def _frame_arguments(app: AppContext, image: Image, number: int, option: Any) -> tuple[Any, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -23,9 +23,18 @@ class Accepted:
     multipart: bool = False
     transfer_syntax: str | None = None
     weight: float = 1.0
+    exceptions: tuple[Accepted, ...] = ()
+
+    @property
+    def specificity(self) -> int:
+        """How closely it names a media type: 2 for one, 1 for a kind (``image/*``), 0 for any."""
+        return 0 if self.media_type == "*/*" else 1 if self.media_type.endswith("/*") else 2
 
     def allows(self, media_type: str) -> bool:
-        """Whether a media type is meant."""
+        """Whether a media type is meant; one that the client names more closely has the weight that it gives there."""
+        return self._covers(media_type) and not any(form._covers(media_type) for form in self.exceptions)
+
+    def _covers(self, media_type: str) -> bool:
         kind = media_type.partition("/")[0]
         return self.media_type in {media_type, f"{kind}/*", "*/*"}
 
@@ -35,8 +44,21 @@ def accepted(request: Request) -> list[Accepted]:
     text = request.query_params.get("accept") or request.headers.get("accept") or "*/*"
     if len(text) > _LONGEST:
         raise HTTPException(400, "The Accept header is too long.")
-    forms = [form for form in _read(text) if form.weight > 0]
-    return sorted(forms, key=lambda form: -form.weight)
+    forms = list(_read(text))
+    usable = [replace(form, exceptions=_exceptions(form, forms)) for form in forms if form.weight > 0]
+    return sorted(usable, key=lambda form: (-form.weight, -form.specificity))
+
+
+def _exceptions(form: Accepted, forms: Collection[Accepted]) -> tuple[Accepted, ...]:
+    """The forms that name something more closely, and thereby take it out of a wildcard (RFC 9110, 12.5.1)."""
+    return tuple(
+        other
+        for other in forms
+        if other.specificity > form.specificity
+        and other.multipart == form.multipart
+        and other.transfer_syntax is None
+        and other.weight != form.weight
+    )
 
 
 def _read(text: str) -> Iterator[Accepted]:
@@ -87,6 +109,7 @@ def choose(request: Request, offered: Collection[str]) -> str:
     raise not_acceptable(offered)
 
 
-def not_acceptable(offered: Collection[str]) -> HTTPException:
-    """The refusal of a form that cannot be given."""
-    return HTTPException(406, f"This can be had as {', '.join(offered)}. Name one of these in the Accept header.")
+def not_acceptable(offered: Collection[str], because: str = "") -> HTTPException:
+    """The refusal of a form that cannot be given, with those that can."""
+    possible = f"This can be had as {', '.join(offered)}. Name one of these in the Accept header."
+    return HTTPException(406, f"{because} {possible}".strip())

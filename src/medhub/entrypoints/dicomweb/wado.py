@@ -80,9 +80,8 @@ def _objects(
         parts = _object_parts(call.app, instances, form.transfer_syntax, root)
         if parts is not None:
             return PartsResponse(parts, DICOM, headers={"Vary": "Accept"})
-    raise not_acceptable(
-        [f'multipart/related; type="{DICOM}"; transfer-syntax=*', f'multipart/related; type="{DICOM}"']
-    )
+    syntaxes = ("*", EXPLICIT, *(LOSSLESS_SYNTAXES if any(stored.image.frames for stored in instances) else ()))
+    raise not_acceptable([f'multipart/related; type="{DICOM}"; transfer-syntax={syntax}' for syntax in syntaxes])
 
 
 def single_object(

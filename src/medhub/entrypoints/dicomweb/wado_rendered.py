@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""WADO-RS: frames as they are stored or decoded, and pictures for the screen (PS3.18, 10.4 and 8.3.5)."""
+"""WADO-RS: pictures for the screen (PS3.18, 10.4 and 8.3.5)."""
 
 from __future__ import annotations
 
@@ -9,146 +9,29 @@ from collections.abc import Callable
 from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Path, Request, Response
-from pydicom.uid import UID
 from starlette.exceptions import HTTPException
 
 from medhub.accounts.access import Call, allow
-from medhub.entrypoints.dicomweb.content_negotiation import Accepted, accepted, choose, not_acceptable
+from medhub.entrypoints.dicomweb.content_negotiation import accepted, choose, not_acceptable
 from medhub.entrypoints.dicomweb.multipart_response import PartsResponse, ResponsePart, TypedContent
 from medhub.entrypoints.dicomweb.project_paths import PREFIX, NothingThere, Uid, root_of
 from medhub.entrypoints.dicomweb.stored_instances import StoredInstance, read_instance, read_instances
-from medhub.entrypoints.dicomweb.wado import EXPLICIT, OCTETS
+from medhub.entrypoints.dicomweb.wado_frames import MOST_FRAMES
 from medhub.errors import MedhubError
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.http_caching import cacheable_response, is_unchanged
 from medhub.foundation.work_pools import runs_in
 from medhub.science.imaging.decoding_limits import Unacceptable
-from medhub.science.imaging.rendering import dicomweb_payloads
 from medhub.science.imaging.rendering.frame_views import FUNCTIONS, View
 from medhub.science.imaging.rendering.renditions import Form
 from medhub.viewing import service
 
 rendering = APIRouter(prefix=PREFIX, tags=["dicomweb"], include_in_schema=False)
 
-JPEG_BASELINE = "1.2.840.10008.1.2.4.50"
-# Media types of compressed frames (PS3.18, table 8.7.3-5).
-_COMPRESSED = {
-    "1.2.840.10008.1.2.5": "image/dicom-rle",
-    "1.2.840.10008.1.2.4.50": "image/jpeg",
-    "1.2.840.10008.1.2.4.51": "image/jpeg",
-    "1.2.840.10008.1.2.4.57": "image/jpeg",
-    "1.2.840.10008.1.2.4.70": "image/jpeg",
-    "1.2.840.10008.1.2.4.80": "image/jls",
-    "1.2.840.10008.1.2.4.81": "image/jls",
-    "1.2.840.10008.1.2.4.90": "image/jp2",
-    "1.2.840.10008.1.2.4.91": "image/jp2",
-    "1.2.840.10008.1.2.4.201": "image/jphc",
-    "1.2.840.10008.1.2.4.202": "image/jphc",
-    "1.2.840.10008.1.2.4.203": "image/jphc",
-}
 PICTURES: dict[str, Form] = {"image/jpeg": "jpeg", "image/png": "png", "image/webp": "webp"}
-MOST_FRAMES = 1_000
 _WIDEST = 8_192
 _THUMBNAIL = 128
-
-Numbers = Annotated[
-    str, Path(max_length=8_000, pattern=r"^[0-9]{1,9}(,[0-9]{1,9})*$", description="Numbers of frames, from 1.")
-]
 _INSTANCE = "/studies/{study}/series/{series}/instances/{instance}"
-
-
-@rendering.get(f"{_INSTANCE}/frames/{{numbers}}", summary="Frames", response_class=Response)
-@runs_in("rendering")
-def retrieve_frames(
-    request: Request,
-    call: Annotated[Call, allow("image.read")],
-    study: Uid,
-    series: Uid,
-    instance: Uid,
-    numbers: Numbers,
-) -> Response:
-    """Frames as they are stored, or decoded where the client wants them so; no other frame is read or decoded."""
-    stored, address = read_instance(request, call, "frames", study, series, instance)
-    frame_numbers = _parse_frame_numbers(stored, numbers)
-    for accepted_form in accepted(request):
-        form = _frame_form(stored, accepted_form)
-        as_parts = accepted_form.multipart or accepted_form.media_type == "*/*"
-        if form is None or (not as_parts and len(frame_numbers) > 1):
-            continue
-        media_type, syntax, method = form
-        full = f"{media_type};transfer-syntax={syntax}" if syntax else media_type
-        sources = [_frame_source(call.app, stored, number - 1, method) for number in frame_numbers]
-        if callable(sources[0]):  # what cannot be made is refused before anything is sent
-            sources[0] = _render_or_refuse(sources[0])
-        if as_parts:
-            parts = [
-                ResponsePart(full, f"{address}/frames/{number}", source)
-                for number, source in zip(frame_numbers, sources, strict=True)
-            ]
-            return PartsResponse(parts, media_type, headers={"Vary": "Accept"})
-        return _single_response(sources[0], full)
-    raise not_acceptable(
-        [f'multipart/related; type="{OCTETS}"; transfer-syntax=*', f'multipart/related; type="{OCTETS}"', "image/png"]
-    )
-
-
-def _parse_frame_numbers(stored: StoredInstance, numbers: str) -> list[int]:
-    frame_numbers = [int(number) for number in numbers.split(",")]
-    if len(frame_numbers) > MOST_FRAMES:
-        raise HTTPException(400, f"At most {MOST_FRAMES} frames are sent at once.")
-    if not all(1 <= number <= stored.image.frames for number in frame_numbers):
-        raise NothingThere(f"This object has {stored.image.frames} frames, numbered from 1.")
-    return frame_numbers
-
-
-def _frame_form(stored_instance: StoredInstance, accepted_form: Accepted) -> tuple[str, str, str] | None:
-    """Media type, transfer syntax, and how it is made, of frames in a form that is wanted."""
-    stored = stored_instance.image.transfer_syntax_uid
-    kind = _COMPRESSED.get(stored, OCTETS)
-    any_syntax = accepted_form.transfer_syntax == "*"
-    if accepted_form.allows(kind) and accepted_form.transfer_syntax in {None, "*", stored}:
-        return kind, stored, "stored"
-    if accepted_form.allows(OCTETS):
-        if any_syntax or accepted_form.transfer_syntax == stored:
-            return kind, stored, "stored"
-        return (OCTETS, EXPLICIT, "raw") if accepted_form.transfer_syntax in {None, EXPLICIT} else None
-    shallow = int((stored_instance.image.attributes.get("BitsAllocated") or ["8"])[0]) <= 8
-    if accepted_form.allows("image/jpeg") and shallow and accepted_form.transfer_syntax in {None, "*", JPEG_BASELINE}:
-        return "image/jpeg", JPEG_BASELINE, "jpeg"
-    return ("image/png", "", "png") if accepted_form.allows("image/png") else None
-
-
-def _frame_source(app: AppContext, stored: StoredInstance, number: int, method: str) -> Any:
-    """Where a frame lies, or what makes it when it is due."""
-    image = stored.image
-    native = not UID(image.transfer_syntax_uid).is_encapsulated
-    if method == "stored" or (method == "raw" and native):
-        spans = service.stored_frame(app, image, number)
-        if spans:
-            return spans
-        if not native:
-            return lambda: app.isolation.run(dicomweb_payloads.stored, app.blobs.get(image.blob), number)
-        method = "raw"
-    return lambda: service.frame_values(app, image, number, method)
-
-
-def _render_or_refuse(source: Callable[[], bytes]) -> bytes:
-    try:
-        return source()
-    except Unacceptable as refusal:
-        raise HTTPException(406, refusal.message) from refusal
-
-
-def _single_response(source: Any, media_type: str) -> Response:
-    if not isinstance(source, bytes):
-        chunks = []
-        for span in source:
-            with span.path.open("rb", buffering=0) as file:
-                file.seek(span.start)
-                chunks.append(file.read(span.length))
-        source = b"".join(chunks)
-    headers = {"Cache-Control": "private, no-cache", "Vary": "Accept", "X-Content-Type-Options": "nosniff"}
-    return Response(source, media_type=media_type, headers=headers)
 
 
 @rendering.get(f"{_INSTANCE}/rendered", summary="A picture of an instance", response_class=Response)
@@ -287,6 +170,13 @@ def picture_response(request: Request, call: Call, stored: StoredInstance, numbe
     response = cacheable_response(request, etag, content, media_type)
     response.headers["Vary"] = "Accept"
     return response
+
+
+def _render_or_refuse(source: Callable[[], bytes]) -> bytes:
+    try:
+        return source()
+    except Unacceptable as refusal:
+        raise HTTPException(406, refusal.message) from refusal
 
 
 def _parse_view(request: Request, side: int = 0, form: Form | None = None) -> View:

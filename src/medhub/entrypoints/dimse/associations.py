@@ -7,7 +7,7 @@ import socket
 import ssl
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -31,7 +31,9 @@ from medhub.entrypoints.dimse.presentation_contexts import (
 )
 from medhub.entrypoints.dimse.upper_layer import UpperLayer
 from medhub.foundation.logging import get_logger
+from medhub.nodes.dicom_client import SENDABLE_SYNTAXES
 from medhub.nodes.service import DicomNodeInfo, NodeRefused
+from medhub.science.imaging.dicom.object_kinds import class_name
 
 _POLL_INTERVAL_S = 0.5
 
@@ -73,6 +75,12 @@ class RequestHandlers(Protocol):
 
     def get(self, association: NodeAssociation, request: Any, context: PresentationContext) -> None:
         """Answer C-GET."""
+
+
+def _sending_rank(sop_class: str) -> Callable[[str], int]:
+    """The order of transfer syntaxes for sending: of images any that can be written, of other objects a plain one."""
+    writable = SENDABLE_SYNTAXES if "Image Storage" in class_name(sop_class) else PLAIN_SYNTAXES
+    return lambda syntax: 0 if syntax in writable else 1
 
 
 class _AdmissionControl(ACSE):
@@ -118,12 +126,19 @@ class NodeAssociation(Association):
             log.error("dimse.refused", error=type(error).__name__, origin=origin)
             return CONGESTED
         self.peer = AssociatedNode(node, origin)
-        self.acceptor.supported_contexts = self._supported_contexts(request.presentation_context_definition_list, node)
+        receiving = {str(uid) for uid, role in self.requestor.role_selection.items() if role.scp_role}
+        proposed = request.presentation_context_definition_list
+        self.acceptor.supported_contexts = self._supported_contexts(proposed, node, receiving)
         return None
 
     @staticmethod
-    def _supported_contexts(proposed: list[PresentationContext], node: DicomNodeInfo) -> list[PresentationContext]:
-        """The proposed contexts that the node may use, with the known transfer syntaxes in the proposed order."""
+    def _supported_contexts(
+        proposed: list[PresentationContext], node: DicomNodeInfo, receiving: Collection[str]
+    ) -> list[PresentationContext]:
+        """The proposed contexts that the node may use, with the known transfer syntaxes in the proposed order.
+
+        Of a class that the node receives by C-GET, a syntax in which Medhub can send every object comes first.
+        """
         syntaxes_by_class: dict[str, list[str]] = {}
         for context in proposed:
             syntaxes = syntaxes_by_class.setdefault(str(context.abstract_syntax), [])
@@ -139,6 +154,8 @@ class NodeAssociation(Association):
             else:
                 known = PLAIN_SYNTAXES if abstract == VERIFICATION else frozenset()
             if allowed := [syntax for syntax in syntaxes if syntax in known]:
+                if storage and abstract in receiving and node.may_query:
+                    allowed.sort(key=_sending_rank(abstract))
                 context = build_context(abstract, allowed)
                 if storage and node.may_query:
                     # The node may send objects, and receive those of its C-GET.
