@@ -118,9 +118,7 @@ def open_association(
         raise NodeSilent(_SILENT, how=type(error).__name__) from error
     if not association.is_established:
         if association.acceptor.primitive is not None and not association.is_rejected:
-            raise NothingAccepted(
-                "The node accepts none of the offered classes in an offered transfer syntax."
-            )
+            raise NothingAccepted("The node accepts none of the offered classes in an offered transfer syntax.")
         raise NodeSilent(
             "The node refuses the association: it does not know our AE title, or not its own."
             if association.is_rejected

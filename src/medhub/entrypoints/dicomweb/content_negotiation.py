@@ -10,6 +10,10 @@ from dataclasses import dataclass, replace
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+DICOM_JSON = "application/dicom+json"
+DICOM_XML = "application/dicom+xml"
+JSON_FORMS = (DICOM_JSON, "application/json")
+
 _PART = re.compile(r'"(?:[^"\\]|\\.)*"|[^,;]+|[,;]')
 _LONGEST = 4096
 _MOST = 64
@@ -107,6 +111,17 @@ def choose(request: Request, offered: Collection[str]) -> str:
             if not form.multipart and form.allows(media_type):
                 return media_type
     raise not_acceptable(offered)
+
+
+def choose_json_or_xml(request: Request, *, multipart_xml: bool = True) -> str:
+    """The form of attributes: JSON, or XML, which is multipart except for the result of a store (PS3.18, 8.7.3)."""
+    for form in accepted(request):
+        if form.media_type == DICOM_XML and form.multipart == multipart_xml:
+            return DICOM_XML
+        if any(not form.multipart and form.allows(media_type) for media_type in JSON_FORMS):
+            return choose(request, JSON_FORMS)
+    xml = f'multipart/related; type="{DICOM_XML}"' if multipart_xml else DICOM_XML
+    raise not_acceptable([*JSON_FORMS, xml])
 
 
 def not_acceptable(offered: Collection[str], because: str = "") -> HTTPException:

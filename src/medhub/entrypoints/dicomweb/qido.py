@@ -16,8 +16,10 @@ from sqlalchemy.orm import Session
 from starlette.exceptions import HTTPException
 
 from medhub.accounts.access import Call, allow
-from medhub.entrypoints.dicomweb.content_negotiation import choose
+from medhub.entrypoints.dicomweb.content_negotiation import DICOM_XML, choose_json_or_xml
 from medhub.entrypoints.dicomweb.included_attributes import add_stored_attributes
+from medhub.entrypoints.dicomweb.multipart_response import PartsResponse, ResponsePart
+from medhub.entrypoints.dicomweb.native_xml import native_model
 from medhub.entrypoints.dicomweb.project_paths import PREFIX, Uid, projects_of, root_of
 from medhub.ingest.models import IngestSettings
 from medhub.records.dicom_search import search
@@ -27,9 +29,7 @@ from medhub.records.search_results import Match
 
 searching = APIRouter(prefix=PREFIX, tags=["dicomweb"], include_in_schema=False)
 
-DICOM_JSON = "application/dicom+json"
 UTF_8 = "ISO_IR 192"
-JSON_FORMS = (DICOM_JSON, "application/json")
 # Of one answer: more are had by limit and offset. Within one study more, since nobody wants half of it.
 MOST_MATCHES = 250
 MOST_WITHIN = 5_000
@@ -74,7 +74,7 @@ class SearchRequest:
 
 @searching.get("/studies", summary="Search for studies", response_class=Response)
 def search_studies(request: Request, call: Annotated[Call, allow("study.read")]) -> Response:
-    """Studies whose attributes match the query parameters, as DICOM JSON."""
+    """Studies whose attributes match the query parameters, as DICOM JSON or XML."""
     return _search(request, call, "study", {}, _STUDY)
 
 
@@ -114,7 +114,7 @@ def search_instances_of_series(
 
 
 def _search(request: Request, call: Call, level: Level, within: dict[str, str], returned: tuple[str, ...]) -> Response:
-    media_type = choose(request, JSON_FORMS)
+    media_type = choose_json_or_xml(request)
     search_request = _parse_request(request)
     projects = projects_of(request, call, "image.read" if level == "image" else "study.read")
     most = MOST_WITHIN if within else MOST_MATCHES
@@ -156,6 +156,9 @@ def _search(request: Request, call: Call, level: Level, within: dict[str, str], 
     unindexed = [keyword for keyword in search_request.include if keyword not in results.matches[0]]
     if unindexed:
         add_stored_attributes(call.app, projects, body, unindexed, root)
+    if media_type == DICOM_XML:
+        parts = [ResponsePart(DICOM_XML, item["00081190"]["Value"][0], native_model(item)) for item in body]
+        return PartsResponse(parts, DICOM_XML, headers=headers)
     return Response(json.dumps(body, separators=(",", ":"), ensure_ascii=False), media_type=media_type, headers=headers)
 
 

@@ -12,9 +12,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from medhub.accounts.access import Call, allow
-from medhub.entrypoints.dicomweb.content_negotiation import choose
+from medhub.entrypoints.dicomweb.content_negotiation import DICOM_XML, choose_json_or_xml
+from medhub.entrypoints.dicomweb.native_xml import native_model
 from medhub.entrypoints.dicomweb.project_paths import PREFIX, Uid, project_to_store_into, root_of
-from medhub.entrypoints.dicomweb.qido import JSON_FORMS, UTF_8
+from medhub.entrypoints.dicomweb.qido import UTF_8
 from medhub.entrypoints.dicomweb.stored_instances import StoredInstance, instances_by_image_id
 from medhub.errors import Invalid
 from medhub.foundation.http import STREAMED_BODY
@@ -155,7 +156,7 @@ async def store_into_study(request: Request, call: Annotated[Call, allow("image.
 
 
 async def _store(request: Request, call: Call, study: str | None) -> Response:
-    media_type = choose(request, JSON_FORMS)
+    media_type = choose_json_or_xml(request, multipart_xml=False)
     source = IngestSource(project_to_store_into(request, call), "stow")
     content_type = request.headers.get("content-type", "")
     if not content_type.lower().startswith(RELATED) or "dicom" not in content_type.lower():
@@ -201,7 +202,8 @@ def _build_response(request: Request, storing_request: _StoreRequest, media_type
         if items:
             body[tag] = {"vr": "SQ", "Value": items}
     status = 409 if not references else 202 if failures else 200
-    return Response(json.dumps(body), status_code=status, media_type=media_type, headers={"Cache-Control": "no-store"})
+    content = native_model(body) if media_type == DICOM_XML else json.dumps(body).encode()
+    return Response(content, status_code=status, media_type=media_type, headers={"Cache-Control": "no-store"})
 
 
 def _load_instances(storing_request: _StoreRequest) -> dict[str | None, StoredInstance]:

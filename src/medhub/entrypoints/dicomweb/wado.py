@@ -13,11 +13,15 @@ from starlette.exceptions import HTTPException
 
 from medhub.accounts.access import Call, allow
 from medhub.entrypoints.dicomweb.byte_ranges import content_response, file_response
-from medhub.entrypoints.dicomweb.content_negotiation import accepted, choose, not_acceptable
+from medhub.entrypoints.dicomweb.content_negotiation import (
+    DICOM_XML,
+    accepted,
+    choose_json_or_xml,
+    not_acceptable,
+)
 from medhub.entrypoints.dicomweb.multipart_response import PartsResponse, ResponsePart, TypedContent
-from medhub.entrypoints.dicomweb.native_xml import DICOM_XML, native_model
+from medhub.entrypoints.dicomweb.native_xml import native_model
 from medhub.entrypoints.dicomweb.project_paths import PREFIX, NothingThere, Uid, root_of
-from medhub.entrypoints.dicomweb.qido import JSON_FORMS
 from medhub.entrypoints.dicomweb.stored_instances import StoredInstance, read_instance, read_instances
 from medhub.errors import MedhubError
 from medhub.foundation.app_context import AppContext
@@ -236,16 +240,6 @@ class _XmlDocument:
 
     def __call__(self) -> bytes:
         return native_model(json.loads(self._line))
-
-
-def choose_json_or_xml(request: Request) -> str:
-    """The form of metadata: JSON, or XML, which is always multipart (PS3.18, 8.7.3)."""
-    for form in accepted(request):
-        if form.multipart and form.media_type == DICOM_XML:
-            return DICOM_XML
-        if any(not form.multipart and form.allows(media_type) for media_type in JSON_FORMS):
-            return choose(request, JSON_FORMS)
-    raise not_acceptable([*JSON_FORMS, f'multipart/related; type="{DICOM_XML}"'])
 
 
 @retrieving.get(
