@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
+from argon2 import PasswordHasher
 
 from medhub.accounts.passwords import hash_password, new_password, verify_password
 from medhub.errors import Invalid
@@ -21,6 +24,18 @@ def test_only_the_password_itself_fits_its_hash() -> None:
     assert verify_password(GOOD, hashed)
     for wrong in (GOOD.upper(), GOOD + " ", "", GOOD[:-1], "x" * 300):
         assert not verify_password(wrong, hashed)
+
+
+def test_a_password_fits_however_the_keyboard_composes_its_letters() -> None:
+    composed = "caf\u00e9 \u1e69\u00fc \ud55c\uae00 2026"
+    apart = unicodedata.normalize("NFD", composed)
+        "caf\u00e9 \u1e69\u00fc \ud55c\uae00 2026",
+        "cafe\u0301 s\u0323\u0307u\u0308 \u1112\u1161\u11ab\u1100\u1173\u11af 2026",
+    )
+    for stored, typed in ((composed, apart), (apart, composed)):
+        assert verify_password(typed, hash_password(stored))
+    of_an_earlier_version = PasswordHasher().hash(apart)
+    assert verify_password(apart, of_an_earlier_version)
 
 
 def test_without_a_hash_or_with_a_broken_one_nothing_fits() -> None:

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import zipfile
+from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from medhub.errors import Invalid, NotAllowed, NotFound
 from medhub.export import phi_check, service, tasks
 from medhub.export.export_findings import list_findings
 from medhub.export.lifecycle import ERASED_MESSAGE, export_path
+from medhub.export.metadata_table import ExportRow, write_label_list
 from medhub.export.models import Export, ExportFinding, ExportImage
 from medhub.export.packing import CHANGED_MESSAGE
 from medhub.export.selection import NothingToExport, Selection
@@ -35,11 +37,14 @@ from medhub.records import service as records
 from medhub.records import studies
 from medhub.records.erasure import erase_patient
 from medhub.records.models import Image
+from medhub.science.learning.label_listing import read_label_table
+from medhub.training.datasets import make_from_zip
+from medhub.training.models import DataSetRow
 from tests.export.conftest import Known, on_sqlite
 from tests.factories import kinds
 from tests.factories.accounts import People
 from tests.factories.cases import make_patient, run_jobs, upload
-from tests.factories.colors import COLORS
+from tests.factories.colors import COLORS, packed
 from tests.factories.exports import burn, clear_all, findings, lay_signed, order, plant, read
 
 DESCRIBED = {"metadata.csv", "metadata.json", "metadata.parquet"}
@@ -273,6 +278,13 @@ def _addresses(pool: Isolation) -> int:
     return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmSize:"))
 
 
+def test_labels_stay_as_they_are_in_the_list_that_programs_read() -> None:
+    labels = ["+", "++", "-", "=x", "@y", "\uff0b", "a;=b"]
+    rows = [ExportRow({"file": "1.png", "label": label, "patient": "P", "split": "test"}) for label in labels]
+    lines = read_label_table(write_label_list(rows), "labels.csv")
+    assert [line.label for line in lines] == labels
+
+
 @on_sqlite
 def test_a_data_set_for_training_holds_pictures_labels_and_parts_by_patient(
     app: AppContext, people: People, researcher: Actor, known: Known
@@ -291,6 +303,10 @@ def test_a_data_set_for_training_holds_pictures_labels_and_parts_by_patient(
     for row in rows:
         with Picture.open(io.BytesIO(files[row["path"]])) as picture:
             assert (picture.format, picture.size, picture.info) == ("PNG", (48, 48), {})
+    again = make_from_zip(app, researcher, project_id=people.project_id, name="again", data=packed(files))
+    with app.database.reading() as session:
+        entries = session.scalars(select(DataSetRow).where(DataSetRow.dataset_id == again)).all()
+    assert Counter((entry.label, entry.part) for entry in entries) == Counter((r["label"], r["split"]) for r in rows)
     jpeg = order(app, researcher, people.project_id, "training", picture="jpeg")
     assert sorted(name for name in unpacked(app, researcher, jpeg) if name.endswith(".jpg")) == [
         f"images/IMG_000{number}.jpg" for number in (1, 2, 3)

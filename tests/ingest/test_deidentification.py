@@ -170,7 +170,7 @@ def test_a_file_is_discarded_with_a_note_and_its_bytes_go(
     upload(app, technologist, patient_id, in_doubt())
     (arrival,) = rows(app, Arrival)
     with pytest.raises(Invalid), app.database.writing() as session:
-        quarantine.discard(session, technologist, arrival.id, "  ")
+        quarantine.discard(session, technologist, arrival.id, " \u2800\u200b")
     with app.database.writing() as session:
         quarantine.discard(session, technologist, arrival.id, "Of another patient.")
     (arrival,) = rows(app, Arrival)

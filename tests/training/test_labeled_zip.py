@@ -4,6 +4,7 @@ from __future__ import annotations
 import io
 import struct
 import zipfile
+from collections import Counter
 
 import pytest
 
@@ -35,14 +36,55 @@ def test_a_list_gives_labels_and_groups() -> None:
         ("path,label\n../../etc/passwd,red\n", "not in the ZIP"),
         ("path,label\n1.png,red\n1.png,green\n", "second time"),
         ("path,label\n2.png,red\n", "not in the ZIP"),
-        ("file,class\n1.png,red\n", "no path or no label"),
+        ("file,class\n1.png,red\n", "lacks the columns path and label.*file,class"),
         ("path,label\n1.png,\x07\n", "cannot be printed"),
-        ("path,label\n", "not in labels.csv"),
+        ("path,label\n", "names no image"),
+        ("path,label\n2.txt,red\n", "1 images of the ZIP are not in labels.csv"),
+        ("path,label,group,split\n1.png,red,A,exam\n", "train, val or test"),
+        ("path,label,label\n1.png,red,blue\n", "column label twice"),
     ],
 )
 def test_a_list_that_is_wrong_is_told(listed: str, words: str) -> None:
     with pytest.raises(ArchiveRefused, match=words):
-        read(packed({"labels.csv": listed.encode(), "1.png": b"a"}))
+        read(packed({"labels.csv": listed.encode(), "1.png": b"a", "2.txt": b"b"}))
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        "Path,Label,Group\n1.png,red,A\n2.png,+,B\n",
+        " LABEL ; GROUP ; PATH \r\nred;A;1.png\r\n+;B;2.png\r\n;;\r\n",
+        "sep=;\npath;label;group\n1.png;red;A\n2.png;+;B\n",
+        "path\tlabel\tgroup\tnote\n1.png\tred\tA\tx, y\n2.png\t+\tB\t\n",
+        "path|label|group\n.\\1.png|red|A\n./2.PNG|+|B\n",
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_list_is_read_however_a_spreadsheet_wrote_it(listed: str, encoding: str) -> None:
+    data = packed({"Labels.csv": listed.encode(encoding), "1.png": b"a", "2.png": b"b"})
+    assert read(data) == [("red", "A", b"a"), ("+", "B", b"b")]
+
+
+def test_parts_in_the_list_are_respected() -> None:
+    listed = "path,label,group,split\n1.png,red,A,Train\n2.png,red,B,test\n"
+    data = packed({"labels.csv": listed.encode(), "1.png": b"a", "2.png": b"b"})
+    assert [file.part for file in read_archive(data, LIMITS)] == ["train", "test"]
+    for wrong, words in (((",test", ","), "1 of 2 images"), (("B,test", "A,test"), "one group in two parts")):
+        with pytest.raises(ArchiveRefused, match=words):
+            read(packed({"labels.csv": listed.replace(*wrong).encode(), "1.png": b"a", "2.png": b"b"}))
+
+
+def test_labels_that_differ_by_form_or_case_are_one() -> None:
+    names = ["Cafe\u0301/1.png", "Caf\u00e9/2.png", "caf\u00e9/3.png", "K/4.png", "k/5.png"]
+    labels = [label for label, _, _ in read(packed(dict.fromkeys(names, b"a")))]
+    assert labels == ["Caf\u00e9"] * 3 + ["K", "k"]
+
+
+def test_documents_beside_the_images_are_counted_and_not_read() -> None:
+    documents: Counter[str] = Counter()
+    files = {"README.txt": b"x", "LICENSE": b"x", "red/1.png": b"a", "red/notes.md": b"x", "metadata.csv": b"x"}
+    assert [file.data for file in read_archive(packed(files), LIMITS, documents)] == [b"a"]
+    assert documents == {".txt": 1, "license": 1, ".md": 1, ".csv": 1}
 
 
 @pytest.mark.parametrize("name", ["../1.png", "red/../../1.png", "/etc/1.png", "C:/red/1.png", "..\\red\\1.png"])
@@ -79,7 +121,7 @@ def test_too_much_is_refused() -> None:
         read(packed({"red/1.png": bytes(100_001)}))
     with pytest.raises(ArchiveRefused, match="The unpacked ZIP is larger"):
         read(packed({f"red/{n}.png": bytes(90_000) for n in range(4)}))
-    with pytest.raises(ArchiveRefused, match="6 folders"):
+    with pytest.raises(ArchiveRefused, match="6 labels"):
         read(packed({f"{n}/1.png": b"a" for n in range(6)}))
 
 
@@ -138,3 +180,31 @@ def test_an_encrypted_archive_is_refused() -> None:
 def test_an_image_in_no_folder_needs_a_list() -> None:
     with pytest.raises(ArchiveRefused, match=r"labels\.csv"):
         read(packed({"1.png": b"a"}))
+
+
+def _end_as_zip64(data: bytes, count: int | None = None, size: int | None = None) -> bytes:
+    """The archive with its numbers in a ZIP64 end record alone, as streaming programs write it."""
+    end = data.index(b"PK\x05\x06")
+    files, stored, start = struct.unpack_from("<HII", data, end + 10)
+    count, size = count or files, size or stored
+    record = struct.pack("<4sQHHIIQQQQ", b"PK\x06\x06", 44, 45, 45, 0, 0, count, count, size, start)
+    locator = struct.pack("<4sIQI", b"PK\x06\x07", 0, end, 1)
+    last = struct.pack("<4sHHHHIIH", b"PK\x05\x06", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+    return data[:end] + record + locator + last
+
+
+def test_a_small_archive_in_zip64_is_read() -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive, archive.open("red/1.png", "w", force_zip64=True) as file:
+        file.write(b"a")
+    assert read(_end_as_zip64(buffer.getvalue())) == [("red", None, b"a")]
+
+
+@pytest.mark.parametrize(("count", "size", "words"), [(10**9, None, "1,000,000,000 files"), (None, 10**12, "too long")])
+def test_a_directory_in_zip64_that_claims_too_much_is_refused_before_it_is_read(
+    count: int | None, size: int | None, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = _end_as_zip64(packed({"red/1.png": b"a"}), count, size)
+    monkeypatch.setattr(zipfile, "ZipFile", None)
+    with pytest.raises(ArchiveRefused, match=words):
+        read(data)

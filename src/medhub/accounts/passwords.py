@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+import unicodedata
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
@@ -24,7 +25,8 @@ _DUMMY_HASH = _hasher.hash(secrets.token_hex(16))
 
 
 def hash_password(password: str) -> str:
-    """Hash a new password with Argon2id, if its length is allowed."""
+    """Hash a new password with Argon2id, in the form that every keyboard gives (NFKC), if its length is allowed."""
+    password = unicodedata.normalize("NFKC", password)
     if len(password) < MIN_CHARACTERS:
         raise Invalid(f"A password needs at least {MIN_CHARACTERS} characters.", field="password")
     if len(password) > MAX_CHARACTERS:
@@ -35,8 +37,15 @@ def hash_password(password: str) -> str:
 
 def verify_password(password: str, password_hash: str | None) -> bool:
     """Whether a password matches a hash; without a hash the answer is no, after the same time."""
-    if len(password) > MAX_CHARACTERS:
+    normal = unicodedata.normalize("NFKC", password)
+    if len(normal) > MAX_CHARACTERS:
         return False
+    # Hashes of earlier versions are of the characters as they were typed.
+    fits = [_verify(form, password_hash) for form in dict.fromkeys((normal, password))]
+    return any(fits)
+
+
+def _verify(password: str, password_hash: str | None) -> bool:
     try:
         with _hash_slots:
             return _hasher.verify(password_hash or _DUMMY_HASH, password) and password_hash is not None

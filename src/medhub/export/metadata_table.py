@@ -106,13 +106,11 @@ def write_values(rows: Sequence[ExportRow], columns: Sequence[str]) -> bytes:
 
 
 def write_label_list(rows: Sequence[ExportRow]) -> bytes:
-    """The CSV from which a training reads its images: path, label, group, split."""
+    """The CSV from which a training reads its images: path, label, group, split; every label exactly as it is."""
     buffer = io.StringIO(newline="")
     lines = csv.writer(buffer, lineterminator="\n")
     lines.writerow(("path", "label", "group", "split"))
-    lines.writerows(
-        [_format_cell(row.values[column]) for column in ("file", "label", "patient", "split")] for row in rows
-    )
+    lines.writerows([row.values[column] for column in ("file", "label", "patient", "split")] for row in rows)
     return buffer.getvalue().encode()
 
 

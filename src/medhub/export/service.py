@@ -24,6 +24,7 @@ from medhub.foundation.database import serialize_writers
 from medhub.foundation.events import publish
 from medhub.foundation.settings import Settings
 from medhub.foundation.sorting import sort_clause
+from medhub.foundation.visible_text import require_text, visible_text
 
 PictureType = Literal["png", "jpeg"]
 ClearScope = Literal["value", "place"]
@@ -153,6 +154,7 @@ def clear_finding(
     session: Session, actor: Actor, export_id: str, finding_id: str, note: str, *, scope: ClearScope = "value"
 ) -> Export:
     """Clear a value that identifies nobody, wherever it occurs; or all values of its kind at its location."""
+    note = require_text(note, "Write why this value identifies nobody.", "note")
     export, finding = _get_open_finding(session, actor, export_id, finding_id, "export.clear")
     condition = ExportFinding.mark == finding.mark
     if scope == "place":
@@ -194,7 +196,7 @@ def exclude_images(session: Session, actor: Actor, export_id: str, finding_id: s
             .where(ExportImage.export_id == export.id, ExportImage.number.in_(batch))
             .values(excluded=True)
         )
-        _decide_findings(session, actor, export, ExportFinding.number.in_(batch), "excluded", note)
+        _decide_findings(session, actor, export, ExportFinding.number.in_(batch), "excluded", visible_text(note))
     _record(session, actor, "export.exclude", export, finding=finding.id, images=len(numbers))
     _pack_if_decided(session, export)
     return export

@@ -18,10 +18,14 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from medhub.errors import Invalid
+from medhub.foundation.zip_names import read_names
 
 _END = b"PK\x05\x06"
 _END_BYTES = 22
 _END64_LOCATOR = b"PK\x06\x07"
+_END64_LOCATOR_BYTES = 20
+_END64 = b"PK\x06\x06"
+_END64_BYTES = 56
 _MAX_COMMENT_BYTES = 65_535
 _ENCRYPTED = 0x1
 _IGNORED = {".ds_store", "thumbs.db", "desktop.ini"}
@@ -65,18 +69,42 @@ def open_zip(file: BinaryIO, limits: ZipLimits) -> Iterator[tuple[zipfile.ZipFil
 
 def _check_directory(file: BinaryIO, length: int, limits: ZipLimits) -> None:
     """Refuse a central directory that is too large before it is read: its entries need much more memory than space."""
-    file.seek(max(0, length - _END_BYTES - _MAX_COMMENT_BYTES - 20))
+    start = max(0, length - _END_BYTES - _MAX_COMMENT_BYTES - _END64_LOCATOR_BYTES)
+    file.seek(start)
     data = file.read()
     at = len(data) - _END_BYTES
     if at < 0 or data[at : at + 4] != _END or data[-2:] != b"\0\0":
         at = data.rfind(_END, max(0, len(data) - _END_BYTES - _MAX_COMMENT_BYTES))
     if at < 0 or at + _END_BYTES > len(data):
         raise ArchiveRefused("This is not a ZIP, or its end is missing. Pack the images into a ZIP.")
-    if data[max(0, at - 20) : at].startswith(_END64_LOCATOR):
-        raise ArchiveRefused(f"The ZIP has more than {limits.max_files:,} files, or is too large. Divide it.")
-    count, size = struct.unpack_from("<HI", data, at + 10)
-    if count > limits.max_files or size > limits.max_directory_bytes:
-        raise ArchiveRefused(f"The ZIP lists {count:,} files; at most {limits.max_files:,} are accepted. Divide it.")
+    stated = [struct.unpack_from("<HI", data, at + 10)]
+    locator = data[max(0, at - _END64_LOCATOR_BYTES) : at]
+    if len(locator) == _END64_LOCATOR_BYTES and locator.startswith(_END64_LOCATOR):
+        # ZIP64: the true numbers are in a record of their own, which small archives have too if they were streamed.
+        # Readers look for it before the locator or where the locator says; whatever either finds must be small enough.
+        stated = _end64_numbers(file, start + at - _END64_LOCATOR_BYTES, struct.unpack_from("<Q", locator, 8)[0])
+    for count, size in stated:
+        if count > limits.max_files:
+            raise ArchiveRefused(
+                f"The ZIP lists {count:,} files; at most {limits.max_files:,} are accepted. Divide it."
+            )
+        if size > limits.max_directory_bytes:
+            raise ArchiveRefused("The list of files in the ZIP is too long. Shorten the names, or divide the ZIP.")
+
+
+def _end64_numbers(file: BinaryIO, locator_at: int, stated_at: int) -> list[tuple[int, int]]:
+    """The number of files and the bytes of the directory in each ZIP64 end record that a reader may find."""
+    numbers = []
+    for position in {locator_at - _END64_BYTES, stated_at}:
+        if not 0 <= position <= locator_at - _END64_BYTES:
+            continue
+        file.seek(position)
+        record = file.read(_END64_BYTES)
+        if record.startswith(_END64):
+            numbers.append(struct.unpack_from("<QQ", record, 32))
+    if not numbers:
+        raise ArchiveRefused("The ZIP is damaged at its end. Pack it again and upload it once more.")
+    return numbers
 
 
 def _members(archive: zipfile.ZipFile, length: int, limits: ZipLimits) -> list[Member]:
@@ -85,8 +113,8 @@ def _members(archive: zipfile.ZipFile, length: int, limits: ZipLimits) -> list[M
         raise ArchiveRefused(f"The ZIP has {len(infos):,} files; at most {limits.max_files:,} are accepted. Divide it.")
     members: dict[Path, zipfile.ZipInfo] = {}
     unpacked = packed = 0
-    for info in infos:
-        path = _path(info)
+    for info, name in zip(infos, read_names(infos), strict=True):
+        path = _path(info, name)
         if path is None or info.is_dir():
             continue
         unpacked += info.file_size
@@ -106,8 +134,7 @@ def _members(archive: zipfile.ZipFile, length: int, limits: ZipLimits) -> list[M
     return [(info, path) for path, info in members.items()]
 
 
-def _path(info: zipfile.ZipInfo) -> Path | None:
-    name = info.filename
+def _path(info: zipfile.ZipInfo, name: str) -> Path | None:
     parts = tuple(part for part in name.replace("\\", "/").split("/") if part)
     if name.startswith(("/", "\\")) or ".." in parts or (parts and parts[0].endswith(":")):
         raise ArchiveRefused("A file of the ZIP has a path outside of it. Pack the images again, without full paths.")

@@ -16,6 +16,7 @@ from medhub.errors import Conflict, Invalid, NotAllowed, NotFound
 from medhub.foundation import clock, jobs
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.isolation import DecoderFailed
+from medhub.foundation.visible_text import visible_text
 from medhub.ingest import release
 from medhub.ingest.ingest_file import IngestResult
 from medhub.ingest.ingest_settings import settings_of
@@ -164,7 +165,7 @@ def _assign_arrival(
     if arrival.pathway is None and identifiers is not None:
         pathways = settings_of(session, arrival.project_id).pathways
         arrival.pathway = pathways.get(identifiers.modality) or pathways.get("*")
-    arrival.note, arrival.resolved_by, arrival.resolved_at = note.strip() or None, actor.name[:120], clock.now()
+    arrival.note, arrival.resolved_by, arrival.resolved_at = visible_text(note), actor.name[:120], clock.now()
     if unassigned_digest is not None:
         jobs.enqueue(session, "destroy-unassigned", {"digests": [unassigned_digest]})
     actor.record(

@@ -14,11 +14,12 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from medhub.accounts.actor import Actor
-from medhub.errors import Conflict, Invalid, NotFound
+from medhub.errors import Conflict, NotFound
 from medhub.foundation import clock, jobs
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.blobs import BlobStore
 from medhub.foundation.keys import seal, unseal
+from medhub.foundation.visible_text import require_text
 from medhub.ingest.arrival_log import build_arrival_row
 from medhub.ingest.context import IngestSource
 from medhub.ingest.ingest_file import IngestFile, IngestResult
@@ -138,9 +139,8 @@ def discard(session: Session, actor: Actor, arrival_id: str, note: str) -> Arriv
     arrival, _ = get_arrival(session, actor, arrival_id, "arrival.resolve")
     if arrival.outcome != "quarantined":
         raise Conflict("This file is no longer quarantined: somebody has resolved it.")
-    if not note.strip():
-        raise Invalid("Write why the file is discarded.", field="note")
-    arrival.outcome, arrival.note = "discarded", note.strip()
+    note = require_text(note, "Write why the file is discarded.", "note")
+    arrival.outcome, arrival.note = "discarded", note
     arrival.resolved_at, arrival.resolved_by = clock.now(), actor.name[:120]
     destroy_sealed(session, [arrival])
     actor.record(

@@ -10,6 +10,7 @@ from medhub.accounts.actor import Actor
 from medhub.errors import Conflict, Invalid
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.isolation import DecoderFailed
+from medhub.foundation.visible_text import require_text, visible_text
 from medhub.ingest.ingest_file import IngestFile, IngestResult, ReleaseDecision
 from medhub.ingest.models import Arrival
 from medhub.ingest.patient_claims.assigned_patient import source_of
@@ -107,8 +108,8 @@ def release(app: AppContext, actor: Actor, arrival_id: str, boxes: Sequence[Regi
 
     A file that is refused again stays in quarantine, and the reason is raised.
     """
-    if boxes is not None and not note.strip():
-        raise Invalid("Write what you looked at before you release it.", field="note")
+    if boxes is not None:
+        require_text(note, "Write what you looked at before you release it.", "note")
     file, image = _clean_arrival(app, actor, arrival_id)
     with app.database.reading() as session:
         arrival, _ = get_arrival(session, actor, arrival_id, "arrival.resolve")
@@ -122,7 +123,7 @@ def release(app: AppContext, actor: Actor, arrival_id: str, boxes: Sequence[Regi
                 f"{image.rows} pixels.",
                 field="boxes",
             )
-    file.release = ReleaseDecision(arrival_id, boxes, note.strip() or None)
+    file.release = ReleaseDecision(arrival_id, boxes, visible_text(note))
     check_phi(app, [file])
     store_accepted(app, actor, source_of(arrival), [file])
     if file.result is None:

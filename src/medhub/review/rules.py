@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Collection
 
 from medhub.accounts.permissions import Role
@@ -47,18 +46,6 @@ class CaseNotReady(Conflict):
     """The case cannot be signed yet."""
 
     code = "case-not-ready"
-
-
-# Characters of the categories L and S that show nothing: fillers of Hangul and the empty Braille pattern.
-_BLANKS = frozenset("\u115f\u1160\u3164\uffa0\u2800")
-
-
-def clean_note(note: str | None) -> str | None:
-    """A note without surrounding spaces; None if it has no visible letter, number, mark or symbol."""
-    if note is None:
-        return None
-    visible = any(unicodedata.category(sign)[0] in "LNPS" and sign not in _BLANKS for sign in note)
-    return note.strip() if visible else None
 
 
 def require_act(pathway: Pathway, stage: str, act: ActName, role: Role | None) -> StageAct:

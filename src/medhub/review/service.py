@@ -12,13 +12,14 @@ from sqlalchemy.orm import Session
 from medhub.accounts.actor import Actor
 from medhub.audit.service import AuditAct, record
 from medhub.classification import service as classification
-from medhub.errors import Conflict, Invalid, NotFound
+from medhub.errors import Conflict, NotFound
 from medhub.foundation import clock, ids
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.database import serialize_writers
 from medhub.foundation.etags import check_etag
 from medhub.foundation.events import publish
 from medhub.foundation.settings import Settings
+from medhub.foundation.visible_text import require_text, visible_text
 from medhub.records import studies
 from medhub.records.models import Image, Study
 from medhub.records.pathway import get_pathway
@@ -150,7 +151,7 @@ def give_verdict(
     act = rules.require_act(pathway, case.stage, "verdict", actor.roles.get(case.project_id))
     verdict = session.get(Verdict, (case.id, image.id))
     _check_verdict_etag(if_match, case, verdict)
-    note = rules.clean_note(note)
+    note = visible_text(note)
     prediction = classification.latest(session, [image.id]).get(image.id)
     # Without a prediction there is nothing to agree with: that counts as uncertain.
     uncertain = prediction is None or prediction.uncertain
@@ -260,7 +261,7 @@ def sign_case(
     case.signed_at = clock.now()
     case.signed_by_id, case.signed_by = actor.user_id, actor.name
     case.signed_role = actor.roles[case.project_id]
-    case.sign_note = rules.clean_note(note)
+    case.sign_note = visible_text(note)
     case.stage = act.leads_to or case.stage
     studies.lock_images(session, case.study_id)
     _add_event(session, case, actor, "signed", at=case.signed_at, note=case.sign_note)
@@ -295,9 +296,7 @@ def correct_case(
         raise rules.WrongStage("The case is not signed yet: change its verdicts directly.", stage=old.stage)
     rules.require_act(pathway, old.stage, "correct", actor.roles.get(old.project_id))
     _check_case_etag(session, if_match, old)
-    cleaned = rules.clean_note(reason)
-    if cleaned is None:
-        raise Invalid("Say why the case is corrected.", field="reason")
+    cleaned = require_text(reason, "Say why the case is corrected.", "reason")
     old.superseded = True
     session.flush()
     new = Case(

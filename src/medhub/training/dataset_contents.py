@@ -36,6 +36,7 @@ class Entry:
     content: str  # SHA-256 of the stored image
     group: str  # a patient's id, or a keyed hash of the group that was given
     label: str
+    part: Part | None = None  # as the uploaded list states it
     image_id: str | None = None
     patient_id: str | None = None
     case_id: str | None = None
@@ -71,8 +72,8 @@ def check_labels(labels: Iterable[str]) -> None:
 
 
 def part_of(key: bytes, entry: Entry) -> Part:
-    """The part of an image: that of its patient, whatever else there is and will be."""
-    return part_of_group(key, entry.group)
+    """The stated part of an image; else that of its patient, whatever else there is and will be."""
+    return entry.part or part_of_group(key, entry.group)
 
 
 def count_labels(labels: Sequence[str], parts: Sequence[str]) -> dict[str, dict[str, int]]:

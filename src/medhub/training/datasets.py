@@ -147,7 +147,8 @@ def _read_labeled_images(
     entries: dict[str, Entry] = {}
     disputed: set[str] = set()
     reading = app.reading or app.isolation
-    for file in read_archive(data, limits):
+    documents: Counter[str] = Counter()
+    for file in read_archive(data, limits, documents):
         try:
             pixels = reading.run(decode_without_writing, file.data, decoding)
         except (Unacceptable, DecoderFailed) as refusal:
@@ -158,13 +159,15 @@ def _read_labeled_images(
         group = app.keys.fingerprint("dataset-groups", f"{project_id}:{file.group or content}".encode())[:32]
         known = entries.get(content)
         if known is None:
-            entries[content] = Entry(content=content, group=group, label=file.label)
+            entries[content] = Entry(content=content, group=group, label=file.label, part=file.part)
         elif known.label == file.label:
             left_out["the same picture again"] += 1
         else:
             disputed.add(content)
             left_out["the same picture under another label"] += 1
     left_out["the same picture under another label"] += len(disputed)
+    for kind, count in documents.items():
+        left_out[f"not images ({kind})"] += count
     return [entry for content, entry in entries.items() if content not in disputed], left_out
 
 

@@ -20,6 +20,7 @@ from medhub.foundation.database import serialize_writers
 from medhub.foundation.events import publish
 from medhub.foundation.settings import Settings
 from medhub.foundation.sorting import sort_clause
+from medhub.foundation.visible_text import require_text
 from medhub.records.pathway import Pathway, get_pathway
 from medhub.training import live_metrics
 from medhub.training.models import Promotion, PromotionLimits
@@ -250,9 +251,8 @@ def _describe_check(check: CriterionCheck) -> str:
 def reject_promotion(session: Session, actor: Actor, promotion_id: str, reason: str) -> Promotion:
     """Say no to a promotion, and why."""
     promotion = _get_waiting(session, promotion_id)
-    if not reason.strip():
-        raise Invalid("Say why the promotion is rejected.", field="reason")
-    _decide(promotion, actor, "rejected", reason.strip(), None)
+    reason = require_text(reason, "Say why the promotion is rejected.", "reason")
+    _decide(promotion, actor, "rejected", reason, None)
     actor.record(session, "promotion.reject", "promotion", promotion.id, pathway=promotion.pathway)
     return promotion
 

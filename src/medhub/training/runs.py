@@ -13,6 +13,7 @@ from medhub.foundation.database import serialize_writers
 from medhub.foundation.events import publish
 from medhub.foundation.settings import Settings
 from medhub.foundation.sorting import sort_clause
+from medhub.foundation.visible_text import visible_text
 from medhub.training import run_requests
 from medhub.training.datasets import files_of, get_dataset
 from medhub.training.events import TrainingAsked
@@ -59,7 +60,7 @@ def start_run(
         recipe=recipe_name,
         recipe_text=text,
         init=start_from,
-        overrule=overrule.strip() if overrule and overrule.strip() else None,
+        overrule=visible_text(overrule),
         state="waiting",
         epochs={"curve": []},
         created_at=clock.now(),

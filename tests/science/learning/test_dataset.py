@@ -11,6 +11,8 @@ from medhub.errors import Invalid
 from medhub.science.inference.preprocessing import Preprocessing, resize
 from medhub.science.learning.dataset import digest_of, labels_of, load_images, part_of, read_listing, split_rows
 from medhub.science.learning.leakage import find_leaks, perceptual_hash
+from medhub.training.labeled_zip import LabeledZipLimits, read_archive
+from tests.factories.colors import packed
 
 KEY = b"0123456789abcdef"
 PREPROCESSING = Preprocessing(size=32, mean=(0, 0, 0), std=(1, 1, 1))
@@ -60,6 +62,52 @@ def test_a_folder_for_each_label_is_a_listing_too(tmp_path: Path) -> None:
     ]
     with pytest.raises(Invalid, match="folder for each label"):
         read_listing(tmp_path / "ant")
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["train/ant/1.png", "val/ant/2.png", "test/bee/3.png"], ["ant train", "ant val", "bee test"]),
+        (["set/Training/ant/1.png", "set/Test/bee/2.png"], ["ant train", "bee test"]),
+        (["ant/train/1.png", "ant/validation/2.png", "bee/test/3.png"], ["ant train", "ant val", "bee test"]),
+        (["set/ant/1.png", "set/bee/2.png"], ["ant ", "bee "]),
+        (["test/1.png", "control/2.png"], ["test ", "control "]),
+        (["Ant/1.png", "ant/2.png", "ant/3.png"], ["ant ", "ant ", "ant "]),
+    ],
+)
+def test_a_folder_and_its_zip_have_the_same_labels_and_parts(
+    names: list[str], expected: list[str], tmp_path: Path
+) -> None:
+    for name in names:
+        _picture(tmp_path / name)
+    rows = {row.name: f"{row.label} {row.split}" for row in read_listing(tmp_path)}
+    assert [rows[name] for name in names] == expected
+    files = read_archive(packed(dict.fromkeys(names, b"a")), LabeledZipLimits())
+    assert [f"{file.label} {file.part or ''}" for file in files] == expected
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["train/ant/1.png", "bee/2.png"], "'bee' are not"),
+        (["train/1.png", "test/2.png"], "Each needs a folder for each label"),
+        (["ant/1.png", "2.png"], "in no folder"),
+    ],
+)
+def test_folders_that_can_be_read_in_two_ways_are_refused(names: list[str], message: str, tmp_path: Path) -> None:
+    for name in names:
+        _picture(tmp_path / name)
+    with pytest.raises(Invalid, match=message):
+        read_listing(tmp_path)
+    with pytest.raises(Invalid, match=message):
+        list(read_archive(packed(dict.fromkeys(names, b"a")), LabeledZipLimits()))
+
+
+def test_an_unpacked_export_is_read_by_its_list(tmp_path: Path) -> None:
+    _picture(tmp_path / "images" / "a.png")
+    (tmp_path / "labels.csv").write_text("path,label,group,split\nimages/a.png,+,P1,test\n")
+    (row,) = read_listing(tmp_path)
+    assert (row.label, row.group, row.split) == ("+", "P1", "test")
 
 
 def test_paths_are_relative_to_the_nearest_folder_that_fits_or_to_the_one_named(tmp_path: Path) -> None:

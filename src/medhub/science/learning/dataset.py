@@ -7,7 +7,6 @@ A CSV has the columns ``path,label``, and optionally ``group`` (images of one pa
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -25,11 +24,17 @@ from medhub.science.arrivals.transient_decoding import decode_photograph
 from medhub.science.imaging.decoding_limits import DecodingLimits, Unacceptable
 from medhub.science.imaging.photographs.format_registry import PHOTOGRAPH_EXTENSIONS
 from medhub.science.inference.preprocessing import Preprocessing, resize
+from medhub.science.learning.label_listing import (
+    LABELS_FILE,
+    LabelLine,
+    labels_from_folders,
+    read_label_table,
+    unify_labels,
+)
 from medhub.science.learning.patient_splits import PARTS, Part, assign
 
 # One of a label in each part.
 FEWEST_OF_A_LABEL = 3
-_NEEDED = {"path", "label"}
 _MOST_SHOWN = 5
 
 
@@ -102,20 +107,15 @@ def read_listing(path: Path, root: Path | None = None) -> tuple[ListingRow, ...]
         unknown.
     """
     if path.is_dir():
-        rows = tuple(
-            ListingRow(file, file.relative_to(path).as_posix(), folder.name, file.relative_to(path).as_posix())
-            for folder in sorted(child for child in path.iterdir() if child.is_dir() and not child.name.startswith("."))
-            for file in sorted(folder.rglob("*"))
-            if file.suffix.lower() in PHOTOGRAPH_EXTENSIONS and not file.name.startswith(".")
-        )
-        if not rows:
-            raise Invalid(f"There are no images in {path}: it needs a folder for each label, with images in it.")
-        return rows
+        if not (path / LABELS_FILE).is_file():
+            return _read_folders(path)
+        path, root = path / LABELS_FILE, root or path
     if not path.is_file():
         raise Invalid(f"There is no file {path}.")
-    lines = _lines(path)
-    folder = root if root is not None else _root_of(path, lines[0]["path"].strip())
-    rows = tuple(_row(path, folder, number, line) for number, line in enumerate(lines, start=2))
+    lines = read_label_table(path.read_bytes(), path.name)
+    folder = root if root is not None else _root_of(path, lines[0].path)
+    spellings = unify_labels(line.label for line in lines)
+    rows = tuple(_row(path, folder, line, spellings[line.label]) for line in lines)
     if duplicates := [name for name, count in Counter(row.path for row in rows).items() if count > 1]:
         raise Invalid(f"{path.name} names {_some(str(name) for name in duplicates)} twice.")
     if missing := [row.name for row in rows if not row.path.is_file()]:
@@ -133,18 +133,23 @@ def read_listing(path: Path, root: Path | None = None) -> tuple[ListingRow, ...]
     return rows
 
 
-def _lines(path: Path) -> list[dict[str, str]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            if missing := _NEEDED - set(reader.fieldnames or ()):
-                raise Invalid(f"{path.name} lacks the columns {sorted(missing)}. It needs path,label[,group][,split].")
-            lines = [{key: value or "" for key, value in line.items() if key is not None} for line in reader]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise Invalid(f"{path.name} cannot be read as CSV in UTF-8: {error}.") from error
-    if not lines:
-        raise Invalid(f"{path.name} names no image.")
-    return lines
+def _read_folders(root: Path) -> tuple[ListingRow, ...]:
+    files = [
+        file
+        for file in sorted(root.rglob("*"))
+        if file.suffix.lower() in PHOTOGRAPH_EXTENSIONS
+        and not any(part.startswith(".") for part in file.relative_to(root).parts)
+    ]
+    names = [file.relative_to(root).as_posix() for file in files]
+    folders = [PurePosixPath(name).parts[:-1] for name in names]
+    if not files or not any(folders):
+        raise Invalid(f"There are no images in {root}: it needs a folder for each label, with images in it.")
+    stated = labels_from_folders(folders)
+    spellings = unify_labels(label for label, _ in stated)
+    return tuple(
+        ListingRow(file, name, spellings[label], name, part or "")
+        for file, name, (label, part) in zip(files, names, stated, strict=True)
+    )
 
 
 def _root_of(path: Path, first: str) -> Path:
@@ -155,19 +160,17 @@ def _root_of(path: Path, first: str) -> Path:
     return here
 
 
-def _row(path: Path, root: Path, number: int, line: dict[str, str]) -> ListingRow:
-    name, label, split = line["path"].strip(), line["label"].strip(), line.get("split", "").strip().lower()
-    if not name or not label:
-        raise Invalid(f"{path.name}, line {number}: path and label must not be empty.")
+def _row(path: Path, root: Path, line: LabelLine, label: str) -> ListingRow:
+    name = line.path
     if "\x00" in name or ".." in PurePosixPath(name.replace("\\", "/")).parts:
-        raise Invalid(f"{path.name}, line {number}: the path leads out of its folder. Nothing was read.")
-    if split and split not in PARTS:
-        raise Invalid(f'{path.name}, line {number}: split is "{split}"; it is train, val or test.')
+        raise Invalid(f"{path.name}, line {line.number}: the path leads out of its folder. Nothing was read.")
     file = root / name
+    if not file.is_file() and "\\" in name:
+        file = root / name.replace("\\", "/")
     # A symbolic link inside the folder may lead out of it too.
     if not Path(name).is_absolute() and file.exists() and not file.resolve().is_relative_to(root.resolve()):
-        raise Invalid(f"{path.name}, line {number}: the path leads out of its folder. Nothing was read.")
-    return ListingRow(file, name, label, line.get("group", "").strip() or name, split, line.get("source", "").strip())
+        raise Invalid(f"{path.name}, line {line.number}: the path leads out of its folder. Nothing was read.")
+    return ListingRow(file, name, label, line.group or name, line.split, line.source)
 
 
 def split_rows(rows: Sequence[ListingRow], key: bytes) -> tuple[ListingRow, ...]:

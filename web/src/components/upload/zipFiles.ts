@@ -19,12 +19,29 @@ const failedSource = (name: string, detail: string): UploadSource => ({
   open: () => Promise.reject(new Problem({ status: 422, title: 'This archive cannot be opened', detail })),
 });
 
+const decode = (bytes: Uint8Array, encoding: string) => {
+  try {
+    return new TextDecoder(encoding, { fatal: true }).decode(bytes);
+  } catch {
+    return undefined;
+  }
+};
+
+/** A name whose encoding the archive does not state; undefined leaves it to the reader, which follows the format. */
+export function decodeName(bytes: Uint8Array, encoding: string): string | undefined {
+  if (encoding.toLowerCase() !== 'cp437') return undefined;
+  // Programs on Windows write the encoding of the system; a text in Chinese or Japanese is hardly ever another one by chance.
+  const usual = (text: string | undefined) =>
+    text !== undefined && /^[\p{ASCII}\u3000-\u30ff\u4e00-\u9fff（）]+$/u.test(text);
+  return decode(bytes, 'utf-8') ?? ['gb18030', 'shift_jis'].map((name) => decode(bytes, name)).find(usual);
+}
+
 const baseName = (path: string) => path.split(/[\\/]/).at(-1) ?? path;
 
 async function readZip(archive: File): Promise<UploadSource[]> {
   const zip = await import('@zip.js/zip.js/lib/zip-core-native.js');
   zip.configure({ useWebWorkers: false });
-  const reader = new zip.ZipReader(new zip.BlobReader(archive));
+  const reader = new zip.ZipReader(new zip.BlobReader(archive), { decodeText: decodeName });
   const sources: UploadSource[] = [];
   for await (const entry of reader.getEntriesGenerator()) {
     if (entry.directory || isHiddenName(baseName(entry.filename)) || entry.filename.startsWith('__MACOSX/')) continue;

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Labels of images: a table with a line for each image, or the folders that the images are in.
+
+Every way in which a data set comes (command line, ZIP in the app) reads it here, so that the same files give the same
+labels and parts.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import cast
+
+from medhub.errors import Invalid
+from medhub.science.learning.patient_splits import PARTS, Part
+
+LABELS_FILE = "labels.csv"
+LONGEST_LABEL = 100
+_NEEDED = ("path", "label")
+_SEPARATORS = ",;\t|"
+_PART_FOLDERS: dict[str, Part] = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
+# Files that accompany data sets, by the ending of their names.
+_DOCUMENTS = {
+    ".csv", ".doc", ".docx", ".html", ".ini", ".json", ".jsonl", ".log", ".md", ".odt", ".parquet", ".pdf", ".py",
+    ".rst", ".rtf", ".sha256", ".toml", ".tsv", ".txt", ".xls", ".xlsx", ".xml", ".yaml", ".yml",
+}  # fmt: skip
+_DOCUMENT_NAMES = {"license", "licence", "readme", "copying", "citation", "changelog", "dicomdir"}
+
+
+@dataclass(frozen=True)
+class LabelLine:
+    """One line of a table of labels, with its number for messages; empty text where nothing is stated."""
+
+    number: int
+    path: str
+    label: str
+    group: str
+    split: str
+    source: str
+
+
+def document_kind(name: str) -> str | None:
+    """The ending of a file that accompanies a data set, such as ``.txt``; None for every other file."""
+    path = PurePosixPath(name.lower())
+    if path.suffix in _DOCUMENTS:
+        return path.suffix
+    return path.stem if path.stem in _DOCUMENT_NAMES and not path.suffix else None
+
+
+def read_label_table(data: bytes, name: str) -> list[LabelLine]:
+    """Read a CSV with the columns path, label and optionally group, split and source.
+
+    The separator is a comma, a semicolon, a tab or a vertical bar; the case and order of the columns do not matter, and
+    further columns are ignored.
+
+    Raises
+    ------
+    Invalid
+        The encoding, a column, a path, a label or a part is missing or wrong; the message names the line.
+    """
+    text = _decode(data, name)
+    declared = text[:5].lower() if text[:4].lower() == "sep=" else ""
+    if declared:
+        text = text.partition("\n")[2]
+    try:
+        lines = _lines_by_column(text, declared[4:] or _SEPARATORS, name)
+    except csv.Error as error:
+        raise Invalid(f"{name} cannot be read as CSV: {error}.") from error
+    first = 3 if declared else 2
+    rows = [_check_line(name, number, line) for number, line in enumerate(lines, first) if any(line.values())]
+    if not rows:
+        raise Invalid(f"{name} names no image.")
+    return rows
+
+
+def _decode(data: bytes, name: str) -> str:
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return data.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Invalid(f"{name} is not in UTF-8. Save it as “CSV UTF-8”.") from error
+
+
+def _lines_by_column(text: str, separators: str, name: str) -> list[dict[str, str]]:
+    columns: list[str] = []
+    for separator in separators:
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+        columns = [column.strip().lower() for column in next(reader, [])]
+        if set(_NEEDED) <= set(columns):
+            if twice := [column for column, count in Counter(columns).items() if count > 1 and column]:
+                raise Invalid(f"{name} has the column {twice[0]} twice.")
+            return [dict(zip(columns, (cell.strip() for cell in line), strict=False)) for line in reader]
+    first = text.partition("\n")[0].strip()
+    raise Invalid(
+        f"{name} lacks the columns path and label in its first line, which is {first[:100]!r}. "
+        "It needs path,label[,group][,split]."
+    )
+
+
+def _check_line(name: str, number: int, line: dict[str, str]) -> LabelLine:
+    path, split = line.get("path", ""), line.get("split", "").lower()
+    if not path or not line.get("label"):
+        raise Invalid(f"{name}, line {number}: path and label must not be empty.")
+    if split and split not in PARTS:
+        raise Invalid(f'{name}, line {number}: split is "{split}"; it is train, val or test.')
+    try:
+        label = clean_label(line["label"])
+    except Invalid as error:
+        raise Invalid(f"{name}, line {number}: {error}") from None
+    return LabelLine(number, path, label, line.get("group", ""), split, line.get("source", ""))
+
+
+def clean_label(label: str) -> str:
+    """Return a label in Unicode's composed form (NFC) without surplus spaces; raises ``Invalid`` if it is none."""
+    label = unicodedata.normalize("NFC", " ".join(label.split()))
+    if not label or len(label) > LONGEST_LABEL or not label.isprintable():
+        raise Invalid(f"a label is empty, longer than {LONGEST_LABEL} characters, or cannot be printed.")
+    return label
+
+
+def unify_labels(labels: Iterable[str]) -> dict[str, str]:
+    """Map each label to the spelling in use: the most frequent one of words that differ by case alone.
+
+    Single letters stay as they are: K and k are two antigens.
+    """
+    spellings = Counter(labels)
+    by_word: dict[str, list[str]] = {}
+    for label in spellings:
+        by_word.setdefault(label.casefold() if len(label) > 1 else label, []).append(label)
+    return {
+        label: max(sorted(variants), key=lambda variant: spellings[variant])
+        for variants in by_word.values()
+        for label in variants
+    }
+
+
+def labels_from_folders(folders: Sequence[tuple[str, ...]]) -> list[tuple[str, Part | None]]:
+    """Return the label and the part of each image by the folders that it is in.
+
+    The label is the innermost folder. If all images are in folders train, val and test, around or inside those of the
+    labels, these are the parts.
+
+    Raises
+    ------
+    Invalid
+        An image is in no folder, only some are in a folder of a part, or nothing but parts can be read.
+    """
+    if not all(folders):
+        raise Invalid(
+            "An image is in no folder. Put the images of each label into a folder of that name, "
+            f"or name their labels in {LABELS_FILE} (path,label,group,split)."
+        )
+    wrapper = 0
+    while all(len(path) > wrapper + 1 for path in folders) and len({path[wrapper] for path in folders}) == 1:
+        wrapper += 1
+    inner = [path[wrapper:] for path in folders]
+    if {path[0].lower() for path in inner if len(path) == 1} & {"train", "training"} and len(
+        {path[0].lower() for path in inner} & set(_PART_FOLDERS)
+    ) > 1:
+        raise Invalid("The folders are named after parts (train, val, test). Each needs a folder for each label.")
+    for position in (0, -1):
+        parts = [_PART_FOLDERS.get(path[position].lower()) if len(path) > 1 else None for path in inner]
+        if all(parts):
+            return [
+                (clean_label(path[-1] if position == 0 else path[-2]), cast(Part, part))
+                for path, part in zip(inner, parts, strict=True)
+            ]
+        if "train" in parts:
+            outside = "/".join(inner[parts.index(None)])
+            raise Invalid(
+                f"Only some images are in the folders train, val and test; those in {outside[:100]!r} are not."
+            )
+    return [(clean_label(path[-1]), None) for path in inner]
