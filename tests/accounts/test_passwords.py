@@ -29,9 +29,6 @@ def test_only_the_password_itself_fits_its_hash() -> None:
 def test_a_password_fits_however_the_keyboard_composes_its_letters() -> None:
     composed = "caf\u00e9 \u1e69\u00fc \ud55c\uae00 2026"
     apart = unicodedata.normalize("NFD", composed)
-        "caf\u00e9 \u1e69\u00fc \ud55c\uae00 2026",
-        "cafe\u0301 s\u0323\u0307u\u0308 \u1112\u1161\u11ab\u1100\u1173\u11af 2026",
-    )
     for stored, typed in ((composed, apart), (apart, composed)):
         assert verify_password(typed, hash_password(stored))
     of_an_earlier_version = PasswordHasher().hash(apart)
