@@ -24,13 +24,15 @@ from tests.factories.dicom_nodes import program
 from medhub.entrypoints.dimse.associations import AssociatedNode, AssociationServer
 from medhub.entrypoints.dimse.command_sets import Command
 from medhub.entrypoints.dimse.listener import silence_pynetdicom
+from medhub.entrypoints.dimse.upper_layer import ReadDeadlines
 from medhub.nodes.service import DicomNodeInfo
 
 
 class DiscardingServices:
     """Handlers that accept every node and store nothing."""
 
-    ae_title, idle_s, most_object_bytes = "MEDHUB", 60.0, 10**9
+    ae_title, most_object_bytes, most_associations, most_unadmitted = "MEDHUB", 10**9, 64, 64
+    read_deadlines = ReadDeadlines(30.0, 60.0, 0)
 
     def find_node(self, calling: str, called: str, origin: str) -> DicomNodeInfo:
         """Any node."""

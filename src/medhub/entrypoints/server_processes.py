@@ -22,6 +22,7 @@ from fastapi import FastAPI
 
 from medhub.accounts.authentication import Generation
 from medhub.entrypoints.client_address import proxied
+from medhub.entrypoints.connection_limits import limited_protocol, raise_descriptor_limit
 from medhub.errors import Unavailable
 from medhub.foundation.logging import get_logger
 from medhub.foundation.settings import Settings
@@ -57,7 +58,13 @@ def listen(host: str, port: int) -> socket.socket:
 def serve_requests(web_app: FastAPI, listener: socket.socket, settings: Settings) -> None:
     """Serve requests until the process receives a signal to stop."""
     _freeze_garbage_collector()
-    config = uvicorn.Config(
+    raise_descriptor_limit()
+    uvicorn.Server(server_config(web_app, settings)).run(sockets=[listener])
+
+
+def server_config(web_app: FastAPI, settings: Settings) -> uvicorn.Config:
+    """The configuration of uvicorn."""
+    return uvicorn.Config(
         proxied(web_app, settings),
         log_config=None,  # our log is used, which contains no texts of exceptions
         log_level="warning",
@@ -65,9 +72,9 @@ def serve_requests(web_app: FastAPI, listener: socket.socket, settings: Settings
         server_header=False,
         proxy_headers=False,  # it would take the first address, which the client chooses
         timeout_graceful_shutdown=10,
-        h11_max_incomplete_event_size=64 * 1024,
+        http=limited_protocol(settings),  # type: ignore[arg-type]  # a factory does as well
+        ws="none",
     )
-    uvicorn.Server(config).run(sockets=[listener])
 
 
 def shared_generation() -> tuple[Generation, int | None]:

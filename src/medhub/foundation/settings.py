@@ -65,6 +65,16 @@ class Settings(BaseSettings):
         str | None,
         Field(description="Addresses and networks of all reverse proxies, separated by commas, if there are several."),
     ] = None
+    connections_per_address: Annotated[
+        int,
+        Field(description="HTTP connections that one address may have; those of trusted proxies do not count.", ge=8),
+    ] = 256
+    request_header_s: Annotated[
+        float, Field(description="Seconds in which the header of an HTTP request must arrive.", gt=0)
+    ] = 20.0
+    request_min_bytes_per_s: Annotated[
+        int, Field(description="Bytes per second that an upload or DICOM node must send, on average of 30 s.", ge=0)
+    ] = 512
     dicomweb_origins: Annotated[
         str | None,
         Field(description="Origins of web pages that may use DICOMweb (CORS), separated by commas."),
@@ -106,6 +116,12 @@ class Settings(BaseSettings):
     dicom_associations: Annotated[
         int, Field(description="Associations with DICOM nodes at the same time.", ge=1, le=1000)
     ] = 32
+    dicom_associate_s: Annotated[
+        float, Field(description="Seconds in which a DICOM node must have requested its association.", gt=0)
+    ] = 10.0
+    dicom_unadmitted_per_address: Annotated[
+        int, Field(description="Connections of one address that have not opened an association yet.", ge=1)
+    ] = 16
     dicom_pdu_bytes: Annotated[
         int, Field(description="Largest PDU that DICOM nodes may send, in bytes; 0 means no limit.", ge=0)
     ] = 0

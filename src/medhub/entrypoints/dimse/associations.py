@@ -29,7 +29,8 @@ from medhub.entrypoints.dimse.presentation_contexts import (
     TRANSFER_SYNTAXES,
     VERIFICATION,
 )
-from medhub.entrypoints.dimse.upper_layer import UpperLayer
+from medhub.entrypoints.dimse.upper_layer import ReadDeadlines, UpperLayer
+from medhub.entrypoints.dimse.waiting_connections import WaitingConnections
 from medhub.foundation.logging import get_logger
 from medhub.nodes.dicom_client import SENDABLE_SYNTAXES
 from medhub.nodes.service import DicomNodeInfo, NodeRefused
@@ -42,6 +43,7 @@ Refusal = tuple[int, int, int]
 CALLING_UNKNOWN: Refusal = (1, 1, 3)
 CALLED_UNKNOWN: Refusal = (1, 1, 7)
 CONGESTED: Refusal = (2, 3, 1)
+LIMIT_EXCEEDED: Refusal = (2, 3, 2)
 
 log = get_logger()
 
@@ -58,8 +60,10 @@ class RequestHandlers(Protocol):
     """The handlers of DIMSE requests; ``listener.DimseServices`` implements them."""
 
     ae_title: str
-    idle_s: float
+    read_deadlines: ReadDeadlines
     most_object_bytes: int
+    most_associations: int
+    most_unadmitted: int
 
     def find_node(self, calling: str, called: str, origin: str) -> DicomNodeInfo:
         """The calling node; raises ``NodeRefused`` where it is unknown."""
@@ -99,12 +103,13 @@ class NodeAssociation(Association):
     """An association that a node opened; its thread sleeps until there is work."""
 
     peer: AssociatedNode
+    connection: socket.socket
 
     def __init__(self, ae: AE, services: RequestHandlers) -> None:
         super().__init__(ae, MODE_ACCEPTOR)
         self.services = services
         self.acse = _AdmissionControl(self)
-        self.dul = UpperLayer(self, self, services.most_object_bytes)
+        self.dul = UpperLayer(self, self, services.most_object_bytes, services.read_deadlines)
         # Both timers belong to the upper layer that was just replaced.
         self.acse_timeout, self.network_timeout = ae.acse_timeout, ae.network_timeout
         self._has_work = threading.Event()
@@ -125,6 +130,10 @@ class NodeAssociation(Association):
         except Exception as error:
             log.error("dimse.refused", error=type(error).__name__, origin=origin)
             return CONGESTED
+        server = cast(AssociationServer, self._server)
+        if not server.waiting.admit(self, self.services.most_associations):
+            log.warning("dimse.refused", reason="limit", origin=origin)
+            return LIMIT_EXCEEDED
         self.peer = AssociatedNode(node, origin)
         receiving = {str(uid) for uid, role in self.requestor.role_selection.items() if role.scp_role}
         proposed = request.presentation_context_definition_list
@@ -229,15 +238,19 @@ class _Handler(RequestHandler):
 
     def handle(self) -> None:
         """Do the TLS handshake first, if configured; one that stalls delays no other connection."""
-        self.request.settimeout(self.server.services.idle_s)
+        self.request.settimeout(self.server.services.read_deadlines.associate_s)
         if self.server.tls is not None:
-            self.request = self.server.tls.wrap_socket(self.request, server_side=True)
+            plain = self.request
+            self.request = self.server.tls.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
+            self.server.waiting.replace(plain, self.request)
+            self.request.do_handshake()
         super().handle()
 
     def _create_association(self) -> Association:
         association = NodeAssociation(self.ae, self.server.services)
         association._server = self.server
         association.name = f"AcceptorThread@{id(association):x}"
+        association.connection = self.request
         association.set_socket(AssociationSocket(association, client_socket=self.request))
         acceptor = association.acceptor
         acceptor.maximum_length = self.ae.maximum_pdu_size
@@ -260,6 +273,7 @@ class AssociationServer(ThreadedAssociationServer):
 
     def __init__(self, ae: AE, address: tuple[str, int], services: RequestHandlers, tls: ssl.SSLContext | None) -> None:
         self.services, self.tls = services, tls
+        self.waiting: WaitingConnections[NodeAssociation] = WaitingConnections(services.most_unadmitted)
         super().__init__(ae, address, services.ae_title, [], None, None, _Handler)
         ae._servers.append(self)
 
@@ -273,8 +287,9 @@ class AssociationServer(ThreadedAssociationServer):
         return connection, address
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Drop connections beyond twice the limit of associations; fewer are rejected by the protocol."""
-        return len(self.active_associations) < 2 * self.ae.maximum_associations
+        """Accept each connection; of too many that have not opened an association, the oldest is closed."""
+        self.waiting.add(request, str(client_address[0]))
+        return True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Log that a connection failed, without values of the peer."""

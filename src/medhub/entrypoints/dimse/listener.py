@@ -29,6 +29,7 @@ from medhub.entrypoints.dimse.status import (
     SUCCESS,
     status_of,
 )
+from medhub.entrypoints.dimse.upper_layer import ReadDeadlines
 from medhub.errors import Unavailable
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.logging import get_logger
@@ -38,7 +39,7 @@ from medhub.ingest.journal_reader import SendingNode, encode_record
 from medhub.nodes import service as nodes
 
 IMPLEMENTATION_UID = "2.25.226744310823604915376034212013867540911"
-ASSOCIATE_S = 30.0
+_NO_LIMIT = 1_000_000
 _PATIENCE_S = 45.0  # shorter than the response timeout of senders
 _IDLE_CHECK_S = 1.0
 
@@ -53,8 +54,12 @@ class DimseServices:
     ) -> None:
         settings = app.settings
         self._app, self._journal, self._enqueue = app, journal, enqueue
-        self.ae_title, self.idle_s = settings.dicom_ae_title, settings.dicom_idle_s
-        self.most_object_bytes = settings.upload_max_bytes
+        self.ae_title, self.most_object_bytes = settings.dicom_ae_title, settings.upload_max_bytes
+        self.most_associations = settings.dicom_associations
+        self.most_unadmitted = settings.dicom_unadmitted_per_address
+        self.read_deadlines = ReadDeadlines(
+            settings.dicom_associate_s, settings.dicom_idle_s, settings.request_min_bytes_per_s
+        )
 
     def find_node(self, calling: str, called: str, origin: str) -> nodes.DicomNodeInfo:
         """The calling node; raises ``NodeRefused`` where it is unknown."""
@@ -134,10 +139,10 @@ class Listener:
         ae = AE(settings.dicom_ae_title)
         ae.implementation_class_uid = IMPLEMENTATION_UID
         ae.implementation_version_name = f"MEDHUB_{__version__}"[:16]
-        ae.maximum_associations = settings.dicom_associations
+        ae.maximum_associations = _NO_LIMIT  # pynetdicom counts those that are not admitted too
         ae.maximum_pdu_size = settings.dicom_pdu_bytes
         ae.acse_timeout, ae.dimse_timeout, ae.network_timeout = (
-            ASSOCIATE_S,
+            settings.dicom_associate_s,
             settings.dicom_idle_s,
             settings.dicom_idle_s,
         )

@@ -23,6 +23,7 @@ import struct
 import threading
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Protocol
 
 from pynetdicom.association import Association
@@ -45,6 +46,7 @@ _SHORTEST_PDU_BYTES = 10  # a release; each other kind is longer
 _P_DATA_TF = 0x04
 _READ_BYTES = 256 * 1024
 _POLL_INTERVAL_S = 0.5
+RATE_WINDOW_S = 30.0
 
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
@@ -53,6 +55,19 @@ log = get_logger()
 
 class InvalidPDU(ValueError):
     """The peer sent an invalid PDU."""
+
+
+@dataclass(frozen=True)
+class ReadDeadlines:
+    """How long the upper layer waits for bytes of the peer.
+
+    The time until the association request is complete stands for the ARTIM timer of state 2 (PS3.8, 9.1.5): the state
+    machine does not run while a PDU is read.
+    """
+
+    associate_s: float
+    idle_s: float
+    min_bytes_per_s: int
 
 
 class StoreHandler(Protocol):
@@ -68,8 +83,13 @@ class StoreHandler(Protocol):
 class UpperLayer(DULServiceProvider):
     """The upper layer of one association that was opened by a node."""
 
-    def __init__(self, association: Association, handler: StoreHandler, most_bytes: int) -> None:
+    def __init__(
+        self, association: Association, handler: StoreHandler, most_bytes: int, deadlines: ReadDeadlines
+    ) -> None:
         super().__init__(association)
+        self._deadlines = deadlines
+        self._associate_by = time.monotonic() + deadlines.associate_s
+        self._window_start, self._window_bytes = 0.0, 0
         self.daemon = True
         self._handler = handler
         self._most_bytes = most_bytes
@@ -161,6 +181,7 @@ class UpperLayer(DULServiceProvider):
     # Read from the socket.
 
     def _read_pdu_data(self) -> None:
+        self._window_start, self._window_bytes = time.monotonic(), 0
         try:
             head = self._receive(_SHORTEST_PDU_BYTES)
             kind, _, length = struct.unpack_from(">BBI", head)
@@ -190,10 +211,29 @@ class UpperLayer(DULServiceProvider):
         while rest:
             if _QUICKACK is not None:
                 connection.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+            self._check_deadline(connection)
             count = connection.recv_into(rest)
             if not count:
                 raise EOFError
+            self._window_bytes += count
             rest = rest[count:]
+
+    def _check_deadline(self, connection: socket.socket) -> None:
+        """Set the time for the next read; raise ``TimeoutError`` where the peer is too slow."""
+        moment = time.monotonic()
+        if self.state_machine.current_state == "Sta6":
+            if moment - self._window_start > RATE_WINDOW_S:
+                if self._window_bytes < RATE_WINDOW_S * self._deadlines.min_bytes_per_s:
+                    raise TimeoutError
+                self._window_start, self._window_bytes = moment, 0
+            connection.settimeout(self._deadlines.idle_s)
+        else:
+            left_s = self._associate_by - moment
+            if self.state_machine.current_state != "Sta2":  # a release or abort
+                left_s = self._window_start + self._deadlines.associate_s - moment
+            if left_s <= 0:
+                raise TimeoutError
+            connection.settimeout(left_s)
 
     def _read_data(self, start: bytes, left: int) -> None:
         """Read the presentation data values of a P-DATA-TF PDU (PS3.8 section 9.3.5.1), after its first 4 bytes."""
