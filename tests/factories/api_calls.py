@@ -324,44 +324,59 @@ class World:
         """Put the classifier of colors that is not in use into shadow mode."""
         researcher, pathway = self._researcher_and_colors()
         with self.app.database.writing() as session:
-            if appointments.current(session, COLORS, appointments.SHADOW) is None:
-                in_use = appointments.digest_in_use(session, self.app.settings, pathway)
+            if appointments.current(session, self.people.project_id, COLORS, appointments.SHADOW) is None:
+                in_use = appointments.digest_in_use(session, self.app.settings, self.people.project_id, pathway)
                 digest = next(
                     candidate for name, candidate in self.digests.items() if name in COLORED and candidate != in_use
                 )
-                promotions.start_shadow(session, self.app, researcher, pathway, digest)
+                promotions.start_shadow(session, self.app, researcher, self.people.project_id, pathway, digest)
 
     def without_shadow(self) -> str:
         """End shadow mode; returns the digest of a classifier that could be put into it."""
         researcher, pathway = self._researcher_and_colors()
         with self.app.database.writing() as session:
-            if appointments.current(session, COLORS, appointments.SHADOW) is not None:
-                appointments.end_shadow(session, researcher, pathway)
-            in_use = appointments.digest_in_use(session, self.app.settings, pathway)
+            if appointments.current(session, self.people.project_id, COLORS, appointments.SHADOW) is not None:
+                appointments.end_shadow(session, researcher, self.people.project_id, pathway)
+            in_use = appointments.digest_in_use(session, self.app.settings, self.people.project_id, pathway)
         return next(digest for name, digest in self.digests.items() if name in COLORED and digest != in_use)
 
     def replaced(self) -> None:
         """Put another classifier than that of the pathway file into use for colors."""
         researcher, pathway = self._researcher_and_colors()
         with self.app.database.writing() as session:
-            if not appointments.can_roll_back(session, self.app.settings, pathway):
+            if not appointments.can_roll_back(session, self.app.settings, self.people.project_id, pathway):
                 digest = self.digests["second"]
-                appointments.appoint(session, researcher, self.app.settings, pathway, digest, appointments.IN_USE)
+                appointments.appoint(
+                    session,
+                    researcher,
+                    self.app.settings,
+                    self.people.project_id,
+                    pathway,
+                    digest,
+                    appointments.IN_USE,
+                )
 
     def promotion(self, *, by: Role = Role.RESEARCHER) -> str:
         """A request to take the second classifier of colors into use, which keeps all limits; one waits at a time."""
         _, pathway = self._researcher_and_colors()
         actor = self.people.actor(self.app, by)
+        administrator = self.people.actor(self.app, Role.ADMINISTRATOR)
         self.withdraw()
         with self.app.database.writing() as session:
-            if appointments.can_roll_back(session, self.app.settings, pathway):
-                appointments.roll_back(session, actor, self.app.settings, pathway)
+            if appointments.can_roll_back(session, self.app.settings, self.people.project_id, pathway):
+                appointments.roll_back(session, administrator, self.app.settings, self.people.project_id, pathway)
             generous = PromotionCriteria(margin=0.5, ece=1.0, abstention=1.0, images=1)
-            promotions.fix_limits(session, actor, pathway, generous)
+            promotions.fix_limits(session, administrator, self.people.project_id, pathway, generous)
             session.flush()
             digest = self.digests["second"]
             return promotions.request_promotion(
-                session, self.app, actor, digest=digest, pathway_name=COLORS, margin=None
+                session,
+                self.app,
+                actor,
+                project_id=self.people.project_id,
+                digest=digest,
+                pathway_name=COLORS,
+                margin=None,
             ).id
 
     def _read_colors(self) -> None:
@@ -395,7 +410,7 @@ class World:
         administrator = self.people.actor(self.app, Role.ADMINISTRATOR)
         with self.app.database.writing() as session:
             for promotion in session.scalars(select(Promotion).where(Promotion.state == "waiting")):
-                promotions.reject_promotion(session, administrator, promotion.id, "Another one comes.")
+                promotions.reject_promotion(session, self.app, administrator, promotion.id, "Another one comes.")
 
     def _researcher_and_colors(self) -> tuple[Actor, Pathway]:
         return self.people.actor(self.app, Role.RESEARCHER), get_pathway(self.app.settings, COLORS)
@@ -479,12 +494,16 @@ def _request(world: World, fresh: bool) -> Call:
     if fresh:
         world.promotion()
         world.withdraw()
-    return Call("/api/promotions", {"json": {"digest": world.digests["second"], "pathway": COLORS}})
+    return Call(
+        "/api/promotions",
+        {"json": {"digest": world.digests["second"], "pathway": COLORS, "project_id": world.people.project_id}},
+    )
 
 
 def _shadow(world: World, fresh: bool) -> Call:
     digest = world.without_shadow() if fresh else world.digests["second"]
-    return Call(f"/api/pathways/{COLORS}/shadow", {"json": {"digest": digest}})
+    path = f"/api/pathways/{COLORS}/shadow?project_id={world.people.project_id}"
+    return Call(path, {"json": {"digest": digest}})
 
 
 def _after(prepare: Callable[[World], object], path: str, **send: Any) -> Maker:
@@ -493,7 +512,7 @@ def _after(prepare: Callable[[World], object], path: str, **send: Any) -> Maker:
     def make(world: World, fresh: bool, _email: str) -> Call:
         if fresh:
             prepare(world)
-        return Call(path, send)
+        return Call(path.format(w=world), send)
 
     return make
 
@@ -734,15 +753,20 @@ CALLS: dict[str, Maker] = {
     "POST /api/promotions/{id}/reject": lambda w, fresh, _: Call(
         f"/api/promotions/{w.promotion() if fresh else w.promotion_id}/reject", {"json": {"reason": "Too few images."}}
     ),
-    "GET /api/pathways/{name}/classifiers": _at("/api/pathways/colors/classifiers"),
+    "GET /api/pathways/{name}/classifiers": _at("/api/pathways/colors/classifiers?project_id={w.people.project_id}"),
     "PUT /api/pathways/{name}/limits": _at(
-        "/api/pathways/colors/limits", json={"margin": 0.5, "ece": 1.0, "abstention": 1.0, "images": 1}
+        "/api/pathways/colors/limits?project_id={w.people.project_id}",
+        json={"margin": 0.5, "ece": 1.0, "abstention": 1.0, "images": 1},
     ),
     "PUT /api/pathways/{name}/shadow": lambda w, fresh, _: _shadow(w, fresh),
-    "DELETE /api/pathways/{name}/shadow": _after(World.shadow, "/api/pathways/colors/shadow"),
-    "POST /api/pathways/{name}/rollback": _after(World.replaced, "/api/pathways/colors/rollback"),
-    "GET /api/pathways/{name}/agreement": _at("/api/pathways/colors/agreement"),
-    "GET /api/pathways/{name}/drift": _at("/api/pathways/colors/drift"),
+    "DELETE /api/pathways/{name}/shadow": _after(
+        World.shadow, "/api/pathways/colors/shadow?project_id={w.people.project_id}"
+    ),
+    "POST /api/pathways/{name}/rollback": _after(
+        World.replaced, "/api/pathways/colors/rollback?project_id={w.people.project_id}"
+    ),
+    "GET /api/pathways/{name}/agreement": _at("/api/pathways/colors/agreement?project_id={w.people.project_id}"),
+    "GET /api/pathways/{name}/drift": _at("/api/pathways/colors/drift?project_id={w.people.project_id}"),
     "GET /api/exports": _at("/api/exports"),
     "POST /api/exports": lambda w, *_: Call(
         "/api/exports", {"json": {"project_id": w.people.project_id, "form": "metadata", "selection": "project"}}

@@ -94,6 +94,52 @@ def test_the_dicom_nodes_keep_their_rows_when_their_table_is_renamed(empty: Data
             assert connection.execute(peers.select()).all() == before
 
 
+def test_each_project_gets_the_classifiers_that_were_in_use_in_the_installation(empty: Database) -> None:
+    at = "'2026-11-21 10:00:00'"
+    rows = {
+        "projects (id, name, description, created_at)": [f"'{p}', 'Project {p}', '', {at}" for p in "pq"],
+        "users (id, email, name, password_hash, active, created_at)": [
+            f"'{u}', '{u}@lab.example', '{u}', '', true, {at}" for u in "abc"
+        ],
+        "memberships (user_id, project_id, role)": ["'a', 'p', 'administrator'", "'b', 'q', 'administrator'"],
+        "appointments (id, pathway, part, classifier, digest, since, until, by_id, by, replaces_id)": [
+            f"'1', 'w', 'in use', 'old', '0', {at}, {at}, 'a', 'a', NULL",
+            f"'2', 'w', 'in use', 'new', '1', {at}, NULL, 'a', 'a', '1'",
+        ],
+        "promotion_limits (pathway, margin, ece, abstention, images, changed_at, changed_by_id, changed_by)": [
+            f"'w', 0.01, 0.05, 0.2, 100, {at}, 'a', 'a'"
+        ],
+        "promotions (id, pathway, classifier, digest, replaces, margin, state, evidence, requested_at, "
+        "requested_by_id, requested_by)": [f"'3', 'w', 'c', '2', '1', 0.01, 'waiting', '{{}}', {at}, 'a', 'a'"],
+        "audit_entries (seq, at, actor_id, actor, action, object_type, object_id, origin, outcome, detail, "
+        "previous_hash, hash)": [
+            f"1, {at}, 'a', 'a', 'user.create', 'user', 'c', 'x', 'done', '{{\"role\": \"administrator\"}}', '', ''",
+            f"2, {at}, 'a', 'a', 'user.create', 'user', 'gone', 'x', 'done', '{{\"role\": \"viewer\"}}', '', ''",
+        ],
+    }
+    with empty.engine.connect() as connection:
+        connection = connection.execution_options(medhub_writing=True)
+        with connection.begin():
+            command.upgrade(config(connection), "0013")
+            for table, values in rows.items():
+                for value in values:
+                    connection.exec_driver_sql(f"INSERT INTO {table} VALUES ({value})")  # noqa: S608 - values of this test
+            command.upgrade(config(connection), "head")
+        selected = "SELECT now.project_id, now.digest, before.digest FROM appointments now"
+        appointed = connection.execute(
+            text(f"{selected} JOIN appointments before ON before.id = now.replaces_id ORDER BY now.project_id")
+        ).all()
+        assert appointed == [("p", "1", "0"), ("q", "1", "0")]
+        assert connection.scalar(text("SELECT count(*) FROM promotion_limits")) == 2
+        states = connection.execute(text("SELECT project_id, state FROM promotions ORDER BY project_id")).all()
+        assert states == [("p", "waiting"), ("q", "rejected")]
+        grants = connection.execute(text("SELECT user_id, by_id, kind FROM account_grants ORDER BY kind")).all()
+        assert grants == [("c", "a", "account"), ("c", "a", "administrator")]
+        with connection.begin_nested() if connection.in_transaction() else connection.begin():
+            command.downgrade(config(connection), "0013")
+            assert connection.scalar(text("SELECT count(*) FROM appointments")) == 2
+
+
 def test_an_upgrade_that_fails_half_way_leaves_nothing(empty: Database) -> None:
     with empty.engine.begin() as connection:
         connection.execute(text("CREATE TABLE patients (id INTEGER)"))  # in the way of the first migration

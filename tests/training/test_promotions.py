@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import func, select
 
 from medhub.accounts.actor import Actor
+from medhub.accounts.independence import SecondPersonNeeded
 from medhub.accounts.permissions import Role
 from medhub.audit.models import AuditEntry
 from medhub.classification import appointments
@@ -62,30 +63,37 @@ def unsure(app: AppContext) -> str:
     return make_classifier(app.settings.data / "classifiers", "unsure", temperature="100.0")
 
 
-def in_use(app: AppContext, pathway: Pathway) -> str:
+def project_of(actor: Actor) -> str:
+    (project_id,) = actor.roles
+    return project_id
+
+
+def in_use(app: AppContext, people: People, pathway: Pathway) -> str:
     with app.database.reading() as session:
-        return appointments.digest_in_use(session, app.settings, pathway)
+        return appointments.digest_in_use(session, app.settings, people.project_id, pathway)
 
 
 def put(app: AppContext, actor: Actor, pathway: Pathway, digest: str, part: appointments.Part) -> None:
     with app.database.writing() as session:
-        appoint(session, actor, app.settings, pathway, digest, part)
+        appoint(session, actor, app.settings, project_of(actor), pathway, digest, part)
 
 
 def shadow(app: AppContext, actor: Actor, pathway: Pathway, digest: str) -> None:
     with app.database.writing() as session:
-        promotions.start_shadow(session, app, actor, pathway, digest)
+        promotions.start_shadow(session, app, actor, project_of(actor), pathway, digest)
     run_jobs(app)
 
 
 def fix(app: AppContext, actor: Actor, pathway: Pathway, limits: PromotionCriteria = GENEROUS) -> None:
     with app.database.writing() as session:
-        promotions.fix_limits(session, actor, pathway, limits)
+        promotions.fix_limits(session, actor, project_of(actor), pathway, limits)
 
 
 def ask(app: AppContext, actor: Actor, digest: str, margin: float | None = None) -> str:
     with app.database.writing() as session:
-        return promotions.request_promotion(session, app, actor, digest=digest, pathway_name=COLORS, margin=margin).id
+        return promotions.request_promotion(
+            session, app, actor, project_id=project_of(actor), digest=digest, pathway_name=COLORS, margin=margin
+        ).id
 
 
 def digests_of(app: AppContext, image_id: str) -> list[str]:
@@ -99,7 +107,7 @@ def digests_of(app: AppContext, image_id: str) -> list[str]:
 def test_the_appointed_classifier_reads_what_comes_in_and_old_predictions_stay(
     app: AppContext, people: People, administrator: Actor, pathway: Pathway, second: str
 ) -> None:
-    own = in_use(app, pathway)
+    own = in_use(app, people, pathway)
     patient_id = make_patient(app, people, identity=False)
     (before,) = bring_in(app, people, patient_id, picture("red", 1))
     put(app, administrator, pathway, second, IN_USE)
@@ -115,7 +123,7 @@ def test_a_shadow_reads_too_and_nobody_who_reads_images_sees_it(
 ) -> None:
     shadow(app, researcher, pathway, second)
     image_ids = bring_in(app, people, make_patient(app, people), picture("red", 1), picture("blue", 2))
-    own = in_use(app, pathway)
+    own = in_use(app, people, pathway)
     with app.database.reading() as session:
         answers = session.scalars(select(ShadowPrediction)).all()
         assert {(item.image_id, item.digest) for item in answers} == {(image_id, second) for image_id in image_ids}
@@ -135,7 +143,7 @@ def test_a_shadow_that_fails_leaves_what_is_shown_alone(
     shadow(app, researcher, pathway, second)
     (app.settings.data / "classifiers" / "second" / "model.onnx").write_bytes(b"broken")
     (image_id,) = bring_in(app, people, make_patient(app, people), picture("red", 1))
-    assert digests_of(app, image_id) == [in_use(app, pathway)]
+    assert digests_of(app, image_id) == [in_use(app, people, pathway)]
     with app.database.reading() as session:
         assert session.scalars(select(ShadowPrediction)).all() == []
         job = session.scalars(select(Job).where(Job.kind == "classify-in-shadow")).one()
@@ -153,7 +161,7 @@ def test_a_shadow_first_reads_what_was_signed_lately(
     assert read == set(signed.image_ids)
     assert unsigned not in read
     with app.database.writing() as session:
-        end_shadow(session, researcher, pathway)
+        end_shadow(session, researcher, people.project_id, pathway)
     bring_in(app, people, signed.patient_id, picture("red", 98))
     with app.database.reading() as session:
         assert set(session.scalars(select(ShadowPrediction.image_id))) == read
@@ -193,14 +201,14 @@ def classifier_digest(folder: Path) -> str:
 
 
 def test_the_one_in_use_is_no_shadow_and_a_shadow_in_use_is_one_no_more(
-    app: AppContext, administrator: Actor, pathway: Pathway, second: str
+    app: AppContext, people: People, administrator: Actor, pathway: Pathway, second: str
 ) -> None:
     with pytest.raises(AlreadyAppointed):
-        put(app, administrator, pathway, in_use(app, pathway), SHADOW)
+        put(app, administrator, pathway, in_use(app, people, pathway), SHADOW)
     put(app, administrator, pathway, second, SHADOW)
     put(app, administrator, pathway, second, IN_USE)
     with app.database.reading() as session:
-        assert current(session, COLORS, SHADOW) is None
+        assert current(session, people.project_id, COLORS, SHADOW) is None
     with pytest.raises(ClassifierNotFound):
         put(app, administrator, pathway, "0" * 64, IN_USE)
 
@@ -216,21 +224,21 @@ def test_a_classifier_that_is_broken_hides_no_other(app: AppContext, second: str
 
 
 def test_each_roll_back_goes_one_further_back(
-    app: AppContext, administrator: Actor, pathway: Pathway, second: str, unsure: str
+    app: AppContext, people: People, administrator: Actor, pathway: Pathway, second: str, unsure: str
 ) -> None:
-    own = in_use(app, pathway)
+    own = in_use(app, people, pathway)
     for digest in (second, unsure):
         put(app, administrator, pathway, digest, IN_USE)
     rows = []
     for _ in range(2):
         with app.database.writing() as session:
-            rows.append(roll_back(session, administrator, app.settings, pathway).digest)
+            rows.append(roll_back(session, administrator, app.settings, people.project_id, pathway).digest)
     assert rows == [second, own]
-    assert in_use(app, pathway) == own
+    assert in_use(app, people, pathway) == own
     with pytest.raises(NothingBefore), app.database.writing() as session:
-        roll_back(session, administrator, app.settings, pathway)
+        roll_back(session, administrator, app.settings, people.project_id, pathway)
     with app.database.reading() as session:
-        past = appointments.history(session, COLORS)
+        past = appointments.history(session, people.project_id, COLORS)
         assert [item.digest for item in past] == [own, second, unsure, second]
         assert [item.until is None for item in past] == [True, False, False, False]
         acts = session.scalars(select(AuditEntry).where(AuditEntry.action == "classifier.roll-back")).all()
@@ -246,10 +254,10 @@ def test_two_people_take_a_classifier_into_use(
     sign_case(app, people, ["red", "green", "blue"], 1)
     fix(app, administrator, pathway)
     shadow(app, researcher, pathway, second)
-    own = in_use(app, pathway)
+    own = in_use(app, people, pathway)
     promotion_id = ask(app, researcher, second)
     with app.database.reading() as session:
-        promotion = promotions.get_promotion(session, promotion_id)
+        promotion = promotions.get_promotion(session, administrator, promotion_id)
         assert (promotion.state, promotion.replaces, promotion.classifier) == ("waiting", own, "second")
         assert {item["name"]: (item["value"], item["met"]) for item in promotion.evidence["requested"]}["margin"] == (
             0.0,
@@ -257,13 +265,13 @@ def test_two_people_take_a_classifier_into_use(
         )
     with app.database.writing() as session:
         promotions.approve_promotion(session, app, administrator, promotion_id)
-    assert in_use(app, pathway) == second
+    assert in_use(app, people, pathway) == second
     (image_id,) = bring_in(app, people, make_patient(app, people), picture("green", 5))
     assert digests_of(app, image_id) == [second]
     with app.database.reading() as session:
-        promotion = promotions.get_promotion(session, promotion_id)
+        promotion = promotions.get_promotion(session, administrator, promotion_id)
         assert (promotion.state, promotion.decided_by) == ("approved", "The administrator")
-        assert current(session, COLORS, SHADOW) is None
+        assert current(session, people.project_id, COLORS, SHADOW) is None
     with pytest.raises(Conflict, match="decided already"), app.database.writing() as session:
         promotions.approve_promotion(session, app, administrator, promotion_id)
 
@@ -275,9 +283,9 @@ def test_who_asks_does_not_approve(
     fix(app, administrator, pathway)
     shadow(app, administrator, pathway, second)
     promotion_id = ask(app, administrator, second)
-    with pytest.raises(promotions.SecondPersonNeeded), app.database.writing() as session:
+    with pytest.raises(SecondPersonNeeded), app.database.writing() as session:
         promotions.approve_promotion(session, app, administrator, promotion_id)
-    assert in_use(app, pathway) != second
+    assert in_use(app, people, pathway) != second
 
 
 def test_one_that_fails_a_limit_cannot_be_approved(
@@ -291,11 +299,11 @@ def test_one_that_fails_a_limit_cannot_be_approved(
         promotions.approve_promotion(session, app, administrator, promotion_id)
     assert error.value.facts["failed"] == ["abstention"]
     with app.database.writing() as session:
-        promotions.reject_promotion(session, administrator, promotion_id, "It is never sure.")
+        promotions.reject_promotion(session, app, administrator, promotion_id, "It is never sure.")
     with app.database.reading() as session:
-        promotion = promotions.get_promotion(session, promotion_id)
+        promotion = promotions.get_promotion(session, administrator, promotion_id)
         assert (promotion.state, promotion.reason) == ("rejected", "It is never sure.")
-    assert in_use(app, pathway) != unsure
+    assert in_use(app, people, pathway) != unsure
 
 
 def test_limits_are_fixed_beforehand(
@@ -358,7 +366,7 @@ def test_images_of_patients_that_it_learned_from_do_not_count(
     later = sign_case(app, people, ["red"], 9, patient_id=signed[0].patient_id)
     with app.database.reading() as session:
         in_test = next(row for row, part in known.items() if part == "test")
-        own = appointments.digest_in_use(session, app.settings, pathway)
+        own = appointments.digest_in_use(session, app.settings, people.project_id, pathway)
         rows = live_metrics.signed_images(session, app.settings, digest, own, pathway=COLORS)
         patients = {session.get_one(Image, item.image_id).patient_id for item in rows}
         assert patients == {in_test}
@@ -375,7 +383,7 @@ def test_agreement_is_with_what_was_signed_week_by_week(
 ) -> None:
     sign_case(app, people, {"red": "red", "green": "blue", "blue": "gray"}, 1)
     shadow(app, researcher, pathway, unsure)
-    own = in_use(app, pathway)
+    own = in_use(app, people, pathway)
     with app.database.reading() as session:
         rows = live_metrics.signed_images(
             session, app.settings, unsure, own, pathway=COLORS, projects=[people.project_id]
@@ -393,7 +401,7 @@ def test_drift_is_of_the_pathway_the_classifier_and_the_projects(
 ) -> None:
     patient_id = make_patient(app, people, identity=False)
     bring_in(app, people, patient_id, *(picture("red", seed) for seed in range(3)))
-    own = in_use(app, pathway)
+    own = in_use(app, people, pathway)
     with app.database.reading() as session:
         rows = live_metrics.measure_drift(session, pathway, own, [people.project_id], "day")
         nothing = live_metrics.measure_drift(session, pathway, own, [people.other_project_id], "day")

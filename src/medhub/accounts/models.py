@@ -53,6 +53,18 @@ class Membership(Base):
     project: Mapped[Project] = relationship(lazy="raise")
 
 
+class AccountGrant(Base):
+    """What one person gave another: the account, a password, or the role of an administrator."""
+
+    __tablename__ = "account_grants"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    by_id: Mapped[str | None] = mapped_column(String(32))  # none: the operator, on the command line
+    kind: Mapped[str] = mapped_column(String(16))  # account, administrator, password
+    at: Mapped[datetime]
+
+
 class SignIn(Base):
     """An active sign-in of a browser or an API client; deleting the row ends it."""
 

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session, selectinload
 
 from medhub.accounts.actor import Actor
 from medhub.accounts.authentication import end_sign_ins
+from medhub.accounts.independence import record_grant
 from medhub.accounts.models import Membership, Project, User
 from medhub.accounts.passwords import hash_password, verify_password
 from medhub.accounts.permissions import Role
@@ -137,6 +138,9 @@ def add_user(
     session.add(Membership(user_id=user.id, project_id=project_id, role=Role(role)))
     session.flush()
     if actor is not None:
+        record_grant(session, "account", user.id, actor.user_id)
+        if role == Role.ADMINISTRATOR:
+            record_grant(session, "administrator", user.id, actor.user_id)
         actor.record(session, "user.create", "user", user.id, project_id=project_id, role=role.value)
     return user
 
@@ -165,6 +169,8 @@ def assign_role(session: Session, email: str, project_id: str, role: Role) -> Us
         session.add(Membership(user_id=user.id, project_id=project_id, role=role))
     else:
         membership.role = role
+    # The operator knows the person: earlier grants by other people do not make a second person dependent any more.
+    record_grant(session, "administrator" if role == Role.ADMINISTRATOR else "account", user.id, None)
     return user
 
 
@@ -265,6 +271,7 @@ def change_user(
         changed.append("active")
     if password is not None:
         user.password_hash = hash_password(password)
+        record_grant(session, "password", user.id, actor.user_id)
         changed.append("password")
     if not user.active or password is not None:
         end_sign_ins(session, user.id)
@@ -276,6 +283,9 @@ def set_role(session: Session, actor: Actor, user_id: str, project_id: str, role
     """Set the role of a person in a project."""
     actor.require("user.change", project_id, "project")
     user = get_user(session, actor, user_id, "user.change")
+    was_administrator = any(m.project_id == project_id and m.role == Role.ADMINISTRATOR for m in user.memberships)
+    if role == Role.ADMINISTRATOR and not was_administrator:
+        record_grant(session, "administrator", user.id, actor.user_id)
     for membership in user.memberships:
         if membership.project_id == project_id:
             if membership.role == Role.ADMINISTRATOR and role != Role.ADMINISTRATOR:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which classifier reads the images of a pathway: in use, whose word is shown, or in the shadow, whose word is not."""
+"""Which classifier reads the images of a pathway in a project: in use, with its predictions shown, or in the shadow."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Literal
 
 from sqlalchemy import select
@@ -40,44 +41,59 @@ class NothingBefore(Conflict):
     code = "nothing-before"
 
 
-def current(session: Session, pathway: str, part: Part) -> Appointment | None:
-    """Who has a part on a pathway now; where nobody is in use by appointment, it is the pathway's own classifier."""
+def lock(session: Session, project_id: str, pathway: Pathway) -> None:
+    """Let changes of the classifiers of a pathway in a project run one after the other."""
+    serialize_writers(session, f"pathway {pathway.name} of {project_id}")
+
+
+def current(session: Session, project_id: str, pathway: str, part: Part) -> Appointment | None:
+    """The appointment to a part now; without one in use, the pathway's own classifier is in use."""
     chosen = select(Appointment).where(
-        Appointment.pathway == pathway, Appointment.part == part, Appointment.until.is_(None)
+        Appointment.project_id == project_id,
+        Appointment.pathway == pathway,
+        Appointment.part == part,
+        Appointment.until.is_(None),
     )
     return session.scalars(chosen).one_or_none()
 
 
-def history(session: Session, pathway: str) -> list[Appointment]:
-    """Who had which part on a pathway, the latest first."""
-    chosen = select(Appointment).where(Appointment.pathway == pathway)
+def history(session: Session, project_id: str, pathway: str) -> list[Appointment]:
+    """The appointments to the parts of a pathway in a project, the latest first."""
+    chosen = select(Appointment).where(Appointment.project_id == project_id, Appointment.pathway == pathway)
     return list(session.scalars(chosen.order_by(Appointment.since.desc(), Appointment.id.desc())))
 
 
-def of_classifier(session: Session, digest: str) -> list[Appointment]:
-    """Which parts a classifier has and had, the latest first."""
-    chosen = select(Appointment).where(Appointment.digest == digest)
+def of_classifier(session: Session, digest: str, project_ids: Collection[str]) -> list[Appointment]:
+    """Which parts a classifier has and had in some projects, the latest first."""
+    chosen = select(Appointment).where(Appointment.digest == digest, Appointment.project_id.in_(project_ids))
     return list(session.scalars(chosen.order_by(Appointment.since.desc(), Appointment.id.desc())))
 
 
-def digest_in_use(session: Session, settings: Settings, pathway: Pathway) -> str:
-    """The digest of the classifier that is in use on a pathway."""
-    appointed = current(session, pathway.name, IN_USE)
+def appointed_digests(session: Session, project_ids: Collection[str]) -> set[str]:
+    """The digests of the classifiers that have or had a part in some projects."""
+    return set(session.scalars(select(Appointment.digest).where(Appointment.project_id.in_(project_ids)).distinct()))
+
+
+def digest_in_use(session: Session, settings: Settings, project_id: str, pathway: Pathway) -> str:
+    """The digest of the classifier that is in use on a pathway in a project."""
+    appointed = current(session, project_id, pathway.name, IN_USE)
     return appointed.digest if appointed is not None else get_classifier(settings, pathway.classifier).digest
 
 
-def by_digest(session: Session, settings: Settings) -> dict[tuple[str, Part], list[str]]:
-    """The pathways on which each classifier has each part now."""
+def by_digest(session: Session, settings: Settings, project_ids: Collection[str]) -> dict[tuple[str, Part], list[str]]:
+    """The pathways on which each classifier has each part now in some projects, each pathway once."""
+    statement = select(Appointment).where(Appointment.project_id.in_(project_ids), Appointment.until.is_(None))
+    appointed = {(row.project_id, row.pathway, row.part): row.digest for row in session.scalars(statement)}
     pathways: dict[tuple[str, Part], list[str]] = {}
     parts: tuple[Part, Part] = (IN_USE, SHADOW)
     for pathway in all_pathways(settings).values():
         for part in parts:
-            appointed = current(session, pathway.name, part)
-            digest = appointed.digest if appointed is not None else None
-            if part == IN_USE and digest is None:
-                digest = _own_digest(settings, pathway)
-            if digest is not None:
-                pathways.setdefault((digest, part), []).append(pathway.name)
+            digests = {appointed.get((project_id, pathway.name, part)) for project_id in project_ids}
+            if part == IN_USE and None in digests:
+                digests.add(_own_digest(settings, pathway))
+            for digest in digests - {None}:
+                if digest is not None:
+                    pathways.setdefault((digest, part), []).append(pathway.name)
     return pathways
 
 
@@ -100,28 +116,29 @@ def check_labels(pathway: Pathway, labels: tuple[str, ...]) -> None:
 
 
 def appoint(
-    session: Session, actor: Actor, settings: Settings, pathway: Pathway, digest: str, part: Part
+    session: Session, actor: Actor, settings: Settings, project_id: str, pathway: Pathway, digest: str, part: Part
 ) -> tuple[Appointment, Installed]:
-    """Give a classifier a part on a pathway, in the place of who has it; from now on it reads what comes in."""
+    """Give a classifier a part on a pathway in a project, instead of the present one; it reads new images from now."""
     installed = find_installed(settings, digest)
     check_labels(pathway, installed.card.labels)
-    serialize_writers(session, f"pathway {pathway.name}")
-    before = current(session, pathway.name, part)
-    if digest == digest_in_use(session, settings, pathway) or (before is not None and before.digest == digest):
+    lock(session, project_id, pathway)
+    before = current(session, project_id, pathway.name, part)
+    in_use = digest_in_use(session, settings, project_id, pathway)
+    if digest == in_use or (before is not None and before.digest == digest):
         raise AlreadyAppointed(f"{installed.card.name} reads the images of {pathway.name} already.")
-    shadow = current(session, pathway.name, SHADOW)
+    shadow = current(session, project_id, pathway.name, SHADOW)
     if part == IN_USE and shadow is not None and shadow.digest == digest:
         shadow.until = clock.now()
-    appointed = _put(session, actor, pathway, installed.card.name, digest, part, before, before)
+    appointed = _put(session, actor, project_id, pathway, (installed.card.name, digest), part, before, before)
     return appointed, installed
 
 
 def _put(
     session: Session,
     actor: Actor,
+    project_id: str,
     pathway: Pathway,
-    classifier: str,
-    digest: str,
+    classifier: tuple[str, str],
     part: Part,
     ends: Appointment | None,
     replaces: Appointment | None,
@@ -132,10 +149,11 @@ def _put(
     session.flush()
     appointed = Appointment(
         id=ids.new_id(),
+        project_id=project_id,
         pathway=pathway.name,
         part=part,
-        classifier=classifier,
-        digest=digest,
+        classifier=classifier[0],
+        digest=classifier[1],
         since=moment,
         by_id=actor.user_id,
         by=actor.name,
@@ -146,27 +164,29 @@ def _put(
     return appointed
 
 
-def end_shadow(session: Session, actor: Actor, pathway: Pathway) -> Appointment:
-    """Have no classifier read in the shadow any more; what it said stays."""
-    serialize_writers(session, f"pathway {pathway.name}")
-    shadow = current(session, pathway.name, SHADOW)
+def end_shadow(session: Session, actor: Actor, project_id: str, pathway: Pathway) -> Appointment:
+    """End the shadow mode of a pathway in a project; the predictions so far stay."""
+    actor.require("classifier.shadow", project_id, "project")
+    lock(session, project_id, pathway)
+    shadow = current(session, project_id, pathway.name, SHADOW)
     if shadow is None:
         raise NothingBefore(f"No classifier reads in the shadow on {pathway.name}.")
     shadow.until = clock.now()
-    actor.record(session, "classifier.end-shadow", "pathway", pathway.name, digest=shadow.digest)
+    actor.record(session, "classifier.end-shadow", "pathway", pathway.name, project_id=project_id, digest=shadow.digest)
     return shadow
 
 
-def can_roll_back(session: Session, settings: Settings, pathway: Pathway) -> bool:
+def can_roll_back(session: Session, settings: Settings, project_id: str, pathway: Pathway) -> bool:
     """Whether another classifier was in use before."""
-    now = current(session, pathway.name, IN_USE)
+    now = current(session, project_id, pathway.name, IN_USE)
     return now is not None and (now.replaces_id is not None or now.digest != _own_digest(settings, pathway))
 
 
-def roll_back(session: Session, actor: Actor, settings: Settings, pathway: Pathway) -> Appointment:
-    """Bring back the classifier that was in use before this one; done again, the one before that."""
-    serialize_writers(session, f"pathway {pathway.name}")
-    now = current(session, pathway.name, IN_USE)
+def roll_back(session: Session, actor: Actor, settings: Settings, project_id: str, pathway: Pathway) -> Appointment:
+    """Bring back the classifier that was in use in a project before this one; done again, the one before that."""
+    actor.require("classifier.roll-back", project_id, "project")
+    lock(session, project_id, pathway)
+    now = current(session, project_id, pathway.name, IN_USE)
     own = get_classifier(settings, pathway.classifier)
     if now is None or (now.replaces_id is None and now.digest == own.digest):
         raise NothingBefore(f"No other classifier was in use on {pathway.name} before.")
@@ -178,6 +198,14 @@ def roll_back(session: Session, actor: Actor, settings: Settings, pathway: Pathw
         earlier = session.get(Appointment, before.replaces_id) if before.replaces_id is not None else None
     else:
         name, digest, earlier = own.card.name, own.digest, None
-    appointed = _put(session, actor, pathway, name, digest, IN_USE, now, earlier)
-    actor.record(session, "classifier.roll-back", "pathway", pathway.name, digest=digest, instead_of=now.digest)
+    appointed = _put(session, actor, project_id, pathway, (name, digest), IN_USE, now, earlier)
+    actor.record(
+        session,
+        "classifier.roll-back",
+        "pathway",
+        pathway.name,
+        project_id=project_id,
+        digest=digest,
+        instead_of=now.digest,
+    )
     return appointed

@@ -72,12 +72,13 @@ class ShadowPrediction(Base):
 
 
 class Appointment(Base):
-    """From when until when a classifier read the images of a pathway, in use or in the shadow, and who said so."""
+    """From when until when a classifier read the images of a pathway in a project, in use or in the shadow; by whom."""
 
     __tablename__ = "appointments"
-    __table_args__ = (Index("ix_appointments_pathway", "pathway", "part", "until"),)
+    __table_args__ = (Index("ix_appointments_pathway", "project_id", "pathway", "part", "until"),)
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
     pathway: Mapped[str] = mapped_column(String(60))
     part: Mapped[str] = mapped_column(String(8))  # in use, shadow
     classifier: Mapped[str] = mapped_column(String(100))

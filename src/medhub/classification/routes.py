@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Routes of evidence maps and classifiers."""
+"""Routes of evidence maps."""
 
 from __future__ import annotations
 
@@ -11,16 +11,13 @@ from PIL import Image as Picture
 
 from medhub.accounts.access import Call, allow
 from medhub.accounts.routes import ItemId
-from medhub.classification import appointments, service
-from medhub.classification.registry import all_installed, trained_folder_of
-from medhub.classification.schemas import ClassifierOut
+from medhub.classification import service
 from medhub.foundation.http_caching import cacheable_response, is_unchanged
 from medhub.foundation.work_pools import runs_in
 from medhub.records import studies
 from medhub.science.inference.explanation import colorize
 
 images = APIRouter(prefix="/api/images", tags=["images"])
-classifiers = APIRouter(prefix="/api/classifiers", tags=["classifiers"])
 
 PNG = {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}, "description": "A PNG picture."}
 
@@ -50,21 +47,3 @@ def read_evidence(
     buffer = io.BytesIO()
     Picture.fromarray(layer).save(buffer, "PNG", compress_level=3)
     return cacheable_response(request, etag, buffer.getvalue(), "image/png")
-
-
-@classifiers.get("", summary="Classifiers")
-def list_classifiers(call: Annotated[Call, allow("classifier.read")]) -> list[ClassifierOut]:
-    """The classifiers of this installation, with what their cards say and where they read."""
-    settings = call.app.settings
-    trained = trained_folder_of(settings).resolve()
-    with call.reading() as session:
-        reading = appointments.by_digest(session, settings)
-    return [
-        ClassifierOut.of(
-            installed,
-            trained_here=installed.folder.parent == trained,
-            in_use_on=reading.get((installed.digest, appointments.IN_USE), []),
-            shadow_on=reading.get((installed.digest, appointments.SHADOW), []),
-        )
-        for installed in all_installed(settings)
-    ]

@@ -39,7 +39,7 @@ class EvidenceNotFound(NotFound):
 
 
 def classify_image(app: AppContext, image_id: str, pixels: NDArray[np.uint8]) -> None:
-    """Read an image with the classifier of its pathway and keep what was said; said twice, it is kept once."""
+    """Read an image with the classifier of its pathway in its project; a repeated prediction is stored once."""
     with app.database.reading() as session:
         image = session.get(Image, image_id)
         if image is None:
@@ -47,8 +47,8 @@ def classify_image(app: AppContext, image_id: str, pixels: NDArray[np.uint8]) ->
         study = session.get_one(Study, image.study_id)
         if study.pathway is None:
             return
-        appointed = appointments.current(session, study.pathway, appointments.IN_USE)
-        shadow = appointments.current(session, study.pathway, appointments.SHADOW)
+        appointed = appointments.current(session, image.project_id, study.pathway, appointments.IN_USE)
+        shadow = appointments.current(session, image.project_id, study.pathway, appointments.SHADOW)
     pathway = get_pathway(app.settings, study.pathway)
     classifier = _load(app, pathway, appointed)
     reading = classifier.classify(pixels)
@@ -116,12 +116,12 @@ def wanted_in_shadow(app: AppContext, image_id: str) -> list[tuple[Appointment |
         study = session.get_one(Study, image.study_id)
         if study.pathway is None:
             return []
-        shadow = appointments.current(session, study.pathway, appointments.SHADOW)
+        shadow = appointments.current(session, image.project_id, study.pathway, appointments.SHADOW)
         if shadow is None:
             return []
         pathway = get_pathway(app.settings, study.pathway)
-        in_use = appointments.current(session, study.pathway, appointments.IN_USE)
-        digest = appointments.digest_in_use(session, app.settings, pathway)
+        in_use = appointments.current(session, image.project_id, study.pathway, appointments.IN_USE)
+        digest = appointments.digest_in_use(session, app.settings, image.project_id, pathway)
         digests = set(session.scalars(select(Prediction.digest).where(Prediction.image_id == image_id))) | set(
             session.scalars(select(ShadowPrediction.digest).where(ShadowPrediction.image_id == image_id))
         )

@@ -67,7 +67,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     review.images,
     viewing.images,
     classification.images,
-    classification.classifiers,
     review.cases,
     reports.cases,
     reports.reports,

@@ -81,6 +81,14 @@ class Settings(BaseSettings):
     ] = None
     session_hours: Annotated[int, Field(description="Hours after which a browser must sign in again.", ge=1)] = 12
     token_minutes: Annotated[int, Field(description="Minutes until an API token expires.", ge=1, le=1440)] = 30
+    second_person_days: Annotated[
+        int,
+        Field(
+            description="Days for which two people do not count as independent after one gave the other an account, a "
+            "password or the role of an administrator.",
+            ge=0,
+        ),
+    ] = 30
     upload_max_bytes: Annotated[int, Field(description="Largest accepted file, in bytes.", ge=1)] = 200 * 1024**2
     upload_max_pixels: Annotated[int, Field(description="Largest accepted image, in pixels.", ge=1)] = 100_000_000
     upload_max_files: Annotated[int, Field(description="Most files in one upload request.", ge=1)] = 500

@@ -149,13 +149,13 @@ def measure_drift(session: Session, pathway: Pathway, digest: str, projects: Col
     return measure([PredictionPoint(*row) for row in rows], step)
 
 
-def images_for_shadow(session: Session, pathway: str, digest: str, most: int) -> list[str]:
-    """The latest signed images of a pathway that a classifier did not learn from: what it is first measured with."""
+def images_for_shadow(session: Session, project_id: str, pathway: str, digest: str, most: int) -> list[str]:
+    """The latest signed images of a pathway in a project that a classifier did not learn from, to measure it first."""
     rows = session.execute(
         select(Verdict.image_id, Image.patient_id)
         .join(Case, (Case.id == Verdict.case_id) & Case.superseded.is_(False) & Case.signed_at.is_not(None))
         .join(Image, (Image.id == Verdict.image_id) & (Image.state == "read"))
-        .where(Case.pathway == pathway)
+        .where(Case.project_id == project_id, Case.pathway == pathway)
         .order_by(Case.signed_at.desc(), Verdict.image_id)
     )
     learned = _training_patients(session, {digest})

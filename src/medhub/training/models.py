@@ -97,10 +97,11 @@ class TrainingRun(Base):
 
 
 class PromotionLimits(Base):
-    """What a classifier must keep before it may be taken into use on a pathway."""
+    """What a classifier must keep before it may be taken into use on a pathway in a project."""
 
     __tablename__ = "promotion_limits"
 
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True)
     pathway: Mapped[str] = mapped_column(String(60), primary_key=True)
     margin: Mapped[float]  # by how much its balanced accuracy may lie below that of the one in use
     ece: Mapped[float]
@@ -115,9 +116,10 @@ class Promotion(Base):
     """A person's request to take a classifier into use, and another person's answer."""
 
     __tablename__ = "promotions"
-    __table_args__ = (Index("ix_promotions_pathway", "pathway", "requested_at"),)
+    __table_args__ = (Index("ix_promotions_pathway", "project_id", "pathway", "requested_at"),)
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
     pathway: Mapped[str] = mapped_column(String(60))
     classifier: Mapped[str] = mapped_column(String(100))
     digest: Mapped[str] = mapped_column(String(64))

@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from medhub.accounts.actor import Actor
 from medhub.classification.models import Appointment, Prediction, ShadowPrediction
-from medhub.foundation.http import Line, Moment, Schema, Text
+from medhub.foundation.http import Id, Line, Moment, Schema, Text
 from medhub.science.inference.card import ModelCard
 from medhub.training.drift import Drift, DriftPeriod
 from medhub.training.live_metrics import Agreement
@@ -21,8 +22,9 @@ Part = Literal["in use", "shadow"]
 
 
 class AppointmentOut(Schema):
-    """From when until when a classifier had a part on a pathway, and who gave it."""
+    """From when until when a classifier had a part on a pathway in a project, and who gave it."""
 
+    project_id: str
     pathway: str
     part: Part
     classifier: str
@@ -137,8 +139,9 @@ class CheckOut(Schema):
 
 
 class PathwayClassifiers(Schema):
-    """Who reads the images of a pathway, who did before, and what a successor must keep."""
+    """The classifiers of a pathway in a project, those before, and what a successor must keep."""
 
+    project_id: str
     pathway: str
     title: str
     in_use: AppointmentOut
@@ -160,6 +163,7 @@ class PromotionCreate(Schema):
 
     digest: Digest
     pathway: Line
+    project_id: Annotated[Id | None, Field(description="Id of the project, if you have several.")] = None
     margin: Annotated[float, Field(ge=0, le=0.5)] | None = None
 
 
@@ -167,6 +171,8 @@ class PromotionOut(Schema):
     """A request to take a classifier into use, what was measured, and the answer."""
 
     id: str
+    project_id: str
+    project: str
     pathway: str
     classifier: str
     digest: str
@@ -185,7 +191,7 @@ class PromotionOut(Schema):
     reason: str | None
 
     @classmethod
-    def of(cls, promotion: Promotion, asker_id: str, now: list[CriterionCheck] | None) -> PromotionOut:
+    def of(cls, promotion: Promotion, asker: Actor, now: list[CriterionCheck] | None) -> PromotionOut:
         """The promotion as it is sent: with what is known now while it waits, else with what decided it."""
         recorded = promotion.evidence.get("decided", promotion.evidence["requested"])
         checks = (
@@ -198,7 +204,17 @@ class PromotionOut(Schema):
                 **{
                     name: getattr(promotion, name)
                     for name in (
-                        *("id", "pathway", "classifier", "digest", "replaces", "margin", "state", "reason"),
+                        *(
+                            "id",
+                            "project_id",
+                            "pathway",
+                            "classifier",
+                            "digest",
+                            "replaces",
+                            "margin",
+                            "state",
+                            "reason",
+                        ),
                         *("requested_at", "requested_by", "decided_at", "decided_by"),
                     )
                 },
@@ -206,7 +222,8 @@ class PromotionOut(Schema):
                 "limits_fixed_by": promotion.evidence["fixed_by"],
                 "checks": checks,
                 "keeps_limits": all(check.met for check in checks),
-                "mine": promotion.requested_by_id == asker_id,
+                "project": asker.project_names.get(promotion.project_id, ""),
+                "mine": promotion.requested_by_id == asker.user_id,
             }
         )
 

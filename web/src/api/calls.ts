@@ -209,7 +209,16 @@ export type Classifier = Awaited<ReturnType<typeof classification.classifiers>>[
 /** The card of a classifier, as the server sends it. */
 export type ModelCard = Awaited<ReturnType<typeof classification.classifier>>['card'];
 
-const onPathway = (name: string, signal?: Signal) => ({ params: { path: { name } }, signal });
+/** A pathway in a project. */
+export interface ProjectPathway {
+  pathway: string;
+  project_id: string;
+}
+
+const onPathway = ({ pathway, project_id }: ProjectPathway, signal?: Signal) => ({
+  params: { path: { name: pathway }, query: { project_id } },
+  signal,
+});
 
 export const training = {
   datasets: (query: Query, signal?: Signal) => unwrap(server.GET('/api/datasets', search(query, signal))),
@@ -236,30 +245,25 @@ export const training = {
   run: (id: string, signal?: Signal) => unwrap(server.GET('/api/training-runs/{id}', byId(id, signal))),
   start: (body: RunInput) => unwrap(server.POST('/api/training-runs', { body })),
   stop: (id: string) => unwrap(server.POST('/api/training-runs/{id}/stop', byId(id))),
-  onPathway: (name: string, signal?: Signal) =>
-    unwrap(server.GET('/api/pathways/{name}/classifiers', onPathway(name, signal))),
-  setLimits: (name: string, body: Limits) =>
-    unwrap(server.PUT('/api/pathways/{name}/limits', { ...onPathway(name), body })),
-  startShadow: (name: string, digest: string) =>
-    unwrap(server.PUT('/api/pathways/{name}/shadow', { ...onPathway(name), body: { digest } })),
-  endShadow: (name: string) => unwrap(server.DELETE('/api/pathways/{name}/shadow', onPathway(name))),
-  rollBack: (name: string) => unwrap(server.POST('/api/pathways/{name}/rollback', onPathway(name))),
-  agreement: (name: string, projectId: string | undefined, signal?: Signal) =>
-    unwrap(
-      server.GET('/api/pathways/{name}/agreement', {
-        params: { path: { name }, query: { project_id: projectId } },
-        signal,
-      }),
-    ),
-  drift: (name: string, step: 'day' | 'week', projectId: string | undefined, signal?: Signal) =>
+  onPathway: (on: ProjectPathway, signal?: Signal) =>
+    unwrap(server.GET('/api/pathways/{name}/classifiers', onPathway(on, signal))),
+  setLimits: (on: ProjectPathway, body: Limits) =>
+    unwrap(server.PUT('/api/pathways/{name}/limits', { ...onPathway(on), body })),
+  startShadow: (on: ProjectPathway, digest: string) =>
+    unwrap(server.PUT('/api/pathways/{name}/shadow', { ...onPathway(on), body: { digest } })),
+  endShadow: (on: ProjectPathway) => unwrap(server.DELETE('/api/pathways/{name}/shadow', onPathway(on))),
+  rollBack: (on: ProjectPathway) => unwrap(server.POST('/api/pathways/{name}/rollback', onPathway(on))),
+  agreement: (on: ProjectPathway, signal?: Signal) =>
+    unwrap(server.GET('/api/pathways/{name}/agreement', onPathway(on, signal))),
+  drift: (on: ProjectPathway, step: 'day' | 'week', signal?: Signal) =>
     unwrap(
       server.GET('/api/pathways/{name}/drift', {
-        params: { path: { name }, query: { step, project_id: projectId } },
+        params: { path: { name: on.pathway }, query: { step, project_id: on.project_id } },
         signal,
       }),
     ),
   promotions: (query: Query, signal?: Signal) => unwrap(server.GET('/api/promotions', search(query, signal))),
-  requestPromotion: (body: { digest: string; pathway: string }) => unwrap(server.POST('/api/promotions', { body })),
+  requestPromotion: (body: ProjectPathway & { digest: string }) => unwrap(server.POST('/api/promotions', { body })),
   approve: (id: string) => unwrap(server.POST('/api/promotions/{id}/approve', byId(id))),
   reject: (id: string, reason: string) =>
     unwrap(server.POST('/api/promotions/{id}/reject', { ...byId(id), body: { reason } })),

@@ -381,7 +381,7 @@ export interface paths {
         };
         /**
          * Classifiers
-         * @description The classifiers of this installation, with what their cards say and where they read.
+         * @description The classifiers that the asker's projects can use, with the main parts of their cards, and where they read.
          */
         get: operations["classifiers-list_classifiers"];
         put?: never;
@@ -1215,8 +1215,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Who reads the images of a pathway
-         * @description The classifier in use, the one in the shadow, those before, and the limits of a promotion.
+         * Classifiers of a pathway
+         * @description The classifier in use in a project, the one in the shadow, those before, and the limits of a promotion.
          */
         get: operations["promotions-read_pathway_classifiers"];
         put?: never;
@@ -1257,7 +1257,7 @@ export interface paths {
         get?: never;
         /**
          * Fix the limits of a promotion
-         * @description Fix what a classifier must keep; requests that wait keep the limits under which they were made.
+         * @description Fix what a classifier must keep in a project; requests that wait keep the limits under which they were made.
          */
         put: operations["promotions-fix_limits"];
         post?: never;
@@ -1278,7 +1278,7 @@ export interface paths {
         put?: never;
         /**
          * Bring back the classifier before
-         * @description Bring back the classifier that was in use before; what is uploaded from now on is read by it.
+         * @description Bring back the classifier that was in use in a project before; it reads the images that are uploaded from now.
          */
         post: operations["promotions-roll_back"];
         delete?: never;
@@ -1297,13 +1297,13 @@ export interface paths {
         get?: never;
         /**
          * Start the shadow mode of a classifier
-         * @description Classify new and recently signed images by a second classifier, without showing its answers.
+         * @description Classify new and recently signed images of a project by a second classifier, without showing its answers.
          */
         put: operations["promotions-start_shadow"];
         post?: never;
         /**
          * End shadow mode
-         * @description End shadow mode; the answers so far stay.
+         * @description End shadow mode in a project; the answers so far stay.
          */
         delete: operations["promotions-end_shadow"];
         options?: never;
@@ -2083,7 +2083,7 @@ export interface components {
         };
         /**
          * AppointmentOut
-         * @description From when until when a classifier had a part on a pathway, and who gave it.
+         * @description From when until when a classifier had a part on a pathway in a project, and who gave it.
          */
         AppointmentOut: {
             /** By */
@@ -2099,6 +2099,8 @@ export interface components {
             part: "in use" | "shadow";
             /** Pathway */
             pathway: string;
+            /** Project Id */
+            project_id: string;
             /** Since */
             since: string | null;
             /** Until */
@@ -4372,7 +4374,7 @@ export interface components {
         };
         /**
          * PathwayClassifiers
-         * @description Who reads the images of a pathway, who did before, and what a successor must keep.
+         * @description The classifiers of a pathway in a project, those before, and what a successor must keep.
          */
         PathwayClassifiers: {
             /** Can Roll Back */
@@ -4385,6 +4387,8 @@ export interface components {
             limits: components["schemas"]["LimitsOut"] | null;
             /** Pathway */
             pathway: string;
+            /** Project Id */
+            project_id: string;
             shadow: components["schemas"]["AppointmentOut"] | null;
             /** Title */
             title: string;
@@ -4917,6 +4921,11 @@ export interface components {
             margin?: number | null;
             /** Pathway */
             pathway: string;
+            /**
+             * Project Id
+             * @description Id of the project, if you have several.
+             */
+            project_id?: string | null;
         };
         /**
          * PromotionOut
@@ -4947,6 +4956,10 @@ export interface components {
             mine: boolean;
             /** Pathway */
             pathway: string;
+            /** Project */
+            project: string;
+            /** Project Id */
+            project_id: string;
             /** Reason */
             reason: string | null;
             /** Replaces */
@@ -8231,7 +8244,9 @@ export interface operations {
     };
     "classifiers-list_classifiers": {
         parameters: {
-            query?: never;
+            query?: {
+                project_id?: string | null;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -14184,6 +14199,7 @@ export interface operations {
     "promotions-read_agreement": {
         parameters: {
             query?: {
+                /** @description Id of the project, if you have several. */
                 project_id?: string | null;
             };
             header?: never;
@@ -14298,7 +14314,10 @@ export interface operations {
     };
     "promotions-read_pathway_classifiers": {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Id of the project, if you have several. */
+                project_id?: string | null;
+            };
             header?: never;
             path: {
                 /** @description Name of the pathway. */
@@ -14414,6 +14433,7 @@ export interface operations {
             query?: {
                 /** @description Span of a point. */
                 step?: "day" | "week";
+                /** @description Id of the project, if you have several. */
                 project_id?: string | null;
             };
             header?: never;
@@ -14528,7 +14548,10 @@ export interface operations {
     };
     "promotions-fix_limits": {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Id of the project, if you have several. */
+                project_id?: string | null;
+            };
             header?: never;
             path: {
                 /** @description Name of the pathway. */
@@ -14645,7 +14668,10 @@ export interface operations {
     };
     "promotions-roll_back": {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Id of the project, if you have several. */
+                project_id?: string | null;
+            };
             header?: never;
             path: {
                 /** @description Name of the pathway. */
@@ -14758,7 +14784,10 @@ export interface operations {
     };
     "promotions-start_shadow": {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Id of the project, if you have several. */
+                project_id?: string | null;
+            };
             header?: never;
             path: {
                 /** @description Name of the pathway. */
@@ -14875,7 +14904,10 @@ export interface operations {
     };
     "promotions-end_shadow": {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Id of the project, if you have several. */
+                project_id?: string | null;
+            };
             header?: never;
             path: {
                 /** @description Name of the pathway. */
@@ -17088,6 +17120,7 @@ export interface operations {
             query?: {
                 pathway?: string | null;
                 state?: ("waiting" | "approved" | "rejected") | null;
+                project_id?: string | null;
                 /** @description Number of the page, from 1. */
                 page?: number;
                 /** @description Items on a page. */

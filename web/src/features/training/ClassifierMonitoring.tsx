@@ -3,8 +3,7 @@
 import { SegmentedControl } from '@mantine/core';
 import { useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
-import { training } from '@/api/calls';
-import { useSession } from '@/api/session';
+import { training, type ProjectPathway } from '@/api/calls';
 import { LineChart } from '@/components/LineChart';
 import { Notice } from '@/components/Notice';
 import { Panel } from '@/components/Page';
@@ -13,11 +12,10 @@ import classes from './training.module.css';
 
 const shortDay = (date: string) => date.slice(5).replace('-', '/');
 
-export function AgreementChart({ pathway }: { pathway: string }) {
-  const { projectId } = useSession();
+export function AgreementChart({ on }: { on: ProjectPathway }) {
   const { data } = useQuery({
-    queryKey: ['training', 'agreement', pathway, projectId],
-    queryFn: ({ signal }) => training.agreement(pathway, projectId, signal),
+    queryKey: ['training', 'agreement', on.pathway, on.project_id],
+    queryFn: ({ signal }) => training.agreement(on, signal),
   });
   if (!data?.shadow) return null;
   const total = data.weeks.reduce((sum, week) => sum + week.n, 0);
@@ -49,12 +47,11 @@ export function AgreementChart({ pathway }: { pathway: string }) {
   );
 }
 
-export function DriftCharts({ pathway }: { pathway: string }) {
-  const { projectId } = useSession();
+export function DriftCharts({ on }: { on: ProjectPathway }) {
   const [step, setStep] = useState<'day' | 'week'>('week');
   const { data } = useQuery({
-    queryKey: ['training', 'drift', pathway, step, projectId],
-    queryFn: ({ signal }) => training.drift(pathway, step, projectId, signal),
+    queryKey: ['training', 'drift', on.pathway, step, on.project_id],
+    queryFn: ({ signal }) => training.drift(on, step, signal),
   });
   if (!data) return null;
   const n = data.spans.reduce((sum, span) => sum + span.n, 0);

@@ -83,7 +83,7 @@ export function CurrentClassifiers({ state }: { state: PathwayClassifiers }) {
         confirmLabel="Roll back"
         consequence={`New images of ${state.title} are classified by the previous classifier instead of ${state.in_use.classifier}. Existing predictions are kept.`}
         onConfirm={async () => {
-          const after = await training.rollBack(state.pathway);
+          const after = await training.rollBack(state);
           await refresh();
           notifySuccess(`${after.in_use.classifier} is in use again`);
         }}
@@ -98,7 +98,7 @@ export function CurrentClassifiers({ state }: { state: PathwayClassifiers }) {
             <Button
               onClick={() =>
                 void training
-                  .endShadow(state.pathway)
+                  .endShadow(state)
                   .then(refresh)
                   .catch((error: unknown) => notifyProblem(error))
                   .finally(end.close)
@@ -139,7 +139,7 @@ function StartShadow({ state }: { state: PathwayClassifiers }) {
     if (!digest) return;
     setBusy(true);
     try {
-      const after = await training.startShadow(state.pathway, digest);
+      const after = await training.startShadow(state, digest);
       await refresh();
       notifySuccess(`${after.shadow?.classifier ?? 'The classifier'} runs in shadow mode`);
     } catch (error) {

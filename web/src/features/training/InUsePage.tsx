@@ -3,6 +3,7 @@ import { Select } from '@mantine/core';
 import { useQuery } from '@tanstack/react-query';
 import { Link, useNavigate, useSearch } from '@tanstack/react-router';
 import { training } from '@/api/calls';
+import { useSession } from '@/api/session';
 import { asProblem } from '@/api/problem';
 import { pathwaysQuery } from '@/api/queries';
 import type { PathwayClassifiers } from '@/api/types';
@@ -23,17 +24,20 @@ export function InUsePage() {
   const navigate = useNavigate();
   const { data: pathways } = useQuery(pathwaysQuery);
   const name = search.pathway ?? pathways?.[0]?.name;
+  const { projectId, projectsWith } = useSession();
+  const projects = projectsWith('training.read');
+  const project = projects.find((membership) => membership.project_id === projectId) ?? projects[0];
   const { data, error } = useQuery({
-    queryKey: ['training', 'in use', name],
-    queryFn: ({ signal }) => training.onPathway(name ?? '', signal),
-    enabled: name !== undefined,
+    queryKey: ['training', 'in use', name, project?.project_id],
+    queryFn: ({ signal }) => training.onPathway({ pathway: name ?? '', project_id: project?.project_id ?? '' }, signal),
+    enabled: name !== undefined && project !== undefined,
   });
   const problem = error ? asProblem(error) : null;
   return (
     <Page
       title="In use"
       tabs={<TrainingTabs />}
-      lead="The classifier of each pathway, the classifier in shadow mode, and requests for promotion."
+      lead={`The classifier of each pathway${project && projects.length > 1 ? ` in ${project.project}` : ''}, the classifier in shadow mode, and requests for promotion.`}
       actions={
         (pathways?.length ?? 0) > 1 && (
           <Select
@@ -54,9 +58,9 @@ export function InUsePage() {
         <>
           <CurrentClassifiers state={data} />
           <PromotionPanel state={data} />
-          <LimitsPanel key={data.limits?.changed_at ?? 'none'} state={data} />
-          <AgreementChart pathway={data.pathway} />
-          <DriftCharts pathway={data.pathway} />
+          <LimitsPanel key={`${data.project_id} ${data.limits?.changed_at ?? 'none'}`} state={data} />
+          <AgreementChart on={data} />
+          <DriftCharts on={data} />
           <AppointmentHistory state={data} />
         </>
       )}

@@ -34,7 +34,7 @@ export function LimitsPanel({ state }: { state: PathwayClassifiers }) {
     setBusy(true);
     setProblem(null);
     try {
-      await training.setLimits(state.pathway, limits);
+      await training.setLimits(state, limits);
       await refresh();
       notifySuccess('Limits saved');
     } catch (error) {

@@ -22,8 +22,9 @@ export function PromotionPanel({ state }: { state: PathwayClassifiers }) {
   const refresh = useRefresh();
   const [busy, setBusy] = useState(false);
   const { data } = useQuery({
-    queryKey: ['training', 'promotions', state.pathway],
-    queryFn: ({ signal }) => training.promotions({ pathway: state.pathway, page_size: 20 }, signal),
+    queryKey: ['training', 'promotions', state.pathway, state.project_id],
+    queryFn: ({ signal }) =>
+      training.promotions({ pathway: state.pathway, project_id: state.project_id, page_size: 20 }, signal),
   });
   const waiting = data?.items.find((promotion) => promotion.state === 'waiting');
   const decided = (data?.items ?? []).filter((promotion) => promotion.state !== 'waiting');
@@ -31,9 +32,13 @@ export function PromotionPanel({ state }: { state: PathwayClassifiers }) {
     if (!state.shadow) return;
     setBusy(true);
     try {
-      await training.requestPromotion({ digest: state.shadow.digest, pathway: state.pathway });
+      await training.requestPromotion({
+        digest: state.shadow.digest,
+        pathway: state.pathway,
+        project_id: state.project_id,
+      });
       await refresh();
-      notifySuccess('Promotion requested', 'Another administrator approves it.');
+      notifySuccess('Promotion requested', 'Another administrator, whose account is not from you, approves it.');
     } catch (error) {
       notifyProblem(error, 'The promotion was not requested');
     } finally {
