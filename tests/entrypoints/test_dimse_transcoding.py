@@ -12,6 +12,8 @@ from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
 from pydicom.uid import (
     UID,
+    BasicTextSRStorage,
+    CTImageStorage,
     ExplicitVRLittleEndian,
     HTJ2KLossless,
     JPEG2000Lossless,
@@ -21,10 +23,6 @@ from pydicom.uid import (
     RLELossless,
 )
 from pynetdicom import AE, StoragePresentationContexts, build_context, build_role, evt
-from pynetdicom.sop_class import (
-    BasicTextSRStorage,
-    CTImageStorage,
-)
 from sqlalchemy import select
 
 from medhub.accounts.actor import COMMAND_LINE

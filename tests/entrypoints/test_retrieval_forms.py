@@ -206,7 +206,7 @@ def test_a_syntax_that_cannot_be_made_is_not_acceptable(
     assert viewer.get(path_of(addresses["unsigned"]), headers=both).status_code == 200
 
 
-FRAME_TYPES = {
+FRAME_TYPES: dict[str, str] = {
     JPEGLSLossless: "image/jls",
     RLELossless: "image/dicom-rle",
     JPEG2000Lossless: "image/jp2",
@@ -236,7 +236,7 @@ def decoded_frame(plain: Dataset, stream: bytes, syntax: str) -> np.ndarray[Any,
 
 def with_meta_of_syntax(dataset: Dataset, syntax: str) -> Dataset:
     dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.file_meta.TransferSyntaxUID = UID(syntax)
     return dataset
 
 

@@ -41,6 +41,7 @@ from medhub.review import service as review
 from medhub.training import datasets, promotions, runs
 from medhub.training.models import Promotion
 from medhub.training.promotion_criteria import PromotionCriteria
+from medhub.worklist import service as worklist
 from tests.factories.accounts import PASSWORD, People, client_of, make_user
 from tests.factories.cases import PATHWAY, make_case, make_patient, run_jobs, upload
 from tests.factories.colors import COLORS, packed, picture, sign_case
@@ -91,6 +92,7 @@ class World:
         self.arrival_id = self.arrival()
         self.claim_id = self.claim()
         self.node_id = self.dicom_node()
+        self.scheduled_id = self.scheduled_study()
         self.erasure_id = self.erasure()
         self.dataset_id = self.dataset()
         self.run_id = self.run()
@@ -134,6 +136,7 @@ class World:
             self.run_id,
             self.export_id,
             self.node_id,
+            self.scheduled_id,
             self.blocked_export_id,
         ]
 
@@ -246,6 +249,14 @@ class World:
         permissions = {"tls": False, "only_from_host": False, "may_store": True, "may_query": False}
         with self.app.database.writing() as session:
             return nodes.add_node(session, administrator, self.people.project_id, {**address, **permissions}).id
+
+    def scheduled_study(self) -> str:
+        """A study that is scheduled for the patient."""
+        technologist = self.people.actor(self.app, Role.TECHNOLOGIST)
+        start = {"start_date": "20260301", "start_time": "093000", "modality": "CT", "station_ae": ""}
+        texts = {"accession_number": "", "description": "CT", "requesting_physician": ""}
+        with self.app.database.writing() as session:
+            return worklist.schedule_study(session, self.app.keys, technologist, self.patient_id, {**start, **texts}).id
 
     def field(self) -> str:
         """A field without values."""
@@ -654,6 +665,16 @@ CALLS: dict[str, Maker] = {
     "GET /api/classifiers": _at("/api/classifiers"),
     "GET /api/dashboard": _at("/api/dashboard?project_id={project}"),
     "GET /api/patients": _at("/api/patients?project_id={project}"),
+    "GET /api/scheduled-studies": _at("/api/scheduled-studies"),
+    "POST /api/scheduled-studies": lambda w, *_: Call(
+        "/api/scheduled-studies",
+        {"json": {"patient_id": w.patient_id, "modality": "CT", "starts_at": "2026-03-01T09:30:00"}},
+    ),
+    "GET /api/scheduled-studies/{id}": _at("/api/scheduled-studies/{w.scheduled_id}"),
+    "PATCH /api/scheduled-studies/{id}": _at("/api/scheduled-studies/{w.scheduled_id}", json={"station_ae": "CT_2"}),
+    "DELETE /api/scheduled-studies/{id}": lambda w, fresh, _: Call(
+        f"/api/scheduled-studies/{w.scheduled_study() if fresh else w.scheduled_id}"
+    ),
     "POST /api/patients": lambda w, *_: Call(
         "/api/patients",
         {"json": {"project_id": w.people.project_id, "sex": "M", "birth_year": 1956, "identity": {"name": "A B"}}},

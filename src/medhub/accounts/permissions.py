@@ -67,6 +67,8 @@ PERMISSIONS: dict[str, frozenset[Role]] = {
     "arrival.resolve": frozenset({Role.TECHNOLOGIST, Role.ADMINISTRATOR}),
     "profile.choose": _ADMINISTRATOR,
     "profile.preview": frozenset({Role.TECHNOLOGIST, Role.RESEARCHER, Role.ADMINISTRATOR}),
+    "worklist.read": _CARE,
+    "worklist.change": _CARE,
     "peer.read": _ADMINISTRATOR,
     "peer.change": _ADMINISTRATOR,
     "classifier.read": _READERS,

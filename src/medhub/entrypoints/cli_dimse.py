@@ -122,6 +122,12 @@ def add_node(
     tls: Annotated[bool, typer.Option("--tls", help="Connect to the node by TLS.")] = False,
     store: Annotated[bool, typer.Option("--store/--no-store", help="Whether the node may send objects.")] = True,
     query: Annotated[bool, typer.Option("--query/--no-query", help="Whether the node may query and retrieve.")] = False,
+    worklist: Annotated[
+        bool,
+        typer.Option(
+            "--worklist/--no-worklist", help="Whether the node may read the worklist, with identities of patients."
+        ),
+    ] = False,
     only_from_host: Annotated[
         bool, typer.Option("--only-from-host", help="The node may connect only from the address of its host.")
     ] = False,
@@ -139,6 +145,7 @@ def add_node(
             "tls": tls,
             "may_store": store,
             "may_query": query,
+            "may_read_worklist": worklist,
         }
         node = nodes.add_node(session, COMMAND_LINE, accounts.find_project(session, project).id, values)
         print(json.dumps({"id": node.id, **values}) if as_json else node.id)
@@ -153,7 +160,8 @@ def list_nodes(data: Data = None, as_json: AsJSON = False) -> None:
         print(json.dumps([{"id": identifier, **asdict(node)} for identifier, node in rows]))
         return
     for identifier, node in rows:
-        may = [word for word, holds in (("send", node.may_store), ("query", node.may_query)) if holds]
+        rights = (("send", node.may_store), ("query", node.may_query), ("read the worklist", node.may_read_worklist))
+        may = [word for word, holds in rights if holds]
         address = f"{node.host}:{node.port}{' (TLS)' if node.tls else ''}" if node.host else "no address"
         print(f"{identifier}  {node.ae_title} calls {node.called_ae}; may {' and '.join(may) or 'nothing'}; {address}")
 

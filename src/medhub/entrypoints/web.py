@@ -45,6 +45,7 @@ from medhub.reports import routes as reports
 from medhub.review import routes as review
 from medhub.training import routes as training
 from medhub.viewing import routes as viewing
+from medhub.worklist.routes import scheduled_studies
 
 ROUTERS: tuple[APIRouter, ...] = (
     accounts.auth,
@@ -64,6 +65,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     ingest_settings_routes.projects,
     deid_routes.images,
     node_routes.dicom_nodes,
+    scheduled_studies,
     review.images,
     viewing.images,
     classification.images,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, String, UniqueConstraint
+from sqlalchemy import ForeignKey, String, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from medhub.foundation.database import Base
@@ -27,5 +27,7 @@ class DicomNode(Base):
     tls: Mapped[bool] = mapped_column(default=False)
     may_store: Mapped[bool] = mapped_column(default=True)
     may_query: Mapped[bool] = mapped_column(default=False)
+    # The node gets the identities of patients for whom a study is scheduled.
+    may_read_worklist: Mapped[bool] = mapped_column(default=False, server_default=false())
     created_at: Mapped[datetime]
     created_by: Mapped[str] = mapped_column(String(120))

@@ -28,6 +28,7 @@ class DicomNodeOut(Schema):
     tls: bool
     may_store: bool
     may_query: bool
+    may_read_worklist: bool
     created_at: Moment
     created_by: str
 
@@ -51,6 +52,10 @@ class DicomNodeCreate(Schema):
     tls: Annotated[bool, Field(description="Connect to the node by TLS.")] = False
     may_store: Annotated[bool, Field(description="The node may send objects into the project.")] = True
     may_query: Annotated[bool, Field(description="The node may query the project and retrieve from it.")] = False
+    may_read_worklist: Annotated[
+        bool,
+        Field(description="The node gets scheduled studies with the patients' identities, and reports what it does."),
+    ] = False
 
 
 class DicomNodeChange(Schema):
@@ -64,6 +69,7 @@ class DicomNodeChange(Schema):
     tls: bool | None = None
     may_store: bool | None = None
     may_query: bool | None = None
+    may_read_worklist: bool | None = None
 
 
 class EchoOut(Schema):

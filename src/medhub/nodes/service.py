@@ -42,6 +42,7 @@ class DicomNodeInfo:
     tls: bool
     may_store: bool
     may_query: bool
+    may_read_worklist: bool = False
 
     @classmethod
     def of(cls, node: DicomNode) -> DicomNodeInfo:
@@ -55,6 +56,7 @@ class DicomNodeInfo:
             node.tls,
             node.may_store,
             node.may_query,
+            node.may_read_worklist,
         )
 
 
@@ -156,11 +158,12 @@ def remove_node(session: Session, actor: Actor, node_id: str) -> None:
     session.flush()
 
 
-_FIELDS = ("ae_title", "called_ae", "host", "port", "only_from_host", "tls", "may_store", "may_query")
+_RIGHTS = ("may_store", "may_query", "may_read_worklist")
+_FIELDS = ("ae_title", "called_ae", "host", "port", "only_from_host", "tls", *_RIGHTS)
 
 
 def _audit_facts(node: DicomNode) -> dict[str, Any]:
-    return {name: getattr(node, name) for name in ("ae_title", "called_ae", "may_store", "may_query")}
+    return {name: getattr(node, name) for name in ("ae_title", "called_ae", *_RIGHTS)}
 
 
 def _flush_node(session: Session, node: DicomNode) -> None:
@@ -178,7 +181,8 @@ def _flush_node(session: Session, node: DicomNode) -> None:
 
 
 def _check_values(values: Mapping[str, Any]) -> dict[str, Any]:
-    checked = {name: values[name] for name in _FIELDS}
+    checked = {"may_read_worklist": False, **values}
+    checked = {name: checked[name] for name in _FIELDS}
     for name in ("ae_title", "called_ae"):
         if not _TITLE.fullmatch(checked[name]):
             raise Invalid("An AE title has 1 to 16 letters, digits and signs, and no space or backslash.", field=name)

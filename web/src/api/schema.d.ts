@@ -1687,6 +1687,58 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/scheduled-studies": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Scheduled studies
+         * @description The scheduled studies of your projects, the earliest first.
+         */
+        get: operations["Scheduled-studies-list_scheduled_studies"];
+        put?: never;
+        /**
+         * Schedule a study
+         * @description Schedule a study of a patient; modalities that may read the worklist get it with the patient's identity.
+         */
+        post: operations["Scheduled-studies-schedule_study"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/scheduled-studies/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A scheduled study
+         * @description One scheduled study.
+         */
+        get: operations["Scheduled-studies-read_scheduled_study"];
+        put?: never;
+        post?: never;
+        /**
+         * Cancel a scheduled study
+         * @description Cancel a study that has not begun; it stays in the list as canceled.
+         */
+        delete: operations["Scheduled-studies-cancel_scheduled_study"];
+        options?: never;
+        head?: never;
+        /**
+         * Change a scheduled study
+         * @description Change a study that has not begun.
+         */
+        patch: operations["Scheduled-studies-change_scheduled_study"];
+        trace?: never;
+    };
     "/api/series": {
         parameters: {
             query?: never;
@@ -2969,6 +3021,8 @@ export interface components {
             host?: string | null;
             /** May Query */
             may_query?: boolean | null;
+            /** May Read Worklist */
+            may_read_worklist?: boolean | null;
             /** May Store */
             may_store?: boolean | null;
             /** Only From Host */
@@ -3006,6 +3060,12 @@ export interface components {
              * @default false
              */
             may_query: boolean;
+            /**
+             * May Read Worklist
+             * @description The node gets scheduled studies with the patients' identities, and reports what it does.
+             * @default false
+             */
+            may_read_worklist: boolean;
             /**
              * May Store
              * @description The node may send objects into the project.
@@ -3055,6 +3115,8 @@ export interface components {
             id: string;
             /** May Query */
             may_query: boolean;
+            /** May Read Worklist */
+            may_read_worklist: boolean;
             /** May Store */
             may_store: boolean;
             /** Only From Host */
@@ -4154,7 +4216,7 @@ export interface components {
          */
         OwnMembership: {
             /** Permissions */
-            permissions: ("account.change" | "account.read" | "arrival.read" | "arrival.resolve" | "audit.read" | "case.correct" | "case.read" | "case.sign" | "classifier.read" | "classifier.roll-back" | "classifier.shadow" | "dashboard.read" | "dataset.create" | "dataset.read" | "erasure.read" | "export.clear" | "export.create" | "export.read" | "field.define" | "field.read" | "identity.change" | "identity.read" | "image.delete" | "image.move" | "image.read" | "image.upload" | "limits.change" | "pathway.read" | "patient.change" | "patient.create" | "patient.delete" | "patient.erase" | "patient.read" | "peer.change" | "peer.read" | "profile.choose" | "profile.preview" | "project.change" | "project.create" | "project.delete" | "project.read" | "promotion.decide" | "promotion.request" | "report.read" | "study.change" | "study.create" | "study.delete" | "study.read" | "training.read" | "training.run" | "user.change" | "user.create" | "user.delete" | "user.read" | "verdict.give")[];
+            permissions: ("account.change" | "account.read" | "arrival.read" | "arrival.resolve" | "audit.read" | "case.correct" | "case.read" | "case.sign" | "classifier.read" | "classifier.roll-back" | "classifier.shadow" | "dashboard.read" | "dataset.create" | "dataset.read" | "erasure.read" | "export.clear" | "export.create" | "export.read" | "field.define" | "field.read" | "identity.change" | "identity.read" | "image.delete" | "image.move" | "image.read" | "image.upload" | "limits.change" | "pathway.read" | "patient.change" | "patient.create" | "patient.delete" | "patient.erase" | "patient.read" | "peer.change" | "peer.read" | "profile.choose" | "profile.preview" | "project.change" | "project.create" | "project.delete" | "project.read" | "promotion.decide" | "promotion.request" | "report.read" | "study.change" | "study.create" | "study.delete" | "study.read" | "training.read" | "training.run" | "user.change" | "user.create" | "user.delete" | "user.read" | "verdict.give" | "worklist.change" | "worklist.read")[];
             /** Project */
             project: string;
             /** Project Id */
@@ -4319,6 +4381,17 @@ export interface components {
         Page_RunRow_: {
             /** Items */
             items: components["schemas"]["RunRow"][];
+            /** Page */
+            page: number;
+            /** Page Size */
+            page_size: number;
+            /** Total */
+            total: number;
+        };
+        /** Page[ScheduledStudyOut] */
+        Page_ScheduledStudyOut_: {
+            /** Items */
+            items: components["schemas"]["ScheduledStudyOut"][];
             /** Page */
             page: number;
             /** Page Size */
@@ -5332,6 +5405,112 @@ export interface components {
             state: "waiting" | "running" | "stopped" | "failed" | "done";
             /** Step */
             step: number | null;
+        };
+        /**
+         * ScheduledStudyChange
+         * @description Changes of a scheduled study; omitted fields stay.
+         */
+        ScheduledStudyChange: {
+            /** Accession Number */
+            accession_number?: string | null;
+            /** Description */
+            description?: string | null;
+            /** Modality */
+            modality?: string | null;
+            /** Requesting Physician */
+            requesting_physician?: string | null;
+            /** Starts At */
+            starts_at?: string | null;
+            /** Station Ae */
+            station_ae?: string | null;
+        };
+        /**
+         * ScheduledStudyCreate
+         * @description A study to schedule for a patient.
+         */
+        ScheduledStudyCreate: {
+            /**
+             * Accession Number
+             * @description Accession number; made up if empty.
+             * @default
+             */
+            accession_number: string;
+            /**
+             * Description
+             * @description What is to be done.
+             * @default
+             */
+            description: string;
+            /**
+             * Modality
+             * @description DICOM code of the modality.
+             * @example CT
+             */
+            modality: string;
+            /** Patient Id */
+            patient_id: string;
+            /**
+             * Requesting Physician
+             * @description Name of the physician who requested it.
+             * @default
+             */
+            requesting_physician: string;
+            /**
+             * Starts At
+             * Format: date-time
+             * @description Local date and time of the institution, without a time zone.
+             * @example 2026-03-01T09:30:00
+             */
+            starts_at: string;
+            /**
+             * Station Ae
+             * @description AE title of the station; empty for any.
+             * @default
+             * @example CT_ROOM_2
+             */
+            station_ae: string;
+        };
+        /**
+         * ScheduledStudyOut
+         * @description A scheduled study.
+         */
+        ScheduledStudyOut: {
+            /** Accession Number */
+            accession_number: string;
+            /** Changed At */
+            changed_at: string;
+            /** Created At */
+            created_at: string;
+            /** Created By */
+            created_by: string;
+            /** Description */
+            description: string;
+            /** Id */
+            id: string;
+            /** Modality */
+            modality: string;
+            /** Patient Id */
+            patient_id: string;
+            /** Project Id */
+            project_id: string;
+            /** Requesting Physician */
+            requesting_physician: string;
+            /** Starts At */
+            starts_at: string;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "scheduled" | "in-progress" | "completed" | "discontinued" | "canceled";
+            /** Station Ae */
+            station_ae: string;
+            /** Step Id */
+            step_id: string;
+            /**
+             * Study Uid
+             * @description Study UID that the modality gets; the stored study has another.
+             */
+            study_uid: string;
         };
         /**
          * Section
@@ -17944,6 +18123,585 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Page_ReportOut_"];
+                };
+            };
+            /** @description The request is not valid HTTP. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description You may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description There is no such object in your projects. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The state of the object does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The request is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The request is not valid. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Too many attempts. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description A required component does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    "Scheduled-studies-list_scheduled_studies": {
+        parameters: {
+            query?: {
+                project_id?: string | null;
+                patient_id?: string | null;
+                state?: ("scheduled" | "in-progress" | "completed" | "discontinued" | "canceled") | null;
+                /** @description Number of the page, from 1. */
+                page?: number;
+                /** @description Items on a page. */
+                page_size?: number;
+                /** @description Text to search for. */
+                query?: string | null;
+                /** @description Column to sort by; a minus before it sorts descending. */
+                sort?: string | null;
+                /** @description Total from another page of the same list, so that it is not counted again. */
+                known_total?: number | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_ScheduledStudyOut_"];
+                };
+            };
+            /** @description The request is not valid HTTP. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description You may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description There is no such object in your projects. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The state of the object does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The request is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The request is not valid. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Too many attempts. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description A required component does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    "Scheduled-studies-schedule_study": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ScheduledStudyCreate"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ScheduledStudyOut"];
+                };
+            };
+            /** @description The request is not valid HTTP. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description You may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description There is no such object in your projects. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The state of the object does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The request is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The request is not valid. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Too many attempts. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description A required component does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    "Scheduled-studies-read_scheduled_study": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the object. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ScheduledStudyOut"];
+                };
+            };
+            /** @description The request is not valid HTTP. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description You may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description There is no such object in your projects. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The state of the object does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The request is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The request is not valid. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Too many attempts. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description A required component does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    "Scheduled-studies-cancel_scheduled_study": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the object. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request is not valid HTTP. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Nobody is signed in. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description You may not do this. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description There is no such object in your projects. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The state of the object does not allow this. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The request is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description The request is not valid. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description Too many attempts. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            /** @description A required component does not answer. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+        };
+    };
+    "Scheduled-studies-change_scheduled_study": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the object. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ScheduledStudyChange"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ScheduledStudyOut"];
                 };
             };
             /** @description The request is not valid HTTP. */

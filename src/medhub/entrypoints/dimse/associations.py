@@ -28,6 +28,7 @@ from medhub.entrypoints.dimse.presentation_contexts import (
     STORAGE_CLASSES,
     TRANSFER_SYNTAXES,
     VERIFICATION,
+    WORKLIST_CLASSES,
 )
 from medhub.entrypoints.dimse.upper_layer import ReadDeadlines, UpperLayer
 from medhub.entrypoints.dimse.waiting_connections import WaitingConnections
@@ -79,6 +80,12 @@ class RequestHandlers(Protocol):
 
     def get(self, association: NodeAssociation, request: Any, context: PresentationContext) -> None:
         """Answer C-GET."""
+
+    def create_step(self, association: NodeAssociation, event: Any) -> tuple[Any, None]:
+        """Answer N-CREATE of a performed procedure step."""
+
+    def change_step(self, association: NodeAssociation, event: Any) -> tuple[Any, None]:
+        """Answer N-SET of a performed procedure step."""
 
 
 def _sending_rank(sop_class: str) -> Callable[[str], int]:
@@ -158,6 +165,8 @@ class NodeAssociation(Association):
             if storage:
                 # A node that may only query still receives objects by C-GET.
                 known = TRANSFER_SYNTAXES if node.may_store or node.may_query else frozenset()
+            elif abstract in WORKLIST_CLASSES:
+                known = PLAIN_SYNTAXES if node.may_read_worklist else frozenset()
             elif abstract in QUERY_CLASSES:
                 known = PLAIN_SYNTAXES if node.may_query else frozenset()
             else:
@@ -260,6 +269,9 @@ class _Handler(RequestHandler):
         acceptor.implementation_version_name = self.ae.implementation_version_name
         association.requestor.address_info = self.remote
         association.bind(evt.EVT_C_ECHO, lambda _event: 0x0000)
+        services = self.server.services
+        association.bind(evt.EVT_N_CREATE, lambda event: services.create_step(association, event))
+        association.bind(evt.EVT_N_SET, lambda event: services.change_step(association, event))
         association.bind(evt.EVT_SOP_EXTENDED, lambda event: answer_negotiation(event.app_info))
         return association
 

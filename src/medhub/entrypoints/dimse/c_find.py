@@ -54,18 +54,25 @@ def parse_query(
     return level, identifier, implicit
 
 
+def find_response(
+    association: NodeAssociation,
+    request: C_FIND,
+    context: PresentationContext,
+    status: int,
+    identifier: bytes | None = None,
+) -> None:
+    """Send one response to a C-FIND request."""
+    response = C_FIND()
+    response.MessageIDBeingRespondedTo = request.MessageID
+    response.AffectedSOPClassUID = request.AffectedSOPClassUID
+    response.Status = status
+    if identifier is not None:
+        response.Identifier = BytesIO(identifier)
+    association.dimse.send_msg(response, context.context_id or 0)
+
+
 def find(app: AppContext, association: NodeAssociation, request: C_FIND, context: PresentationContext) -> None:
     """Answer a C-FIND request, one response a match."""
-
-    def answer(status: int, identifier: bytes | None = None) -> None:
-        response = C_FIND()
-        response.MessageIDBeingRespondedTo = request.MessageID
-        response.AffectedSOPClassUID = request.AffectedSOPClassUID
-        response.Status = status
-        if identifier is not None:
-            response.Identifier = BytesIO(identifier)
-        association.dimse.send_msg(response, context.context_id or 0)
-
     node = association.peer.node
     actor = node_actor(node.project_id, node.ae_title, association.peer.origin, Role.VIEWER)
     options = query_options(association.requestor.sop_class_extended.get(UID(str(context.abstract_syntax)), b""))
@@ -93,15 +100,16 @@ def find(app: AppContext, association: NodeAssociation, request: C_FIND, context
                     )  # fmt: skip
             for match in results.matches:
                 if request.MessageID in association.dimse.cancel_req:
-                    answer(CANCEL)
+                    find_response(association, request, context, CANCEL)
                     return
                 if not association.is_established:
                     return
                 values = {"QueryRetrieveLevel": [identifier.level], "RetrieveAETitle": [node.called_ae], **match}
-                answer(PENDING, write_identifier(values, implicit_vr=implicit))
+                identifier_of_match = write_identifier(values, implicit_vr=implicit)
+                find_response(association, request, context, PENDING, identifier_of_match)
             offset, more = offset + PAGE, results.more
     except MedhubError as error:
         log.warning("dimse.find", error=error.code)
-        answer(status_of(error))
+        find_response(association, request, context, status_of(error))
         return
-    answer(SUCCESS)
+    find_response(association, request, context, SUCCESS)

@@ -16,11 +16,11 @@ from pynetdicom import AE
 from pynetdicom.presentation import PresentationContext
 
 from medhub import __version__
-from medhub.entrypoints.dimse import c_find, c_move
+from medhub.entrypoints.dimse import c_find, c_move, worklist
 from medhub.entrypoints.dimse.associations import AssociatedNode, AssociationServer, NodeAssociation
 from medhub.entrypoints.dimse.command_sets import Command, file_head
 from medhub.entrypoints.dimse.intake_process import IntakeProcess
-from medhub.entrypoints.dimse.presentation_contexts import STORAGE_CLASSES
+from medhub.entrypoints.dimse.presentation_contexts import STORAGE_CLASSES, WORKLIST
 from medhub.entrypoints.dimse.status import (
     INVALID_INSTANCE,
     NO_SUCH_CLASS,
@@ -88,7 +88,10 @@ class DimseServices:
         return SUCCESS
 
     def find(self, association: NodeAssociation, request: Any, context: PresentationContext) -> None:
-        """Answer C-FIND."""
+        """Answer C-FIND, of stored objects or of the modality worklist."""
+        if str(context.abstract_syntax) == WORKLIST:
+            worklist.find_worklist(self._app, association, request, context)
+            return
         c_find.find(self._app, association, request, context)
 
     def move(self, association: NodeAssociation, request: Any, context: PresentationContext) -> None:
@@ -98,6 +101,14 @@ class DimseServices:
     def get(self, association: NodeAssociation, request: Any, context: PresentationContext) -> None:
         """Answer C-GET."""
         c_move.get(self._app, association, request, context)
+
+    def create_step(self, association: NodeAssociation, event: Any) -> tuple[Any, None]:
+        """Answer N-CREATE of a performed procedure step."""
+        return worklist.create_step(self._app, association.peer, event)
+
+    def change_step(self, association: NodeAssociation, event: Any) -> tuple[Any, None]:
+        """Answer N-SET of a performed procedure step."""
+        return worklist.change_step(self._app, association.peer, event)
 
 
 def listener_tls(settings: Settings) -> ssl.SSLContext | None:

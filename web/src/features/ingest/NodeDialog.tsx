@@ -25,6 +25,7 @@ export function NodeDialog({ node, projectId, ownTitle, onClose, onSaved }: Prop
   const [flags, setFlags] = useState({
     may_store: node?.may_store ?? true,
     may_query: node?.may_query ?? false,
+    may_read_worklist: node?.may_read_worklist ?? false,
     only_from_host: node?.only_from_host ?? false,
     tls: node?.tls ?? false,
   });
@@ -119,6 +120,11 @@ export function NodeDialog({ node, projectId, ownTitle, onClose, onSaved }: Prop
         </div>
         <Checkbox label="May send objects to this project" {...flag('may_store')} />
         <Checkbox label="May query this project and retrieve from it" {...flag('may_query')} />
+        <Checkbox
+          label="May read the worklist"
+          description="Scheduled studies, with the names, numbers and birth dates of their patients."
+          {...flag('may_read_worklist')}
+        />
         <Checkbox label="May connect from its host only" {...flag('only_from_host')} />
         <Checkbox label="Uses TLS" {...flag('tls')} />
         {problem && (

@@ -152,7 +152,8 @@ function NodeItem({ node, onEdit, onRemove }: ItemProps) {
         <span className={classes.badges}>
           {node.may_store && <Badge tone="green">sends</Badge>}
           {node.may_query && <Badge tone="blue">queries</Badge>}
-          {!node.may_store && !node.may_query && <Badge tone="gray">receives only</Badge>}
+          {node.may_read_worklist && <Badge tone="amber">worklist</Badge>}
+          {!node.may_store && !node.may_query && !node.may_read_worklist && <Badge tone="gray">receives only</Badge>}
           {node.tls && <Badge tone="gray">TLS</Badge>}
         </span>
         <span className={classes.note}>

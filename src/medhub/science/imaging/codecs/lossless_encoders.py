@@ -59,7 +59,7 @@ def encode_htj2k(array: NDArray[Any], bits: int) -> bytes:
         # The encoder knows whole bytes only. A stream of unsigned samples of fewer bits holds the samples less half
         # their range, as a stream of signed samples does without that shift (ISO/IEC 15444-1, G.1).
         samples = (array.astype(np.int32) - (1 << (bits - 1))).astype(np.int16)
-    options = {"rgb": False} if array.ndim == 3 else {}
+    options: dict[str, Any] = {"rgb": False} if array.ndim == 3 else {}
     stream = bytearray(htj2k_encode(np.ascontiguousarray(samples), reversible=True, **options))
     if not exact:
         start = stream.index(_SIZ)

@@ -72,7 +72,7 @@ def read_identifier(encoded: bytes, *, implicit_vr: bool) -> Identifier:
             for tag in list(dataset.keys()):
                 keyword = keyword_for_tag(tag)
                 if keyword and tag.group > 0x0007 and keyword not in _NO_KEYS:
-                    keys[keyword] = _text(dataset[tag])
+                    keys[keyword] = key_text(dataset[tag])
             level = str(dataset.get("QueryRetrieveLevel", "") or "").strip()
         except Exception as error:  # a parser of hostile bytes may raise anything; all mean the same
             raise Unacceptable("This query cannot be parsed.", reason="damaged") from error
@@ -81,7 +81,8 @@ def read_identifier(encoded: bytes, *, implicit_vr: bool) -> Identifier:
     return Identifier(level, keys)
 
 
-def _text(element: DataElement) -> str:
+def key_text(element: DataElement) -> str:
+    """The value of a key as text, several divided by backslashes; empty for a sequence."""
     if element.VR == "SQ" or element.value is None:
         return ""
     values = [element.value] if element.VM <= 1 or isinstance(element.value, str | bytes) else list(element.value)
@@ -107,14 +108,15 @@ def write_identifier(attributes: Mapping[str, Sequence[str]], *, implicit_vr: bo
         dataset = Dataset()
         dataset.SpecificCharacterSet = "ISO_IR 192"
         for keyword, values in attributes.items():
-            dataset.add(_element(keyword, values))
+            dataset.add(identifier_element(keyword, values))
         stream = DicomBytesIO()
         stream.is_implicit_VR, stream.is_little_endian = implicit_vr, True
         write_dataset(stream, dataset, "utf8")
         return bytes(stream.getvalue())
 
 
-def _element(keyword: str, values: Sequence[str]) -> DataElement:
+def identifier_element(keyword: str, values: Sequence[str]) -> DataElement:
+    """An attribute of an answer; a value that it cannot have is left out."""
     vr = dictionary_VR(keyword).partition(" ")[0]
     converted: list[Any] = []
     for value in values:
