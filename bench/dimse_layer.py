@@ -47,6 +47,12 @@ class DiscardingServices:
 
     move = get = find
 
+    def create_step(self, association: Any, event: Any) -> tuple[Any, None]:
+        """Not used."""
+        return 0, None
+
+    change_step = create_step
+
 
 def serve_medhub() -> tuple[int, Callable[[], None]]:
     """Start the server of Medhub; returns its port, and the function that stops it."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from pydicom import Dataset, dcmread
-from pydicom.uid import generate_uid
+from pydicom.uid import UID, generate_uid
 from pynetdicom import AE
 from pynetdicom.association import Association
 from sqlalchemy import select
@@ -332,7 +332,8 @@ def test_images_that_a_modality_labels_from_the_worklist_join_the_patient(
         dataset.PatientName, dataset.PatientID = entry.PatientName, entry.PatientID
         dataset.PatientBirthDate, dataset.PatientSex = "", ""
         dataset.StudyInstanceUID, dataset.SeriesInstanceUID = entry.StudyInstanceUID, f"1.2.{number}"
-        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"1.2.{number}.1"
+        dataset.SOPInstanceUID = f"1.2.{number}.1"
+        dataset.file_meta.MediaStorageSOPInstanceUID = UID(dataset.SOPInstanceUID)
         for keyword, value in extra.items():
             setattr(dataset, keyword, value)
         path = tmp_path / f"{number}.dcm"
