@@ -61,8 +61,10 @@ def body_of(patient_id: str, **values: str) -> dict[str, str]:
 
 def entries_of(app: AppContext, people: People, **matching: str) -> list[dict[str, str]]:
     with app.database.reading() as session:
-        found = find_entries(session, app.keys, people.project_id, calling="CT_1", matching=matching, step_matching={})
-        return [{**entry.values, **entry.step} for entry in found]
+        entries = find_entries(
+            session, app.keys, people.project_id, calling="CT_1", matching=matching, step_matching={}
+        )
+        return [{**entry.values, **entry.step} for entry in entries]
 
 
 def test_a_study_is_scheduled_changed_and_canceled(app: AppContext, people: People, technologist: TestClient) -> None:
@@ -150,12 +152,12 @@ def test_a_study_is_not_scheduled_for_a_patient_whose_number_is_that_of_another(
 
 
 def test_steps_have_one_uid_in_a_project_and_may_be_the_same_in_another(app: AppContext, people: People) -> None:
-    actor, begun = people.actor(app, Role.TECHNOLOGIST), PerformedStepAttributes("IN PROGRESS")
+    actor, in_progress = people.actor(app, Role.TECHNOLOGIST), PerformedStepAttributes("IN PROGRESS")
     for project_id in (people.project_id, people.other_project_id):
         with app.database.writing() as session:
-            performed_steps.create_step(session, app.keys, actor, project_id, "1.2.9", begun)
+            performed_steps.create_step(session, app.keys, actor, project_id, "1.2.9", in_progress)
     with pytest.raises(performed_steps.StepExists), app.database.writing() as session:
-        performed_steps.create_step(session, app.keys, actor, people.project_id, "1.2.9", begun)
+        performed_steps.create_step(session, app.keys, actor, people.project_id, "1.2.9", in_progress)
 
 
 def test_a_step_of_another_project_brings_nothing_forward(
