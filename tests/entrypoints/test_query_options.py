@@ -21,11 +21,12 @@ from medhub.entrypoints.web import create_app
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.isolation import Isolation
 from medhub.ingest.context import IngestSource
+from medhub.ingest.hashed_identifiers import hash_identifiers
 from medhub.ingest.ingest_file import ReceivedFile
-from medhub.ingest.patient_matching import hash_identifiers, normalize_date
 from medhub.ingest.pipeline import ingest_files
 from medhub.ingest.profiles import choose_profile
 from medhub.nodes import service as nodes
+from medhub.records.identifier_index import normalize_date
 from medhub.science.arrivals.patient_identifiers import PatientIdentifiers
 from tests.factories.accounts import client_of, make_people
 from tests.factories.app_contexts import open_app

@@ -22,6 +22,7 @@ from medhub.ingest.ingest_file import IngestResult, ReceivedFile
 from medhub.ingest.patient_claims.chosen_patient import choose_patient
 from medhub.ingest.pipeline import ingest_file, ingest_files
 from medhub.records import service as records
+from medhub.records.identifier_index import ConfirmedDuplicate
 from medhub.records.models import Image
 from medhub.review.models import Case
 from medhub.science.inference.classifier import ClassifierOutput
@@ -91,6 +92,7 @@ def make_patient(app: AppContext, people: People, *, identity: bool = True) -> s
             sex="F",
             birth_year=1980,
             identity=IDENTITY if identity else None,
+            duplicate=ConfirmedDuplicate("the same test data for several patients"),
         ).id
 
 

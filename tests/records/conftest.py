@@ -12,6 +12,7 @@ from medhub.accounts.actor import Actor
 from medhub.accounts.permissions import Role
 from medhub.foundation.app_context import AppContext
 from medhub.records import field_definitions, service
+from medhub.records.identifier_index import ConfirmedDuplicate
 from medhub.records.models import FieldDefinition, Patient
 from tests.factories.accounts import People
 
@@ -33,7 +34,13 @@ def administrator(app: AppContext, people: People) -> Actor:
 def register(app: AppContext, people: People, technologist: Actor) -> Registering:
     """Register a patient, as ``register("Siti binti Abdullah", haemoglobin=11.9)``."""
 
-    def act(name: str | None = None, *, identity: dict[str, str] | None = None, **fields: Any) -> Patient:
+    def act(
+        name: str | None = None,
+        *,
+        identity: dict[str, str] | None = None,
+        duplicate: ConfirmedDuplicate | None = None,
+        **fields: Any,
+    ) -> Patient:
         with app.database.writing(durable=False) as session:
             return service.add_patient(
                 session,
@@ -44,6 +51,7 @@ def register(app: AppContext, people: People, technologist: Actor) -> Registerin
                 birth_year=fields.pop("birth_year", 1980),
                 fields=fields,
                 identity=identity or ({"name": name} if name else None),
+                duplicate=duplicate,
             )
 
     return act

@@ -21,6 +21,7 @@ from medhub.foundation.database import Base
 from medhub.foundation.keys import Keys, unseal
 from medhub.records import patient_blobs, service, vault
 from medhub.records.erasure import erase_patient
+from medhub.records.identifier_index import ConfirmedDuplicate
 from medhub.records.models import Identity, Patient
 from medhub.records.vault import VaultKeyDestroyed
 from medhub.reports.models import Report
@@ -31,6 +32,7 @@ from tests.factories.cases import make_case, make_patient, run_jobs, upload, use
 from tests.records.conftest import Registering
 
 NAME = "Siti Nurhaliza"
+TWINS = ConfirmedDuplicate("two records on purpose")
 IDENTITY = {"name": NAME, "hospital_number": "H-884422", "phone": "+60127788990"}
 
 
@@ -63,7 +65,7 @@ def test_an_identity_is_sealed_at_rest(app: AppContext, register: Registering) -
 
 
 def test_each_patient_has_a_key_of_its_own(app: AppContext, register: Registering) -> None:
-    first, other = (row_of(app, register(identity=IDENTITY).id) for _ in range(2))
+    first, other = (row_of(app, register(identity=IDENTITY, duplicate=TWINS).id) for _ in range(2))
     assert first.sealed_identity != other.sealed_identity
     for row in (first, other):
         assert len(unseal(app.keys.derive("vault"), row.sealed_key, row.patient_id)) == 32
@@ -71,7 +73,7 @@ def test_each_patient_has_a_key_of_its_own(app: AppContext, register: Registerin
 
 
 def test_an_identity_moved_to_another_patient_does_not_open(app: AppContext, register: Registering) -> None:
-    first, other = (row_of(app, register(identity=IDENTITY).id) for _ in range(2))
+    first, other = (row_of(app, register(identity=IDENTITY, duplicate=TWINS).id) for _ in range(2))
     moved = Identity(patient_id=other.patient_id, sealed_key=other.sealed_key, sealed_identity=first.sealed_identity)
     stolen = Identity(patient_id=other.patient_id, sealed_key=first.sealed_key, sealed_identity=first.sealed_identity)
     for row in (moved, stolen):
@@ -172,7 +174,7 @@ def test_erasing_destroys_key_rows_blobs_and_reports(
             counts[table.name] = len(rows)
     assert {name for name, count in counts.items() if count} == {
         "audit_entries", "jobs", "projects", "users", "memberships", "sign_ins", "patients", "vault", "vault_terms",
-        "erasures", "manifest_lines",
+        "erasures", "manifest_lines", "patient_identifiers",
     }  # fmt: skip
     assert counts["patients"] == counts["vault"] == 1
     assert row_of(app, stays).sealed_identity is not None

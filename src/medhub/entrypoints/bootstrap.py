@@ -12,6 +12,7 @@ from medhub.foundation.isolation import Isolation
 from medhub.foundation.keys import load_keys
 from medhub.foundation.migration import upgrade
 from medhub.foundation.settings import Settings
+from medhub.records.identity_search import enqueue_reindexing
 from medhub.records.isolated_calls import PRELOADED_MODULES
 from medhub.records.pathway import all_pathways
 from medhub.training import tasks as training
@@ -45,6 +46,8 @@ def build(settings: Settings, *, migrate: bool = True) -> AppContext:
         ),
     )
     if migrate:
+        with database.writing() as session:
+            enqueue_reindexing(session)
         training.remove_old_folders(app)
         training.delete_orphaned_pictures(app)
     return app

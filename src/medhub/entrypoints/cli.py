@@ -224,6 +224,20 @@ def add_patient(
         print_result({"id": patient.id, "code": patient.code}, as_json, patient.code)
 
 
+@patient_app.command("index")
+def index_patients(
+    everything: Annotated[bool, typer.Option("--all", help="Also those that are up to date.")] = False,
+    data: Data = None,
+) -> None:
+    """Index the identities of an earlier version, so that patients are found by name and number."""
+    from medhub.records.identity_search import reindex_batch
+
+    with open_app(data) as app:
+        patient_id = reindex_batch(app, everything_after="" if everything else None)
+        while patient_id is not None:
+            patient_id = reindex_batch(app, everything_after=patient_id if everything else None)
+
+
 @audit_app.command("verify")
 def verify_audit(data: Data = None, as_json: AsJSON = False) -> None:
     """Verify the hash chain of the audit log and print the first invalid entry; exit code 1 if there is one."""

@@ -25,6 +25,7 @@ from medhub.ingest.study_completion import complete_study
 from medhub.records.dicom_metadata import build_study_metadata
 from medhub.records.erasure import ErasureReporter, finish_erasure
 from medhub.records.events import ImageJoinedPathway, ImagesMoved, PatientErased
+from medhub.records.identity_search import index_identities
 from medhub.records.image_moves import MoveCheck
 from medhub.records.patient_blobs import delete_unreferenced_blobs
 from medhub.reports import erasure as reports_erasure
@@ -79,6 +80,7 @@ def job_handlers(app: AppContext) -> Mapping[str, Handler]:
         "destroy-unassigned": partial(destroy_unassigned, app),
         "follow-claim": partial(follow_claim, app),
         "destroy-claimed": partial(ingest_erasure.destroy_claimed, app),
+        "index-identities": partial(index_identities, app),
         "index-project": partial(index_project, app),
         "settle-study": partial(complete_study, app),
         "make-thumbnails": partial(make_thumbnails, app),

@@ -26,7 +26,8 @@ from medhub.ingest.quarantine import destroy_sealed
 from medhub.ingest.refusals import ArrivalRefused
 from medhub.ingest.reindexing import describe
 from medhub.ingest.study_completion import schedule_completion
-from medhub.records import patient_blobs, series_service, studies, vault
+from medhub.records import identity_search, patient_blobs, series_service, studies, vault
+from medhub.records.birth_dates import is_birth_date
 from medhub.records.models import Identity, Image, Patient, PatientBlob, Series, Study
 from medhub.science.arrivals.cleaned_image import CleanedImage
 from medhub.science.imaging.dicom.search_attributes import first_integer
@@ -333,7 +334,11 @@ def _add_identity(session: Session, app: AppContext, context: IngestContext, ide
     if not context.profile.keep_identity or not identity:
         return
     known = vault.read_identity(app.keys, session.get(Identity, context.patient_id)) or {}
-    added = {name: value for name, value in identity.items() if name not in known}
+    added = {
+        name: value
+        for name, value in identity.items()
+        if name not in known and (name != "birth_date" or is_birth_date(value))
+    }
     if added:
         patient = session.get_one(Patient, context.patient_id)
-        vault.write_identity(session, app.keys, patient, {**known, **added})
+        identity_search.store_identity(session, app.keys, patient, {**known, **added})

@@ -58,22 +58,6 @@ class Receipt(Base):
     image_id: Mapped[str] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"), index=True)
 
 
-class PatientIdentifierIndex(Base):
-    """A keyed hash of a patient's or a study's own identifier, by which files that name it find their patient.
-
-    ``traits`` are keyed hashes of what else files said of the person (name, birth_date, sex): a file that says
-    otherwise is not merged silently.
-    """
-
-    __tablename__ = "sources"
-
-    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True)
-    kind: Mapped[str] = mapped_column(String(8), primary_key=True)  # patient, study
-    key: Mapped[str] = mapped_column(String(64), primary_key=True)
-    patient_id: Mapped[str] = mapped_column(ForeignKey("patients.id", ondelete="CASCADE"), index=True)
-    traits: Mapped[dict[str, Any]]
-
-
 class IngestSettings(Base):
     """How a project takes in files that name their patient themselves, and by what it is searched."""
 

@@ -48,6 +48,10 @@ class Identity(Base):
     patient_id: Mapped[str] = mapped_column(ForeignKey("patients.id", ondelete="CASCADE"), primary_key=True)
     sealed_key: Mapped[bytes] = mapped_column(LargeBinary)
     sealed_identity: Mapped[bytes | None] = mapped_column(LargeBinary)
+    # Why a person confirmed that this is no duplicate of another patient.
+    sealed_duplicate_reason: Mapped[bytes | None] = mapped_column(LargeBinary)
+    # With which version of ``identity_search.INDEX_VERSION`` its terms and identifiers were written.
+    index_version: Mapped[int] = mapped_column(default=0)
 
 
 class IdentityTerm(Base):
@@ -59,6 +63,35 @@ class IdentityTerm(Base):
     patient_id: Mapped[str] = mapped_column(ForeignKey("patients.id", ondelete="CASCADE"), primary_key=True)
     term: Mapped[str] = mapped_column(String(64), primary_key=True)
     project_id: Mapped[str] = mapped_column(String(32))
+
+
+class PatientIdentifier(Base):
+    """A keyed hash of a number or a birth date of a patient, from the vault or from files that name their patient."""
+
+    __tablename__ = "patient_identifiers"
+
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(10), primary_key=True)  # number, birth_date
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    patient_id: Mapped[str] = mapped_column(ForeignKey("patients.id", ondelete="CASCADE"), primary_key=True, index=True)
+    issuer: Mapped[str] = mapped_column(String(64), primary_key=True, default="")  # a keyed hash, or empty
+    origin: Mapped[str] = mapped_column(String(8), primary_key=True)  # identity, file
+
+
+class PatientIdentifierIndex(Base):
+    """A keyed hash of a patient's or a study's own identifier, by which files that name it find their patient.
+
+    ``traits`` are keyed hashes of what else files said of the person (name, birth_date, sex): a file that says
+    otherwise is not merged silently.
+    """
+
+    __tablename__ = "sources"
+
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(8), primary_key=True)  # patient, study, said
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    patient_id: Mapped[str] = mapped_column(ForeignKey("patients.id", ondelete="CASCADE"), index=True)
+    traits: Mapped[dict[str, Any]]
 
 
 class FieldDefinition(Base):

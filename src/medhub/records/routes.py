@@ -93,7 +93,7 @@ def list_patients(
 
 @patients.post("", status_code=201, summary="Register a patient")
 def create_patient(call: Annotated[Call, allow("patient.create")], given: PatientCreate) -> PatientOut:
-    """Register a patient under a new code."""
+    """Register a patient under a new code; 409 if the person seems to be registered already."""
     project_id = call.actor.choose_project("patient.create", given.project_id)
     with call.writing() as session:
         identity = given.identity.given() if given.identity else {}
@@ -106,6 +106,7 @@ def create_patient(call: Annotated[Call, allow("patient.create")], given: Patien
             birth_year=given.birth_year,
             fields=given.fields,
             identity=identity,
+            duplicate=given.confirmed(),
         )
         return PatientOut.build(patient, PatientCounts(), identity or None, bool(identity))
 
@@ -136,6 +137,7 @@ def change_patient(
             birth_year=given.birth_year,
             fields=given.fields,
             identity=given.identity.given() if given.identity is not None else None,
+            duplicate=given.confirmed(),
             if_match=if_match,
         )
         return _patient_out(session, call, patient)

@@ -9,7 +9,9 @@ from pydantic import ConfigDict, Field
 
 from medhub.foundation import clock
 from medhub.foundation.http import Id, IdOrName, Moment, Schema, Text
+from medhub.records.birth_dates import age_on
 from medhub.records.field_values import Kind, Subject
+from medhub.records.identifier_index import ConfirmedDuplicate
 from medhub.records.models import Patient
 from medhub.records.series_service import SeriesFacts
 from medhub.records.service import PatientCounts
@@ -23,12 +25,32 @@ FieldValues = dict[
 IdentityLine = Annotated[Text, Field(max_length=300)]
 
 
+class _DuplicateConfirmation(Schema):
+    """What a request says of patients who look alike."""
+
+    confirm_duplicate: Annotated[
+        bool,
+        Field(
+            description="Save although a patient with this hospital number, or this name and birth date, is registered "
+            "(otherwise: 409, code `duplicate-patient`, with the patients in `duplicates`)."
+        ),
+    ] = False
+    duplicate_reason: Annotated[
+        Annotated[Text, Field(max_length=500)] | None,
+        Field(description="Why a second record is needed; required with `confirm_duplicate`."),
+    ] = None
+
+    def confirmed(self) -> ConfirmedDuplicate | None:
+        """The confirmation of a second record, if it was given."""
+        return ConfirmedDuplicate(self.duplicate_reason or "") if self.confirm_duplicate else None
+
+
 class IdentityIn(Schema):
     """The identity of a patient; it is stored only in the encrypted vault."""
 
     name: IdentityLine | None = None
     hospital_number: IdentityLine | None = None
-    birth_date: Annotated[Text, Field(max_length=10, pattern=r"^(\d{4}-\d{2}-\d{2})?$")] | None = None
+    birth_date: Annotated[Text, Field(max_length=10)] | None = None
     email: IdentityLine | None = None
     phone: IdentityLine | None = None
 
@@ -47,7 +69,7 @@ class IdentityOut(Schema):
     phone: str | None = None
 
 
-class PatientCreate(Schema):
+class PatientCreate(_DuplicateConfirmation):
     """A new patient."""
 
     model_config = ConfigDict(
@@ -70,7 +92,7 @@ class PatientCreate(Schema):
     identity: IdentityIn | None = None
 
 
-class PatientChange(Schema):
+class PatientChange(_DuplicateConfirmation):
     """Changes of a patient; omitted values stay."""
 
     sex: Sex | None = None
@@ -87,7 +109,7 @@ class PatientRow(Schema):
     code: str
     sex: Sex
     birth_year: int | None
-    age: Annotated[int | None, Field(description="In years, from the birth year.")]
+    age: Annotated[int | None, Field(description="In years, by the birth date if it is shown, else by the year.")]
     fields: dict[str, FieldValue]
     created_at: Moment
     images: int
@@ -110,7 +132,7 @@ def _row(patient: Patient, counts: PatientCounts, identity_available: bool) -> d
         "code": patient.code,
         "sex": patient.sex,
         "birth_year": year,
-        "age": clock.now().year - year if year is not None else None,
+        "age": age_on(None, year, clock.now().date()),
         "fields": patient.fields,
         "created_at": patient.created_at,
         "images": counts.images,
@@ -133,8 +155,10 @@ class PatientOut(PatientRow):
         cls, patient: Patient, counts: PatientCounts, identity: dict[str, str] | None, exists: bool
     ) -> PatientOut:
         """A patient with its counts and identity."""
+        row = _row(patient, counts, identity is not None)
+        row["age"] = age_on((identity or {}).get("birth_date"), patient.birth_year, clock.now().date())
         return cls(
-            **_row(patient, counts, identity is not None),
+            **row,
             identity=IdentityOut(**identity) if identity is not None else None,
             identity_hidden=exists and identity is None,
             etag=patient.etag,
@@ -261,6 +285,7 @@ class StudyOut(ContentsOut):
     fields: dict[str, FieldValue]
     created_at: Moment
     series: int
+    warnings: Annotated[list[str], Field(description="What should be checked, such as a study before the birth.")]
     etag: Annotated[str, Field(description="For `If-Match` of a change.")]
 
     @classmethod
@@ -277,6 +302,7 @@ class StudyOut(ContentsOut):
             pathway=study.pathway,
             fields=study.fields,
             created_at=study.created_at,
+            warnings=facts.warnings,
             etag=study.etag,
             **vars(facts.contents),
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -19,11 +19,11 @@ from medhub.foundation.database import serialize_writers
 from medhub.foundation.etags import check_etag
 from medhub.foundation.keys import Keys
 from medhub.foundation.sorting import sort_clause
-from medhub.records import counts, field_definitions, quick_search, vault
+from medhub.records import counts, field_definitions, identity_search, quick_search, vault
+from medhub.records.birth_dates import check_birth
 from medhub.records.field_values import Value, check_values
-from medhub.records.models import FieldDefinition, Identity, IdentityTerm, Image, Patient, Study
-
-OLDEST_BIRTH_YEAR = 1880
+from medhub.records.identifier_index import ConfirmedDuplicate, Duplicate, check_duplicates
+from medhub.records.models import FieldDefinition, Identity, Image, Patient, Study
 
 
 class PatientNotFound(NotFound):
@@ -58,12 +58,42 @@ def add_patient(
     birth_year: int | None = None,
     fields: Mapping[str, Value] | None = None,
     identity: Mapping[str, str] | None = None,
+    duplicate: ConfirmedDuplicate | None = None,
 ) -> Patient:
-    """Register a patient under a new code; the identity goes to the vault and nowhere else."""
+    """Register a patient under a new code; the identity goes to the vault and nowhere else.
+
+    Raises ``DuplicatePatient`` if the person seems to be registered already, unless ``duplicate`` confirms it.
+    """
     actor.require("patient.create", project_id, "project")
-    return create_patient(
+    duplicates = check_duplicates(session, keys, project_id, identity or {}, None, duplicate)
+    patient = create_patient(
         session, keys, project_id=project_id, sex=sex, birth_year=birth_year, fields=fields, identity=identity, by=actor
     )
+    _record_duplicates(session, keys, actor, patient, duplicates, duplicate)
+    return patient
+
+
+def _record_duplicates(
+    session: Session,
+    keys: Keys,
+    actor: Actor,
+    patient: Patient,
+    duplicates: Sequence[Duplicate],
+    confirmed: ConfirmedDuplicate | None,
+) -> None:
+    """Record that a person confirmed a patient who looks like others; the reason may name people: it is encrypted."""
+    if duplicates and confirmed is not None:
+        vault.write_duplicate_reason(session, keys, patient.id, confirmed.reason)
+        actor.record(
+            session,
+            "patient.confirm-duplicate",
+            "patient",
+            patient.id,
+            project_id=patient.project_id,
+            patient_id=patient.id,
+            like=[like.patient.id for like in duplicates],
+            agree=sorted({reason for like in duplicates for reason in like.reasons}),
+        )
 
 
 def create_patient(
@@ -78,7 +108,7 @@ def create_patient(
     by: Actor,
 ) -> Patient:
     """Create the rows of a new patient."""
-    _check_birth_year(birth_year)
+    birth_year = check_birth(birth_year, (identity or {}).get("birth_date"))
     checked = check_values(fields or {}, field_definitions.list_project_fields(session, project_id, "patient"))
     moment = clock.now()
     patient = Patient(
@@ -97,14 +127,9 @@ def create_patient(
     session.flush()
     if identity:
         by.require("identity.change", project_id)
-        vault.write_identity(session, keys, patient, identity)
+        identity_search.store_identity(session, keys, patient, identity)
     by.record(session, "patient.create", "patient", patient.id, project_id=project_id, patient_id=patient.id)
     return patient
-
-
-def _check_birth_year(year: int | None) -> None:
-    if year is not None and not OLDEST_BIRTH_YEAR <= year <= clock.now().year:
-        raise Invalid(f"The birth year must lie between {OLDEST_BIRTH_YEAR} and this year.", field="birth_year")
 
 
 def _unused_code(session: Session, project_id: str) -> str:
@@ -233,26 +258,8 @@ def _text_condition(
     conditions += [func.lower(text).contains(lowered, autoescape=True) for text in texts]
     for project_id in projects:
         if actor.may("identity.read", project_id):
-            conditions.append(Patient.id.in_(_select_by_identity(keys, project_id, query)))
+            conditions.append(Patient.id.in_(identity_search.select_by_identity(keys, project_id, query)))
     return or_(*conditions)
-
-
-def _select_by_identity(keys: Keys, project_id: str, query: str) -> Select[str]:
-    """Select patients whose identity has every word of a query, or all of them joined, such as H100234."""
-    words = vault.fold(query).split()
-    by_word = [
-        _select_by_terms(vault.terms(keys, project_id, word)) for word in words if len(word) >= vault.MIN_TERM_LENGTH
-    ]
-    conditions: list[ColumnElement[bool]] = [
-        IdentityTerm.patient_id.in_(_select_by_terms(vault.terms(keys, project_id, "".join(words))))
-    ]
-    if by_word:
-        conditions.append(and_(*(IdentityTerm.patient_id.in_(patients) for patients in by_word)))
-    return select(IdentityTerm.patient_id).where(IdentityTerm.project_id == project_id, or_(*conditions))
-
-
-def _select_by_terms(hashes: list[str]) -> Select[str]:
-    return select(IdentityTerm.patient_id).where(IdentityTerm.term.in_(hashes))
 
 
 def count_patient_contents(session: Session, patient_ids: list[str]) -> dict[str, PatientCounts]:
@@ -297,6 +304,7 @@ def change_patient(
     birth_year: int | None = None,
     fields: Mapping[str, Value] | None = None,
     identity: Mapping[str, str] | None = None,
+    duplicate: ConfirmedDuplicate | None = None,
     if_match: str | None = None,
 ) -> Patient:
     """Change a patient; omitted values stay."""
@@ -311,9 +319,9 @@ def change_patient(
     if sex is not None and sex != patient.sex:
         patient.sex = sex
         changed_fields.append("sex")
-    if birth_year is not None and birth_year != patient.birth_year:
-        _check_birth_year(birth_year)
-        patient.birth_year = birth_year
+    new_year = _resolve_birth_year(session, keys, patient, birth_year, identity)
+    if new_year != patient.birth_year:
+        patient.birth_year = new_year
         changed_fields.append("birth_year")
     if fields is not None:
         merged = {**patient.fields, **fields}
@@ -323,7 +331,9 @@ def change_patient(
         changed_fields += sorted(f"fields.{key}" for key in fields)
     if identity is not None:
         actor.require("identity.change", patient.project_id)
-        vault.write_identity(session, keys, patient, identity)
+        duplicates = _check_changed(session, keys, patient, identity, duplicate)
+        _record_duplicates(session, keys, actor, patient, duplicates, duplicate)
+        identity_search.store_identity(session, keys, patient, identity)
         changed_fields.append("identity")
     patient.changed_at = clock.now()
     actor.record(
@@ -336,6 +346,31 @@ def change_patient(
         changed=changed_fields,
     )
     return patient
+
+
+def _resolve_birth_year(
+    session: Session, keys: Keys, patient: Patient, birth_year: int | None, identity: Mapping[str, str] | None
+) -> int | None:
+    """The birth year after a change; a changed birth date replaces a year that is not given with it."""
+    known = vault.read_identity(keys, session.get(Identity, patient.id)) or {}
+    birth_date = (known if identity is None else identity).get("birth_date")
+    if birth_year is None:
+        if identity is None or not birth_date or birth_date == known.get("birth_date"):
+            return patient.birth_year
+        return check_birth(None, birth_date)
+    if birth_year == patient.birth_year and birth_date == known.get("birth_date"):
+        return birth_year
+    return check_birth(birth_year, birth_date)
+
+
+def _check_changed(
+    session: Session, keys: Keys, patient: Patient, identity: Mapping[str, str], duplicate: ConfirmedDuplicate | None
+) -> list[Duplicate]:
+    """Compare with other patients if number, name or birth date change."""
+    known = vault.read_identity(keys, session.get(Identity, patient.id)) or {}
+    if all(known.get(key) == identity.get(key) for key in ("hospital_number", "name", "birth_date")):
+        return []
+    return check_duplicates(session, keys, patient.project_id, identity, patient.id, duplicate)
 
 
 def delete_patient(session: Session, actor: Actor, patient_id: str) -> None:

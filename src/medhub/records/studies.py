@@ -18,6 +18,7 @@ from medhub.foundation.database import serialize_writers
 from medhub.foundation.etags import check_etag
 from medhub.foundation.sorting import sort_clause
 from medhub.records import counts, field_definitions, quick_search
+from medhub.records.birth_dates import warn_about_study_date
 from medhub.records.counts import EMPTY, ContentCounts
 from medhub.records.deletion import delete_series_metadata, release_blobs
 from medhub.records.field_values import Value, check_values
@@ -51,6 +52,13 @@ class StudyFacts:
     study: Study
     patient_code: str
     contents: ContentCounts = EMPTY
+    birth_year: int | None = None
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a person should check."""
+        warning = warn_about_study_date(self.study.study_date, self.birth_year)
+        return [warning] if warning is not None else []
 
 
 def new_study(
@@ -172,9 +180,16 @@ def _text_condition(projects: frozenset[str], definitions: Mapping[str, Any], qu
 
 def facts_of(session: Session, studies: Sequence[Study]) -> list[StudyFacts]:
     """Studies with the facts that their lists show."""
-    codes = patient_codes(session, [study.patient_id for study in studies])
+    patient_ids = {study.patient_id for study in studies}
+    rows = session.execute(
+        select(Patient.id, Patient.code, Patient.birth_year).where(pagination.in_ids(session, Patient.id, patient_ids))
+    )
+    patients = {patient_id: (code, birth_year) for patient_id, code, birth_year in rows}
     contents = counts.count_study_contents(session, [study.id for study in studies])
-    return [StudyFacts(study, codes[study.patient_id], contents.get(study.id, EMPTY)) for study in studies]
+    return [
+        StudyFacts(study, patients[study.patient_id][0], contents.get(study.id, EMPTY), patients[study.patient_id][1])
+        for study in studies
+    ]
 
 
 def patient_codes(session: Session, patient_ids: Sequence[str]) -> dict[str, str]:

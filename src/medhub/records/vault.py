@@ -13,14 +13,11 @@ import json
 import unicodedata
 from collections.abc import Mapping
 
-from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
 from medhub.errors import NotFound
 from medhub.foundation.keys import Keys, new_key, seal, unseal
-from medhub.records.models import Identity, IdentityTerm, Patient
-
-MIN_TERM_LENGTH = 2
+from medhub.records.models import Identity, Patient
 
 
 class VaultKeyDestroyed(NotFound):
@@ -37,13 +34,11 @@ def create_key(session: Session, keys: Keys, patient_id: str) -> Identity:
 
 
 def write_identity(session: Session, keys: Keys, patient: Patient, identity: Mapping[str, str]) -> None:
-    """Encrypt an identity and store keyed hashes of its words; an empty identity clears the stored one."""
+    """Encrypt an identity; an empty one clears the stored one. ``identity_search.store_identity`` also indexes it."""
     row = session.get_one(Identity, patient.id)
+    row.index_version = 0  # the caller writes its terms and identifiers
     text = json.dumps(dict(identity), ensure_ascii=False, sort_keys=True)
     row.sealed_identity = seal(_key(keys, row), text.encode(), f"identity {patient.id}") if identity else None
-    session.execute(delete(IdentityTerm).where(IdentityTerm.patient_id == patient.id))
-    for term in sorted({t for value in identity.values() for t in terms(keys, patient.project_id, value)}):
-        session.add(IdentityTerm(patient_id=patient.id, project_id=patient.project_id, term=term))
 
 
 def read_identity(keys: Keys, row: Identity | None) -> dict[str, str] | None:
@@ -52,6 +47,19 @@ def read_identity(keys: Keys, row: Identity | None) -> dict[str, str] | None:
         return None
     identity: dict[str, str] = json.loads(unseal(_key(keys, row), row.sealed_identity, f"identity {row.patient_id}"))
     return identity
+
+
+def write_duplicate_reason(session: Session, keys: Keys, patient_id: str, reason: str) -> None:
+    """Encrypt why a patient is no duplicate of another."""
+    row = _row(session, patient_id)
+    row.sealed_duplicate_reason = seal(_key(keys, row), reason.strip().encode(), f"duplicate reason {patient_id}")
+
+
+def read_duplicate_reason(keys: Keys, row: Identity | None) -> str | None:
+    """Decrypt why a patient is no duplicate of another, if a person said so."""
+    if row is None or row.sealed_duplicate_reason is None:
+        return None
+    return unseal(_key(keys, row), row.sealed_duplicate_reason, f"duplicate reason {row.patient_id}").decode()
 
 
 def seal_for(session: Session, keys: Keys, patient_id: str, data: bytes, bound_to: str) -> bytes:
@@ -64,19 +72,8 @@ def unseal_for(session: Session, keys: Keys, patient_id: str, sealed: bytes, bou
     return unseal(_key(keys, _row(session, patient_id)), sealed, bound_to)
 
 
-def terms(keys: Keys, project_id: str, text: str) -> list[str]:
-    """Keyed hashes of a text and of each of its words, ignoring case and accents."""
-    folded = fold(text)
-    words = {folded, folded.replace(" ", ""), *folded.split()}
-    return [
-        keys.fingerprint("vault-terms", f"{project_id} {word}".encode())
-        for word in words
-        if len(word) >= MIN_TERM_LENGTH
-    ]
-
-
 def fold(text: str) -> str:
-    """Normalize a text for comparison: no case, accents or punctuation."""
+    """Normalize a text for comparison: no case, accents or punctuation. Stored hashes of files depend on it."""
     # Normalized before and after casefolding, because of characters such as 𝐀 and ŉ.
     decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
     letters = (c if c.isalnum() or unicodedata.category(c) in {"Mc", "Mn"} else " " for c in decomposed)

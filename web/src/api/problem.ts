@@ -2,6 +2,8 @@
 // What the server says when it refuses (RFC 9457), as an error that carries words for the reader.
 
 export type FieldError = { field: string; message: string };
+/** A registered patient who may be the same person, and what agrees. */
+export type Duplicate = { id: string; code: string; reasons: string[] };
 
 export class Problem extends Error {
   readonly status: number;
@@ -12,6 +14,8 @@ export class Problem extends Error {
   readonly retryAfterSeconds: number | null;
   /** The present state of the object, where a write was based on an earlier one. */
   readonly current: unknown;
+  /** The registered patients who may be the same person. */
+  readonly duplicates: Duplicate[];
 
   constructor(facts: {
     status: number;
@@ -21,6 +25,7 @@ export class Problem extends Error {
     errors?: FieldError[];
     retryAfterSeconds?: number | null;
     current?: unknown;
+    duplicates?: Duplicate[];
   }) {
     super(facts.detail || facts.title);
     this.name = 'Problem';
@@ -31,6 +36,7 @@ export class Problem extends Error {
     this.errors = facts.errors ?? [];
     this.retryAfterSeconds = facts.retryAfterSeconds ?? null;
     this.current = facts.current ?? null;
+    this.duplicates = facts.duplicates ?? [];
   }
 
   /** Whether somebody changed the object after it was opened here. */
@@ -75,7 +81,23 @@ const FALLBACKS: Record<number, [string, string]> = {
   503: ['Medhub is not ready', 'The server is starting or one of its parts is down. Try again in a minute.'],
 };
 
-type Body = { current?: unknown; title?: unknown; detail?: unknown; code?: unknown; errors?: unknown };
+type Body = {
+  current?: unknown;
+  duplicates?: unknown;
+  title?: unknown;
+  detail?: unknown;
+  code?: unknown;
+  errors?: unknown;
+};
+
+function duplicatesOf(value: unknown): Duplicate[] {
+  if (!Array.isArray(value)) return [];
+  return value.flatMap((entry: unknown) => {
+    if (typeof entry !== 'object' || entry === null) return [];
+    const { id, code, reasons } = entry as Partial<Duplicate>;
+    return typeof id === 'string' && typeof code === 'string' ? [{ id, code, reasons: reasons ?? [] }] : [];
+  });
+}
 
 function fieldErrors(value: unknown): FieldError[] {
   if (!Array.isArray(value)) return [];
@@ -100,6 +122,7 @@ export function problemOf(status: number, body: unknown, retryAfter: string | nu
     code: typeof facts.code === 'string' ? facts.code : '',
     errors: fieldErrors(facts.errors),
     current: facts.current,
+    duplicates: duplicatesOf(facts.duplicates),
     retryAfterSeconds: Number.isFinite(seconds) ? seconds : null,
   });
 }

@@ -1326,7 +1326,7 @@ export interface paths {
         put?: never;
         /**
          * Register a patient
-         * @description Register a patient under a new code.
+         * @description Register a patient under a new code; 409 if the person seems to be registered already.
          */
         post: operations["patients-create_patient"];
         delete?: never;
@@ -4508,6 +4508,17 @@ export interface components {
         PatientChange: {
             /** Birth Year */
             birth_year?: number | null;
+            /**
+             * Confirm Duplicate
+             * @description Save although a patient with this hospital number, or this name and birth date, is registered (otherwise: 409, code `duplicate-patient`, with the patients in `duplicates`).
+             * @default false
+             */
+            confirm_duplicate: boolean;
+            /**
+             * Duplicate Reason
+             * @description Why a second record is needed; required with `confirm_duplicate`.
+             */
+            duplicate_reason?: string | null;
             /** Fields */
             fields?: {
                 [key: string]: string | number | boolean | null;
@@ -4550,6 +4561,17 @@ export interface components {
         PatientCreate: {
             /** Birth Year */
             birth_year?: number | null;
+            /**
+             * Confirm Duplicate
+             * @description Save although a patient with this hospital number, or this name and birth date, is registered (otherwise: 409, code `duplicate-patient`, with the patients in `duplicates`).
+             * @default false
+             */
+            confirm_duplicate: boolean;
+            /**
+             * Duplicate Reason
+             * @description Why a second record is needed; required with `confirm_duplicate`.
+             */
+            duplicate_reason?: string | null;
             /** Fields */
             fields?: {
                 [key: string]: string | number | boolean | null;
@@ -4588,7 +4610,7 @@ export interface components {
         PatientOut: {
             /**
              * Age
-             * @description In years, from the birth year.
+             * @description In years, by the birth date if it is shown, else by the year.
              */
             age: number | null;
             /** Birth Year */
@@ -4645,7 +4667,7 @@ export interface components {
         PatientRow: {
             /**
              * Age
-             * @description In years, from the birth year.
+             * @description In years, by the birth date if it is shown, else by the year.
              */
             age: number | null;
             /** Birth Year */
@@ -5876,6 +5898,11 @@ export interface components {
             size_bytes: number;
             /** Study Uid */
             study_uid: string;
+            /**
+             * Warnings
+             * @description What should be checked, such as a study before the birth.
+             */
+            warnings: string[];
         };
         /**
          * Token

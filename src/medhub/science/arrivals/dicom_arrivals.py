@@ -211,6 +211,7 @@ def _read_identity(received: Dataset) -> dict[str, str]:
         except Exception:  # noqa: S112  # a value that cannot be read is left out
             continue
         if name == "birth_date":
+            value = value.replace(".", "") if re.fullmatch(r"\d{4}\.\d{2}\.\d{2}", value) else value  # PS3.5, 6.2
             value = f"{value[:4]}-{value[4:6]}-{value[6:]}" if len(value) == 8 and value.isdigit() else ""
         if value:
             identity[name] = " ".join(value.replace("^", " ").split())[:300]

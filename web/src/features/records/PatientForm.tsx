@@ -9,7 +9,8 @@ import { Notice } from '@/components/Notice';
 import { Panel } from '@/components/Page';
 import { StoredNow } from '@/components/StoredNow';
 import { SEX_OPTIONS } from '@/lib/format';
-import { validatePatient, type PatientDraft } from './patientDraft';
+import { DuplicateNotice } from './DuplicateNotice';
+import { ageOn, birthYearOf, validatePatient, type PatientDraft } from './patientDraft';
 import classes from './records.module.css';
 
 const IDENTITY: { key: keyof Identity; label: string; type?: string; autoComplete?: string }[] = [
@@ -49,9 +50,22 @@ export function PatientForm({
   const setField = (key: string, value: FieldValue) =>
     setDraft((old) => ({ ...old, fields: { ...old.fields, [key]: value } }));
 
+  const age = ageOn(new Date(), draft.identity.birth_date, draft.birth_year);
+
+  const setIdentity = (key: keyof Identity, value: string) =>
+    setDraft((old) => ({
+      ...old,
+      identity: { ...old.identity, [key]: value },
+      // The birth date decides the birth year.
+      birth_year: key === 'birth_date' ? (birthYearOf(value) ?? old.birth_year) : old.birth_year,
+    }));
+
   const submit = async (event: SubmitEvent<HTMLFormElement>) => {
     event.preventDefault();
-    const form = event.currentTarget;
+    await send(event.currentTarget, null);
+  };
+
+  const send = async (form: HTMLFormElement | null, duplicateReason: string | null) => {
     const problems = validatePatient(draft, fields, new Date().getFullYear());
     setErrors(problems);
     setProblem(null);
@@ -66,6 +80,8 @@ export function PatientForm({
           ...(withIdentity
             ? { identity: Object.fromEntries(Object.entries(draft.identity).filter(([, value]) => value)) }
             : {}),
+          confirm_duplicate: duplicateReason !== null,
+          duplicate_reason: duplicateReason,
         });
       } catch (error) {
         const refused = asProblem(error);
@@ -77,7 +93,7 @@ export function PatientForm({
         setBusy(false);
       }
     }
-    requestAnimationFrame(() => form.querySelector<HTMLElement>('[aria-invalid="true"]')?.focus());
+    requestAnimationFrame(() => form?.querySelector<HTMLElement>('[aria-invalid="true"]')?.focus());
   };
 
   return (
@@ -98,7 +114,7 @@ export function PatientForm({
           </div>
           <NumberInput
             label="Birth year"
-            description="Four digits. Leave empty if unknown."
+            description={age !== null && age >= 0 ? `Age ${age}` : 'Four digits. Leave empty if unknown.'}
             value={draft.birth_year ?? ''}
             onChange={(value) => setDraft({ ...draft, birth_year: value === '' ? null : Number(value) })}
             error={errors.birth_year}
@@ -134,15 +150,17 @@ export function PatientForm({
                 value={draft.identity[key] ?? ''}
                 error={errors[`identity.${key}`]}
                 onChange={(event) => {
-                  const value = event.currentTarget.value;
-                  setDraft((old) => ({ ...old, identity: { ...old.identity, [key]: value } }));
+                  setIdentity(key, event.currentTarget.value);
                 }}
               />
             ))}
           </div>
         </Panel>
       )}
-      {problem && (
+      {problem && problem.duplicates.length > 0 && (
+        <DuplicateNotice problem={problem} busy={busy} onConfirm={(reason) => void send(null, reason)} />
+      )}
+      {problem && problem.duplicates.length === 0 && (
         <Notice tone="red" title={problem.title}>
           <div>{problem.detail}</div>
           <StoredNow problem={problem} members={['sex', 'birth_year', 'fields', 'identity']} />
