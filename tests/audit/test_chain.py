@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from medhub.audit.chain import GENESIS, check_chain, entry_hash, hashed_content
 from medhub.audit.models import AuditEntry
+from medhub.audit.sealed_head import ChainHead
 
 NOON = datetime(2026, 11, 21, 12, 0, 0, 5, tzinfo=UTC)
 
@@ -109,10 +110,9 @@ def test_entries_that_change_places_are_found(count: int, random: Any) -> None:
     assert check_chain(swapped).broken_at == first + 1
 
 
-def test_the_end_may_be_cut_off_unseen_unless_its_hash_was_noted() -> None:
-    """A limit of every chain: what is missing at its end leaves no gap. The last hash, kept elsewhere, shows it."""
+def test_an_end_that_was_cut_off_is_missed_if_its_head_was_noted() -> None:
     entries = chain(5)
-    noted = check_chain(entries).last_hash
-    cut = check_chain(entries[:-1])
-    assert cut.broken_at is None
-    assert (cut.entries, cut.last_hash == noted) == (4, False)
+    head = ChainHead(5, entries[-1].hash)
+    assert check_chain(entries, head=head).broken_at is None
+    assert check_chain(entries[:-1], head=head).reason == "Entry 5 is missing at the end."
+    assert check_chain(entries, head=ChainHead(5, "0" * 64)).broken_at == 5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -15,11 +16,11 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import DataError
 from structlog.testing import capture_logs
 
-from medhub.audit import service
-from medhub.audit.chain import ChainCheck, entry_hash
+from medhub.audit import checkpoints, service
+from medhub.audit.chain import GENESIS, ChainCheck, entry_hash
 from medhub.audit.models import AuditEntry
 from medhub.audit.service import AuditAct, EntryFilter, record, verify_chain
-from medhub.errors import Unavailable
+from medhub.errors import Invalid, Unavailable
 from medhub.foundation import clock
 from medhub.foundation.app_context import AppContext
 from tests.factories.threads import together
@@ -224,31 +225,119 @@ def test_rows_that_changed_places_are_named(app: AppContext, written: list[Audit
     assert walk(app).broken_at == 2
 
 
-def test_the_last_rows_can_be_cut_off_unseen_unless_the_last_hash_was_noted(
-    app: AppContext, written: list[AuditEntry]
-) -> None:
-    """A limit that is stated: note the hash that the check prints outside of the machine, and compare it."""
-    noted = walk(app).last_hash
-    alter(app, delete(AuditEntry).where(AuditEntry.seq >= 5))
-    result = walk(app)
-    assert (result.broken_at, result.entries) == (None, 4)
-    assert result.last_hash != noted
+@pytest.mark.parametrize("first", [1, 4, 6])
+def test_rows_that_were_cut_off_at_the_end_are_missed(app: AppContext, written: list[AuditEntry], first: int) -> None:
+    alter(app, delete(AuditEntry).where(AuditEntry.seq >= first))
+    missing = "Entry 6 is" if first == 6 else f"Entries {first} to 6 are"
+    assert (walk(app).broken_at, walk(app).reason) == (first, f"{missing} missing at the end.")
 
 
-def test_a_chain_written_anew_from_a_changed_entry_on_shows_only_against_a_noted_hash(
+@pytest.mark.parametrize("by", [write, read])
+def test_rows_that_were_cut_off_stay_missed_after_others_took_their_place(
+    app: AppContext, written: list[AuditEntry], by: Callable[..., None]
+) -> None:
+    alter(app, delete(AuditEntry).where(AuditEntry.seq >= 4))
+    for number in range(5):
+        by(app, f"later {number}")
+    assert [entry.action for entry in entries(app)[3:5]] == ["audit.gap", "later 0"]
+    assert (walk(app).broken_at, walk(app).entries) == (4, 9)
+    assert walk(app).reason == "Entries 4 to 6 are missing: they existed before entry 4 took their place."
+    with app.database.writing() as session:
+        checkpoints.accept_gaps(session, "Restored the backup of Monday.")
+    assert walk(app).broken_at is None
+
+
+def test_a_last_row_that_was_replaced_is_noted_when_the_next_is_written(
     app: AppContext, written: list[AuditEntry]
 ) -> None:
-    """A limit that is stated: whoever writes the database can write the chain anew; its last hash then differs."""
-    noted = walk(app).last_hash
-    previous = written[1].hash
-    for entry in written[2:]:
+    alter(app, update(AuditEntry).where(AuditEntry.seq == 6).values(hash="0" * 64))
+    write(app, "later")
+    assert entries(app)[6].action == "audit.gap"
+    assert walk(app).broken_at == 6
+
+
+@pytest.mark.parametrize("first", [1, 3])
+@pytest.mark.parametrize("key", [None, b"x" * 32])
+def test_a_chain_written_anew_without_the_key_is_named(
+    app: AppContext, written: list[AuditEntry], first: int, key: bytes | None
+) -> None:
+    """Whoever writes the database can compute the chain of an earlier version, or with another key, but not this."""
+    previous = written[first - 2].hash if first > 1 else GENESIS
+    for entry in written[first - 1 :]:
         entry.actor = "somebody else"
-        digest = entry_hash(entry, previous)
+        entry.previous_hash, digest = previous, entry_hash(entry, previous, key)
         change = {"actor": "somebody else", "previous_hash": previous, "hash": digest}
         alter(app, update(AuditEntry).where(AuditEntry.seq == entry.seq).values(**change))
         previous = digest
-    assert walk(app).broken_at is None
-    assert walk(app).last_hash != noted
+    assert walk(app).broken_at == first
+    service.protect_chain(app.database)  # a start of the server does not take it for a chain of an earlier version
+    assert walk(app).broken_at == first
+    write(app, "later")
+    assert walk(app).broken_at is not None
+
+
+def write_old_chain(app: AppContext, count: int) -> None:
+    """Write entries as versions without a key did."""
+    previous = GENESIS
+    for seq in range(1, count + 1):
+        entry = AuditEntry(
+            seq=seq, at=clock.now(), actor="a", action="act", object_type="thing", origin="x", outcome="done", detail={}
+        )
+        entry.previous_hash, entry.hash = previous, entry_hash(entry, previous)
+        previous = entry.hash
+        values = {column.key: getattr(entry, column.key) for column in AuditEntry.__table__.columns}
+        alter(app, insert(AuditEntry).values(**values))
+
+
+@pytest.mark.parametrize("starts", [True, False])
+def test_a_chain_of_an_earlier_version_goes_on_with_the_key(app: AppContext, starts: bool) -> None:
+    write_old_chain(app, 3)
+    assert walk(app).broken_at == 1
+    if starts:
+        service.protect_chain(app.database)
+        service.protect_chain(app.database)
+    write(app, "later")
+    assert [entry.action for entry in entries(app)] == ["act", "act", "act", "audit.key", "later"]
+    assert (walk(app).broken_at, walk(app).keyed_from) == (None, 4)
+    alter(app, update(AuditEntry).where(AuditEntry.seq == 2).values(actor="b"))
+    assert walk(app).broken_at == 2
+
+
+def test_old_entries_without_the_turning_point_are_named(app: AppContext) -> None:
+    write_old_chain(app, 3)
+    service.protect_chain(app.database)
+    write(app, "later")
+    alter(app, delete(AuditEntry).where(AuditEntry.seq >= 4))
+    service.protect_chain(app.database)
+    assert walk(app).broken_at == 1
+    write(app, "later")
+    assert walk(app).broken_at == 4
+
+
+def test_a_damaged_file_of_the_head_is_reported_and_not_replaced(app: AppContext, written: list[AuditEntry]) -> None:
+    path = app.settings.data / "audit" / "head"
+    for content in (b"", b"x", path.read_bytes().replace(b"6 ", b"5 ", 1)):
+        path.write_bytes(content)
+        assert "head was altered" in str(walk(app).reason)
+    write(app, "later")
+    assert "head was altered" in str(walk(app).reason)
+
+
+def test_a_checkpoint_is_missed_where_its_entry_is_gone_or_another(app: AppContext, written: list[AuditEntry]) -> None:
+    with app.database.reading() as session:
+        text = checkpoints.make_checkpoint(session, app.keys)
+        checkpoint = checkpoints.read_checkpoint(text, app.keys)
+        assert checkpoints.contradiction(session, checkpoint) is None
+    for altered in (text.replace('"seq": 6', '"seq": 5'), text.replace("signature", "seal"), "{}", "[]", "x"):
+        with pytest.raises(Invalid):
+            checkpoints.read_checkpoint(altered, app.keys)
+    (app.settings.data / "audit" / "head").unlink()  # by somebody who can write the data folder too
+    alter(app, delete(AuditEntry).where(AuditEntry.seq >= 5))
+    with app.database.reading() as session:
+        assert checkpoints.contradiction(session, checkpoint) is not None
+    write(app, "one", "two", "three")
+    with app.database.reading() as session:
+        assert "is not the one" in str(checkpoints.contradiction(session, checkpoint))
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

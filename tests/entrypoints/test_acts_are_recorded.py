@@ -186,6 +186,7 @@ ACTS: dict[str, tuple[str, ...]] = {
     "GET /api/pathways/{name}/agreement": (),
     "GET /api/pathways/{name}/drift": (),
     "GET /api/audit": (),
+    "GET /api/audit/verification": (),
     "GET /api/audit/actions": (),
     "GET /api/health": (),
     "GET /api/ready": (),

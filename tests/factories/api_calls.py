@@ -801,6 +801,7 @@ CALLS: dict[str, Maker] = {
     "POST /api/exports/{id}/findings/{finding_id}/clear": lambda w, fresh, _: _decide(w, fresh, "clear"),
     "POST /api/exports/{id}/findings/{finding_id}/exclude": lambda w, fresh, _: _decide(w, fresh, "exclude"),
     "GET /api/audit": _at("/api/audit?project_id={project}"),
+    "GET /api/audit/verification": _at("/api/audit/verification"),
     "GET /api/audit/actions": _at("/api/audit/actions"),
     "GET /dicom-web/studies": _at("/dicom-web/studies?StudyInstanceUID={w.uids[0]}"),
     "GET /dicom-web/series": _at("/dicom-web/series?StudyInstanceUID={w.uids[0]}"),

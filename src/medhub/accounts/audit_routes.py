@@ -70,6 +70,25 @@ def list_entries(
         return paging.of([AuditEntryOut.model_validate(entry) for entry in entries], total)
 
 
+class ChainCheckOut(Schema):
+    """The result of a check of the hash chain: the first invalid entry, and what is wrong with it."""
+
+    entries: int
+    intact: bool
+    broken_at: int | None
+    reason: str | None
+    last_hash: str
+    keyed_from: int | None
+
+
+@audit_routes.get("/verification", summary="Verify the audit log")
+def verify_chain(call: Annotated[Call, allow("audit.read")]) -> ChainCheckOut:
+    """Check the hash chain of the installation, and its end against the head that was noted outside of the database."""
+    with call.reading() as session:
+        check = audit.verify_chain(session)
+    return ChainCheckOut.model_validate({**vars(check), "intact": check.broken_at is None})
+
+
 @audit_routes.get("/actions", summary="Kinds of acts")
 def list_actions(call: Annotated[Call, allow("audit.read")]) -> list[str]:
     """All kinds of acts that were ever recorded."""

@@ -19,11 +19,12 @@ from sqlalchemy import String, func, insert, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from medhub.audit.chain import GENESIS, ChainCheck, check_chain, entry_hash
+from medhub.audit.chain import GAP, GENESIS, TURNING_POINT, ChainCheck, check_chain, content_hash, entry_hash
 from medhub.audit.models import AuditEntry
+from medhub.audit.sealed_head import ChainHead, ChainSeal, HeadDamaged
 from medhub.errors import Invalid, Unavailable
 from medhub.foundation import clock, pagination
-from medhub.foundation.database import Database, after_reading, before_commit, is_storable
+from medhub.foundation.database import Database, after_commit, after_reading, before_commit, is_storable
 from medhub.foundation.logging import get_logger
 
 log = get_logger()
@@ -32,6 +33,7 @@ log = get_logger()
 _CHAIN_LOCK = 0x6D656468
 _LAST = "SELECT seq, hash FROM audit_entries ORDER BY seq DESC LIMIT 1"
 _WAIT_S = 30.0
+_INSERT = insert(AuditEntry)
 _COLUMN_LENGTHS = {
     column.name: column.type.length
     for column in AuditEntry.__table__.columns
@@ -100,16 +102,54 @@ def _texts(value: object) -> Iterator[str]:
 
 def append(session: Session, acts: Sequence[AuditAct]) -> None:
     """Append acts to the chain, in the session's transaction."""
+    seal: ChainSeal = session.info["audit_seal"]
     seq, previous = _last_entry(session)
     moment = clock.now()
-    rows = []
-    for act in acts:
+    moment_text = clock.iso(moment)
+    rows: list[dict[str, Any]] = []
+    facts = [*_acts_about_chain(session, seal, seq, previous)]
+    for act in (*facts, *acts):
         seq += 1
-        entry = AuditEntry(seq=seq, at=moment, **vars(act))
-        digest = entry_hash(entry, previous)
+        digest = content_hash({**vars(act), "seq": seq, "at": moment_text}, previous, seal.key)
         rows.append({"seq": seq, "at": moment, **vars(act), "previous_hash": previous, "hash": digest})
         previous = digest
-    session.connection().execute(insert(AuditEntry), rows)
+    if not rows:
+        return
+    session.connection().execute(_INSERT, rows)
+    has_gap = any(act.action == GAP for act in facts)
+
+    def note_head() -> None:
+        seal.is_keyed = True
+        seal.write_head(ChainHead(seq, previous), replace=has_gap)
+
+    after_commit(session, note_head)
+
+
+def _acts_about_chain(session: Session, seal: ChainSeal, seq: int, last_hash: str) -> Iterator[AuditAct]:
+    """What the log must say of itself before the next act: its turning point, or entries that are missing."""
+    try:
+        head = seal.read_head()
+    except HeadDamaged:
+        head = None
+    if head is not None:
+        if head.seq > seq or (head.seq == seq and head.hash != last_hash):
+            yield AuditAct(GAP, "audit", detail={"first": seq + 1, "last": head.seq, "hash": head.hash})
+        return
+    if seq and not seal.is_keyed:
+        last = session.get_one(AuditEntry, seq)
+        if last.hash == entry_hash(last, last.previous_hash):
+            yield AuditAct(TURNING_POINT, "audit", detail={"entries_before": seq, "hash": last_hash})
+
+
+def protect_chain(database: Database) -> None:
+    """Have a chain of an earlier version go on with the key; its old entries stay verifiable."""
+    with database.reading() as session:
+        seal: ChainSeal = session.info["audit_seal"]
+        last = session.scalars(select(AuditEntry).order_by(AuditEntry.seq.desc()).limit(1)).one_or_none()
+        needs_turning_point = last is not None and last.hash == entry_hash(last, last.previous_hash)
+    if needs_turning_point and not seal.path.exists():
+        with database.writing() as session:
+            append(session, [])
 
 
 def _last_entry(session: Session) -> tuple[int, str]:
@@ -190,10 +230,21 @@ class _Recording:
 
 
 def verify_chain(session: Session) -> ChainCheck:
-    """Check the entire chain, oldest entry first."""
+    """Check the entire chain, oldest entry first, and its end against the head outside of the database."""
+    seal: ChainSeal = session.info["audit_seal"]
+    damaged = "The file of the chain's head was altered. Restore it, or delete it after checking a checkpoint."
+    try:
+        head = seal.read_head()
+    except HeadDamaged:
+        head = None
+    else:
+        damaged = ""
     statement = select(AuditEntry).order_by(AuditEntry.seq).execution_options(yield_per=2000)
     with closing(session.scalars(statement)) as entries:
-        return check_chain(entries)
+        check = check_chain(entries, seal.key, head)
+    if check.broken_at is None and damaged:
+        return ChainCheck(check.entries, check.last_hash, check.entries, damaged, check.keyed_from)
+    return check
 
 
 @dataclass(frozen=True)

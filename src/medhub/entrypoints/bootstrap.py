@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from medhub.audit.service import Recorder
+from medhub.audit.sealed_head import ChainSeal
+from medhub.audit.service import Recorder, protect_chain
 from medhub.entrypoints.flow import ERASURE_REPORTERS, FLOW, MOVE_CHECKS
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.blobs import BlobStore
@@ -26,6 +27,7 @@ def build(settings: Settings, *, migrate: bool = True) -> AppContext:
     database = open_database(settings)
     if migrate:
         upgrade(database)
+        protect_chain(database)
     app = AppContext(
         settings=settings,
         database=database,
@@ -57,5 +59,7 @@ def open_database(settings: Settings) -> Database:
     """Open the database; its sessions carry the flow, the erasure reporters, the move checks and the audit recorder."""
     info: dict[str, object] = {"flow": FLOW, "erasure_reporters": ERASURE_REPORTERS, "move_checks": MOVE_CHECKS}
     database = Database(settings.sqlalchemy_url, info=info)
+    head = settings.data / "audit" / "head"
+    database.set_session_info("audit_seal", ChainSeal(lambda: load_keys(settings).derive("audit-chain"), head))
     database.set_session_info("recorder", Recorder(lambda: database))
     return database

@@ -26,6 +26,7 @@ from medhub.accounts import service as accounts
 from medhub.accounts.actor import COMMAND_LINE
 from medhub.accounts.permissions import Role
 from medhub.entrypoints import (
+    cli_audit,
     cli_classifiers,
     cli_deid,
     cli_dimse,
@@ -58,13 +59,12 @@ cli = typer.Typer(
 project_app = typer.Typer(help="Projects: the units of access control.", no_args_is_help=True)
 user_app = typer.Typer(help="People and their roles.", no_args_is_help=True)
 patient_app = typer.Typer(help="Patients.", no_args_is_help=True)
-audit_app = typer.Typer(help="The audit log.", no_args_is_help=True)
 report_app = typer.Typer(help="Issued reports.", no_args_is_help=True)
 for name, sub_command in (
     ("project", project_app),
     ("user", user_app),
     ("patient", patient_app),
-    ("audit", audit_app),
+    ("audit", cli_audit.audit_app),
     ("report", report_app),
     ("deid", cli_deid.deid_app),
     ("dicom", cli_dimse.dicom_app),
@@ -236,30 +236,6 @@ def index_patients(
         patient_id = reindex_batch(app, everything_after="" if everything else None)
         while patient_id is not None:
             patient_id = reindex_batch(app, everything_after=patient_id if everything else None)
-
-
-@audit_app.command("verify")
-def verify_audit(data: Data = None, as_json: AsJSON = False) -> None:
-    """Verify the hash chain of the audit log and print the first invalid entry; exit code 1 if there is one."""
-    from medhub.audit.service import verify_chain
-
-    with open_app(data) as app, app.database.reading() as session:
-        result = verify_chain(session)
-    value = {
-        "entries": result.entries,
-        "intact": result.broken_at is None,
-        "broken_at": result.broken_at,
-        "reason": result.reason,
-        "last_hash": result.last_hash,
-    }
-    text = (
-        f"The chain is intact: {result.entries} entries, the last hash is {result.last_hash}."
-        if result.broken_at is None
-        else f"The chain is broken at entry {result.broken_at}: {result.reason}"
-    )
-    print_result(value, as_json, text)
-    if result.broken_at is not None:
-        raise typer.Exit(1)
 
 
 @report_app.command("verify")

@@ -303,5 +303,6 @@ export const exports = {
 
 export const audit = {
   entries: (query: Query, signal?: Signal) => unwrap(server.GET('/api/audit', search(query, signal))),
+  verification: () => unwrap(server.GET('/api/audit/verification')),
   actions: (signal?: Signal) => unwrap(server.GET('/api/audit/actions', { signal })),
 };
