@@ -18,6 +18,7 @@ from medhub.accounts.permissions import Role
 from medhub.audit.models import AuditEntry
 from medhub.errors import Conflict, Invalid, NotAllowed, NotFound
 from medhub.foundation import clock, ids
+from medhub.foundation.database import serialize_writers
 from medhub.foundation.sorting import sort_clause
 
 
@@ -44,6 +45,7 @@ def add_project(session: Session, name: str, description: str = "", actor: Actor
     name = name.strip()
     if not name:
         raise Invalid("A project needs a name.", field="name")
+    serialize_writers(session, "project names")
     if session.scalar(select(Project.id).where(Project.name == name)) is not None:
         raise ProjectNameTaken(f"There is already a project named “{name}”. Choose another name.", field="name")
     project = Project(id=ids.new_id(), name=name, description=description, created_at=clock.now())
@@ -92,6 +94,7 @@ def change_project(
     """Change the name or the description of a project."""
     project = get_project(session, actor, project_id, "project.change")
     if name is not None and name.strip() != project.name:
+        serialize_writers(session, "project names")
         if session.scalar(select(Project.id).where(Project.name == name.strip())) is not None:
             raise ProjectNameTaken(f"There is already a project named “{name}”. Choose another name.", field="name")
         project.name = name.strip()
@@ -128,11 +131,11 @@ def add_user(
     email = normalize_email(email)
     if actor is not None:
         actor.require("user.create", project_id, "project")
+    password_hash = hash_password(password)  # before others wait for this
+    serialize_writers(session, "e-mail addresses")
     if session.scalar(select(User.id).where(User.email == email)) is not None:
         raise EmailTaken("There is already an account with this e-mail address.", field="email")
-    user = User(
-        id=ids.new_id(), email=email, name=name.strip(), password_hash=hash_password(password), created_at=clock.now()
-    )
+    user = User(id=ids.new_id(), email=email, name=name.strip(), password_hash=password_hash, created_at=clock.now())
     session.add(user)
     session.flush()
     session.add(Membership(user_id=user.id, project_id=project_id, role=Role(role)))
@@ -260,6 +263,7 @@ def change_user(
         user.name = name.strip()
         changed.append("name")
     if email is not None and normalize_email(email) != user.email:
+        serialize_writers(session, "e-mail addresses")
         if session.scalar(select(User.id).where(User.email == normalize_email(email))) is not None:
             raise EmailTaken("There is already an account with this e-mail address.", field="email")
         user.email = normalize_email(email)
@@ -339,10 +343,11 @@ def _shared_project(actor: Actor, user: User) -> str | None:
 
 
 def _require_other_administrator(session: Session, user: User, project_id: str | None = None) -> None:
-    """Require that a project has another active administrator."""
-    for membership in user.memberships:
+    """Require that a project has another active administrator; changes of its administrators wait for each other."""
+    for membership in sorted(user.memberships, key=lambda membership: membership.project_id):
         if membership.role != Role.ADMINISTRATOR or (project_id is not None and membership.project_id != project_id):
             continue
+        serialize_writers(session, f"administrators of {membership.project_id}")
         others = session.scalar(
             select(func.count())
             .select_from(Membership)

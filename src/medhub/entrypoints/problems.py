@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy.exc import DataError, OperationalError
+from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
@@ -26,6 +26,7 @@ from medhub.errors import (
     TooManyRequests,
     Unavailable,
 )
+from medhub.foundation.database import is_violated_by_others
 from medhub.foundation.ids import new_id
 from medhub.foundation.logging import get_logger
 from medhub.foundation.work_pools import WorkAbandoned
@@ -175,6 +176,20 @@ def _handle_data_error(request: Request, error: Exception) -> JSONResponse:
     return problem(422, Invalid.title, "A value is too long, too large, or cannot be stored.", Invalid.code)
 
 
+def _handle_integrity_error(request: Request, error: Exception) -> JSONResponse:
+    """Two requests at the same time that exclude each other: the one that came second is refused."""
+    if not is_violated_by_others(error):
+        return _handle_unexpected_error(request, error)
+    log.warning("http.conflict", path=_route_path(request))
+    return problem(
+        409,
+        Conflict.title,
+        "Another request has created or removed the same object at the same moment. Nothing was changed; reload and "
+        "try again.",
+        Conflict.code,
+    )
+
+
 def _handle_disconnect(_request: Request, _error: Exception) -> JSONResponse:
     """A response that nobody receives: the client has disconnected."""
     return problem(400, "Interrupted", "The connection ended before the request was done.", "interrupted")
@@ -209,6 +224,7 @@ def install(web_app: FastAPI) -> None:
     web_app.add_exception_handler(HTTPException, _handle_http_error)
     web_app.add_exception_handler(OperationalError, _handle_database_error)
     web_app.add_exception_handler(DataError, _handle_data_error)
+    web_app.add_exception_handler(IntegrityError, _handle_integrity_error)
     web_app.add_exception_handler(ClientDisconnect, _handle_disconnect)
     web_app.add_exception_handler(WorkAbandoned, _handle_disconnect)
     web_app.add_exception_handler(Exception, _handle_unexpected_error)

@@ -182,6 +182,16 @@ def is_storable(text: str) -> bool:
     return "\x00" not in text
 
 
+def is_violated_by_others(error: Exception) -> bool:
+    """Whether a key that other rows have, or no longer have, refuses a row: the result of simultaneous requests."""
+    original = getattr(error, "orig", None)
+    code = getattr(original, "sqlstate", None) or getattr(original, "sqlite_errorname", None)
+    return code in {
+        *("23503", "23505"),
+        *("SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_FOREIGNKEY"),
+    }
+
+
 def serialize_writers(session: Session, key: str) -> None:
     """Hold a lock until the end of the transaction; writing transactions with the same key run one after the other.
 

@@ -92,6 +92,7 @@ def define_field(
     """Define a field for the patients or studies of a project."""
     actor.require("field.define", project_id, "project")
     check_definition(key, kind, choices)
+    serialize_writers(session, f"fields {project_id}")
     same_key = select(FieldDefinition.id).where(
         FieldDefinition.project_id == project_id, FieldDefinition.subject == subject, FieldDefinition.key == key
     )
