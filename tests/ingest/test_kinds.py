@@ -33,13 +33,22 @@ def patient_id(app: AppContext, people: People) -> str:
     return make_patient(app, people)
 
 
+def _of_the_pathway(data: bytes) -> bytes:
+    """The object with a modality that the pathway accepts."""
+    dataset = dcmread(BytesIO(data))
+    dataset.Modality = "GM"
+    buffer = BytesIO()
+    dataset.save_as(buffer)
+    return buffer.getvalue()
+
+
 def test_objects_beside_pictures_wait_for_no_classifier_and_no_verdict(
     app: AppContext, people: People, patient_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_classifier(monkeypatch)
     technologist, physician = people.actor(app, Role.TECHNOLOGIST), people.actor(app, Role.PHYSICIAN)
     names = ("report", "ecg", "segmentation", "plan", "float map")
-    answers = upload(app, technologist, patient_id, *(kinds.KINDS[name][0]() for name in names))
+    answers = upload(app, technologist, patient_id, *(_of_the_pathway(kinds.KINDS[name][0]()) for name in names))
     assert [answer.outcome for answer in answers] == ["accepted"] * len(names)
     run_jobs(app)
     with app.database.reading() as session:

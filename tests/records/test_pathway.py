@@ -12,6 +12,7 @@ from medhub.records.pathway import (
     PathwayInvalid,
     PathwayNotFound,
     all_pathways,
+    default_pathway,
     get_pathway,
     parse_pathway,
 )
@@ -59,6 +60,8 @@ def test_a_threshold_that_is_not_given_is_three_quarters() -> None:
         (changed(("version = 1", "version = 0")), "version: Input should be greater"),
         (changed(("threshold = 0.75", "threshold = 1.5")), "threshold: Input should be less"),
         (changed(("threshold = 0.75", "threshold = 0")), "threshold: Input should be greater"),
+        (changed(('modalities = ["GM", "XC"]', 'modalities = ["XC"]')), "modalities lacks one"),
+        (changed(('modalities = ["GM", "XC"]', 'modalities = ["gm"]')), "modalities.0: String should match"),
         (changed(('modality = "GM"', 'modality = "MR"')), "modality: Input should be"),
         (changed(('leads_to = "review"', 'leads_to = "nowhere"')), "classify leads to nowhere, which is not a stage"),
         (changed(("report = true", "")), "no stage issues a report"),
@@ -81,13 +84,28 @@ def test_a_file_that_cannot_be_followed_is_told_with_the_place(text: bytes, word
 
 
 def test_an_institutions_own_file_joins_and_wins(tmp_path: Path) -> None:
-    (tmp_path / "own.toml").write_bytes(changed(('name = "smear-review"', 'name = "own-way"')))
+    own = changed(('name = "smear-review"', 'name = "own-way"')).replace(b'default_for = ["GM"]', b"")
+    (tmp_path / "own.toml").write_bytes(own)
     (tmp_path / "smear.toml").write_bytes(changed(("threshold = 0.75", "threshold = 0.9")))
     (tmp_path / "notes.txt").write_text("not a pathway")
     pathways = all_pathways(Settings(pathways=tmp_path))
     assert set(pathways) == {"smear-review", "own-way"}
     assert pathways["smear-review"].threshold == 0.9
     assert all_pathways(Settings())["smear-review"].threshold == 0.75
+
+
+def test_the_institutions_pathway_comes_before_a_built_in_one_where_both_are_the_default(tmp_path: Path) -> None:
+    own = changed(('name = "smear-review"', 'name = "own-way"'))
+    (tmp_path / "own.toml").write_bytes(own)
+    settings = Settings(pathways=tmp_path)
+    assert [default_pathway(at, "GM").name for at in (Settings(), settings)] == ["smear-review", "own-way"]  # type: ignore[union-attr]
+    assert default_pathway(settings, "CT") is None
+    two = tmp_path / "two"
+    two.mkdir()
+    (two / "own.toml").write_bytes(own)
+    (two / "third.toml").write_bytes(changed(('name = "smear-review"', 'name = "third-way"')))
+    with pytest.raises(PathwayInvalid, match=r"third\.toml: default_for has GM, and so has the pathway own-way"):
+        all_pathways(Settings(pathways=two))
 
 
 def test_a_bad_file_among_the_institutions_own_is_named(tmp_path: Path) -> None:

@@ -297,7 +297,7 @@ class ImageBatch:
             blob=final.file,
             thumbnail=final.thumbnail,
             # Images without a pathway are only archived: no classifier reads them.
-            state="waiting" if study.pathway is not None and cleaned.shown_as == "image" else "archived",
+            state="waiting" if _goes_along(study.pathway, context) and cleaned.shown_as == "image" else "archived",
             created_at=clock.now(),
         )
         self._session.add(image)
@@ -342,3 +342,8 @@ def _add_identity(session: Session, app: AppContext, context: IngestContext, ide
     if added:
         patient = session.get_one(Patient, context.patient_id)
         identity_search.store_identity(session, app.keys, patient, {**known, **added})
+
+
+def _goes_along(study_pathway: str | None, context: IngestContext) -> bool:
+    """Whether an image goes along the pathway of its study; another modality in the same study may not."""
+    return context.pathway is not None and context.pathway.name == study_pathway

@@ -26,6 +26,7 @@ from medhub.ingest.patient_matching import find_decision, record_decision, regis
 from medhub.ingest.profiles import profile_of
 from medhub.ingest.quarantine import OpenedArrival, open_arrival, seal_arrival, write_refusal
 from medhub.ingest.refusals import ArrivalRefused, FileUndecodable, PhiReviewNeeded, Refusal, code_of
+from medhub.ingest.routing import route
 from medhub.records import service as records
 from medhub.records.models import Patient
 from medhub.science.arrivals.patient_identifiers import PatientIdentifiers
@@ -163,8 +164,9 @@ def _assign_arrival(
     arrival.patient_id, arrival.candidates = patient.id, None
     seal_arrival(session, app, arrival, opened.data)
     if arrival.pathway is None and identifiers is not None:
-        pathways = settings_of(session, arrival.project_id).pathways
-        arrival.pathway = pathways.get(identifiers.modality) or pathways.get("*")
+        rules = settings_of(session, arrival.project_id)
+        pathway = route(app.settings, rules, identifiers.modality, None)
+        arrival.pathway = pathway.name if pathway is not None else None
     arrival.note, arrival.resolved_by, arrival.resolved_at = visible_text(note), actor.name[:120], clock.now()
     if unassigned_digest is not None:
         jobs.enqueue(session, "destroy-unassigned", {"digests": [unassigned_digest]})

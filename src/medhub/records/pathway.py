@@ -11,7 +11,7 @@ import functools
 import hashlib
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -20,6 +20,8 @@ from medhub.errors import Invalid, NotFound
 from medhub.foundation.settings import Settings
 
 ActName = Literal["upload", "classify", "verdict", "sign", "correct"]
+
+Modality = Annotated[str, Field(pattern=r"^[A-Z0-9_ ]{1,16}$")]
 
 BUILTIN_FOLDER = Path(__file__).parent / "pathways"
 
@@ -66,6 +68,8 @@ class Pathway(_PathwayModel):
     title: str
     version: int = Field(ge=1)
     modality: Literal["GM", "XC"] = "XC"
+    modalities: tuple[Modality, ...] = ()  # accepted of DICOM files; all if empty
+    default_for: tuple[Modality, ...] = ()
     labels: tuple[str, ...] = Field(min_length=1)
     not_counted: tuple[str, ...] = ()
     classifier: str
@@ -89,6 +93,8 @@ class Pathway(_PathwayModel):
             raise ValueError("no stage issues a report")
         if not set(self.not_counted) <= set(self.labels):
             raise ValueError("not_counted has an unknown label")
+        if self.modalities and not {self.modality, *self.default_for} <= set(self.modalities):
+            raise ValueError("modalities lacks one that modality or default_for names")
         return self
 
     def stage(self, name: str) -> Stage:
@@ -101,6 +107,10 @@ class Pathway(_PathwayModel):
     def act(self, stage: str, act: ActName) -> StageAct | None:
         """The definition of an act in a stage, if the stage allows it."""
         return next((a for a in self.stage(stage).acts if a.act == act), None)
+
+    def accepts(self, modality: str) -> bool:
+        """Whether images of a modality can go along the pathway."""
+        return not self.modalities or modality in self.modalities
 
     @property
     def first_stage(self) -> Stage:
@@ -124,10 +134,17 @@ def parse_pathway(text: bytes, source: str) -> Pathway:
 @functools.lru_cache(maxsize=8)
 def _load_all(folders: tuple[Path, ...]) -> dict[str, Pathway]:
     pathways: dict[str, Pathway] = {}
+    defaults: dict[tuple[Path, str], str] = {}
     for folder in folders:
         for path in sorted(folder.glob("*.toml")):
             pathway = parse_pathway(path.read_bytes(), path.name)
             pathways[pathway.name] = pathway
+            for modality in pathway.default_for:
+                other = defaults.setdefault((folder, modality), pathway.name)
+                if other != pathway.name:
+                    raise PathwayInvalid(
+                        f"{path.name}: default_for has {modality}, and so has the pathway {other}. Remove it from one."
+                    )
     return pathways
 
 
@@ -144,3 +161,9 @@ def get_pathway(settings: Settings, name: str) -> Pathway:
             f"There is no pathway “{name}”. There are: {', '.join(sorted(pathways))}.", field="pathway"
         )
     return pathways[name]
+
+
+def default_pathway(settings: Settings, modality: str) -> Pathway | None:
+    """The pathway that images of a modality take by themselves, if any; those of the institution take precedence."""
+    candidates = [pathway for pathway in all_pathways(settings).values() if modality in pathway.default_for]
+    return candidates[-1] if candidates else None

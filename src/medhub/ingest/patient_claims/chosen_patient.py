@@ -13,9 +13,11 @@ from medhub.errors import Invalid, NotAllowed
 from medhub.foundation.app_context import AppContext
 from medhub.ingest.context import IngestContext, IngestSource, TargetStudy, build_context
 from medhub.ingest.ingest_file import IngestFile
+from medhub.ingest.ingest_settings import settings_of
 from medhub.ingest.patient_claims.reading import read_identifiers
 from medhub.ingest.patient_matching import find_owner
 from medhub.ingest.refusals import ArrivalRefused, FileUndecodable
+from medhub.ingest.routing import route
 from medhub.records import series_service, studies
 from medhub.records import service as records
 from medhub.records.models import Patient
@@ -41,7 +43,11 @@ class ChosenPatient:
         if not any(file.identifiers for file in dicom):
             return
         with app.database.reading() as session:
+            rules = settings_of(session, source.project_id)
             for file in dicom:
+                if file.identifiers is not None:
+                    pathway = route(app.settings, rules, file.identifiers.modality, source.pathway)
+                    file.context = replace(source.context, pathway=pathway)
                 if file.is_open:
                     file.refusal = _refuse_other_patient(session, app, source.context, file)
 

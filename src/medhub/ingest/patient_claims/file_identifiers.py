@@ -15,7 +15,7 @@ from medhub.ingest.patient_claims.reading import read_identifiers
 from medhub.ingest.patient_matching import find_patient, lock_patients
 from medhub.ingest.profiles import profile_of
 from medhub.ingest.refusals import ArrivalRefused
-from medhub.records.pathway import get_pathway
+from medhub.ingest.routing import route
 
 
 class FileIdentifiers:
@@ -53,8 +53,7 @@ class FileIdentifiers:
                     except ArrivalRefused as refusal:
                         file.refusal = refusal
                         continue
-                    name = source.pathway or settings.pathways.get(claim.modality) or settings.pathways.get("*")
-                    pathway = get_pathway(app.settings, name) if name else None
+                    pathway = route(app.settings, settings, claim.modality, source.pathway)
                     context = build_context(session, app, patient, pathway)
                     contexts[key] = replace(context, settle_s=settings.settle_s)
                 file.context = contexts[key]
