@@ -16,7 +16,8 @@ from medhub.accounts.actor import Actor
 from medhub.errors import Conflict, Invalid, NotFound
 from medhub.foundation import clock, ids, pagination
 from medhub.foundation.keys import Keys
-from medhub.ingest.patient_matching import find_owner, hash_identifiers, index_identifiers
+from medhub.ingest.hashed_identifiers import hash_identifiers
+from medhub.ingest.patient_matching import find_owner, index_identifiers
 from medhub.records import service as records
 from medhub.records import vault
 from medhub.records.models import Identity, Patient
@@ -198,7 +199,7 @@ def _index_patient(session: Session, keys: Keys, patient: Patient, study: Schedu
             field="patient_id",
         )
     hashed = hash_identifiers(keys, patient.project_id, identifiers)
-    index_identifiers(session, patient.project_id, patient.id, hashed)
+    index_identifiers(session, keys, patient.project_id, patient.id, identifiers, hashed)
 
 
 def _get_scheduled(session: Session, actor: Actor, study_id: str) -> ScheduledStudy:
