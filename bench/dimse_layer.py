@@ -51,7 +51,7 @@ class DiscardingServices:
         """Not used."""
         return 0, None
 
-    change_step = create_step
+    change_step = request_commitment = create_step
 
 
 def serve_medhub() -> tuple[int, Callable[[], None]]:

@@ -15,6 +15,7 @@ from medhub.foundation.app_context import AppContext
 from medhub.foundation.isolation import Isolation
 from medhub.records import service as records
 from medhub.records.erasure import erase_patient
+from medhub.records.identifier_index import ConfirmedDuplicate
 from medhub.science.imaging.dicom.worklist_identifiers import PerformedStepAttributes
 from medhub.worklist import performed_steps
 from medhub.worklist.entries import find_entries
@@ -41,7 +42,9 @@ def technologist(app: AppContext, people: People) -> TestClient:
     return client_of(create_app(app, run_jobs=False), app, "technologist@lab.example")
 
 
-def add_patient(app: AppContext, people: People, number: str, name: str = "Jane Roe") -> str:
+def add_patient(
+    app: AppContext, people: People, number: str, name: str = "", duplicate: ConfirmedDuplicate | None = None
+) -> str:
     actor = people.actor(app, Role.TECHNOLOGIST)
     with app.database.writing() as session:
         return records.add_patient(
@@ -51,7 +54,8 @@ def add_patient(app: AppContext, people: People, number: str, name: str = "Jane 
             project_id=people.project_id,
             sex="F",
             birth_year=1970,
-            identity={"name": name, "hospital_number": number, "birth_date": "1970-01-02"},
+            identity={"name": name or f"Roe {number}", "hospital_number": number, "birth_date": "1970-01-02"},
+            duplicate=duplicate,
         ).id
 
 
@@ -143,7 +147,8 @@ def test_what_a_modality_cannot_take_is_refused(
 def test_a_study_is_not_scheduled_for_a_patient_whose_number_is_that_of_another(
     app: AppContext, people: People, technologist: TestClient
 ) -> None:
-    first, second = (add_patient(app, people, "W-4", name) for name in ("Jane Roe", "Joan Roe"))
+    first = add_patient(app, people, "W-4", "Jane Roe")
+    second = add_patient(app, people, "W-4", "Joan Doe", ConfirmedDuplicate("another person"))
     assert technologist.post("/api/scheduled-studies", json=body_of(first)).status_code == 201
     answer = technologist.post("/api/scheduled-studies", json=body_of(second))
     assert answer.status_code == 409

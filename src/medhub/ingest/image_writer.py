@@ -81,7 +81,7 @@ def _write_batch(
             if receipt is None:
                 return [_uid_conflict()]
             size = len(blobs[0].image.dicom)
-            return [add_duplicate(session, actor, source, context, receipt.image_id, size)]
+            return [add_duplicate(session, actor, source, context, receipt.image_id, size, arrivals[0].instance_hash)]
     unused = [
         digest
         for answer, final in zip(answers, blobs, strict=True)
@@ -168,7 +168,7 @@ class ImageBatch:
         context, cleaned = arrival.context, final.image
         known_id = self._receipts.get((context.project_id, arrival.received_hash))
         if known_id is not None:
-            return self._add_duplicate(context, known_id, len(cleaned.dicom))
+            return self._add_duplicate(arrival, known_id)
         try:
             patient = self._patients.get(context.patient_id)
             if patient is None:
@@ -177,7 +177,7 @@ class ImageBatch:
                 )
             previous = self._images.get((context.project_id, cleaned.sop_instance_uid))
             if previous is not None:
-                duplicate = self._replace_previous(context, previous, final)
+                duplicate = self._replace_previous(arrival, previous, final)
                 if duplicate is not None:
                     return duplicate
             study = self._find_study(context, patient, cleaned)
@@ -189,7 +189,14 @@ class ImageBatch:
         _add_identity(self._session, self._app, context, cleaned.identity)
         if arrival.release is None:
             row = build_arrival_row(
-                self._session, self._actor, self._source, context, "accepted", len(cleaned.dicom), image_id=image.id
+                self._session,
+                self._actor,
+                self._source,
+                context,
+                "accepted",
+                len(cleaned.dicom),
+                image_id=image.id,
+                instance_hash=arrival.instance_hash,
             )
             self._add_row(Arrival, row)
         else:
@@ -203,16 +210,19 @@ class ImageBatch:
         self._images[context.project_id, cleaned.sop_instance_uid] = image
         return IngestResult("accepted", image_id=image.id)
 
-    def _add_duplicate(self, context: IngestContext, image_id: str, size_bytes: int) -> IngestResult:
+    def _add_duplicate(self, arrival: CleanedArrival, image_id: str) -> IngestResult:
         self.flush()
-        return add_duplicate(self._session, self._actor, self._source, context, image_id, size_bytes)
+        size = len(arrival.image.dicom)
+        context, instance_hash = arrival.context, arrival.instance_hash
+        return add_duplicate(self._session, self._actor, self._source, context, image_id, size, instance_hash)
 
-    def _replace_previous(self, context: IngestContext, previous: Image, final: ImageBlobs) -> IngestResult | None:
+    def _replace_previous(self, arrival: CleanedArrival, previous: Image, final: ImageBlobs) -> IngestResult | None:
         """Apply the project's rule for another file with the SOP Instance UID of a stored image."""
+        context = arrival.context
         if context.duplicates == "keep":
             raise _uid_conflict()
         if context.duplicates == "changed" and previous.blob == final.file:
-            return self._add_duplicate(context, previous.id, len(final.image.dicom))
+            return self._add_duplicate(arrival, previous.id)
         self.flush()
         if previous.patient_id != context.patient_id:
             raise _uid_conflict()

@@ -72,6 +72,11 @@ class IngestFile:
     result: IngestResult | None = None
 
     @property
+    def sop_instance_uid(self) -> str:
+        """The SOP Instance UID that it came with; empty where it has none."""
+        return self.identifiers.sop_instance_uid if self.identifiers is not None else ""
+
+    @property
     def is_open(self) -> bool:
         """Whether the file is neither refused nor finished."""
         return self.refusal is None and self.result is None
@@ -86,3 +91,4 @@ class CleanedArrival:
     text: BurnedInText | None
     received_hash: str
     release: ReleaseDecision | None = None
+    instance_hash: str | None = None

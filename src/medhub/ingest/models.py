@@ -18,7 +18,10 @@ class Arrival(Base):
     """One received file; neither its name nor anything it says of a person is kept."""
 
     __tablename__ = "arrivals"
-    __table_args__ = (Index("ix_arrivals_project_id_outcome", "project_id", "outcome", "created_at"),)
+    __table_args__ = (
+        Index("ix_arrivals_project_id_outcome", "project_id", "outcome", "created_at"),
+        Index("ix_arrivals_instance_hash", "instance_hash"),
+    )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
@@ -46,6 +49,8 @@ class Arrival(Base):
     resolved_at: Mapped[datetime | None]
     resolved_by: Mapped[str | None] = mapped_column(String(120))
     note: Mapped[str | None] = mapped_column(Text)
+    # A keyed hash of the SOP Instance UID that it came with, by which its sender asks what became of it.
+    instance_hash: Mapped[str | None] = mapped_column(String(64))
 
 
 class Receipt(Base):

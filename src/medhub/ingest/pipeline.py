@@ -29,7 +29,7 @@ from medhub.accounts.actor import Actor
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.isolation import DecoderFailed
 from medhub.foundation.work_pools import check_wanted, keep_context
-from medhub.ingest.arrival_log import add_duplicate
+from medhub.ingest.arrival_log import add_duplicate, hash_instance
 from medhub.ingest.context import IngestSource, build_cleaning_context, decoding_limits
 from medhub.ingest.image_writer import store_images
 from medhub.ingest.ingest_file import CleanedArrival, IngestFile, IngestResult, ReceivedFile
@@ -122,8 +122,15 @@ def find_duplicates(app: AppContext, actor: Actor, source: IngestSource, files: 
         for file in identified:
             receipt = session.get(Receipt, (source.project_id, file.received_hash))
             if receipt is not None and file.context is not None:
-                size = file.size_bytes
-                file.result = add_duplicate(session, actor, source, file.context, receipt.image_id, size)
+                file.result = add_duplicate(
+                    session,
+                    actor,
+                    source,
+                    file.context,
+                    receipt.image_id,
+                    file.size_bytes,
+                    hash_instance(app.keys, source.project_id, file.sop_instance_uid),
+                )
 
 
 def hash_received(app: AppContext, project_id: str, data: bytes) -> str:
@@ -222,7 +229,10 @@ def store_accepted(app: AppContext, actor: Actor, source: IngestSource, files: S
     for file in files:
         if file.is_open and file.context is not None and file.image is not None:
             accepted.append(file)
-            arrivals.append(CleanedArrival(file.context, file.image, file.text, file.received_hash, file.release))
+            instance_hash = hash_instance(app.keys, source.project_id, file.sop_instance_uid)
+            arrivals.append(
+                CleanedArrival(file.context, file.image, file.text, file.received_hash, file.release, instance_hash)
+            )
     for file, answer in zip(accepted, store_images(app, actor, source, arrivals), strict=True):
         if isinstance(answer, ArrivalRefused):
             file.refusal = answer

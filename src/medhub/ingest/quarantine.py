@@ -20,7 +20,7 @@ from medhub.foundation.app_context import AppContext
 from medhub.foundation.blobs import BlobStore
 from medhub.foundation.keys import seal, unseal
 from medhub.foundation.visible_text import require_text
-from medhub.ingest.arrival_log import build_arrival_row
+from medhub.ingest.arrival_log import build_arrival_row, hash_instance
 from medhub.ingest.context import IngestSource
 from medhub.ingest.ingest_file import IngestFile, IngestResult
 from medhub.ingest.models import Arrival
@@ -61,7 +61,15 @@ def _quarantine_file(
         return IngestResult("quarantined", refusal.message)  # erased meanwhile: nothing may be written
     code = code_of(refusal)
     row = build_arrival_row(
-        session, actor, source, context, "quarantined", file.size_bytes, code=code, reason=refusal.message
+        session,
+        actor,
+        source,
+        context,
+        "quarantined",
+        file.size_bytes,
+        code=code,
+        reason=refusal.message,
+        instance_hash=hash_instance(app.keys, source.project_id, file.sop_instance_uid),
     )
     arrival = Arrival(**row)
     session.add(arrival)

@@ -21,7 +21,8 @@ from typing import Any, cast
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, _config
 from pynetdicom.association import Association
-from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.dimse_primitives import C_STORE, N_EVENT_REPORT
+from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.transport import AddressInformation, AssociationSocket
 
@@ -97,7 +98,12 @@ def client_tls(settings: Settings) -> ssl.SSLContext:
 
 @contextmanager
 def open_association(
-    settings: Settings, node: DicomNodeInfo, contexts: Sequence[PresentationContext], *, calling: str | None = None
+    settings: Settings,
+    node: DicomNodeInfo,
+    contexts: Sequence[PresentationContext],
+    *,
+    calling: str | None = None,
+    roles: Sequence[SCP_SCU_RoleSelectionNegotiation] = (),
 ) -> Iterator[Association]:
     """Open an association with a node; raises ``NodeSilent`` where it fails."""
     if not node.host or not node.port:
@@ -113,6 +119,7 @@ def open_association(
             ae_title=node.ae_title,
             tls_args=(client_tls(settings), node.host) if node.tls else None,
             max_pdu=0,
+            ext_neg=list(roles),
         )
     except (OSError, ValueError) as error:
         raise NodeSilent(_SILENT, how=type(error).__name__) from error
@@ -234,11 +241,11 @@ def store(
     if originator is not None:
         request.MoveOriginatorApplicationEntityTitle, request.MoveOriginatorMessageID = originator
     request.DataSet = BytesIO(data)
-    return _send_request(association, request, cast(int, context.context_id))
+    return send_request(association, request, cast(int, context.context_id))
 
 
-def _send_request(association: Association, request: C_STORE, context_id: int) -> int | None:
-    """Send a request and wait for its response, while the thread of the association is paused."""
+def send_request(association: Association, request: C_STORE | N_EVENT_REPORT, context_id: int) -> int | None:
+    """Send a request and wait for its response, while the thread of the association is paused; returns the status."""
     association._reactor_checkpoint.clear()
     try:
         while not association._is_paused and association.is_alive():
@@ -250,7 +257,7 @@ def _send_request(association: Association, request: C_STORE, context_id: int) -
     status = getattr(answer, "Status", None)
     if answer is None:
         association.abort()
-    return status if isinstance(answer, C_STORE) and isinstance(status, int) else None
+    return status if isinstance(answer, type(request)) and isinstance(status, int) else None
 
 
 def wait_for_pause(association: Any) -> None:

@@ -23,6 +23,7 @@ from pynetdicom.transport import AddressInformation, AssociationSocket, RequestH
 from medhub.entrypoints.dimse.command_sets import Command
 from medhub.entrypoints.dimse.extended_negotiation import answer_negotiation
 from medhub.entrypoints.dimse.presentation_contexts import (
+    COMMITMENT,
     PLAIN_SYNTAXES,
     QUERY_CLASSES,
     STORAGE_CLASSES,
@@ -86,6 +87,9 @@ class RequestHandlers(Protocol):
 
     def change_step(self, association: NodeAssociation, event: Any) -> tuple[Any, None]:
         """Answer N-SET of a performed procedure step."""
+
+    def request_commitment(self, association: NodeAssociation, event: Any) -> tuple[int, None]:
+        """Answer N-ACTION of storage commitment."""
 
 
 def _sending_rank(sop_class: str) -> Callable[[str], int]:
@@ -167,6 +171,8 @@ class NodeAssociation(Association):
                 known = TRANSFER_SYNTAXES if node.may_store or node.may_query else frozenset()
             elif abstract in WORKLIST_CLASSES:
                 known = PLAIN_SYNTAXES if node.may_read_worklist else frozenset()
+            elif abstract == COMMITMENT:
+                known = PLAIN_SYNTAXES if node.may_store else frozenset()
             elif abstract in QUERY_CLASSES:
                 known = PLAIN_SYNTAXES if node.may_query else frozenset()
             else:
@@ -272,6 +278,7 @@ class _Handler(RequestHandler):
         services = self.server.services
         association.bind(evt.EVT_N_CREATE, lambda event: services.create_step(association, event))
         association.bind(evt.EVT_N_SET, lambda event: services.change_step(association, event))
+        association.bind(evt.EVT_N_ACTION, lambda event: services.request_commitment(association, event))
         association.bind(evt.EVT_SOP_EXTENDED, lambda event: answer_negotiation(event.app_info))
         return association
 

@@ -70,6 +70,15 @@ class IntakeProcess:
         self._open[record.position] = record
         self._unsent.append(record)
 
+    def wait_until_ingested(self, sender: SendingNode, patience_s: float) -> bool:
+        """Wait until all that a node has sent by now is ingested; whether it was in time."""
+        with self._changed:
+            lane = self._lanes.get((sender.project_id, sender.ae_title))
+            waiting = {record.position for record in self._open.values() if record.lane in {lane, _RECOVERED_LANE}}
+            return self._changed.wait_for(
+                lambda: self._stopping or waiting.isdisjoint(self._open), patience_s
+            ) and waiting.isdisjoint(self._open)
+
     def stop(self) -> None:
         """End the process after its current batches."""
         with self._changed:
@@ -124,6 +133,7 @@ class IntakeProcess:
                     self._journal.mark_done(position, damaged=report["damaged"])
                     with self._changed:
                         self._open.pop(position, None)
+                        self._changed.notify_all()
 
     def _send_unsent(self) -> None:
         while True:

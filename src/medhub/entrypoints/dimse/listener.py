@@ -19,6 +19,7 @@ from medhub import __version__
 from medhub.entrypoints.dimse import c_find, c_move, worklist
 from medhub.entrypoints.dimse.associations import AssociatedNode, AssociationServer, NodeAssociation
 from medhub.entrypoints.dimse.command_sets import Command, file_head
+from medhub.entrypoints.dimse.commitment import Commitments
 from medhub.entrypoints.dimse.intake_process import IntakeProcess
 from medhub.entrypoints.dimse.presentation_contexts import STORAGE_CLASSES, WORKLIST
 from medhub.entrypoints.dimse.status import (
@@ -50,10 +51,15 @@ class DimseServices:
     """The handlers of DIMSE requests of known nodes."""
 
     def __init__(
-        self, app: AppContext, journal: Journal, enqueue: Callable[[SendingNode, JournalPosition], None]
+        self,
+        app: AppContext,
+        journal: Journal,
+        enqueue: Callable[[SendingNode, JournalPosition], None],
+        wait_until_ingested: Callable[[SendingNode, float], bool],
     ) -> None:
         settings = app.settings
         self._app, self._journal, self._enqueue = app, journal, enqueue
+        self._commitments = Commitments(app, wait_until_ingested)
         self.ae_title, self.most_object_bytes = settings.dicom_ae_title, settings.upload_max_bytes
         self.most_associations = settings.dicom_associations
         self.most_unadmitted = settings.dicom_unadmitted_per_address
@@ -110,6 +116,10 @@ class DimseServices:
         """Answer N-SET of a performed procedure step."""
         return worklist.change_step(self._app, association.peer, event)
 
+    def request_commitment(self, association: NodeAssociation, event: Any) -> tuple[int, None]:
+        """Answer N-ACTION of storage commitment; the result follows when the objects before it are imported."""
+        return self._commitments.request(association, event), None
+
 
 def listener_tls(settings: Settings) -> ssl.SSLContext | None:
     """The TLS settings of the listener (PS3.15 section B.9, the BCP 195 profile); ``None`` without a certificate.
@@ -157,7 +167,7 @@ class Listener:
             settings.dicom_idle_s,
             settings.dicom_idle_s,
         )
-        services = DimseServices(app, self._journal, self._intake.enqueue)
+        services = DimseServices(app, self._journal, self._intake.enqueue, self._intake.wait_until_ingested)
         try:
             self._server = AssociationServer(ae, (settings.dicom_host, settings.dicom_port or 0), services, tls)
         except OSError as error:
