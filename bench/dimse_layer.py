@@ -25,6 +25,7 @@ from medhub.entrypoints.dimse.associations import AssociatedNode, AssociationSer
 from medhub.entrypoints.dimse.command_sets import Command
 from medhub.entrypoints.dimse.listener import silence_pynetdicom
 from medhub.entrypoints.dimse.upper_layer import ReadDeadlines
+from medhub.foundation.byte_budget import ByteBudget
 from medhub.nodes.service import DicomNodeInfo
 
 
@@ -33,6 +34,7 @@ class DiscardingServices:
 
     ae_title, most_object_bytes, most_associations, most_unadmitted = "MEDHUB", 10**9, 64, 64
     read_deadlines = ReadDeadlines(30.0, 60.0, 0)
+    lease = ByteBudget(10**9).lease
 
     def find_node(self, calling: str, called: str, origin: str) -> DicomNodeInfo:
         """Any node."""

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medhub.errors import Invalid
-from medhub.ingest.upload_parser import LARGEST_FIELD_BYTES, LONGEST_HEADER_BYTES, UploadPart, UploadReader
+from medhub.ingest.upload_parser import LARGEST_FIELD_BYTES, LONGEST_HEADER_BYTES, MOST_FIELDS, UploadPart, UploadReader
 
 BOUNDARY = "medhub-test-boundary"
 CONTENT_TYPE = f"multipart/form-data; boundary={BOUNDARY}"
@@ -101,9 +101,17 @@ def test_of_a_file_that_is_too_large_only_the_size_is_kept() -> None:
 
 
 def test_a_field_without_a_file_is_short() -> None:
-    (part,) = read([multipart_message(("patient_id", None, b"x" * (LARGEST_FIELD_BYTES + 1)))], largest=10**9)
-    assert part.truncated
-    assert len(part.data) == 0
+    with pytest.raises(Invalid, match="larger than 256 KB"):
+        read([multipart_message(("patient_id", None, b"x" * (LARGEST_FIELD_BYTES + 1)))], largest=10**9)
+    (part,) = read([multipart_message(("text", None, b"x" * LARGEST_FIELD_BYTES))], largest=10)
+    assert len(part.data) == LARGEST_FIELD_BYTES
+
+
+def test_an_upload_has_few_fields() -> None:
+    fields = [(f"field-{number}", None, b"x") for number in range(MOST_FIELDS + 1)]
+    assert len(read([multipart_message(*fields[:-1])])) == MOST_FIELDS
+    with pytest.raises(Invalid, match="at most 100 fields"):
+        read([multipart_message(*fields)])
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from medhub.audit.service import Recorder, protect_chain
 from medhub.entrypoints.flow import ERASURE_REPORTERS, FLOW, MOVE_CHECKS
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.blobs import BlobStore
+from medhub.foundation.byte_budget import ByteBudget
 from medhub.foundation.database import Database
 from medhub.foundation.isolation import Isolation
 from medhub.foundation.keys import load_keys
@@ -46,6 +47,7 @@ def build(settings: Settings, *, migrate: bool = True) -> AppContext:
             preload=PRELOADED_MODULES,
             patience_s=1_800.0,
         ),
+        received=ByteBudget(settings.budget_bytes),
     )
     if migrate:
         with database.writing() as session:

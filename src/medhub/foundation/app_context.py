@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from medhub.foundation.blobs import BlobStore
+from medhub.foundation.byte_budget import ByteBudget
 from medhub.foundation.database import Database
 from medhub.foundation.isolation import Isolation
 from medhub.foundation.keys import Keys
@@ -23,6 +24,7 @@ class AppContext:
     isolation: Isolation
     # Text detection takes seconds; its own processes keep it from delaying the display of images.
     reading: Isolation | None = None
+    received: ByteBudget = field(default_factory=ByteBudget)
 
     def close(self) -> None:
         """End the isolated processes and close the database."""

@@ -92,6 +92,14 @@ class Settings(BaseSettings):
     upload_max_bytes: Annotated[int, Field(description="Largest accepted file, in bytes.", ge=1)] = 200 * 1024**2
     upload_max_pixels: Annotated[int, Field(description="Largest accepted image, in pixels.", ge=1)] = 100_000_000
     upload_max_files: Annotated[int, Field(description="Most files in one upload request.", ge=1)] = 500
+    receiving_memory_bytes: Annotated[
+        int,
+        Field(
+            description="Received bytes that a process holds in memory over all uploads or associations; "
+            "at least the largest accepted file.",
+            ge=1,
+        ),
+    ] = 512 * 1024**2
     dataset_max_bytes: Annotated[
         int, Field(description="Largest accepted ZIP of labeled images, in bytes; it is held in memory.", ge=1)
     ] = 512 * 1024**2
@@ -157,6 +165,11 @@ class Settings(BaseSettings):
     def allowed_origins(self) -> tuple[str, ...]:
         """The origins of web pages that may use DICOMweb."""
         return _split_origins(self.dicomweb_origins)
+
+    @property
+    def budget_bytes(self) -> int:
+        """``receiving_memory_bytes``, or the size of the largest file if that is more."""
+        return max(self.receiving_memory_bytes, self.upload_max_bytes, self.dataset_max_bytes) + 1024**2
 
     @property
     def sqlalchemy_url(self) -> str:

@@ -69,24 +69,25 @@ def choose_profile(call: Annotated[Call, allow("profile.choose")], id: ItemId, c
 async def preview_profile(request: Request, call: Annotated[Call, allow("profile.preview")], id: ItemId) -> PreviewOut:
     """Report what a profile does to files, and which free texts remain; nothing of them is written."""
     await run_in_threadpool(_require_preview, call, id)
-    reader = UploadReader(
-        request.headers.get("content-type", ""), largest_file_bytes=call.app.settings.upload_max_bytes
-    )
-    fields: dict[str, str] = {}
-    files: list[tuple[str, bytes]] = []
-    async for part in reader.parts(request.stream()):
-        if part.filename is None:
-            fields[part.name] = part.data.decode("utf-8", "replace")
-        elif part.name == "files":
-            files.append((part.filename[:255], bytes(part.data)))
-        if len(files) > profile_preview.MOST_FILES or sum(len(data) for _, data in files) > _MOST_PREVIEWED_BYTES:
-            raise Invalid(
-                f"A preview takes at most {profile_preview.MOST_FILES} files of 256 MB in all. Choose some.",
-                field="files",
-            )
-    if not files:
-        raise Invalid("The preview has no files. Choose at least one.", field="files")
-    return await run_until_disconnect(request.receive, "upload", _preview, call, id, fields, files)
+    with call.app.received.lease() as lease:
+        reader = UploadReader(
+            request.headers.get("content-type", ""), largest_file_bytes=call.app.settings.upload_max_bytes, lease=lease
+        )
+        fields: dict[str, str] = {}
+        files: list[tuple[str, bytes]] = []
+        async for part in reader.parts(request.stream()):
+            if part.filename is None:
+                fields[part.name] = part.data.decode("utf-8", "replace")
+            elif part.name == "files":
+                files.append((part.filename[:255], bytes(part.data)))
+            if len(files) > profile_preview.MOST_FILES or sum(len(data) for _, data in files) > _MOST_PREVIEWED_BYTES:
+                raise Invalid(
+                    f"A preview takes at most {profile_preview.MOST_FILES} files of 256 MB in all. Choose some.",
+                    field="files",
+                )
+        if not files:
+            raise Invalid("The preview has no files. Choose at least one.", field="files")
+        return await run_until_disconnect(request.receive, "upload", _preview, call, id, fields, files)
 
 
 def _require_preview(call: Call, project_id: str) -> None:

@@ -58,9 +58,10 @@ def index_archive(call: Annotated[Call, allow("project.change")], id: ItemId) ->
 async def upload_files(request: Request, call: Annotated[Call, allow("image.upload")], id: ItemId) -> UploadAnswer:
     """Ingest DICOM files of any patients; each names its patient, and contradictions are never merged."""
     await run_in_threadpool(call.actor.require, "image.upload", id, "project")
-    reader = UploadReader(
-        request.headers.get("content-type", ""), largest_file_bytes=call.app.settings.upload_max_bytes
-    )
-    source = IngestSource(id, "folder")
-    parts = reader.parts(request.stream())
-    return UploadAnswer(items=await ingest_upload(call, parts, lambda _: source, receive=request.receive))
+    source, settings = IngestSource(id, "folder"), call.app.settings
+    with call.app.received.lease() as lease:
+        reader = UploadReader(
+            request.headers.get("content-type", ""), largest_file_bytes=settings.upload_max_bytes, lease=lease
+        )
+        parts = reader.parts(request.stream())
+        return UploadAnswer(items=await ingest_upload(call, parts, lambda _: source, receive=request.receive))

@@ -56,7 +56,6 @@ _BODY = form(
 async def upload(request: Request, call: Annotated[Call, allow("image.upload")]) -> UploadAnswer:
     """Ingest images of a patient; each file has its own result, and only accepted files are stored."""
     settings = call.app.settings
-    reader = UploadReader(request.headers.get("content-type", ""), largest_file_bytes=settings.upload_max_bytes)
 
     def open_source(fields: Mapping[str, str]) -> IngestSource:
         with call.reading() as session:
@@ -70,9 +69,12 @@ async def upload(request: Request, call: Annotated[Call, allow("image.upload")])
                 series_id=fields.get("series_id") or None,
             )
 
-    parts = reader.parts(request.stream())
-    required = ("patient_id", "pathway")
-    return UploadAnswer(items=await ingest_upload(call, parts, open_source, required, receive=request.receive))
+    with call.app.received.lease() as lease:
+        reader = UploadReader(
+            request.headers.get("content-type", ""), largest_file_bytes=settings.upload_max_bytes, lease=lease
+        )
+        parts, required = reader.parts(request.stream()), ("patient_id", "pathway")
+        return UploadAnswer(items=await ingest_upload(call, parts, open_source, required, receive=request.receive))
 
 
 @arrivals.get("/{id}", summary="A quarantined file")

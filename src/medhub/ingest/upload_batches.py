@@ -43,8 +43,11 @@ async def ingest_upload(
         async for part in parts:
             if part.filename is None:
                 fields[part.name] = part.data.decode("utf-8", "replace").replace("\x00", "")
+                part.free()
             elif part.name == "files":
                 upload.add(part)
+            else:
+                part.free()
             # All fields that name the patient and the target come before the first file.
             if upload.source is None and upload.pending and set(required) <= fields.keys():
                 upload.source = await run_in_threadpool(open_source, fields)
@@ -95,6 +98,8 @@ class _Upload:
         """Ingest the pending files."""
         if (parts := self._take_pending()) and self.source is not None:
             self.items += await run_in("upload", _ingest_parts, self._call, self.source, parts)
+            for part in parts:
+                part.free()
 
     async def ingest_rest(self, receive: Receive) -> None:
         """Ingest the pending files after the end of the body, unless the client disconnects meanwhile."""
@@ -107,6 +112,7 @@ class _Upload:
 
 
 def _ingest_parts(call: Call, source: IngestSource, parts: list[UploadPart]) -> list[UploadItem]:
+    # The bytes of the parts count as held until they are ingested.
     files = [
         ReceivedFile(None if part.truncated else bytes(part.data), part.size, (part.filename or "")[:255])
         for part in parts

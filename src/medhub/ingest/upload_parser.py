@@ -15,11 +15,13 @@ from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from medhub.errors import Invalid
+from medhub.foundation.byte_budget import ByteLease
 
 FILES: dict[str, Any] = {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}
 """How the API's document describes several files."""
 
-LARGEST_FIELD_BYTES = 10_000
+LARGEST_FIELD_BYTES = 256 * 1024  # the text of a profile
+MOST_FIELDS = 100
 LONGEST_HEADER_BYTES = 64 * 1024
 
 
@@ -37,6 +39,13 @@ class UploadPart:
     filename: str | None = None
     data: bytearray = field(default_factory=bytearray)
     size: int = 0
+    holder: UploadReader | None = None
+
+    def free(self) -> None:
+        """Give up the bytes, which then no longer count as held."""
+        if self.holder is not None:
+            self.holder.held_bytes -= len(self.data)
+        self.data = bytearray()
 
     @property
     def truncated(self) -> bool:
@@ -47,7 +56,14 @@ class UploadPart:
 class UploadReader:
     """Parses the chunks of a request body into parts."""
 
-    def __init__(self, content_type: str, *, largest_file_bytes: int, media_type: str = "multipart/form-data") -> None:
+    def __init__(
+        self,
+        content_type: str,
+        *,
+        largest_file_bytes: int,
+        media_type: str = "multipart/form-data",
+        lease: ByteLease | None = None,
+    ) -> None:
         kind, options = parse_options_header(content_type)
         boundary = options.get(b"boundary")
         if kind != media_type.encode() or not boundary:
@@ -56,6 +72,9 @@ class UploadReader:
         # Parts of other messages than a form's have no names, and each is a file.
         self._all_files = media_type != "multipart/form-data"
         self._largest = largest_file_bytes
+        self._lease = lease
+        self._fields = 0
+        self.held_bytes = 0  # of parts that are not freed
         self._finished: list[UploadPart] = []
         self._part = UploadPart()
         self._header_name = bytearray()
@@ -83,6 +102,8 @@ class UploadReader:
                 # In slices, so that no more than one file's end lies between two answers.
                 for start in range(0, len(chunk), 65536):
                     self._parser.write(chunk[start : start + 65536])
+                    if self._lease is not None:
+                        await self._lease.resize(self.held_bytes)
             except MultipartParseError as error:
                 raise Invalid(
                     f"The upload is not a whole {self._media_type} message. Send it again.", field="files"
@@ -94,7 +115,7 @@ class UploadReader:
             raise Invalid("The upload broke off before its end. Send the rest again.", field="files")
 
     def _start_part(self) -> None:
-        self._part = UploadPart()
+        self._part = UploadPart(holder=self)
         self._header_bytes = 0
 
     def _header_field(self, data: bytes, start: int, end: int) -> None:
@@ -122,13 +143,24 @@ class UploadReader:
     def _data(self, data: bytes, start: int, end: int) -> None:
         part = self._part
         part.size += end - start
-        most = self._largest if self._all_files or part.filename is not None else LARGEST_FIELD_BYTES
+        is_file = self._all_files or part.filename is not None
+        most = self._largest if is_file else LARGEST_FIELD_BYTES
         if part.size <= most:
             part.data += data[start:end]
+            self.held_bytes += end - start
+        elif not is_file:
+            raise Invalid(
+                f"The field {part.name[:40]} is larger than {LARGEST_FIELD_BYTES // 1024} KB.", field=part.name[:40]
+            )
         else:
-            part.data.clear()
+            part.free()
 
     def _end(self) -> None:
+        if not self._all_files and self._part.filename is None:
+            self._fields += 1
+            if self._fields > MOST_FIELDS:
+                name = self._part.name[:40]
+                raise Invalid(f"An upload has at most {MOST_FIELDS} fields beside its files.", field=name)
         self._finished.append(self._part)
 
     def _finish(self) -> None:

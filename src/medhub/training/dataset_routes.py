@@ -89,26 +89,29 @@ def create_dataset(call: Annotated[Call, allow("dataset.create")], given: DataSe
 )
 async def upload_dataset(request: Request, call: Annotated[Call, allow("dataset.create")]) -> DataSetOut:
     """Make a version of labeled images; only their pixels are kept, neither names nor metadata."""
-    reader = UploadReader(
-        request.headers.get("content-type", ""), largest_file_bytes=call.app.settings.dataset_max_bytes
-    )
-    fields: dict[str, str] = {}
-    archive: bytes | None = None
-    async for part in reader.parts(request.stream()):
-        if part.filename is None:
-            fields[part.name] = part.data.decode("utf-8", "replace").replace("\x00", "").strip()
-        elif part.name == "file":
-            if part.truncated:
-                most = call.app.settings.dataset_max_bytes // 1024**2
-                raise Invalid(f"The ZIP is larger than {most} MB. Divide it; nothing was stored.", field="file")
-            if archive is not None:
-                raise Invalid("Send one ZIP at a time.", field="file")
-            archive = bytes(part.data)
-    name = data.check_name(fields.get("name", ""))
-    if archive is None:
-        raise Invalid("The upload has no ZIP. Choose one.", field="file")
-    project = fields.get("project_id") or None
-    return await run_until_disconnect(request.receive, "upload", _make_from_zip, call, project, name, archive)
+    with call.app.received.lease() as lease:
+        reader = UploadReader(
+            request.headers.get("content-type", ""), largest_file_bytes=call.app.settings.dataset_max_bytes, lease=lease
+        )
+        fields: dict[str, str] = {}
+        archive: bytes | None = None
+        async for part in reader.parts(request.stream()):
+            if part.filename is None:
+                fields[part.name] = part.data.decode("utf-8", "replace").replace("\x00", "").strip()
+            elif part.name == "file":
+                if part.truncated:
+                    most = call.app.settings.dataset_max_bytes // 1024**2
+                    raise Invalid(f"The ZIP is larger than {most} MB. Divide it; nothing was stored.", field="file")
+                if archive is not None:
+                    raise Invalid("Send one ZIP at a time.", field="file")
+                archive = bytes(part.data)
+            else:
+                part.free()
+        name = data.check_name(fields.get("name", ""))
+        if archive is None:
+            raise Invalid("The upload has no ZIP. Choose one.", field="file")
+        project = fields.get("project_id") or None
+        return await run_until_disconnect(request.receive, "upload", _make_from_zip, call, project, name, archive)
 
 
 def _make_from_zip(call: Call, project: str | None, name: str, archive: bytes) -> DataSetOut:

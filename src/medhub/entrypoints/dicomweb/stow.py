@@ -18,12 +18,13 @@ from medhub.entrypoints.dicomweb.project_paths import PREFIX, Uid, project_to_st
 from medhub.entrypoints.dicomweb.qido import UTF_8
 from medhub.entrypoints.dicomweb.stored_instances import StoredInstance, instances_by_image_id
 from medhub.errors import Invalid
+from medhub.foundation.byte_budget import ByteLease
 from medhub.foundation.http import STREAMED_BODY
 from medhub.foundation.work_pools import run_in, run_until_disconnect
 from medhub.ingest.context import IngestSource, decoding_limits
 from medhub.ingest.ingest_file import IngestResult, ReceivedFile
 from medhub.ingest.pipeline import ingest_files
-from medhub.ingest.upload_parser import UploadReader
+from medhub.ingest.upload_parser import UploadPart, UploadReader
 from medhub.records import isolated_calls
 from medhub.science.arrivals.patient_identifiers import PatientIdentifiers
 from medhub.science.imaging.codecs.codestreams import COMPRESSED_SYNTAXES, DEFLATED_FRAMES
@@ -79,25 +80,28 @@ class _StoreRequest:
     source: IngestSource
     study: str | None
     results: list[_InstanceResult] = field(default_factory=list)
-    pending: list[bytes] = field(default_factory=list)
+    pending: list[UploadPart] = field(default_factory=list)
     pending_bytes: int = 0
 
     @property
     def is_full(self) -> bool:
         return len(self.pending) >= BATCH_OBJECTS or self.pending_bytes >= BATCH_BYTES
 
-    def add(self, data: bytes) -> None:
-        self.pending.append(data)
-        self.pending_bytes += len(data)
+    def add(self, part: UploadPart) -> None:
+        self.pending.append(part)
+        self.pending_bytes += len(part.data)
 
     def ingest_pending(self) -> None:
         """Ingest the pending objects."""
-        objects, self.pending, self.pending_bytes = self.pending, [], 0
+        parts, self.pending, self.pending_bytes = self.pending, [], 0
+        objects = [bytes(part.data) for part in parts]
         if self.study is not None:
             objects = self._refuse_other_studies(objects)
         files = [ReceivedFile.of(data) for data in objects]
         answers = ingest_files(self.call.app, self.call.actor, self.source, files)
         self.results += [_result_of(answer) for answer in answers]
+        for part in parts:
+            part.free()
 
     def _refuse_other_studies(self, objects: list[bytes]) -> list[bytes]:
         """The objects that name the study of the address; the others are refused."""
@@ -164,24 +168,33 @@ async def _store(request: Request, call: Call, study: str | None) -> Response:
     if "dicom+json" in content_type.lower() or "dicom+xml" in content_type.lower():
         raise HTTPException(415, f'Only {RELATED}; type="{DICOM}" is taken, not JSON or XML with pixels beside.')
     storing_request = _StoreRequest(call, source, study)
+    with call.app.received.lease() as lease:
+        await _receive_objects(request, storing_request, content_type, lease)
+    if not storing_request.results:
+        raise HTTPException(400, "The request has no objects. Send at least one.")
+    return await run_in_threadpool(_build_response, request, storing_request, media_type)
+
+
+async def _receive_objects(
+    request: Request, storing_request: _StoreRequest, content_type: str, lease: ByteLease
+) -> None:
+    """Ingest the objects of a request in batches."""
     try:
-        reader = UploadReader(content_type, largest_file_bytes=call.app.settings.upload_max_bytes, media_type=RELATED)
+        most = storing_request.call.app.settings.upload_max_bytes
+        reader = UploadReader(content_type, largest_file_bytes=most, media_type=RELATED, lease=lease)
         async for part in reader.parts(request.stream()):
             if len(storing_request.results) + len(storing_request.pending) >= MOST_OBJECTS:
                 raise HTTPException(413, f"At most {MOST_OBJECTS} objects are taken at once. Store the rest apart.")
             if part.truncated:
                 await run_in("upload", storing_request.refuse_large, part.size)
                 continue
-            storing_request.add(bytes(part.data))
+            storing_request.add(part)
             if storing_request.is_full:
                 await run_in("upload", storing_request.ingest_pending)
     except Invalid as error:
         raise HTTPException(400, error.message) from error
     if storing_request.pending:
         await run_until_disconnect(request.receive, "upload", storing_request.ingest_pending)
-    if not storing_request.results:
-        raise HTTPException(400, "The request has no objects. Send at least one.")
-    return await run_in_threadpool(_build_response, request, storing_request, media_type)
 
 
 def _build_response(request: Request, storing_request: _StoreRequest, media_type: str) -> Response:

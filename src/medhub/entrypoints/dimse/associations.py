@@ -33,6 +33,7 @@ from medhub.entrypoints.dimse.presentation_contexts import (
 )
 from medhub.entrypoints.dimse.upper_layer import ReadDeadlines, UpperLayer
 from medhub.entrypoints.dimse.waiting_connections import WaitingConnections
+from medhub.foundation.byte_budget import ByteLease
 from medhub.foundation.logging import get_logger
 from medhub.nodes.dicom_client import SENDABLE_SYNTAXES
 from medhub.nodes.service import DicomNodeInfo, NodeRefused
@@ -66,6 +67,9 @@ class RequestHandlers(Protocol):
     most_object_bytes: int
     most_associations: int
     most_unadmitted: int
+
+    def lease(self) -> ByteLease:
+        """The bytes that an association holds of those of the process."""
 
     def find_node(self, calling: str, called: str, origin: str) -> DicomNodeInfo:
         """The calling node; raises ``NodeRefused`` where it is unknown."""
@@ -128,6 +132,10 @@ class NodeAssociation(Association):
     def wake(self) -> None:
         """Wake the thread of the association: there may be work."""
         self._has_work.set()
+
+    def lease(self) -> ByteLease:
+        """The bytes that the association holds of those of the process."""
+        return self.services.lease()
 
     def admit(self) -> Refusal | None:
         """Check the node and set the presentation contexts that it may use; returns the reason of a rejection."""

@@ -10,6 +10,7 @@ import logging
 import ssl
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 from pynetdicom import AE
@@ -33,6 +34,7 @@ from medhub.entrypoints.dimse.status import (
 from medhub.entrypoints.dimse.upper_layer import ReadDeadlines
 from medhub.errors import Unavailable
 from medhub.foundation.app_context import AppContext
+from medhub.foundation.byte_budget import ByteLease
 from medhub.foundation.logging import get_logger
 from medhub.foundation.settings import Settings
 from medhub.ingest.journal import Journal, JournalPosition
@@ -40,6 +42,7 @@ from medhub.ingest.journal_reader import SendingNode, encode_record
 from medhub.nodes import service as nodes
 
 IMPLEMENTATION_UID = "2.25.226744310823604915376034212013867540911"
+_LARGE_BYTES = 16 * 1024**2
 _NO_LIMIT = 1_000_000
 _PATIENCE_S = 45.0  # shorter than the response timeout of senders
 _IDLE_CHECK_S = 1.0
@@ -60,12 +63,17 @@ class DimseServices:
         settings = app.settings
         self._app, self._journal, self._enqueue = app, journal, enqueue
         self._commitments = Commitments(app, wait_until_ingested)
+        self._large_objects = threading.Lock()
         self.ae_title, self.most_object_bytes = settings.dicom_ae_title, settings.upload_max_bytes
         self.most_associations = settings.dicom_associations
         self.most_unadmitted = settings.dicom_unadmitted_per_address
         self.read_deadlines = ReadDeadlines(
             settings.dicom_associate_s, settings.dicom_idle_s, settings.request_min_bytes_per_s
         )
+
+    def lease(self) -> ByteLease:
+        """The bytes that an association holds of those of the process."""
+        return self._app.received.lease()
 
     def find_node(self, calling: str, called: str, origin: str) -> nodes.DicomNodeInfo:
         """The calling node; raises ``NodeRefused`` where it is unknown."""
@@ -86,7 +94,9 @@ class DimseServices:
         sender = SendingNode(peer.node.project_id, peer.node.ae_title, peer.origin)
         head = file_head(command.sop_class, command.sop_instance, syntax, IMPLEMENTATION_UID)
         try:
-            position = self._journal.append(encode_record(sender, [head, data]), _PATIENCE_S)
+            # Sealing copies an object twice; of large ones, one at a time.
+            with self._large_objects if len(data) > _LARGE_BYTES else nullcontext():
+                position = self._journal.append(encode_record(sender, [head, data]), _PATIENCE_S)
         except (Unavailable, OSError) as error:
             log.error("dimse.not-taken", error=type(error).__name__)
             return status_of(error)

@@ -37,6 +37,7 @@ from medhub.entrypoints.dimse.command_sets import (
     read_command,
     store_response,
 )
+from medhub.foundation.byte_budget import ByteLease
 from medhub.foundation.logging import get_logger
 
 # Of the PDUs without data, and of the identifier of a query.
@@ -79,6 +80,9 @@ class StoreHandler(Protocol):
     def wake(self) -> None:
         """Wake the thread of the association: there may be work."""
 
+    def lease(self) -> ByteLease:
+        """The bytes that the association holds of those of the process."""
+
 
 class UpperLayer(DULServiceProvider):
     """The upper layer of one association that was opened by a node."""
@@ -87,7 +91,7 @@ class UpperLayer(DULServiceProvider):
         self, association: Association, handler: StoreHandler, most_bytes: int, deadlines: ReadDeadlines
     ) -> None:
         super().__init__(association)
-        self._deadlines = deadlines
+        self._deadlines, self._lease = deadlines, handler.lease()
         self._associate_by = time.monotonic() + deadlines.associate_s
         self._window_start, self._window_bytes = 0.0, 0
         self.daemon = True
@@ -175,6 +179,7 @@ class UpperLayer(DULServiceProvider):
                 self.socket.close()
         finally:
             self._handler.wake()
+            self._lease.try_resize(0)
             self._wake_receiver.close()
             self._wake_sender.close()
 
@@ -269,14 +274,23 @@ class UpperLayer(DULServiceProvider):
         if self._too_large:
             # Read and discarded, so that the sender gets an answer.
             self._data = bytearray()
+            self._lease.try_resize(0)
         while length:
             # In parts: a false length allocates no memory.
             chunk = self._receive(min(length, _READ_BYTES))
             length -= len(chunk)
-            if not self._too_large:
+            if not self._too_large and self._lease.resize_or_wait(len(self._data) + len(chunk)):
                 self._data += chunk
+            elif not self._too_large:
+                # As one that is too large: the status is out of resources, and the sender repeats it.
+                log.warning("dimse.out-of-memory")
+                self._too_large, self._data = True, bytearray()
+                self._lease.try_resize(0)
         if last:
-            self._handle_message()
+            try:
+                self._handle_message()
+            finally:
+                self._lease.try_resize(0)
 
     # Handle complete messages.
 
