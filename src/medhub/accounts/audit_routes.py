@@ -12,6 +12,7 @@ from medhub.accounts import service
 from medhub.accounts.access import Call, allow
 from medhub.audit import service as audit
 from medhub.foundation.http import Id, Moment, Page, Paging, Schema, Text
+from medhub.foundation.work_pools import runs_in
 
 audit_routes = APIRouter(prefix="/api/audit", tags=["audit"])
 
@@ -82,6 +83,7 @@ class ChainCheckOut(Schema):
 
 
 @audit_routes.get("/verification", summary="Verify the audit log")
+@runs_in("outside")
 def verify_chain(call: Annotated[Call, allow("audit.read")]) -> ChainCheckOut:
     """Check the hash chain of the installation, and its end against the head that was noted outside of the database."""
     with call.reading() as session:
