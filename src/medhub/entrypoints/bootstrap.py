@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from medhub.audit.sealed_head import ChainSeal
 from medhub.audit.service import Recorder, protect_chain
-from medhub.entrypoints.flow import ERASURE_REPORTERS, FLOW, MOVE_CHECKS
+from medhub.entrypoints.flow import ERASURE_REPORTERS, FLOW, MOVE_CHECKS, SIGNING_CHECKS
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.blobs import BlobStore
 from medhub.foundation.byte_budget import ByteBudget
@@ -59,7 +59,12 @@ def build(settings: Settings, *, migrate: bool = True) -> AppContext:
 
 def open_database(settings: Settings) -> Database:
     """Open the database; its sessions carry the flow, the erasure reporters, the move checks and the audit recorder."""
-    info: dict[str, object] = {"flow": FLOW, "erasure_reporters": ERASURE_REPORTERS, "move_checks": MOVE_CHECKS}
+    info: dict[str, object] = {
+        "flow": FLOW,
+        "erasure_reporters": ERASURE_REPORTERS,
+        "move_checks": MOVE_CHECKS,
+        "signing_checks": SIGNING_CHECKS,
+    }
     database = Database(settings.sqlalchemy_url, info=info)
     head = settings.data / "audit" / "head"
     database.set_session_info("audit_seal", ChainSeal(lambda: load_keys(settings).derive("audit-chain"), head))

@@ -29,11 +29,12 @@ from medhub.records.identity_search import index_identities
 from medhub.records.image_moves import MoveCheck
 from medhub.records.patient_blobs import delete_unreferenced_blobs
 from medhub.reports import erasure as reports_erasure
+from medhub.reports.printability import check_report_texts
 from medhub.reports.service import issue_report
 from medhub.review import erasure as review_erasure
 from medhub.review.events import CaseSigned
 from medhub.review.image_moves_check import follow_images, refuse_moves_under_review
-from medhub.review.service import open_case
+from medhub.review.service import SigningCheck, open_case
 from medhub.training import erasure as training_erasure
 from medhub.training import tasks as training
 from medhub.training.events import TrainingAsked
@@ -66,6 +67,10 @@ ERASURE_REPORTERS: tuple[ErasureReporter, ...] = (
 
 # The functions that may forbid to move images into or out of a study.
 MOVE_CHECKS: tuple[MoveCheck, ...] = (refuse_moves_under_review,)
+
+
+# The functions that may refuse a signature, such as for characters that the report cannot print.
+SIGNING_CHECKS: tuple[SigningCheck, ...] = (check_report_texts,)
 
 
 def job_handlers(app: AppContext) -> Mapping[str, Handler]:

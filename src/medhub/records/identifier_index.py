@@ -16,15 +16,15 @@ from typing import Literal
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from medhub.errors import Conflict, Invalid
+from medhub.errors import Conflict
 from medhub.foundation.database import serialize_writers
 from medhub.foundation.keys import Keys
+from medhub.foundation.visible_text import require_text
 from medhub.records import vault
 from medhub.records.models import Identity, Patient, PatientIdentifier, PatientIdentifierIndex
 from medhub.records.name_folding import names_agree
 
 Origin = Literal["identity", "file"]
-MIN_REASON_LENGTH = 3
 _SEPARATED_DATE = re.compile(r"(\d{4})\s*([./-])\s*(\d{1,2})\s*\2\s*(\d{1,2})", re.ASCII)
 _LEADING_ZEROS = re.compile(r"(?<![0-9])0+(?=[0-9])")
 
@@ -151,8 +151,8 @@ def check_duplicates(
     confirmed: ConfirmedDuplicate | None,
 ) -> list[Duplicate]:
     """Raise if a patient like this one is registered, unless a person has confirmed it with a reason."""
-    if confirmed is not None and len(confirmed.reason.strip()) < MIN_REASON_LENGTH:
-        raise Invalid("Say why a second record of this patient is needed.", field="duplicate_reason")
+    if confirmed is not None:
+        require_text(confirmed.reason, "Say why a second record of this patient is needed.", "duplicate_reason")
     lock_number(session, keys, project_id, identity.get("hospital_number", ""))
     duplicates = find_duplicates(session, keys, project_id, identity, patient_id)
     if duplicates and confirmed is None:

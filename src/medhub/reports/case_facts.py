@@ -76,7 +76,7 @@ def load_report_facts(session: Session, app: AppContext, case: Case) -> ReportFa
         signed_at=case.signed_at,
         issued_at=clock.now().replace(microsecond=0),  # PDF knows seconds
         software_version=__version__,
-        fields=_format_fields(session, patient, study),
+        fields=format_fields(session, patient, study),
         supersedes=_load_superseded(session, case),
         history=tuple(
             ReportEvent(_time_of(event, case), Person(event.by, event.role or ""), event.action)
@@ -97,7 +97,8 @@ def _time_of(event: CaseEvent, case: Case) -> datetime:
     return event.at
 
 
-def _format_fields(session: Session, patient: Patient, study: Study) -> tuple[tuple[str, str], ...]:
+def format_fields(session: Session, patient: Patient, study: Study) -> tuple[tuple[str, str], ...]:
+    """The fields of a patient and a study as label and value."""
     lines = []
     for subject, values in (("patient", patient.fields), ("study", study.fields)):
         for definition in field_definitions.list_fields(

@@ -23,6 +23,9 @@ _SHAPING = {0x200C, 0x200D, 0x200E, 0x200F}
 _BIDI_CONTROLS = {*range(0x202A, 0x202F), *range(0x2066, 0x206A)}
 """Overrides could print a text in another order; the report sets its own."""
 
+_INVISIBLE = {*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0), *range(0xE0020, 0xE0080), 0x034F, 0x180E}
+"""Variation selectors, tags of flags, joiners of marks."""
+
 SEAL_WORD = "medhub-seal"
 """The mark of the seals of former versions; no printed text may contain it."""
 
@@ -49,13 +52,35 @@ def printable_text(text: str) -> str:
             out.append(" ")
         elif point in _SHAPING:
             out.append(sign)
-        elif point in _BIDI_CONTROLS or point in (0x00AD, 0xFEFF, 0x200B, 0x2060):
+        elif point in _BIDI_CONTROLS or point in (0x00AD, 0xFEFF, 0x200B, 0x2060) or _is_invisible(point):
             continue
         elif point in known and unicodedata.category(sign) not in ("Cc", "Cf", "Co", "Cs"):
             out.append(sign)
         else:
-            out.append(REPLACEMENT)
+            out.append(f"[U+{point:04X}]" if has_substitute(sign) else REPLACEMENT)
     return "".join(out).strip().replace(SEAL_WORD, SEAL_WORD.replace("-", " "))
+
+
+def _is_invisible(point: int) -> bool:
+    """Whether a character only selects a form or joins others, and prints nothing: variation selectors, tags."""
+    return point == 0x061C or point in _INVISIBLE
+
+
+def has_substitute(character: str) -> bool:
+    """Whether the code of a character is printed in place of it; control and private characters have no meaning."""
+    return unicodedata.category(character) not in ("Cc", "Cf", "Co", "Cs")
+
+
+def unprintable_characters(text: str) -> list[str]:
+    """The different characters of a text that no bundled font can print, in their order."""
+    normalized = unicodedata.normalize("NFC", text)
+    return list(dict.fromkeys(c for c in normalized if printable_text(f"({c})") not in (f"({c})", "()", "( )", "(\n)")))
+
+
+def describe_character(character: str) -> dict[str, str]:
+    """A character with its code and its name in Unicode."""
+    code = f"U+{ord(character):04X}"
+    return {"character": character, "code": code, "name": unicodedata.name(character, "").lower() or code}
 
 
 def single_line(text: str) -> str:

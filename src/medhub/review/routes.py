@@ -262,6 +262,8 @@ def sign_case(
     note = body.note if body is not None else None
     with call.writing() as session, include_current_state(lambda: _current_case(session, call, id)):
         case = service.sign_case(session, call.app.settings, call.actor, id, note, if_match)
+        accepted = body is not None and body.accept_unprintable
+        service.run_signing_checks(session, call.app.keys, call.actor, case, accepted=accepted)
         return case_out(session, call, case)
 
 

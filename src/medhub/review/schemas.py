@@ -303,6 +303,13 @@ class SignCaseRequest(Schema):
     """A signature with an optional closing note."""
 
     note: Annotated[Text, Field(max_length=4000)] | None = None
+    accept_unprintable: Annotated[
+        bool,
+        Field(
+            description="Sign although the report must print the codes of some characters (otherwise: 422, code "
+            "`not-printable`, with the characters in `unprintable`)."
+        ),
+    ] = False
 
 
 class CorrectIn(Schema):

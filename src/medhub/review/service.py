@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
@@ -18,6 +18,7 @@ from medhub.foundation.app_context import AppContext
 from medhub.foundation.database import serialize_writers
 from medhub.foundation.etags import check_etag
 from medhub.foundation.events import publish
+from medhub.foundation.keys import Keys
 from medhub.foundation.settings import Settings
 from medhub.foundation.visible_text import require_text, visible_text
 from medhub.records import studies
@@ -270,6 +271,20 @@ def sign_case(
         publish(session, CaseSigned(case_id=case.id))
     session.flush()
     return case
+
+
+class SigningCheck(Protocol):
+    """A function that raises if a signature must not stand; ``accepted`` if the person accepts what it warns of."""
+
+    def __call__(self, session: Session, keys: Keys, actor: Actor, case: Case, *, accepted: bool) -> None:
+        """Check a case that was just signed in this transaction."""
+
+
+def run_signing_checks(session: Session, keys: Keys, actor: Actor, case: Case, *, accepted: bool) -> None:
+    """Run the checks of other capabilities in the transaction of a signature; each raises if it must not stand."""
+    checks: tuple[SigningCheck, ...] = session.info.get("signing_checks", ())
+    for check in checks:
+        check(session, keys, actor, case, accepted=accepted)
 
 
 def _check_case_etag(session: Session, if_match: str | None, case: Case) -> None:

@@ -180,8 +180,13 @@ export const review = {
     unwrap(server.DELETE('/api/images/{id}/verdict', ifCurrent(imageId, etag))),
   cases: (query: Query, signal?: Signal) => unwrap(server.GET('/api/cases', search(query, signal))),
   case: (id: string, signal?: Signal) => unwrap(server.GET('/api/cases/{id}', byId(id, signal))),
-  sign: (id: string, note: string, etag: string) =>
-    unwrap(server.POST('/api/cases/{id}/sign', { ...ifCurrent(id, etag), body: { note: note || null } })),
+  sign: (id: string, note: string, etag: string, acceptUnprintable = false) =>
+    unwrap(
+      server.POST('/api/cases/{id}/sign', {
+        ...ifCurrent(id, etag),
+        body: { note: note || null, accept_unprintable: acceptUnprintable },
+      }),
+    ),
   correct: (id: string, reason: string, etag: string) =>
     unwrap(server.POST('/api/cases/{id}/correct', { ...ifCurrent(id, etag), body: { reason } })),
   pathways: (signal?: Signal) => unwrap(server.GET('/api/pathways', { signal })),

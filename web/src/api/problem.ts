@@ -5,6 +5,9 @@ export type FieldError = { field: string; message: string };
 /** A registered patient who may be the same person, and what agrees. */
 export type Duplicate = { id: string; code: string; reasons: string[] };
 
+/** A text with characters that the report cannot print. */
+export type Unprintable = { where: string; characters: { character: string; code: string; name: string }[] };
+
 export class Problem extends Error {
   readonly status: number;
   readonly title: string;
@@ -16,6 +19,9 @@ export class Problem extends Error {
   readonly current: unknown;
   /** The registered patients who may be the same person. */
   readonly duplicates: Duplicate[];
+  /** The texts that the report cannot print, and whether their codes may be printed instead. */
+  readonly unprintable: Unprintable[];
+  readonly acceptable: boolean;
 
   constructor(facts: {
     status: number;
@@ -26,6 +32,8 @@ export class Problem extends Error {
     retryAfterSeconds?: number | null;
     current?: unknown;
     duplicates?: Duplicate[];
+    unprintable?: Unprintable[];
+    acceptable?: boolean;
   }) {
     super(facts.detail || facts.title);
     this.name = 'Problem';
@@ -37,6 +45,8 @@ export class Problem extends Error {
     this.retryAfterSeconds = facts.retryAfterSeconds ?? null;
     this.current = facts.current ?? null;
     this.duplicates = facts.duplicates ?? [];
+    this.unprintable = facts.unprintable ?? [];
+    this.acceptable = facts.acceptable ?? false;
   }
 
   /** Whether somebody changed the object after it was opened here. */
@@ -84,6 +94,8 @@ const FALLBACKS: Record<number, [string, string]> = {
 type Body = {
   current?: unknown;
   duplicates?: unknown;
+  unprintable?: unknown;
+  acceptable?: unknown;
   title?: unknown;
   detail?: unknown;
   code?: unknown;
@@ -96,6 +108,15 @@ function duplicatesOf(value: unknown): Duplicate[] {
     if (typeof entry !== 'object' || entry === null) return [];
     const { id, code, reasons } = entry as Partial<Duplicate>;
     return typeof id === 'string' && typeof code === 'string' ? [{ id, code, reasons: reasons ?? [] }] : [];
+  });
+}
+
+function unprintableOf(value: unknown): Unprintable[] {
+  if (!Array.isArray(value)) return [];
+  return value.flatMap((entry: unknown) => {
+    if (typeof entry !== 'object' || entry === null) return [];
+    const { where, characters } = entry as Partial<Unprintable>;
+    return typeof where === 'string' ? [{ where, characters: characters ?? [] }] : [];
   });
 }
 
@@ -123,6 +144,8 @@ export function problemOf(status: number, body: unknown, retryAfter: string | nu
     errors: fieldErrors(facts.errors),
     current: facts.current,
     duplicates: duplicatesOf(facts.duplicates),
+    unprintable: unprintableOf(facts.unprintable),
+    acceptable: facts.acceptable === true,
     retryAfterSeconds: Number.isFinite(seconds) ? seconds : null,
   });
 }

@@ -5747,6 +5747,12 @@ export interface components {
          * @description A signature with an optional closing note.
          */
         SignCaseRequest: {
+            /**
+             * Accept Unprintable
+             * @description Sign although the report must print the codes of some characters (otherwise: 422, code `not-printable`, with the characters in `unprintable`).
+             * @default false
+             */
+            accept_unprintable: boolean;
             /** Note */
             note?: string | null;
         };

@@ -43,7 +43,7 @@ export function DuplicateNotice({ problem, busy, onConfirm }: Props) {
         <Button
           variant="default"
           loading={busy}
-          disabled={reason.trim().length < 3}
+          disabled={reason.trim() === ''}
           onClick={() => {
             onConfirm(reason);
           }}

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Button, List, Modal, Textarea } from '@mantine/core';
+import { Button, Checkbox, List, Modal, Textarea } from '@mantine/core';
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { useEffect, useRef, useState, type KeyboardEvent } from 'react';
 import { review } from '@/api/calls';
@@ -32,6 +32,7 @@ export function SignDialog({ caseId, opened, onClose, onSigned, shown = NOTHING_
   const conclusion = typed?.key === draftKey ? typed.text : (readDraft(draftKey) ?? '');
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<unknown>(null);
+  const [accepted, setAccepted] = useState(false);
   const { data: reviewCase, error: failed } = useQuery({
     ...caseQuery(caseId ?? ''),
     enabled: opened && caseId !== null,
@@ -40,6 +41,7 @@ export function SignDialog({ caseId, opened, onClose, onSigned, shown = NOTHING_
 
   const close = () => {
     setError(null);
+    setAccepted(false);
     onClose();
   };
 
@@ -48,7 +50,7 @@ export function SignDialog({ caseId, opened, onClose, onSigned, shown = NOTHING_
     setBusy(true);
     setError(null);
     try {
-      const signed = await review.sign(caseId, conclusion.trim(), reviewCase.etag);
+      const signed = await review.sign(caseId, conclusion.trim(), reviewCase.etag, accepted);
       setTyped(null);
       writeDraft(draftKey, null);
       await client.invalidateQueries({ predicate: (query) => !['me', 'reading'].includes(String(query.queryKey[0])) });
@@ -142,6 +144,7 @@ export function SignDialog({ caseId, opened, onClose, onSigned, shown = NOTHING_
               onChange={(event) => {
                 setTyped({ key: draftKey, text: event.currentTarget.value });
                 writeDraft(draftKey, event.currentTarget.value);
+                setAccepted(false);
               }}
             />
             <p className={classes.facts}>
@@ -151,7 +154,28 @@ export function SignDialog({ caseId, opened, onClose, onSigned, shown = NOTHING_
         )}
         {problem && (
           <Notice tone="red" title={problem.title}>
-            {problem.detail}
+            <div>{problem.detail}</div>
+            {problem.unprintable.length > 0 && (
+              <List size="sm">
+                {problem.unprintable.map((entry) => (
+                  <List.Item key={entry.where}>
+                    {entry.where}
+                    {entry.characters.length > 0 &&
+                      `: ${entry.characters.map((sign) => `${sign.character} (${sign.code}, ${sign.name})`).join('; ')}`}
+                  </List.Item>
+                ))}
+              </List>
+            )}
+            {problem.acceptable && (
+              <Checkbox
+                mt="sm"
+                label="Print the codes of these characters instead"
+                checked={accepted}
+                onChange={(event) => {
+                  setAccepted(event.currentTarget.checked);
+                }}
+              />
+            )}
           </Notice>
         )}
         <div className={classes.buttons}>
