@@ -254,6 +254,7 @@ class EntryFilter:
     project_ids: frozenset[str]
     actor_ids: frozenset[str] = frozenset()  # also acts of these people outside of projects, such as sign-ins
     query: str | None = None
+    query_patient_ids: frozenset[str] = frozenset()  # of the patients whose code matches the query
     action: str | None = None
     actor_id: str | None = None
     object_type: str | None = None
@@ -270,7 +271,18 @@ def list_entries(
     """A page of entries of some projects, newest first, and the total number."""
     statement = select(AuditEntry).where(
         AuditEntry.project_id.in_(entry_filter.project_ids)
-        | (AuditEntry.project_id.is_(None) & AuditEntry.actor_id.in_(entry_filter.actor_ids))
+        | (
+            AuditEntry.project_id.is_(None)
+            & (
+                AuditEntry.actor_id.in_(entry_filter.actor_ids)
+                | (
+                    # A refused sign-in has no person: it belongs to the account, or to an address without an account.
+                    (AuditEntry.object_type == "account")
+                    & (AuditEntry.outcome == "refused")
+                    & (AuditEntry.object_id.is_(None) | AuditEntry.object_id.in_(entry_filter.actor_ids))
+                )
+            )
+        )
     )
     for column in ("action", "actor_id", "object_type", "object_id", "patient_id", "outcome"):
         value = getattr(entry_filter, column)
@@ -282,6 +294,7 @@ def list_entries(
             func.lower(AuditEntry.actor).contains(lowered, autoescape=True)
             | AuditEntry.action.contains(lowered, autoescape=True)
             | (AuditEntry.object_id == lowered)
+            | AuditEntry.patient_id.in_(entry_filter.query_patient_ids)
         )
     if entry_filter.since is not None:
         statement = statement.where(AuditEntry.at >= entry_filter.since)

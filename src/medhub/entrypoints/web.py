@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from fastapi.telemetry import TelemetryConfig
 
 from medhub import __version__
-from medhub.accounts import audit_routes, authentication
+from medhub.accounts import authentication
 from medhub.accounts import routes as accounts
 from medhub.accounts.access import Gate, public
 from medhub.accounts.passwords import CONCURRENT_HASHES
@@ -39,6 +39,7 @@ from medhub.foundation.jobs import Runner
 from medhub.ingest import deid_routes, ingest_settings_routes
 from medhub.ingest import routes as ingest
 from medhub.nodes import routes as node_routes
+from medhub.records import audit_routes
 from medhub.records import image_move_routes as moving
 from medhub.records import routes as records
 from medhub.reports import routes as reports

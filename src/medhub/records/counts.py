@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -101,3 +101,22 @@ def _count(session: Session, column: Any, parent_ids: Sequence[str]) -> dict[str
         parent_id: ContentCounts(images, int(size), modality, locked > 0)
         for parent_id, images, size, modality, locked in rows
     }
+
+
+# A query that matches more patients than these is not a code.
+_MOST_PATIENTS_OF_QUERY = 500
+
+
+def find_patients_by_code(session: Session, project_ids: Collection[str], query: str) -> frozenset[str]:
+    """The ids of the patients of some projects whose code contains a text."""
+    statement = select(Patient.id).where(
+        Patient.project_id.in_(project_ids), func.lower(Patient.code).contains(query.strip().lower(), autoescape=True)
+    )
+    return frozenset(session.scalars(statement.limit(_MOST_PATIENTS_OF_QUERY)))
+
+
+def patient_codes(session: Session, patient_ids: Collection[str]) -> dict[str, str]:
+    """The codes of patients by id."""
+    if not patient_ids:
+        return {}
+    return dict(session.execute(select(Patient.id, Patient.code).where(Patient.id.in_(patient_ids))).all())

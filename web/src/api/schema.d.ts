@@ -2442,6 +2442,8 @@ export interface components {
             origin: string;
             /** Outcome */
             outcome: string;
+            /** Patient Code */
+            patient_code?: string | null;
             /** Patient Id */
             patient_id: string | null;
             /** Project Id */

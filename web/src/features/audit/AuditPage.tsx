@@ -52,7 +52,12 @@ export function AuditPage() {
           {
             id: 'patient',
             header: 'Patient',
-            cell: (row) => (row.patient_id ? <AppLink to={`/patients/${row.patient_id}`}>Open</AppLink> : '–'),
+            cell: (row) =>
+              row.patient_id ? (
+                <AppLink to={`/patients/${row.patient_id}`}>{row.patient_code ?? 'Erased'}</AppLink>
+              ) : (
+                '–'
+              ),
           },
           {
             id: 'outcome',
@@ -84,7 +89,7 @@ export function AuditPage() {
           { id: 'since', label: 'Since', kind: 'date' },
           { id: 'until', label: 'Until', kind: 'date' },
         ]}
-        searchLabel="Search person, patient code, detail"
+        searchLabel="Search person, patient code, action"
         fixed={{ project_id: projectId }}
         load={(query, signal) =>
           audit.entries({ ...query, since: startOf(query.since, 0), until: startOf(query.until, 1) }, signal)
@@ -121,7 +126,7 @@ export function AuditPage() {
               open.patient_id !== null && [
                 'Patient',
                 <AppLink key="patient" to={`/patients/${open.patient_id}`}>
-                  Open the patient
+                  {open.patient_code ?? 'Erased'}
                 </AppLink>,
               ],
               ['From', open.origin],

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Routes of the audit log; in this package because its permissions depend on accounts."""
+"""Routes of the audit log; in this package because entries are found and shown by the codes of patients."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from medhub.accounts.access import Call, allow
 from medhub.audit import service as audit
 from medhub.foundation.http import Id, Moment, Page, Paging, Schema, Text
 from medhub.foundation.work_pools import runs_in
+from medhub.records.counts import find_patients_by_code, patient_codes
 
 audit_routes = APIRouter(prefix="/api/audit", tags=["audit"])
 
@@ -31,6 +32,7 @@ class AuditEntryOut(Schema):
     object_id: str | None
     project_id: str | None
     patient_id: str | None
+    patient_code: str | None = None
     origin: str
     outcome: str
     detail: dict[str, Any]
@@ -58,6 +60,7 @@ def list_entries(
             project_ids=projects,
             actor_ids=service.list_members(session, projects),
             query=paging.query,
+            query_patient_ids=find_patients_by_code(session, projects, paging.query) if paging.query else frozenset(),
             action=action,
             actor_id=actor_id,
             object_type=object_type,
@@ -68,7 +71,11 @@ def list_entries(
             until=until,
         )
         entries, total = audit.list_entries(session, entry_filter, offset=paging.offset, limit=paging.page_size)
-        return paging.of([AuditEntryOut.model_validate(entry) for entry in entries], total)
+        codes = patient_codes(session, {entry.patient_id for entry in entries if entry.patient_id is not None})
+        rows = [AuditEntryOut.model_validate(entry) for entry in entries]
+        for row in rows:
+            row.patient_code = codes.get(row.patient_id or "")
+        return paging.of(rows, total)
 
 
 class ChainCheckOut(Schema):
