@@ -23,6 +23,7 @@ _UID = re.compile(r"[0-9.]{1,64}")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,9}(\.[0-9]{1,6})?([eE][+-]?[0-9]{1,2})?")
 _FRACTION = re.compile(r"[01]?\.?[0-9]{0,9}")
 _WIDEST = 8_192
+_ALIASES = {"image/jpg": "image/jpeg"}  # some clients write it so
 
 
 @by_address.get("/wado", summary="Retrieve an object by parameters", response_class=Response)
@@ -62,6 +63,7 @@ def _choose_content_type(wanted: str) -> str | None:
     for media_type in named:
         if media_type in {"*/*", "image/*"}:
             return None if media_type == "*/*" else "image/jpeg"
+        media_type = _ALIASES.get(media_type, media_type)
         if media_type == DICOM or media_type in PICTURES:
             return media_type
     raise HTTPException(406, f"This can be had as {', '.join((DICOM, *PICTURES))}. Name one of these as contentType.")
