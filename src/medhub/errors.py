@@ -27,6 +27,8 @@ class MedhubError(Exception):
 
     code: ClassVar[str] = "error"
     title: ClassVar[str] = "The request failed"
+    temporary: ClassVar[bool] = False
+    """Whether the same request may succeed later without a change by a person."""
 
     def __init__(self, message: str, **facts: object) -> None:
         """Set the message for the person and the facts for the caller."""
@@ -92,3 +94,4 @@ class Unavailable(MedhubError):
 
     code = "unavailable"
     title = "Not available now"
+    temporary = True

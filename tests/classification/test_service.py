@@ -18,7 +18,7 @@ from medhub.errors import NotFound
 from medhub.foundation import clock
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.isolation import DecoderFailed
-from medhub.foundation.jobs import MAX_ATTEMPTS, Job
+from medhub.foundation.jobs import MAX_ATTEMPTS, MAX_ATTEMPTS_REPORTED, Job
 from medhub.records import isolated_calls
 from medhub.records.models import Image, PatientBlob
 from medhub.records.studies import delete_image
@@ -171,10 +171,11 @@ def test_what_may_pass_is_tried_again_and_then_given_up(
         raise failure
 
     monkeypatch.setattr(service, "get_classifier", fail)
-    for _ in range(MAX_ATTEMPTS):
+    attempts = MAX_ATTEMPTS if isinstance(failure, DecoderFailed) else MAX_ATTEMPTS_REPORTED
+    for _ in range(attempts):
         assert state(app, image_id) == "waiting"
         run_jobs(app)
-        movable_clock.advance(minutes=2)
+        movable_clock.advance(minutes=20)
     assert state(app, image_id) == "unreadable"
     run_jobs(app)
     with app.database.reading() as session:

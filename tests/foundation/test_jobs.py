@@ -13,10 +13,22 @@ import pytest
 from sqlalchemy import select, update
 from structlog.testing import capture_logs
 
-from medhub.errors import Conflict
+from medhub.errors import Conflict, Unavailable
 from medhub.foundation import clock, jobs
 from medhub.foundation.app_context import AppContext
-from medhub.foundation.jobs import MAX_ATTEMPTS, Job, JobInterrupted, LongHandler, Runner, count_unfinished, enqueue
+from medhub.foundation.jobs import (
+    MAX_ATTEMPTS,
+    MAX_ATTEMPTS_LASTING,
+    MAX_ATTEMPTS_REPORTED,
+    Job,
+    JobInterrupted,
+    LongHandler,
+    Runner,
+    count_failed,
+    count_unfinished,
+    enqueue,
+    retry_failed,
+)
 from tests.factories.threads import together
 from tests.factories.time import MovableClock
 
@@ -192,7 +204,10 @@ def test_a_job_whose_processes_died_each_time_is_given_up_without_another_try(
     with app.database.writing() as session:
         session.execute(
             update(Job).values(
-                state="running", owner="dead", attempts=MAX_ATTEMPTS, leased_until=clock.now() - timedelta(seconds=1)
+                state="running",
+                owner="dead",
+                attempts=MAX_ATTEMPTS_REPORTED,
+                leased_until=clock.now() - timedelta(seconds=1),
             )
         )
     heir = runner(app, lambda number: ran.append(number), abandoned={"note": lambda number: given_up.append(number)})
@@ -200,6 +215,74 @@ def test_a_job_whose_processes_died_each_time_is_given_up_without_another_try(
     assert (ran, given_up) == ([], [9])
     job = only_job(app)
     assert (job.state, job.error, job.owner) == ("failed", "process-died", None)
+
+
+def test_a_job_whose_process_was_killed_waits_and_then_runs(app: AppContext, movable_clock: MovableClock) -> None:
+    ran: list[int] = []
+    add(app, 9)
+    heir = runner(app, lambda number: ran.append(number))
+    for attempts in range(MAX_ATTEMPTS, 25):
+        with app.database.writing() as session:
+            dead = {"owner": "dead", "leased_until": clock.now() - timedelta(seconds=1)}
+            session.execute(update(Job).values(state="running", attempts=attempts, **dead))
+        assert heir.run_pending() == 0
+        job = only_job(app)
+        assert (job.state, job.error, job.attempts) == ("waiting", "process-died", attempts)
+    movable_clock.advance(minutes=16)
+    assert heir.run_pending() == 1
+    assert ran == [9]
+    assert only_job(app).state == "done"
+
+
+TEMPORARY = [Unavailable("The disk is away."), OSError("too many open files"), RuntimeError("?")]
+
+
+@pytest.mark.parametrize("failure", TEMPORARY, ids=["unavailable", "descriptors", "unexpected"])
+@pytest.mark.parametrize("days", [1, 5])
+def test_a_job_outlives_a_failure_of_days(
+    app: AppContext, movable_clock: MovableClock, failure: Exception, days: int
+) -> None:
+    failures: list[Exception] = [failure]
+
+    def fail(number: int) -> None:
+        if failures:
+            raise failures[0]
+
+    add(app, 1)
+    failing = runner(app, fail)
+    for _ in range(4 * 24 * days):
+        failing.run_pending()
+        movable_clock.advance(minutes=15, seconds=1)
+    assert only_job(app).state == "waiting"
+    failures.clear()
+    failing.run_pending()
+    assert only_job(app).state == "done"
+
+
+def test_a_failed_job_runs_again_when_a_person_says_so(app: AppContext, movable_clock: MovableClock) -> None:
+    failures: list[int] = [1]
+
+    def fail(number: int) -> None:
+        if failures:
+            raise Unavailable("away")
+
+    add(app, 1, 2)
+    with app.database.writing() as session:
+        session.execute(update(Job).values(attempts=MAX_ATTEMPTS_LASTING - 1))
+    failing = runner(app, fail)
+    failing.run_pending()
+    with app.database.reading() as session:
+        assert (count_failed(session), count_unfinished(session)) == (2, 0)
+    failures.clear()
+    with app.database.writing() as session:
+        first = session.scalars(select(Job.id).order_by(Job.id)).first()
+        assert (retry_failed(session, first), retry_failed(session, "none")) == (1, 0)
+    assert failing.run_pending() == 1
+    with app.database.writing() as session:
+        assert retry_failed(session) == 1
+    assert failing.run_pending() == 1
+    with app.database.reading() as session:
+        assert count_failed(session) == 0
 
 
 def test_a_failure_leaves_its_kind_and_never_its_words(app: AppContext) -> None:

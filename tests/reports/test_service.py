@@ -27,7 +27,7 @@ from medhub.reports.case_facts import NotSigned
 from medhub.reports.certificate import derive_credentials
 from medhub.reports.facts import facts_digest
 from medhub.reports.models import Report
-from medhub.reports.service import issue_report, list_reports, read_report
+from medhub.reports.service import enqueue_missing_reports, issue_report, list_reports, read_report
 from medhub.reports.verification import verify_report
 from medhub.reports.verification_result import TrustedKeys
 from medhub.review import service as review
@@ -394,3 +394,13 @@ def test_a_report_whose_job_was_lost_is_written_when_it_is_asked_for(
         session.execute(update(Job).values(state="failed"))
     _, pdf = read_report(app, physician, signed)
     assert pdf.startswith(b"%PDF")
+
+
+def test_a_signed_case_whose_report_job_was_lost_gets_its_report(app: AppContext, signed: str) -> None:
+    with app.database.writing() as session:
+        session.execute(update(Job).where(Job.kind == "issue-report").values(state="failed"))
+    assert enqueue_missing_reports(app) == 1
+    assert enqueue_missing_reports(app) == 0  # its job is waiting
+    run_jobs(app)
+    assert report_of(app, signed).case_id == signed
+    assert enqueue_missing_reports(app) == 0

@@ -33,6 +33,7 @@ from medhub.entrypoints import (
     cli_export,
     cli_images,
     cli_ingest,
+    cli_jobs,
     cli_serve,
     cli_training,
 )
@@ -325,6 +326,7 @@ def report_key(data: Data = None) -> None:
 
 cli_serve.install(cli)
 cli_images.install(cli)
+cli_jobs.install(cli)
 cli_ingest.install(cli)
 cli_export.install(cli)
 cli_training.install(cli)

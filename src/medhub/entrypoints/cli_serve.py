@@ -32,6 +32,7 @@ from medhub.foundation.settings import Settings
 from medhub.ingest.service import destroy_expired
 from medhub.records.pathway import all_pathways
 from medhub.records.patient_blobs import delete_orphaned_blobs
+from medhub.reports.service import enqueue_missing_reports
 
 Data = Annotated[
     Path | None, typer.Option("--data", help="Folder of the database, blobs and keys; default: MEDHUB_DATA.")
@@ -101,6 +102,7 @@ def _start_housekeeping(app: AppContext) -> threading.Event:
                 destroy_expired_exports(app)
                 delete_orphaned_blobs(app)
                 delete_old_failures(app)
+                enqueue_missing_reports(app)
                 app.database.truncate_journal()
             except Exception as error:
                 log.error("housekeeping.failed", error=type(error).__name__)

@@ -27,6 +27,7 @@ registry = CollectorRegistry()
 _requests = Counter("medhub_http_requests", "Requests answered.", ["method", "route", "status"], registry=registry)
 _seconds = Histogram("medhub_http_request_seconds", "Time to the first byte.", ["method", "route"], registry=registry)
 _unfinished_jobs = Gauge("medhub_jobs_unfinished", "Jobs that are waiting or running.", registry=registry)
+_failed_jobs = Gauge("medhub_jobs_failed", "Jobs that were given up.", registry=registry)
 _unreadable_segments = Gauge(
     "medhub_intake_unreadable", "Segments of the intake journal that cannot be read.", registry=registry
 )
@@ -100,6 +101,7 @@ def read_metrics(request: Request) -> Response:
     app: AppContext = request.app.state.app_context
     with app.database.reading() as session:
         _unfinished_jobs.set(jobs.count_unfinished(session))
+        _failed_jobs.set(jobs.count_failed(session))
     _unreadable_segments.set(count_unreadable(app.settings.intake_folder))
     return Response(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 

@@ -51,6 +51,7 @@ class DecoderFailed(Unavailable):
 
     code: ClassVar[str] = "decoder-failed"
     title: ClassVar[str] = "The file could not be read"
+    temporary: ClassVar[bool] = False  # it is the file
 
 
 _SENTENCES = {

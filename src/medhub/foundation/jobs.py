@@ -3,13 +3,16 @@
 
 A runner claims a row for the duration of a lease and renews the lease while it works; after the lease has expired, any
 runner may claim the row. A job is an idempotent function of ids.
+
+A job that fails is repeated after a growing wait: five times where its input is the reason, otherwise for an hour if
+people are told that it was given up, and else for a week. The limits are numbers of attempts, which no clock changes.
 """
 
 from __future__ import annotations
 
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,6 +28,10 @@ from medhub.foundation.logging import get_logger
 log = get_logger()
 
 MAX_ATTEMPTS = 5
+# Where the reason may pass by itself: about an hour for jobs with a failure handler, a week for others.
+MAX_ATTEMPTS_REPORTED = 12
+MAX_ATTEMPTS_LASTING = 700
+LONGEST_WAIT_S = 900
 POLL_S = 0.5
 
 Handler = Callable[..., None]
@@ -87,6 +94,28 @@ def enqueue(session: Session, kind: str, arguments: dict[str, Any], *, run_after
 def count_unfinished(session: Session) -> int:
     """The number of jobs that are waiting or running."""
     return session.scalar(select(func.count()).select_from(Job).where(Job.state.in_(("waiting", "running")))) or 0
+
+
+def count_failed(session: Session) -> int:
+    """The number of jobs that were given up."""
+    return session.scalar(select(func.count()).select_from(Job).where(Job.state == "failed")) or 0
+
+
+def list_failed(session: Session, limit: int = 200) -> Sequence[Job]:
+    """Jobs that were given up, the latest first."""
+    query = select(Job).where(Job.state == "failed").order_by(Job.finished_at.desc(), Job.id).limit(limit)
+    return session.scalars(query).all()
+
+
+def retry_failed(session: Session, job_id: str | None = None) -> int:
+    """Let one failed job, or all of them, run again as new ones; return their number."""
+    query = update(Job).where(Job.state == "failed")
+    if job_id is not None:
+        query = query.where(Job.id == job_id)
+    values = {"state": "waiting", "attempts": 0, "run_after": clock.now(), "finished_at": None}
+    result = session.execute(query.values(**values), execution_options={"synchronize_session": False})
+    after_commit(session, _wake.set)
+    return int(getattr(result, "rowcount", 0))
 
 
 class Runner:
@@ -187,6 +216,7 @@ class Runner:
         )
         if self._long:
             ready = and_(ready, Job.kind.in_(self._long) if long else Job.kind.not_in(self._long))
+        self._delay_dead(moment)
         with self._database.reading() as session:  # reading needs no lock
             if session.scalar(select(Job.id).where(ready).limit(1)) is None:
                 return None
@@ -204,10 +234,32 @@ class Runner:
                 execution_options={"synchronize_session": False},
             ).one_or_none()
 
+    def _delay_dead(self, moment: datetime) -> None:
+        """Let jobs whose processes died repeatedly wait: one of them may be the reason."""
+        dead = (Job.state == "running") & (Job.leased_until < moment) & (Job.attempts >= MAX_ATTEMPTS)
+        dead &= Job.attempts < MAX_ATTEMPTS_LASTING
+        dead &= Job.attempts.not_in((MAX_ATTEMPTS_REPORTED,)) | Job.kind.not_in(self._abandoned)
+        dead &= Job.kind.not_in(self._long)
+        with self._database.reading() as session:
+            if session.scalar(select(Job.id).where(dead).limit(1)) is None:
+                return
+        values = {"state": "waiting", "owner": None, "leased_until": None, "error": "process-died"}
+        with self._database.writing(durable=False) as session:
+            session.execute(
+                update(Job).where(dead).values(run_after=moment + timedelta(seconds=LONGEST_WAIT_S), **values),
+                execution_options={"synchronize_session": False},
+            )
+
+    def _limit(self, kind: str, *, temporary: bool) -> int:
+        if not temporary or kind in self._long:
+            return MAX_ATTEMPTS
+        return MAX_ATTEMPTS_REPORTED if kind in self._abandoned else MAX_ATTEMPTS_LASTING
+
     def _run(self, job: Job) -> None:
         error: str | None = None
+        temporary = True
         try:
-            if job.attempts > MAX_ATTEMPTS:  # the process died at each attempt
+            if job.attempts > self._limit(job.kind, temporary=True):  # the process died at each attempt
                 error = "process-died"
             elif job.kind in self._long:
                 self._handlers[job.kind](**job.arguments, stopping=self._stopping)
@@ -217,15 +269,16 @@ class Runner:
             self._release(job)
             return
         except MedhubError as failure:
-            error = failure.code
+            error, temporary = failure.code, failure.temporary
         except Exception as failure:
             # The text of an unexpected exception may contain text of a file: only its type and location are logged.
             error = type(failure).__name__
             location = traceback.extract_tb(failure.__traceback__)[-1]
             log.error("job.failed", kind=job.kind, job_id=job.id, error=error, at=f"{location.name}:{location.lineno}")
-        if error is not None and job.attempts >= MAX_ATTEMPTS and job.kind in self._abandoned:
+        given_up = job.attempts >= self._limit(job.kind, temporary=temporary)
+        if error is not None and given_up and job.kind in self._abandoned:
             self._abandoned[job.kind](**job.arguments)
-        self._finish(job, error)
+        self._finish(job, error, given_up=given_up)
 
     def _release(self, job: Job) -> None:
         """Let another runner, or the next start, continue a job; this attempt does not count."""
@@ -233,16 +286,17 @@ class Runner:
         with self._database.writing(durable=False) as session:
             session.execute(update(Job).where(Job.id == job.id, Job.owner == self._owner).values(**values))
 
-    def _finish(self, job: Job, error: str | None) -> None:
+    def _finish(self, job: Job, error: str | None, *, given_up: bool) -> None:
         moment = clock.now()
         values: dict[str, Any] = {"owner": None, "leased_until": None, "error": error}
         if error is None:
             # The arguments are deleted: the patient may be erased while the row remains.
             values |= {"state": "done", "finished_at": moment, "arguments": {}}
-        elif job.attempts >= MAX_ATTEMPTS:
+        elif given_up:
             values |= {"state": "failed", "finished_at": moment}
             log.error("job.given_up", kind=job.kind, job_id=job.id, error=error)
         else:
-            values |= {"state": "waiting", "run_after": moment + timedelta(seconds=2**job.attempts)}
+            wait_s = LONGEST_WAIT_S if job.attempts > 10 else min(2**job.attempts, LONGEST_WAIT_S)
+            values |= {"state": "waiting", "run_after": moment + timedelta(seconds=wait_s)}
         with self._database.writing(durable=False) as session:
             session.execute(update(Job).where(Job.id == job.id, Job.owner == self._owner).values(**values))

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from medhub.accounts.actor import Actor
 from medhub.audit.service import AuditAct, record
 from medhub.errors import NotFound
+from medhub.foundation import jobs
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.database import serialize_writers
 from medhub.foundation.events import publish
@@ -29,6 +30,25 @@ from medhub.reports.models import Report
 from medhub.reports.pdf_signature import sign_report
 from medhub.review.models import Case
 from medhub.review.service import get_case, record_case
+
+
+def enqueue_missing_reports(app: AppContext) -> int:
+    """Enqueue the report of each signed case that has none and whose job is not waiting; return their number."""
+    with app.database.writing() as session:
+        waiting = {
+            arguments.get("case_id")
+            for arguments in session.scalars(
+                select(jobs.Job.arguments).where(
+                    jobs.Job.kind == "issue-report", jobs.Job.state.in_(("waiting", "running"))
+                )
+            )
+        }
+        without = select(Case.id).outerjoin(Report, Report.case_id == Case.id)
+        without = without.where(Case.signed_at.is_not(None), Report.case_id.is_(None))
+        missing = [case_id for case_id in session.scalars(without) if case_id not in waiting]
+        for case_id in missing:
+            jobs.enqueue(session, "issue-report", {"case_id": case_id})
+    return len(missing)
 
 
 def issue_report(app: AppContext, case_id: str) -> None:

@@ -30,6 +30,7 @@ class ClassifierNotFound(NotFound):
 
     code = "classifier-not-found"
     title = "No such classifier"
+    temporary = True  # its folder may be copied or mounted again
 
 
 class ClassifierBroken(Invalid):
