@@ -68,6 +68,11 @@ ACTS: dict[str, tuple[str, ...]] = {
     "DELETE /api/peers/{id}": ("peer.delete",),
     "POST /api/dicom-nodes/{id}/echo": ("peer.echo",),
     "POST /api/peers/{id}/echo": ("peer.echo",),
+    "GET /api/scheduled-studies": ("worklist.list",),
+    "POST /api/scheduled-studies": ("worklist.create",),
+    "GET /api/scheduled-studies/{id}": ("worklist.read",),
+    "PATCH /api/scheduled-studies/{id}": ("worklist.change",),
+    "DELETE /api/scheduled-studies/{id}": ("worklist.cancel",),
     "GET /api/dicom-nodes": (),
     "GET /api/peers": (),
     "GET /api/dicom-nodes/listener": (),
@@ -195,7 +200,7 @@ ACTS: dict[str, tuple[str, ...]] = {
     "GET /{path:path}": (),
 }
 # What touches the data of one patient says whose; these lists are of several.
-OF_SEVERAL = {"GET /api/patients", "GET /api/series", "GET /api/reports"} | {
+OF_SEVERAL = {"GET /api/patients", "GET /api/series", "GET /api/reports", "GET /api/scheduled-studies"} | {
     route for route, acts in ACTS.items() if any(act.endswith(".search") for act in acts)
 }
 _NOT_OF_A_PATIENT = (

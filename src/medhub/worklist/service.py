@@ -146,7 +146,7 @@ def list_studies(
     order = (ScheduledStudy.start_date, ScheduledStudy.start_time, ScheduledStudy.id)
     rows = list(session.scalars(query.order_by(*order).offset(offset).limit(limit)))
     only = next(iter(projects)) if len(projects) == 1 else None
-    actor.record(session, "worklist.list", "worklist", None, project_id=only, found=len(rows))
+    actor.record(session, "worklist.list", "worklist", None, project_id=only, patient_id=patient_id, found=len(rows))
     return rows, total
 
 
