@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from medhub.audit.sealed_head import ChainSeal
 from medhub.audit.service import Recorder, protect_chain
 from medhub.entrypoints.flow import ERASURE_REPORTERS, FLOW, MOVE_CHECKS, SIGNING_CHECKS
@@ -24,6 +26,8 @@ def build(settings: Settings, *, migrate: bool = True) -> AppContext:
     """Open the data folder, create it if necessary, migrate its database, and return the app context."""
     all_pathways(settings)  # report an invalid file at the start, not at the first upload
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with suppress(PermissionError):  # of another owner
+        settings.data.chmod(settings.data.stat().st_mode & 0o700)
     keys = load_keys(settings)
     database = open_database(settings)
     if migrate:

@@ -15,6 +15,9 @@ from medhub.entrypoints.problems import problem
 # Of routes that do not declare STREAMED_BODY.
 MAX_BODY_BYTES = 1024**2
 
+# No answer of these is kept by caches unless it says so itself.
+PRIVATE_PATHS = ("/api/", "/dicom-web", "/wado", "/metrics")
+
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' blob: data:; "
     "font-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; "
@@ -94,7 +97,7 @@ class SecurityHeaders:
                 headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
                 headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
                 headers.setdefault("Permissions-Policy", "camera=(), microphone=(), geolocation=()")
-                if scope["path"].startswith("/api/"):
+                if scope["path"].startswith(PRIVATE_PATHS):
                     headers.setdefault("Cache-Control", "private, no-store")
                 if scope["scheme"] == "https":
                     headers.setdefault("Strict-Transport-Security", "max-age=31536000")

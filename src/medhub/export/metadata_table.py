@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from medhub.export.exported_records import ExportedRecords
+from medhub.foundation.spreadsheet_cells import spreadsheet_cell
 from medhub.records.field_values import Value
 from medhub.records.models import FieldDefinition
 from medhub.science.deid.anonymity import Anonymity, k_anonymity
@@ -119,7 +120,7 @@ def _format_cell(value: Value) -> object:
         return "true" if value else "false"
     if value is None:
         return ""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+    return spreadsheet_cell(value)
 
 
 def measure_anonymity(

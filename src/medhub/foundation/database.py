@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import chain
+from pathlib import Path
 from typing import Any, ClassVar
 
 from sqlalchemy import (
@@ -29,6 +31,7 @@ from sqlalchemy import (
     Update,
     create_engine,
     event,
+    make_url,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -258,6 +261,17 @@ def _to_json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
+def _restrict_file(url: str) -> None:
+    """Let only the owner read the file of a SQLite database; SQLite gives its journals the same mode."""
+    name = make_url(url).database
+    if not name or name == ":memory:" or name.startswith("file:") or not Path(name).parent.is_dir():
+        return
+    os.close(os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    for path in (name, f"{name}-wal", f"{name}-shm"):
+        with suppress(FileNotFoundError, PermissionError):  # a file of another owner stays as it is
+            os.chmod(path, 0o600)
+
+
 def _create_engine(url: str, pool_size: int, *, is_sqlite: bool) -> Engine:
     if not is_sqlite:
         server = create_engine(
@@ -276,6 +290,7 @@ def _create_engine(url: str, pool_size: int, *, is_sqlite: bool) -> Engine:
             connection.commit()
 
         return server
+    _restrict_file(url)
     engine = create_engine(
         url,
         pool_size=pool_size,

@@ -14,6 +14,7 @@ from medhub.accounts.access import Call, allow
 from medhub.accounts.routes import ItemId
 from medhub.errors import Invalid
 from medhub.foundation.http import STREAMED_BODY, Id, Page, Paging
+from medhub.foundation.spreadsheet_cells import spreadsheet_cell
 from medhub.foundation.work_pools import run_until_disconnect, runs_in
 from medhub.ingest.upload_parser import UploadReader, form
 from medhub.training import datasets as data
@@ -155,11 +156,6 @@ def read_provenance(call: Annotated[Call, allow("dataset.read")], id: ItemId) ->
         call.actor.record(session, "dataset.export", "dataset", dataset.id, project_id=dataset.project_id)
         for facts in data.all_rows(session, dataset):
             row = RowOut.of(facts).model_dump(mode="json", by_alias=True)
-            lines.writerow([_cell(row[column]) for column in columns])
+            lines.writerow([spreadsheet_cell(row[column]) for column in columns])
     name = f'attachment; filename="{dataset.id}.csv"'
     return Response(buffer.getvalue(), media_type="text/csv", headers={"Content-Disposition": name})
-
-
-def _cell(value: object) -> object:
-    """A value that no spreadsheet takes for a formula."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
