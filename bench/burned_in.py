@@ -20,7 +20,8 @@ from pydicom import DataElement, Dataset
 from pydicom.uid import ExplicitVRLittleEndian, UltrasoundImageStorage
 from tests.factories.burned import BurnedImage, make_burned_image
 
-from medhub.science.deid.pixel_cleaning import Layouts, PixelCheck, clean_pixels_of
+from medhub.science.deid.frame_layouts import Layouts
+from medhub.science.deid.pixel_cleaning import PixelCheck, clean_pixels_of
 from medhub.science.imaging.dicom.file_writing import write_file
 from medhub.science.imaging.rendering.frames import read_stored
 from medhub.science.learning.metrics import wilson

@@ -184,6 +184,8 @@ TABLE: dict[str, str] = {
     "POST /api/exports/{id}/sendings":              "403 403 403 403 200 403 200 | 403 403 403 403 404 403 404 | 401",
     "GET /api/exports/{id}/file":                    "403 403 403 403 200 403 200 | 403 403 403 403 404 403 404 | 401",
     "GET /api/exports/{id}/findings":                "403 403 403 403 200 403 200 | 403 403 403 403 404 403 404 | 401",
+    "GET /api/exports/{id}/findings/{finding_id}/picture":
+        "403 403 403 403 200 403 200 | 403 403 403 403 404 403 404 | 401",
     "POST /api/exports/{id}/findings/{finding_id}/clear":
                                                      "403 403 403 403 403 403 200 | 403 403 403 403 403 403 404 | 401",
     "POST /api/exports/{id}/findings/{finding_id}/exclude":

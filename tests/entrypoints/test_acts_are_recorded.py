@@ -134,6 +134,7 @@ ACTS: dict[str, tuple[str, ...]] = {
     "POST /api/exports/{id}/sendings": ("export.send",),
     "GET /api/exports/{id}/file": ("export.download",),
     "GET /api/exports/{id}/findings": ("export.read-findings",),
+    "GET /api/exports/{id}/findings/{finding_id}/picture": ("export.view-finding",),
     "POST /api/exports/{id}/findings/{finding_id}/clear": ("export.clear",),
     "POST /api/exports/{id}/findings/{finding_id}/exclude": ("export.exclude",),
     "GET /api/exports": (),

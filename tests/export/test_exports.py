@@ -10,6 +10,7 @@ from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import pyarrow
 import pydicom
 import pytest
@@ -21,7 +22,7 @@ from medhub.accounts.actor import Actor
 from medhub.accounts.permissions import Role
 from medhub.audit.models import AuditEntry
 from medhub.errors import Invalid, NotAllowed, NotFound
-from medhub.export import phi_check, service, tasks
+from medhub.export import finding_picture, phi_check, service, tasks
 from medhub.export.export_findings import list_findings
 from medhub.export.lifecycle import ERASED_MESSAGE, export_path
 from medhub.export.metadata_table import ExportRow, write_label_list
@@ -260,6 +261,39 @@ def test_a_name_in_the_pixels_is_found(app: AppContext, people: People, research
     export_id = order(app, researcher, people.project_id, "training", Selection("patients", (patient_id,)))
     assert {finding.kind for finding in findings(app, export_id)} == {"known identity"}
     assert all("pixels" in finding.location for finding in findings(app, export_id))
+
+
+@on_sqlite
+def test_the_picture_of_a_finding_is_covered_for_roles_that_may_not_read_identities(
+    app: AppContext, people: People, researcher: Actor, administrator: Actor, reads_pixels: None
+) -> None:
+    patient_id, (image_id,) = lay_signed(app, people, {"red": "red"}, 300, identity=True)
+    burn(app, image_id, "SITI ABDULLAH")
+    export_id = order(app, researcher, people.project_id, "training", Selection("patients", (patient_id,)))
+    brightest = {}
+    for actor in (researcher, administrator):
+        with app.database.writing() as session:
+            export = service.get_export(session, actor, export_id)
+            finding_id = findings(app, export_id)[0].id
+            image, frame, covered = finding_picture.get_finding_image(session, actor, export, finding_id)
+        picture = finding_picture.render_finding(app, image, frame, covered, 480)
+        brightest[actor.name] = int(np.asarray(Picture.open(io.BytesIO(picture)).convert("L")).max())
+    assert brightest[researcher.name] < 100
+    assert brightest[administrator.name] > 200
+
+
+@pytest.mark.parametrize(
+    ("location", "region"),
+    [
+        ("pixels, frame 3, box 1,2,30,40", (3, 1, 2, 30, 40)),
+        ("bytes of the file, pixels, picture 1, box 5,6,7,8", (0, 5, 6, 7, 8)),
+        ("pixels, brightest of all frames, box 1,2,3,4", (0, 1, 2, 3, 4)),
+        ("(0088,0200)[1]pixels, frame 1, box 1,2,3,4", (0, 0, 0, 1 << 20, 1 << 20)),
+        ("(0010,4000)", None),
+    ],
+)
+def test_the_area_that_a_location_names(location: str, region: tuple[int, ...] | None) -> None:
+    assert finding_picture._region_of(location) == region
 
 
 def test_reading_a_table_leaves_the_process_room_for_reading_pictures() -> None:

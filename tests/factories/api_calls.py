@@ -798,6 +798,9 @@ CALLS: dict[str, Maker] = {
     "POST /api/exports/{id}/sendings": _at("/api/exports/{w.export_id}/sendings", json={"node": "PACS_OF_ALL"}),
     "GET /api/exports/{id}/file": _at("/api/exports/{w.export_id}/file"),
     "GET /api/exports/{id}/findings": _at("/api/exports/{w.blocked_export_id}/findings"),
+    "GET /api/exports/{id}/findings/{finding_id}/picture": lambda w, *_: Call(
+        f"/api/exports/{w.blocked_export_id}/findings/{w.finding_of(w.blocked_export_id)}/picture"
+    ),
     "POST /api/exports/{id}/findings/{finding_id}/clear": lambda w, fresh, _: _decide(w, fresh, "clear"),
     "POST /api/exports/{id}/findings/{finding_id}/exclude": lambda w, fresh, _: _decide(w, fresh, "exclude"),
     "GET /api/audit": _at("/api/audit?project_id={project}"),

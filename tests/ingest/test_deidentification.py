@@ -78,7 +78,7 @@ def test_a_name_in_a_photograph_is_black_before_anything_is_written(
     assert frame[34:56, 60:200].max() < 12
     assert np.median(frame[200:]) > 60
     (manifest,) = rows(app, Manifest)
-    assert (manifest.looked_through, manifest.profile, manifest.profile_version) == ("program", "clinical-photo", 2)
+    assert (manifest.looked_through, manifest.profile, manifest.profile_version) == ("program", "clinical-photo", 3)
     (_, x0, y0, x1, y1), *_ = manifest.boxes
     assert x0 < 60
     assert x1 > 200

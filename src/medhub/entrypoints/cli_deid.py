@@ -25,8 +25,8 @@ from medhub.errors import Conflict, Invalid, NotFound, Unavailable
 from medhub.science.deid.answer_key import outputs_of, read_key, score
 from medhub.science.deid.cleaning_result import Result
 from medhub.science.deid.file_cleaning import clean_file, clean_large_slide
+from medhub.science.deid.frame_layouts import Layouts
 from medhub.science.deid.phi_scan.scanner import PhiScanner
-from medhub.science.deid.pixel_cleaning import Layouts
 from medhub.science.deid.profile import Profile, find_profile
 from medhub.science.deid.remaining_text import FREE_TEXT, remaining_texts
 from medhub.science.imaging.decoding_limits import DecodingLimits

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from medhub.accounts.access import Call, allow
 from medhub.accounts.routes import ItemId
-from medhub.export import export_findings, service, transfer
+from medhub.export import export_findings, finding_picture, service, transfer
 from medhub.export.models import Export
 from medhub.export.schemas import ClearIn, ExcludeIn, ExportCreate, ExportOut, FindingOut, SendingOut, SendTo, State
 from medhub.export.selection import Selection
@@ -20,6 +20,7 @@ from medhub.foundation.work_pools import runs_in
 
 exports = APIRouter(prefix="/api/exports", tags=["exports"])
 
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
 FindingId = Annotated[Id, Path(description="Id of the finding.")]
 
 
@@ -106,6 +107,26 @@ def list_findings(
             limit=paging.page_size,
         )
         return paging.of([FindingOut.of(group) for group in groups], total)
+
+
+@exports.get(
+    "/{id}/findings/{finding_id}/picture",
+    summary="Picture of a finding",
+    response_class=Response,
+    responses={200: {"content": {"image/webp": _BINARY}, "description": "A WebP picture."}},
+)
+def read_finding_picture(
+    call: Annotated[Call, allow("export.read")],
+    id: ItemId,
+    finding_id: FindingId,
+    size: Annotated[int, Query(ge=16, le=2048, description="Pixels at the longest side.")] = 256,
+) -> Response:
+    """The frame with a finding; the text that was found is covered, unless the role may read identities."""
+    with call.reading() as session:
+        export = service.get_export(session, call.actor, id)
+        image, frame, covered = finding_picture.get_finding_image(session, call.actor, export, finding_id)
+    content = finding_picture.render_finding(call.app, image, frame, covered, size)
+    return Response(content, media_type="image/webp", headers={"Cache-Control": "private, no-store"})
 
 
 @exports.post("/{id}/findings/{finding_id}/clear", summary="Clear a finding")

@@ -39,6 +39,7 @@ def build_manifest_row(
             session.flush()
     written.add(digest)
     profile, text = arrival.context.profile, arrival.text
+    by_program = text is not None or cleaned.searched
     by_person = arrival.release is not None and arrival.release.boxes is not None
     return {
         "image_id": image.id,
@@ -47,7 +48,7 @@ def build_manifest_row(
         "profile_digest": profile.digest,
         "engine": ENGINE,
         "lines": digest,
-        "looked_through": "person" if by_person else "program" if text is not None else "no",
+        "looked_through": "person" if by_person else "program" if by_program else "no",
         "boxes": [list(box) for box in text.boxes] if text is not None else [],
         "kept": [list(box) for box in text.allowed] if text is not None else [],
         "created_at": clock.now(),

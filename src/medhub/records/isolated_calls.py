@@ -22,7 +22,7 @@ from medhub.science.imaging.decoding_limits import DecodingLimits, Unacceptable
 from medhub.science.imaging.dicom.reassign_uids import reassign_uids
 from medhub.science.imaging.dicom.search_attributes import Attributes, check_attributes, read_search_attributes
 from medhub.science.imaging.rendering.frames import read_frame
-from medhub.science.imaging.rendering.renditions import original, render_file
+from medhub.science.imaging.rendering.renditions import original, render_covered, render_file
 
 # Reading text takes about a second a megapixel, and up to twenty in a crowded field of cells; a busy machine needs
 # more, within a limit.
@@ -33,7 +33,7 @@ Answer = TypeVar("Answer")
 
 ISOLATED_FUNCTIONS: tuple[Callable[..., Any], ...] = (
     *(prepare_arrivals, read_identifiers_of_files, clean_burned_in_text, first_remaining_texts, reassign_uids),
-    *(read_frame, render_file, original, read_search_attributes, content_of, document_in),
+    *(read_frame, render_file, render_covered, original, read_search_attributes, content_of, document_in),
 )
 PRELOADED_MODULES = tuple(sorted({function.__module__ for function in ISOLATED_FUNCTIONS}))
 """Modules that an isolated process imports before its first call."""
@@ -97,6 +97,13 @@ def render_stored(app: AppContext, digest: str, size: int, number: int = 0) -> b
 def render_unstored(app: AppContext, dicom: bytes, size: int, number: int, *, square: bool = True) -> bytes:
     """A WebP picture of one frame of an image that is not stored, at most ``size`` pixels at its longest side."""
     return app.isolation.run(render_file, dicom, size, "webp", frame=number, square=square)
+
+
+def render_covered_areas(
+    app: AppContext, digest: str, size: int, number: int, boxes: Sequence[tuple[int, int, int, int]]
+) -> bytes:
+    """A WebP picture of one frame of a stored image with some areas black."""
+    return app.isolation.run(render_covered, app.blobs.get(digest), size, number, list(boxes))
 
 
 def read_attributes(app: AppContext, digest: str, more: Sequence[str]) -> dict[str, Attributes]:

@@ -139,7 +139,7 @@ def test_the_patient_module_is_that_of_the_assigned_patient() -> None:
     )
     assert (dataset.StudyDate, dataset.PatientBirthDate) == ("", "")
     assert (dataset.PatientIdentityRemoved, dataset.LongitudinalTemporalInformationModified) == ("YES", "REMOVED")
-    assert dataset.DeidentificationMethod[1] == "clinical-photo 2"
+    assert dataset.DeidentificationMethod[1] == "clinical-photo 3"
 
 
 @pytest.mark.parametrize(

@@ -26,9 +26,10 @@ from pydicom.uid import (
 from medhub.science.deid.allowed_text import is_allowed_text
 from medhub.science.deid.device_regions import known_regions
 from medhub.science.deid.file_cleaning import Result, clean_file, clean_object
+from medhub.science.deid.frame_layouts import Layouts
 from medhub.science.deid.identifying_text import IdentifyingText
 from medhub.science.deid.ocr import text_reader
-from medhub.science.deid.pixel_cleaning import Layouts, blacken
+from medhub.science.deid.pixel_cleaning import blacken
 from medhub.science.deid.profile import Pixels, Profile, find_profile
 from medhub.science.deid.pseudonym import Pseudonym
 from medhub.science.imaging.decoding_limits import DecodingLimits

@@ -24,6 +24,7 @@ from pydicom.uid import (
 from medhub.science import pixel_decoders
 from medhub.science.arrivals.cleaning import prepare_arrival
 from medhub.science.deid import pixel_cleaning
+from medhub.science.deid.frame_layouts import FrameResult
 from medhub.science.deid.pixel_cleaning import blacken
 from medhub.science.imaging.decoding_limits import Unacceptable
 from medhub.science.imaging.rendering.frames import read_frame, read_stored
@@ -178,7 +179,7 @@ def test_a_file_that_cannot_be_blackened_waits_with_its_boxes(monkeypatch: pytes
         raise Unacceptable("It cannot be blackened.", reason="unsupported")
 
     monkeypatch.setattr(pixel_cleaning, "redact", refuse)
-    frame = pixel_cleaning._FrameResult(INSIDE.copy(), [BOX], [(30, 30, 35, 35)])
+    frame = FrameResult(INSIDE.copy(), [BOX], [(30, 30, 35, 35)])
     check = pixel_cleaning._redact_frames(b"", [frame], "")
     assert (check.boxes, check.allowed) == (((1, *BOX),), ((1, 30, 30, 35, 35),))
     assert check.doubt == "It cannot be blackened."

@@ -286,6 +286,8 @@ export const exports = {
         ...search(query, signal),
       }),
     ),
+  findingPictureUrl: (id: string, finding: string, size: number) =>
+    `/api/exports/${id}/findings/${finding}/picture?size=${size}`,
   clear: (id: string, finding: string, body: { note: string; alike: 'value' | 'place' }) =>
     unwrap(
       server.POST('/api/exports/{id}/findings/{finding_id}/clear', {

@@ -13,9 +13,10 @@ from pydicom import Dataset, dcmread
 
 from medhub.science.arrivals.cleaned_image import CleaningContext
 from medhub.science.deid.embedded_documents import declare_document_reviewed, review_reason_beside_pixels
+from medhub.science.deid.frame_layouts import Layouts
 from medhub.science.deid.identifying_text import identifying_text_of, identifying_text_of_person
-from medhub.science.deid.pixel_cleaning import Layouts, blacken, clean_pixels_of
-from medhub.science.deid.pixel_risks import may_show_face
+from medhub.science.deid.pixel_cleaning import blacken, clean_pixels_of
+from medhub.science.deid.pixel_risks import may_show_face, needs_complete_search
 from medhub.science.imaging.decoding_limits import DecodingLimits
 from medhub.science.imaging.dicom.object_kinds import kind_of
 from medhub.science.imaging.dicom.received_file import is_dicom, parse_within, quiet
@@ -134,6 +135,7 @@ def _blacken_text(received: Dataset, dicom: bytes, context: CleaningContext) -> 
         only_ultrasound=context.profile.pixels.only_ultrasound,
         layouts=_layouts(),
         identity=identifying_text_of(received) | identity,
+        complete=needs_complete_search(received, context.profile),
     )
     if check.doubt:
         return BurnedInText(dicom, b"", _read_syntax(dicom), check.boxes, check.allowed, check.doubt)

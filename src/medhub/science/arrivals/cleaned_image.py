@@ -95,6 +95,8 @@ class CleanedImage:
         The action on each attribute; never a value.
     unseen
         Whether its pixels may hold text, which must be searched before the image is stored.
+    searched
+        Whether its pixels were searched for areas that may hold text, and have none.
     identity
         The identity in the file: "name", "hospital_number", "birth_date", where the file has them.
     shown_as
@@ -121,6 +123,7 @@ class CleanedImage:
     notes: tuple[str, ...] = ()
     manifest: tuple[ManifestLine, ...] = ()
     unseen: bool = True
+    searched: bool = False
     identity: Mapping[str, str] = field(default_factory=dict)
     shown_as: ShownAs = "image"
     attributes: Mapping[str, Attributes] = field(default_factory=lambda: {"study": {}, "series": {}, "image": {}})

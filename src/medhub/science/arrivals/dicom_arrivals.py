@@ -22,7 +22,8 @@ from medhub.science.deid.embedded_documents import Document, extract_document, r
 from medhub.science.deid.identifying_text import IdentifyingText, identifying_text_of, identifying_text_of_person
 from medhub.science.deid.manifest import manifest_of, record_removed
 from medhub.science.deid.numeric_elements import restore_numbers
-from medhub.science.deid.pixel_risks import is_picture, may_hold_writing, may_show_face
+from medhub.science.deid.pixel_cleaning import may_contain_text
+from medhub.science.deid.pixel_risks import is_picture, may_show_face, needs_complete_search
 from medhub.science.deid.uids import keyed_uid
 from medhub.science.imaging.decoding_limits import DecodingLimits, Unacceptable
 from medhub.science.imaging.dicom.file_writing import write_file
@@ -45,7 +46,8 @@ def prepare_dicom(data: bytes, context: CleaningContext, limits: DecodingLimits)
 
     Only the attributes stay that the profile of the context keeps, at every depth. UIDs are replaced by keyed ones that
     are valid for one patient, so that no image can be added to the study of another patient. Text in pixels is not
-    searched here; the result says whether it must be. Compressed frames stay in their transfer syntax, without
+    made black here; the result says whether the pixels must be searched: always, or because a reconstructed image has
+    areas that may be text. Compressed frames stay in their transfer syntax, without
     comments; native frames become explicit little endian. Bits beside the stored bits of a pixel, which may hold old
     overlays, are cleared. Documents keep only their pages, and only after a person has read them.
 
@@ -97,7 +99,7 @@ def _prepare(file: Received, data: bytes, context: CleaningContext, limits: Deco
     kind = kind_of(received)
     commas = read_decimal_commas(received, elements)
     identity = identifying_text_of(received) | identifying_text_of_person(context.known)
-    unseen = _may_hold_writing(received, kind, context, identity)
+    unseen = _must_be_searched(received, kind, context, identity)
     pixels = clean_pixels(received, syntax, kind.pixels, limits) if kind.pixels is not None else None
     document = extract_document(received, context.profile)
     file_identity = _read_identity(received)
@@ -124,6 +126,7 @@ def _prepare(file: Received, data: bytes, context: CleaningContext, limits: Deco
     stored = write_file(dataset, stored_syntax, cleaned.shared)
     # Whether compressed frames can be decoded is known only by decoding one.
     at_once = context.shown or stored_syntax.is_encapsulated
+    unseen, searched = _search_quickly(stored, dataset, unseen=unseen)
     return CleanedImage(
         dicom=stored,
         sop_class_uid=str(dataset.SOPClassUID),
@@ -143,21 +146,30 @@ def _prepare(file: Received, data: bytes, context: CleaningContext, limits: Deco
         notes=notes,
         manifest=manifest_of(actions),
         unseen=unseen,
+        searched=searched,
         identity=file_identity,
         shown_as=kind.shown_as,
         attributes=attributes_of(dataset, context.attributes),
     )
 
 
-def _may_hold_writing(received: Dataset, kind: Kind, context: CleaningContext, identity: IdentifyingText) -> bool:
-    """Whether an object must be searched for text, or reviewed, before it is stored."""
+def _must_be_searched(received: Dataset, kind: Kind, context: CleaningContext, identity: IdentifyingText) -> bool:
+    """Whether an object must be searched for text, or reviewed, before it is stored, whatever its pixels are."""
     if review_reason_beside_pixels(received, context.profile, identity):
         return True
     if kind.pixels is None or not is_picture(received):
         return False
     pixel_rules = context.profile.pixels
     face = pixel_rules.faces == "hold" and may_show_face(received)
-    return bool(may_hold_writing(received) or face or pixel_rules.also_reconstructed)
+    return bool(face or needs_complete_search(received, context.profile))
+
+
+def _search_quickly(stored: bytes, dataset: Dataset, *, unseen: bool) -> tuple[bool, bool]:
+    """Whether the pixels of a file must still be searched for text, and whether a quick search has shown none."""
+    if unseen or not any(keyword in dataset for keyword in PIXEL_KEYWORDS) or not is_picture(dataset):
+        return unseen, False
+    unseen = may_contain_text(stored)
+    return unseen, not unseen
 
 
 def _replace_private_class(dataset: Dataset, kind: Kind) -> tuple[str, ...]:

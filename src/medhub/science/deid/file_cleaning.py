@@ -17,17 +17,18 @@ from medhub.science.deid.byte_order import to_little_endian
 from medhub.science.deid.cleaning_result import Result as Result
 from medhub.science.deid.decimal_commas import read_decimal_commas
 from medhub.science.deid.element_cache import deidentify_cached
+from medhub.science.deid.frame_layouts import Layouts
 from medhub.science.deid.identifying_text import identifying_text_of
 from medhub.science.deid.manifest import record_removed
 from medhub.science.deid.numeric_elements import numbers_contain_text, restore_numbers
 from medhub.science.deid.ocr import OcrUnavailable
 from medhub.science.deid.photograph_cleaning import clean_photograph
 from medhub.science.deid.pixel_cleaning import (
-    Layouts,
     PixelCheck,
     clean_pixels_of,
+    may_contain_text,
 )
-from medhub.science.deid.pixel_risks import is_picture, may_hold_writing, may_show_face
+from medhub.science.deid.pixel_risks import is_picture, may_hold_writing, may_show_face, needs_complete_search
 from medhub.science.deid.profile import Profile
 from medhub.science.deid.pseudonym import Pseudonym, subject_of
 from medhub.science.deid.slide_cleaning import clean_slide, clean_slide_file, is_slide
@@ -177,11 +178,12 @@ def _clean_dicom(
     result = Result("cleaned", "", written, output_path, actions)
     if not reason and pixels is not None and profile.pixels.faces == "hold":
         reason = may_show_face(received)
+    pictured = pixels is not None and is_picture(received)
+    if not reason and pictured and not profile.pixels.clean and may_contain_text(written):
+        reason = "Its pixels may contain text; a person must review it."
     if reason:
         return replace(result, outcome="quarantined", reason=reason, data=b"", doubtful=written)
-    if pixels is None or not profile.pixels.clean or not is_picture(received):
-        return result
-    if not profile.pixels.also_reconstructed and not may_hold_writing(received):
+    if not pictured or not profile.pixels.clean:
         return result
     return _clean_pixels(received, written, profile, result, layouts)
 
@@ -213,7 +215,13 @@ def _clean_pixels(
 ) -> Result:
     """Clean the pixels of a file with a clean header, or give the reason for a review."""
     try:
-        check = clean_pixels_of(received, written, only_ultrasound=profile.pixels.only_ultrasound, layouts=layouts)
+        check = clean_pixels_of(
+            received,
+            written,
+            only_ultrasound=profile.pixels.only_ultrasound,
+            layouts=layouts,
+            complete=needs_complete_search(received, profile),
+        )
     except OcrUnavailable as error:
         check = PixelCheck(doubt=f"Its pixels were not searched for text. {error}")
     if check.doubt:

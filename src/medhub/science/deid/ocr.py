@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import cache
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from medhub.errors import Unavailable
 from medhub.science.deid.onnx_fusion import fuse_operations
-from medhub.science.deid.text_detection import Detector
+from medhub.science.deid.text_detection import Box, Detector, boxes_of_mask
 from medhub.science.deid.text_or_tissue import (
     CERTAIN_SCORE,
     is_cell_row,
@@ -128,6 +128,7 @@ class TextReader:
         *,
         is_final: Callable[[str, float], bool] = lambda text, score: score >= MIN_SCORE,
         low: bool = True,
+        areas: Sequence[Box] | None = None,
     ) -> tuple[TextRegion, ...]:
         """Detect text and read it.
 
@@ -141,6 +142,8 @@ class TextReader:
             Whether a text with this score needs no second reading; others are read again in other ways.
         low
             Whether letters may be as small as on the screens of old devices.
+        areas
+            Where to search; by default the complete image.
 
         Returns
         -------
@@ -149,7 +152,7 @@ class TextReader:
         plain = np.ascontiguousarray(picture[:, :, ::-1])
         equalized = self._equalize_contrast(_to_gray(picture) if values is None else values)
         with self._lock:
-            detections = self._detector.find(((plain, False), (equalized, False), (equalized, True)), low=low)
+            detections = self._detect(plain, equalized, low, areas)
             regions = self._read_detections(detections, is_final)
             cell_rows = [
                 region
@@ -177,6 +180,15 @@ class TextReader:
         ]
         rounds = sum(is_round(region.readings) for region in regions)
         return tuple(region for region in regions if not is_tissue(region.sides, region.readings, region.thick, rounds))
+
+    def _detect(
+        self, plain: NDArray[np.uint8], equalized: NDArray[np.uint8], low: bool, areas: Sequence[Box] | None
+    ) -> list[_Detection]:
+        renderings = ((plain, False), (equalized, False), (equalized, True))
+        if areas is None:
+            return self._detector.find(renderings, low=low)
+        by_area = (self._detector.find_in_area(renderings, area, low=low) for area in areas)
+        return list(itertools.chain.from_iterable(by_area))
 
     def _read_detections(
         self, detections: list[_Detection], is_final: Callable[[str, float], bool]
@@ -241,11 +253,7 @@ class TextReader:
         """
         equalized = self._equalize_contrast(_to_gray(picture) if values is None else values)
         with self._lock:
-            return [
-                quad
-                for box in self._detector.boxes_of_mask(changed)
-                for quad in self._detector.find_unscaled(equalized, box)
-            ]
+            return [quad for box in boxes_of_mask(changed) for quad in self._detector.find_unscaled(equalized, box)]
 
     def fill(self, mask: NDArray[np.bool_], corners: NDArray[np.float32], pad: int) -> None:
         """Set a mask (H x W) where a text is, with a margin of ``pad`` pixels."""

@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import reduce
+from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
@@ -16,13 +15,15 @@ from pydicom import Dataset, Sequence, dcmread
 from medhub.science.deid.allowed_text import is_allowed_text
 from medhub.science.deid.attributes.method_attributes import method_code
 from medhub.science.deid.device_regions import Box, known_regions, ultrasound_regions
+from medhub.science.deid.frame_layouts import FrameResult, Layouts, areas_to_search, find_changes, pixels_to_compare
 from medhub.science.deid.identifying_text import IdentifyingText, identifying_text_of
 from medhub.science.deid.ocr import MIN_SCORE, TextReader, TextRegion, text_reader
 from medhub.science.deid.profile import FACES_CODE, PIXELS_CODE
 from medhub.science.deid.redaction import redact
+from medhub.science.deid.text_gate import find_text_areas
 from medhub.science.imaging.decoding_limits import Unacceptable
 from medhub.science.imaging.dicom.object_checks import number_of_frames
-from medhub.science.imaging.rendering.frames import read_frame, read_stored
+from medhub.science.imaging.rendering.frames import read_frame, read_picture_and_values
 
 # Microscope images show no screens, and their cells are as high as small letters (PS3.3, C.7.3.1.1.1).
 _MICROSCOPE_MODALITIES = frozenset(("GM", "SM"))
@@ -30,8 +31,6 @@ _MICROSCOPE_MODALITIES = frozenset(("GM", "SM"))
 _PADDING = 3
 # A larger region is not a line of text: lines were joined wrongly, or tissue was detected as text.
 _MAX_REGION_SHARE = 0.15
-# Levels of 256 by which unchanged pixels may differ.
-_MAX_LEVEL_CHANGE = 2
 # Correlation of the pixels of the same text in two frames.
 _MIN_CORRELATION = 0.9
 # Readings with a lower score do not let text stay: a name in an unknown script reads as some number.
@@ -39,6 +38,8 @@ _MIN_ALLOWED_SCORE = 0.8
 # A text of this score and length is not read again.
 _CERTAIN_SCORE = 0.9
 _MIN_CERTAIN_LENGTH = 7
+# Pixels of all frames that are searched for areas with text while a file is received.
+_MAX_PIXELS_AT_ONCE = 4_000_000
 # Share of a region that may lie outside the known text: two detections never have the same edges.
 _MAX_OUTSIDE_SHARE = 0.1
 
@@ -65,39 +66,6 @@ class PixelCheck:
     data: bytes = b""
 
 
-@dataclass
-class _FrameResult:
-    """What is blackened in one frame, and what stays."""
-
-    mask: NDArray[np.bool_]
-    boxes: list[Box] = field(default_factory=list)
-    allowed: list[Box] = field(default_factory=list)
-
-
-class Layouts:
-    """Text regions of earlier frames of a series, so that later frames need one detection pass only.
-
-    A frame is treated like an earlier one only if all of its text lies in the text regions of that one, and text that
-    was allowed there looks the same. The layouts stay in memory.
-    """
-
-    def __init__(self, series: int = 4, each: int = 4) -> None:
-        self._most_series, self._most_each = series, each
-        self._known: dict[str, list[tuple[NDArray[Any], _FrameResult]]] = {}
-
-    def of(self, series: str) -> list[tuple[NDArray[Any], _FrameResult]]:
-        """Return the known frames of a series."""
-        return self._known.get(series, [])
-
-    def add(self, series: str, picture: NDArray[Any], frame: _FrameResult) -> None:
-        """Add a frame, and drop the oldest."""
-        known = self._known.setdefault(series, [])
-        known.append((picture, frame))
-        del known[: -self._most_each]
-        while len(self._known) > self._most_series:
-            del self._known[next(iter(self._known))]
-
-
 def clean_pixels_of(
     received: Dataset,
     dicom: bytes,
@@ -105,6 +73,7 @@ def clean_pixels_of(
     only_ultrasound: bool,
     layouts: Layouts | None = None,
     identity: IdentifyingText | None = None,
+    complete: bool = True,
 ) -> PixelCheck:
     """Blacken text that may identify a person.
 
@@ -120,6 +89,8 @@ def clean_pixels_of(
         Text layouts of series from earlier files.
     identity
         Words that identify a person; by default those of the dataset itself.
+    complete
+        Search complete frames; otherwise only the areas in which strokes are as dense as in text.
 
     Returns
     -------
@@ -140,17 +111,14 @@ def clean_pixels_of(
     # Text that is permitted beside other names may be a name here.
     series = f"{series} {hash(identity)}"
     layouts = layouts if layouts is not None else Layouts()
-    reader = text_reader()
-    frames: list[_FrameResult] = []
+    frames: list[FrameResult] = []
     doubt = ""
     for number in range(_stored_frames(dicom)):
-        picture = read_frame(dicom, number)
-        frame = _FrameResult(np.zeros(picture.shape[:2], bool))
+        picture, values = read_picture_and_values(dicom, number)
+        frame = FrameResult(np.zeros(picture.shape[:2], bool))
         _blacken_regions(frame, device_boxes, ultrasound_boxes)
-        values = _stored_values(dicom, number)
-        if not _apply_known_layout(reader, layouts.of(series), picture, values, frame):
-            doubt = doubt or _check_frame(reader, picture, values, modality, identity, frame)
-            layouts.add(series, _pixels_to_compare(picture, values), frame)
+        reason = _search_frame(layouts, series, picture, values, modality, identity, frame, complete=complete)
+        doubt = doubt or reason
         frames.append(frame)
     declared_burned_in = str(received.get("BurnedInAnnotation", "") or "").strip().upper() == "YES"
     if declared_burned_in and not any(frame.boxes for frame in frames):
@@ -158,12 +126,53 @@ def clean_pixels_of(
     return _redact_frames(dicom, frames, doubt)
 
 
+def _search_frame(
+    layouts: Layouts,
+    series: str,
+    picture: NDArray[np.uint8],
+    values: NDArray[np.float32] | None,
+    modality: str,
+    identity: IdentifyingText,
+    frame: FrameResult,
+    *,
+    complete: bool,
+) -> str:
+    """Search a frame, but for what it shares with earlier frames of its series; return the reason for a review."""
+    reader, known = text_reader(), layouts.of(series)
+    if complete and _apply_known_layout(reader, known, picture, values, frame):
+        return ""
+    areas = None if complete else areas_to_search(known, picture, values, frame)
+    doubt = "" if areas == [] else _check_frame(reader, picture, values, modality, identity, frame, areas)
+    layouts.add(series, pixels_to_compare(picture, values), frame)
+    return doubt
+
+
+def may_contain_text(dicom: bytes) -> bool:
+    """Whether a reconstructed image has areas that must be searched for text, or too many frames to tell quickly.
+
+    Parameters
+    ----------
+    dicom
+        A file that ``write_file`` made.
+
+    Raises
+    ------
+    Unacceptable
+        When a frame cannot be decoded.
+    """
+    header = dcmread(BytesIO(dicom), specific_tags=["NumberOfFrames", "Rows", "Columns"], stop_before_pixels=True)
+    frames = number_of_frames(header)
+    if frames > 1 and frames * int(header.Rows) * int(header.Columns) > _MAX_PIXELS_AT_ONCE:
+        return True
+    return any(find_text_areas(*read_picture_and_values(dicom, number)) for number in range(frames))
+
+
 def _stored_frames(dicom: bytes) -> int:
     """How many frames a file has; the received one may not have declared them."""
     return number_of_frames(dcmread(BytesIO(dicom), specific_tags=["NumberOfFrames"], stop_before_pixels=True))
 
 
-def _redact_frames(dicom: bytes, frames: list[_FrameResult], doubt: str) -> PixelCheck:
+def _redact_frames(dicom: bytes, frames: list[FrameResult], doubt: str) -> PixelCheck:
     """Blacken the frames of a file, unless a person must review it."""
     boxes = tuple((number, *box) for number, frame in enumerate(frames, 1) for box in frame.boxes)
     allowed = tuple((number, *box) for number, frame in enumerate(frames, 1) for box in frame.allowed)
@@ -181,8 +190,8 @@ def check_picture(
     picture: NDArray[np.uint8], modality: str, identity: IdentifyingText
 ) -> tuple[PixelCheck, NDArray[np.bool_]]:
     """Check an image that is not a DICOM object; pixels to blacken are true in the mask (H x W)."""
-    frame = _FrameResult(np.zeros(picture.shape[:2], bool))
-    doubt = _check_frame(text_reader(), picture, None, modality, identity, frame)
+    frame = FrameResult(np.zeros(picture.shape[:2], bool))
+    doubt = _check_frame(text_reader(), picture, None, modality, identity, frame, None)
     boxes, allowed = (tuple((1, *box) for box in frame_boxes) for frame_boxes in (frame.boxes, frame.allowed))
     return PixelCheck(boxes, allowed, doubt), frame.mask
 
@@ -217,7 +226,7 @@ def _add_code(dataset: Dataset, code: tuple[str, str]) -> None:
         dataset.DeidentificationMethodCodeSequence = Sequence([*codes, method_code(*code)])
 
 
-def _blacken_regions(frame: _FrameResult, device_boxes: tuple[Box, ...], ultrasound_boxes: tuple[Box, ...]) -> None:
+def _blacken_regions(frame: FrameResult, device_boxes: tuple[Box, ...], ultrasound_boxes: tuple[Box, ...]) -> None:
     for x0, y0, x1, y1 in device_boxes:
         frame.mask[y0:y1, x0:x1] = True
         frame.boxes.append((x0, y0, x1, y1))
@@ -238,24 +247,16 @@ def _strips_outside(ultrasound_boxes: tuple[Box, ...], shape: tuple[int, ...]) -
     return [strip for strip in strips if strip[0] < strip[2] and strip[1] < strip[3]]
 
 
-def _stored_values(dicom: bytes, number: int) -> NDArray[np.float32] | None:
-    """Read the stored values of a gray image of more than eight bits, of which the rendering shows a window only."""
-    stored, photometric = read_stored(dicom, number)
-    if stored.ndim == 3 or stored.dtype == np.uint8 or photometric == "PALETTE COLOR":
-        return None
-    with np.errstate(over="ignore"):
-        return np.nan_to_num(stored.astype(np.float32))
-
-
 def _check_frame(
     reader: TextReader,
     picture: NDArray[np.uint8],
     values: NDArray[np.float32] | None,
     modality: str,
     identity: IdentifyingText,
-    frame: _FrameResult,
+    frame: FrameResult,
+    areas: list[Box] | None,
 ) -> str:
-    """Judge all text of a frame; return the reason for a review, if any."""
+    """Judge all text of a frame, or of some of its areas; return the reason for a review, if any."""
     rows, columns = frame.mask.shape
     doubt = ""
 
@@ -264,7 +265,8 @@ def _check_frame(
             return True
         return score >= _MIN_ALLOWED_SCORE and is_allowed_text(text, modality, identity)
 
-    for region in reader.find(picture, values, is_final=is_final, low=modality not in _MICROSCOPE_MODALITIES):
+    low = modality not in _MICROSCOPE_MODALITIES
+    for region in reader.find(picture, values, is_final=is_final, low=low, areas=areas):
         box = _clip_box(region.box, rows, columns)
         x0, y0, x1, y1 = box
         if frame.mask[y0:y1, x0:x1].all():
@@ -305,21 +307,21 @@ def _is_similar_reading(text: str, other: str) -> bool:
 
 def _apply_known_layout(
     reader: TextReader,
-    layouts: list[tuple[NDArray[Any], _FrameResult]],
+    layouts: list[tuple[NDArray[Any], FrameResult]],
     picture: NDArray[np.uint8],
     values: NDArray[np.float32] | None,
-    frame: _FrameResult,
+    frame: FrameResult,
 ) -> bool:
     """Treat a frame like an earlier one, if its text lies only where that one has text.
 
     Only the areas that changed since are searched again.
     """
-    pixels = _pixels_to_compare(picture, values)
+    pixels = pixels_to_compare(picture, values)
     candidates = [(before, layout) for before, layout in layouts if before.shape == pixels.shape]
     if not candidates:
         return False
     # The earlier frame with the fewest changed pixels.
-    changes = [(_find_changes(before, pixels), before, layout) for before, layout in candidates]
+    changes = [(find_changes(before, pixels), before, layout) for before, layout in candidates]
     changed, before, layout = min(changes, key=lambda change: int(change[0].sum()))
     known = frame.mask | layout.mask
     for x0, y0, x1, y1 in layout.allowed:
@@ -335,19 +337,6 @@ def _apply_known_layout(
     frame.mask |= layout.mask
     frame.boxes[:], frame.allowed[:] = layout.boxes, layout.allowed
     return True
-
-
-def _pixels_to_compare(picture: NDArray[np.uint8], values: NDArray[np.float32] | None) -> NDArray[Any]:
-    """The values to compare: the image, or all stored values if it shows a window only (H x W x 1 or 3)."""
-    return picture if values is None else values[:, :, None]
-
-
-def _find_changes(before: NDArray[Any], after: NDArray[Any]) -> NDArray[np.bool_]:
-    """Find where two images differ by more than compression and rounding change."""
-    apart = np.maximum(before, after) - np.minimum(before, after)
-    more = reduce(np.maximum, (apart[:, :, sample] for sample in range(apart.shape[2])))
-    levels = 255.0 if after.dtype == np.uint8 else float(after.max() - after.min())
-    return np.asarray(more > _MAX_LEVEL_CHANGE * max(levels, 255) / 255)
 
 
 def _is_similar(first: NDArray[Any], second: NDArray[Any]) -> bool:

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which objects may have text or a face in their pixels, by their attributes."""
+"""Which objects may have text or a face in their pixels, by their attributes, and how they are searched."""
 
 from __future__ import annotations
 
 from pydicom import Dataset
 from pydicom.uid import SecondaryCaptureImageStorage
+
+from medhub.science.deid.profile import Profile
 
 # Modalities whose pixels are computed values, into which nothing is drawn.
 _COMPUTED_MODALITIES = frozenset(("SEG", "RTDOSE"))
@@ -22,8 +24,8 @@ _HEAD_REGIONS = (
 def may_hold_writing(received: Dataset) -> str:
     """Give the reason why the pixels of an object may contain text; empty if they do not.
 
-    Scanners write no text into reconstructed images. Images of screens, paper or people, and images that a program
-    derived from others, may contain text.
+    Scanners write no text into reconstructed images as a rule. Images of screens, paper or people, and images that a
+    program derived from others, often contain text.
     """
     if str(received.get("BurnedInAnnotation", "")).strip().upper() == "YES":
         return "The file declares that text is burned into its pixels."
@@ -35,6 +37,14 @@ def may_hold_writing(received: Dataset) -> str:
     if secondary or "SECONDARY" in kinds or "SCREEN SAVE" in kinds:
         return "It is a secondary image, for example of a screen; a person must review it."
     return ""
+
+
+def needs_complete_search(received: Dataset, profile: Profile) -> bool:
+    """Whether the pixels of an object are searched completely, and not only where strokes are as dense as in text.
+
+    Only images that a scanner reconstructed are searched in such areas only, unless the profile says otherwise.
+    """
+    return bool(may_hold_writing(received)) or profile.pixels.also_reconstructed
 
 
 def may_show_face(received: Dataset) -> str:

@@ -97,7 +97,8 @@ class Pixels(_ProfileModel):
     only_ultrasound
         Blacken everything outside the regions of ultrasound, if a file declares them (0018,6011).
     also_reconstructed
-        Search reconstructed images (CT, MR, PET) as well, into which scanners write no text.
+        Search reconstructed images (CT, MR, PET) as completely as others. Otherwise they are searched only in the
+        areas where a quick check finds what may be text: scanners write none into them as a rule.
     faces
         Treatment of images that may show a face, or from which a face can be reconstructed: "pass", or "hold" for a
         review.

@@ -33,6 +33,8 @@ _MIN_MARGIN = 64
 # If the areas take more than this share of an image, all of it is searched again.
 _MAX_SHARE = 0.5
 _SIZE_MULTIPLE = 32
+# A text that ends this close (pixels) to the end of a searched area may continue beyond it.
+_CUT = 4
 # A small image may be the screen of an old device, whose letters are too small for the network.
 _MIN_SIDE = 736
 
@@ -91,6 +93,31 @@ class Detector:
                     detections += [(quad, source) for quad in self.find_enlarged(source, box, turned=turned)]
         return detections
 
+    def find_in_area(
+        self, renderings: Iterable[Rendering], box: Box, *, low: bool = True
+    ) -> list[tuple[Quad, NDArray[np.uint8]]]:
+        """Detect text in an area of an image; the area grows where it cuts a text off.
+
+        Parameters
+        ----------
+        renderings, low
+            As for ``find``.
+        box
+            The area.
+        """
+        renderings = list(renderings)
+        rows, columns = renderings[0][0].shape[:2]
+        while True:
+            x0, y0, x1, y1 = box
+            parts = [(source[y0:y1, x0:x1], turned) for source, turned in renderings]
+            sources = {id(part): source for (part, _), (source, _) in zip(parts, renderings, strict=True)}
+            offset = np.array((x0, y0), np.float32)
+            detections = [(quad + offset, sources[id(part)]) for quad, part in self.find(parts, low=low)]
+            grown = _grow_to_text(box, [quad for quad, _ in detections], (rows, columns))
+            if grown == box:
+                return detections
+            box = grown
+
     def find_enlarged(
         self, picture: NDArray[np.uint8], box: Box, *, scale: float = _ENLARGED, turned: bool = False
     ) -> Iterator[Quad]:
@@ -107,16 +134,6 @@ class Detector:
         x0, y0, x1, y1 = box
         quads, _ = self._detect_tiles(picture[y0:y1, x0:x1], False)
         return [quad + np.array((x0, y0), np.float32) for quad in quads]
-
-    def boxes_of_mask(self, mask: NDArray[np.bool_]) -> list[Box]:
-        """Boxes around the true areas of a mask (H x W), with the margin that detection needs."""
-        rows, columns = mask.shape
-        padded = np.pad(mask, ((0, -rows % 8), (0, -columns % 8)))
-        coarse = padded.reshape(padded.shape[0] // 8, 8, padded.shape[1] // 8, 8).any((1, 3)).astype(np.uint8)
-        coarse = self._cv2.dilate(coarse, np.ones((9, 9), np.uint8))
-        _, _, components, _ = self._cv2.connectedComponentsWithStats(coarse)
-        boxes = [(8 * x, 8 * y, min(columns, 8 * (x + w)), min(rows, 8 * (y + h))) for x, y, w, h, _ in components[1:]]
-        return merge_overlapping_boxes([(int(x0), int(y0), int(x1), int(y1)) for x0, y0, x1, y1 in boxes])
 
     def _merge_boxes(self, boxes: list[Box], renderings: list[Rendering]) -> list[Box]:
         merged = merge_overlapping_boxes(boxes)
@@ -178,6 +195,19 @@ def _min_scale(shape: tuple[int, ...]) -> float:
     return max(1.0, scale)
 
 
+def boxes_of_mask(mask: NDArray[np.bool_]) -> list[Box]:
+    """Boxes around the true areas of a mask (H x W), with the margin that detection needs."""
+    import cv2
+
+    rows, columns = mask.shape
+    padded = np.pad(mask, ((0, -rows % 8), (0, -columns % 8)))
+    blocks = padded.reshape(padded.shape[0] // 8, 8, padded.shape[1] // 8, 8).any((1, 3))
+    coarse = cv2.dilate(np.asarray(blocks, np.uint8), np.ones((9, 9), np.uint8))
+    _, _, components, _ = cv2.connectedComponentsWithStats(coarse)
+    boxes = [(8 * x, 8 * y, min(columns, 8 * (x + w)), min(rows, 8 * (y + h))) for x, y, w, h, _ in components[1:]]
+    return merge_overlapping_boxes([(int(x0), int(y0), int(x1), int(y1)) for x0, y0, x1, y1 in boxes])
+
+
 def merge_overlapping_boxes(boxes: list[Box]) -> list[Box]:
     """Join boxes that overlap until none do."""
     joined: list[Box] = []
@@ -190,6 +220,19 @@ def merge_overlapping_boxes(boxes: list[Box]) -> list[Box]:
             box = min(box[0], other[0]), min(box[1], other[1]), max(box[2], other[2]), max(box[3], other[3])
         joined.append(box)
     return joined
+
+
+def _grow_to_text(box: Box, quads: list[Quad], shape: tuple[int, int]) -> Box:
+    """Extend a box within an image at the sides where it cuts detected text off."""
+    x0, y0, x1, y1 = box
+    for quad in quads:
+        (left, top), (right, bottom) = quad.min(0), quad.max(0)
+        by = max(_MIN_MARGIN, math.ceil(_MARGIN_BY_HEIGHT * _height(quad)))
+        x0 = max(0, box[0] - by) if left <= box[0] + _CUT else x0
+        y0 = max(0, box[1] - by) if top <= box[1] + _CUT else y0
+        x1 = min(shape[1], box[2] + by) if right >= box[2] - _CUT else x1
+        y1 = min(shape[0], box[3] + by) if bottom >= box[3] - _CUT else y1
+    return x0, y0, x1, y1
 
 
 def _bounding_box(quad: Quad) -> Box:

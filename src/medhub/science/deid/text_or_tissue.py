@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 MIN_LEGIBLE_SCORE = 0.45
 CERTAIN_SCORE = 0.8
 _CERTAIN_SCORE_THICK = 0.9
+# A region as high as wide, higher than this (pixels), needs this score: large text is well legible.
+_MAX_ILLEGIBLE_HEIGHT = 64
+_MIN_LARGE_SCORE = 0.6
 _CERTAIN_SCORE_ROUND = 0.98
 # Lengths by height: of cells, and of the shortest words.
 _MAX_CELL_RATIO = 1.8
@@ -105,6 +108,8 @@ def is_tissue(sides: NDArray[Any], readings: Readings, share: float, rounds: int
         if round_count >= _MOSTLY_ROUND * len(characters) and score < CERTAIN_SCORE:
             return True
     length = float(sides.max() / max(sides.min(), 1.0))
+    if length <= _MAX_CELL_RATIO and sides.min() > _MAX_ILLEGIBLE_HEIGHT and score < _MIN_LARGE_SCORE:
+        return True
     certain = score >= (_CERTAIN_SCORE_THICK if is_thick(share) else CERTAIN_SCORE)
     return (length <= _MAX_CELL_RATIO and len(characters) < 2) or (
         length <= _MAX_SHORT_RATIO and len(characters) < 4 and not certain

@@ -3,7 +3,7 @@
 import { Anchor, Button, Checkbox, Modal, Pagination, SegmentedControl, Textarea } from '@mantine/core';
 import { keepPreviousData, useQuery, useQueryClient } from '@tanstack/react-query';
 import { Fragment, useState, type SubmitEvent } from 'react';
-import { exports, viewing } from '@/api/calls';
+import { exports } from '@/api/calls';
 import { asProblem, type Problem } from '@/api/problem';
 import { useSession } from '@/api/session';
 import type { Export, ExportFinding } from '@/api/types';
@@ -54,9 +54,11 @@ export function Findings({ row }: { row: Export }) {
         {data?.items.map((finding) => (
           <Finding
             key={`${finding.id} ${finding.state}`}
+            exportId={row.id}
             finding={finding}
             blocked={row.state === 'blocked'}
             mayClear={can('export.clear')}
+            seesIdentities={can('identity.read')}
             ask={(act) => setAsked({ finding, act })}
           />
         ))}
@@ -88,21 +90,28 @@ export function Findings({ row }: { row: Export }) {
 }
 
 type FindingProps = {
+  exportId: string;
   finding: ExportFinding;
   blocked: boolean;
   mayClear: boolean;
+  seesIdentities: boolean;
   ask: (act: 'clear' | 'exclude') => void;
 };
 
-function Finding({ finding, blocked, mayClear, ask }: FindingProps) {
+function Finding({ exportId, finding, blocked, mayClear, seesIdentities, ask }: FindingProps) {
   const kinds = capital(finding.kinds.join(', '));
+  const picture = (
+    <img src={exports.findingPictureUrl(exportId, finding.id, 128)} alt={`Image with: ${finding.kinds.join(', ')}`} />
+  );
   const title = `${kinds} in ${finding.places.join(', ')}`;
   return (
     <li className={classes.finding} data-state={finding.state}>
-      {finding.image_id ? (
+      {finding.image_id && seesIdentities ? (
         <Anchor component={AppLink} to={`/images/${finding.image_id}`} className={classes.thumb}>
-          <img src={viewing.renderedUrl(finding.image_id, 128)} alt={`Image with: ${finding.kinds.join(', ')}`} />
+          {picture}
         </Anchor>
+      ) : finding.image_id ? (
+        <span className={classes.thumb}>{picture}</span>
       ) : (
         <span className={classes.thumb} aria-hidden="true" />
       )}

@@ -14,7 +14,7 @@ import classes from './viewing.module.css';
 const PIXEL_CHECKS: Record<string, string> = {
   program: 'checked automatically',
   person: 'checked by a person',
-  no: 'not checked: the scanner writes no text into them',
+  no: 'not checked',
 };
 
 /** What was done to an image before it was first written; never a value of what was received. */

@@ -114,6 +114,38 @@ def read_frame(dicom: bytes, frame: int = 0, *, window: tuple[float, float] | No
             ) from error
 
 
+def read_picture_and_values(dicom: bytes, frame: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
+    """Read one frame as a picture, and the stored values of which it shows a window only.
+
+    Parameters
+    ----------
+    dicom
+        A file that ``write_file`` made.
+    frame
+        Number of the frame, from 0.
+
+    Returns
+    -------
+    ndarray of uint8, ndarray of float32 or None
+        As ``read_frame`` returns it; and of shape (rows, columns) the values of a gray image of more than eight bits.
+    """
+    with quiet():
+        try:
+            opened = _open(dicom)
+            stored, photometric = _decode(opened, frame)
+            picture = _picture_of(opened.dataset, stored, photometric, frame)
+        except (Invalid, MemoryError):
+            raise
+        except Exception as error:
+            raise Unacceptable(
+                f"Frame {frame + 1} of this image is damaged and cannot be decoded.", reason="damaged"
+            ) from error
+    if stored.ndim == 3 or stored.dtype == np.uint8 or photometric == "PALETTE COLOR":
+        return picture, None
+    with np.errstate(over="ignore"):
+        return picture, np.nan_to_num(stored.astype(np.float32))
+
+
 def jpeg_frame(dicom: bytes) -> bytes | None:
     """Find the JPEG stream of a photograph that was kept as it came.
 
@@ -270,14 +302,17 @@ def _encapsulated_frame(stream: BytesIO, dataset: Dataset, frame: int) -> bytes:
 
 
 def _picture(opened: _Opened, frame: int, window: tuple[float, float] | None) -> NDArray[np.uint8]:
-    dataset = opened.dataset
-    samples = int(dataset.SamplesPerPixel)
-    if opened.keyword != "PixelData":
-        return np.repeat(
-            grey_levels(_floats(opened, frame), FrameValues.of(dataset, frame), window)[..., None], 3, axis=2
-        )
-    pixels, photometric = _decode(opened, frame)
-    if samples == 3:
+    return _picture_of(opened.dataset, *_decode(opened, frame), frame, window)
+
+
+def _picture_of(
+    dataset: Dataset, pixels: NDArray[Any], photometric: str, frame: int, window: tuple[float, float] | None = None
+) -> NDArray[np.uint8]:
+    """Turn the decoded values of a frame into a picture."""
+    values = FrameValues.of(dataset, frame)
+    if pixels.dtype.kind == "f":
+        return np.repeat(grey_levels(pixels, values, window)[..., None], 3, axis=2)
+    if int(dataset.SamplesPerPixel) == 3:
         bits = int(dataset.BitsStored)
         if photometric.startswith("YBR"):
             pixels = ybr_to_rgb(pixels, photometric, bits)
@@ -288,7 +323,6 @@ def _picture(opened: _Opened, frame: int, window: tuple[float, float] | None) ->
         return np.ascontiguousarray(pixels.astype(np.uint8, copy=False))
     if str(dataset.get("SOPClassUID", "")) in SEGMENTATION_CLASSES and "SegmentSequence" in dataset:
         return segmented_picture(pixels, dataset, frame)
-    values = FrameValues.of(dataset, frame)
     if photometric == "PALETTE COLOR":
         return palette_colors(pixels, values)
     return np.repeat(grey_levels(pixels, values, window)[..., None], 3, axis=2)

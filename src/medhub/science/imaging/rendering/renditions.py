@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Sequence
 from io import BytesIO
 from typing import Literal
 
@@ -41,6 +42,36 @@ def render(image: NDArray[np.uint8], size: int, form: Form = "webp", *, aspect: 
         The encoded picture.
     """
     return _write(Image.fromarray(image), size, form, aspect)
+
+
+def render_covered(dicom: bytes, size: int, frame: int, boxes: Sequence[tuple[int, int, int, int]]) -> bytes:
+    """Write a WebP picture of one frame of a DICOM file with some areas black.
+
+    Parameters
+    ----------
+    dicom
+        A file that ``prepare_arrival`` made.
+    size
+        Longest side in pixels, at least 1; the picture is never enlarged.
+    frame
+        Number of the frame, from 0.
+    boxes
+        x0, y0, x1, y1 in stored pixels; parts beyond the frame are ignored.
+
+    Returns
+    -------
+    bytes
+        The encoded picture.
+
+    Raises
+    ------
+    Unacceptable
+        When the frame cannot be decoded.
+    """
+    picture = read_frame(dicom, frame).copy()
+    for x0, y0, x1, y1 in boxes:
+        picture[max(0, y0) : max(0, y1), max(0, x0) : max(0, x1)] = 0
+    return render(picture, size, aspect=read_pixel_aspect(dicom, frame))
 
 
 def render_file(
