@@ -75,6 +75,7 @@ def define(app: AppContext, people: People, technologist: Actor) -> Defining:
                 unit=more.pop("unit", None),
                 choices=choices or [],
                 position=more.pop("position", 0),
+                limits=more.pop("limits", None),
             )
 
     return act

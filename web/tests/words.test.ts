@@ -107,6 +107,7 @@ describe('a patient that is typed in', () => {
     unit: null,
     choices: [],
     position: 0,
+    limits: {},
     etag: '"1"',
   } as const;
   it('is checked before it is sent', () => {

@@ -204,6 +204,9 @@ def add_patient(
     field: Annotated[
         list[str] | None, typer.Option(help="Value of a field of the project, as key=value; repeatable.")
     ] = None,
+    confirm: Annotated[
+        list[str] | None, typer.Option(help="Key of a field whose unlikely value is right; repeatable.")
+    ] = None,
     data: Data = None,
     as_json: AsJSON = False,
 ) -> None:
@@ -221,6 +224,7 @@ def add_patient(
             fields=field_definitions.parse_pairs(field or []),
             identity=None,
             by=COMMAND_LINE,
+            confirmed_fields=confirm or (),
         )
         print_result({"id": patient.id, "code": patient.code}, as_json, patient.code)
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import ColumnElement, func, select
@@ -14,6 +14,7 @@ from medhub.errors import Conflict, Invalid, NotFound
 from medhub.foundation import ids
 from medhub.foundation.database import serialize_writers
 from medhub.foundation.etags import check_etag
+from medhub.records.field_limits import check_limits
 from medhub.records.field_values import Kind, Subject, check_definition, check_value
 from medhub.records.models import FieldDefinition, Patient, Study
 
@@ -50,7 +51,7 @@ def index_by_key(defined: Iterable[FieldDefinition]) -> dict[str, FieldDefinitio
         known = by_key.setdefault(definition.key, definition)
         if known.kind != definition.kind:
             by_key[definition.key] = FieldDefinition(
-                key=definition.key, label=definition.label, kind="text", choices=[]
+                key=definition.key, label=definition.label, kind="text", choices=[], limits={}
             )
     return by_key
 
@@ -88,6 +89,7 @@ def define_field(
     unit: str | None,
     choices: list[str],
     position: int,
+    limits: Mapping[str, Any] | None = None,
 ) -> FieldDefinition:
     """Define a field for the patients or studies of a project."""
     actor.require("field.define", project_id, "project")
@@ -109,7 +111,9 @@ def define_field(
         unit=unit,
         choices=choices,
         position=position,
+        limits={},
     )
+    definition.limits = check_limits(limits or {}, definition, check_value)
     session.add(definition)
     actor.record(session, "field.define", "field", definition.id, project_id=project_id, key=key)
     return definition
@@ -134,6 +138,7 @@ def change_field(
     unit: str | None = None,
     choices: list[str] | None = None,
     position: int | None = None,
+    limits: Mapping[str, Any] | None = None,
     if_match: str | None = None,
 ) -> FieldDefinition:
     """Change a field; its key and kind cannot change, since values depend on them."""
@@ -151,6 +156,8 @@ def change_field(
             if _in_use(session, definition, choice):
                 raise Conflict(f"“{choice}” is in use and cannot be removed.", field="choices")
         definition.choices = choices
+    if limits is not None:
+        definition.limits = check_limits(limits, definition, check_value)
     if label is not None:
         definition.label = label
     if required is not None:

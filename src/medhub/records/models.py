@@ -110,11 +110,15 @@ class FieldDefinition(Base):
     unit: Mapped[str | None] = mapped_column(String(20))
     choices: Mapped[list[str]]
     position: Mapped[int] = mapped_column(default=0)
+    # Keys minimum and maximum (no value beyond them), low and high (a value beyond them must be confirmed).
+    limits: Mapped[dict[str, Any]] = mapped_column(default=dict)
 
     @property
     def etag(self) -> str:
         """The entity tag of the definition."""
-        return compute_etag("field", self.id, self.label, self.required, self.unit, self.choices, self.position)
+        return compute_etag(
+            "field", self.id, self.label, self.required, self.unit, self.choices, self.position, self.limits
+        )
 
 
 class Study(Base):

@@ -14,13 +14,11 @@ from medhub.foundation import ids
 from medhub.foundation.etags import include_current_state
 from medhub.foundation.http import Id, IfMatch, Page, Paging
 from medhub.records import erasure, field_definitions, series_service, service, studies
+from medhub.records.field_schemas import FieldChange, FieldCreate, FieldOut
 from medhub.records.field_values import Subject
 from medhub.records.models import Patient
 from medhub.records.schemas import (
     ErasureOut,
-    FieldChange,
-    FieldCreate,
-    FieldOut,
     PatientChange,
     PatientCreate,
     PatientErasedOut,
@@ -107,6 +105,7 @@ def create_patient(call: Annotated[Call, allow("patient.create")], given: Patien
             fields=given.fields,
             identity=identity,
             duplicate=given.confirmed(),
+            confirmed_fields=given.confirmed_fields,
         )
         return PatientOut.build(patient, PatientCounts(), identity or None, bool(identity))
 
@@ -138,6 +137,7 @@ def change_patient(
             fields=given.fields,
             identity=given.identity.given() if given.identity is not None else None,
             duplicate=given.confirmed(),
+            confirmed_fields=given.confirmed_fields,
             if_match=if_match,
         )
         return _patient_out(session, call, patient)
@@ -284,6 +284,7 @@ def create_study(call: Annotated[Call, allow("study.create")], given: StudyCreat
             study_uid=ids.new_uid(),
             description=given.description,
             fields=given.fields,
+            confirmed_fields=given.confirmed_fields,
         )
         return StudyOut.of(studies.facts_of(session, [study])[0])
 
@@ -308,7 +309,13 @@ def change_study(
     with call.writing() as session, include_current_state(current):
         return StudyOut.of(
             studies.change_study(
-                session, call.actor, id, description=given.description, fields=given.fields, if_match=if_match
+                session,
+                call.actor,
+                id,
+                description=given.description,
+                fields=given.fields,
+                confirmed_fields=given.confirmed_fields,
+                if_match=if_match,
             )
         )
 

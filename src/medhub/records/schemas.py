@@ -10,13 +10,19 @@ from pydantic import ConfigDict, Field
 from medhub.foundation import clock
 from medhub.foundation.http import Id, IdOrName, Moment, Schema, Text
 from medhub.records.birth_dates import age_on
-from medhub.records.field_values import Kind, Subject
 from medhub.records.identifier_index import ConfirmedDuplicate
 from medhub.records.models import Patient
 from medhub.records.series_service import SeriesFacts
 from medhub.records.service import PatientCounts
 from medhub.records.studies import StudyFacts
 
+ConfirmedFields = Annotated[
+    list[Annotated[Text, Field(max_length=40)]],
+    Field(
+        max_length=200,
+        description="Keys of fields whose unlikely values are right (otherwise: 409, code `implausible-value`).",
+    ),
+]
 Sex = Literal["F", "M", "O", "U"]
 FieldValue = str | int | float | bool | None
 FieldValues = dict[
@@ -39,6 +45,8 @@ class _DuplicateConfirmation(Schema):
         Annotated[Text, Field(max_length=500)] | None,
         Field(description="Why a second record is needed; required with `confirm_duplicate`."),
     ] = None
+
+    confirmed_fields: ConfirmedFields = Field(default_factory=list)
 
     def confirmed(self) -> ConfirmedDuplicate | None:
         """The confirmation of a second record, if it was given."""
@@ -190,69 +198,13 @@ class PatientErasedOut(Schema):
     certificate_id: str
 
 
-class FieldCreate(Schema):
-    """A new field for the patients or studies of a project."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "subject": "patient",
-                    "key": "haemoglobin",
-                    "label": "Haemoglobin",
-                    "kind": "decimal",
-                    "unit": "g/dL",
-                    "required": False,
-                }
-            ]
-        }
-    )
-
-    project_id: IdOrName | None = None
-    subject: Subject
-    key: Annotated[Text, Field(min_length=1, max_length=40)]
-    label: Annotated[Text, Field(min_length=1, max_length=100)]
-    kind: Kind
-    required: bool = False
-    unit: Annotated[Text, Field(max_length=20)] | None = None
-    choices: Annotated[list[Annotated[Text, Field(max_length=100)]], Field(max_length=200)] = Field(
-        default_factory=list
-    )
-    position: Annotated[int, Field(ge=0, le=10_000)] = 0
-
-
-class FieldChange(Schema):
-    """Changes of a field; omitted values stay."""
-
-    label: Annotated[Text, Field(min_length=1, max_length=100)] | None = None
-    required: bool | None = None
-    unit: Annotated[Text, Field(max_length=20)] | None = None
-    choices: Annotated[list[Annotated[Text, Field(max_length=100)]], Field(max_length=200)] | None = None
-    position: Annotated[int, Field(ge=0, le=10_000)] | None = None
-
-
-class FieldOut(Schema):
-    """A field that a project defines."""
-
-    id: str
-    project_id: str
-    subject: Subject
-    key: str
-    label: str
-    kind: Kind
-    required: bool
-    unit: str | None
-    choices: list[str]
-    position: int
-    etag: Annotated[str, Field(description="For `If-Match` of a change.")]
-
-
 class StudyCreate(Schema):
     """A new study of a patient."""
 
     patient_id: Id
     description: Annotated[Text, Field(max_length=2000)] = ""
     fields: FieldValues = Field(default_factory=dict)
+    confirmed_fields: ConfirmedFields = Field(default_factory=list)
 
 
 class StudyChange(Schema):
@@ -260,6 +212,7 @@ class StudyChange(Schema):
 
     description: Annotated[Text, Field(max_length=2000)] | None = None
     fields: FieldValues | None = None
+    confirmed_fields: ConfirmedFields = Field(default_factory=list)
 
 
 class ContentsOut(Schema):

@@ -21,9 +21,11 @@ from medhub.foundation.keys import Keys
 from medhub.foundation.sorting import sort_clause
 from medhub.records import counts, field_definitions, identity_search, quick_search, vault
 from medhub.records.birth_dates import check_birth
+from medhub.records.field_limits import apply_limits
 from medhub.records.field_values import Value, check_values
-from medhub.records.identifier_index import ConfirmedDuplicate, Duplicate, check_duplicates
+from medhub.records.identifier_index import ConfirmedDuplicate, check_duplicates
 from medhub.records.models import FieldDefinition, Identity, Image, Patient, Study
+from medhub.records.patient_changes import check_changed_identity, record_duplicates, resolve_birth_year
 
 
 class PatientNotFound(NotFound):
@@ -59,6 +61,7 @@ def add_patient(
     fields: Mapping[str, Value] | None = None,
     identity: Mapping[str, str] | None = None,
     duplicate: ConfirmedDuplicate | None = None,
+    confirmed_fields: Sequence[str] = (),
 ) -> Patient:
     """Register a patient under a new code; the identity goes to the vault and nowhere else.
 
@@ -67,33 +70,18 @@ def add_patient(
     actor.require("patient.create", project_id, "project")
     duplicates = check_duplicates(session, keys, project_id, identity or {}, None, duplicate)
     patient = create_patient(
-        session, keys, project_id=project_id, sex=sex, birth_year=birth_year, fields=fields, identity=identity, by=actor
+        session,
+        keys,
+        project_id=project_id,
+        sex=sex,
+        birth_year=birth_year,
+        fields=fields,
+        identity=identity,
+        by=actor,
+        confirmed_fields=confirmed_fields,
     )
-    _record_duplicates(session, keys, actor, patient, duplicates, duplicate)
+    record_duplicates(session, keys, actor, patient, duplicates, duplicate)
     return patient
-
-
-def _record_duplicates(
-    session: Session,
-    keys: Keys,
-    actor: Actor,
-    patient: Patient,
-    duplicates: Sequence[Duplicate],
-    confirmed: ConfirmedDuplicate | None,
-) -> None:
-    """Record that a person confirmed a patient who looks like others; the reason may name people: it is encrypted."""
-    if duplicates and confirmed is not None:
-        vault.write_duplicate_reason(session, keys, patient.id, confirmed.reason)
-        actor.record(
-            session,
-            "patient.confirm-duplicate",
-            "patient",
-            patient.id,
-            project_id=patient.project_id,
-            patient_id=patient.id,
-            like=[like.patient.id for like in duplicates],
-            agree=sorted({reason for like in duplicates for reason in like.reasons}),
-        )
 
 
 def create_patient(
@@ -106,10 +94,13 @@ def create_patient(
     fields: Mapping[str, Value] | None,
     identity: Mapping[str, str] | None,
     by: Actor,
+    confirmed_fields: Sequence[str] = (),
 ) -> Patient:
     """Create the rows of a new patient."""
     birth_year = check_birth(birth_year, (identity or {}).get("birth_date"))
-    checked = check_values(fields or {}, field_definitions.list_project_fields(session, project_id, "patient"))
+    definitions = field_definitions.list_project_fields(session, project_id, "patient")
+    checked = check_values(fields or {}, definitions)
+    apply_limits(checked, definitions, {}, confirmed_fields)
     moment = clock.now()
     patient = Patient(
         id=ids.new_id(),
@@ -305,6 +296,7 @@ def change_patient(
     fields: Mapping[str, Value] | None = None,
     identity: Mapping[str, str] | None = None,
     duplicate: ConfirmedDuplicate | None = None,
+    confirmed_fields: Sequence[str] = (),
     if_match: str | None = None,
 ) -> Patient:
     """Change a patient; omitted values stay."""
@@ -319,7 +311,7 @@ def change_patient(
     if sex is not None and sex != patient.sex:
         patient.sex = sex
         changed_fields.append("sex")
-    new_year = _resolve_birth_year(session, keys, patient, birth_year, identity)
+    new_year = resolve_birth_year(session, keys, patient, birth_year, identity)
     if new_year != patient.birth_year:
         patient.birth_year = new_year
         changed_fields.append("birth_year")
@@ -327,12 +319,14 @@ def change_patient(
         merged = {**patient.fields, **fields}
         known = field_definitions.list_project_fields(session, patient.project_id, "patient")
         known_fields = {key: value for key, value in merged.items() if key in fields or key in {d.key for d in known}}
-        patient.fields = check_values(known_fields, known)
+        checked = check_values(known_fields, known)
+        apply_limits(checked, known, patient.fields, confirmed_fields)
+        patient.fields = checked
         changed_fields += sorted(f"fields.{key}" for key in fields)
     if identity is not None:
         actor.require("identity.change", patient.project_id)
-        duplicates = _check_changed(session, keys, patient, identity, duplicate)
-        _record_duplicates(session, keys, actor, patient, duplicates, duplicate)
+        duplicates = check_changed_identity(session, keys, patient, identity, duplicate)
+        record_duplicates(session, keys, actor, patient, duplicates, duplicate)
         identity_search.store_identity(session, keys, patient, identity)
         changed_fields.append("identity")
     patient.changed_at = clock.now()
@@ -346,31 +340,6 @@ def change_patient(
         changed=changed_fields,
     )
     return patient
-
-
-def _resolve_birth_year(
-    session: Session, keys: Keys, patient: Patient, birth_year: int | None, identity: Mapping[str, str] | None
-) -> int | None:
-    """The birth year after a change; a changed birth date replaces a year that is not given with it."""
-    known = vault.read_identity(keys, session.get(Identity, patient.id)) or {}
-    birth_date = (known if identity is None else identity).get("birth_date")
-    if birth_year is None:
-        if identity is None or not birth_date or birth_date == known.get("birth_date"):
-            return patient.birth_year
-        return check_birth(None, birth_date)
-    if birth_year == patient.birth_year and birth_date == known.get("birth_date"):
-        return birth_year
-    return check_birth(birth_year, birth_date)
-
-
-def _check_changed(
-    session: Session, keys: Keys, patient: Patient, identity: Mapping[str, str], duplicate: ConfirmedDuplicate | None
-) -> list[Duplicate]:
-    """Compare with other patients if number, name or birth date change."""
-    known = vault.read_identity(keys, session.get(Identity, patient.id)) or {}
-    if all(known.get(key) == identity.get(key) for key in ("hospital_number", "name", "birth_date")):
-        return []
-    return check_duplicates(session, keys, patient.project_id, identity, patient.id, duplicate)
 
 
 def delete_patient(session: Session, actor: Actor, patient_id: str) -> None:

@@ -21,6 +21,7 @@ from medhub.records import counts, field_definitions, quick_search
 from medhub.records.birth_dates import warn_about_study_date
 from medhub.records.counts import EMPTY, ContentCounts
 from medhub.records.deletion import delete_series_metadata, release_blobs
+from medhub.records.field_limits import apply_limits
 from medhub.records.field_values import Value, check_values
 from medhub.records.models import Image, Patient, Series, Study
 from medhub.records.patient_blobs import enqueue_blob_deletion, store_blob
@@ -88,10 +89,13 @@ def add_study(
     study_uid: str,
     description: str,
     fields: Mapping[str, Value],
+    confirmed_fields: Sequence[str] = (),
 ) -> Study:
     """Add an empty study to a patient."""
     patient = get_patient(session, actor, patient_id, "study.create")
-    checked = check_values(fields, field_definitions.list_project_fields(session, patient.project_id, "study"))
+    definitions = field_definitions.list_project_fields(session, patient.project_id, "study")
+    checked = check_values(fields, definitions)
+    apply_limits(checked, definitions, {}, confirmed_fields)
     study = new_study(session, patient, study_uid=study_uid, description=description)
     study.fields = checked
     record_study(session, actor, "study.create", study)
@@ -207,6 +211,7 @@ def change_study(
     *,
     description: str | None,
     fields: Mapping[str, Value] | None,
+    confirmed_fields: Sequence[str] = (),
     if_match: str | None = None,
 ) -> StudyFacts:
     """Change the description and fields of a study; omitted values stay."""
@@ -221,7 +226,9 @@ def change_study(
         study.description = description
     if fields is not None:
         known = field_definitions.list_project_fields(session, study.project_id, "study")
-        study.fields = check_values({**study.fields, **fields}, known)
+        checked = check_values({**study.fields, **fields}, known)
+        apply_limits(checked, known, study.fields, confirmed_fields)
+        study.fields = checked
     record_study(session, actor, "study.change", study)
     return facts_of(session, [study])[0]
 

@@ -22,6 +22,8 @@ export class Problem extends Error {
   /** The texts that the report cannot print, and whether their codes may be printed instead. */
   readonly unprintable: Unprintable[];
   readonly acceptable: boolean;
+  /** The keys of the fields whose unlikely values must be confirmed. */
+  readonly implausible: string[];
 
   constructor(facts: {
     status: number;
@@ -34,6 +36,7 @@ export class Problem extends Error {
     duplicates?: Duplicate[];
     unprintable?: Unprintable[];
     acceptable?: boolean;
+    implausible?: string[];
   }) {
     super(facts.detail || facts.title);
     this.name = 'Problem';
@@ -47,6 +50,7 @@ export class Problem extends Error {
     this.duplicates = facts.duplicates ?? [];
     this.unprintable = facts.unprintable ?? [];
     this.acceptable = facts.acceptable ?? false;
+    this.implausible = facts.implausible ?? [];
   }
 
   /** Whether somebody changed the object after it was opened here. */
@@ -96,6 +100,7 @@ type Body = {
   duplicates?: unknown;
   unprintable?: unknown;
   acceptable?: unknown;
+  implausible?: unknown;
   title?: unknown;
   detail?: unknown;
   code?: unknown;
@@ -146,6 +151,7 @@ export function problemOf(status: number, body: unknown, retryAfter: string | nu
     duplicates: duplicatesOf(facts.duplicates),
     unprintable: unprintableOf(facts.unprintable),
     acceptable: facts.acceptable === true,
+    implausible: fieldErrors(facts.implausible).map((entry) => entry.field),
     retryAfterSeconds: Number.isFinite(seconds) ? seconds : null,
   });
 }

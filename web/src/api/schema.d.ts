@@ -3473,6 +3473,8 @@ export interface components {
             choices?: string[] | null;
             /** Label */
             label?: string | null;
+            /** @description All limits; those that are left out are removed. */
+            limits?: components["schemas"]["FieldLimits"] | null;
             /** Position */
             position?: number | null;
             /** Required */
@@ -3504,6 +3506,7 @@ export interface components {
             kind: "text" | "integer" | "decimal" | "date" | "boolean" | "choice";
             /** Label */
             label: string;
+            limits?: components["schemas"]["FieldLimits"];
             /**
              * Position
              * @default 0
@@ -3523,6 +3526,20 @@ export interface components {
             subject: "patient" | "study";
             /** Unit */
             unit?: string | null;
+        };
+        /**
+         * FieldLimits
+         * @description Limits of a number or a date: none beyond minimum and maximum; beyond low and high only if confirmed.
+         */
+        FieldLimits: {
+            /** High */
+            high?: number | string | null;
+            /** Low */
+            low?: number | string | null;
+            /** Maximum */
+            maximum?: number | string | null;
+            /** Minimum */
+            minimum?: number | string | null;
         };
         /**
          * FieldOut
@@ -3547,6 +3564,7 @@ export interface components {
             kind: "text" | "integer" | "decimal" | "date" | "boolean" | "choice";
             /** Label */
             label: string;
+            limits: components["schemas"]["FieldLimits"];
             /** Position */
             position: number;
             /** Project Id */
@@ -4575,6 +4593,11 @@ export interface components {
              */
             confirm_duplicate: boolean;
             /**
+             * Confirmed Fields
+             * @description Keys of fields whose unlikely values are right (otherwise: 409, code `implausible-value`).
+             */
+            confirmed_fields?: string[];
+            /**
              * Duplicate Reason
              * @description Why a second record is needed; required with `confirm_duplicate`.
              */
@@ -4627,6 +4650,11 @@ export interface components {
              * @default false
              */
             confirm_duplicate: boolean;
+            /**
+             * Confirmed Fields
+             * @description Keys of fields whose unlikely values are right (otherwise: 409, code `implausible-value`).
+             */
+            confirmed_fields?: string[];
             /**
              * Duplicate Reason
              * @description Why a second record is needed; required with `confirm_duplicate`.
@@ -5889,6 +5917,11 @@ export interface components {
          * @description Changes of a study; omitted values stay.
          */
         StudyChange: {
+            /**
+             * Confirmed Fields
+             * @description Keys of fields whose unlikely values are right (otherwise: 409, code `implausible-value`).
+             */
+            confirmed_fields?: string[];
             /** Description */
             description?: string | null;
             /** Fields */
@@ -5901,6 +5934,11 @@ export interface components {
          * @description A new study of a patient.
          */
         StudyCreate: {
+            /**
+             * Confirmed Fields
+             * @description Keys of fields whose unlikely values are right (otherwise: 409, code `implausible-value`).
+             */
+            confirmed_fields?: string[];
             /**
              * Description
              * @default

@@ -25,6 +25,7 @@ export type FieldValue = string | number | boolean | null;
 
 export type PatientRow = Schemas['PatientRow'];
 export type Patient = Schemas['PatientOut'];
+export type FieldLimits = Schemas['FieldLimits'];
 export type PatientInput = Schemas['PatientCreate'];
 export type PatientChange = Schemas['PatientChange'];
 export type Identity = Schemas['IdentityIn'];

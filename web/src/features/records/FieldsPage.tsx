@@ -7,7 +7,7 @@ import { records } from '@/api/calls';
 import { asProblem, type Problem } from '@/api/problem';
 import { fieldsQuery } from '@/api/queries';
 import { useSession } from '@/api/session';
-import type { Field, FieldKind } from '@/api/types';
+import type { Field, FieldKind, FieldLimits } from '@/api/types';
 import { EmptyState } from '@/components/EmptyState';
 import { IconFields, IconPencil, IconPlus, IconTrash } from '@/components/icons';
 import { Notice } from '@/components/Notice';
@@ -16,6 +16,8 @@ import { ProjectSelect } from '@/components/ProjectSelect';
 import { Page, Panel } from '@/components/Page';
 import { ConfirmDialog } from '@/components/ConfirmDialog';
 import { fieldKey } from './fieldKey';
+import { LimitInputs } from './LimitInputs';
+import { limitText } from './limits';
 import classes from './records.module.css';
 
 const KINDS: Record<FieldKind, string> = {
@@ -135,6 +137,7 @@ function FieldPanel({ subject, projectId, onAdd, onEdit, onDelete }: PanelProps)
                 {KINDS[field.kind]}
                 {field.unit && `, ${field.unit}`}
                 {field.required && ', required'}
+                {limitText(field.limits)}
                 {field.choices.length > 0 && `: ${field.choices.join(', ')}`}
               </span>
               <span className={classes.buttons}>
@@ -182,6 +185,7 @@ function FieldDialog({ subject, field, position, projectId, onClose, onSaved }: 
   const [kind, setKind] = useState<FieldKind>(field?.kind ?? 'text');
   const [unit, setUnit] = useState(field?.unit ?? '');
   const [required, setRequired] = useState(field?.required ?? false);
+  const [limits, setLimits] = useState<FieldLimits>(field?.limits ?? {});
   const [choices, setChoices] = useState<string[]>(field?.choices ?? []);
   const [errors, setErrors] = useState<Record<string, string>>({});
   const [problem, setProblem] = useState<Problem | null>(null);
@@ -210,6 +214,7 @@ function FieldDialog({ subject, field, position, projectId, onClose, onSaved }: 
       required,
       unit: numeric && unit.trim() ? unit.trim() : null,
       choices: kind === 'choice' ? choices : [],
+      limits: numeric || kind === 'date' ? limits : {},
     };
     try {
       if (field) await records.changeField(field.id, facts, field.etag);
@@ -263,6 +268,9 @@ function FieldDialog({ subject, field, position, projectId, onClose, onSaved }: 
             onChange={(event) => setUnit(event.currentTarget.value)}
             autoComplete="off"
           />
+        )}
+        {(kind === 'integer' || kind === 'decimal' || kind === 'date') && (
+          <LimitInputs kind={kind} limits={limits} error={errors.limits} onChange={setLimits} />
         )}
         {kind === 'choice' && (
           <TagsInput

@@ -9,6 +9,7 @@ import { Notice } from '@/components/Notice';
 import { Panel } from '@/components/Page';
 import { StoredNow } from '@/components/StoredNow';
 import { SEX_OPTIONS } from '@/lib/format';
+import { ConfirmValues } from './ConfirmValues';
 import { DuplicateNotice } from './DuplicateNotice';
 import { ageOn, birthYearOf, validatePatient, type PatientDraft } from './patientDraft';
 import classes from './records.module.css';
@@ -44,11 +45,14 @@ export function PatientForm({
   const [errors, setErrors] = useState<Record<string, string>>({});
   const [problem, setProblem] = useState<Problem | null>(null);
   const [busy, setBusy] = useState(false);
+  const [confirmed, setConfirmed] = useState<string[]>([]);
   // Saves on top of the patient as it was when the form opened; after a refusal, of the one that the refusal shows.
   const [saveOpened] = useState(() => save);
 
-  const setField = (key: string, value: FieldValue) =>
+  const setField = (key: string, value: FieldValue) => {
+    setConfirmed((keys) => keys.filter((entry) => entry !== key));
     setDraft((old) => ({ ...old, fields: { ...old.fields, [key]: value } }));
+  };
 
   const age = ageOn(new Date(), draft.identity.birth_date, draft.birth_year);
 
@@ -80,6 +84,7 @@ export function PatientForm({
           ...(withIdentity
             ? { identity: Object.fromEntries(Object.entries(draft.identity).filter(([, value]) => value)) }
             : {}),
+          confirmed_fields: confirmed,
           confirm_duplicate: duplicateReason !== null,
           duplicate_reason: duplicateReason,
         });
@@ -163,6 +168,9 @@ export function PatientForm({
       {problem && problem.duplicates.length === 0 && (
         <Notice tone="red" title={problem.title}>
           <div>{problem.detail}</div>
+          {problem.implausible.length > 0 && (
+            <ConfirmValues confirmed={confirmed} keys={problem.implausible} onChange={setConfirmed} />
+          )}
           <StoredNow problem={problem} members={['sex', 'birth_year', 'fields', 'identity']} />
         </Notice>
       )}
@@ -190,7 +198,9 @@ export function FieldControl({
   onChange: (value: FieldValue) => void;
 }) {
   const label = field.unit ? `${field.label} (${field.unit})` : field.label;
-  const common = { label, error, required: field.required, withAsterisk: field.required };
+  const { low, high } = field.limits;
+  const usual = [low, high].some((limit) => limit != null) ? `Usually ${low ?? ''} to ${high ?? ''}` : undefined;
+  const common = { label, error, description: usual, required: field.required, withAsterisk: field.required };
   switch (field.kind) {
     case 'integer':
     case 'decimal':

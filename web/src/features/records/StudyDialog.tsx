@@ -7,10 +7,11 @@ import { asProblem, type Problem } from '@/api/problem';
 import type { Field, FieldValue } from '@/api/types';
 import { Notice } from '@/components/Notice';
 import { StoredNow } from '@/components/StoredNow';
+import { ConfirmValues } from './ConfirmValues';
 import { FieldControl } from './PatientForm';
 import classes from './records.module.css';
 
-export type StudyDraft = { description: string; fields: Record<string, FieldValue> };
+export type StudyDraft = { description: string; fields: Record<string, FieldValue>; confirmed_fields?: string[] };
 
 type Props = {
   title: string;
@@ -27,6 +28,7 @@ export function StudyDialog({ title, submitLabel: submitLabel, initial: initial,
   const [values, setValues] = useState<Record<string, FieldValue>>(initial.fields);
   const [problem, setProblem] = useState<Problem | null>(null);
   const [busy, setBusy] = useState(false);
+  const [confirmed, setConfirmed] = useState<string[]>([]);
   // Saves on top of the study as it was when the dialog opened; after a refusal, of the one that the refusal shows.
   const [saveOpened] = useState(() => save);
 
@@ -41,6 +43,7 @@ export function StudyDialog({ title, submitLabel: submitLabel, initial: initial,
       await (problem?.isStale ? save : saveOpened)({
         description: description.trim(),
         fields: Object.fromEntries(given),
+        confirmed_fields: confirmed,
       });
       await client.invalidateQueries({ queryKey: ['studies'] });
       onClose();
@@ -72,7 +75,10 @@ export function StudyDialog({ title, submitLabel: submitLabel, initial: initial,
             field={field}
             value={values[field.key] ?? null}
             error={errorOf(`fields.${field.key}`) ?? errorOf(field.key)}
-            onChange={(value) => setValues({ ...values, [field.key]: value })}
+            onChange={(value) => {
+              setConfirmed([]);
+              setValues({ ...values, [field.key]: value });
+            }}
           />
         ))}
         {fields.length === 0 && (
@@ -83,6 +89,9 @@ export function StudyDialog({ title, submitLabel: submitLabel, initial: initial,
         {problem && (
           <Notice tone="red" title={problem.title}>
             <div>{problem.detail}</div>
+            {problem.implausible.length > 0 && (
+              <ConfirmValues confirmed={confirmed} keys={problem.implausible} onChange={setConfirmed} />
+            )}
             <StoredNow problem={problem} members={['description', 'fields']} />
           </Notice>
         )}
