@@ -6,7 +6,7 @@ import contextlib
 import json
 import time
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 import jwt
 import pytest
@@ -112,6 +112,33 @@ def test_a_sign_in_ends_by_itself(app: AppContext, people: People, movable_clock
     sign_in(app, EMAIL, PASSWORD, "browser", HERE)
     with app.database.reading() as session:  # the next sign-in clears the ended ones away
         assert len(session.scalars(select(SignIn).where(SignIn.kind == "browser")).all()) == 1
+
+
+@pytest.mark.parametrize("kind", ["browser", "token"])
+def test_a_sign_in_of_a_clock_that_was_ahead_has_ended(
+    app: AppContext, people: People, movable_clock: MovableClock, kind: Literal["browser", "token"]
+) -> None:
+    movable_clock.advance(days=1)
+    sign_in(app, EMAIL, PASSWORD, kind, HERE)
+    movable_clock.advance(days=-1)
+    with app.database.reading() as session:
+        row_id = session.scalars(select(SignIn.id).where(SignIn.kind == kind)).one()
+    with pytest.raises(NotAuthenticated), app.database.reading() as session:
+        authentication.load_actor(session, row_id, kind)
+    authentication.delete_ended_sign_ins(app)
+    movable_clock.advance(days=1)
+    with pytest.raises(NotAuthenticated), app.database.reading() as session:
+        authentication.load_actor(session, row_id, kind)
+
+
+def test_a_clock_that_is_set_by_seconds_ends_no_sign_in(
+    app: AppContext, people: People, movable_clock: MovableClock
+) -> None:
+    secret, _ = sign_in(app, EMAIL, PASSWORD, "browser", HERE)
+    movable_clock.advance(seconds=-30)
+    authentication.delete_ended_sign_ins(app)
+    with app.database.reading() as session:
+        assert authentication.load_browser_actor(session, secret).email == EMAIL
 
 
 def test_a_browsers_secret_is_no_token_and_a_tokens_row_no_secret(app: AppContext, people: People) -> None:

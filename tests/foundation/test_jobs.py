@@ -259,6 +259,55 @@ def test_a_job_outlives_a_failure_of_days(
     assert only_job(app).state == "done"
 
 
+def test_a_job_of_a_clock_that_was_ahead_does_not_wait(app: AppContext, movable_clock: MovableClock) -> None:
+    got: list[int] = []
+    movable_clock.advance(days=1)
+    with app.database.writing() as session:
+        enqueue(session, "note", {"number": 1}, run_after=clock.now() + timedelta(seconds=60))
+    movable_clock.advance(days=-1)
+    runner(app, lambda number: got.append(number)).run_pending()
+    assert got == [1]
+
+
+def test_a_repeat_that_a_clock_ahead_put_off_does_not_wait(app: AppContext, movable_clock: MovableClock) -> None:
+    got: list[int] = []
+
+    def fail_once(number: int) -> None:
+        got.append(number)
+        if len(got) == 1:
+            raise Unavailable("away")
+
+    add(app, 1)
+    movable_clock.advance(hours=3)
+    runner(app, fail_once).run_pending()
+    movable_clock.advance(hours=-3)
+    runner(app, fail_once).run_pending()
+    assert got == [1, 1]
+
+
+def test_a_lease_of_a_clock_that_was_ahead_has_ended(app: AppContext, movable_clock: MovableClock) -> None:
+    got: list[int] = []
+    add(app, 1)
+    movable_clock.advance(days=1)
+    assert runner(app, lambda number: None)._claim() is not None  # its process dies
+    movable_clock.advance(days=-1)
+    runner(app, lambda number: got.append(number)).run_pending()
+    assert got == [1]
+
+
+def test_a_job_that_is_wanted_later_still_waits(app: AppContext, movable_clock: MovableClock) -> None:
+    got: list[int] = []
+    with app.database.writing() as session:
+        enqueue(session, "note", {"number": 1}, run_after=clock.now() + timedelta(hours=1))
+    for _ in range(2):
+        runner(app, lambda number: got.append(number)).run_pending()
+        assert got == []
+        movable_clock.advance(minutes=-0.5)  # two clocks may differ by seconds
+    movable_clock.advance(hours=1, minutes=2)
+    runner(app, lambda number: got.append(number)).run_pending()
+    assert got == [1]
+
+
 def test_a_failed_job_runs_again_when_a_person_says_so(app: AppContext, movable_clock: MovableClock) -> None:
     failures: list[int] = [1]
 

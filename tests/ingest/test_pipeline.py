@@ -185,6 +185,19 @@ def test_a_study_settles_once_nothing_more_comes(
         assert {image.state for image in session.scalars(select(Image))} == {"archived"}
 
 
+def test_a_study_of_a_clock_that_was_ahead_does_not_wait(
+    app: AppContext, people: People, technologist: Actor, source: IngestSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    movable_clock = MovableClock(monkeypatch)
+    policy(app, people, settle_s=60)
+    movable_clock.advance(days=1)
+    ingest_all(app, technologist, source, [ct()])
+    movable_clock.advance(days=-1)
+    run_jobs(app)
+    with app.database.reading() as session:
+        assert session.scalars(select(Study)).one().settles_at is None
+
+
 def test_attributes_that_a_project_chooses_are_looked_up_in_what_is_here_already(
     app: AppContext, people: People, technologist: Actor, source: IngestSource
 ) -> None:

@@ -18,7 +18,7 @@ from typing import Literal
 
 import jwt
 from cachetools import TTLCache
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, delete, not_, or_, select
 from sqlalchemy.orm import Session, joinedload
 
 from medhub.accounts import sign_in_throttle
@@ -99,7 +99,7 @@ def check_own_password(app: AppContext, actor: Actor, password: str) -> None:
 
 def _create_sign_in(app: AppContext, session: Session, user: User, kind: Kind) -> str:
     moment = clock.now()
-    session.execute(delete(SignIn).where(SignIn.user_id == user.id, SignIn.expires_at < moment))
+    session.execute(delete(SignIn).where(SignIn.user_id == user.id, _has_ended()))
     if kind == "browser":
         secret = secrets.token_urlsafe(32)
         row_id, expires = _browser_row(secret), moment + timedelta(hours=app.settings.session_hours)
@@ -113,6 +113,18 @@ def _create_sign_in(app: AppContext, session: Session, user: User, kind: Kind) -
     session.add(SignIn(id=row_id, user_id=user.id, kind=kind, created_at=moment, expires_at=expires))
     session.get_one(User, user.id).last_seen_at = moment
     return secret
+
+
+def _has_ended() -> ColumnElement[bool]:
+    """Sign-ins that have expired, or that began in the future, by a clock that was ahead."""
+    now = clock.now()
+    return or_(SignIn.expires_at <= now, SignIn.created_at > now + clock.TOLERANCE)
+
+
+def delete_ended_sign_ins(app: AppContext) -> None:
+    """Delete the sign-ins that have ended, so that no change of the clock lets them begin again."""
+    with app.database.writing() as session:
+        session.execute(delete(SignIn).where(_has_ended()))
 
 
 def _browser_row(secret: str) -> str:
@@ -200,7 +212,7 @@ def load_actor(session: Session, row_id: str, kind: Kind) -> Actor:
     row = session.execute(
         select(SignIn, User)
         .join(User, User.id == SignIn.user_id)
-        .where(SignIn.id == row_id, SignIn.kind == kind, SignIn.expires_at > clock.now(), User.active)
+        .where(SignIn.id == row_id, SignIn.kind == kind, not_(_has_ended()), User.active)
     ).one_or_none()
     if row is None:
         raise NotAuthenticated("Your sign-in has ended. Sign in again.")

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from medhub.accounts.authentication import delete_ended_sign_ins
 from medhub.accounts.sign_in_throttle import delete_old_failures
 from medhub.classification.registry import get_classifier
 from medhub.entrypoints.bootstrap import build
@@ -102,6 +103,7 @@ def _start_housekeeping(app: AppContext) -> threading.Event:
                 destroy_expired_exports(app)
                 delete_orphaned_blobs(app)
                 delete_old_failures(app)
+                delete_ended_sign_ins(app)
                 enqueue_missing_reports(app)
                 app.database.truncate_journal()
             except Exception as error:

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+
+# The clocks of the computers of an installation may differ by this much.
+TOLERANCE = timedelta(minutes=1)
 
 
 def now() -> datetime:
@@ -14,3 +17,8 @@ def now() -> datetime:
 def iso(moment: datetime) -> str:
     """A time as ISO 8601 with microseconds and Z, as it is hashed and sent."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def is_ahead(moment: datetime, longest: timedelta) -> bool:
+    """Whether a time lies further ahead than any wait that is ever set: it comes from a clock that was ahead."""
+    return moment > now() + longest + TOLERANCE

@@ -6,6 +6,9 @@ runner may claim the row. A job is an idempotent function of ids.
 
 A job that fails is repeated after a growing wait: five times where its input is the reason, otherwise for an hour if
 people are told that it was given up, and else for a week. The limits are numbers of attempts, which no clock changes.
+
+A clock that was ahead and is set right leaves times far in the future. A wait or a lease that is longer than the
+longest one has therefore ended.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Index, String, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Index, String, and_, func, or_, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from medhub.errors import MedhubError
@@ -32,6 +35,8 @@ MAX_ATTEMPTS = 5
 MAX_ATTEMPTS_REPORTED = 12
 MAX_ATTEMPTS_LASTING = 700
 LONGEST_WAIT_S = 900
+# The longest time for which a job may be enqueued ahead.
+LONGEST_DELAY_S = 24 * 3600
 POLL_S = 0.5
 
 Handler = Callable[..., None]
@@ -85,7 +90,7 @@ _wake = threading.Event()
 def enqueue(session: Session, kind: str, arguments: dict[str, Any], *, run_after: datetime | None = None) -> None:
     """Add a job in the session's transaction; a runner of this process wakes up after the commit."""
     moment = clock.now()
-    after = run_after or moment
+    after = min(run_after or moment, moment + timedelta(seconds=LONGEST_DELAY_S))
     job = Job(id=ids.new_id(), kind=kind, arguments=arguments, state="waiting", run_after=after, created_at=moment)
     session.add(job)
     after_commit(session, _wake.set)
@@ -210,10 +215,7 @@ class Runner:
 
     def _claim(self, *, long: bool = False) -> Job | None:
         moment = clock.now()
-        ready = or_(
-            (Job.state == "waiting") & (Job.run_after <= moment),
-            (Job.state == "running") & (Job.leased_until < moment),
-        )
+        ready = or_((Job.state == "waiting") & self._is_due(moment), self._has_no_runner(moment))
         if self._long:
             ready = and_(ready, Job.kind.in_(self._long) if long else Job.kind.not_in(self._long))
         self._delay_dead(moment)
@@ -234,9 +236,24 @@ class Runner:
                 execution_options={"synchronize_session": False},
             ).one_or_none()
 
+    @staticmethod
+    def _is_due(moment: datetime) -> ColumnElement[bool]:
+        latest = moment + clock.TOLERANCE
+        return or_(
+            Job.run_after <= moment,
+            Job.created_at > latest,
+            Job.run_after > latest + timedelta(seconds=LONGEST_DELAY_S),
+            (Job.attempts > 0) & (Job.run_after > latest + timedelta(seconds=LONGEST_WAIT_S)),
+        )
+
+    def _has_no_runner(self, moment: datetime) -> ColumnElement[bool]:
+        """Jobs whose leases have ended, or are longer than this runner's ever are."""
+        ended = or_(Job.leased_until < moment, Job.leased_until > moment + 2 * self._lease + clock.TOLERANCE)
+        return (Job.state == "running") & ended
+
     def _delay_dead(self, moment: datetime) -> None:
         """Let jobs whose processes died repeatedly wait: one of them may be the reason."""
-        dead = (Job.state == "running") & (Job.leased_until < moment) & (Job.attempts >= MAX_ATTEMPTS)
+        dead = self._has_no_runner(moment) & (Job.attempts >= MAX_ATTEMPTS)
         dead &= Job.attempts < MAX_ATTEMPTS_LASTING
         dead &= Job.attempts.not_in((MAX_ATTEMPTS_REPORTED,)) | Job.kind.not_in(self._abandoned)
         dead &= Job.kind.not_in(self._long)

@@ -13,6 +13,7 @@ from medhub.foundation.app_context import AppContext
 from medhub.foundation.database import serialize_writers
 from medhub.foundation.events import publish
 from medhub.ingest.events import StudySettled
+from medhub.ingest.ingest_settings import settings_of
 from medhub.records.models import Study
 
 
@@ -32,7 +33,9 @@ def complete_study(app: AppContext, study_id: str) -> None:
         study = session.get(Study, study_id)
         if study is None or study.settles_at is None:
             return
-        if study.settles_at > clock.now():
+        # A later time than the longest wait comes from a clock that was ahead.
+        longest = timedelta(seconds=settings_of(session, study.project_id).settle_s)
+        if study.settles_at > clock.now() and not clock.is_ahead(study.settles_at, longest):
             jobs.enqueue(session, "settle-study", {"study_id": study.id}, run_after=study.settles_at)
             return
         study.settles_at = None
