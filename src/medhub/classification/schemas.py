@@ -11,6 +11,7 @@ from medhub.classification.models import Prediction
 from medhub.classification.registry import Installed
 from medhub.foundation.http import Moment, Schema
 from medhub.science.inference.card import DataSource, LabelFigure, OutOfDistributionSet
+from medhub.science.inference.decision import reason_without_instruction
 
 
 class PredictionOut(Schema):
@@ -41,7 +42,7 @@ class PredictionOut(Schema):
             digest=prediction.digest,
             label=prediction.label,
             uncertain=prediction.uncertain,
-            reason=prediction.reason,
+            reason=reason_without_instruction(prediction.reason),
             likeliest=prediction.likeliest,
             confidence=prediction.confidence,
             threshold=prediction.threshold,

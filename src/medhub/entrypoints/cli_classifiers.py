@@ -52,7 +52,7 @@ def evaluate_command(
     from medhub.science.learning.evaluation import as_json as results_as_json
     from medhub.science.learning.evaluation import compute_results
     from medhub.science.learning.measurement import measure
-    from medhub.science.learning.robustness import add_robustness
+    from medhub.science.learning.robustness import add_robustness, perturbed_figures
 
     if threshold is not None and not 0 < threshold <= 1:
         raise Invalid("The threshold must be above 0 and at most 1.", field="threshold")
@@ -72,7 +72,9 @@ def evaluate_command(
         if strangers is not None:
             kinds = settings.out_of_distribution
             parts = add_robustness(parts, reader, rows, measurement.predictions, kinds, strangers, threshold)
-            value["variations"] = [figure.model_dump(exclude={"command"}) for figure in parts["figures"][5:]]
+            value["variations"] = [
+                figure.model_dump(exclude={"command"}) for figure in perturbed_figures(parts["figures"])
+            ]
             value["strangers"] = [figure.model_dump() for figure in parts["out_of_distribution"]]
         differences = list_differences(reader.card, parts)
         value["differs_from_card"] = differences

@@ -66,8 +66,6 @@ def serve(
     settings = app.settings
     address, number = host or settings.host, port if port is not None else settings.port
     listening = listen(address, number)
-    if demo:
-        create_demonstration(app, console)
     for pathway in all_pathways(settings).values():
         try:
             get_classifier(settings, pathway.classifier)
@@ -80,9 +78,12 @@ def serve(
     count = processes or settings.processes
     stop = _start_housekeeping(app)
     number = listening.getsockname()[1]
+    accounts = create_demonstration(app, console) if demo else None
     console.print(
         f"Medhub is at http://{address}:{number}  (data in {settings.data}; press Ctrl+C to stop)", soft_wrap=True
     )
+    if accounts is not None:  # last: nothing may push the passwords, which are shown once, out of sight
+        console.print(accounts)
     try:
         with extra_processes(count - 1, listening, descriptor, settings), dicom_listener(settings):
             serve_requests(create_app(app, generation=generation), listening, settings)
@@ -140,7 +141,10 @@ def demo(data: Data = None) -> None:
     """Create the demonstration project: an account for each role, patients, and cell images."""
     app = _open_app(data)
     try:
-        create_demonstration(app, Console(stderr=True, highlight=False))
+        console = Console(stderr=True, highlight=False)
+        accounts = create_demonstration(app, console)
+        if accounts is not None:
+            console.print(accounts)
     finally:
         app.close()
 

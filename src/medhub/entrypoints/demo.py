@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rich.console import Console
+from rich.panel import Panel
 from rich.table import Table
 from sqlalchemy import select
 
@@ -46,11 +47,11 @@ def images_folder() -> Path | None:
     return None
 
 
-def create_demonstration(app: AppContext, console: Console) -> None:
-    """Create the demonstration project if it does not exist; the generated passwords are printed only once."""
+def create_demonstration(app: AppContext, console: Console) -> Panel | None:
+    """Create the demonstration project if it does not exist; return the box with its passwords, to be printed once."""
     with app.database.reading() as session:
         if session.scalar(select(Project.id).where(Project.name == PROJECT)) is not None:
-            return
+            return None
     passwords = {role: new_password() for role in Role}
     with app.database.writing() as session:
         project = accounts.add_project(
@@ -101,7 +102,17 @@ def create_demonstration(app: AppContext, console: Console) -> None:
             with app.database.reading() as session:
                 source = choose_patient(session, app, COMMAND_LINE, patient_ids[index % len(patient_ids)], PATHWAY)
             ingest_file(app, COMMAND_LINE, source, path.read_bytes())
-    table = Table("role", "e-mail", "password", title="Accounts of the demonstration; the passwords are shown only now")
+    return _accounts_box(passwords)
+
+
+def _accounts_box(passwords: dict[Role, str]) -> Panel:
+    table = Table("role", "e-mail", "password", box=None)
     for role in Role:
         table.add_row(role, f"{role}@demo.example", passwords[role])
-    console.print(table)
+    return Panel(
+        table,
+        title="Accounts of the demonstration",
+        subtitle="Note the passwords: they are shown only now",
+        expand=False,
+        padding=(1, 2),
+    )

@@ -20,6 +20,7 @@ from medhub.accounts.passwords import CONCURRENT_HASHES
 from medhub.audit.service import Recorder
 from medhub.classification import routes as classification
 from medhub.entrypoints import health, problems, web_assets
+from medhub.entrypoints.compression import Compression
 from medhub.entrypoints.dicomweb.delete_routes import deleting
 from medhub.entrypoints.dicomweb.project_paths import ProjectPaths
 from medhub.entrypoints.dicomweb.qido import searching
@@ -165,6 +166,7 @@ def create_app(
     web_assets.install(web_app, web if web is not None else app.settings.web or web_assets.built_web_app())
     web_app.add_middleware(HttpMethods, routes=api_routes)
     web_app.add_middleware(BodyLimit, streamed=list(streamed_routes(web_app)))
+    web_app.add_middleware(Compression)
     web_app.add_middleware(SecurityHeaders)
     web_app.add_middleware(health.Metrics)
     web_app.add_middleware(ProjectPaths)

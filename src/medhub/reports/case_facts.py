@@ -28,6 +28,7 @@ from medhub.review import queries
 from medhub.review.models import Case, CaseEvent
 from medhub.review.service import case_history
 from medhub.science.inference.card import ClassifierNotFound, spell_label
+from medhub.science.inference.decision import reason_without_instruction
 from medhub.science.inference.explanation import overlay
 
 # Pages print pictures of at most this many pixels a side.
@@ -142,10 +143,10 @@ def _build_finding(app: AppContext, facts: queries.ImageFacts) -> ImageFinding:
 
 
 def _abstention_reason(prediction: Prediction | None) -> str | None:
-    """Why the classifier abstained, without the request for a note, which was for the reader of the image."""
+    """Why the classifier abstained, or why there is no prediction."""
     if prediction is None:
         return "No classifier could read this image."
-    return prediction.reason and prediction.reason.removesuffix("A note is needed.").rstrip()
+    return reason_without_instruction(prediction.reason)
 
 
 def _overlay_evidence(picture: bytes, app: AppContext, digest: str) -> bytes:

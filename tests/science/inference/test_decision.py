@@ -9,7 +9,7 @@ import pytest
 from medhub.errors import Invalid
 from medhub.science.inference.card import Abstention, load_card
 from medhub.science.inference.classifier import ClassifierOutput
-from medhub.science.inference.decision import UNCERTAIN, decide, limit_of
+from medhub.science.inference.decision import UNCERTAIN, decide, limit_of, reason_without_instruction
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -30,7 +30,7 @@ def test_below_the_threshold_it_abstains_and_says_by_how_much() -> None:
     decision = decide(_reading(0.61), 0.75)
     assert decision.label == UNCERTAIN == "Uncertain"
     assert decision.uncertain
-    assert decision.reason == "Below the limit of this pathway: 0.61 of 0.75. A note is needed."
+    assert decision.reason == "Below the limit of this pathway: 0.61 of 0.75."
     assert decision.likeliest == "a"
 
 
@@ -47,7 +47,7 @@ def test_a_probability_just_below_does_not_read_as_if_it_were_enough() -> None:
 def test_a_novel_image_is_uncertain_however_sure_the_probabilities_are() -> None:
     decision = decide(_reading(0.9999, novel=True), 0.75)
     assert decision.label == "Uncertain"
-    assert decision.reason == "Not like the images this classifier was trained on. A note is needed."
+    assert decision.reason == "Not like the images this classifier was trained on."
     assert decision.confidence == 0.9999
 
 
@@ -72,3 +72,20 @@ def test_a_learned_limit_counts_where_the_classifier_has_one() -> None:
     card = card.model_copy(update={"abstention": learned})
     assert limit_of(card, 0.75, learned=True) == 0.83
     assert limit_of(card, 0.75, learned=False) == 0.75
+
+
+@pytest.mark.parametrize(
+    ("stored", "shown"),
+    [
+        (
+            "Below the limit of this pathway: 0.61 of 0.75. A note is needed.",
+            "Below the limit of this pathway: 0.61 of 0.75.",
+        ),
+        ("Not like the images this classifier was trained on.", "Not like the images this classifier was trained on."),
+        ("A note is needed.", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_reasons_of_former_versions_read_without_the_request_for_a_note(stored: str | None, shown: str | None) -> None:
+    assert reason_without_instruction(stored) == shown

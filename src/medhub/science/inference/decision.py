@@ -10,7 +10,10 @@ from medhub.errors import Invalid
 from medhub.science.inference.card import UNCERTAIN, ModelCard
 from medhub.science.inference.classifier import ClassifierOutput
 
-__all__ = ["UNCERTAIN", "Decision", "decide", "limit_of"]
+__all__ = ["UNCERTAIN", "Decision", "decide", "limit_of", "reason_without_instruction"]
+
+_FORMER_INSTRUCTION = "A note is needed."
+"""Ended each reason until reasons were stored alone; rows of that time still have it."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Decision:
     uncertain
         Whether the classifier abstained.
     reason
-        Why it abstained, as whole sentences for the reader; none otherwise.
+        Why it abstained, as whole sentences without a request to the reader; none otherwise.
     confidence
         Calibrated probability of the likeliest label, 0..1, also where the classifier abstained.
     likeliest
@@ -87,9 +90,9 @@ def decide(reading: ClassifierOutput, threshold: float) -> Decision:
     confidence = reading.probabilities[likeliest]
     reason: str | None = None
     if reading.novel:
-        reason = "Not like the images this classifier was trained on. A note is needed."
+        reason = "Not like the images this classifier was trained on."
     elif not confidence >= threshold:
-        reason = f"Below the limit of this pathway: {_cut(confidence)} of {threshold:g}. A note is needed."
+        reason = f"Below the limit of this pathway: {_cut(confidence)} of {threshold:g}."
     return Decision(
         label=likeliest if reason is None else UNCERTAIN,
         uncertain=reason is not None,
@@ -97,6 +100,22 @@ def decide(reading: ClassifierOutput, threshold: float) -> Decision:
         confidence=confidence,
         likeliest=likeliest,
     )
+
+
+def reason_without_instruction(reason: str | None) -> str | None:
+    """Return a stored reason without the request for a note, with which earlier versions ended it.
+
+    Parameters
+    ----------
+    reason
+        The reason as it is stored, or None.
+
+    Returns
+    -------
+    str | None
+        Why the classifier abstained; None where nothing is left.
+    """
+    return (reason or "").removesuffix(_FORMER_INSTRUCTION).rstrip() or None
 
 
 def _cut(probability: float) -> str:

@@ -22,6 +22,8 @@ from medhub.science.learning.recipe import OutOfDistributionRecipe
 
 GENERATED_OF_EACH_KIND = 50
 _DRAWS = 200
+_MEASURED = ("accuracy", "Uncertain")
+"""What is measured of perturbed images; the name of each figure begins with it."""
 
 
 def add_robustness(
@@ -63,6 +65,12 @@ def add_robustness(
     }
 
 
+def perturbed_figures(figures: Sequence[Figure]) -> list[Figure]:
+    """Select the figures of perturbed images by their names: how many others stand before them differs."""
+    names = {f"{measured}, {name}" for name in PERTURBATIONS for measured in _MEASURED}
+    return [figure for figure in figures if figure.name in names]
+
+
 def measure_perturbed(
     classifier: Classifier, rows: Sequence[ListingRow], threshold: float | None, command: str
 ) -> tuple[Figure, ...]:
@@ -90,8 +98,8 @@ def measure_perturbed(
         weights = metrics.draw_groups([row.group for row in measurement.rows], _DRAWS)
         accuracy = metrics.accuracy(measurement.predicted, measurement.targets, weights)
         uncertain = metrics.share(~measurement.answered, np.ones(len(measurement.targets), bool), weights)
-        figures.append(make_figure(f"accuracy, {name}", accuracy, command))
-        figures.append(make_figure(f"Uncertain, {name}", uncertain, command))
+        figures.append(make_figure(f"{_MEASURED[0]}, {name}", accuracy, command))
+        figures.append(make_figure(f"{_MEASURED[1]}, {name}", uncertain, command))
     return tuple(figures)
 
 

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compression of texts: the web app, and the JSON, XML and CSV of the API; pictures and DICOM are compressed already.
+
+The length of a compressed response can reveal a secret in it to somebody who adds guesses to the request and watches
+the lengths (BREACH). Requests that another site makes a browser send, and responses that set cookies or belong to
+accounts and sign-in, are therefore not compressed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.gzip import GZipResponder, IdentityResponder
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+MINIMUM_BYTES = 1024
+LEVEL = 6
+SECRET_PATHS = ("/api/auth", "/api/users", "/metrics")
+"""Their responses hold passwords, tokens, codes or counts of sign-ins."""
+
+_MEDIA_TYPES = frozenset(
+    (
+        *("application/json", "application/dicom+json", "application/problem+json", "application/fhir+json"),
+        *("application/javascript", "application/manifest+json", "application/xml", "application/dicom+xml"),
+        *("application/x-ndjson", "application/wasm", "application/toml", "image/svg+xml"),
+    )
+)
+
+
+class Compression:
+    """Compresses texts with gzip for clients that accept it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Choose by the request; the response's type decides then."""
+        if scope["type"] != "http" or scope["path"].startswith(SECRET_PATHS):
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        foreign = headers.get("sec-fetch-site", "none") in ("cross-site", "same-site")
+        accepted = accepts_gzip(headers.get("accept-encoding", "")) and scope["method"] != "HEAD" and not foreign
+        responder: _TextCompressor | _TextIdentity
+        if accepted:
+            responder = _TextCompressor(self.app, MINIMUM_BYTES, compresslevel=LEVEL)
+        else:
+            responder = _TextIdentity(self.app, MINIMUM_BYTES)
+        await responder(scope, receive, _weaken_etag(send))
+
+
+class _TextCompressor(GZipResponder):
+    async def send_with_compression(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.exclude_content_types = _excluded(message)
+        await super().send_with_compression(message)
+
+
+class _TextIdentity(IdentityResponder):
+    async def send_with_compression(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.exclude_content_types = _excluded(message)
+        await super().send_with_compression(message)
+
+
+def accepts_gzip(accept_encoding: str) -> bool:
+    """Whether gzip is acceptable by an Accept-Encoding (RFC 9110, section 12.5.3)."""
+    weights: dict[str, float] = {}
+    for part in accept_encoding.lower().split(","):
+        coding, _, parameter = part.partition(";")
+        name, _, value = parameter.partition("=")
+        try:
+            weights[coding.strip()] = float(value) if name.strip() == "q" else 1.0
+        except ValueError:
+            weights[coding.strip()] = 0.0
+    return weights.get("gzip", weights.get("*", 0.0)) > 0
+
+
+def is_compressible(headers: Mapping[str, str]) -> bool:
+    """Whether a response is a text that is smaller compressed, and may be."""
+    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    text = media_type.startswith("text/") and media_type != "text/event-stream"
+    changes = "set-cookie" in headers or "no-transform" in headers.get("cache-control", "")
+    return (text or media_type in _MEDIA_TYPES) and not changes and "content-range" not in headers
+
+
+def _excluded(message: Message) -> tuple[str, ...]:
+    """The types to leave alone: that of this response, or none."""
+    headers = Headers(raw=message.get("headers", []))
+    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    return () if is_compressible(headers) else (media_type,)
+
+
+def _weaken_etag(send: Send) -> Send:
+    """A compressed response has other bytes than the plain one, so its ETag only says that the content is the same."""
+
+    async def send_weakened(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(raw=message["headers"])
+            etag = headers.get("etag", "")
+            if headers.get("content-encoding") == "gzip" and etag.startswith('"'):
+                headers["etag"] = f"W/{etag}"
+        await send(message)
+
+    return send_weakened
