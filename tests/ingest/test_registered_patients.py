@@ -11,15 +11,20 @@ from sqlalchemy import select
 from medhub.accounts.actor import Actor
 from medhub.accounts.permissions import Role
 from medhub.errors import Invalid
+from medhub.foundation import clock, ids
 from medhub.foundation.app_context import AppContext
+from medhub.ingest import erasure
 from medhub.ingest.context import IngestSource
 from medhub.ingest.models import Arrival
 from medhub.ingest.pipeline import ingest_file
+from medhub.ingest.quarantine import discard, seal_arrival
 from medhub.records import service
+from medhub.records.erasure import erase_patient
 from medhub.records.identifier_index import ConfirmedDuplicate, DuplicatePatient, normalize_number
-from medhub.records.models import Identity, Patient
+from medhub.records.models import Erasure, Identity, Patient
 from medhub.records.vault import read_duplicate_reason
 from tests.factories.accounts import People
+from tests.factories.cases import run_jobs
 from tests.factories.cts import ct
 from tests.records.conftest import list_codes
 
@@ -115,7 +120,7 @@ def test_a_change_to_the_number_of_another_patient_is_refused(
     "values",
     [
         {},
-        {"PatientID": "h 4711"},
+        {"PatientID": "h 004711"},
         {"PatientBirthDate": "1980.03.14"},
         {"PatientBirthDate": ""},
         {"IssuerOfPatientID": "HOSPITAL"},
@@ -196,3 +201,77 @@ def test_a_patient_of_files_is_found_at_registration_and_by_number(
 )
 def test_numbers_are_compared_without_case_spaces_and_zeros(number: str, normalized: str) -> None:
     assert normalize_number(number) == normalized
+
+
+def add_waiting(app: AppContext, people: People, note: str | None = None, **values: Any) -> str:
+    """A file that waits without a patient or candidates."""
+    row = {"by": "T", "size_bytes": 1, "created_at": clock.now(), "note": note, "project_id": people.project_id}
+    with app.database.writing() as session:
+        arrival = Arrival(id=ids.new_id(), route="folder", outcome="quarantined", **row)
+        session.add(arrival)
+        session.flush()
+        seal_arrival(session, app, arrival, ct(**{**FILE, **values}))
+        return arrival.id
+
+
+@pytest.mark.parametrize(
+    ("values", "outcome"),
+    [
+        ({}, "discarded"),
+        ({"PatientID": "h 004711"}, "discarded"),
+        ({"PatientID": "", "StudyInstanceUID": ""}, "discarded"),  # by name and birth date
+        ({"PatientID": "9", "PatientName": "ROE^RICHARD", "StudyInstanceUID": "1.2.9"}, "quarantined"),
+        ({"PatientID": "", "StudyInstanceUID": "", "PatientBirthDate": ""}, "quarantined"),  # by the name alone
+    ],
+)
+@pytest.mark.parametrize("identity", [True, False])
+def test_a_waiting_file_that_names_an_erased_patient_is_destroyed_or_counted(
+    app: AppContext, people: People, values: dict[str, Any], outcome: str, identity: bool
+) -> None:
+    patient_id = register(app, people, IDENTITY).id if identity else str(receive(app, people).patient_id)
+    arrival_id = add_waiting(app, people, **values)
+    administrator = people.actor(app, Role.ADMINISTRATOR)
+    with app.database.writing() as session:
+        erased = erase_patient(session, app, administrator, patient_id)
+    run_jobs(app)
+    with app.database.reading() as session:
+        arrival, certificate = session.get_one(Arrival, arrival_id), session.get_one(Erasure, erased.id)
+    assert (arrival.outcome, arrival.sealed_bytes is None) == (outcome, outcome == "discarded")
+    counts = [certificate.contents[f"waiting_files_{name}"] for name in ("that_named_them", "to_look_at")]
+    assert counts == [int(outcome == "discarded"), int("PatientBirthDate" in values)]
+    assert certificate.completed_at is not None
+
+
+@pytest.mark.parametrize(
+    ("note", "stays"),
+    [("This is Siti, Abdullah's daughter.", False), ("See H-004711 please.", False), ("Blurred: take it again.", True)],
+)
+def test_the_note_on_a_discarded_file_that_names_an_erased_patient_is_emptied(
+    app: AppContext, people: People, note: str, stays: bool
+) -> None:
+    patient_id = register(app, people, IDENTITY).id
+    arrival_id = add_waiting(app, people, PatientID="9", PatientName="X")
+    administrator = people.actor(app, Role.ADMINISTRATOR)
+    with app.database.writing() as session:
+        discard(session, administrator, arrival_id, note)
+        erase_patient(session, app, administrator, patient_id)
+    run_jobs(app)
+    with app.database.reading() as session:
+        assert session.get_one(Arrival, arrival_id).note == (note if stays else None)
+
+
+def test_a_certificate_waits_for_the_search_of_waiting_files(
+    app: AppContext, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError
+
+    patient_id = register(app, people, IDENTITY).id
+    add_waiting(app, people)
+    monkeypatch.setattr(erasure, "open_sealed", fail)
+    administrator = people.actor(app, Role.ADMINISTRATOR)
+    with app.database.writing() as session:
+        erased = erase_patient(session, app, administrator, patient_id)
+    run_jobs(app)
+    with app.database.reading() as session:
+        assert session.get_one(Erasure, erased.id).completed_at is None

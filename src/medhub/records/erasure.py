@@ -20,7 +20,16 @@ from medhub.foundation.app_context import AppContext
 from medhub.foundation.database import after_commit, serialize_writers
 from medhub.foundation.events import publish
 from medhub.records.events import PatientErased
-from medhub.records.models import Erasure, Identity, Image, PatientBlob, Study
+from medhub.records.models import (
+    Erasure,
+    Identity,
+    IdentityTerm,
+    Image,
+    PatientBlob,
+    PatientIdentifier,
+    PatientIdentifierIndex,
+    Study,
+)
 from medhub.records.patient_blobs import delete_unreferenced_blobs
 from medhub.records.service import delete_patient_row, get_patient
 
@@ -73,10 +82,11 @@ def erase_patient(session: Session, app: AppContext, actor: Actor, patient_id: s
         erased_by_id=actor.user_id or None,
         erased_by=actor.name[:200],
     )
+    erased = _describe_by_hashes(session, patient_id, erasure)
     delete_patient_row(session, patient)
     session.add(erasure)
     after_commit(session, app.database.truncate_journal)
-    publish(session, PatientErased(patient_id=patient_id))
+    publish(session, erased)
     arguments = {"erasure_id": erasure.id, "patient_id": patient_id, "digests": digests}
     jobs.enqueue(session, "finish-erasure", arguments)
     actor.record(
@@ -90,6 +100,30 @@ def erase_patient(session: Session, app: AppContext, actor: Actor, patient_id: s
         blobs=len(digests),
     )
     return erasure
+
+
+def _describe_by_hashes(session: Session, patient_id: str, erasure: Erasure) -> PatientErased:
+    """The event with the hashes by which files that wait, and name the patient, are recognized."""
+    of_files = session.scalars(
+        select(PatientIdentifierIndex).where(PatientIdentifierIndex.patient_id == patient_id)
+    ).all()
+    indexed = session.scalars(select(PatientIdentifier).where(PatientIdentifier.patient_id == patient_id)).all()
+    terms = session.scalars(select(IdentityTerm.term).where(IdentityTerm.patient_id == patient_id))
+
+    def traits(kind: str) -> set[str]:
+        return {value for entry in of_files for value in entry.traits.get(kind, ())}
+
+    def keys(kind: str) -> set[str]:
+        return {entry.key for entry in indexed if entry.kind == kind}
+
+    return PatientErased(
+        patient_id=patient_id,
+        project_id=erasure.project_id,
+        identifiers=tuple(sorted({entry.key for entry in of_files} | keys("number"))),
+        names=tuple(sorted(traits("name") | set(terms))),
+        birth_dates=tuple(sorted(traits("birth_date") | keys("birth_date"))),
+        erasure_id=erasure.id,
+    )
 
 
 def finish_erasure(app: AppContext, erasure_id: str, patient_id: str, digests: list[str]) -> None:

@@ -13,6 +13,12 @@ class PatientErased(Event):
     """The key, rows and blobs of a patient were deleted; data derived from the patient's images must be deleted too."""
 
     patient_id: str
+    project_id: str = ""
+    # Keyed hashes of the patient's numbers and studies, of the words of the name, and of the birth dates.
+    identifiers: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    birth_dates: tuple[str, ...] = ()
+    erasure_id: str = ""
 
 
 @dataclass(frozen=True)

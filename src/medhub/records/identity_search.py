@@ -30,7 +30,7 @@ def store_identity(session: Session, keys: Keys, patient: Patient, identity: Map
 def _index_identity(session: Session, keys: Keys, patient: Patient, identity: Mapping[str, str]) -> None:
     session.execute(delete(IdentityTerm).where(IdentityTerm.patient_id == patient.id))
     for term in sorted(_terms_of(identity)):
-        hashed = _hash_term(keys, patient.project_id, term)
+        hashed = hash_term(keys, patient.project_id, term)
         session.add(IdentityTerm(patient_id=patient.id, project_id=patient.project_id, term=hashed))
     identifier_index.write_identifiers(
         session,
@@ -56,7 +56,8 @@ def _terms_of(identity: Mapping[str, str]) -> set[str]:
     return terms - {""}
 
 
-def _hash_term(keys: Keys, project_id: str, term: str) -> str:
+def hash_term(keys: Keys, project_id: str, term: str) -> str:
+    """The keyed hash of a word of an identity."""
     return keys.fingerprint("vault-terms", f"{project_id} {term}".encode())
 
 
@@ -64,7 +65,7 @@ def select_by_identity(keys: Keys, project_id: str, query: str) -> Select[Any]:
     """Select the ids of patients whose identity has every word of a query, or whose number it is."""
 
     def has(term: str) -> ColumnElement[bool]:
-        hashed = _hash_term(keys, project_id, term)
+        hashed = hash_term(keys, project_id, term)
         return Patient.id.in_(select(IdentityTerm.patient_id).where(IdentityTerm.term == hashed))
 
     def has_alternatives(alternatives: list[list[str]]) -> ColumnElement[bool]:
