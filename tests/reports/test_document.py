@@ -152,7 +152,7 @@ def test_every_picture_has_words_for_those_who_cannot_see_it(make_facts: FactsMa
     assert alternatives[1] == "Image 1 with the evidence map over it: what the classifier looked at, not a diagnosis."
 
 
-def test_each_page_has_its_number_and_the_digest_of_the_facts(make_facts: FactsMaker) -> None:
+def test_each_page_has_its_number_and_the_digests_stand_once_at_the_end(make_facts: FactsMaker) -> None:
     facts = make_facts(20)
     pages = reader(render(facts)).pages
     digest = facts_digest(facts_record(facts))
@@ -161,7 +161,12 @@ def test_each_page_has_its_number_and_the_digest_of_the_facts(make_facts: FactsM
     for number, page in enumerate(pages, 1):
         text = page.extract_text()
         assert f"Page {number} of {len(pages)}" in text
-        assert grouped in text
+    text = " ".join(" ".join(page.extract_text().split()) for page in pages)
+    assert text.count(grouped) == 1
+    technical = text.index("How it was made, and how to check it")
+    assert text.index(grouped) > technical
+    assert "digest" not in text[:technical]
+    assert f"Image 20 digest {facts.images[19].image_digest[:8]}" in text
 
 
 def test_the_record_lies_inside_and_leads_to_image_classifier_and_people(make_facts: FactsMaker) -> None:
@@ -292,8 +297,56 @@ def test_a_conclusion_of_4000_characters_is_printed_in_full(make_facts: FactsMak
 def test_a_signature_is_one_entry_of_the_history(make_facts: FactsMaker) -> None:
     facts = make_facts(1)
     signed = ReportEvent(facts.signed_at, facts.signed_by, "signed")
-    assert "Signed the case" in words(render(facts))
-    assert "Signed the case" not in words(render(replace(facts, history=(*facts.history, signed))))
+    assert words(render(facts)).count("Signed the case") == 1
+    assert words(render(replace(facts, history=(*facts.history, signed)))).count("Signed the case") == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "printed", "hidden"),
+    [
+        ({"sex": "M"}, "Sex Male", "Sex M "),
+        ({"sex": "F"}, "Sex Female", "Sex F "),
+        ({"sex": "O"}, "Sex Other", "Sex O "),
+        ({"sex": "U"}, "Sex not stated", "Sex U"),
+        ({"sex": None}, "Sex not stated", "None"),
+        ({"institution": None}, "Hematology Version 1", "Hospital Contoh"),
+    ],
+)
+def test_facts_are_printed_in_words_under_a_letterhead(
+    make_facts: FactsMaker, changes: dict[str, Any], printed: str, hidden: str
+) -> None:
+    text = words(render(make_facts(1, **changes)))
+    assert printed in text
+    assert hidden not in text
+
+
+@pytest.mark.parametrize(
+    ("action", "printed"),
+    [
+        ("opened", "Opened the case"),
+        ("correction opened", "Opened the correction"),
+        ("verdict taken back", "Took a verdict back"),
+        ("looked at twice", "Looked at twice"),
+    ],
+)
+def test_the_history_names_acts_in_words(make_facts: FactsMaker, action: str, printed: str) -> None:
+    facts = make_facts(1)
+    event = ReportEvent(facts.signed_at, Person("Tan Wei Ling", "technologist"), action)
+    assert f"technologist {printed}" in words(render(replace(facts, history=(event,))))
+
+
+def test_there_is_a_block_for_the_signature_and_one_more_label_is_one_label(make_facts: FactsMaker) -> None:
+    facts = make_facts(9)
+    images = tuple(replace(image, verdict_label=f"label {image.number}") for image in facts.images)
+    text = " ".join(words(render(replace(facts, images=images))).split())
+    assert "and 1 more label." in text
+    assert "Signature Aminah binti Yusof, physician" in text
+    assert "Signature on a printed copy, date" in text
+
+
+@pytest.mark.parametrize("count", [1, 2, 12])
+def test_the_first_images_stand_on_the_first_page(make_facts: FactsMaker, count: int) -> None:
+    assert "Image 1 360" in " ".join(reader(render(make_facts(count))).pages[0].extract_text().split())
 
 
 def test_uncertain_is_said_in_words(make_facts: FactsMaker) -> None:

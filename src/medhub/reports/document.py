@@ -67,6 +67,16 @@ SIDE_ALONE, SIDE_MANY = 1000, 480
 """Longest side of a picture in pixels: at least 280 dpi at the size it is printed."""
 UNCERTAIN = "Uncertain"
 
+_SEXES = {"F": "Female", "M": "Male", "O": "Other", "U": "not stated"}
+_ACTIONS = {
+    "opened": "Opened the case",
+    "signed": "Signed the case",
+    "correction opened": "Opened the correction",
+    "verdict": "Gave a verdict",
+    "verdict taken back": "Took a verdict back",
+}
+"""The acts in the history of a case as people read them."""
+
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -113,7 +123,6 @@ def _page_values(facts: ReportFacts, record: dict[str, Any]) -> dict[str, Any]:
         "keywords": [facts_keyword(digest)],
         "date": [issued.year, issued.month, issued.day],
         "record": {"name": RECORD_NAME, "text": canonical_json(record).decode()},
-        "digest": _group_digits(digest, 8),
         "project": _print_line(facts.project),
         "institution": facts.institution and _print_line(facts.institution),
         "case": _print_line(facts.case_id),
@@ -127,7 +136,6 @@ def _page_values(facts: ReportFacts, record: dict[str, Any]) -> dict[str, Any]:
         "supersedes": old
         and {
             "version": old.version,
-            "digest": _group_digits(old.facts_digest, 8),
             "issued": old.issued_at and _print_time(old.issued_at, facts.time_zone),
             "reason": _print_note(old.reason),
         },
@@ -136,6 +144,11 @@ def _page_values(facts: ReportFacts, record: dict[str, Any]) -> dict[str, Any]:
         "images": [_image_values(index, image, facts) for index, image in enumerate(facts.images)],
         "notice": _build_notice(facts),
         "classifier": _classifier_rows(facts),
+        "technical": _digest_rows(facts, digest),
+        "image_digests": [
+            _build_row(f"Image {image.number} digest", f"{_group_digits(image.image_digest[:32], 8)} …", code=True)
+            for image in facts.images
+        ],
         "card_notice": facts.classifier_notice and _print_note(facts.classifier_notice),
         "history": _build_history(facts),
         "software": single_line(f"Medhub {facts.software_version}"),
@@ -145,7 +158,7 @@ def _page_values(facts: ReportFacts, record: dict[str, Any]) -> dict[str, Any]:
 def _patient_rows(facts: ReportFacts) -> list[dict[str, Any]]:
     rows = [
         _build_row("Code", _print_line(facts.patient_code), code=True),
-        _build_row("Sex", _print_line(facts.sex or "not stated")),
+        _build_row("Sex", _print_line(_SEXES.get(facts.sex or "U", facts.sex or ""))),
         _build_row("Born", str(facts.birth_year) if facts.birth_year else "not stated"),
     ]
     return rows + [_build_field_row(*pair) for pair in facts.fields if not _is_long(pair[1])]
@@ -185,6 +198,15 @@ def _classifier_rows(facts: ReportFacts) -> list[dict[str, Any]]:
     if facts.classifier_licence:
         rows.append(_build_row("Classifier licence", _print_line(facts.classifier_licence)))
     return [*rows, _build_row("Software", _print_line(f"Medhub {facts.software_version}"))]
+
+
+def _digest_rows(facts: ReportFacts, digest: str) -> list[dict[str, Any]]:
+    """The digests by which the facts and those of the replaced report can be recognized."""
+    rows = [_build_row("Facts digest", _group_digits(digest, 8), code=True)]
+    if facts.supersedes is not None:
+        old = facts.supersedes
+        rows.append(_build_row(f"Facts, version {old.version}", _group_digits(old.facts_digest, 8), code=True))
+    return rows
 
 
 def _summarize(facts: ReportFacts) -> dict[str, Any]:
@@ -246,7 +268,6 @@ def _image_values(index: int, image: ImageFinding, facts: ReportFacts) -> dict[s
         "index": index,
         "number": image.number,
         "size": f"{image.width} × {image.height} px",
-        "digest": _group_digits(image.image_digest[:32], 8),
         "evidence": image.evidence is not None,
         "label": _print_label(facts, image.classifier_label) if image.classifier_label else None,
         "confidence": image.confidence,
@@ -287,7 +308,7 @@ def _build_history(facts: ReportFacts) -> list[dict[str, Any]]:
             "at": _print_time(act.at, facts.time_zone),
             "who": isolate_direction(_print_line(shorten_text(act.by.name, 120))),
             "role": _print_line(shorten_text(act.by.role, 60)),
-            "what": _print_line(act.action),
+            "what": _print_line(_ACTIONS.get(act.action, act.action[:1].upper() + act.action[1:])),
         }
         for act in acts
     ]

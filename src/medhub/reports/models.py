@@ -20,6 +20,6 @@ class Report(Base):
     case_id: Mapped[str] = mapped_column(ForeignKey("cases.id", ondelete="CASCADE"), primary_key=True)
     issued_at: Mapped[datetime]
     record: Mapped[dict[str, Any]]  # the facts of the report, without identity and pictures
-    digest: Mapped[str] = mapped_column(String(64))  # of that record; printed on each page
+    digest: Mapped[str] = mapped_column(String(64))  # of that record; printed in the last section
     identified_blob: Mapped[str] = mapped_column(String(64))
     plain_blob: Mapped[str] = mapped_column(String(64))
