@@ -36,6 +36,10 @@ class DiscardingServices:
     read_deadlines = ReadDeadlines(30.0, 60.0, 0)
     lease = ByteBudget(10**9).lease
 
+    def recheck(self, peer: AssociatedNode) -> AssociatedNode | None:
+        """Every node stays admitted."""
+        return peer
+
     def find_node(self, calling: str, called: str, origin: str) -> DicomNodeInfo:
         """Any node."""
         return DicomNodeInfo("", calling, called, "", 0, False, True, False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
+from pynetdicom import AE
 from sqlalchemy import func, select
 
 from medhub.accounts import service as accounts
@@ -22,7 +24,9 @@ from medhub.audit.models import AuditEntry
 from medhub.audit.service import verify_chain
 from medhub.entrypoints import cli_dimse
 from medhub.entrypoints.bootstrap import build
-from medhub.entrypoints.dimse.presentation_contexts import STORAGE_CLASSES
+from medhub.entrypoints.dimse.presentation_contexts import STORAGE_CLASSES, VERIFICATION
+from medhub.entrypoints.dimse.refused_nodes import MOST_ADDRESSES, RefusalRecorder
+from medhub.entrypoints.dimse.status import NOT_AUTHORIZED
 from medhub.export.transfer import send_objects, stored_objects
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.isolation import Isolation
@@ -30,6 +34,7 @@ from medhub.foundation.settings import Settings
 from medhub.ingest.models import Arrival
 from medhub.nodes import dicom_client
 from medhub.nodes import service as nodes
+from medhub.nodes.models import DicomNode
 from medhub.records.models import Image, Patient, Study
 from tests.factories.cts import ct
 from tests.factories.dicom_nodes import Listener, Orthanc, dcmtk, free_port, wait_for
@@ -40,6 +45,8 @@ PICTURES = [
     "SC_rgb_small_odd_jpeg.dcm", "JPEGLSNearLossless_16.dcm",
 ]  # fmt: skip
 OTHERS = ["rtplan.dcm", "rtdose_1frame.dcm", "waveform_ecg.dcm", "reportsi.dcm", "test-SR.dcm"]
+
+STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 
 
 def node(title: str, **values: object) -> dict[str, object]:
@@ -135,6 +142,71 @@ def test_a_node_that_is_not_known_is_refused(listener: Listener, calling: str, c
     process = dcmtk("echoscu", *to(listener, calling, called))
     assert process.returncode != 0
     assert reason in process.stderr
+
+
+def test_a_removed_or_changed_node_is_refused_at_its_next_message(tmp_path: Path, isolation: Isolation) -> None:
+    data = tmp_path / "data"
+    add_nodes(data, node("LEAVING"))
+    started = Listener(data).start()
+    try:
+        with started.app(isolation) as app:
+            check_each_message(started.port, app)
+    finally:
+        started.stop()
+
+
+def check_each_message(port: int, app: AppContext) -> None:
+    instance, query = dcmread(BytesIO(ct())), Dataset()
+    query.QueryRetrieveLevel, query.StudyInstanceUID = "STUDY", "1.2.3"
+    ae = AE("LEAVING")
+    ae.add_requested_context(instance.SOPClassUID, instance.file_meta.TransferSyntaxUID)
+    for sop_class in (VERIFICATION, STUDY_ROOT_FIND):
+        ae.add_requested_context(sop_class)
+    association = ae.associate("127.0.0.1", port, ae_title="MEDHUB")
+
+    def statuses() -> list[int]:
+        answers = association.send_c_find(query, STUDY_ROOT_FIND)
+        *_, find_status = [status.Status for status, _ in answers]
+        return [association.send_c_echo().Status, find_status, association.send_c_store(instance).Status]
+
+    with app.database.reading() as session:
+        node_id = session.scalars(select(DicomNode.id)).one()
+
+    def change(**values: object) -> None:
+        with app.database.writing() as session:
+            nodes.change_node(session, COMMAND_LINE, node_id, values)
+
+    assert statuses() == [0, 0, 0]
+    change(host="192.0.2.7", port=104, only_from_host=True)
+    assert statuses() == [NOT_AUTHORIZED] * 3
+    change(only_from_host=False, may_store=False)
+    assert statuses() == [0, 0, NOT_AUTHORIZED]
+    with app.database.writing() as session:
+        nodes.remove_node(session, COMMAND_LINE, node_id)
+    assert statuses() == [NOT_AUTHORIZED] * 3
+    association.release()
+    with app.database.reading() as session:
+        refused = session.scalars(select(AuditEntry).where(AuditEntry.action == "peer.connect")).all()
+    # The first is recorded at once, the others are counted for the next entry.
+    assert [(entry.outcome, entry.origin, entry.detail["count"]) for entry in refused] == [("refused", "127.0.0.1", 1)]
+
+
+@pytest.mark.parametrize("addresses", [1, 400])
+def test_a_flood_of_refusals_is_counted(tmp_path: Path, addresses: int) -> None:
+    app = build(Settings(data=tmp_path / "data"))
+    try:
+        refusals = RefusalRecorder(app, interval_s=3600)
+        for number in range(1000):
+            refusals.add(f"192.0.2.{number % addresses}", "calling")
+        written = refusals.origins()
+        for origin in written:
+            refusals.write_counted(origin)
+        with app.database.reading() as session:
+            refused = session.scalars(select(AuditEntry).where(AuditEntry.action == "peer.connect")).all()
+        assert len(refused) <= 2 * (MOST_ADDRESSES + 1)
+        assert sum(entry.detail["count"] for entry in refused) == 1000
+    finally:
+        app.close()
 
 
 def test_a_node_does_only_what_it_may(listener: Listener, tmp_path: Path) -> None:

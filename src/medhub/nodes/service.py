@@ -6,10 +6,12 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cachetools import TTLCache, cached
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -22,6 +24,8 @@ from medhub.nodes.models import DicomNode
 # Of the default repertoire without backslash and control characters; a title has no space inside here (PS3.5, 6.2).
 _TITLE = re.compile(r"[!-\[\]-~]{1,16}")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.:_-]{0,253}[A-Za-z0-9])?")
+
+_RESOLVED_S = 10
 
 
 class NodeRefused(NotAllowed):
@@ -67,7 +71,7 @@ def find_node(session: Session, calling: str, called: str, origin: str) -> Dicom
         known = session.scalar(select(DicomNode.id).where(DicomNode.called_ae == called).limit(1))
         raise NodeRefused("No such DICOM node may call.", reason="calling" if known is not None else "called")
     if node.only_from_host and not _is_host(node.host, origin):
-        raise NodeRefused("This DICOM node calls from elsewhere.", reason="host")
+        raise NodeRefused("This DICOM node calls from elsewhere.", reason="host", project_id=node.project_id)
     return DicomNodeInfo.of(node)
 
 
@@ -86,10 +90,16 @@ def find_destination(session: Session, project_id: str, title: str) -> DicomNode
     return DicomNodeInfo.of(node)
 
 
+@cached(TTLCache(1024, _RESOLVED_S), lock=threading.Lock())
+def _addresses_of(host: str) -> frozenset[str]:
+    """The addresses of a host; asked again after some seconds, since each message of a node is checked."""
+    return frozenset(str(info[4][0]) for info in socket.getaddrinfo(host, None))
+
+
 def _is_host(host: str, origin: str) -> bool:
     """Whether an address belongs to a host."""
     try:
-        addresses = {str(info[4][0]) for info in socket.getaddrinfo(host, None)}
+        addresses = _addresses_of(host)
         address = ipaddress.ip_address(origin)
         mapped = getattr(address, "ipv4_mapped", None)
         return {str(address), str(mapped)} & addresses != set()

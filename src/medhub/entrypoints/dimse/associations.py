@@ -31,6 +31,7 @@ from medhub.entrypoints.dimse.presentation_contexts import (
     VERIFICATION,
     WORKLIST_CLASSES,
 )
+from medhub.entrypoints.dimse.status import NOT_AUTHORIZED, SUCCESS
 from medhub.entrypoints.dimse.upper_layer import ReadDeadlines, UpperLayer
 from medhub.entrypoints.dimse.waiting_connections import WaitingConnections
 from medhub.foundation.byte_budget import ByteLease
@@ -73,6 +74,9 @@ class RequestHandlers(Protocol):
 
     def find_node(self, calling: str, called: str, origin: str) -> DicomNodeInfo:
         """The calling node; raises ``NodeRefused`` where it is unknown."""
+
+    def recheck(self, peer: AssociatedNode) -> AssociatedNode | None:
+        """The node of an open association as it is registered now; ``None`` if it may no longer call."""
 
     def store(self, peer: AssociatedNode, syntax: str, command: Command, data: bytearray, *, too_large: bool) -> int:
         """Store an object, and return the status of the response."""
@@ -195,8 +199,16 @@ class NodeAssociation(Association):
                 supported.append(context)
         return supported
 
+    def is_admitted(self) -> bool:
+        """Whether the node may still call; asked for each message, since it may be changed or removed meanwhile."""
+        peer = self.services.recheck(self.peer)
+        self.peer = peer or self.peer
+        return peer is not None
+
     def store(self, context_id: int, command: Command, data: bytearray, *, too_large: bool) -> int:
         """Store an object that the node sent, and return the status of the response."""
+        if not self.is_admitted():
+            return NOT_AUTHORIZED
         syntax = str(self._accepted_cx[context_id].transfer_syntax[0])
         return self.services.store(self.peer, syntax, command, data, too_large=too_large)
 
@@ -245,6 +257,9 @@ class NodeAssociation(Association):
             self.abort()
             return
         self.dimse.cancel_req = {}
+        if not self.is_admitted():
+            self._refuse(msg, context_id)
+            return
         self._is_paused = True
         try:
             handler(self, msg, context)
@@ -252,6 +267,13 @@ class NodeAssociation(Association):
             log.error("dimse.failed", error=type(error).__name__, exc_info=True)
             self.abort()
         self._is_paused = False
+
+    def _refuse(self, request: Any, context_id: int) -> None:
+        response = type(request)()
+        response.MessageIDBeingRespondedTo = request.MessageID
+        response.AffectedSOPClassUID = request.AffectedSOPClassUID
+        response.Status = NOT_AUTHORIZED
+        self.dimse.send_msg(response, context_id)
 
 
 class _Handler(RequestHandler):
@@ -282,11 +304,20 @@ class _Handler(RequestHandler):
         acceptor.implementation_class_uid = self.ae.implementation_class_uid
         acceptor.implementation_version_name = self.ae.implementation_version_name
         association.requestor.address_info = self.remote
-        association.bind(evt.EVT_C_ECHO, lambda _event: 0x0000)
         services = self.server.services
-        association.bind(evt.EVT_N_CREATE, lambda event: services.create_step(association, event))
-        association.bind(evt.EVT_N_SET, lambda event: services.change_step(association, event))
-        association.bind(evt.EVT_N_ACTION, lambda event: services.request_commitment(association, event))
+        association.bind(evt.EVT_C_ECHO, lambda _event: SUCCESS if association.is_admitted() else NOT_AUTHORIZED)
+        answers: dict[evt.InterventionEvent, Callable[[NodeAssociation, Any], tuple[Any, None]]] = {
+            evt.EVT_N_CREATE: services.create_step,
+            evt.EVT_N_SET: services.change_step,
+            evt.EVT_N_ACTION: services.request_commitment,
+        }
+        for kind, answer in answers.items():
+            association.bind(
+                kind,
+                lambda event, answer=answer: (
+                    answer(association, event) if association.is_admitted() else (NOT_AUTHORIZED, None)
+                ),
+            )
         association.bind(evt.EVT_SOP_EXTENDED, lambda event: answer_negotiation(event.app_info))
         return association
 

@@ -23,6 +23,7 @@ from medhub.entrypoints.dimse.command_sets import Command, file_head
 from medhub.entrypoints.dimse.commitment import Commitments
 from medhub.entrypoints.dimse.intake_process import IntakeProcess
 from medhub.entrypoints.dimse.presentation_contexts import STORAGE_CLASSES, WORKLIST
+from medhub.entrypoints.dimse.refused_nodes import RefusalRecorder
 from medhub.entrypoints.dimse.status import (
     INVALID_INSTANCE,
     NO_SUCH_CLASS,
@@ -62,6 +63,7 @@ class DimseServices:
     ) -> None:
         settings = app.settings
         self._app, self._journal, self._enqueue = app, journal, enqueue
+        self._refusals = RefusalRecorder(app)
         self._commitments = Commitments(app, wait_until_ingested)
         self._large_objects = threading.Lock()
         self.ae_title, self.most_object_bytes = settings.dicom_ae_title, settings.upload_max_bytes
@@ -77,8 +79,29 @@ class DimseServices:
 
     def find_node(self, calling: str, called: str, origin: str) -> nodes.DicomNodeInfo:
         """The calling node; raises ``NodeRefused`` where it is unknown."""
-        with self._app.database.reading() as session:
-            return nodes.find_node(session, calling, called, origin)
+        try:
+            with self._app.database.reading() as session:
+                return nodes.find_node(session, calling, called, origin)
+        except nodes.NodeRefused as refusal:
+            project_id = refusal.facts.get("project_id")
+            self._refusals.add(origin, str(refusal.facts["reason"]), str(project_id) if project_id else None)
+            raise
+
+    def recheck(self, peer: AssociatedNode) -> AssociatedNode | None:
+        """The node of an open association as it is registered now; ``None`` if it may no longer call."""
+        try:
+            node = self.find_node(peer.node.ae_title, peer.node.called_ae, peer.origin)
+        except nodes.NodeRefused as refusal:
+            log.warning("dimse.refused", reason=refusal.facts["reason"], origin=peer.origin, message=True)
+            return None
+        except Exception as error:
+            # The journal takes objects while the database is away, as from a node that was admitted.
+            log.error("dimse.not-rechecked", error=type(error).__name__)
+            return peer
+        if node.project_id != peer.node.project_id:
+            self._refusals.add(peer.origin, "project", peer.node.project_id)
+            return None
+        return AssociatedNode(node, peer.origin)
 
     def store(self, peer: AssociatedNode, syntax: str, command: Command, data: bytearray, *, too_large: bool) -> int:
         """Seal a received object into the journal; it is durable when the answer is success."""
