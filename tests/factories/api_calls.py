@@ -769,7 +769,7 @@ CALLS: dict[str, Maker] = {
     "POST /api/promotions": lambda w, fresh, _: _request(w, fresh),
     "GET /api/promotions/{id}": _at("/api/promotions/{w.promotion_id}"),
     "POST /api/promotions/{id}/approve": lambda w, fresh, _: Call(
-        f"/api/promotions/{w.promotion() if fresh else w.promotion_id}/approve"
+        f"/api/promotions/{w.promotion() if fresh else w.promotion_id}/approve", {"json": {"reason": "Better here."}}
     ),
     "POST /api/promotions/{id}/reject": lambda w, fresh, _: Call(
         f"/api/promotions/{w.promotion() if fresh else w.promotion_id}/reject", {"json": {"reason": "Too few images."}}

@@ -231,8 +231,13 @@ def test_signed_verdicts_become_the_classifier_that_reads_the_next_image(
 
     promotion = administrator("POST", "/api/promotions", json={"digest": digest, "pathway": COLORS})
     with pytest.raises(AssertionError, match="another administrator"):
-        administrator("POST", f"/api/promotions/{promotion['id']}/approve")
-    assert second_administrator("POST", f"/api/promotions/{promotion['id']}/approve")["state"] == "approved"
+        administrator("POST", f"/api/promotions/{promotion['id']}/approve", json={"reason": "Better here."})
+    assert (
+        second_administrator("POST", f"/api/promotions/{promotion['id']}/approve", json={"reason": "Better here."})[
+            "state"
+        ]
+        == "approved"
+    )
 
     (blue_image_id,) = upload(technologist, patients[2], picture("blue", 7000))
     (prediction,) = technologist("GET", f"/api/images/{blue_image_id}")["predictions"]

@@ -178,7 +178,7 @@ def decide(app: AppContext, people: People, administrator: Actor, pathway: Pathw
             ).id
         try:
             with app.database.writing() as session:
-                promotions.approve_promotion(session, app, approver, promotion_id)
+                promotions.approve_promotion(session, app, approver, promotion_id, "Better on our images.")
         except SecondPersonNeeded:
             with app.database.writing() as session:
                 promotions.reject_promotion(session, app, approver, promotion_id, "Another person decides.")

@@ -264,16 +264,17 @@ def test_two_people_take_a_classifier_into_use(
             True,
         )
     with app.database.writing() as session:
-        promotions.approve_promotion(session, app, administrator, promotion_id)
+        promotions.approve_promotion(session, app, administrator, promotion_id, "Better on our images.")
     assert in_use(app, people, pathway) == second
     (image_id,) = bring_in(app, people, make_patient(app, people), picture("green", 5))
     assert digests_of(app, image_id) == [second]
     with app.database.reading() as session:
         promotion = promotions.get_promotion(session, administrator, promotion_id)
         assert (promotion.state, promotion.decided_by) == ("approved", "The administrator")
+        assert promotion.reason == "Better on our images."
         assert current(session, people.project_id, COLORS, SHADOW) is None
     with pytest.raises(Conflict, match="decided already"), app.database.writing() as session:
-        promotions.approve_promotion(session, app, administrator, promotion_id)
+        promotions.approve_promotion(session, app, administrator, promotion_id, "Better on our images.")
 
 
 def test_who_asks_does_not_approve(
@@ -283,8 +284,10 @@ def test_who_asks_does_not_approve(
     fix(app, administrator, pathway)
     shadow(app, administrator, pathway, second)
     promotion_id = ask(app, administrator, second)
+    with pytest.raises(Invalid, match="Say why"), app.database.writing() as session:
+        promotions.approve_promotion(session, app, administrator, promotion_id, " ")
     with pytest.raises(SecondPersonNeeded), app.database.writing() as session:
-        promotions.approve_promotion(session, app, administrator, promotion_id)
+        promotions.approve_promotion(session, app, administrator, promotion_id, "Better on our images.")
     assert in_use(app, people, pathway) != second
 
 
@@ -296,7 +299,7 @@ def test_one_that_fails_a_limit_cannot_be_approved(
     shadow(app, researcher, pathway, unsure)
     promotion_id = ask(app, researcher, unsure)
     with pytest.raises(promotions.LimitsNotMet, match="abstains: 1 ") as error, app.database.writing() as session:
-        promotions.approve_promotion(session, app, administrator, promotion_id)
+        promotions.approve_promotion(session, app, administrator, promotion_id, "Better on our images.")
     assert error.value.facts["failed"] == ["abstention"]
     with app.database.writing() as session:
         promotions.reject_promotion(session, app, administrator, promotion_id, "It is never sure.")
@@ -321,7 +324,7 @@ def test_limits_are_fixed_beforehand(
         ask(app, researcher, second)
     fix(app, administrator, pathway)  # too late for the request that waits
     with pytest.raises(promotions.LimitsNotMet, match="limit 100"), app.database.writing() as session:
-        promotions.approve_promotion(session, app, administrator, promotion_id)
+        promotions.approve_promotion(session, app, administrator, promotion_id, "Better on our images.")
 
 
 def test_a_request_is_held_against_the_one_that_was_in_use(
@@ -339,7 +342,7 @@ def test_a_request_is_held_against_the_one_that_was_in_use(
     promotion_id = ask(app, researcher, second)
     put(app, administrator, pathway, unsure, IN_USE)
     with pytest.raises(Conflict, match="Another classifier is in use"), app.database.writing() as session:
-        promotions.approve_promotion(session, app, administrator, promotion_id)
+        promotions.approve_promotion(session, app, administrator, promotion_id, "Better on our images.")
 
 
 def test_images_of_patients_that_it_learned_from_do_not_count(

@@ -23,6 +23,7 @@ from medhub.training.promotion_schemas import (
     AgreementOut,
     AgreementsOut,
     AppointmentOut,
+    ApproveIn,
     CheckOut,
     DriftOut,
     LimitsIn,
@@ -98,10 +99,10 @@ def read_promotion(call: Annotated[Call, allow("training.read")], id: ItemId) ->
 
 
 @promotions.post("/{id}/approve", summary="Approve a promotion")
-def approve_promotion(call: Annotated[Call, allow("promotion.decide")], id: ItemId) -> PromotionOut:
-    """Take the classifier into use, if it keeps every limit and somebody else asked for it."""
+def approve_promotion(call: Annotated[Call, allow("promotion.decide")], id: ItemId, given: ApproveIn) -> PromotionOut:
+    """Take the classifier into use, with the reason, if it keeps every limit and somebody else asked for it."""
     with call.writing() as session:
-        return _promotion_out(session, call, service.approve_promotion(session, call.app, call.actor, id))
+        return _promotion_out(session, call, service.approve_promotion(session, call.app, call.actor, id, given.reason))
 
 
 @promotions.post("/{id}/reject", summary="Reject a promotion")

@@ -228,6 +228,12 @@ class PromotionOut(Schema):
         )
 
 
+class ApproveIn(Schema):
+    """Why a promotion is approved."""
+
+    reason: Annotated[Text, Field(min_length=1, max_length=2000)]
+
+
 class RejectIn(Schema):
     """Why a promotion is rejected."""
 

@@ -271,8 +271,9 @@ def _get_waiting(session: Session, app: AppContext, actor: Actor, promotion_id: 
     return promotion
 
 
-def approve_promotion(session: Session, app: AppContext, actor: Actor, promotion_id: str) -> Promotion:
+def approve_promotion(session: Session, app: AppContext, actor: Actor, promotion_id: str, reason: str) -> Promotion:
     """Take the classifier into use; what is uploaded from now on is read by it."""
+    reason = require_text(reason, "Say why the promotion is approved.", "reason")
     promotion = _get_waiting(session, app, actor, promotion_id)
     if promotion.requested_by_id == actor.user_id:
         raise SecondPersonNeeded(
@@ -295,7 +296,7 @@ def approve_promotion(session: Session, app: AppContext, actor: Actor, promotion
     appointments.appoint(
         session, actor, app.settings, promotion.project_id, pathway, promotion.digest, appointments.IN_USE
     )
-    _decide(promotion, actor, "approved", None, checks)
+    _decide(promotion, actor, "approved", reason, checks)
     actor.record(
         session,
         "promotion.approve",

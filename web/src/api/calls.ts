@@ -269,7 +269,8 @@ export const training = {
     ),
   promotions: (query: Query, signal?: Signal) => unwrap(server.GET('/api/promotions', search(query, signal))),
   requestPromotion: (body: ProjectPathway & { digest: string }) => unwrap(server.POST('/api/promotions', { body })),
-  approve: (id: string) => unwrap(server.POST('/api/promotions/{id}/approve', byId(id))),
+  approve: (id: string, reason: string) =>
+    unwrap(server.POST('/api/promotions/{id}/approve', { ...byId(id), body: { reason } })),
   reject: (id: string, reason: string) =>
     unwrap(server.POST('/api/promotions/{id}/reject', { ...byId(id), body: { reason } })),
 };

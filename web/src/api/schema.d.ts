@@ -1638,7 +1638,7 @@ export interface paths {
         put?: never;
         /**
          * Approve a promotion
-         * @description Take the classifier into use, if it keeps every limit and somebody else asked for it.
+         * @description Take the classifier into use, with the reason, if it keeps every limit and somebody else asked for it.
          */
         post: operations["promotions-approve_promotion"];
         delete?: never;
@@ -2197,6 +2197,14 @@ export interface components {
             since: string | null;
             /** Until */
             until: string | null;
+        };
+        /**
+         * ApproveIn
+         * @description Why a promotion is approved.
+         */
+        ApproveIn: {
+            /** Reason */
+            reason: string;
         };
         /**
          * ArchiveChoice
@@ -18014,7 +18022,11 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ApproveIn"];
+            };
+        };
         responses: {
             /** @description Successful Response */
             200: {

@@ -47,6 +47,14 @@ export function AgreementChart({ on }: { on: ProjectPathway }) {
   );
 }
 
+/** What the index says where there is no alarm: a high value among few images may be chance. */
+function driftSummary(spans: { psi: number | null; n: number }[], step: 'day' | 'week'): string {
+  const meaning = '0 is the same distribution of labels as in the reference; above 0.25 it is clearly different.';
+  const high = spans.filter((span) => (span.psi ?? 0) > 0.25);
+  if (high.length === 0) return `Every ${step} is at or below 0.25. ${meaning}`;
+  return `${plural(high.length, step)} above 0.25, but with too few images to exclude chance, so there is no alarm. ${meaning}`;
+}
+
 export function DriftCharts({ on }: { on: ProjectPathway }) {
   const [step, setStep] = useState<'day' | 'week'>('week');
   const { data } = useQuery({
@@ -101,7 +109,7 @@ export function DriftCharts({ on }: { on: ProjectPathway }) {
             summary={
               alarms.size > 0
                 ? `${plural(alarms.size, step)} with an alarm, marked “!”.`
-                : `No ${step} with an alarm. Above 0.25 with enough images the distribution of labels has changed.`
+                : driftSummary(data.spans, step)
             }
             steps={steps}
             stepTitle={stepTitle}

@@ -5,6 +5,7 @@ import { useQuery } from '@tanstack/react-query';
 import { Link } from '@tanstack/react-router';
 import { useState, type ReactNode } from 'react';
 import { classification, training } from '@/api/calls';
+import { pathwaysQuery } from '@/api/queries';
 import { useSession } from '@/api/session';
 import type { PathwayClassifiers } from '@/api/types';
 import { CopyableCode } from '@/components/CopyableCode';
@@ -134,7 +135,16 @@ function StartShadow({ state }: { state: PathwayClassifiers }) {
   });
   const [digest, setDigest] = useState<string | null>(null);
   const [busy, setBusy] = useState(false);
-  const others = (classifiers ?? []).filter((classifier) => classifier.digest !== state.in_use.digest);
+  const { data: pathways } = useQuery(pathwaysQuery);
+  const pathway = pathways?.find((entry) => entry.name === state.pathway);
+  // As the server requires: labels that the pathway knows, and each label that it counts.
+  const fits = (labels: string[]) =>
+    pathway === undefined ||
+    (labels.every((label) => pathway.labels.includes(label)) &&
+      pathway.labels.every((label) => pathway.not_counted.includes(label) || labels.includes(label)));
+  const others = (classifiers ?? []).filter(
+    (classifier) => classifier.digest !== state.in_use.digest && fits(classifier.labels),
+  );
   const start = async () => {
     if (!digest) return;
     setBusy(true);
@@ -151,7 +161,8 @@ function StartShadow({ state }: { state: PathwayClassifiers }) {
   if (classifiers && others.length === 0) {
     return (
       <p className={classes.note}>
-        There is no other classifier. <Link to="/training/new">Train one</Link>; it can then run here in shadow mode.
+        There is no other classifier with the labels of this pathway. <Link to="/training/new">Train one</Link>; it can
+        then run here in shadow mode.
       </p>
     );
   }

@@ -9,6 +9,7 @@ import { Notice } from '@/components/Notice';
 import { notifySuccess } from '@/components/notify';
 import { Panel } from '@/components/Page';
 import { TimeAgo } from '@/components/TimeAgo';
+import { plural, share } from '@/lib/format';
 import classes from './training.module.css';
 
 import { useRefresh } from './useRefresh';
@@ -92,6 +93,13 @@ export function LimitsPanel({ state }: { state: PathwayClassifiers }) {
             onChange={(value) => setLimits({ ...limits, images: Number(value) || 1 })}
           />
         </div>
+        {limits.images < 100 && (
+          <Notice title="Few images">
+            With {plural(limits.images, 'image')}, a measured share is uncertain by up to{' '}
+            {share(Math.min(0.5, 0.98 / Math.sqrt(limits.images)))} in both directions (95 % interval), more than most
+            margins. Require at least 100.
+          </Notice>
+        )}
         {problem && (
           <Notice tone="red" title={problem.title}>
             {problem.detail}

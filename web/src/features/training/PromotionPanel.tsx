@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Button, Modal, Textarea } from '@mantine/core';
-import { useDisclosure } from '@mantine/hooks';
 import { useQuery } from '@tanstack/react-query';
 import { Link } from '@tanstack/react-router';
 import { useState } from 'react';
@@ -101,7 +100,9 @@ export function PromotionPanel({ state }: { state: PathwayClassifiers }) {
 function PendingPromotion({ promotion }: { promotion: Promotion }) {
   const { can } = useSession();
   const refresh = useRefresh();
-  const [rejecting, reject] = useDisclosure(false);
+  const [deciding, setDeciding] = useState<'approve' | 'reject' | null>(null);
+  const approving = deciding === 'approve';
+  const close = () => setDeciding(null);
   const [reason, setReason] = useState('');
   const [busy, setBusy] = useState(false);
   const act = async (what: () => Promise<unknown>, done: string) => {
@@ -109,7 +110,7 @@ function PendingPromotion({ promotion }: { promotion: Promotion }) {
     try {
       await what();
       await refresh();
-      reject.close();
+      close();
       notifySuccess(done);
     } catch (error) {
       notifyProblem(error, 'The decision was not saved');
@@ -137,11 +138,11 @@ function PendingPromotion({ promotion }: { promotion: Promotion }) {
             <Button
               loading={busy}
               disabled={promotion.mine || !promotion.keeps_limits}
-              onClick={() => void act(() => training.approve(promotion.id), `${promotion.classifier} is in use now`)}
+              onClick={() => setDeciding('approve')}
             >
               Approve promotion
             </Button>
-            <Button variant="default" disabled={busy} onClick={reject.open}>
+            <Button variant="default" disabled={busy} onClick={() => setDeciding('reject')}>
               Reject
             </Button>
           </div>
@@ -149,14 +150,25 @@ function PendingPromotion({ promotion }: { promotion: Promotion }) {
       ) : (
         <p className={classes.note}>An administrator approves or rejects it.</p>
       )}
-      <Modal opened={rejecting} onClose={reject.close} title={`Reject ${promotion.classifier}`}>
+      <Modal
+        opened={deciding !== null}
+        onClose={close}
+        title={`${approving ? 'Approve' : 'Reject'} ${promotion.classifier}`}
+      >
         <form
           className={classes.form}
           onSubmit={(event) => {
             event.preventDefault();
-            void act(() => training.reject(promotion.id, reason.trim()), 'Promotion rejected');
+            void (approving
+              ? act(() => training.approve(promotion.id, reason.trim()), `${promotion.classifier} is in use now`)
+              : act(() => training.reject(promotion.id, reason.trim()), 'Promotion rejected'));
           }}
         >
+          {approving && (
+            <p className={classes.text}>
+              New images are classified by {promotion.classifier} from now on. Its predictions are shown to reviewers.
+            </p>
+          )}
           <Textarea
             label="Reason"
             required
@@ -167,11 +179,11 @@ function PendingPromotion({ promotion }: { promotion: Promotion }) {
             data-autofocus
           />
           <div className={`${classes.buttons} ${classes.end}`}>
-            <Button variant="default" onClick={reject.close}>
+            <Button variant="default" onClick={close}>
               Cancel
             </Button>
             <Button type="submit" loading={busy} disabled={!reason.trim()}>
-              Reject
+              {approving ? 'Approve promotion' : 'Reject'}
             </Button>
           </div>
         </form>
