@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Button } from '@mantine/core';
+import { Button, Modal } from '@mantine/core';
 import { useQueryClient, useSuspenseQuery } from '@tanstack/react-query';
 import { Link, useParams } from '@tanstack/react-router';
 import { useState } from 'react';
@@ -26,8 +26,10 @@ export function RunPage() {
     refetchInterval: (query) => (query.state.data && isRunning(query.state.data.state) ? 1500 : false),
   });
   const [busy, setBusy] = useState(false);
+  const [asking, setAsking] = useState(false);
 
   const stop = async () => {
+    setAsking(false);
     setBusy(true);
     try {
       await training.stop(run.id);
@@ -54,13 +56,24 @@ export function RunPage() {
             variant="default"
             leftSection={<IconCross size={18} />}
             loading={busy || run.stop_asked}
-            onClick={() => void stop()}
+            onClick={() => setAsking(true)}
           >
             Stop training
           </Button>
         )
       }
     >
+      <Modal opened={asking} onClose={() => setAsking(false)} title={`Stop the training of ${run.name}`}>
+        <div className={classes.form}>
+          <p className={classes.text}>What it has learned so far is not kept, and it cannot be resumed.</p>
+          <div className={`${classes.buttons} ${classes.end}`}>
+            <Button variant="default" onClick={() => setAsking(false)}>
+              Cancel
+            </Button>
+            <Button onClick={() => void stop()}>Stop training</Button>
+          </div>
+        </div>
+      </Modal>
       <Columns
         left={
           <>
