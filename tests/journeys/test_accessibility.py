@@ -32,7 +32,10 @@ PAGES = {
         *("/training", "/training/new", "/training/datasets", "/training/datasets/new", "/training/use"),
     ],
 }
-AXE_OPTIONS = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
+AXE_OPTIONS = {
+    "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"],
+    "rules": {"landmark-unique": {"enabled": True}},
+}
 
 
 @pytest.fixture(scope="module")

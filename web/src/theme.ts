@@ -44,6 +44,9 @@ const dark: MantineColorsTuple = [
 // The header of a dialog is a <header>; it must not pass for a second banner of the page.
 const DIALOG_PARTS = { header: { role: 'presentation' } };
 
+// No lighter than the labels below it.
+const DIALOG_TITLE = { fontWeight: 600, fontSize: '1.0625rem' } as const;
+
 const LISTBOX = { maxHeight: 280, overflowY: 'auto' } as const;
 
 export const theme = createTheme({
@@ -54,7 +57,7 @@ export const theme = createTheme({
   defaultRadius: 8,
   cursorType: 'pointer',
   respectReducedMotion: true,
-  fontFamily: "Inter, system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'Liberation Sans', sans-serif",
+  fontFamily: "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'Liberation Sans', sans-serif",
   fontFamilyMonospace: "ui-monospace, 'Cascadia Mono', 'JetBrains Mono', Menlo, 'DejaVu Sans Mono', monospace",
   headings: {
     fontWeight: '600',
@@ -62,6 +65,7 @@ export const theme = createTheme({
   },
   components: {
     Modal: {
+      styles: { title: DIALOG_TITLE },
       defaultProps: {
         closeButtonProps: { 'aria-label': 'Close' },
         attributes: DIALOG_PARTS,
@@ -71,6 +75,7 @@ export const theme = createTheme({
       },
     },
     Drawer: {
+      styles: { title: DIALOG_TITLE },
       defaultProps: {
         closeButtonProps: { 'aria-label': 'Close' },
         attributes: DIALOG_PARTS,

@@ -2,7 +2,14 @@
 import { describe, expect, it } from 'vitest';
 import { networkProblem, problemOf } from '@/api/problem';
 import type { UploadAnswer } from '@/api/types';
-import { isDone, createUploadQueue, overallProgress, sourceOf, type SendFiles } from '@/components/upload/uploadQueue';
+import {
+  isDone,
+  isOutstanding,
+  createUploadQueue,
+  overallProgress,
+  sourceOf,
+  type SendFiles,
+} from '@/components/upload/uploadQueue';
 
 const facts = { patientId: 'p', pathway: 'smear-review' };
 const file = (name: string, size = 10) => sourceOf(new File([new Uint8Array(size)], name));
@@ -156,5 +163,39 @@ describe('the upload queue', () => {
     queue.add([file('a')], facts);
     await waitUntilDone(queue);
     expect(waits).toEqual([7000]);
+  });
+
+  it.each([networkProblem(), problemOf(502, null), problemOf(504, null)])(
+    'counts no file as sent for which no server answered, and sends all of them at a retry',
+    async (unreachable) => {
+      let down = true;
+      const { queue } = createQueue((name) =>
+        down && name !== 'a' ? Promise.reject(unreachable) : Promise.resolve(accepted(name)),
+      );
+      queue.add([file('a')], facts);
+      await waitUntilDone(queue);
+      queue.add(
+        Array.from({ length: 79 }, (_, number) => file(`${number}`)),
+        facts,
+      );
+      const uploads = await waitUntilDone(queue);
+      expect(uploads.filter(isOutstanding)).toHaveLength(79);
+      expect(overallProgress(uploads)).toBeCloseTo(1 / 80);
+      expect(new Set(uploads.slice(1).map((upload) => upload.reason))).toEqual(
+        new Set(['Not sent: the server cannot be reached. Retry when it answers again.']),
+      );
+      down = false;
+      queue.retry();
+      const sent = await waitUntilDone(queue);
+      expect(sent.filter(isOutstanding)).toEqual([]);
+      expect(overallProgress(sent)).toBe(1);
+    },
+  );
+
+  it('counts a file that the server refused as answered', async () => {
+    const { queue } = createQueue(() => Promise.reject(problemOf(413, null)));
+    queue.add([file('a')], facts);
+    const uploads = await waitUntilDone(queue);
+    expect(uploads.filter(isOutstanding)).toEqual([]);
   });
 });

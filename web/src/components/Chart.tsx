@@ -3,7 +3,7 @@
 import { Button } from '@mantine/core';
 import { useElementSize } from '@mantine/hooks';
 import { useState, type ReactNode } from 'react';
-import { count, day } from '@/lib/format';
+import { count, day, shortDay } from '@/lib/format';
 import { niceTicks } from '@/lib/ticks';
 import classes from './Chart.module.css';
 import { Panel } from './Page';
@@ -129,14 +129,14 @@ export function DailyChart({
                   textAnchor="middle"
                   className={classes.tick}
                 >
-                  {entry.date.slice(5).replace('-', '/')}
+                  {shortDay(entry.date)}
                 </text>
               )}
             </g>
           ))}
           <line x1={LEFT} x2={width - 8} y1={TOP + plotHeight} y2={TOP + plotHeight} className={classes.axis} />
           <text x={LEFT + plotWidth / 2} y={HEIGHT - 4} textAnchor="middle" className={classes.title}>
-            Day (month/day)
+            Day
           </text>
           <text
             transform={`translate(11 ${TOP + plotHeight / 2}) rotate(-90)`}

@@ -10,20 +10,33 @@ import { hasPicture, ContentKindIcon, contentKindName } from './contentKinds';
 import { StatusIcon, statusOf, statusText } from './StatusMark';
 import { sortedProbabilities } from './Probabilities';
 
-/** What is known of an image, in one line: the verdict, else the prediction. */
-export function labelText(image: ImageRow, labelName: (label: string) => string): string {
-  if (image.verdict) return labelName(image.verdict.label);
-  if (image.state === 'unreadable') return 'Not readable';
-  if (image.shown_as !== 'image') return contentKindName(image.shown_as);
-  if (image.state === 'archived') return 'Archived';
-  if (!image.prediction) return 'Waiting';
+function labelParts(image: ImageRow, labelName: (label: string) => string): [label: string, probability: string] {
+  if (image.verdict) return [labelName(image.verdict.label), ''];
+  if (image.state === 'unreadable') return ['Not readable', ''];
+  if (image.shown_as !== 'image') return [contentKindName(image.shown_as), ''];
+  if (image.state === 'archived') return ['Archived', ''];
+  if (!image.prediction) return ['Waiting', ''];
   const top = sortedProbabilities(image.prediction)[0];
-  return `${labelName(image.prediction.label)} ${top ? probability(top[1]) : ''}`.trim();
+  return [labelName(image.prediction.label), top ? probability(top[1]) : ''];
 }
 
+/** What is known of an image, in one line: the verdict, else the prediction. */
+export function labelText(image: ImageRow, labelName: (label: string) => string): string {
+  return labelParts(image, labelName).join(' ').trim();
+}
+
+/** The same for a narrow tile: a long label is shortened, its number never is. */
 export function LabelLine({ image }: { image: ImageRow }) {
   const { labelName } = useSession();
-  return labelText(image, labelName);
+  const [label, number] = labelParts(image, labelName);
+  return (
+    <>
+      <span className={classes.label} title={label}>
+        {label}
+      </span>{' '}
+      {number && <span className={classes.number}>{number}</span>}
+    </>
+  );
 }
 
 type Pictured = Pick<ImageRow, 'id' | 'state' | 'shown_as' | 'frames'>;
@@ -39,7 +52,7 @@ export function Thumbnail({ image, alt = '' }: { image: Pictured; alt?: string }
   if (failed || image.state === 'unreadable') return <span className={classes.none}>{wordsWithoutPicture(image)}</span>;
   if (!hasPicture(image))
     return (
-      <span className={classes.none}>
+      <span className={classes.none} role="img" aria-label={wordsWithoutPicture(image)}>
         <ContentKindIcon shownAs={image.shown_as} size={44} />
       </span>
     );
@@ -65,9 +78,7 @@ export function ImageTile({ image, to, showPatient = true }: { image: ImageRow; 
       </span>
       <span className={classes.line}>
         <StatusIcon mark={mark} />
-        <span className={classes.label}>
-          <LabelLine image={image} />
-        </span>
+        <LabelLine image={image} />
         <span className="mh-visually-hidden">, {statusText(mark)}, </span>
       </span>
       <span className={classes.sub}>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { useDocumentTitle } from '@mantine/hooks';
-import type { ReactNode } from 'react';
+import { createContext, useContext, type ReactNode } from 'react';
 import { AppLink } from './AppLink';
 import { IconChevronRight } from './icons';
 import classes from './Page.module.css';
@@ -32,6 +32,7 @@ export function Page({ title, heading, lead, trail = [], tabs, actions, width = 
                 <IconChevronRight size={14} />
               </li>
             ))}
+            <li aria-current="page">{title}</li>
           </ol>
         </nav>
       )}
@@ -48,6 +49,19 @@ export function Page({ title, heading, lead, trail = [], tabs, actions, width = 
   );
 }
 
+const PanelSubject = createContext('');
+
+/** Panels of one of several objects on a page: their landmarks name the object, so that no two have the same name. */
+export function PanelGroup({ subject, children }: { subject: string; children: ReactNode }) {
+  return <PanelSubject value={subject}>{children}</PanelSubject>;
+}
+
+/** The name of a landmark, with the object that it belongs to where a page has several. */
+export function useLandmarkName(name: string | undefined): string | undefined {
+  const subject = useContext(PanelSubject);
+  return name && subject && name !== subject ? `${name}, ${subject}` : name;
+}
+
 export function Panel({
   title,
   side,
@@ -59,8 +73,9 @@ export function Panel({
   children: ReactNode;
   id?: string;
 }) {
+  const name = useLandmarkName(title);
   return (
-    <section className={classes.panel} aria-label={title} id={id}>
+    <section className={classes.panel} aria-label={name} id={id}>
       {title && (
         <div className={classes.panelHead}>
           <h2>{title}</h2>

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ReactNode } from 'react';
+import { useLandmarkName } from './Page';
 import classes from './RowTable.module.css';
 
 export function RowTable({ name, headers, rows }: { name: string; headers: string[]; rows: ReactNode[][] }) {
+  const landmark = useLandmarkName(`Table: ${name}`);
   return (
-    <div className={classes.frame} tabIndex={0} role="region" aria-label={`Table: ${name}`}>
+    <div className={classes.frame} tabIndex={0} role="region" aria-label={landmark}>
       <table className={classes.table}>
         <thead>
           <tr>

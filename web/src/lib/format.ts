@@ -38,6 +38,13 @@ export function day(iso: string): string {
   return dayOnly.format(new Date(iso));
 }
 
+const axisDays = new Intl.DateTimeFormat(undefined, { month: 'short', day: 'numeric', timeZone: 'UTC' });
+
+/** A date without a year, for the axis of a chart, in the order and the language of the browser. */
+export function shortDay(date: string, days: Intl.DateTimeFormat = axisDays): string {
+  return days.format(new Date(`${date.slice(0, 10)}T12:00:00Z`));
+}
+
 const STEPS: [Intl.RelativeTimeFormatUnit, number][] = [
   ['year', 31_557_600],
   ['month', 2_629_800],

@@ -10,6 +10,7 @@ import { pathwaysQuery } from '@/api/queries';
 import { useSession } from '@/api/session';
 import type { ExportInput } from '@/api/types';
 import { Notice } from '@/components/Notice';
+import { useFieldErrors } from '@/lib/fieldErrors';
 import classes from './ExportDialog.module.css';
 
 type Form = ExportInput['form'];
@@ -53,7 +54,7 @@ export function ExportDialog({ opened, onClose, selection, studyId, patientId }:
   const [kind, setKind] = useState<Kind>(selection?.kind ?? (studyId ? 'studies' : patientId ? 'patients' : 'project'));
   const [patients, setPatients] = useState<string[]>(patientId ? [patientId] : []);
   const [pathway, setPathway] = useState<string | null>(null);
-  const [errors, setErrors] = useState<Record<string, string>>({});
+  const [errors, setErrors] = useFieldErrors({ pathway, ids: patients });
   const [problem, setProblem] = useState<Problem | null>(null);
   const [busy, setBusy] = useState(false);
   const way = pathway ?? (pathways?.length === 1 ? (pathways[0]?.name ?? null) : null);

@@ -8,7 +8,7 @@ import { useSession } from '@/api/session';
 import type { ImageRow } from '@/api/types';
 import { Badge } from '@/components/Badge';
 import { AppLink } from '@/components/AppLink';
-import { IconRefresh } from '@/components/icons';
+import { IconImages, IconRefresh } from '@/components/icons';
 import { Thumbnail } from '@/components/ImageTile';
 import { contentKindName } from '@/components/contentKinds';
 import { StatusMark } from '@/components/StatusMark';
@@ -16,7 +16,7 @@ import { Panel } from '@/components/Page';
 import { ProbabilityBar, sortedProbabilities } from '@/components/Probabilities';
 import { bytes, plural, probability } from '@/lib/format';
 import classes from './upload.module.css';
-import { isDone, overallProgress, uploadQueue, type Upload } from './uploadQueue';
+import { isDone, isOutstanding, overallProgress, uploadQueue, type Upload } from './uploadQueue';
 
 const POLL_MS = 700;
 
@@ -60,19 +60,25 @@ export function UploadList({ title, uploads }: { title: string; uploads: readonl
   const images = useUploadedImages(uploads);
   const done = uploads.filter((upload) => isDone(upload.state));
   const failed = uploads.filter((upload) => upload.state === 'failed');
+  const unsent = failed.filter((upload) => upload.unsent).length;
   const by = (state: string) => uploads.filter((upload) => upload.state === state).length;
+  const archived = [...images.values()].filter((image) => image.state === 'archived').length;
   // Objects beside pictures wait for no classifier.
   const pictures = [...images.values()].filter((image) => image.state !== 'archived');
   const classified = pictures.filter((image) => image.state !== 'waiting').length;
   const cases = [...new Set([...images.values()].flatMap((image) => (image.case_id ? [image.case_id] : [])))];
-  const percent = Math.round(overallProgress(uploads) * 100);
+  const outstanding = uploads.some(isOutstanding);
+  // Full only when nothing is left to send, however small the rest is.
+  const percent = Math.min(Math.round(overallProgress(uploads) * 100), outstanding ? 99 : 100);
 
   const sentence = [
-    `${done.length} of ${plural(uploads.length, 'file')} processed`,
+    `${done.length - unsent} of ${plural(uploads.length, 'file')} processed`,
     by('accepted') > 0 && `${by('accepted')} accepted`,
     by('duplicate') > 0 && plural(by('duplicate'), 'duplicate'),
     by('quarantined') > 0 && `${by('quarantined')} quarantined`,
-    failed.length > 0 && `${failed.length} failed`,
+    failed.length > unsent && `${failed.length - unsent} failed`,
+    unsent > 0 && `${unsent} not sent`,
+    archived > 0 && `${archived} archived without a case`,
     pictures.length > 0 && `${classified} of ${pictures.length} classified`,
   ]
     .filter(Boolean)
@@ -173,7 +179,9 @@ function UploadRow({ upload, image }: { upload: Upload; image: ImageRow | undefi
   const percent = Math.round(upload.progress * 100);
   return (
     <>
-      <span className={classes.thumb}>{image && image.state !== 'waiting' && <Thumbnail image={image} />}</span>
+      <span className={classes.thumb}>
+        {image && image.state !== 'waiting' ? <Thumbnail image={image} /> : <IconImages size={20} />}
+      </span>
       <span className={classes.file}>
         <span className={classes.fileName} title={upload.file.name}>
           {upload.file.name}
@@ -226,7 +234,7 @@ function OutcomeBadge({ upload }: { upload: Upload }) {
     case 'quarantined':
       return <Badge tone="amber">Quarantined</Badge>;
     default:
-      return <Badge tone="red">Failed</Badge>;
+      return <Badge tone="red">{upload.unsent ? 'Not sent' : 'Failed'}</Badge>;
   }
 }
 
@@ -234,12 +242,18 @@ function isPending(image: ImageRow): boolean {
   return image.state === 'waiting' || (image.case_id === null && image.state !== 'archived');
 }
 
+/** Why an image that was accepted is in no case. */
+function archivedWords(image: ImageRow): string {
+  if (image.shown_as !== 'image') return contentKindName(image.shown_as);
+  return `Archived: no pathway for this modality (${image.modality})`;
+}
+
 function PredictionSummary({ image }: { image: ImageRow }) {
   const { labelName } = useSession();
   if (image.state === 'archived')
     return (
       <AppLink to={`/images/${image.id}`} className={classes.prediction}>
-        <StatusMark image={image} words={image.shown_as === 'image' ? undefined : contentKindName(image.shown_as)} />
+        <StatusMark image={image} words={archivedWords(image)} />
       </AppLink>
     );
   if (!image.prediction) {
@@ -255,7 +269,7 @@ function PredictionSummary({ image }: { image: ImageRow }) {
     <AppLink to={`/images/${image.id}`} className={classes.prediction}>
       <StatusMark image={image} words={labelName(prediction.label)} />
       <ProbabilityBar value={value} threshold={prediction.threshold} tone={prediction.uncertain ? 'unsure' : 'sure'} />
-      <span className="mh-tabular">{probability(value)}</span>
+      <span className={`mh-tabular ${classes.value}`}>{probability(value)}</span>
     </AppLink>
   );
 }

@@ -30,6 +30,8 @@ export type Upload = UploadTarget & {
   reason: string;
   imageId: string | null;
   attempt: number;
+  /** Failed because the server could not be reached: nothing is known of the file until it is sent again. */
+  unsent: boolean;
 };
 
 export type SendFiles = typeof ingest.upload;
@@ -44,11 +46,21 @@ export function isDone(state: UploadState): boolean {
   return state !== 'queued' && state !== 'sending';
 }
 
+/** Files that still have to be sent: those on their way, and those for which the server could not be reached. */
+export function isOutstanding(upload: Upload): boolean {
+  return !isDone(upload.state) || upload.unsent;
+}
+
 export function sourceOf(file: File): UploadSource {
   return { name: file.name, size: file.size, open: () => Promise.resolve(file) };
 }
 
 const isTransient = (problem: Problem) => problem.status === 0 || problem.status === 429 || problem.status >= 500;
+
+/** No server answered, neither the own one nor one behind a proxy. */
+const isUnreachable = (problem: Problem) => problem.isNetwork || problem.status === 502 || problem.status === 504;
+
+const UNSENT = 'Not sent: the server cannot be reached. Retry when it answers again.';
 
 const sentence = (problem: Problem) => [problem.title, problem.detail].filter(Boolean).join('. ').replaceAll('..', '.');
 
@@ -82,7 +94,10 @@ export function createUploadQueue(send: SendFiles, wait: (milliseconds: number) 
     entry.upload = { ...entry.upload, ...patch };
     notify();
   };
-  const fail = (entry: Entry, problem: Problem) => change(entry, { state: 'failed', reason: sentence(problem) });
+  const fail = (entry: Entry, problem: Problem) =>
+    isUnreachable(problem)
+      ? change(entry, { state: 'failed', progress: 0, reason: UNSENT, unsent: true })
+      : change(entry, { state: 'failed', reason: sentence(problem) });
 
   const open = async (batch: Entry[]): Promise<[Entry, File][]> => {
     const opened: [Entry, File][] = [];
@@ -138,6 +153,8 @@ export function createUploadQueue(send: SendFiles, wait: (milliseconds: number) 
         }
         if (!isTransient(problem) || attempt >= ATTEMPTS) {
           for (const [entry] of opened) fail(entry, problem);
+          // The others would wait in vain as long; all of them are sent again at a retry.
+          if (isUnreachable(problem)) for (const entry of waiting.splice(0)) fail(entry, problem);
           return;
         }
         for (const [entry] of opened) change(entry, { progress: 0, reason: `${problem.title}. Trying again.` });
@@ -204,6 +221,7 @@ export function createUploadQueue(send: SendFiles, wait: (milliseconds: number) 
           reason: '',
           imageId: null,
           attempt: 0,
+          unsent: false,
         },
       }));
       entries = [...entries, ...added];
@@ -214,7 +232,7 @@ export function createUploadQueue(send: SendFiles, wait: (milliseconds: number) 
     retry: (id?: number) => {
       for (const entry of entries) {
         if (entry.upload.state !== 'failed' || (id !== undefined && entry.upload.id !== id)) continue;
-        change(entry, { state: 'queued', reason: '' });
+        change(entry, { state: 'queued', progress: 0, reason: '', unsent: false });
         waiting.push(entry);
       }
       sendNext();
@@ -231,11 +249,11 @@ export function createUploadQueue(send: SendFiles, wait: (milliseconds: number) 
   };
 }
 
-/** Bytes sent of all bytes, 0 to 1. */
+/** Bytes sent of all bytes, 0 to 1; a file for which no server answered was not sent. */
 export function overallProgress(uploads: readonly Upload[]): number {
   const all = uploads.reduce((sum, upload) => sum + Math.max(1, upload.file.size), 0);
   const sent = uploads.reduce(
-    (sum, upload) => sum + Math.max(1, upload.file.size) * (isDone(upload.state) ? 1 : upload.progress),
+    (sum, upload) => sum + Math.max(1, upload.file.size) * (isOutstanding(upload) ? upload.progress : 1),
     0,
   );
   return all === 0 ? 0 : sent / all;

@@ -9,7 +9,7 @@ import { EmptyState } from '@/components/EmptyState';
 import { DetailList } from '@/components/DetailList';
 import { IconClassifiers } from '@/components/icons';
 import { Notice } from '@/components/Notice';
-import { Columns, Page, Panel } from '@/components/Page';
+import { Columns, Page, Panel, PanelGroup } from '@/components/Page';
 import { capital, count, share } from '@/lib/format';
 import { RowTable } from '../../components/RowTable';
 import classes from './classification.module.css';
@@ -38,7 +38,9 @@ export function ClassifiersPage() {
         />
       )}
       {data?.map((entry) => (
-        <ClassifierSummary key={entry.digest} classifier={entry} />
+        <PanelGroup key={entry.digest} subject={`${entry.title} ${entry.version}`}>
+          <ClassifierSummary classifier={entry} />
+        </PanelGroup>
       ))}
     </Page>
   );

@@ -6,6 +6,7 @@ import { asProblem, type Problem } from '@/api/problem';
 import type { DicomNode } from '@/api/types';
 import { Notice } from '@/components/Notice';
 import { notifySuccess } from '@/components/notify';
+import { useFieldErrors } from '@/lib/fieldErrors';
 import classes from './nodes.module.css';
 
 type Props = {
@@ -29,7 +30,7 @@ export function NodeDialog({ node, projectId, ownTitle, onClose, onSaved }: Prop
     only_from_host: node?.only_from_host ?? false,
     tls: node?.tls ?? false,
   });
-  const [errors, setErrors] = useState<Record<string, string>>({});
+  const [errors, setErrors] = useFieldErrors({ ae_title: title, called_ae: called, host, port });
   const [problem, setProblem] = useState<Problem | null>(null);
   const [busy, setBusy] = useState(false);
 
@@ -132,12 +133,12 @@ export function NodeDialog({ node, projectId, ownTitle, onClose, onSaved }: Prop
             {problem.detail}
           </Notice>
         )}
-        <div className={classes.buttons}>
-          <Button type="submit" loading={busy}>
-            Save node
-          </Button>
+        <div className={`${classes.buttons} ${classes.end}`}>
           <Button variant="default" onClick={onClose}>
             Cancel
+          </Button>
+          <Button type="submit" loading={busy}>
+            Save node
           </Button>
         </div>
       </form>

@@ -82,7 +82,12 @@ export function PatientClaimPanel({ file }: { file: OpenedArrival }) {
           Your decision applies to all files with the same patient data, quarantined and future ones.
         </p>
         <Comparison claim={claim} />
-        <Radio.Group label="Patient" value={choice} onChange={setChoice} error={missing.choice}>
+        <Radio.Group
+          label="Patient"
+          value={choice}
+          onChange={setChoice}
+          error={choice && (choice !== OTHER || other) ? undefined : missing.choice}
+        >
           <div style={{ display: 'grid', gap: 8, marginBlockStart: 8 }}>
             {claim.candidates.map((candidate) => (
               <Radio
@@ -106,7 +111,7 @@ export function PatientClaimPanel({ file }: { file: OpenedArrival }) {
           autosize
           minRows={2}
           value={note}
-          error={missing.note}
+          error={note.trim() ? undefined : missing.note}
           onChange={(event) => setNote(event.currentTarget.value)}
         />
         {problem && (

@@ -3,6 +3,7 @@ import { Button, SegmentedControl, Select } from '@mantine/core';
 import { useQuery } from '@tanstack/react-query';
 import { Link, useNavigate, useSearch } from '@tanstack/react-router';
 import { useState } from 'react';
+import { asProblem } from '@/api/problem';
 import { pathwaysQuery, patientQuery } from '@/api/queries';
 import { useSession } from '@/api/session';
 import { AppLink } from '@/components/AppLink';
@@ -17,6 +18,15 @@ import classes from './UploadPage.module.css';
 import { UploadList } from '../../components/upload/UploadList';
 import { uploadQueue } from '../../components/upload/uploadQueue';
 import { useUploads } from '@/components/upload/useUploads';
+
+/** Only the server knows that a patient does not exist; without its answer nothing is said of the patient. */
+function patientError(error: unknown): string | undefined {
+  if (!error) return undefined;
+  const problem = asProblem(error);
+  return problem.status === 404
+    ? 'This patient does not exist or is not in your projects. Select another one.'
+    : `${problem.title}. ${problem.detail}`;
+}
 
 export function UploadPage() {
   const { patient_id: patientId } = useSearch({ from: '/shell/upload' });
@@ -40,7 +50,10 @@ export function UploadPage() {
   }
 
   return (
-    <Page title="Upload" lead="Select the patient, then drop the photographs. Each file gets its own result.">
+    <Page
+      title="Upload"
+      lead="Select the patient, then drop the files. Each file gets its own result; files whose modality has no pathway are archived without a case."
+    >
       <Panel title="1. Patient">
         <SegmentedControl
           aria-label="Assignment"
@@ -65,7 +78,7 @@ export function UploadPage() {
               code={patient?.code}
               projectId={projectId}
               onChange={choose}
-              error={error ? 'This patient does not exist or is not in your projects. Select another one.' : undefined}
+              error={patientError(error)}
             />
             {pathways.length > 1 && (
               <Select

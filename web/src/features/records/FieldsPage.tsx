@@ -15,6 +15,7 @@ import { notifySuccess } from '@/components/notify';
 import { ProjectSelect } from '@/components/ProjectSelect';
 import { Page, Panel } from '@/components/Page';
 import { ConfirmDialog } from '@/components/ConfirmDialog';
+import { useFieldErrors } from '@/lib/fieldErrors';
 import { fieldKey } from './fieldKey';
 import { LimitInputs } from './LimitInputs';
 import { limitText } from './limits';
@@ -187,7 +188,7 @@ function FieldDialog({ subject, field, position, projectId, onClose, onSaved }: 
   const [required, setRequired] = useState(field?.required ?? false);
   const [limits, setLimits] = useState<FieldLimits>(field?.limits ?? {});
   const [choices, setChoices] = useState<string[]>(field?.choices ?? []);
-  const [errors, setErrors] = useState<Record<string, string>>({});
+  const [errors, setErrors] = useFieldErrors({ label, key, kind, unit, choices });
   const [problem, setProblem] = useState<Problem | null>(null);
   const [busy, setBusy] = useState(false);
   const shownKey = key || fieldKey(label);
@@ -287,12 +288,12 @@ function FieldDialog({ subject, field, position, projectId, onClose, onSaved }: 
             {problem.detail}
           </Notice>
         )}
-        <div className={classes.buttons}>
-          <Button type="submit" loading={busy}>
-            Save field
-          </Button>
+        <div className={`${classes.buttons} ${classes.end}`}>
           <Button variant="default" onClick={leave}>
             Cancel
+          </Button>
+          <Button type="submit" loading={busy}>
+            Save field
           </Button>
         </div>
       </form>

@@ -7,6 +7,7 @@ import { asProblem, type Problem } from '@/api/problem';
 import type { Field, FieldValue } from '@/api/types';
 import { Notice } from '@/components/Notice';
 import { StoredNow } from '@/components/StoredNow';
+import { useFieldErrors } from '@/lib/fieldErrors';
 import { ConfirmValues } from './ConfirmValues';
 import { FieldControl } from './PatientForm';
 import classes from './records.module.css';
@@ -27,6 +28,7 @@ export function StudyDialog({ title, submitLabel: submitLabel, initial: initial,
   const [description, setDescription] = useState(initial.description);
   const [values, setValues] = useState<Record<string, FieldValue>>(initial.fields);
   const [problem, setProblem] = useState<Problem | null>(null);
+  const [errors, setErrors] = useFieldErrors({ ...values, description, fields: values });
   const [busy, setBusy] = useState(false);
   const [confirmed, setConfirmed] = useState<string[]>([]);
   // Saves on top of the study as it was when the dialog opened; after a refusal, of the one that the refusal shows.
@@ -48,7 +50,9 @@ export function StudyDialog({ title, submitLabel: submitLabel, initial: initial,
       await client.invalidateQueries({ queryKey: ['studies'] });
       onClose();
     } catch (error) {
-      setProblem(asProblem(error));
+      const refused = asProblem(error);
+      setProblem(refused);
+      setErrors(Object.fromEntries(refused.errors.map((entry) => [entry.field.replace(/^body\./, ''), entry.message])));
       if (asProblem(error).isStale) void client.invalidateQueries({ queryKey: ['studies'] });
       requestAnimationFrame(() => form.querySelector<HTMLElement>('[aria-invalid="true"]')?.focus());
     } finally {
@@ -56,8 +60,6 @@ export function StudyDialog({ title, submitLabel: submitLabel, initial: initial,
     }
   };
 
-  const errorOf = (name: string) =>
-    problem?.errors.find((entry) => entry.field.replace(/^body\./, '') === name)?.message;
   return (
     <Modal opened onClose={onClose} title={title}>
       <form onSubmit={(event) => void submit(event)} noValidate className={classes.form}>
@@ -65,7 +67,7 @@ export function StudyDialog({ title, submitLabel: submitLabel, initial: initial,
           label="Description"
           description="The examination, without personal data."
           value={description}
-          error={errorOf('description')}
+          error={errors.description}
           onChange={(event) => setDescription(event.currentTarget.value)}
           data-autofocus
         />
@@ -74,7 +76,7 @@ export function StudyDialog({ title, submitLabel: submitLabel, initial: initial,
             key={field.id}
             field={field}
             value={values[field.key] ?? null}
-            error={errorOf(`fields.${field.key}`) ?? errorOf(field.key)}
+            error={errors[`fields.${field.key}`] ?? errors[field.key]}
             onChange={(value) => {
               setConfirmed([]);
               setValues({ ...values, [field.key]: value });
@@ -95,12 +97,12 @@ export function StudyDialog({ title, submitLabel: submitLabel, initial: initial,
             <StoredNow problem={problem} members={['description', 'fields']} />
           </Notice>
         )}
-        <div className={classes.buttons}>
-          <Button type="submit" loading={busy}>
-            {submitLabel}
-          </Button>
+        <div className={`${classes.buttons} ${classes.end}`}>
           <Button variant="default" onClick={onClose}>
             Cancel
+          </Button>
+          <Button type="submit" loading={busy}>
+            {submitLabel}
           </Button>
         </div>
       </form>

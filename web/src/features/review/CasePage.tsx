@@ -233,7 +233,7 @@ function CorrectDialog({ case_, opened, onClose }: { case_: Case; opened: boolea
           minRows={2}
           data-autofocus
           value={reason}
-          error={missing ? 'Enter what is corrected and why.' : undefined}
+          error={missing && reason.trim() === '' ? 'Enter what is corrected and why.' : undefined}
           onChange={(event) => setReason(event.currentTarget.value)}
         />
         {problem && (

@@ -7,10 +7,8 @@ import { training, type ProjectPathway } from '@/api/calls';
 import { LineChart } from '@/components/LineChart';
 import { Notice } from '@/components/Notice';
 import { Panel } from '@/components/Page';
-import { plural, share } from '@/lib/format';
+import { plural, share, shortDay } from '@/lib/format';
 import classes from './training.module.css';
-
-const shortDay = (date: string) => date.slice(5).replace('-', '/');
 
 export function AgreementChart({ on }: { on: ProjectPathway }) {
   const { data } = useQuery({
@@ -35,7 +33,7 @@ export function AgreementChart({ on }: { on: ProjectPathway }) {
       n={`n = ${plural(total, 'signed image')}`}
       summary={`In use ${share(mean('in_use'))}, in shadow mode ${share(mean('shadow'))} agree with the signed verdicts.`}
       steps={data.weeks.map((week) => shortDay(week.begins))}
-      stepTitle="Week from (month/day)"
+      stepTitle="Week from"
       unit="Share that agrees"
       range={[0, 1]}
       lines={[
@@ -65,7 +63,7 @@ export function DriftCharts({ on }: { on: ProjectPathway }) {
   const n = data.spans.reduce((sum, span) => sum + span.n, 0);
   const alarms = new Set(data.spans.flatMap((span, index) => (span.alarm ? [index] : [])));
   const steps = data.spans.map((span) => shortDay(span.begins));
-  const stepTitle = `${step === 'day' ? 'Day' : 'Week from'} (month/day)`;
+  const stepTitle = step === 'day' ? 'Day' : 'Week from';
   return (
     <>
       <Panel

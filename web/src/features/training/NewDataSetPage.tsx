@@ -10,6 +10,7 @@ import { useSession } from '@/api/session';
 import { Notice } from '@/components/Notice';
 import { Page, Panel } from '@/components/Page';
 import { bytes, share } from '@/lib/format';
+import { useFieldErrors } from '@/lib/fieldErrors';
 import classes from './training.module.css';
 
 export function NewDataSetPage() {
@@ -27,7 +28,7 @@ export function NewDataSetPage() {
   const [file, setFile] = useState<File | null>(null);
   const [sent, setSent] = useState<number | null>(null);
   const [problem, setProblem] = useState<Problem | null>(null);
-  const [errors, setErrors] = useState<Record<string, string>>({});
+  const [errors, setErrors] = useFieldErrors({ pathway, name, file });
   const [busy, setBusy] = useState(false);
   const pathwayName = pathway ?? (pathways?.length === 1 ? (pathways[0]?.name ?? null) : null);
 

@@ -9,6 +9,7 @@ import { useSession } from '@/api/session';
 import { Notice } from '@/components/Notice';
 import { Page, Panel } from '@/components/Page';
 import { plural } from '@/lib/format';
+import { useFieldErrors } from '@/lib/fieldErrors';
 import classes from './training.module.css';
 
 const OWN = '';
@@ -34,7 +35,13 @@ export function NewRunPage() {
   const [overrule, setOverrule] = useState(false);
   const [reason, setReason] = useState('');
   const [problem, setProblem] = useState<Problem | null>(null);
-  const [errors, setErrors] = useState<Record<string, string>>({});
+  const [errors, setErrors] = useFieldErrors({
+    name,
+    dataset_id: datasetId,
+    recipe: text ?? recipe,
+    init,
+    overrule_leakage: reason,
+  });
   const [busy, setBusy] = useState(false);
   const needsStart = text === null && Boolean(recipes?.find((candidate) => candidate.name === recipe)?.needs_start);
   const chosen = datasets?.items.find((version) => version.id === datasetId);

@@ -9,6 +9,7 @@ import { notifyProblem } from '@/components/notify';
 import { clearDrafts } from '@/lib/drafts';
 import { roleTitle } from '@/lib/roles';
 import { Notices } from './Notices';
+import { UploadIndicator } from './UploadIndicator';
 import { SearchBox } from './SearchBox';
 import classes from './TopBar.module.css';
 
@@ -17,6 +18,7 @@ export function TopBar() {
     <>
       <ProjectSwitch />
       <SearchBox />
+      <UploadIndicator />
       <Notices />
       <ThemeSwitch />
       <MeMenu />

@@ -274,7 +274,7 @@ function Tile(props: CellProps) {
         </AppLink>
         {entry.kind === 'images' && <span className="mh-visually-hidden">, {statusText(statusOf(entry.row))}</span>}
       </span>
-      <span className={classes.sub}>
+      <span className={entry.kind === 'images' ? `${classes.sub} ${classes.labelLine}` : classes.sub}>
         {entry.kind === 'images' ? <LabelLine image={entry.row} /> : summaryOf(entry, withPatient)}
       </span>
       {entry.kind === 'images' && withPatient && (

@@ -52,7 +52,12 @@ export function EntryThumbnail({ entry, small = false }: { entry: Entry; small?:
   }
   const [words, Icon] = signOf(entry);
   return (
-    <span className={classes.sign} title={small ? words : undefined}>
+    <span
+      className={classes.sign}
+      title={small ? words : undefined}
+      role={small ? 'img' : undefined}
+      aria-label={small ? words : undefined}
+    >
       <Icon size={small ? 18 : 36} />
       {!small && <span>{words}</span>}
     </span>

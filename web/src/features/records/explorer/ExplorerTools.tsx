@@ -38,44 +38,48 @@ type Props = {
 export function ExplorerTools(props: Props) {
   const { location, kind, view, onSearch } = props;
   return (
-    <div className={classes.bar}>
-      <SegmentedControl
-        aria-label="Entries to list"
-        value={kind}
-        onChange={props.onKind}
-        data={kindsAt(location).map((option) => ({ value: option, label: KIND_TITLES[option] }))}
-      />
-      <ListFilters
-        key={`${location.id} ${kind}`} // what is still being typed belongs to the location that was left
-        searchLabel={SEARCH_LABELS[kind]}
-        filters={props.filters}
-        search={props.search}
-        onChange={onSearch}
-      />
-      <div className={classes.tools}>
-        {view === 'grid' ? (
-          <Select
-            aria-label="Sort by"
-            w={190}
-            data={sortOptions(props.columns)}
-            value={props.sort}
-            onChange={(sort) => onSearch({ sort: sort ?? undefined })}
-          />
-        ) : (
-          <>
-            <ColumnMenu columns={props.columns} visible={props.visibleColumns} onToggle={props.onToggleColumn} />
-            <DensityButton dense={props.dense} onToggle={props.onToggleDensity} />
-          </>
-        )}
-        <SegmentedControl
-          aria-label="View"
-          value={view}
-          onChange={props.onView}
-          data={[
-            { value: 'grid', label: <ViewLabel icon={<IconGrid size={16} />} name="Grid" /> },
-            { value: 'list', label: <ViewLabel icon={<IconList size={16} />} name="List" /> },
-          ]}
+    <div className={classes.toolRows}>
+      <div className={classes.filters}>
+        <ListFilters
+          key={`${location.id} ${kind}`} // what is still being typed belongs to the location that was left
+          searchLabel={SEARCH_LABELS[kind]}
+          filters={props.filters}
+          search={props.search}
+          onChange={onSearch}
         />
+      </div>
+      <div className={classes.bar}>
+        <SegmentedControl
+          aria-label="Entries to list"
+          value={kind}
+          onChange={props.onKind}
+          data={kindsAt(location).map((option) => ({ value: option, label: KIND_TITLES[option] }))}
+        />
+        <div className={classes.tools}>
+          {view === 'grid' ? (
+            <Select
+              aria-label="Sort by"
+              w={190}
+              data={sortOptions(props.columns)}
+              value={props.sort}
+              onChange={(sort) => onSearch({ sort: sort ?? undefined })}
+            />
+          ) : (
+            <>
+              <ColumnMenu columns={props.columns} visible={props.visibleColumns} onToggle={props.onToggleColumn} />
+              <DensityButton dense={props.dense} onToggle={props.onToggleDensity} />
+            </>
+          )}
+          <SegmentedControl
+            aria-label="View"
+            value={view}
+            onChange={props.onView}
+            data={[
+              { value: 'grid', label: <ViewLabel icon={<IconGrid size={16} />} name="Grid" /> },
+              { value: 'list', label: <ViewLabel icon={<IconList size={16} />} name="List" /> },
+            ]}
+          />
+        </div>
       </div>
     </div>
   );

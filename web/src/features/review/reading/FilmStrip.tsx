@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-import { memo, useCallback, useEffect, useLayoutEffect, useRef } from 'react';
+import { memo, useCallback, useEffect, useLayoutEffect, useRef, useState } from 'react';
 import { viewing } from '@/api/calls';
 import { useSession } from '@/api/session';
 import type { ImageRow } from '@/api/types';
 import { labelText } from '@/components/ImageTile';
+import { IconImages } from '@/components/icons';
 import { StatusIcon, statusOf, statusText } from '@/components/StatusMark';
 import classes from './reading.module.css';
 
@@ -65,6 +66,7 @@ type FrameProps = {
 const Frame = memo(function Frame({ image, at, current, newCase, onChoose }: FrameProps) {
   const { labelName } = useSession();
   const mark = statusOf(image);
+  const [failed, setFailed] = useState(false);
   return (
     <li data-new-case={newCase || undefined}>
       <button
@@ -75,7 +77,11 @@ const Frame = memo(function Frame({ image, at, current, newCase, onChoose }: Fra
         tabIndex={current ? 0 : -1}
         onClick={(event) => onChoose(at, event.detail > 0)}
       >
-        {image.state !== 'unreadable' && (
+        {failed || image.state === 'unreadable' ? (
+          <span className={classes.noPicture}>
+            <IconImages size={22} />
+          </span>
+        ) : (
           <img
             src={viewing.renderedUrl(image.id, 256)}
             alt=""
@@ -84,6 +90,7 @@ const Frame = memo(function Frame({ image, at, current, newCase, onChoose }: Fra
             width={52}
             height={52}
             draggable={false}
+            onError={() => setFailed(true)}
           />
         )}
         <span className={classes.frameMark}>
