@@ -93,6 +93,39 @@ def test_over_plain_http_to_another_machine_the_cookie_has_no_prefix_that_browse
     assert (cookie.key, cookie["secure"], cookie["httponly"]) == ("medhub", "", True)
 
 
+def test_over_https_a_cookie_without_the_prefix_signs_nobody_in(browser: Browser) -> None:
+    owner = browser()
+    sign_in(owner)
+    secret = owner.cookies["__Host-medhub"]
+    other = browser()
+    assert other.get("/api/auth/session", headers={"Cookie": f"medhub={secret}"}).status_code == 401
+    assert other.get("/api/auth/session", headers={"Cookie": f"__Host-medhub={secret}"}).status_code == 200
+
+
+@pytest.mark.parametrize("email", [EMAIL, "technologist@lab.example"])
+def test_a_sign_in_ends_the_one_that_the_browser_had(
+    browser: Browser, app: AppContext, people: People, email: str
+) -> None:
+    shared, elsewhere = browser(), browser()
+    sign_in(shared)
+    sign_in(elsewhere)
+    earlier = shared.cookies["__Host-medhub"]
+    sign_in(shared, email=email)
+    assert browser().get("/api/auth/session", headers={"Cookie": f"__Host-medhub={earlier}"}).status_code == 401
+    assert shared.get("/api/auth/session").json()["user"]["email"] == email
+    assert elsewhere.get("/api/auth/session").status_code == 200
+    with app.database.reading() as session:
+        ended = select(AuditEntry.actor_id).where(AuditEntry.action == "account.sign-out")
+        assert list(session.scalars(ended)) == [people.user_ids[Role.PHYSICIAN]]
+
+
+def test_a_refused_sign_in_leaves_the_one_that_the_browser_has(browser: Browser) -> None:
+    client_a = browser()
+    sign_in(client_a)
+    assert client_a.post("/api/auth/session", json={"email": EMAIL, "password": GUESS}).status_code == 401
+    assert client_a.get("/api/auth/session").status_code == 200
+
+
 def test_who_is_signed_in_is_told_with_roles(browser: Browser, people: People) -> None:
     client_a = browser()
     me = sign_in(client_a)

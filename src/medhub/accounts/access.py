@@ -60,8 +60,12 @@ def csrf_token(app: AppContext, sign_in_id: str) -> str:
 
 
 def secret_in_cookie(request: Request) -> str | None:
-    """The secret that a browser sends, if any."""
-    return request.cookies.get(SECURE_COOKIE) or request.cookies.get(COOKIE)
+    """The secret that a browser sends, if any.
+
+    Over HTTPS only the prefixed cookie counts: other sites of the domain and plain HTTP can set the unprefixed one.
+    """
+    secret = request.cookies.get(SECURE_COOKIE)
+    return secret if secret or request.url.scheme == "https" else request.cookies.get(COOKIE)
 
 
 async def authenticate(request: Request) -> Call:

@@ -13,6 +13,7 @@ import secrets
 import threading
 import time
 from collections.abc import MutableSequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Literal
 
@@ -239,6 +240,16 @@ def sign_out(session: Session, actor: Actor) -> None:
     """End the current sign-in."""
     session.execute(delete(SignIn).where(SignIn.id == actor.sign_in_id))
     actor.record(session, "account.sign-out", "account", actor.user_id)
+
+
+def end_browser_sign_in(session: Session, secret: str, origin: str) -> None:
+    """End the sign-in that a browser had before it signs in anew; nothing happens if it has ended already."""
+    try:
+        actor = load_browser_actor(session, secret)
+    except NotAuthenticated:
+        session.execute(delete(SignIn).where(SignIn.id == _browser_row(secret), SignIn.kind == "browser"))
+        return
+    sign_out(session, replace(actor, origin=origin))
 
 
 def end_sign_ins(session: Session, user_id: str, *, except_id: str | None = None) -> None:

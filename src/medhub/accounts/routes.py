@@ -9,7 +9,16 @@ from anyio import to_thread
 from fastapi import APIRouter, Form, Path, Query, Request, Response
 
 from medhub.accounts import authentication, service
-from medhub.accounts.access import COOKIE, PUBLIC, SECURE_COOKIE, Call, allow, csrf_token, origin_of
+from medhub.accounts.access import (
+    COOKIE,
+    PUBLIC,
+    SECURE_COOKIE,
+    Call,
+    allow,
+    csrf_token,
+    origin_of,
+    secret_in_cookie,
+)
 from medhub.accounts.actor import Actor
 from medhub.accounts.models import Project
 from medhub.accounts.passwords import new_password
@@ -73,9 +82,12 @@ async def _sign_in(request: Request, email: str, password: str, kind: authentica
 
 @auth.post("/session", dependencies=[PUBLIC], summary="Sign in with a browser")
 async def open_session(request: Request, response: Response, given: SignInRequest) -> Me:
-    """Check an e-mail address and a password, and set the cookie of the sign-in."""
+    """Check an e-mail address and a password, and set the cookie of the sign-in; the browser's earlier sign-in ends."""
     app: AppContext = request.app.state.app_context
     secret = await _sign_in(request, given.email, given.password, "browser")
+    if previous := secret_in_cookie(request):
+        await to_thread.run_sync(_end_previous, app, previous, origin_of(request))
+        request.app.state.sign_in_cache.invalidate()
     actor = await to_thread.run_sync(_load_browser_actor, app, secret)
     secure = _accepts_secure_cookie(request)
     response.set_cookie(
@@ -88,6 +100,11 @@ async def open_session(request: Request, response: Response, given: SignInReques
         samesite="strict",
     )
     return _build_me(app, actor)
+
+
+def _end_previous(app: AppContext, secret: str, origin: str) -> None:
+    with app.database.writing() as session:
+        authentication.end_browser_sign_in(session, secret, origin)
 
 
 def _load_browser_actor(app: AppContext, secret: str) -> Actor:
