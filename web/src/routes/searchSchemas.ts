@@ -17,6 +17,7 @@ export const casesSearch = listSchema({ stage: text, pathway: identifier, mine: 
 export const peopleSearch = listSchema({ role: ROLE, active: flag });
 export const auditSearch = listSchema({
   action: text,
+  actor_id: identifier,
   outcome: choiceOf('done', 'refused'),
   since: isoDate,
   until: isoDate,

@@ -2,7 +2,7 @@
 import { Drawer } from '@mantine/core';
 import { useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
-import { audit } from '@/api/calls';
+import { accounts, audit } from '@/api/calls';
 import { useSession } from '@/api/session';
 import type { AuditEntry } from '@/api/types';
 import { Badge } from '@/components/Badge';
@@ -13,6 +13,7 @@ import { IconAudit } from '@/components/icons';
 import { ListPage } from '@/components/ListPage';
 import { eventText } from '@/lib/eventText';
 import { capital, count, dateTime, dateTimeWithZone, words } from '@/lib/format';
+import { VerifyButton } from './VerifyButton';
 
 /** A day of the address as the moment at which it begins here; `after` of them later. */
 function startOf(day: string | number | boolean | null | undefined, after: number): string | undefined {
@@ -29,11 +30,17 @@ export function AuditPage() {
     queryFn: ({ signal }) => audit.actions(signal),
     staleTime: 60_000,
   });
+  const { data: people } = useQuery({
+    queryKey: ['users', 'audit', projectId],
+    queryFn: ({ signal }) => accounts.users({ project_id: projectId, sort: 'name', page_size: 200 }, signal),
+    staleTime: 60_000,
+  });
   return (
     <>
       <ListPage<AuditEntry>
         name="audit"
         title="Audit log"
+        actions={<VerifyButton />}
         lead="Every action on patient data. Each entry contains the hash of the previous entry."
         columns={[
           { id: 'seq', header: 'No.', align: 'end', phone: true, cell: (row) => count(row.seq) },
@@ -77,6 +84,14 @@ export function AuditPage() {
             id: 'action',
             label: 'Action',
             options: actions.map((action) => ({ value: action, label: capital(words(action)) })),
+          },
+          {
+            id: 'actor_id',
+            label: 'Person',
+            options: (people?.items ?? []).map((person) => ({
+              value: person.id,
+              label: `${person.name} (${person.email})`,
+            })),
           },
           {
             id: 'outcome',
