@@ -654,7 +654,11 @@ def test_a_dicom_node_is_added_listed_tested_and_removed(medhub: Run, project: s
         "node", "add", "PACS", "--project", project, "--host", "127.0.0.1", "--port", "1", "--query", "--json"
     )
     assert (added.code, added.json["called_ae"], added.json["may_query"]) == (0, "MEDHUB", True)
-    assert medhub("node", "add", "PACS", "--project", project).code == 4
+    assert medhub("node", "add", "PACS", "--project", project, "--host", "127.0.0.1").code == 4
+    assert medhub("node", "add", "CT_2", "--project", project).code == 2  # from where?
+    assert medhub("node", "add", "CT_2", "--project", project, "--any-address").code == 0
+    assert "no address; warning: from any address" in medhub("node", "list").out
+    assert medhub("node", "remove", medhub("node", "list").out.split("CT_2")[0].split()[-1]).code == 0
     assert medhub("node", "add", "NO TITLE", "--project", project).code == 2
     listed = medhub("node", "list")
     assert "PACS calls MEDHUB; may send and query; 127.0.0.1:1" in listed.out

@@ -30,7 +30,9 @@ BODIES: dict[str, Callable[[int, People], Mapping[str, Any]]] = {
     "/api/fields": lambda _number, people: {
         "project_id": people.project_id, "subject": "patient", "key": "ward", "label": "Ward", "kind": "text",
     },
-    "/api/dicom-nodes": lambda _number, people: {"project_id": people.project_id, "ae_title": "CT_9"},
+    "/api/dicom-nodes": lambda _number, people: {
+        "project_id": people.project_id, "ae_title": "CT_9", "host": "192.0.2.9",
+    },
 }  # fmt: skip
 
 

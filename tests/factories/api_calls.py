@@ -628,7 +628,8 @@ CALLS: dict[str, Maker] = {
     ),
     "GET /api/dicom-nodes": _at("/api/dicom-nodes?project_id={project}"),
     "POST /api/dicom-nodes": lambda w, *_: Call(
-        "/api/dicom-nodes", {"json": {"project_id": w.people.project_id, "ae_title": f"CT_{w.number()}"}}
+        "/api/dicom-nodes",
+        {"json": {"project_id": w.people.project_id, "ae_title": f"CT_{w.number()}", "host": "192.0.2.9"}},
     ),
     "GET /api/dicom-nodes/listener": _at("/api/dicom-nodes/listener"),
     "GET /api/dicom-nodes/{id}": _at("/api/dicom-nodes/{w.node_id}"),
@@ -639,7 +640,8 @@ CALLS: dict[str, Maker] = {
     "POST /api/dicom-nodes/{id}/echo": _at("/api/dicom-nodes/{w.node_id}/echo"),
     "GET /api/peers": _at("/api/peers?project_id={project}"),
     "POST /api/peers": lambda w, *_: Call(
-        "/api/peers", {"json": {"project_id": w.people.project_id, "ae_title": f"CT_{w.number()}"}}
+        "/api/peers",
+        {"json": {"project_id": w.people.project_id, "ae_title": f"CT_{w.number()}", "host": "192.0.2.9"}},
     ),
     "GET /api/peers/listener": _at("/api/peers/listener"),
     "GET /api/peers/{id}": _at("/api/peers/{w.node_id}"),

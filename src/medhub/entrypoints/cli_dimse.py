@@ -129,8 +129,12 @@ def add_node(
         ),
     ] = False,
     only_from_host: Annotated[
-        bool, typer.Option("--only-from-host", help="The node may connect only from the address of its host.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--only-from-host/--any-address",
+            help="Whether the node may connect only from the address of its host, which is the default, or from any.",
+        ),
+    ] = None,
     data: Data = None,
     as_json: AsJSON = False,
 ) -> None:
@@ -141,7 +145,7 @@ def add_node(
             "called_ae": called or app.settings.dicom_ae_title,
             "host": host,
             "port": port,
-            "only_from_host": only_from_host,
+            "only_from_host": nodes.origin_rule(app.settings, host, only_from_host),
             "tls": tls,
             "may_store": store,
             "may_query": query,
@@ -156,6 +160,7 @@ def list_nodes(data: Data = None, as_json: AsJSON = False) -> None:
     """List the DICOM nodes of all projects."""
     with _open_app(data) as app, app.database.reading() as session:
         rows = [(row.id, nodes.DicomNodeInfo.of(row)) for row in nodes.all_nodes(session)]
+        open_titles = {row.id for row in nodes.all_nodes(session) if not row.only_from_host}
     if as_json:
         print(json.dumps([{"id": identifier, **asdict(node)} for identifier, node in rows]))
         return
@@ -163,7 +168,9 @@ def list_nodes(data: Data = None, as_json: AsJSON = False) -> None:
         rights = (("send", node.may_store), ("query", node.may_query), ("read the worklist", node.may_read_worklist))
         may = [word for word, holds in rights if holds]
         address = f"{node.host}:{node.port}{' (TLS)' if node.tls else ''}" if node.host else "no address"
-        print(f"{identifier}  {node.ae_title} calls {node.called_ae}; may {' and '.join(may) or 'nothing'}; {address}")
+        warning = "; warning: from any address" if identifier in open_titles else ""
+        may_text = " and ".join(may) or "nothing"
+        print(f"{identifier}  {node.ae_title} calls {node.called_ae}; may {may_text}; {address}{warning}")
 
 
 @node_app.command("remove")

@@ -40,6 +40,7 @@ def add_node(call: Annotated[Call, allow("peer.change")], body: DicomNodeCreate)
     project_id = call.actor.choose_project("peer.change", body.project_id)
     values = body.model_dump(exclude={"project_id"})
     values["called_ae"] = body.called_ae or call.app.settings.dicom_ae_title
+    values["only_from_host"] = service.origin_rule(call.app.settings, body.host, body.only_from_host)
     with call.writing() as session:
         return DicomNodeOut.of(service.add_node(session, call.actor, project_id, values))
 

@@ -48,7 +48,13 @@ class DicomNodeCreate(Schema):
     ] = None
     host: Host = ""
     port: Port = 0
-    only_from_host: Annotated[bool, Field(description="Connect only from the address of its host.")] = False
+    only_from_host: Annotated[
+        bool | None,
+        Field(
+            description="Connect only from the address of its host. Without this field true, which needs a host; "
+            "where each node must show a certificate, true if there is a host. False lets it connect from any address."
+        ),
+    ] = None
     tls: Annotated[bool, Field(description="Connect to the node by TLS.")] = False
     may_store: Annotated[bool, Field(description="The node may send objects into the project.")] = True
     may_query: Annotated[bool, Field(description="The node may query the project and retrieve from it.")] = False

@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from medhub.accounts.actor import Actor
 from medhub.errors import Conflict, Invalid, NotAllowed, NotFound
 from medhub.foundation import clock, ids, pagination
+from medhub.foundation.settings import Settings
 from medhub.nodes.models import DicomNode
 
 # Of the default repertoire without backslash and control characters; a title has no space inside here (PS3.5, 6.2).
@@ -121,6 +122,11 @@ def all_nodes(session: Session) -> Sequence[DicomNode]:
     return list(session.scalars(select(DicomNode).order_by(DicomNode.ae_title)))
 
 
+def titles_from_anywhere(session: Session) -> Sequence[str]:
+    """The AE titles of nodes that may call from any address."""
+    return list(session.scalars(select(DicomNode.ae_title).where(~DicomNode.only_from_host)))
+
+
 def get_node(session: Session, actor: Actor, node_id: str, action: str = "peer.read") -> DicomNode:
     """A node of a project of the actor's."""
     node = session.get(DicomNode, node_id)
@@ -143,6 +149,13 @@ def add_node(session: Session, actor: Actor, project_id: str, values: Mapping[st
     _flush_node(session, node)
     actor.record(session, "peer.create", "peer", node.id, project_id=project_id, **_audit_facts(node))
     return node
+
+
+def origin_rule(settings: Settings, host: str, only_from_host: bool | None) -> bool:
+    """Whether a new node must call from its host: by default, unless it shows a certificate and has no host."""
+    if only_from_host is not None:
+        return only_from_host
+    return bool(host) or not settings.dicom_tls_client_required
 
 
 def change_node(session: Session, actor: Actor, node_id: str, values: Mapping[str, Any]) -> DicomNode:
@@ -202,5 +215,7 @@ def _check_values(values: Mapping[str, Any]) -> dict[str, Any]:
     if not 0 <= port <= 65535 or bool(host) < bool(port):
         raise Invalid("A port is a number from 1 to 65535, together with a host.", field="port")
     if checked["only_from_host"] and not host:
-        raise Invalid("Say the host that alone may call by this title.", field="host")
+        raise Invalid(
+            "Enter the host from which the node calls, or allow calls from any address explicitly.", field="host"
+        )
     return checked

@@ -3142,10 +3142,9 @@ export interface components {
             may_store: boolean;
             /**
              * Only From Host
-             * @description Connect only from the address of its host.
-             * @default false
+             * @description Connect only from the address of its host. Without this field true, which needs a host; where each node must show a certificate, true if there is a host. False lets it connect from any address.
              */
-            only_from_host: boolean;
+            only_from_host?: boolean | null;
             /**
              * Port
              * @description Port of the node; 0 without a host.

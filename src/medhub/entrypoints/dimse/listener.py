@@ -187,6 +187,9 @@ class Listener:
     def __init__(self, app: AppContext) -> None:
         settings = app.settings
         tls = listener_tls(settings)
+        with app.database.reading() as session:
+            for title in nodes.titles_from_anywhere(session):
+                log.warning("dimse.node_from_any_address", node=title)
         silence_pynetdicom()
         self._journal = Journal(settings.intake_folder, app.keys, most_pending_bytes=settings.dicom_backlog_bytes)
         self._intake = IntakeProcess(settings, self._journal)

@@ -27,7 +27,7 @@ export function NodeDialog({ node, projectId, ownTitle, onClose, onSaved }: Prop
     may_store: node?.may_store ?? true,
     may_query: node?.may_query ?? false,
     may_read_worklist: node?.may_read_worklist ?? false,
-    only_from_host: node?.only_from_host ?? false,
+    only_from_host: node?.only_from_host ?? true,
     tls: node?.tls ?? false,
   });
   const [errors, setErrors] = useFieldErrors({ ae_title: title, called_ae: called, host, port });
@@ -47,7 +47,8 @@ export function NodeDialog({ node, projectId, ownTitle, onClose, onSaved }: Prop
     const problems: Record<string, string> = {};
     if (!title.trim()) problems.ae_title = 'Enter the AE title of the node.';
     if (!called.trim()) problems.called_ae = 'Enter the AE title of Medhub that the node calls.';
-    if (flags.only_from_host && !host.trim()) problems.host = 'Enter the host from which it may connect.';
+    if (flags.only_from_host && !host.trim())
+      problems.host = 'Enter the host from which it connects, or allow any address below.';
     setErrors(problems);
     setProblem(null);
     if (Object.keys(problems).length > 0) return;
@@ -101,7 +102,7 @@ export function NodeDialog({ node, projectId, ownTitle, onClose, onSaved }: Prop
         <div className={classes.where}>
           <TextInput
             label="Host"
-            description="Needed to send to the node. Optional."
+            description="The address from which it connects and to which Medhub sends."
             value={host}
             error={errors.host}
             onChange={(event) => setHost(event.currentTarget.value)}
@@ -126,7 +127,11 @@ export function NodeDialog({ node, projectId, ownTitle, onClose, onSaved }: Prop
           description="Scheduled studies, with the names, numbers and birth dates of their patients."
           {...flag('may_read_worklist')}
         />
-        <Checkbox label="May connect from its host only" {...flag('only_from_host')} />
+        <Checkbox
+          label="May connect from its host only"
+          description="Otherwise anybody in the network who knows the AE titles can connect."
+          {...flag('only_from_host')}
+        />
         <Checkbox label="Uses TLS" {...flag('tls')} />
         {problem && (
           <Notice tone="red" title={problem.title}>

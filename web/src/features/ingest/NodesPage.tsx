@@ -155,6 +155,7 @@ function NodeItem({ node, onEdit, onRemove }: ItemProps) {
           {node.may_read_worklist && <Badge tone="amber">worklist</Badge>}
           {!node.may_store && !node.may_query && !node.may_read_worklist && <Badge tone="gray">receives only</Badge>}
           {node.tls && <Badge tone="gray">TLS</Badge>}
+          {!node.only_from_host && <Badge tone="amber">any address</Badge>}
         </span>
         <span className={classes.note}>
           Calls <span className="mh-code">{node.called_ae}</span>
