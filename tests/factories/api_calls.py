@@ -35,7 +35,7 @@ from medhub.ingest.pipeline import ingest_files
 from medhub.nodes import service as nodes
 from medhub.records import field_definitions, series_service, studies
 from medhub.records.erasure import erase_patient
-from medhub.records.models import FieldDefinition, Image, Patient, Series, Study
+from medhub.records.models import ErasureRequest, FieldDefinition, Image, Patient, Series, Study
 from medhub.records.pathway import Pathway, get_pathway
 from medhub.review import service as review
 from medhub.training import datasets, promotions, runs
@@ -152,6 +152,23 @@ class World:
     def patient(self) -> str:
         """A patient without studies."""
         return make_patient(self.app, self.people, identity=False)
+
+    def requested_erasure(self) -> str:
+        """A patient whose erasure waits for a second person."""
+        patient_id = self.patient()
+        with self.app.database.writing() as session:
+            session.add(
+                ErasureRequest(
+                    id=ids.new_id(),
+                    project_id=self.people.project_id,
+                    patient_id=patient_id,
+                    reason="Asked for.",
+                    requested_at=clock.now(),
+                    requested_by_id=ids.new_id(),
+                    requested_by="Somebody else",
+                )
+            )
+        return patient_id
 
     def case(self, *, verdicts: bool = False) -> tuple[str, str]:
         """A case of one image, and the image; with a verdict if wanted."""
@@ -686,6 +703,13 @@ CALLS: dict[str, Maker] = {
     "DELETE /api/patients/{id}": lambda w, fresh, _: Call(f"/api/patients/{w.patient() if fresh else w.patient_id}"),
     "DELETE /api/patients/{id}?erase=true": lambda w, fresh, _: Call(
         f"/api/patients/{w.patient() if fresh else w.patient_id}?erase=true"
+    ),
+    "GET /api/patients/{id}/erasure": _at("/api/patients/{w.patient_id}/erasure"),
+    "POST /api/patients/{id}/erasure": lambda w, fresh, _: Call(
+        f"/api/patients/{w.patient() if fresh else w.patient_id}/erasure", {"json": {"reason": "Asked for."}}
+    ),
+    "DELETE /api/patients/{id}/erasure": lambda w, fresh, _: Call(
+        f"/api/patients/{w.requested_erasure() if fresh else w.patient_id}/erasure"
     ),
     "GET /api/erasures": _at("/api/erasures?project_id={project}"),
     "GET /api/erasures/{id}": _at("/api/erasures/{w.erasure_id}"),

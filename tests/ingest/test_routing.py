@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from medhub.accounts.permissions import Role
+from medhub.errors import Conflict
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.settings import Settings
 from medhub.ingest.context import IngestSource
@@ -18,6 +19,7 @@ from medhub.ingest.ingest_settings import settings_of
 from medhub.ingest.routing import route
 from medhub.records.models import Image, Study
 from medhub.review.models import Case
+from medhub.review.service import give_verdict
 from tests.factories.accounts import People
 from tests.factories.cases import ingest_all, make_patient, run_jobs, upload
 from tests.factories.cts import ct
@@ -29,6 +31,7 @@ def test_another_modality_uploaded_on_the_smear_pathway_is_archived_and_opens_no
     app: AppContext, people: People
 ) -> None:
     patient_id = make_patient(app, people)
+    physician = people.actor(app, Role.PHYSICIAN)
     (answer,) = upload(app, people.actor(app, Role.TECHNOLOGIST), patient_id, ct())
     assert answer.outcome == "accepted"
     run_jobs(app)
@@ -36,6 +39,9 @@ def test_another_modality_uploaded_on_the_smear_pathway_is_archived_and_opens_no
         assert session.scalars(select(Image.state)).all() == ["archived"]
         assert session.scalars(select(Study.pathway)).all() == [None]
         assert session.scalars(select(Case)).all() == []
+        image_id = session.scalars(select(Image.id)).one()
+    with pytest.raises(Conflict, match="along no pathway"), app.database.writing() as session:
+        give_verdict(session, app.settings, physician, image_id, "neutrophil", None)
 
 
 @pytest.mark.parametrize(("modality", "pathway"), [("GM", "smear-review"), ("CT", None), ("DX", None)])

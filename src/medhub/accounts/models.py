@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, String, Text
+from sqlalchemy import ForeignKey, String, Text, false
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from medhub.foundation.database import Base
@@ -19,6 +19,7 @@ class Project(Base):
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     name: Mapped[str] = mapped_column(String(200), unique=True)
     description: Mapped[str] = mapped_column(Text, default="")
+    erasure_by_two: Mapped[bool] = mapped_column(default=False, server_default=false())  # erasing needs two people
     created_at: Mapped[datetime]
 
 

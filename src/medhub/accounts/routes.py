@@ -261,6 +261,7 @@ def _project_out(actor: Actor, project: Project) -> ProjectOut:
         id=project.id,
         name=project.name,
         description=project.description,
+        erasure_by_two=project.erasure_by_two,
         created_at=project.created_at,
         my_role=actor.roles.get(project.id, Role.ADMINISTRATOR),
     )
@@ -295,9 +296,16 @@ def read_project(call: Annotated[Call, allow("project.read")], id: ItemId) -> Pr
 
 @projects.patch("/{id}", summary="Change a project")
 def change_project(call: Annotated[Call, allow("project.change")], id: ItemId, given: ProjectChange) -> ProjectOut:
-    """Change the name or the description of a project."""
+    """Change the name, the description or the rule of erasure of a project."""
     with call.writing() as session:
-        project = service.change_project(session, call.actor, id, name=given.name, description=given.description)
+        project = service.change_project(
+            session,
+            call.actor,
+            id,
+            name=given.name,
+            description=given.description,
+            erasure_by_two=given.erasure_by_two,
+        )
         out = _project_out(call.actor, project)
     call.sign_in_cache.invalidate()
     return out

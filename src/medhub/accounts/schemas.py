@@ -162,6 +162,9 @@ class ProjectChange(Schema):
 
     name: Line | None = None
     description: Annotated[Text, Field(max_length=2000)] | None = None
+    erasure_by_two: Annotated[
+        bool | None, Field(description="Whether erasing a patient needs two independent administrators.")
+    ] = None
 
 
 class ProjectOut(Schema):
@@ -170,5 +173,6 @@ class ProjectOut(Schema):
     id: str
     name: str
     description: str
+    erasure_by_two: bool
     created_at: Moment
     my_role: Role

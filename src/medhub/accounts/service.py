@@ -89,9 +89,15 @@ def list_projects(
 
 
 def change_project(
-    session: Session, actor: Actor, project_id: str, *, name: str | None, description: str | None
+    session: Session,
+    actor: Actor,
+    project_id: str,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    erasure_by_two: bool | None = None,
 ) -> Project:
-    """Change the name or the description of a project."""
+    """Change the name, the description or the rule of erasure of a project."""
     project = get_project(session, actor, project_id, "project.change")
     if name is not None and name.strip() != project.name:
         serialize_writers(session, "project names")
@@ -100,6 +106,8 @@ def change_project(
         project.name = name.strip()
     if description is not None:
         project.description = description
+    if erasure_by_two is not None:
+        project.erasure_by_two = erasure_by_two
     actor.record(session, "project.change", "project", project.id, project_id=project.id)
     return project
 

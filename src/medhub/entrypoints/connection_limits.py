@@ -129,6 +129,7 @@ class DeadlineProtocol(HttpToolsProtocol):
         self._body_timer: TimerHandle | None = None
         self._write_timer: TimerHandle | None = None
         self._header_bytes: int | None = 0  # of the header that arrives now; None outside of a header
+        self._requests = 0  # that have arrived completely
         self._window_bytes = 0
         self._unsent_bytes = 0
         self._was_paused = False
@@ -166,11 +167,14 @@ class DeadlineProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         self._window_bytes += len(data)
-        in_header = self._header_bytes is not None
+        in_header, requests = self._header_bytes is not None, self._requests
         super().data_received(data)
         if self._header_bytes is not None and self._header_timer is None:
             self._start_header_timer()  # of a further request of this connection
-        if in_header and self._header_bytes is not None and not self.transport.is_closing():
+        # A read that completed a request held its body too.
+        in_header = in_header and self._header_bytes is not None and self._requests == requests
+        if in_header and not self.transport.is_closing():
+            assert self._header_bytes is not None
             self._header_bytes += len(data)
             if self._header_bytes > MOST_HEADER_BYTES:
                 self._refuse(*_TOO_LARGE)
@@ -187,6 +191,7 @@ class DeadlineProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """End the measurement of the body; a further request may follow."""
         self._header_bytes = 0
+        self._requests += 1
         if self._body_timer is not None:
             self._body_timer.cancel()
             self._body_timer = None

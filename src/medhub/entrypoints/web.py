@@ -40,7 +40,7 @@ from medhub.foundation.jobs import Runner
 from medhub.ingest import deid_routes, ingest_settings_routes
 from medhub.ingest import routes as ingest
 from medhub.nodes import routes as node_routes
-from medhub.records import audit_routes
+from medhub.records import audit_routes, erasure_routes
 from medhub.records import image_move_routes as moving
 from medhub.records import routes as records
 from medhub.reports import routes as reports
@@ -56,7 +56,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     records.fields,
     review.overview,
     records.patients,
-    records.erasures,
+    erasure_routes.patient_erasures,
+    erasure_routes.erasures,
     records.study_routes,
     records.series_routes,
     moving.images,

@@ -14,7 +14,8 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from medhub.accounts.actor import Actor
-from medhub.errors import NotFound, Unavailable
+from medhub.accounts.models import Project
+from medhub.errors import Conflict, NotFound, Unavailable
 from medhub.foundation import clock, ids, jobs, pagination
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.database import after_commit, serialize_writers
@@ -68,10 +69,29 @@ def count_all_held(session: Session, patient_id: str) -> dict[str, Any]:
     return held
 
 
-def erase_patient(session: Session, app: AppContext, actor: Actor, patient_id: str) -> Erasure:
+class SecondPersonDemanded(Conflict):
+    """The project demands two people for an erasure."""
+
+    code = "erasure-needs-request"
+
+
+def erase_patient(
+    session: Session,
+    app: AppContext,
+    actor: Actor,
+    patient_id: str,
+    *,
+    reason: str | None = None,
+    requested_by: str | None = None,
+) -> Erasure:
     """Delete the key, rows and files of a patient; audit and certificate keep nothing that identifies the person."""
     serialize_writers(session, f"patient {patient_id}")
     patient = get_patient(session, actor, patient_id, "patient.erase")
+    if requested_by is None and session.get_one(Project, patient.project_id).erasure_by_two:
+        raise SecondPersonDemanded(
+            "This project erases patients by two people. Request the erasure with a reason; a second administrator "
+            "then erases."
+        )
     digests = list(session.scalars(select(PatientBlob.digest).where(PatientBlob.patient_id == patient.id)))
     erasure = Erasure(
         id=ids.new_id(),
@@ -81,6 +101,8 @@ def erase_patient(session: Session, app: AppContext, actor: Actor, patient_id: s
         erased_at=clock.now(),
         erased_by_id=actor.user_id or None,
         erased_by=actor.name[:200],
+        reason=reason,
+        requested_by=requested_by,
     )
     erased = _describe_by_hashes(session, patient_id, erasure)
     delete_patient_row(session, patient)

@@ -231,6 +231,20 @@ class PatientBlob(Base):
     image_id: Mapped[str | None] = mapped_column(ForeignKey("images.id", ondelete="CASCADE"), index=True)
 
 
+class ErasureRequest(Base):
+    """The request of an erasure that waits for the second person."""
+
+    __tablename__ = "erasure_requests"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"))
+    patient_id: Mapped[str] = mapped_column(ForeignKey("patients.id", ondelete="CASCADE"), unique=True)
+    reason: Mapped[str] = mapped_column(Text)
+    requested_at: Mapped[datetime]
+    requested_by_id: Mapped[str] = mapped_column(String(32))
+    requested_by: Mapped[str] = mapped_column(String(200))
+
+
 class Erasure(Base):
     """The certificate of an erasure: what was erased, and which classifiers were trained with it."""
 
@@ -244,4 +258,6 @@ class Erasure(Base):
     erased_at: Mapped[datetime]
     erased_by_id: Mapped[str | None] = mapped_column(String(32))
     erased_by: Mapped[str] = mapped_column(String(200))
+    reason: Mapped[str | None] = mapped_column(Text)
+    requested_by: Mapped[str | None] = mapped_column(String(200))  # the first of two people
     completed_at: Mapped[datetime | None]  # when a check found no remaining data

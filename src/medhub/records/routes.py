@@ -14,14 +14,13 @@ from medhub.foundation import ids
 from medhub.foundation.etags import include_current_state
 from medhub.foundation.http import Id, IfMatch, Page, Paging
 from medhub.records import erasure, field_definitions, series_service, service, studies
+from medhub.records.erasure_schemas import PatientErasedOut
 from medhub.records.field_schemas import FieldChange, FieldCreate, FieldOut
 from medhub.records.field_values import Subject
 from medhub.records.models import Patient
 from medhub.records.schemas import (
-    ErasureOut,
     PatientChange,
     PatientCreate,
-    PatientErasedOut,
     PatientOut,
     PatientRow,
     SeriesChange,
@@ -37,7 +36,6 @@ from medhub.records.service import PatientCounts
 patients = APIRouter(prefix="/api/patients", tags=["patients"])
 fields = APIRouter(prefix="/api/fields", tags=["fields"])
 study_routes = APIRouter(prefix="/api/studies", tags=["studies"])
-erasures = APIRouter(prefix="/api/erasures", tags=["patients"])
 series_routes = APIRouter(prefix="/api/series", tags=["studies"])
 
 
@@ -173,34 +171,6 @@ def delete_patient(
             return Response(status_code=204)
         erased = erasure.erase_patient(session, call.app, call.actor, id)
         return PatientErasedOut(code=erased.patient_code, images=erased.contents["images"], certificate_id=erased.id)
-
-
-@erasures.get("", summary="Certificates of erasure")
-def list_erasures(
-    call: Annotated[Call, allow("erasure.read")],
-    paging: Paging,
-    project_id: Annotated[Id | None, Query()] = None,
-) -> Page[ErasureOut]:
-    """Certificates of erased patients, by code, newest first."""
-    with call.reading() as session:
-        certificates, total = erasure.list_erasures(
-            session,
-            call.actor,
-            project_id=project_id,
-            query=paging.query,
-            offset=paging.offset,
-            limit=paging.page_size,
-        )
-        return paging.of(
-            [ErasureOut.model_validate(certificate, extra="ignore") for certificate in certificates], total
-        )
-
-
-@erasures.get("/{id}", summary="A certificate of erasure")
-def read_erasure(call: Annotated[Call, allow("erasure.read")], id: ItemId) -> ErasureOut:
-    """What was erased, which classifiers were trained with the person's images, and whether the erasure is complete."""
-    with call.reading() as session:
-        return ErasureOut.model_validate(erasure.get_erasure(session, call.actor, id), extra="ignore")
 
 
 @fields.get("", summary="Fields")

@@ -173,30 +173,6 @@ class PatientOut(PatientRow):
         )
 
 
-class ErasureOut(Schema):
-    """The certificate of a person's erasure."""
-
-    id: str
-    patient_code: str
-    contents: Annotated[
-        dict[str, int | list[dict[str, str | int]]],
-        Field(
-            description="What was erased: counts, the data sets that contained it, and the classifiers trained with it."
-        ),
-    ]
-    erased_at: Moment
-    erased_by: str
-    completed_at: Annotated[Moment | None, Field(description="When a check found no remaining data of the person.")]
-
-
-class PatientErasedOut(Schema):
-    """What was erased."""
-
-    erased: bool = True
-    code: str
-    images: int
-    certificate_id: str
-
 
 class StudyCreate(Schema):
     """A new study of a patient."""

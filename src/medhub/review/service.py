@@ -129,6 +129,8 @@ def _case_for_verdict(session: Session, actor: Actor, image: Image) -> Case:
     actor.require("verdict.give", image.project_id, "image")
     if image.shown_as != "image":
         raise Conflict("This is no picture that a verdict could be given on; it lies beside the images of its study.")
+    if image.state == "archived":
+        raise Conflict("This image is archived and goes along no pathway. A verdict belongs to an image of a case.")
     case = current_case(session, image.study_id)
     if case is None or image.state == "waiting":
         raise NotReadYet("The classifier has not read this image yet. It takes a few seconds; try again then.")

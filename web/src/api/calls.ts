@@ -62,6 +62,12 @@ export const accounts = {
     ),
 };
 
+export const projects = {
+  project: (id: string, signal?: Signal) => unwrap(server.GET('/api/projects/{id}', byId(id, signal))),
+  setErasureByTwo: (id: string, erasureByTwo: boolean) =>
+    unwrap(server.PATCH('/api/projects/{id}', { ...byId(id), body: { erasure_by_two: erasureByTwo } })),
+};
+
 export const records = {
   fields: (query: Query, signal?: Signal) => unwrap(server.GET('/api/fields', search(query, signal))),
   addField: (body: FieldCreate) => unwrap(server.POST('/api/fields', { body })),
@@ -73,8 +79,10 @@ export const records = {
   addPatient: (body: PatientInput) => unwrap(server.POST('/api/patients', { body })),
   changePatient: (id: string, body: PatientChange, etag?: string) =>
     unwrap(server.PATCH('/api/patients/{id}', { ...ifCurrent(id, etag), body })),
-  erasePatient: (id: string) =>
-    unwrap(server.DELETE('/api/patients/{id}', { params: { path: { id }, query: { erase: true } } })),
+  erasurePreview: (id: string, signal?: Signal) => unwrap(server.GET('/api/patients/{id}/erasure', byId(id, signal))),
+  erasePatient: (id: string, reason: string) =>
+    unwrap(server.POST('/api/patients/{id}/erasure', { ...byId(id), body: { reason } })),
+  withdrawErasure: (id: string) => unwrap(server.DELETE('/api/patients/{id}/erasure', byId(id))),
   erasures: (query: Query, signal?: Signal) => unwrap(server.GET('/api/erasures', search(query, signal))),
   erasure: (id: string, signal?: Signal) => unwrap(server.GET('/api/erasures/{id}', byId(id, signal))),
   summary: (id: string, signal?: Signal) => unwrap(server.GET('/api/patients/{id}/summary', byId(id, signal))),

@@ -13,15 +13,27 @@ type Props = {
   code: string;
   codeName: string;
   confirmLabel: string;
+  /** While something else than the code is missing. */
+  disabled?: boolean;
   onConfirm: () => Promise<unknown>;
 };
 
 /** Asks before an action that cannot be undone: names the object and the consequence, and requires its code to be typed. */
-export function ConfirmDialog({ opened, onClose, title, consequence, code, codeName, confirmLabel, onConfirm }: Props) {
+export function ConfirmDialog({
+  opened,
+  onClose,
+  title,
+  consequence,
+  code,
+  codeName,
+  confirmLabel,
+  disabled = false,
+  onConfirm,
+}: Props) {
   const [typed, setTyped] = useState('');
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<unknown>(null);
-  const right = typed.trim() === code;
+  const right = typed.trim() === code && !disabled;
 
   const close = () => {
     setTyped('');
@@ -65,15 +77,21 @@ export function ConfirmDialog({ opened, onClose, title, consequence, code, codeN
             {problem.detail}
           </Notice>
         )}
-        <div style={{ display: 'flex', justifyContent: 'flex-end', gap: 8 }}>
-          <Button variant="default" onClick={close}>
-            Cancel
-          </Button>
-          <Button type="submit" color="red.9" disabled={!right} loading={busy}>
-            {confirmLabel}
-          </Button>
-        </div>
+        <Buttons label={confirmLabel} ready={right} busy={busy} cancel={close} />
       </form>
     </Modal>
+  );
+}
+
+function Buttons({ label, ready, busy, cancel }: { label: string; ready: boolean; busy: boolean; cancel: () => void }) {
+  return (
+    <div style={{ display: 'flex', justifyContent: 'flex-end', gap: 8 }}>
+      <Button variant="default" onClick={cancel}>
+        Cancel
+      </Button>
+      <Button type="submit" color="red.9" disabled={!ready} loading={busy}>
+        {label}
+      </Button>
+    </div>
   );
 }

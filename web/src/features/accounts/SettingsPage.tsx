@@ -10,6 +10,7 @@ import { Notice } from '@/components/Notice';
 import { notifySuccess } from '@/components/notify';
 import { Page, Panel } from '@/components/Page';
 import { ROLE_DESCRIPTIONS, roleTitle } from '@/lib/roles';
+import { ErasureRule } from './ErasureRule';
 import classes from './accounts.module.css';
 
 export function SettingsPage() {
@@ -96,6 +97,17 @@ export function SettingsPage() {
           <p className={classes.muted}>
             For each erased patient: the destroyed data, and the classifiers that were trained with the images.
           </p>
+          <div style={{ display: 'grid', gap: 12, marginBlockStart: 12 }}>
+            {memberships
+              .filter((entry) => entry.role === 'administrator')
+              .map((entry) => (
+                <ErasureRule
+                  key={entry.project_id}
+                  projectId={entry.project_id}
+                  name={memberships.length > 1 ? entry.project : null}
+                />
+              ))}
+          </div>
           <div style={{ marginBlockStart: 12 }}>
             <Button component={AppLink} to="/erasures" variant="default">
               Open certificates

@@ -6,28 +6,10 @@ import { records } from '@/api/calls';
 import { CopyableCode } from '@/components/CopyableCode';
 import { DetailList } from '@/components/DetailList';
 import { Page, Panel } from '@/components/Page';
-import { count, dateTimeWithZone } from '@/lib/format';
+import { dateTimeWithZone } from '@/lib/format';
 import { ErasureState } from './ErasuresPage';
+import { countDetails } from './erasureCounts';
 import classes from './records.module.css';
-
-const COUNT_LABELS: Record<string, string> = {
-  keys: 'Vault key',
-  identities: 'Identity in the vault',
-  studies: 'Studies',
-  images: 'Images',
-  files: 'Files, including renditions',
-  arrivals: 'Arrival entries',
-  quarantined_files: 'Files in quarantine',
-  receipts: 'File receipts',
-  manifests: 'De-identification manifests',
-  predictions: 'Predictions',
-  evidence_maps: 'Heat maps',
-  shadow_predictions: 'Shadow predictions',
-  cases: 'Cases',
-  verdicts: 'Verdicts',
-  reports: 'Reports',
-  exports: 'Exports',
-};
 
 type TrainedClassifier = { classifier: string; digest: string; learned_from_images: number };
 type DataSetUse = { name: string; version: number; part: string; images: number };
@@ -66,6 +48,8 @@ export function ErasurePage() {
             ['State', <ErasureState key="state" erasure={erasure} />],
             ['Erased', dateTimeWithZone(erasure.erased_at)],
             ['By', erasure.erased_by],
+            erasure.requested_by ? ['Requested by', erasure.requested_by] : null,
+            erasure.reason ? ['Reason', erasure.reason] : null,
             erasure.completed_at ? ['Completed', dateTimeWithZone(erasure.completed_at)] : null,
           ]}
         />
@@ -75,11 +59,7 @@ export function ErasurePage() {
         </p>
       </Panel>
       <Panel title="Destroyed data">
-        <DetailList
-          details={Object.entries(counts).map(
-            ([name, value]) => typeof value === 'number' && value > 0 && [COUNT_LABELS[name] ?? name, count(value)],
-          )}
-        />
+        <DetailList details={countDetails(counts)} />
       </Panel>
       <Panel title="Use in training">
         {dataSetUses.length === 0 && <p className={classes.muted}>No image of the patient was in a data set.</p>}

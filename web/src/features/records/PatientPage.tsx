@@ -2,7 +2,7 @@
 import { Anchor, Button, Menu, Modal, Skeleton } from '@mantine/core';
 import { useDisclosure } from '@mantine/hooks';
 import { useQuery, useQueryClient, useSuspenseQuery } from '@tanstack/react-query';
-import { useNavigate, useParams } from '@tanstack/react-router';
+import { useParams } from '@tanstack/react-router';
 import { asProblem } from '@/api/problem';
 import { records, review, viewing } from '@/api/calls';
 import { fieldsQuery, patientQuery } from '@/api/queries';
@@ -18,9 +18,9 @@ import { ImageGrid } from '@/components/ImageTile';
 import { notifySuccess } from '@/components/notify';
 import { Columns, Page, Panel } from '@/components/Page';
 import { TimeAgo } from '@/components/TimeAgo';
-import { ConfirmDialog } from '@/components/ConfirmDialog';
 import { count, day, plural, sex } from '@/lib/format';
 import { formatField } from './formatField';
+import { EraseDialog } from './EraseDialog';
 import { PatientForm } from './PatientForm';
 import classes from './records.module.css';
 
@@ -33,7 +33,6 @@ export function PatientPage() {
   const [editing, edit] = useDisclosure(false);
   const [erasing, erase] = useDisclosure(false);
   const client = useQueryClient();
-  const navigate = useNavigate();
   const { data: fields = [] } = useQuery(fieldsQuery(patient.project_id, 'patient'));
 
   const left = (
@@ -151,27 +150,7 @@ export function PatientPage() {
           }}
         />
       </Modal>
-      <ConfirmDialog
-        opened={erasing}
-        onClose={erase.close}
-        title={`Erase patient ${patient.code}`}
-        codeName="code"
-        code={patient.code}
-        confirmLabel="Erase patient"
-        consequence={
-          <>
-            This destroys the identity of {patient.code} and {plural(patient.images, 'image')} with all results. It
-            cannot be undone. The audit log records who erased the patient, and when.
-          </>
-        }
-        onConfirm={async () => {
-          const answer = await records.erasePatient(patient.id);
-          client.removeQueries({ queryKey: ['patients', 'one', patient.id] });
-          await navigate({ to: '/erasures/$erasureId', params: { erasureId: answer.certificate_id } });
-          await client.invalidateQueries();
-          notifySuccess(`Patient ${answer.code} is erased`, `${plural(answer.images, 'image')} destroyed.`);
-        }}
-      />
+      <EraseDialog patientId={patient.id} code={patient.code} opened={erasing} onClose={erase.close} />
     </Page>
   );
 }
