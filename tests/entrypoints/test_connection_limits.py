@@ -130,6 +130,14 @@ def test_a_header_without_end_is_refused(port: int) -> None:
         assert b" 431 " in received(connection)
 
 
+def test_a_body_that_arrives_together_with_its_header_is_no_header(port: int) -> None:
+    body = b"a" * 150_000
+    head = f"POST /api/auth/session HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+    for _ in range(10):
+        with connect(port, head.encode() + body) as connection:
+            assert b" 431 " not in received(connection)
+
+
 def test_many_half_requests_do_not_keep_others_out(port: int) -> None:
     with ExitStack() as half:
         for _ in range(5 * PER_ADDRESS):

@@ -172,9 +172,8 @@ class DeadlineProtocol(HttpToolsProtocol):
         if self._header_bytes is not None and self._header_timer is None:
             self._start_header_timer()  # of a further request of this connection
         # A read that completed a request held its body too.
-        in_header = in_header and self._header_bytes is not None and self._requests == requests
-        if in_header and not self.transport.is_closing():
-            assert self._header_bytes is not None
+        is_header = in_header and self._requests == requests and not self.transport.is_closing()
+        if is_header and self._header_bytes is not None:
             self._header_bytes += len(data)
             if self._header_bytes > MOST_HEADER_BYTES:
                 self._refuse(*_TOO_LARGE)

@@ -173,7 +173,6 @@ class PatientOut(PatientRow):
         )
 
 
-
 class StudyCreate(Schema):
     """A new study of a patient."""
 

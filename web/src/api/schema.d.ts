@@ -259,7 +259,7 @@ export interface paths {
         put?: never;
         /**
          * Sign in with a browser
-         * @description Check an e-mail address and a password, and set the cookie of the sign-in.
+         * @description Check an e-mail address and a password, and set the cookie of the sign-in; the browser's earlier sign-in ends.
          */
         post: operations["sign-in-open_session"];
         /**

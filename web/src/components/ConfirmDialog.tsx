@@ -61,17 +61,7 @@ export function ConfirmDialog({
     <Modal opened={opened} onClose={close} title={title}>
       <form onSubmit={(event) => void submit(event)} style={{ display: 'grid', gap: 14 }}>
         <div>{consequence}</div>
-        <TextInput
-          label={
-            <>
-              Type the {codeName} <code>{code}</code> to confirm
-            </>
-          }
-          value={typed}
-          onChange={(event) => setTyped(event.currentTarget.value)}
-          autoComplete="off"
-          data-autofocus
-        />
+        <CodeInput code={code} codeName={codeName} typed={typed} setTyped={setTyped} />
         {problem && (
           <Notice tone="red" title={problem.title}>
             {problem.detail}
@@ -93,5 +83,23 @@ function Buttons({ label, ready, busy, cancel }: { label: string; ready: boolean
         {label}
       </Button>
     </div>
+  );
+}
+
+type CodeInputProps = { code: string; codeName: string; typed: string; setTyped: (typed: string) => void };
+
+function CodeInput({ code, codeName, typed, setTyped }: CodeInputProps) {
+  return (
+    <TextInput
+      label={
+        <>
+          Type the {codeName} <code>{code}</code> to confirm
+        </>
+      }
+      value={typed}
+      onChange={(event) => setTyped(event.currentTarget.value)}
+      autoComplete="off"
+      data-autofocus
+    />
   );
 }
