@@ -53,6 +53,25 @@ function createQueue(send: (name: string, call: number) => Promise<UploadAnswer>
 }
 
 describe('the upload queue', () => {
+  it('forgets every file at sign-out and sends none of those that waited', async () => {
+    const sent: string[] = [];
+    const { queue } = createQueue(async (name) => {
+      sent.push(name);
+      await Promise.resolve();
+      return accepted(name);
+    });
+    queue.add(
+      Array.from({ length: 30 }, (_, index) => file(`${index}.png`)),
+      facts,
+    );
+    const before = sent.length;
+    queue.reset();
+    expect(queue.snapshot()).toEqual([]);
+    for (let turn = 0; turn < 50; turn += 1) await Promise.resolve();
+    expect(queue.snapshot()).toEqual([]);
+    expect(sent.length - before).toBeLessThan(30);
+  });
+
   it('sends every file, three at a time, each with its own answer', async () => {
     const { queue, most } = createQueue(async (name) => {
       await Promise.resolve();

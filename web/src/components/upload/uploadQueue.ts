@@ -242,6 +242,12 @@ export function createUploadQueue(send: SendFiles, wait: (milliseconds: number) 
       notify();
       sendNext();
     },
+    /** Forget all files, those that wait included: the next person at this computer must not see their names. */
+    reset: () => {
+      waiting.length = 0;
+      entries = [];
+      notify();
+    },
     clear: () => {
       entries = entries.filter((entry) => !isDone(entry.upload.state));
       notify();

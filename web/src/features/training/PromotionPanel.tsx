@@ -102,8 +102,11 @@ function PendingPromotion({ promotion }: { promotion: Promotion }) {
   const refresh = useRefresh();
   const [deciding, setDeciding] = useState<'approve' | 'reject' | null>(null);
   const approving = deciding === 'approve';
-  const close = () => setDeciding(null);
   const [reason, setReason] = useState('');
+  const close = () => {
+    setDeciding(null);
+    setReason('');
+  };
   const [busy, setBusy] = useState(false);
   const act = async (what: () => Promise<unknown>, done: string) => {
     setBusy(true);

@@ -6,6 +6,7 @@ import { accounts } from '@/api/calls';
 import { meQuery, useSession } from '@/api/session';
 import { IconKey, IconLogout, IconMoon, IconSettings, IconSun, IconUser } from '@/components/icons';
 import { notifyProblem } from '@/components/notify';
+import { uploadQueue } from '@/components/upload/uploadQueue';
 import { clearDrafts } from '@/lib/drafts';
 import { roleTitle } from '@/lib/roles';
 import { Notices } from './Notices';
@@ -86,6 +87,7 @@ function MeMenu() {
     }
     client.clear();
     clearDrafts();
+    uploadQueue.reset();
     client.setQueryData(meQuery.queryKey, null);
     await navigate({ to: '/sign-in', search: {} });
   };
