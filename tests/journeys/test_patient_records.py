@@ -7,13 +7,21 @@ import os
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from medhub.accounts.permissions import Role
 from tests.journeys.conftest import Server, sign_in
 from tests.journeys.test_reading_journey import Api, give_verdicts, open_case
 
 pytestmark = pytest.mark.journey
+
+
+@pytest.fixture
+def page(browser: Browser) -> Page:
+    """A page of its own."""
+    return browser.new_page()
+
+
 PICTURES = os.environ.get("MEDHUB_TEST_PICTURES")  # a folder for pictures of the pages
 
 

@@ -41,13 +41,17 @@ class Compression:
             return
         headers = Headers(scope=scope)
         foreign = headers.get("sec-fetch-site", "none") in ("cross-site", "same-site")
-        accepted = accepts_gzip(headers.get("accept-encoding", "")) and scope["method"] != "HEAD" and not foreign
+        accepted = accepts_gzip(headers.get("accept-encoding", "")) and not foreign
+        send = _weaken_etag(send)
         responder: _TextCompressor | _TextIdentity
+        if accepted and scope["method"] == "HEAD":
+            await self.app(scope, receive, _describe_compressed(send))
+            return
         if accepted:
             responder = _TextCompressor(self.app, MINIMUM_BYTES, compresslevel=LEVEL)
         else:
             responder = _TextIdentity(self.app, MINIMUM_BYTES)
-        await responder(scope, receive, _weaken_etag(send))
+        await responder(scope, receive, send)
 
 
 class _TextCompressor(GZipResponder):
@@ -90,6 +94,24 @@ def _excluded(message: Message) -> tuple[str, ...]:
     headers = Headers(raw=message.get("headers", []))
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     return () if is_compressible(headers) else (media_type,)
+
+
+def _describe_compressed(send: Send) -> Send:
+    """The headers of a response to HEAD as GET has them, without the length, which is known only after compression."""
+
+    async def send_described(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(raw=message["headers"])
+            length = headers.get("content-length", "")
+            large = not length.isdigit() or int(length) >= MINIMUM_BYTES
+            if is_compressible(headers):
+                headers.add_vary_header("Accept-Encoding")
+                if large and "content-encoding" not in headers and message["status"] == 200:
+                    headers["content-encoding"] = "gzip"
+                    del headers["content-length"]
+        await send(message)
+
+    return send_described
 
 
 def _weaken_etag(send: Send) -> Send:
