@@ -7,6 +7,9 @@ const bytes = (hexadecimal: string) => Uint8Array.from(hexadecimal.match(/../g) 
 describe('names in a ZIP that does not state their encoding', () => {
   it.each([
     ['cfb8b0fb2e706e67', '细胞.png'], // GBK
+    ['8d4492868b852e706e67', '好中球.png'], // Shift JIS
+    ['838a839383708b852e706e67', 'リンパ球.png'],
+    ['cac8bceed0d4c1a3cfb8b0fb2e706e67', '嗜碱性粒细胞.png'],
     ['c3a92e706e67', 'é.png'], // UTF-8 without its flag
     ['822e706e67', undefined], // é in CP437: left to the reader
   ])('%s', (raw, name) => {

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -134,18 +135,23 @@ def parse_pathway(text: bytes, source: str) -> Pathway:
 @functools.lru_cache(maxsize=8)
 def _load_all(folders: tuple[Path, ...]) -> dict[str, Pathway]:
     pathways: dict[str, Pathway] = {}
-    defaults: dict[tuple[Path, str], str] = {}
     for folder in folders:
-        for path in sorted(folder.glob("*.toml")):
-            pathway = parse_pathway(path.read_bytes(), path.name)
-            pathways[pathway.name] = pathway
-            for modality in pathway.default_for:
-                other = defaults.setdefault((folder, modality), pathway.name)
-                if other != pathway.name:
-                    raise PathwayInvalid(
-                        f"{path.name}: default_for has {modality}, and so has the pathway {other}. Remove it from one."
-                    )
+        by_file = {path.name: parse_pathway(path.read_bytes(), path.name) for path in sorted(folder.glob("*.toml"))}
+        _check_defaults(by_file)
+        pathways |= {pathway.name: pathway for pathway in by_file.values()}
     return pathways
+
+
+def _check_defaults(by_file: Mapping[str, Pathway]) -> None:
+    """Refuse two pathways of a folder that are the default for the same modality."""
+    names: dict[str, str] = {}
+    for file, pathway in by_file.items():
+        for modality in pathway.default_for:
+            other = names.setdefault(modality, pathway.name)
+            if other != pathway.name:
+                raise PathwayInvalid(
+                    f"{file}: default_for has {modality}, and so has the pathway {other}. Remove it from one."
+                )
 
 
 def all_pathways(settings: Settings) -> dict[str, Pathway]:

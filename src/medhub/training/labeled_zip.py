@@ -116,7 +116,7 @@ def _read_list(data: bytes, folder: Path, paths: Sequence[Path]) -> dict[Path, _
         if path in labels:
             raise ArchiveRefused(f"Line {line.number} of {LABELS_FILE} names a file for the second time.")
         labels[path] = _ImageLabel(line.label, line.group or None, cast(Part, line.split) if line.split else None)
-    _check_parts(labels)
+    _check_completeness(labels)
     return labels
 
 
@@ -125,15 +125,9 @@ def _letters(path: Path) -> Path:
     return tuple(unicodedata.normalize("NFC", part).casefold() for part in path)
 
 
-def _check_parts(labels: Mapping[Path, _ImageLabel]) -> None:
+def _check_completeness(labels: Mapping[Path, _ImageLabel]) -> None:
     without = sum(stated.part is None for stated in labels.values())
     if 0 < without < len(labels):
         raise ArchiveRefused(
             f"{without} of {len(labels)} images in {LABELS_FILE} have no split. Give one to all of them, or to none."
         )
-    parts: dict[str, Part] = {}
-    for stated in labels.values():
-        if stated.group and stated.part and parts.setdefault(stated.group, stated.part) != stated.part:
-            raise ArchiveRefused(
-                f"{LABELS_FILE} has images of one group in two parts. They would be learned and measured with."
-            )

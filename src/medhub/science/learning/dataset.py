@@ -123,13 +123,6 @@ def read_listing(path: Path, root: Path | None = None) -> tuple[ListingRow, ...]
             f"{len(missing)} of the {len(rows)} files that {path.name} names are not there: {_some(missing)}. Paths "
             f"are relative to {folder}; name another folder by --root."
         )
-    parts: dict[str, str] = {}
-    for row in rows:
-        if row.split and parts.setdefault(row.group, row.split) != row.split:
-            raise Invalid(
-                f'{path.name}: the group "{row.group}" is in {parts[row.group]} and in {row.split}. Images of one '
-                "group would be learned and measured with."
-            )
     return rows
 
 

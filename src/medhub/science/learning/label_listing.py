@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import cast
 
 from medhub.errors import Invalid
 from medhub.science.learning.patient_splits import PARTS, Part
@@ -71,7 +70,8 @@ def read_label_table(data: bytes, name: str) -> list[LabelLine]:
     Raises
     ------
     Invalid
-        The encoding, a column, a path, a label or a part is missing or wrong; the message names the line.
+        The encoding, a column, a path, a label or a part is missing or wrong, or a group is in two parts; the message
+        names the line or the group.
     """
     text = _decode(data, name)
     declared = text[:5].lower() if text[:4].lower() == "sep=" else ""
@@ -81,10 +81,11 @@ def read_label_table(data: bytes, name: str) -> list[LabelLine]:
         lines = _lines_by_column(text, declared[4:] or _SEPARATORS, name)
     except csv.Error as error:
         raise Invalid(f"{name} cannot be read as CSV: {error}.") from error
-    first = 3 if declared else 2
-    rows = [_check_line(name, number, line) for number, line in enumerate(lines, first) if any(line.values())]
+    first = 1 if declared else 0
+    rows = [_check_line(name, first + number, line) for number, line in lines if any(line.values())]
     if not rows:
         raise Invalid(f"{name} names no image.")
+    _check_groups(name, rows)
     return rows
 
 
@@ -96,15 +97,17 @@ def _decode(data: bytes, name: str) -> str:
         raise Invalid(f"{name} is not in UTF-8. Save it as “CSV UTF-8”.") from error
 
 
-def _lines_by_column(text: str, separators: str, name: str) -> list[dict[str, str]]:
-    columns: list[str] = []
+def _lines_by_column(text: str, separators: str, name: str) -> list[tuple[int, dict[str, str]]]:
+    """The number and the values by column of each line, by the first separator that gives the needed columns."""
     for separator in separators:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
         columns = [column.strip().lower() for column in next(reader, [])]
         if set(_NEEDED) <= set(columns):
-            if twice := [column for column, count in Counter(columns).items() if count > 1 and column]:
-                raise Invalid(f"{name} has the column {twice[0]} twice.")
-            return [dict(zip(columns, (cell.strip() for cell in line), strict=False)) for line in reader]
+            if repeated := [column for column, count in Counter(columns).items() if count > 1 and column]:
+                raise Invalid(f"{name} has the column {repeated[0]} twice.")
+            return [
+                (reader.line_num, dict(zip(columns, (cell.strip() for cell in line), strict=False))) for line in reader
+            ]
     first = text.partition("\n")[0].strip()
     raise Invalid(
         f"{name} lacks the columns path and label in its first line, which is {first[:100]!r}. "
@@ -123,6 +126,16 @@ def _check_line(name: str, number: int, line: dict[str, str]) -> LabelLine:
     except Invalid as error:
         raise Invalid(f"{name}, line {number}: {error}") from None
     return LabelLine(number, path, label, line.get("group", ""), split, line.get("source", ""))
+
+
+def _check_groups(name: str, rows: Iterable[LabelLine]) -> None:
+    parts: dict[str, str] = {}
+    for row in rows:
+        if row.group and row.split and parts.setdefault(row.group, row.split) != row.split:
+            raise Invalid(
+                f'{name}: the group "{row.group}" is in {parts[row.group]} and in {row.split}. Images of one group in '
+                "two parts would be learned and measured with."
+            )
 
 
 def clean_label(label: str) -> str:
@@ -165,24 +178,26 @@ def labels_from_folders(folders: Sequence[tuple[str, ...]]) -> list[tuple[str, P
             "An image is in no folder. Put the images of each label into a folder of that name, "
             f"or name their labels in {LABELS_FILE} (path,label,group,split)."
         )
-    wrapper = 0
-    while all(len(path) > wrapper + 1 for path in folders) and len({path[wrapper] for path in folders}) == 1:
-        wrapper += 1
-    inner = [path[wrapper:] for path in folders]
-    if {path[0].lower() for path in inner if len(path) == 1} & {"train", "training"} and len(
-        {path[0].lower() for path in inner} & set(_PART_FOLDERS)
-    ) > 1:
+    inner = _without_common_folders(folders)
+    outermost = {path[0].lower() for path in inner}
+    if any(len(path) == 1 for path in inner) and _PART_FOLDERS.keys() >= outermost and len(outermost) > 1:
         raise Invalid("The folders are named after parts (train, val, test). Each needs a folder for each label.")
-    for position in (0, -1):
-        parts = [_PART_FOLDERS.get(path[position].lower()) if len(path) > 1 else None for path in inner]
-        if all(parts):
-            return [
-                (clean_label(path[-1] if position == 0 else path[-2]), cast(Part, part))
-                for path, part in zip(inner, parts, strict=True)
-            ]
+    for position_of_part, position_of_label in ((0, -1), (-1, -2)):
+        parts = [_PART_FOLDERS.get(path[position_of_part].lower()) if len(path) > 1 else None for path in inner]
+        if None not in parts:
+            labels = [clean_label(path[position_of_label]) for path in inner]
+            return list(zip(labels, parts, strict=True))
         if "train" in parts:
             outside = "/".join(inner[parts.index(None)])
             raise Invalid(
                 f"Only some images are in the folders train, val and test; those in {outside[:100]!r} are not."
             )
     return [(clean_label(path[-1]), None) for path in inner]
+
+
+def _without_common_folders(folders: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """The folders of each image below those that contain all images; the innermost one always stays."""
+    common = 0
+    while all(len(path) > common + 1 for path in folders) and len({path[common] for path in folders}) == 1:
+        common += 1
+    return [path[common:] for path in folders]

@@ -30,10 +30,11 @@ const decode = (bytes: Uint8Array, encoding: string) => {
 /** A name whose encoding the archive does not state; undefined leaves it to the reader, which follows the format. */
 export function decodeName(bytes: Uint8Array, encoding: string): string | undefined {
   if (encoding.toLowerCase() !== 'cp437') return undefined;
-  // Programs on Windows write the encoding of the system; a text in Chinese or Japanese is hardly ever another one by chance.
+  // Programs on Windows write the encoding of the system. Japanese comes first: Chinese text read as Japanese has
+  // half-width katakana, which names seldom have, while Japanese text read as Chinese looks usual.
   const usual = (text: string | undefined) =>
     text !== undefined && /^[\p{ASCII}\u3000-\u30ff\u4e00-\u9fff（）]+$/u.test(text);
-  return decode(bytes, 'utf-8') ?? ['gb18030', 'shift_jis'].map((name) => decode(bytes, name)).find(usual);
+  return decode(bytes, 'utf-8') ?? ['shift_jis', 'gb18030'].map((name) => decode(bytes, name)).find(usual);
 }
 
 const baseName = (path: string) => path.split(/[\\/]/).at(-1) ?? path;
