@@ -41,8 +41,13 @@ _CACHED_SIGN_INS = 10_000
 Kind = Literal["browser", "token"]
 
 
-def sign_in(app: AppContext, email: str, password: str, kind: Kind, origin: str) -> tuple[str, User]:
-    """Check a password and create a sign-in; the returned secret or token is not stored."""
+def sign_in(
+    app: AppContext, email: str, password: str, kind: Kind, origin: str, previous: str | None = None
+) -> tuple[str, User]:
+    """Check a password and create a sign-in; the returned secret or token is not stored.
+
+    ``previous`` is the secret that the browser has already; that sign-in ends.
+    """
     email = email.strip().lower()
     failure_keys = sign_in_throttle.failure_keys(app.keys, email, origin)
     with app.database.reading() as session:
@@ -62,6 +67,8 @@ def sign_in(app: AppContext, email: str, password: str, kind: Kind, origin: str)
         else:
             if had_failures:
                 sign_in_throttle.clear_failures(session, failure_keys)
+            if previous is not None:
+                _end_browser_sign_in(session, previous, origin)
             secret = _create_sign_in(app, session, user, kind)
             record(
                 session,
@@ -242,7 +249,7 @@ def sign_out(session: Session, actor: Actor) -> None:
     actor.record(session, "account.sign-out", "account", actor.user_id)
 
 
-def end_browser_sign_in(session: Session, secret: str, origin: str) -> None:
+def _end_browser_sign_in(session: Session, secret: str, origin: str) -> None:
     """End the sign-in that a browser had before it signs in anew; nothing happens if it has ended already."""
     try:
         actor = load_browser_actor(session, secret)

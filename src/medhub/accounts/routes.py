@@ -65,7 +65,9 @@ def _build_me(app: AppContext, actor: Actor) -> Me:
     )
 
 
-async def _sign_in(request: Request, email: str, password: str, kind: authentication.Kind) -> str:
+async def _sign_in(
+    request: Request, email: str, password: str, kind: authentication.Kind, previous: str | None = None
+) -> str:
     """Sign in on one of a few reserved threads, so that many attempts do not block other requests."""
     app: AppContext = request.app.state.app_context
     secret, _user = await to_thread.run_sync(
@@ -75,6 +77,7 @@ async def _sign_in(request: Request, email: str, password: str, kind: authentica
         password,
         kind,
         origin_of(request),
+        previous,
         limiter=request.app.state.password_limiter,
     )
     return secret
@@ -84,9 +87,9 @@ async def _sign_in(request: Request, email: str, password: str, kind: authentica
 async def open_session(request: Request, response: Response, given: SignInRequest) -> Me:
     """Check an e-mail address and a password, and set the cookie of the sign-in; the browser's earlier sign-in ends."""
     app: AppContext = request.app.state.app_context
-    secret = await _sign_in(request, given.email, given.password, "browser")
-    if previous := secret_in_cookie(request):
-        await to_thread.run_sync(_end_previous, app, previous, origin_of(request))
+    previous = secret_in_cookie(request)
+    secret = await _sign_in(request, given.email, given.password, "browser", previous)
+    if previous is not None:
         request.app.state.sign_in_cache.invalidate()
     actor = await to_thread.run_sync(_load_browser_actor, app, secret)
     secure = _accepts_secure_cookie(request)
@@ -100,11 +103,6 @@ async def open_session(request: Request, response: Response, given: SignInReques
         samesite="strict",
     )
     return _build_me(app, actor)
-
-
-def _end_previous(app: AppContext, secret: str, origin: str) -> None:
-    with app.database.writing() as session:
-        authentication.end_browser_sign_in(session, secret, origin)
 
 
 def _load_browser_actor(app: AppContext, secret: str) -> Actor:

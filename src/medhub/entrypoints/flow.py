@@ -24,7 +24,7 @@ from medhub.ingest.reindexing import index_project
 from medhub.ingest.study_completion import complete_study
 from medhub.records.dicom_metadata import build_study_metadata
 from medhub.records.erasure import ErasureReporter, finish_erasure
-from medhub.records.events import ImageJoinedPathway, ImagesMoved, PatientErased
+from medhub.records.events import IdentityErased, ImageJoinedPathway, ImagesMoved, PatientErased
 from medhub.records.identity_search import index_identities
 from medhub.records.image_moves import MoveCheck
 from medhub.records.patient_blobs import delete_unreferenced_blobs
@@ -48,7 +48,8 @@ FLOW: Flow = {
     ShadowWanted: ("classify-in-shadow",),
     TrainingAsked: ("train",),
     ExportStepDue: ("export",),
-    PatientErased: ("destroy-exports", "destroy-claimed"),
+    PatientErased: ("destroy-exports",),
+    IdentityErased: ("destroy-claimed",),
     ImagesMoved: ("follow-images",),
     ImageJoinedPathway: ("classify",),
 }

@@ -45,11 +45,8 @@ def fail_export(app: AppContext, export_id: str) -> None:
     end_held_export(app, export_id, "failed", _REPEATED_FAILURE)
 
 
-def destroy_exports_of_patient(app: AppContext, patient_id: str, **_facts: object) -> None:
-    """Destroy every held export with images of an erased patient; remove the patient from the others.
-
-    The event has further facts, which find files that wait.
-    """
+def destroy_exports_of_patient(app: AppContext, patient_id: str) -> None:
+    """Destroy every held export with images of an erased patient; remove the patient from the others."""
     with app.database.reading() as session:
         query = select(ExportImage.export_id).where(
             ExportImage.patient_id == patient_id, ExportImage.excluded.is_(False)

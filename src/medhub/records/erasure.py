@@ -20,7 +20,7 @@ from medhub.foundation import clock, ids, jobs, pagination
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.database import after_commit, serialize_writers
 from medhub.foundation.events import publish
-from medhub.records.events import PatientErased
+from medhub.records.events import IdentityErased, PatientErased
 from medhub.records.models import (
     Erasure,
     Identity,
@@ -104,11 +104,12 @@ def erase_patient(
         reason=reason,
         requested_by=requested_by,
     )
-    erased = _describe_by_hashes(session, patient_id, erasure)
+    identity_erased = _describe_by_hashes(session, patient_id, erasure)
     delete_patient_row(session, patient)
     session.add(erasure)
     after_commit(session, app.database.truncate_journal)
-    publish(session, erased)
+    publish(session, PatientErased(patient_id=patient_id))
+    publish(session, identity_erased)
     arguments = {"erasure_id": erasure.id, "patient_id": patient_id, "digests": digests}
     jobs.enqueue(session, "finish-erasure", arguments)
     actor.record(
@@ -124,7 +125,7 @@ def erase_patient(
     return erasure
 
 
-def _describe_by_hashes(session: Session, patient_id: str, erasure: Erasure) -> PatientErased:
+def _describe_by_hashes(session: Session, patient_id: str, erasure: Erasure) -> IdentityErased:
     """The event with the hashes by which files that wait, and name the patient, are recognized."""
     of_files = session.scalars(
         select(PatientIdentifierIndex).where(PatientIdentifierIndex.patient_id == patient_id)
@@ -138,7 +139,7 @@ def _describe_by_hashes(session: Session, patient_id: str, erasure: Erasure) -> 
     def keys(kind: str) -> set[str]:
         return {entry.key for entry in indexed if entry.kind == kind}
 
-    return PatientErased(
+    return IdentityErased(
         patient_id=patient_id,
         project_id=erasure.project_id,
         identifiers=tuple(sorted({entry.key for entry in of_files} | keys("number"))),

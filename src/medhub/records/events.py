@@ -13,12 +13,18 @@ class PatientErased(Event):
     """The key, rows and blobs of a patient were deleted; data derived from the patient's images must be deleted too."""
 
     patient_id: str
-    project_id: str = ""
-    # Keyed hashes of the patient's numbers and studies, of the words of the name, and of the birth dates.
-    identifiers: tuple[str, ...] = ()
-    names: tuple[str, ...] = ()
-    birth_dates: tuple[str, ...] = ()
-    erasure_id: str = ""
+
+
+@dataclass(frozen=True)
+class IdentityErased(Event):
+    """The identity of a patient was deleted; files that wait and name the patient are found by these keyed hashes."""
+
+    patient_id: str
+    project_id: str
+    erasure_id: str
+    identifiers: tuple[str, ...]  # of numbers and studies
+    names: tuple[str, ...]  # of the words of names
+    birth_dates: tuple[str, ...]
 
 
 @dataclass(frozen=True)
