@@ -77,7 +77,7 @@ class ChainSeal:
                 log.error("audit.head_not_written", error=type(error).__name__)
 
     def _open(self, *, create: bool) -> bool:
-        """Open the file, and anew if another one has taken its place, such as one of a backup."""
+        """Open the file; open it again if the path leads to another file now, such as one restored from a backup."""
         try:
             present = os.stat(self.path)
             if self._handle >= 0 and (present.st_dev, present.st_ino) == self._inode:

@@ -31,7 +31,7 @@ class Accepted:
 
     @property
     def specificity(self) -> int:
-        """How closely it names a media type: 2 for one, 1 for a kind (``image/*``), 0 for any."""
+        """How closely it names a media type: 2 for a type, 1 for all types of a kind (``image/*``), 0 for any type."""
         return 0 if self.media_type == "*/*" else 1 if self.media_type.endswith("/*") else 2
 
     def allows(self, media_type: str) -> bool:

@@ -27,7 +27,7 @@ class Decision:
     uncertain
         Whether the classifier abstained.
     reason
-        Why it abstained, as whole sentences without a request to the reader; none otherwise.
+        Why it abstained, in complete sentences without a request to the reader; none otherwise.
     confidence
         Calibrated probability of the likeliest label, 0..1, also where the classifier abstained.
     likeliest
