@@ -191,7 +191,7 @@ class Connection(SimpleNamespace):
 
 def connection(address: str, *, waiting: bool = False, receiving: bool = False) -> Any:
     aborted: list[bool] = []
-    transport = SimpleNamespace(abort=lambda: aborted.append(True))
+    transport = SimpleNamespace(abort=lambda: aborted.append(True), is_closing=lambda: bool(aborted))
     return Connection(
         client=(address, 1), is_waiting=waiting, is_receiving=receiving, transport=transport, aborted=aborted
     )
@@ -227,6 +227,15 @@ def test_a_new_connection_takes_the_place_of_one_without_a_request(tmp_path: Pat
         assert limits.admit(each)
     assert limits.admit(connection("10.0.0.1"))
     assert (waiting.aborted, receiving.aborted) == ([True], [])
+
+
+def test_connections_that_arrive_together_close_one_each(tmp_path: Path) -> None:
+    limits = ConnectionLimits(Settings(data=tmp_path, connections_per_address=8))
+    waiting = [connection("10.0.0.1", waiting=True) for _ in range(8)]
+    assert all(limits.admit(each) for each in waiting)
+    # The event loop reports the end of the closed ones only later.
+    assert all(limits.admit(connection("10.0.0.1")) for _ in range(3))
+    assert [bool(each.aborted) for each in waiting] == [True] * 3 + [False] * 5
 
 
 def test_the_limit_of_open_files_is_raised() -> None:

@@ -12,7 +12,7 @@ import functools
 import ipaddress
 import resource
 from asyncio import TimerHandle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
@@ -63,9 +63,9 @@ class ConnectionLimits:
         address = self._address_of(connection)
         if address is not None:
             same = [other for other, origin in self._open.items() if origin == address]
-            if len(same) >= self._most_per_address and not _close_oldest(iter(same)):
+            if len(same) >= self._most_per_address and not _close_oldest(same):
                 return False
-        if len(self._open) >= self._most and not _close_oldest(iter(list(self._open))):
+        if len(self._open) >= self._most and not _close_oldest(self._open):
             return False
         self._open[connection] = address
         return True
@@ -87,10 +87,12 @@ class ConnectionLimits:
         return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else host
 
 
-def _close_oldest(connections: Iterator[DeadlineProtocol]) -> bool:
-    """Close the oldest connection without a complete request, rather one without any."""
+def _close_oldest(connections: Iterable[DeadlineProtocol]) -> bool:
+    """Close the oldest connection without a complete request, preferably one without a complete header."""
     receiving = None
     for connection in connections:
+        if connection.transport.is_closing():  # closed for another new connection; its end is not reported yet
+            continue
         if connection.is_waiting:
             connection.transport.abort()
             return True
