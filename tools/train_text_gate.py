@@ -3,9 +3,12 @@
 
     python tools/train_text_gate.py FOLDER [FOLDER ...] [--batches 5000] [--target PATH]
 
-The folders hold images without text (DICOM), before which text is drawn; generated backgrounds are added. Text has 7 to
+The folders hold images without text (DICOM), over which text is drawn; generated backgrounds are added. Text has 7 to
 24 pixels in height, any of four directions, and at least a fifth of the displayed range in contrast. The network sees
 each image at several scales, so that larger text has this height at one of them.
+
+The same images, seed and versions of the libraries give the same weights. docs/decisions/0020-text-gate.md describes the
+training of the weights in the repository. The extra "train" must be installed.
 """
 
 from __future__ import annotations
@@ -114,7 +117,7 @@ def save(network: nn.Sequential, target: Path) -> None:
 
 
 def read_images(folders: list[Path]) -> Iterator[NDArray[np.uint8]]:
-    """Read the levels of all frames, as displayed and as stored."""
+    """Read the levels of the first frame of each file, as displayed and as stored."""
     for path in sorted(path for folder in folders for path in folder.rglob("*") if path.is_file()):
         try:
             picture, values = read_picture_and_values(path.read_bytes())

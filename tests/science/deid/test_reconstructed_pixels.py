@@ -27,7 +27,7 @@ from medhub.science.arrivals.cleaned_image import CleaningContext
 from medhub.science.arrivals.dicom_arrivals import prepare_dicom
 from medhub.science.deid import pixel_cleaning
 from medhub.science.deid.file_cleaning import clean_file
-from medhub.science.deid.frame_layouts import Layouts
+from medhub.science.deid.frame_layouts import FrameResult, Layouts
 from medhub.science.deid.profile import Pixels, Profile, find_profile, named_profiles
 from medhub.science.imaging.decoding_limits import DecodingLimits
 from medhub.science.imaging.dicom.file_writing import write_file
@@ -146,8 +146,7 @@ def test_text_in_a_single_frame_of_many_is_found() -> None:
 @pytest.mark.parametrize("name", ["CT_small.dcm", "MR_small.dcm", "examples_overlay.dcm", "693_J2KI.dcm"])
 def test_real_slices_without_text_do_not_change_and_do_not_wait(name: str) -> None:
     path = get_testdata_file(name, download=False)
-    if path is None:
-        pytest.skip("pydicom does not ship this file")
+    assert path, "pydicom contains these files"
     data = Path(path).read_bytes()
     doubt, stored, _ = _clean(data)
     assert not doubt
@@ -169,6 +168,17 @@ def test_another_name_at_the_same_position_of_a_series_is_read_again() -> None:
         pixels = read_stored(result.data)[0]
         assert result.outcome == "cleaned"
         assert ((pixels[ink] == pixels.min()).mean() > 0.95) == (text == "KOWAL")
+
+
+def test_large_frames_are_remembered_only_as_far_as_memory_allows() -> None:
+    picture = np.zeros((100, 100, 3), np.uint8)  # 40 kB with its mask
+    layouts = Layouts(most_bytes=100_000)
+    for series in ("a", "a", "b", "b", "b"):
+        layouts.add(series, picture, FrameResult(np.zeros((100, 100), bool)))
+        assert layouts.of(series)
+    assert (len(layouts.of("a")), len(layouts.of("b"))) == (0, 2)
+    layouts.add("c", np.zeros((300, 300, 3), np.uint8), FrameResult(np.zeros((300, 300), bool)))
+    assert not any(map(layouts.of, "abc"))
 
 
 def test_an_area_that_was_read_is_not_read_again_in_the_next_slices(monkeypatch: pytest.MonkeyPatch) -> None:

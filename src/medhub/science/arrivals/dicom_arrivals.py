@@ -45,9 +45,9 @@ def prepare_dicom(data: bytes, context: CleaningContext, limits: DecodingLimits)
     """De-identify a received DICOM file.
 
     Only the attributes stay that the profile of the context keeps, at every depth. UIDs are replaced by keyed ones that
-    are valid for one patient, so that no image can be added to the study of another patient. Text in pixels is not
-    made black here; the result says whether the pixels must be searched: always, or because a reconstructed image has
-    areas that may be text. Compressed frames stay in their transfer syntax, without
+    are valid for one patient, so that no image can be added to the study of another patient. Text in pixels is not made
+    black here; the result says whether the pixels must be searched for it. Those of reconstructed images must be
+    searched only if they have areas that may contain text. Compressed frames stay in their transfer syntax, without
     comments; native frames become explicit little endian. Bits beside the stored bits of a pixel, which may hold old
     overlays, are cleared. Documents keep only their pages, and only after a person has read them.
 

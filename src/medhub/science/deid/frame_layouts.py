@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from medhub.science.deid.device_regions import Box
 from medhub.science.deid.text_gate import find_text_areas
 
+# Memory of the frames of all series, in bytes; the limit of the process is MEDHUB_DECODER_MEMORY_BYTES.
+_MAX_BYTES = 512 * 1024**2
 # Levels of 256 by which unchanged pixels may differ.
 _MAX_LEVEL_CHANGE = 2
 
@@ -31,11 +33,12 @@ class Layouts:
     """Text regions of earlier frames of a series, so that later frames need one detection pass only.
 
     A frame is treated like an earlier one only if all of its text lies in the text regions of that one, and text that
-    was allowed there looks the same. The layouts stay in memory.
+    was allowed there looks the same. The layouts stay in memory, which is limited; without them, a frame is searched
+    like the first one.
     """
 
-    def __init__(self, series: int = 4, each: int = 4) -> None:
-        self._most_series, self._most_each = series, each
+    def __init__(self, series: int = 4, each: int = 4, most_bytes: int = _MAX_BYTES) -> None:
+        self._most_series, self._most_each, self._most_bytes = series, each, most_bytes
         self._known: dict[str, list[tuple[NDArray[Any], FrameResult]]] = {}
 
     def of(self, series: str) -> list[tuple[NDArray[Any], FrameResult]]:
@@ -43,12 +46,20 @@ class Layouts:
         return self._known.get(series, [])
 
     def add(self, series: str, picture: NDArray[Any], frame: FrameResult) -> None:
-        """Add a frame, and drop the oldest."""
+        """Add a frame, and drop the oldest ones where there are too many or they are too large."""
         known = self._known.setdefault(series, [])
         known.append((picture, frame))
         del known[: -self._most_each]
         while len(self._known) > self._most_series:
             del self._known[next(iter(self._known))]
+        while self._known and self._count_bytes() > self._most_bytes:
+            oldest = next(iter(self._known))
+            del self._known[oldest][0]
+            if not self._known[oldest]:
+                del self._known[oldest]
+
+    def _count_bytes(self) -> int:
+        return sum(picture.nbytes + frame.mask.nbytes for frames in self._known.values() for picture, frame in frames)
 
 
 def areas_to_search(

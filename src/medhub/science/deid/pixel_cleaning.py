@@ -90,7 +90,7 @@ def clean_pixels_of(
     identity
         Words that identify a person; by default those of the dataset itself.
     complete
-        Search complete frames; otherwise only the areas in which strokes are as dense as in text.
+        Search complete frames; otherwise only the areas that ``find_text_areas`` marks.
 
     Returns
     -------

@@ -40,9 +40,9 @@ def may_hold_writing(received: Dataset) -> str:
 
 
 def needs_complete_search(received: Dataset, profile: Profile) -> bool:
-    """Whether the pixels of an object are searched completely, and not only where strokes are as dense as in text.
+    """Whether the pixels of an object are searched completely, and not only in areas that a quick check marks.
 
-    Only images that a scanner reconstructed are searched in such areas only, unless the profile says otherwise.
+    Only images that a scanner reconstructed are searched in such areas, unless the profile says otherwise.
     """
     return bool(may_hold_writing(received)) or profile.pixels.also_reconstructed
 

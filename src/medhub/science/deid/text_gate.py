@@ -20,7 +20,7 @@ from medhub.science.deid.text_detection import Box, merge_overlapping_boxes
 
 # The network gives one output for each cell of this side (pixels).
 CELL = 8
-# An output from which a cell is searched; chosen so that no readable text is missed (bench/burned_in.py).
+# The area around a cell with a greater output is searched; bench/burned_in.py --reconstructed measures what it finds.
 MIN_OUTPUT = 0.0
 # At one of these scales, a text of 8 to 190 pixels has a height of 7 to 24 pixels, as those that the network learned.
 # With each scale the margin around the cells, in cells: the ends of a text, and what the detector needs around it.
@@ -88,7 +88,7 @@ def to_levels(values: NDArray[Any], *, displayed: bool = False) -> NDArray[np.ui
 
 
 class _TextGate:
-    """The network; one thread, one image at a time."""
+    """The network, in one session for each process; it uses one thread, for one image at a time."""
 
     def __init__(self) -> None:
         import cv2
