@@ -43,29 +43,27 @@ class Compression:
         foreign = headers.get("sec-fetch-site", "none") in ("cross-site", "same-site")
         accepted = accepts_gzip(headers.get("accept-encoding", "")) and not foreign
         send = _weaken_etag(send)
-        responder: _TextCompressor | _TextIdentity
         if accepted and scope["method"] == "HEAD":
             await self.app(scope, receive, _describe_compressed(send))
             return
-        if accepted:
-            responder = _TextCompressor(self.app, MINIMUM_BYTES, compresslevel=LEVEL)
-        else:
-            responder = _TextIdentity(self.app, MINIMUM_BYTES)
+        responder = (
+            _TextCompressor(self.app, MINIMUM_BYTES, compresslevel=LEVEL)
+            if accepted
+            else _TextIdentity(self.app, MINIMUM_BYTES)
+        )
         await responder(scope, receive, send)
-
-
-class _TextCompressor(GZipResponder):
-    async def send_with_compression(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self.exclude_content_types = _excluded(message)
-        await super().send_with_compression(message)
 
 
 class _TextIdentity(IdentityResponder):
     async def send_with_compression(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.exclude_content_types = _excluded(message)
+            headers = Headers(raw=message.get("headers", []))
+            self.exclude_content_types = () if is_compressible(headers) else (_media_type(headers),)
         await super().send_with_compression(message)
+
+
+class _TextCompressor(_TextIdentity, GZipResponder):
+    pass
 
 
 def accepts_gzip(accept_encoding: str) -> bool:
@@ -83,17 +81,14 @@ def accepts_gzip(accept_encoding: str) -> bool:
 
 def is_compressible(headers: Mapping[str, str]) -> bool:
     """Whether a response is a text that is smaller compressed, and may be."""
-    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-    text = media_type.startswith("text/") and media_type != "text/event-stream"
-    changes = "set-cookie" in headers or "no-transform" in headers.get("cache-control", "")
-    return (text or media_type in _MEDIA_TYPES) and not changes and "content-range" not in headers
+    media_type = _media_type(headers)
+    is_text = media_type in _MEDIA_TYPES or (media_type.startswith("text/") and media_type != "text/event-stream")
+    must_stay = "set-cookie" in headers or "content-range" in headers
+    return is_text and not must_stay and "no-transform" not in headers.get("cache-control", "")
 
 
-def _excluded(message: Message) -> tuple[str, ...]:
-    """The types to leave alone: that of this response, or none."""
-    headers = Headers(raw=message.get("headers", []))
-    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-    return () if is_compressible(headers) else (media_type,)
+def _media_type(headers: Mapping[str, str]) -> str:
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def _describe_compressed(send: Send) -> Send:

@@ -15,7 +15,7 @@ from medhub.entrypoints.problems import problem
 # Of routes that do not declare STREAMED_BODY.
 MAX_BODY_BYTES = 1024**2
 
-# No answer of these is kept by caches unless it says so itself.
+# Caches store no response of these unless its own Cache-Control allows it.
 PRIVATE_PATHS = ("/api/", "/dicom-web", "/wado", "/metrics")
 
 CONTENT_SECURITY_POLICY = (

@@ -25,22 +25,17 @@ class ReceivingMemoryFull(Unavailable):
 
 
 class ByteBudget:
-    """A number of bytes that leases share; safe to use from many threads."""
+    """A number of bytes that leases share, each of which waits ``patience_s`` for the others; safe in many threads."""
 
     def __init__(self, most_bytes: int = MOST_BYTES, *, patience_s: float = PATIENCE_S) -> None:
         self._most_bytes = most_bytes
-        self._patience_s = patience_s
+        self.patience_s = patience_s
         self._lock = threading.Condition()
         self.used_bytes = 0
 
     def lease(self) -> ByteLease:
         """A lease without bytes; it returns its bytes at the end of its ``with`` block."""
         return ByteLease(self)
-
-    @property
-    def patience_s(self) -> float:
-        """How long a lease waits for bytes of others."""
-        return self._patience_s
 
     def try_add(self, count: int, timeout_s: float = 0.0) -> bool:
         """Take bytes, or return some (a negative count); False where there are not enough within the time."""

@@ -51,7 +51,7 @@ class DecoderFailed(Unavailable):
 
     code: ClassVar[str] = "decoder-failed"
     title: ClassVar[str] = "The file could not be read"
-    temporary: ClassVar[bool] = False  # it is the file
+    temporary: ClassVar[bool] = False  # the file is the reason
 
 
 _SENTENCES = {

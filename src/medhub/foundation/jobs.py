@@ -255,7 +255,7 @@ class Runner:
         """Let jobs whose processes died repeatedly wait: one of them may be the reason."""
         dead = self._has_no_runner(moment) & (Job.attempts >= MAX_ATTEMPTS)
         dead &= Job.attempts < MAX_ATTEMPTS_LASTING
-        dead &= Job.attempts.not_in((MAX_ATTEMPTS_REPORTED,)) | Job.kind.not_in(self._abandoned)
+        dead &= (Job.attempts < MAX_ATTEMPTS_REPORTED) | Job.kind.not_in(self._abandoned)
         dead &= Job.kind.not_in(self._long)
         with self._database.reading() as session:
             if session.scalar(select(Job.id).where(dead).limit(1)) is None:
@@ -313,7 +313,7 @@ class Runner:
             values |= {"state": "failed", "finished_at": moment}
             log.error("job.given_up", kind=job.kind, job_id=job.id, error=error)
         else:
-            wait_s = LONGEST_WAIT_S if job.attempts > 10 else min(2**job.attempts, LONGEST_WAIT_S)
+            wait_s = min(2**job.attempts, LONGEST_WAIT_S)
             values |= {"state": "waiting", "run_after": moment + timedelta(seconds=wait_s)}
         with self._database.writing(durable=False) as session:
             session.execute(update(Job).where(Job.id == job.id, Job.owner == self._owner).values(**values))

@@ -13,18 +13,16 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Literal, ParamSpec, TypeVar
 
 import anyio
 from anyio import CapacityLimiter, to_thread
 from anyio.lowlevel import RunVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from starlette.types import Receive
 
 P = ParamSpec("P")
@@ -108,8 +106,8 @@ async def run_until_disconnect(
 
 
 @contextmanager
-def abandoned_with(gone: threading.Event) -> Iterator[None]:
-    """Give up the work of this block, also in other threads with its context, when the event is set."""
+def abandoned_with(gone: threading.Event | None) -> Iterator[None]:
+    """Give up the work of this block, also in other threads with its context, when the event, if any, is set."""
     token = _abandoned.set(gone)
     try:
         yield
@@ -142,10 +140,7 @@ def keep_context(function: Callable[P, R]) -> Callable[P, R]:
     gone = _abandoned.get()
 
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        token: Any = _abandoned.set(gone)
-        try:
+        with abandoned_with(gone):
             return function(*args, **kwargs)
-        finally:
-            _abandoned.reset(token)
 
     return run
