@@ -7,8 +7,8 @@ The folders hold images without text (DICOM), over which text is drawn; generate
 24 pixels in height, any of four directions, and at least a fifth of the displayed range in contrast. The network sees
 each image at several scales, so that larger text has this height at one of them.
 
-The same images, seed and versions of the libraries give the same weights. docs/decisions/0020-text-gate.md describes the
-training of the weights in the repository. The extra "train" must be installed.
+The same images, seed and versions of the libraries give the same weights. docs/decisions/0020-text-gate.md describes
+the training of the weights in the repository. The extra "train" must be installed.
 """
 
 from __future__ import annotations
