@@ -16,6 +16,7 @@ from medhub.reports.service import read_report
 from medhub.reports.typography import printable_text, unprintable_characters
 from medhub.review import service as review
 from medhub.review.models import Case
+from medhub.review.service import case_history, verdicts_of
 from tests.factories.accounts import People
 from tests.factories.cases import make_case, make_patient, run_jobs, use_classifier
 from tests.reports.test_document import words
@@ -89,6 +90,21 @@ def test_a_signature_waits_until_the_text_is_changed_or_the_codes_are_accepted(
     assert "\ufffd" not in text
     record: Any = read_record(pdf)[0]
     assert "Seen by 𠂉" in str(record)
+
+
+def test_each_name_of_the_history_is_listed_once(app: AppContext, people: People, ready_case: tuple[str, str]) -> None:
+    _, case_id = ready_case
+    with app.database.writing() as session:
+        case = session.get_one(Case, case_id)
+        for event in case_history(session, case):
+            event.by = "㐀 Lee"
+        for verdict in verdicts_of(session, case_id).values():
+            verdict.by = "𠂉 Wu"
+    with pytest.raises(NotPrintable) as caught:
+        sign(app, people, case_id, "fine")
+    listed: Any = caught.value.facts["unprintable"]
+    named = [(entry["where"], [character["character"] for character in entry["characters"]]) for entry in listed]
+    assert named == [("name of a reader", ["𠂉"]), ("name of a person in the history", ["㐀"])]
 
 
 def test_control_characters_must_be_removed(app: AppContext, people: People, ready_case: tuple[str, str]) -> None:

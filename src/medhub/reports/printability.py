@@ -18,6 +18,7 @@ from medhub.reports.case_facts import format_fields
 from medhub.reports.typography import describe_character, has_substitute, unprintable_characters
 from medhub.review.models import Case
 from medhub.review.queries import load_case_images
+from medhub.review.service import case_history
 
 _IDENTITY_NAMES = {
     "name": "name of the patient",
@@ -39,8 +40,8 @@ def check_report_texts(session: Session, keys: Keys, actor: Actor, case: Case, *
 
     Characters that have no code to print, such as control characters, must be removed.
     """
-    texts = [(source, unprintable_characters(text)) for source, text in _report_texts(session, keys, case)]
-    unprintable = [(source, characters) for source, characters in texts if characters]
+    texts = ((source, tuple(unprintable_characters(text))) for source, text in _report_texts(session, keys, case))
+    unprintable = list(dict.fromkeys((source, characters) for source, characters in texts if characters))
     if not unprintable:
         return
     acceptable = all(has_substitute(character) for _, characters in unprintable for character in characters)
@@ -51,7 +52,7 @@ def check_report_texts(session: Session, keys: Keys, actor: Actor, case: Case, *
         {"where": source, "characters": [] if source in hidden else [describe_character(c) for c in characters]}
         for source, characters in unprintable
     ]
-    sources = ", ".join(str(entry["where"]) for entry in listed)
+    sources = ", ".join(dict.fromkeys(source for source, _ in unprintable))
     remedy = (
         "Change the text, or accept that the report prints their codes, such as [U+20089], instead."
         if acceptable
@@ -80,3 +81,6 @@ def _report_texts(session: Session, keys: Keys, case: Case) -> Iterator[tuple[st
     yield "conclusion", case.sign_note or ""
     yield "reason of the correction", case.correction_reason or ""
     yield "name of the signer", case.signed_by or ""
+    for event in case_history(session, case):
+        if event.image_id is None and event.by != case.signed_by:
+            yield "name of a person in the history", event.by

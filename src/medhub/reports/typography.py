@@ -23,8 +23,11 @@ _SHAPING = {0x200C, 0x200D, 0x200E, 0x200F}
 _BIDI_CONTROLS = {*range(0x202A, 0x202F), *range(0x2066, 0x206A)}
 """Overrides could print a text in another order; the report sets its own."""
 
-_INVISIBLE = {*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0), *range(0xE0020, 0xE0080), 0x034F, 0x180E}
-"""Variation selectors, tags of flags, joiners of marks."""
+_VARIATION_SELECTORS = {*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0), 0x180E}
+_FLAG_TAGS = {*range(0xE0020, 0xE0080)}
+_JOINERS_AND_BREAKS = {0x00AD, 0x034F, 0x061C, 0x200B, 0x2060, 0xFEFF}
+_NOT_PRINTED = _BIDI_CONTROLS | _VARIATION_SELECTORS | _FLAG_TAGS | _JOINERS_AND_BREAKS
+"""Characters that print nothing themselves and are left out."""
 
 SEAL_WORD = "medhub-seal"
 """The mark of the seals of former versions; no printed text may contain it."""
@@ -52,18 +55,13 @@ def printable_text(text: str) -> str:
             out.append(" ")
         elif point in _SHAPING:
             out.append(sign)
-        elif point in _BIDI_CONTROLS or point in (0x00AD, 0xFEFF, 0x200B, 0x2060) or _is_invisible(point):
+        elif point in _NOT_PRINTED:
             continue
-        elif point in known and unicodedata.category(sign) not in ("Cc", "Cf", "Co", "Cs"):
+        elif point in known and has_substitute(sign):
             out.append(sign)
         else:
             out.append(f"[U+{point:04X}]" if has_substitute(sign) else REPLACEMENT)
     return "".join(out).strip().replace(SEAL_WORD, SEAL_WORD.replace("-", " "))
-
-
-def _is_invisible(point: int) -> bool:
-    """Whether a character only selects a form or joins others, and prints nothing: variation selectors, tags."""
-    return point == 0x061C or point in _INVISIBLE
 
 
 def has_substitute(character: str) -> bool:
