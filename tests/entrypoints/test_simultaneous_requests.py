@@ -33,6 +33,9 @@ BODIES: dict[str, Callable[[int, People], Mapping[str, Any]]] = {
     "/api/dicom-nodes": lambda _number, people: {
         "project_id": people.project_id, "ae_title": "CT_9", "host": "192.0.2.9",
     },
+    "/api/patients": lambda _number, people: {
+        "project_id": people.project_id, "identity": {"name": "Anna Kowalska", "birth_date": "1980-03-14"},
+    },
 }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -52,7 +52,7 @@ class ConfirmedDuplicate:
 
 
 def normalize_number(number: str) -> str:
-    """A patient number without case, spaces, punctuation, leading zeros, and digits of other scripts."""
+    """A patient number without case, spaces, punctuation and leading zeros; digits of all scripts become 0 to 9."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", number).casefold())
     digits = (str(unicodedata.decimal(c)) if c.isdecimal() else c for c in folded)
     text = "".join(c for c in digits if c.isalnum())
@@ -113,10 +113,11 @@ def find_by_identifier(session: Session, keys: Keys, project_id: str, kind: str,
     return list(session.scalars(query.order_by(PatientIdentifier.patient_id)))
 
 
-def lock_number(session: Session, keys: Keys, project_id: str, number: str) -> None:
-    """Let one transaction at a time register a patient with a number."""
-    if normalize_number(number):
-        serialize_writers(session, f"source {hash_identifier(keys, project_id, 'number', normalize_number(number))}")
+def _lock_identifiers(session: Session, keys: Keys, project_id: str, number: str, birth_date: str) -> None:
+    """Let one transaction at a time register a patient with a number, and one with a birth date."""
+    for kind, value in (("number", number), ("birth_date", birth_date)):  # always in this order: no deadlock
+        if value:
+            serialize_writers(session, f"source {hash_identifier(keys, project_id, kind, value)}")
 
 
 def find_duplicates(
@@ -153,7 +154,8 @@ def check_duplicates(
     """Raise if a patient like this one is registered, unless a person has confirmed it with a reason."""
     if confirmed is not None:
         require_text(confirmed.reason, "Say why a second record of this patient is needed.", "duplicate_reason")
-    lock_number(session, keys, project_id, identity.get("hospital_number", ""))
+    number, birth_date = normalize_number(identity.get("hospital_number", "")), identity.get("birth_date", "")
+    _lock_identifiers(session, keys, project_id, number, normalize_date(birth_date))
     duplicates = find_duplicates(session, keys, project_id, identity, patient_id)
     if duplicates and confirmed is None:
         raise DuplicatePatient(
@@ -182,12 +184,6 @@ def _describe(duplicates: Sequence[Duplicate]) -> str:
 
 def _join(codes: Sequence[str]) -> str:
     return ", ".join(codes[:5]) + (f" and {len(codes) - 5} more" if len(codes) > 5 else "")
-
-
-def patients_with_number(keys: Keys, project_id: str, query: str) -> Collection[str]:
-    """The hashes of the numbers for which a text is searched."""
-    number = normalize_number(query)
-    return [hash_identifier(keys, project_id, "number", number)] if number else []
 
 
 def trait_hash(keys: Keys, project_id: str, kind: str, text: str) -> str:

@@ -80,11 +80,11 @@ def select_by_identity(keys: Keys, project_id: str, query: str) -> Select[Any]:
             pair = [*joined[:i], joined[i] + joined[i + 1], *joined[i + 2 :]]
             conditions.append(and_(*(has(word) for word in pair if len(word) > 1)))
     matching = [select(Patient.id).where(Patient.project_id == project_id, or_(*conditions))] if conditions else []
-    numbers = identifier_index.patients_with_number(keys, project_id, query)
+    number = identifier_index.normalize_number(query)
     with_number = select(PatientIdentifier.patient_id).where(
         PatientIdentifier.project_id == project_id,
         PatientIdentifier.kind == "number",
-        PatientIdentifier.key.in_(numbers),
+        PatientIdentifier.key == identifier_index.hash_identifier(keys, project_id, "number", number),
     )
     return select(union(*matching, with_number).subquery().c[0])
 

@@ -33,8 +33,8 @@ def record_duplicates(
             patient.id,
             project_id=patient.project_id,
             patient_id=patient.id,
-            like=[like.patient.id for like in duplicates],
-            agree=sorted({reason for like in duplicates for reason in like.reasons}),
+            like=[duplicate.patient.id for duplicate in duplicates],
+            agree=sorted({reason for duplicate in duplicates for reason in duplicate.reasons}),
         )
 
 

@@ -102,7 +102,7 @@ def create_patient(call: Annotated[Call, allow("patient.create")], given: Patien
             birth_year=given.birth_year,
             fields=given.fields,
             identity=identity,
-            duplicate=given.confirmed(),
+            duplicate=given.confirmed_duplicate(),
             confirmed_fields=given.confirmed_fields,
         )
         return PatientOut.build(patient, PatientCounts(), identity or None, bool(identity))
@@ -134,7 +134,7 @@ def change_patient(
             birth_year=given.birth_year,
             fields=given.fields,
             identity=given.identity.given() if given.identity is not None else None,
-            duplicate=given.confirmed(),
+            duplicate=given.confirmed_duplicate(),
             confirmed_fields=given.confirmed_fields,
             if_match=if_match,
         )

@@ -31,8 +31,8 @@ FieldValues = dict[
 IdentityLine = Annotated[Text, Field(max_length=300)]
 
 
-class _DuplicateConfirmation(Schema):
-    """What a request says of patients who look alike."""
+class _Confirmations(Schema):
+    """What a person confirms with the data of a patient: a second record, and unlikely values."""
 
     confirm_duplicate: Annotated[
         bool,
@@ -45,10 +45,9 @@ class _DuplicateConfirmation(Schema):
         Annotated[Text, Field(max_length=500)] | None,
         Field(description="Why a second record is needed; required with `confirm_duplicate`."),
     ] = None
-
     confirmed_fields: ConfirmedFields = Field(default_factory=list)
 
-    def confirmed(self) -> ConfirmedDuplicate | None:
+    def confirmed_duplicate(self) -> ConfirmedDuplicate | None:
         """The confirmation of a second record, if it was given."""
         return ConfirmedDuplicate(self.duplicate_reason or "") if self.confirm_duplicate else None
 
@@ -77,7 +76,7 @@ class IdentityOut(Schema):
     phone: str | None = None
 
 
-class PatientCreate(_DuplicateConfirmation):
+class PatientCreate(_Confirmations):
     """A new patient."""
 
     model_config = ConfigDict(
@@ -100,7 +99,7 @@ class PatientCreate(_DuplicateConfirmation):
     identity: IdentityIn | None = None
 
 
-class PatientChange(_DuplicateConfirmation):
+class PatientChange(_Confirmations):
     """Changes of a patient; omitted values stay."""
 
     sex: Sex | None = None
