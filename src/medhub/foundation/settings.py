@@ -67,7 +67,11 @@ class Settings(BaseSettings):
     ] = None
     connections_per_address: Annotated[
         int,
-        Field(description="HTTP connections that one address may have; those of trusted proxies do not count.", ge=8),
+        Field(
+            description="HTTP connections that one address may have with each process; "
+            "those of trusted proxies do not count.",
+            ge=8,
+        ),
     ] = 256
     request_header_s: Annotated[
         float, Field(description="Seconds in which the header of an HTTP request must arrive.", gt=0)
@@ -105,8 +109,12 @@ class Settings(BaseSettings):
     ] = 512 * 1024**2
     quarantine_days: Annotated[int, Field(description="Days after which quarantined files are deleted.", ge=1)] = 30
     export_days: Annotated[int, Field(description="Days after which a finished export is deleted.", ge=1)] = 7
-    decoder_workers: Annotated[int, Field(description="Processes that decode received files.", ge=1)] = 2
-    reading_workers: Annotated[int, Field(description="Processes that detect text in received images.", ge=1)] = 1
+    decoder_workers: Annotated[
+        int, Field(description="Processes that decode received files, for each process of the server.", ge=1)
+    ] = 2
+    reading_workers: Annotated[
+        int, Field(description="Processes that detect text in received images, for each process of the server.", ge=1)
+    ] = 1
     decoder_memory_bytes: Annotated[int, Field(description="Memory of one decoding process, in bytes.")] = 2 * 1024**3
     decoder_timeout_s: Annotated[float, Field(description="Seconds after which a decoding process is stopped.")] = 30.0
     job_runners: Annotated[int, Field(description="Threads of the server that run jobs; 0 leaves them to workers.")] = 1
