@@ -11,8 +11,6 @@ from __future__ import annotations
 import json
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -37,10 +35,9 @@ from medhub.entrypoints import (
     cli_serve,
     cli_training,
 )
-from medhub.entrypoints.bootstrap import build
+from medhub.entrypoints.cli_data_folder import AsJSON, Data, load_settings, open_app
 from medhub.errors import Conflict, Invalid, MedhubError, NotAllowed, NotFound, Unavailable
 from medhub.foundation import logging
-from medhub.foundation.app_context import AppContext
 from medhub.foundation.isolation_worker import forbid_core_dumps
 from medhub.foundation.settings import Settings
 from medhub.records import field_definitions
@@ -74,10 +71,6 @@ for name, sub_command in (
     cli.add_typer(sub_command, name=name)
 cli.add_typer(cli_dimse.node_app, name="peer", hidden=True)  # the earlier name of `medhub node`
 
-Data = Annotated[
-    Path | None, typer.Option("--data", help="Folder of the database, blobs and keys; default: MEDHUB_DATA.")
-]
-AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
 
 EXIT_CODES: dict[type[MedhubError], int] = {
     Invalid: 2,
@@ -88,21 +81,6 @@ EXIT_CODES: dict[type[MedhubError], int] = {
     MedhubError: 2,
 }
 FAULT_EXIT_CODE = 70
-
-
-def load_settings(data: Path | None) -> Settings:
-    """The settings, with a data folder if given."""
-    return Settings(data=data.absolute()) if data is not None else Settings()
-
-
-@contextmanager
-def open_app(data: Path | None) -> Iterator[AppContext]:
-    """Open the installation in a data folder."""
-    app = build(load_settings(data))
-    try:
-        yield app
-    finally:
-        app.close()
 
 
 def print_result(value: Any, as_json: bool, text: str) -> None:

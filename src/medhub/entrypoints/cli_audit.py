@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -13,25 +11,10 @@ import typer
 
 from medhub.audit import checkpoints
 from medhub.audit.service import verify_chain
-from medhub.entrypoints.bootstrap import build
+from medhub.entrypoints.cli_data_folder import Data, open_app
 from medhub.errors import Invalid
-from medhub.foundation.app_context import AppContext
-from medhub.foundation.settings import Settings
 
 audit_app = typer.Typer(help="The audit log.", no_args_is_help=True)
-
-Data = Annotated[
-    Path | None, typer.Option("--data", help="Folder of the database, blobs and keys; default: MEDHUB_DATA.")
-]
-
-
-@contextmanager
-def _open_app(data: Path | None) -> Iterator[AppContext]:
-    app = build(Settings(data=data.absolute()) if data is not None else Settings())
-    try:
-        yield app
-    finally:
-        app.close()
 
 
 @audit_app.command("verify")
@@ -43,7 +26,7 @@ def verify(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a script.")] = False,
 ) -> None:
     """Verify the hash chain of the audit log and print the first invalid entry; exit code 1 if there is one."""
-    with _open_app(data) as app, app.database.reading() as session:
+    with open_app(data) as app, app.database.reading() as session:
         result = verify_chain(session)
         broken_at, reason = result.broken_at, result.reason
         for path in checkpoint or []:
@@ -78,7 +61,7 @@ def checkpoint(
     data: Data = None,
 ) -> None:
     """Export a signed checkpoint of the audit log, to store on another machine; exit code 4 if it is not intact."""
-    with _open_app(data) as app:
+    with open_app(data) as app:
         if accept is not None:
             with app.database.writing() as session:
                 checkpoints.accept_gaps(session, accept)

@@ -4,11 +4,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -17,10 +14,9 @@ from rich.progress import Progress
 from medhub.accounts import service as accounts
 from medhub.accounts.actor import COMMAND_LINE
 from medhub.entrypoints.bootstrap import build
+from medhub.entrypoints.cli_data_folder import AsJSON, Data, load_settings, open_app
 from medhub.errors import Invalid, NotFound
 from medhub.foundation import logging
-from medhub.foundation.app_context import AppContext
-from medhub.foundation.settings import Settings
 from medhub.nodes import service as nodes
 
 dicom_app = typer.Typer(
@@ -29,27 +25,7 @@ dicom_app = typer.Typer(
 )
 node_app = typer.Typer(help="DICOM nodes: their addresses and permissions.", no_args_is_help=True)
 
-Data = Annotated[
-    Path | None, typer.Option("--data", help="Folder of the database, blobs and keys; MEDHUB_DATA if not given.")
-]
-AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
 USUAL_PORT = 11112
-
-
-def _load_settings(data: Path | None, **options: Any) -> Settings:
-    values: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-    if data is not None:
-        values["data"] = data.absolute()
-    return Settings(**values)
-
-
-@contextmanager
-def _open_app(data: Path | None) -> Iterator[AppContext]:
-    app = build(_load_settings(data))
-    try:
-        yield app
-    finally:
-        app.close()
 
 
 @dicom_app.callback()
@@ -66,7 +42,7 @@ def listen(
         return
     from medhub.entrypoints.dimse import listener_process
 
-    settings = _load_settings(data, dicom_host=host, dicom_port=port)
+    settings = load_settings(data, dicom_host=host, dicom_port=port)
     if settings.dicom_port is None:
         settings = settings.model_copy(update={"dicom_port": USUAL_PORT})
     logging.configure(as_json=settings.log_json)
@@ -91,7 +67,7 @@ def send(
 
     if not patient and not study:
         raise Invalid("Select what is sent, with --patient or --study.")
-    with _open_app(data) as app:
+    with open_app(data) as app:
         with app.database.reading() as session:
             project_id = accounts.find_project(session, project).id
             node = nodes.find_destination(session, project_id, to)
@@ -139,7 +115,7 @@ def add_node(
     as_json: AsJSON = False,
 ) -> None:
     """Register a DICOM node with a project, and print its id."""
-    with _open_app(data) as app, app.database.writing() as session:
+    with open_app(data) as app, app.database.writing() as session:
         values = {
             "ae_title": ae_title,
             "called_ae": called or app.settings.dicom_ae_title,
@@ -158,7 +134,7 @@ def add_node(
 @node_app.command("list")
 def list_nodes(data: Data = None, as_json: AsJSON = False) -> None:
     """List the DICOM nodes of all projects."""
-    with _open_app(data) as app, app.database.reading() as session:
+    with open_app(data) as app, app.database.reading() as session:
         rows = [(row.id, nodes.DicomNodeInfo.of(row)) for row in nodes.all_nodes(session)]
         open_titles = {row.id for row in nodes.all_nodes(session) if not row.only_from_host}
     if as_json:
@@ -178,7 +154,7 @@ def remove_node(
     peer: Annotated[str, typer.Argument(help="Id of the node, as `medhub node list` prints it.")], data: Data = None
 ) -> None:
     """Remove a DICOM node; the images that it sent are kept."""
-    with _open_app(data) as app, app.database.writing() as session:
+    with open_app(data) as app, app.database.writing() as session:
         nodes.remove_node(session, COMMAND_LINE, peer)
 
 
@@ -189,7 +165,7 @@ def echo(
     """Test the connection to a DICOM node (C-ECHO); exit code 5 if it does not answer."""
     from medhub.nodes import dicom_client
 
-    with _open_app(data) as app:
+    with open_app(data) as app:
         with app.database.reading() as session:
             node = nodes.DicomNodeInfo.of(nodes.get_node(session, COMMAND_LINE, peer))
         dicom_client.echo(app.settings, node)

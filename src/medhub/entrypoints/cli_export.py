@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from medhub.accounts import service as accounts
 from medhub.accounts.actor import COMMAND_LINE
 from medhub.entrypoints.bootstrap import build
+from medhub.entrypoints.cli_data_folder import Data
 from medhub.errors import Conflict, Invalid
 from medhub.export import service, tasks, transfer
 from medhub.export.export_findings import count_findings
@@ -28,10 +29,6 @@ from medhub.export.stow_client import store_to_archive
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.settings import Settings
 from medhub.records import service as records
-
-Data = Annotated[
-    Path | None, typer.Option("--data", help="Folder of the database, blobs and keys; MEDHUB_DATA if not given.")
-]
 
 
 def export_command(

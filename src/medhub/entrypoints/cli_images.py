@@ -14,21 +14,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from medhub.classification.registry import get_classifier
+from medhub.entrypoints.cli_data_folder import Data, load_settings
 from medhub.errors import Invalid, NotFound
-from medhub.foundation.settings import Settings
 from medhub.ingest.file_sources import ENDINGS
 from medhub.science.arrivals.transient_decoding import decode_photograph
 from medhub.science.imaging.decoding_limits import DecodingLimits, Unacceptable
 from medhub.science.inference.decision import decide
 
 Paths = Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")]
-Data = Annotated[
-    Path | None, typer.Option("--data", help="Folder of the database, blobs and keys; MEDHUB_DATA if not given.")
-]
-
-
-def _settings_of(data: Path | None) -> Settings:
-    return Settings(data=data.absolute()) if data is not None else Settings()
 
 
 def files_in(paths: list[Path]) -> list[Path]:
@@ -67,7 +60,7 @@ def classify_command(
     if not 0 < threshold <= 1:
         raise Invalid("The threshold must be above 0 and at most 1.", field="threshold")
     files = files_in(paths)
-    reader = get_classifier(_settings_of(data), classifier)
+    reader = get_classifier(load_settings(data), classifier)
     results: list[dict[str, Any]] = []
     for path in _with_bar(files, "Reading", as_json):
         try:

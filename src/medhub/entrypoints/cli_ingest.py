@@ -23,6 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from medhub.accounts import service as accounts
 from medhub.accounts.actor import COMMAND_LINE
 from medhub.entrypoints.bootstrap import build
+from medhub.entrypoints.cli_data_folder import Data
 from medhub.errors import MedhubError, NotFound
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.settings import Settings
@@ -35,9 +36,6 @@ from medhub.ingest.pipeline import BATCH_BYTES, BATCH_FILES, ingest_files
 from medhub.records import service as records
 from medhub.records.pathway import get_pathway
 
-Data = Annotated[
-    Path | None, typer.Option("--data", help="Folder of the database, blobs and keys; MEDHUB_DATA if not given.")
-]
 Project = Annotated[str, typer.Option(help="Name or id of the project.")]
 PathwayName = Annotated[
     str | None,

@@ -3,37 +3,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from medhub.entrypoints.bootstrap import build
+from medhub.entrypoints.cli_data_folder import Data, open_app
 from medhub.errors import NotFound
 from medhub.foundation import clock, jobs
-from medhub.foundation.settings import Settings
 
-Data = Annotated[
-    Path | None, typer.Option("--data", help="Folder of the database, blobs and keys; MEDHUB_DATA if not given.")
-]
 job_commands = typer.Typer(help="Background jobs that failed.", no_args_is_help=True)
-
-
-def _settings_of(data: Path | None) -> Settings:
-    return Settings(data=data.absolute()) if data is not None else Settings()
 
 
 @job_commands.command("failed")
 def list_failed_jobs(data: Data = None) -> None:
     """List the jobs that were given up, with the kind of their last error."""
-    app = build(_settings_of(data))
-    try:
-        with app.database.reading() as session:
-            failed, count = jobs.list_failed(session), jobs.count_failed(session)
-    finally:
-        app.close()
+    with open_app(data) as app, app.database.reading() as session:
+        failed, count = jobs.list_failed(session), jobs.count_failed(session)
     table = Table("id", "job", "attempts", "error", "failed")
     for job in failed:
         moment = clock.iso(job.finished_at) if job.finished_at is not None else ""
@@ -50,12 +37,8 @@ def retry_jobs(
     data: Data = None,
 ) -> None:
     """Run failed jobs again."""
-    app = build(_settings_of(data))
-    try:
-        with app.database.writing() as session:
-            count = jobs.retry_failed(session, job_id)
-    finally:
-        app.close()
+    with open_app(data) as app, app.database.writing() as session:
+        count = jobs.retry_failed(session, job_id)
     if job_id is not None and not count:
         raise NotFound("There is no failed job with this id. List them with: medhub jobs failed")
     Console().print(f"{count} job{'' if count == 1 else 's'} will run again.")

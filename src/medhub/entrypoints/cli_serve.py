@@ -15,6 +15,7 @@ from medhub.accounts.authentication import delete_ended_sign_ins
 from medhub.accounts.sign_in_throttle import delete_old_failures
 from medhub.classification.registry import get_classifier
 from medhub.entrypoints.bootstrap import build
+from medhub.entrypoints.cli_data_folder import Data, load_settings
 from medhub.entrypoints.demo import create_demonstration
 from medhub.entrypoints.flow import failure_handlers, job_handlers
 from medhub.entrypoints.server_processes import (
@@ -29,20 +30,16 @@ from medhub.export.tasks import destroy_expired_exports
 from medhub.foundation import logging
 from medhub.foundation.app_context import AppContext
 from medhub.foundation.jobs import Runner
-from medhub.foundation.settings import Settings
 from medhub.ingest.service import destroy_expired
 from medhub.records.pathway import all_pathways
 from medhub.records.patient_blobs import delete_orphaned_blobs
 from medhub.reports.service import enqueue_missing_reports
 
-Data = Annotated[
-    Path | None, typer.Option("--data", help="Folder of the database, blobs and keys; default: MEDHUB_DATA.")
-]
 HOUSEKEEPING_S = 3600
 
 
 def _open_app(data: Path | None) -> AppContext:
-    settings = Settings(data=data.absolute()) if data is not None else Settings()
+    settings = load_settings(data)
     logging.configure(as_json=settings.log_json)
     return build(settings)
 
