@@ -55,6 +55,7 @@ def test_a_list_that_is_wrong_is_told(listed: str, words: str) -> None:
         "Path,Label,Group\n1.png,red,A\n2.png,+,B\n",
         " LABEL ; GROUP ; PATH \r\nred;A;1.png\r\n+;B;2.png\r\n;;\r\n",
         "sep=;\npath;label;group\n1.png;red;A\n2.png;+;B\n",
+        "sep=\r\npath,label,group\r\n1.png,red,A\r\n2.png,+,B\r\n",
         "path\tlabel\tgroup\tnote\n1.png\tred\tA\tx, y\n2.png\t+\tB\t\n",
         "path|label|group\n.\\1.png|red|A\n./2.PNG|+|B\n",
     ],

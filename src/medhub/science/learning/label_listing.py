@@ -74,15 +74,16 @@ def read_label_table(data: bytes, name: str) -> list[LabelLine]:
         names the line or the group.
     """
     text = _decode(data, name)
-    declared = text[:5].lower() if text[:4].lower() == "sep=" else ""
-    if declared:
-        text = text.partition("\n")[2]
+    first_line, _, rest = text.partition("\n")
+    declares = first_line[:4].lower() == "sep="  # a line that Excel writes and reads
+    separators = _SEPARATORS
+    if declares:
+        text, separators = rest, first_line[4:5].strip('\r"') or _SEPARATORS
     try:
-        lines = _lines_by_column(text, declared[4:] or _SEPARATORS, name)
+        lines = _lines_by_column(text, separators, name)
     except csv.Error as error:
         raise Invalid(f"{name} cannot be read as CSV: {error}.") from error
-    first = 1 if declared else 0
-    rows = [_check_line(name, first + number, line) for number, line in lines if any(line.values())]
+    rows = [_check_line(name, number + declares, line) for number, line in lines if any(line.values())]
     if not rows:
         raise Invalid(f"{name} names no image.")
     _check_groups(name, rows)
