@@ -16,7 +16,7 @@ from medhub.accounts.permissions import Role
 from medhub.audit.models import AuditEntry
 from medhub.errors import NotAllowed, NotFound, Unavailable
 from medhub.foundation.app_context import AppContext
-from medhub.foundation.jobs import Job
+from medhub.foundation.jobs import Job, count_failed
 from medhub.foundation.keys import Keys
 from medhub.records import field_definitions, vault
 from medhub.records import service as records
@@ -400,6 +400,8 @@ def test_a_signed_case_whose_report_job_was_lost_gets_its_report(app: AppContext
     with app.database.writing() as session:
         session.execute(update(Job).where(Job.kind == "issue-report").values(state="failed"))
     assert enqueue_missing_reports(app) == 1
+    with app.database.reading() as session:
+        assert count_failed(session) == 0
     assert enqueue_missing_reports(app) == 0  # its job is waiting
     run_jobs(app)
     assert report_of(app, signed).case_id == signed

@@ -33,22 +33,24 @@ from medhub.review.service import get_case, record_case
 
 
 def enqueue_missing_reports(app: AppContext) -> int:
-    """Enqueue the report of each signed case that has none and whose job is not waiting; return their number."""
+    """Let the report of each signed case be written that has none and no waiting job; return their number."""
     with app.database.writing() as session:
-        waiting = {
-            arguments.get("case_id")
-            for arguments in session.scalars(
-                select(jobs.Job.arguments).where(
-                    jobs.Job.kind == "issue-report", jobs.Job.state.in_(("waiting", "running"))
-                )
-            )
-        }
+        query = select(jobs.Job).where(jobs.Job.kind == "issue-report", jobs.Job.state != "done")
+        # By state: where a case has several jobs, one that is running or waiting counts, not one that failed.
+        by_case = {job.arguments.get("case_id"): job for job in session.scalars(query.order_by(jobs.Job.state))}
         without = select(Case.id).outerjoin(Report, Report.case_id == Case.id)
         without = without.where(Case.signed_at.is_not(None), Report.case_id.is_(None))
-        missing = [case_id for case_id in session.scalars(without) if case_id not in waiting]
-        for case_id in missing:
-            jobs.enqueue(session, "issue-report", {"case_id": case_id})
-    return len(missing)
+        count = 0
+        for case_id in session.scalars(without).all():
+            job = by_case.get(case_id)
+            if job is None:
+                jobs.enqueue(session, "issue-report", {"case_id": case_id})
+            elif job.state == "failed":
+                jobs.retry_failed(session, job.id)
+            else:
+                continue
+            count += 1
+    return count
 
 
 def issue_report(app: AppContext, case_id: str) -> None:
