@@ -45,23 +45,26 @@ def printable() -> frozenset[int]:
 def printable_text(text: str) -> str:
     """Return ``text`` as it can be printed: known characters, one kind of line end, no hidden change of direction."""
     text = unicodedata.normalize("NFC", text.replace("\r\n", "\n"))
-    known = printable()
-    out = []
-    for sign in text:
-        point = ord(sign)
-        if sign in "\n\r\x0b\x0c\x85\u2028\u2029":
-            out.append("\n")
-        elif sign == "\t":
-            out.append(" ")
-        elif point in _SHAPING:
-            out.append(sign)
-        elif point in _NOT_PRINTED:
-            continue
-        elif point in known and has_substitute(sign):
-            out.append(sign)
-        else:
-            out.append(f"[U+{point:04X}]" if has_substitute(sign) else REPLACEMENT)
-    return "".join(out).strip().replace(SEAL_WORD, SEAL_WORD.replace("-", " "))
+    printed = "".join(_substitute(sign) if (shown := _print_character(sign)) is None else shown for sign in text)
+    return printed.strip().replace(SEAL_WORD, SEAL_WORD.replace("-", " "))
+
+
+def _print_character(sign: str) -> str | None:
+    """What is printed for a character, which may be nothing; None if no font can print it."""
+    point = ord(sign)
+    if sign in "\n\r\x0b\x0c\x85\u2028\u2029":
+        return "\n"
+    if sign == "\t":
+        return " "
+    if point in _SHAPING:
+        return sign
+    if point in _NOT_PRINTED:
+        return ""
+    return sign if point in printable() and has_substitute(sign) else None
+
+
+def _substitute(sign: str) -> str:
+    return f"[U+{ord(sign):04X}]" if has_substitute(sign) else REPLACEMENT
 
 
 def has_substitute(character: str) -> bool:
@@ -72,7 +75,7 @@ def has_substitute(character: str) -> bool:
 def unprintable_characters(text: str) -> list[str]:
     """The different characters of a text that no bundled font can print, in their order."""
     normalized = unicodedata.normalize("NFC", text)
-    return list(dict.fromkeys(c for c in normalized if printable_text(f"({c})") not in (f"({c})", "()", "( )", "(\n)")))
+    return list(dict.fromkeys(sign for sign in normalized if _print_character(sign) is None))
 
 
 def describe_character(character: str) -> dict[str, str]:
