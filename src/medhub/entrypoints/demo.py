@@ -73,7 +73,7 @@ def create_demonstration(app: AppContext, console: Console) -> Panel | None:
             project_id=project.id,
             subject="patient",
             key="haemoglobin",
-            label="Haemoglobin",
+            label="Hemoglobin",
             kind="decimal",
             required=False,
             unit="g/dL",

@@ -31,7 +31,7 @@ class FieldCreate(Schema):
                 {
                     "subject": "patient",
                     "key": "haemoglobin",
-                    "label": "Haemoglobin",
+                    "label": "Hemoglobin",
                     "kind": "decimal",
                     "unit": "g/dL",
                     "required": False,

@@ -3579,7 +3579,7 @@ export interface components {
          * @example {
          *       "key": "haemoglobin",
          *       "kind": "decimal",
-         *       "label": "Haemoglobin",
+         *       "label": "Hemoglobin",
          *       "required": false,
          *       "subject": "patient",
          *       "unit": "g/dL"

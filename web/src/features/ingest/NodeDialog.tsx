@@ -102,6 +102,7 @@ export function NodeDialog({ node, projectId, ownTitle, onClose, onSaved }: Prop
         <div className={classes.where}>
           <TextInput
             label="Host"
+            required={flags.only_from_host}
             description="The address from which it connects and to which Medhub sends."
             value={host}
             error={errors.host}

@@ -79,7 +79,7 @@ export function NodesPage() {
           <EmptyState
             icon={<IconDevice size={28} />}
             title="No nodes yet"
-            text="Add the modality or archive that sends to this project. Its AE title is sufficient."
+            text="Add the modality or archive that sends to this project. You need its AE title and its address."
           />
         )}
         {nodes.data && nodes.data.items.length > 0 && (

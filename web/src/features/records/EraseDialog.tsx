@@ -7,7 +7,7 @@ import { records } from '@/api/calls';
 import { ConfirmDialog } from '@/components/ConfirmDialog';
 import { DetailList } from '@/components/DetailList';
 import { Notice } from '@/components/Notice';
-import { notifySuccess } from '@/components/notify';
+import { notifyProblem, notifySuccess } from '@/components/notify';
 import { dateTime, plural } from '@/lib/format';
 import { countDetails } from './erasureCounts';
 import classes from './records.module.css';
@@ -30,9 +30,13 @@ export function EraseDialog({ patientId, code, opened, onClose }: Props) {
   const asks = preview?.needs_second_person === true && request === null;
 
   const withdraw = async () => {
-    await records.withdrawErasure(patientId);
+    try {
+      await records.withdrawErasure(patientId);
+      notifySuccess('Request withdrawn', `Patient ${code} stays.`);
+    } catch (error) {
+      notifyProblem(error, 'The request was not withdrawn');
+    }
     await client.invalidateQueries({ queryKey: previewKey });
-    notifySuccess('Request withdrawn', `Patient ${code} stays.`);
   };
 
   const erase = async () => {
@@ -72,6 +76,22 @@ export function EraseDialog({ patientId, code, opened, onClose }: Props) {
   );
 }
 
+// What a person may want to keep; the rest are records that Medhub made of it.
+const FIRST = ['reports', 'cases', 'verdicts', 'images', 'studies', 'exports', 'quarantined_files', 'identities'];
+
+function Contents({ contents }: { contents: Preview['contents'] }) {
+  const rest = Object.fromEntries(Object.entries(contents).filter(([name]) => !FIRST.includes(name)));
+  return (
+    <>
+      <DetailList details={countDetails(Object.fromEntries(FIRST.map((name) => [name, contents[name]])))} />
+      <details>
+        <summary>Technical records</summary>
+        <DetailList details={countDetails(rest)} />
+      </details>
+    </>
+  );
+}
+
 type Preview = Awaited<ReturnType<typeof records.erasurePreview>>;
 type ConsequenceProps = {
   code: string;
@@ -86,7 +106,7 @@ function Consequence({ code, preview, reason, setReason, withdraw }: Consequence
   return (
     <div style={{ display: 'grid', gap: 14 }}>
       <div>This destroys the following data of {code}. It cannot be undone.</div>
-      {preview ? <DetailList details={countDetails(preview.contents)} /> : <Skeleton height={140} />}
+      {preview ? <Contents contents={preview.contents} /> : <Skeleton height={140} />}
       {preview && Number(preview.contents.reports ?? 0) > 0 && (
         <Notice title="Signed reports are destroyed too">
           Keep printed or sent copies if the law requires it: they cannot be checked against this server any more.
@@ -105,6 +125,7 @@ function Consequence({ code, preview, reason, setReason, withdraw }: Consequence
       ) : (
         <Textarea
           label="Reason"
+          data-autofocus
           description="It stays in the certificate: do not name the patient in it."
           withAsterisk
           autosize
